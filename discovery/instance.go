@@ -1,0 +1,84 @@
+package discovery
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// instancesPrefix is Dynamo's bucket for instances. The slash at its end matters: without one, a watch would also
+// match the keys of a bucket whose name merely begins the same.
+const instancesPrefix = "v1/instances/"
+
+// InstanceID identifies one worker: it is the ID of the worker's etcd lease. It exceeds 2^53, so it must never pass
+// through a float or a JavaScript number.
+type InstanceID uint64
+
+// String returns the ID in lower-case hexadecimal without padding, as it stands in etcd keys.
+func (id InstanceID) String() string { return strconv.FormatUint(uint64(id), 16) }
+
+// ParseInstanceID reads what String writes, and nothing else: upper case or padding would let two keys name one
+// instance.
+func ParseInstanceID(s string) (InstanceID, error) {
+	n, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || InstanceID(n).String() != s {
+		return 0, fmt.Errorf("instance ID %q: want 64 bits in lower-case hexadecimal without padding", s)
+	}
+	return InstanceID(n), nil
+}
+
+// InstanceKey says which instance is meant: one worker serving one endpoint. It is comparable.
+type InstanceKey struct {
+	Endpoint Endpoint
+	ID       InstanceID
+}
+
+// String returns the etcd key: v1/instances/{namespace}/{component}/{endpoint}/{instance ID in hex}.
+func (k InstanceKey) String() string {
+	return instancesPrefix + k.Endpoint.Namespace + "/" + k.Endpoint.Component + "/" + k.Endpoint.Name + "/" + k.ID.String()
+}
+
+// Compare orders keys by endpoint, then by ID as a number.
+func (k InstanceKey) Compare(o InstanceKey) int {
+	return cmp.Or(k.Endpoint.Compare(o.Endpoint), cmp.Compare(k.ID, o.ID))
+}
+
+// ParseInstanceKey reads an etcd key of the instances bucket. Names are taken as they are.
+func ParseInstanceKey(key string) (InstanceKey, error) {
+	rest, ok := strings.CutPrefix(key, instancesPrefix)
+	if !ok {
+		return InstanceKey{}, fmt.Errorf("key %q is not under %s", key, instancesPrefix)
+	}
+	parts := strings.Split(rest, "/")
+	if len(parts) != 4 {
+		return InstanceKey{}, fmt.Errorf("key has %d parts, want namespace/component/endpoint/id", len(parts))
+	}
+	id, err := ParseInstanceID(parts[3])
+	if err != nil {
+		return InstanceKey{}, fmt.Errorf("key: %w", err)
+	}
+	return InstanceKey{Endpoint: Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}, ID: id}, nil
+}
+
+// Instance is one worker serving one endpoint, as etcd holds it.
+type Instance struct {
+	InstanceKey
+
+	// Transport is how the instance is reached: a JSON object with one key, such as "http" or "nats_tcp". It is passed
+	// through as it came.
+	Transport json.RawMessage
+
+	// Extra holds the fields that dynmesh does not know, as they came. Newer versions of Dynamo add some.
+	Extra map[string]json.RawMessage
+}
+
+// HTTPTransport returns the transport of an instance that answers HTTP requests at url.
+func HTTPTransport(url string) json.RawMessage {
+	b, err := json.Marshal(map[string]string{"http": url})
+	if err != nil {
+		panic(err) // unreachable: a map of strings always marshals
+	}
+	return b
+}
