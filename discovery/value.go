@@ -1,0 +1,211 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxValueSize bounds what one instance may put into every listing. Dynamo's values have about 200 bytes.
+const maxValueSize = 64 << 10
+
+const endpointType = "Endpoint"
+
+// RejectReason is the kind of fault for which an entry of the registry is skipped: a label of metrics.
+type RejectReason string
+
+// The reasons, in the order in which an entry is checked.
+const (
+	RejectKey       RejectReason = "key"       // the key is not namespace/component/endpoint/id
+	RejectSize      RejectReason = "size"      // the value is larger than 64 KiB
+	RejectJSON      RejectReason = "json"      // the value is not a JSON object in UTF-8
+	RejectField     RejectReason = "field"     // a known field is missing or of a wrong type
+	RejectMismatch  RejectReason = "mismatch"  // the value contradicts its key
+	RejectTransport RejectReason = "transport" // the transport is not an object with a key
+)
+
+// RejectError says why an entry of the registry cannot be listed.
+type RejectError struct {
+	Reason RejectReason
+	Detail string // for people, a few words; never the value itself, which may be large
+}
+
+func (e *RejectError) Error() string { return e.Detail }
+
+func reject(reason RejectReason, format string, args ...any) error {
+	return &RejectError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// DecodeInstance reads one entry of the instances bucket. Its error is a *RejectError.
+func DecodeInstance(key string, value []byte) (Instance, error) {
+	if !utf8.ValidString(key) {
+		return Instance{}, reject(RejectKey, "key is not UTF-8")
+	}
+	k, err := ParseInstanceKey(key)
+	if err != nil {
+		return Instance{}, reject(RejectKey, "%v", err)
+	}
+	if len(value) > maxValueSize {
+		return Instance{}, reject(RejectSize, "value has %d bytes, more than %d", len(value), maxValueSize)
+	}
+	// encoding/json lets invalid UTF-8 through in raw messages; it would then spoil the whole listing.
+	if !utf8.Valid(value) {
+		return Instance{}, reject(RejectJSON, "value is not UTF-8")
+	}
+	// A map and not a struct: its keys are matched exactly, where a struct's fields would match in any case.
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(value, &fields); err != nil || fields == nil {
+		return Instance{}, reject(RejectJSON, "value is not a JSON object")
+	}
+	if err := checkFields(k, fields); err != nil {
+		return Instance{}, err
+	}
+	transport, err := checkTransport(fields["transport"])
+	if err != nil {
+		return Instance{}, err
+	}
+	for _, known := range []string{"type", "namespace", "component", "endpoint", "instance_id", "transport"} {
+		delete(fields, known)
+	}
+	instance := Instance{InstanceKey: k, Transport: transport}
+	if len(fields) > 0 {
+		instance.Extra = fields
+	}
+	return instance, nil
+}
+
+// checkFields compares the value's fields with the key, which says the same once more.
+func checkFields(k InstanceKey, fields map[string]json.RawMessage) error {
+	for _, want := range []struct{ field, value string }{
+		{"namespace", k.Endpoint.Namespace},
+		{"component", k.Endpoint.Component},
+		{"endpoint", k.Endpoint.Name},
+		{"type", endpointType},
+	} {
+		raw, ok := fields[want.field]
+		if !ok && want.field == "type" {
+			continue // older writers leave it out
+		}
+		var got *string
+		if err := json.Unmarshal(raw, &got); err != nil || got == nil {
+			return reject(RejectField, "%s is not a string", want.field)
+		}
+		if *got != want.value {
+			return reject(RejectMismatch, "%s is %.64q, its key or kind says %.64q", want.field, *got, want.value)
+		}
+	}
+	id, err := strconv.ParseUint(string(fields["instance_id"]), 10, 64)
+	if err != nil {
+		return reject(RejectField, "instance_id is not an unsigned 64-bit integer")
+	}
+	if InstanceID(id) != k.ID {
+		return reject(RejectMismatch, "instance_id is %d (hex %s), its key says %s", id, InstanceID(id), k.ID)
+	}
+	return nil
+}
+
+func checkTransport(raw json.RawMessage) (json.RawMessage, error) {
+	var kinds map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &kinds); err != nil || len(kinds) == 0 {
+		return nil, reject(RejectTransport, "transport is not an object with a key")
+	}
+	return compact(raw), nil
+}
+
+// Value returns what etcd holds for the instance.
+func (i Instance) Value() []byte {
+	dst := append(make([]byte, 0, 256), `{"type":"`+endpointType+`","component":`...)
+	dst = appendString(dst, i.Endpoint.Component)
+	dst = append(dst, `,"endpoint":`...)
+	dst = appendString(dst, i.Endpoint.Name)
+	dst = append(dst, `,"namespace":`...)
+	dst = appendString(dst, i.Endpoint.Namespace)
+	dst = append(dst, `,"instance_id":`...)
+	dst = strconv.AppendUint(dst, uint64(i.ID), 10)
+	dst = append(dst, `,"transport":`...)
+	dst = append(dst, i.Transport...)
+	for _, name := range sortedKeys(i.Extra) {
+		dst = appendField(dst, name, i.Extra[name])
+	}
+	return append(dst, '}')
+}
+
+// AppendJSON appends the instance as listings show it: the fields of its value but for type, in alphabetical order,
+// unknown ones included.
+func (i Instance) AppendJSON(dst []byte) []byte {
+	extra := sortedKeys(i.Extra)
+	// appendUpTo places the unknown fields that sort before a known one.
+	appendUpTo := func(name string) {
+		for len(extra) > 0 && (name == "" || extra[0] < name) {
+			dst = appendField(dst, extra[0], i.Extra[extra[0]])
+			extra = extra[1:]
+		}
+	}
+	start := len(dst)
+	for _, field := range []struct {
+		name   string
+		append func([]byte) []byte
+	}{
+		{"component", func(b []byte) []byte { return appendString(b, i.Endpoint.Component) }},
+		{"endpoint", func(b []byte) []byte { return appendString(b, i.Endpoint.Name) }},
+		{"instance_id", func(b []byte) []byte { return strconv.AppendUint(b, uint64(i.ID), 10) }},
+		{"namespace", func(b []byte) []byte { return appendString(b, i.Endpoint.Namespace) }},
+		{"transport", func(b []byte) []byte { return append(b, i.Transport...) }},
+	} {
+		appendUpTo(field.name)
+		dst = append(append(append(dst, `,"`...), field.name...), `":`...)
+		dst = field.append(dst)
+	}
+	appendUpTo("")
+	dst[start] = '{' // where the first field's comma stood
+	return append(dst, '}')
+}
+
+func appendField(dst []byte, name string, value json.RawMessage) []byte {
+	dst = append(dst, ',')
+	dst = appendString(dst, name)
+	dst = append(dst, ':')
+	return append(dst, compact(value)...)
+}
+
+// appendString appends s as a JSON string. Unlike json.Marshal it leaves < > & as they are.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			var b bytes.Buffer
+			enc := json.NewEncoder(&b)
+			enc.SetEscapeHTML(false)
+			if err := enc.Encode(s); err != nil {
+				panic(err) // unreachable: every string encodes, invalid UTF-8 as U+FFFD
+			}
+			return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// compact removes white space between tokens and changes nothing else.
+func compact(raw json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil {
+		panic(err) // unreachable: raw was parsed before
+	}
+	return b.Bytes()
+}
+
+func sortedKeys(m map[string]json.RawMessage) []string {
+	if len(m) == 0 {
+		return nil
+	}
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,65 @@
+package discovery
+
+import (
+	"maps"
+
+	"github.com/sirupsen/logrus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// ZapLogger returns a zap logger that writes to log, for etcd's client and server, which accept no other kind.
+// Levels and fields are kept; zap's panic and fatal levels are written as errors, and zap itself then acts on them.
+func ZapLogger(log *logrus.Entry) *zap.Logger {
+	return zap.New(&zapCore{log: log})
+}
+
+// zapCore is stateless but for the logrus entry, which is safe for concurrent use.
+type zapCore struct {
+	log *logrus.Entry
+}
+
+func (c *zapCore) Enabled(level zapcore.Level) bool {
+	return c.log.Logger.IsLevelEnabled(logrusLevel(level))
+}
+
+func (c *zapCore) With(fields []zapcore.Field) zapcore.Core {
+	return &zapCore{log: c.log.WithFields(logrusFields(fields))}
+}
+
+func (c *zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(entry.Level) {
+		return checked.AddCore(entry, c)
+	}
+	return checked
+}
+
+func (c *zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	c.log.WithFields(logrusFields(fields)).WithTime(entry.Time).Log(logrusLevel(entry.Level), entry.Message)
+	return nil
+}
+
+func (c *zapCore) Sync() error { return nil }
+
+func logrusFields(fields []zapcore.Field) logrus.Fields {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	out := make(logrus.Fields, len(enc.Fields))
+	maps.Copy(out, enc.Fields)
+	return out
+}
+
+// logrusLevel translates one level. etcd's info is chatter to an operator of dynmesh (raft terms, gRPC balancers), so
+// it comes out as debug.
+func logrusLevel(level zapcore.Level) logrus.Level {
+	switch {
+	case level >= zapcore.ErrorLevel:
+		return logrus.ErrorLevel
+	case level == zapcore.WarnLevel:
+		return logrus.WarnLevel
+	default:
+		return logrus.DebugLevel
+	}
+}
