@@ -1,0 +1,19 @@
+package localetcd_test
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+)
+
+func Example() {
+	etcd, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer etcd.Close()
+	fmt.Println(strings.HasPrefix(etcd.Endpoint(), "http://127.0.0.1:"))
+	// Output: true
+}
