@@ -71,7 +71,8 @@ func DecodeInstance(key string, value []byte) (Instance, error) {
 		delete(fields, known)
 	}
 	instance := Instance{InstanceKey: k, Transport: transport}
-	if len(fields) > 0 {
+	for name, raw := range fields {
+		fields[name] = compact(raw)
 		instance.Extra = fields
 	}
 	return instance, nil
@@ -168,7 +169,7 @@ func appendField(dst []byte, name string, value json.RawMessage) []byte {
 	dst = append(dst, ',')
 	dst = appendString(dst, name)
 	dst = append(dst, ':')
-	return append(dst, compact(value)...)
+	return append(dst, value...)
 }
 
 // appendString appends s as a JSON string. Unlike json.Marshal it leaves < > & as they are.

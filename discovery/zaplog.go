@@ -52,14 +52,16 @@ func logrusFields(fields []zapcore.Field) logrus.Fields {
 }
 
 // logrusLevel translates one level. etcd's info is chatter to an operator of dynmesh (raft terms, gRPC balancers), so
-// it comes out as debug.
+// it comes out as debug, and its debug as trace.
 func logrusLevel(level zapcore.Level) logrus.Level {
 	switch {
 	case level >= zapcore.ErrorLevel:
 		return logrus.ErrorLevel
 	case level == zapcore.WarnLevel:
 		return logrus.WarnLevel
-	default:
+	case level == zapcore.InfoLevel:
 		return logrus.DebugLevel
+	default:
+		return logrus.TraceLevel
 	}
 }

@@ -1,0 +1,86 @@
+package discovery
+
+import (
+	"context"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// maxTxnPuts stays below etcd's default limit of 128 operations in one transaction.
+const maxTxnPuts = 100
+
+// The calls below go under clientv3's lessor: its Grant cannot name an ID, and its KeepAliveOnce calls again without
+// any pause for as long as etcd is unavailable.
+
+func leaseGrant(ctx context.Context, c *clientv3.Client, id InstanceID, ttl time.Duration) (time.Duration, error) {
+	r, err := clientv3.RetryLeaseClient(c).LeaseGrant(ctx, &pb.LeaseGrantRequest{
+		ID:  int64(id),
+		TTL: int64(ttl / time.Second),
+	})
+	if err != nil {
+		return 0, rpctypes.Error(err)
+	}
+	return time.Duration(r.TTL) * time.Second, nil
+}
+
+// leaseRenew returns the TTL that now counts anew, or rpctypes.ErrLeaseNotFound.
+func leaseRenew(ctx context.Context, c *clientv3.Client, id InstanceID) (time.Duration, error) {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream
+	defer cancel()
+	stream, err := clientv3.RetryLeaseClient(c).LeaseKeepAlive(ctx)
+	if err != nil {
+		return 0, rpctypes.Error(err)
+	}
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
+		return 0, rpctypes.Error(err)
+	}
+	r, err := stream.Recv()
+	if err != nil {
+		return 0, rpctypes.Error(err)
+	}
+	if r.TTL <= 0 {
+		return 0, rpctypes.ErrLeaseNotFound
+	}
+	return time.Duration(r.TTL) * time.Second, nil
+}
+
+// leaseKeys returns the keys that hang on the lease, or rpctypes.ErrLeaseNotFound.
+func leaseKeys(ctx context.Context, c *clientv3.Client, id InstanceID) (map[string]struct{}, error) {
+	r, err := c.TimeToLive(ctx, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
+	if err != nil {
+		return nil, err
+	}
+	if r.TTL <= 0 {
+		return nil, rpctypes.ErrLeaseNotFound
+	}
+	keys := make(map[string]struct{}, len(r.Keys))
+	for _, key := range r.Keys {
+		keys[string(key)] = struct{}{}
+	}
+	return keys, nil
+}
+
+// putAll writes entries under the lease, in as few transactions as etcd's limit allows.
+func putAll(ctx context.Context, c *clientv3.Client, id InstanceID, entries map[string]string) error {
+	ops := make([]clientv3.Op, 0, min(len(entries), maxTxnPuts))
+	flush := func() error {
+		if len(ops) == 0 {
+			return nil
+		}
+		_, err := c.Txn(ctx).Then(ops...).Commit()
+		ops = ops[:0]
+		return err
+	}
+	for key, value := range entries {
+		ops = append(ops, clientv3.OpPut(key, value, clientv3.WithLease(clientv3.LeaseID(id))))
+		if len(ops) == maxTxnPuts {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}

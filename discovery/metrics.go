@@ -1,0 +1,104 @@
+package discovery
+
+import (
+	"maps"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	descState = prometheus.NewDesc("dynmesh_registry_state",
+		"Whether the registry is in this state: syncing (never read), synced or stale (cannot be read now).",
+		[]string{"state"}, nil)
+	descHeard = prometheus.NewDesc("dynmesh_registry_stale_seconds",
+		"For how long etcd has not been heard; 0 while the registry is synced.", nil, nil)
+	descRevision = prometheus.NewDesc("dynmesh_registry_revision",
+		"The etcd revision of the last change that was taken in.", nil, nil)
+	descRereads = prometheus.NewDesc("dynmesh_registry_reads_total",
+		"How often the whole registry was read: at the start, every few minutes, and after losing touch.", nil, nil)
+	descRejected = prometheus.NewDesc("dynmesh_registry_rejected",
+		"Entries that are left out now because they are not valid instances.", []string{"reason"}, nil)
+	descRejectedTotal = prometheus.NewDesc("dynmesh_registry_rejected_total",
+		"Entries that were found not to be valid instances.", []string{"reason"}, nil)
+
+	descLeaseHeld = prometheus.NewDesc("dynmesh_lease_held",
+		"1 while the lease is known to live: granted, and renewed within its TTL.", nil, nil)
+	descRegistered = prometheus.NewDesc("dynmesh_registered",
+		"1 while every key of this process is known to be in etcd.", nil, nil)
+	descRenewals = prometheus.NewDesc("dynmesh_lease_renewals_total", "Renewals that etcd confirmed.", nil, nil)
+	descGrants   = prometheus.NewDesc("dynmesh_lease_grants_total",
+		"Grants that etcd confirmed: all but the first are leases that were lost and taken again.", nil, nil)
+	descFailures = prometheus.NewDesc("dynmesh_lease_failures_total",
+		"Calls to etcd for the lease and its keys that failed.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descState, descHeard, descRevision, descRereads, descRejected, descRejectedTotal} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
+	s := w.summary.Load()
+	for _, state := range []State{Syncing, Synced, Stale} {
+		ch <- gauge(descState, boolValue(s.state == state), state.String())
+	}
+	var silent time.Duration
+	if s.state == Stale {
+		silent = time.Since(s.since)
+	}
+	ch <- gauge(descHeard, silent.Seconds())
+	ch <- gauge(descRevision, float64(s.revision))
+	ch <- counter(descRereads, float64(w.follower.rereads.Load()))
+	current, total := w.rejects.counts()
+	for reason, n := range total {
+		ch <- gauge(descRejected, float64(current[reason]), string(reason))
+		ch <- counter(descRejectedTotal, float64(n), string(reason))
+	}
+}
+
+// counts returns how many entries are left out now, and how many ever were, by reason.
+func (r *rejects) counts() (current, total map[RejectReason]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current = make(map[RejectReason]int)
+	for _, reason := range r.current {
+		current[reason]++
+	}
+	return current, maps.Clone(r.total)
+}
+
+// Describe implements prometheus.Collector.
+func (r *Registrar) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descLeaseHeld, descRegistered, descRenewals, descGrants, descFailures} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (r *Registrar) Collect(ch chan<- prometheus.Metric) {
+	s := r.status.Load()
+	ch <- gauge(descLeaseHeld, boolValue(s.granted && time.Now().Before(s.expires)))
+	ch <- gauge(descRegistered, boolValue(s.complete))
+	ch <- counter(descRenewals, float64(r.renewals.Load()))
+	ch <- counter(descGrants, float64(r.grants.Load()))
+	ch <- counter(descFailures, float64(r.failures.Load()))
+}
+
+func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+}
+
+func counter(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, value, labels...)
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

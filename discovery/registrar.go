@@ -1,0 +1,223 @@
+package discovery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// The registrar's timing.
+const (
+	defaultLeaseTTL = 10 * time.Second
+	minLeaseTTL     = 2 * time.Second // etcd itself grants no less with its default election timeout
+	maxCallTime     = 3 * time.Second // bound on one call
+	verifyEvery     = 15 * time.Second
+	regrantSpread   = 500 * time.Millisecond
+)
+
+// RegistrarConfig configures a Registrar.
+type RegistrarConfig struct {
+	Etcd   Config
+	TTL    time.Duration // of the lease, in whole seconds; default 10 s
+	Member Member        // what the process says of itself, beside its instances
+	Log    *logrus.Entry // default: nothing is logged
+}
+
+// Registrar keeps the instances of one process in etcd, under one lease whose ID is theirs. Make it with NewRegistrar.
+// It is a prometheus.Collector.
+type Registrar struct {
+	id     InstanceID
+	log    *logrus.Entry
+	link   *link
+	guard  *follower
+	ran    atomic.Bool
+	wake   chan struct{} // tells Run that something below has changed
+	doubt  atomic.Bool   // lease and keys should be verified now
+	first  chan struct{} // closed by the first complete registration
+	member string        // key
+
+	mu      sync.Mutex
+	entries map[string]string // every key that should be in etcd, with its value
+
+	// Of the goroutine that is in Run.
+	lease     lease
+	confirmed map[string]struct{} // keys that etcd has under the lease
+	troubled  time.Time           // when calls began to fail; zero when they do not
+	outage    time.Time           // when the lease was lost or calls began to fail; zero when all keys are in etcd
+	guarding  sync.WaitGroup
+	guarded   bool
+
+	status                     atomic.Pointer[registrarStatus]
+	grants, renewals, failures atomic.Int64
+}
+
+// registrarStatus is what metrics show of the state that Run owns.
+type registrarStatus struct {
+	granted, complete bool
+	expires           time.Time
+}
+
+// NewRegistrar checks the configuration and chooses the instance ID. It does not connect.
+func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
+	if err := cfg.Etcd.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.TTL == 0 {
+		cfg.TTL = defaultLeaseTTL
+	}
+	if cfg.TTL < minLeaseTTL || cfg.TTL%time.Second != 0 {
+		return nil, fmt.Errorf("lease TTL is %v: want whole seconds, %v or more", cfg.TTL, minLeaseTTL)
+	}
+	if cfg.Member.Labels == nil {
+		cfg.Member.Labels = map[string]string{}
+	}
+	member, err := json.Marshal(cfg.Member)
+	if err != nil {
+		return nil, fmt.Errorf("encode Member: %w", err)
+	}
+	// The ID is chosen here and not by etcd, so that it is known, and stays, before etcd first answers. 63 bits,
+	// because leases are int64 to etcd, and not 0, which asks etcd to choose.
+	id := InstanceID(rand.Int64N(1<<63-1) + 1)
+	log := orDiscard(cfg.Log).WithField("instance", id.String())
+	r := &Registrar{
+		id:        id,
+		log:       log,
+		link:      newLink(cfg.Etcd, log),
+		wake:      make(chan struct{}, 1),
+		first:     make(chan struct{}),
+		member:    memberKey(id),
+		entries:   map[string]string{memberKey(id): string(member)},
+		lease:     lease{ttl: cfg.TTL},
+		confirmed: make(map[string]struct{}),
+	}
+	// All keys go with the lease, so one of them tells of a revocation at once. Watched on a client of its own: a watch
+	// must never hold up a renewal.
+	r.guard = &follower{
+		link:    newLink(cfg.Etcd, log),
+		key:     r.member,
+		poll:    cfg.TTL,
+		silence: 3 * cfg.TTL,
+		log:     log,
+		changed: func(s step) {
+			if s.reread || len(s.deletes) > 0 {
+				r.doubt.Store(true)
+				r.poke()
+			}
+		},
+		stale: func(time.Time) {},
+	}
+	r.status.Store(&registrarStatus{})
+	return r, nil
+}
+
+// ID returns the instance ID: the ID of the lease, the same for as long as the process lives.
+func (r *Registrar) ID() InstanceID { return r.id }
+
+// Registered returns a channel that is closed when all that was added is in etcd for the first time.
+func (r *Registrar) Registered() <-chan struct{} { return r.first }
+
+// Add declares an instance of endpoint, reached by transport. Run puts it into etcd and keeps it there; Add itself
+// waits for nothing. It refuses names that are not 1 to 255 characters of A-Z a-z 0-9 _ -, and transports that are not
+// a JSON object. It is safe for concurrent use.
+func (r *Registrar) Add(endpoint Endpoint, transport json.RawMessage) error {
+	if err := endpoint.Validate(); err != nil {
+		return fmt.Errorf("register %s: %w", endpoint, err)
+	}
+	transport, err := checkTransport(transport)
+	if err != nil {
+		return fmt.Errorf("register %s: %w", endpoint, err)
+	}
+	instance := Instance{InstanceKey: InstanceKey{Endpoint: endpoint, ID: r.id}, Transport: transport}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.entries[instance.String()]; ok {
+		return fmt.Errorf("register %s: added twice", endpoint)
+	}
+	r.entries[instance.String()] = string(instance.Value())
+	r.poke()
+	return nil
+}
+
+// Run keeps everything that was added in etcd until ctx ends. Then it revokes the lease, which removes the keys, and
+// returns nil; that takes at most 3 s, and what could not be revoked ends with the lease's TTL. Run does not return
+// because etcd is away: it goes on trying, with jittered backoff. It may be called once.
+func (r *Registrar) Run(ctx context.Context) error {
+	if r.ran.Swap(true) {
+		return errors.New("registrar: Run called twice")
+	}
+	defer r.link.close()
+	defer r.guarding.Wait()
+	for ctx.Err() == nil {
+		if r.doubt.Swap(false) {
+			r.lease.verifyAt = time.Time{}
+		}
+		missing := r.missing()
+		r.lease.missing = len(missing)
+		what, until := r.lease.next(time.Now())
+		if what == rest {
+			r.rest(ctx, until)
+			continue
+		}
+		err := r.do(ctx, what, missing)
+		switch {
+		case ctx.Err() != nil: // what failed now, failed because of that
+		case err != nil:
+			r.failed(err)
+		default:
+			r.worked(ctx)
+		}
+		r.status.Store(&registrarStatus{
+			granted: r.lease.granted, expires: r.lease.expires, complete: r.lease.granted && len(r.missing()) == 0,
+		})
+	}
+	r.revoke(context.WithoutCancel(ctx))
+	return nil
+}
+
+// missing returns the entries that are not known to be in etcd.
+func (r *Registrar) missing() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.entries) == len(r.confirmed) {
+		return nil // entries are never taken away
+	}
+	missing := make(map[string]string)
+	for key, value := range r.entries {
+		if _, ok := r.confirmed[key]; !ok {
+			missing[key] = value
+		}
+	}
+	return missing
+}
+
+// endpoints counts the instances.
+func (r *Registrar) endpoints() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.entries) - 1
+}
+
+func (r *Registrar) rest(ctx context.Context, until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-r.wake:
+	case <-timer.C:
+	}
+}
+
+// poke wakes Run. One pending wake-up is enough, for Run then looks at everything.
+func (r *Registrar) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}

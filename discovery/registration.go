@@ -1,0 +1,153 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// do takes one action. A lease that turns out to be gone is not an error but a fact: the next action follows from it.
+func (r *Registrar) do(ctx context.Context, what action, missing map[string]string) error {
+	client, err := r.link.use()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(r.lease.ttl/3, maxCallTime))
+	defer cancel()
+	switch what {
+	case grant:
+		err = r.grant(ctx, client)
+	case put:
+		err = r.put(ctx, client, missing)
+	case renew:
+		err = r.renew(ctx, client)
+	case verify:
+		err = r.verify(ctx, client)
+	}
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		now := time.Now()
+		r.lease.lost(now)
+		clear(r.confirmed)
+		if r.outage.IsZero() {
+			r.outage = now
+		}
+		r.log.WithField("endpoints", r.endpoints()).
+			Warn("Lease is gone (expired or revoked): taking it again under the same ID")
+		return nil
+	}
+	return err
+}
+
+func (r *Registrar) grant(ctx context.Context, client *clientv3.Client) error {
+	sent := time.Now()
+	ttl, err := leaseGrant(ctx, client, r.id, r.lease.ttl)
+	if errors.Is(err, rpctypes.ErrLeaseExist) { // granted by an earlier call whose answer was lost
+		r.lease.found(sent)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("grant lease: %w", err)
+	}
+	r.grants.Add(1)
+	r.lease.renewed(sent, ttl)
+	return nil
+}
+
+func (r *Registrar) put(ctx context.Context, client *clientv3.Client, missing map[string]string) error {
+	if err := putAll(ctx, client, r.id, missing); err != nil {
+		return fmt.Errorf("put %d keys: %w", len(missing), err)
+	}
+	for key := range missing {
+		r.confirmed[key] = struct{}{}
+	}
+	r.lease.verified(time.Now())
+	return nil
+}
+
+func (r *Registrar) renew(ctx context.Context, client *clientv3.Client) error {
+	sent := time.Now()
+	ttl, err := leaseRenew(ctx, client, r.id)
+	if err != nil {
+		return fmt.Errorf("renew lease: %w", err)
+	}
+	r.renewals.Add(1)
+	r.lease.renewed(sent, ttl)
+	return nil
+}
+
+// verify finds keys that are gone though the lease lives: deleted by hand, or taken over by another lease.
+func (r *Registrar) verify(ctx context.Context, client *clientv3.Client) error {
+	keys, err := leaseKeys(ctx, client, r.id)
+	if err != nil {
+		return fmt.Errorf("verify keys: %w", err)
+	}
+	r.lease.verified(time.Now())
+	for key := range r.confirmed {
+		if _, ok := keys[key]; !ok {
+			delete(r.confirmed, key)
+			r.log.WithField("key", key).Warn("Key was removed from etcd by somebody else: putting it back")
+		}
+	}
+	return nil
+}
+
+// revoke gives the lease up, and with it the keys.
+func (r *Registrar) revoke(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, maxCallTime)
+	defer cancel()
+	if r.grants.Load() == 0 && !r.lease.granted && r.failures.Load() == 0 {
+		return // nothing was ever asked of etcd
+	}
+	start := time.Now()
+	client, err := r.link.use()
+	if err == nil {
+		_, err = client.Revoke(ctx, clientv3.LeaseID(r.id))
+	}
+	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		r.log.WithField("err", err).Warn("Could not revoke the lease: the keys stay until it expires")
+		return
+	}
+	r.log.WithField("dur", time.Since(start).Round(time.Millisecond)).Info("Deregistered: keys deleted and lease revoked")
+}
+
+// failed notes that a call failed, and says so once for as long as it goes on.
+func (r *Registrar) failed(err error) {
+	r.failures.Add(1)
+	now := time.Now()
+	r.lease.retryAt = now.Add(r.link.failure(err))
+	if r.troubled.IsZero() {
+		r.troubled = now
+		r.log.WithField("err", err).WithField("lease_expires_in", time.Until(r.lease.expires).Round(time.Millisecond)).
+			Warn("Registration cannot be kept up: trying again until etcd answers")
+		return
+	}
+	r.log.WithField("err", err).Debug("Registration still cannot be kept up")
+}
+
+// worked notes that a call did, and announces a registration that has become complete.
+func (r *Registrar) worked(ctx context.Context) {
+	r.link.worked()
+	if !r.troubled.IsZero() {
+		r.log.WithField("dur", time.Since(r.troubled).Round(time.Millisecond)).Info("etcd answers again")
+		r.troubled = time.Time{}
+	}
+	if !r.lease.granted || len(r.missing()) > 0 {
+		return
+	}
+	if !r.guarded {
+		r.guarded = true
+		close(r.first)
+		r.log.WithField("endpoints", r.endpoints()).WithField("ttl", r.lease.ttl).Info("Registered")
+		r.guarding.Go(func() { r.guard.run(ctx) })
+		return
+	}
+	if !r.outage.IsZero() {
+		r.log.WithField("endpoints", r.endpoints()).WithField("dur", time.Since(r.outage).Round(time.Millisecond)).
+			Info("Registered again under the same ID")
+		r.outage = time.Time{}
+	}
+}
