@@ -1,0 +1,142 @@
+package frontend
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// connections is a listener that knows its open connections and what each one is sending. It bounds what slow clients
+// cost, and closes what is left when a shutdown has waited long enough, which the server below does not do by itself.
+type connections struct {
+	net.Listener
+	log  *logrus.Entry
+	stop chan struct{}
+	once sync.Once
+	cut  atomic.Uint64 // connections closed because they pinned replaced answers
+
+	mu   sync.Mutex
+	open map[*conn]struct{}
+}
+
+func newConnections(ln net.Listener, log *logrus.Entry) *connections {
+	return &connections{Listener: ln, log: log, stop: make(chan struct{}), open: map[*conn]struct{}{}}
+}
+
+// Accept does not return for want of file descriptors: the server would end for good, where all that is needed is that
+// some connections close.
+func (c *connections) Accept() (net.Conn, error) {
+	for backoff := 5 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
+		inner, err := c.Listener.Accept()
+		if err == nil {
+			accepted := &conn{Conn: inner, set: c}
+			c.mu.Lock()
+			c.open[accepted] = struct{}{}
+			c.mu.Unlock()
+			return accepted, nil
+		}
+		if !passing(err) {
+			return nil, err
+		}
+		c.log.WithError(err).WithField("dur", backoff).Warn("Cannot accept a connection, trying again")
+		select {
+		case <-time.After(backoff):
+		case <-c.stop:
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// passing says whether a later Accept may succeed.
+func passing(err error) bool {
+	for _, errno := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// Close closes the listener, not the connections. It may be called more than once.
+func (c *connections) Close() error {
+	err := net.ErrClosed
+	c.once.Do(func() {
+		close(c.stop)
+		err = c.Listener.Close()
+	})
+	return err
+}
+
+// closeAll ends all connections and returns how many there were.
+func (c *connections) closeAll() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for open := range c.open {
+		_ = open.Conn.Close() // it is removed from the set by the server, when that has finished with it
+	}
+	return len(c.open)
+}
+
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
+// relieve closes the connections that send the oldest answers, until those still being sent, the current one aside,
+// take at most limit bytes. An answer that several connections send counts once.
+func (c *connections) relieve(current *body, limit int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	readers := map[*body][]*conn{}
+	total := 0
+	for open := range c.open {
+		b := open.sending.Load()
+		if b == nil || b.serial == current.serial {
+			continue
+		}
+		if len(readers[b]) == 0 {
+			total += len(b.bytes)
+		}
+		readers[b] = append(readers[b], open)
+	}
+	if total <= limit {
+		return
+	}
+	oldestFirst := slices.SortedFunc(maps.Keys(readers), func(a, b *body) int { return cmp.Compare(a.serial, b.serial) })
+	for _, b := range oldestFirst {
+		if total <= limit {
+			return
+		}
+		for _, slow := range readers[b] {
+			_ = slow.Conn.Close()
+			c.cut.Add(1)
+		}
+		total -= len(b.bytes)
+	}
+}
+
+// conn is one client's connection.
+type conn struct {
+	net.Conn
+	set     *connections
+	sending atomic.Pointer[body] // what is on its way to the client, and so kept in memory
+}
+
+// Close is called by the server when it is done with the connection, perhaps twice.
+func (c *conn) Close() error {
+	c.set.mu.Lock()
+	delete(c.set.open, c)
+	c.set.mu.Unlock()
+	return c.Conn.Close()
+}

@@ -1,0 +1,207 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// source is where the state comes from: a discovery.Watcher. Run calls apply from one goroutine, in order, until ctx ends.
+// An update names no instance twice.
+type source interface {
+	Run(ctx context.Context, apply func(discovery.Update)) error
+}
+
+// limits bound what one client can take.
+type limits struct {
+	read   time.Duration // for a request's header, from its first byte
+	write  time.Duration // for a whole answer
+	idle   time.Duration // between requests; longer than load balancers' usual 60 s, so that they close first
+	header int           // bytes of a request's header
+	body   int           // bytes of a request's body, which no route reads
+	pinned int           // bytes of replaced answers that slow clients may hold together
+	linger time.Duration // longest time with 503 answers before the listener closes
+}
+
+var defaultLimits = limits{
+	read:   5 * time.Second,
+	write:  30 * time.Second,
+	idle:   75 * time.Second,
+	header: 8 << 10,
+	body:   4 << 10,
+	pinned: 256 << 20,
+	linger: time.Second,
+}
+
+// Frontend watches the registry and serves what is in it. Its methods may be called from any goroutine.
+type Frontend struct {
+	cfg    Config
+	limits limits
+	log    *logrus.Entry
+
+	source      source
+	registry    *registry
+	compressor  *compressor
+	connections *connections
+	metrics     *prometheus.Registry
+	app         *fiber.App
+
+	started  atomic.Bool
+	stopping atomic.Bool
+	rendered int // bytes rendered since slow clients were last looked at; the registry's goroutine only
+}
+
+// New checks cfg and binds the port, so that Addr is true from here on; until Run is called, connections wait. An error
+// names the field or the address. The port is bound until Run returns: a Frontend that is not wanted any more is
+// released by calling Run with a context that has ended.
+func New(cfg Config) (*Frontend, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("frontend config: %w", err)
+	}
+	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg.Etcd, Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("frontend config: Etcd: %w", err)
+	}
+	return newFrontend(cfg, defaultLimits, watcher)
+}
+
+// newFrontend is New for a config with its defaults filled in.
+func newFrontend(cfg Config, limits limits, source source) (*Frontend, error) {
+	f := &Frontend{cfg: cfg, limits: limits, source: source, log: cfg.Log}
+	address := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port))
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, listenError(address, err)
+	}
+	f.connections = newConnections(ln, f.log)
+	f.compressor = newCompressor()
+	f.registry = newRegistry(f.log, f.published)
+	f.metrics = newMetrics(f, source)
+	f.app = f.newApp()
+	return f, nil
+}
+
+// listenError says what to do, in place of Go's chain of operations.
+func listenError(address string, err error) error {
+	hint := "check Host and Port"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "stop the other program or choose another port (0: any free one)"
+	case errors.Is(err, syscall.EACCES):
+		hint = "choose a port from 1024 on, or grant the right to bind lower ones"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "choose an address that this machine has (0.0.0.0: all of them)"
+	}
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		err = errno
+	}
+	return fmt.Errorf("listen %s: %w; %s", address, err, hint)
+}
+
+// Addr returns the host:port that the frontend listens on.
+func (f *Frontend) Addr() string { return f.connections.Addr().String() }
+
+// published is called by the registry's goroutine after each new listing.
+func (f *Frontend) published(l *listing) {
+	f.compressor.offer(l)
+	// Pinned bytes grow only as new answers are rendered, so that is the clock by which to look: the bound holds to
+	// within a quarter, and a quiet registry never looks.
+	f.rendered += len(l.plain.bytes)
+	if f.rendered > f.limits.pinned/4 {
+		f.rendered = 0
+		f.connections.relieve(l.plain, f.limits.pinned)
+	}
+}
+
+// Run serves until ctx ends, then shuts down in order and returns nil. /live and /health answer 503 first, while the
+// listener still accepts; then it closes, and answers on their way are finished, until GracefulShutdownTimeout is over;
+// then the watcher ends. Everything that Run started has ended when it returns.
+//
+// It returns an error when serving or watching ends by itself. A Frontend runs once.
+func (f *Frontend) Run(ctx context.Context) error {
+	if !f.started.CompareAndSwap(false, true) {
+		return errors.New("run frontend: it has run before, make a new one")
+	}
+	defer f.connections.Close()
+	if ctx.Err() != nil {
+		return nil
+	}
+
+	var parts sync.WaitGroup
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // it outlives ctx until requests are done
+	defer stopWatching()
+	updates := make(chan discovery.Update, 64)
+	watched := make(chan error, 1)
+	parts.Go(func() {
+		err := f.source.Run(watching, func(u discovery.Update) { updates <- u })
+		close(updates)
+		watched <- err
+	})
+	parts.Go(func() {
+		f.registry.run(updates)
+		f.compressor.stop()
+	})
+	parts.Go(f.compressor.run)
+	served := make(chan error, 1)
+	parts.Go(func() { served <- f.app.Listener(f.connections) })
+	f.log.WithField("addr", f.Addr()).Info("Frontend listens")
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case cause := <-watched:
+		err = fmt.Errorf("watch registry: %w", orEnded(cause))
+	case cause := <-served:
+		err = fmt.Errorf("serve %s: %w", f.Addr(), orEnded(cause))
+	}
+	f.drain()
+	stopWatching()
+	parts.Wait()
+	if err != nil {
+		return fmt.Errorf("run frontend: %w", err)
+	}
+	f.log.WithField("addr", f.Addr()).Info("Frontend stopped")
+	return nil
+}
+
+func orEnded(err error) error {
+	if err == nil {
+		return errors.New("ended by itself")
+	}
+	return err
+}
+
+// drain ends the HTTP side within GracefulShutdownTimeout.
+func (f *Frontend) drain() {
+	timeout := f.cfg.GracefulShutdownTimeout
+	linger := min(f.limits.linger, timeout/5)
+	f.stopping.Store(true)
+	f.log.WithFields(logrus.Fields{"addr": f.Addr(), "dur": timeout}).Info("Frontend is shutting down")
+	time.Sleep(linger) // load balancers see the 503, where a closed port would cost them failed requests
+
+	err := f.app.ShutdownWithTimeout(timeout - linger)
+	// The server finds its listener only once it accepts, and it does not close connections that outlast its timeout.
+	_ = f.connections.Close()
+	if err != nil {
+		if n := f.connections.closeAll(); n > 0 {
+			f.log.WithField("connections", n).Warn("Connections closed before their answers were finished")
+		}
+	}
+	for f.app.Server().GetOpenConnectionsCount() > 0 {
+		f.connections.closeAll() // also those accepted while the listener closed
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -1,0 +1,167 @@
+package frontend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it is to end.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		// fasthttp's clock for Date headers has no end.
+		goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	)
+}
+
+// patience bounds every wait for a condition. It is long because the race detector on a busy machine is slow.
+const patience = 20 * time.Second
+
+// updates is a source that a test feeds.
+type updates chan discovery.Update
+
+func (u updates) Run(ctx context.Context, apply func(discovery.Update)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case update := <-u:
+			apply(update)
+		}
+	}
+}
+
+// running is a frontend under test.
+type running struct {
+	*Frontend
+	t      testing.TB
+	client *http.Client
+	stop   context.CancelFunc
+	done   chan error // Run's result, buffered
+}
+
+// start runs a frontend on loopback until the test ends or calls stop.
+func start(t testing.TB, cfg Config, limits limits, source source) *running {
+	t.Helper()
+	cfg.Host = "127.0.0.1"
+	if cfg.GracefulShutdownTimeout == 0 {
+		cfg.GracefulShutdownTimeout = 50 * time.Millisecond
+	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := newFrontend(cfg, limits, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	transport := &http.Transport{DisableCompression: true}
+	r := &running{Frontend: f, t: t, client: &http.Client{Transport: transport, Timeout: patience}, stop: stop, done: make(chan error, 1)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.done <- f.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		stop()
+		<-ended
+	})
+	return r
+}
+
+type answer struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+// try requests path, with headers given as name, value, name, value…
+func (r *running) try(method, path string, headers ...string) (answer, error) {
+	req, err := http.NewRequest(method, "http://"+r.Addr()+path, http.NoBody)
+	if err != nil {
+		return answer{}, err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	res, err := r.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, string(b)}, err
+}
+
+func (r *running) get(path string, headers ...string) answer {
+	r.t.Helper()
+	a, err := r.try(http.MethodGet, path, headers...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return a
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain: %s", patience, what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// waitInstances waits until the published page has n instances.
+func (r *running) waitInstances(n int) {
+	r.t.Helper()
+	eventually(r.t, fmt.Sprintf("%d instances", n), func() bool { return len(r.registry.page.Load().records) == n })
+}
+
+func key(namespace, component, name string, id uint64) discovery.InstanceKey {
+	return discovery.InstanceKey{
+		Endpoint: discovery.Endpoint{Namespace: namespace, Component: component, Name: name},
+		ID:       discovery.InstanceID(id),
+	}
+}
+
+func instance(k discovery.InstanceKey) discovery.Instance {
+	return discovery.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
+}
+
+// fleet returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
+func fleet(n int) []discovery.Instance {
+	instances := make([]discovery.Instance, n)
+	for i := range instances {
+		component := fmt.Sprintf("backend-%d", i%8)
+		id := 0x694d9b9000000000 + uint64(i)
+		instances[i] = discovery.Instance{
+			InstanceKey: key("dynamo", component, "generate", id),
+			Transport:   json.RawMessage(fmt.Sprintf(`{"http":"http://worker-%06d.workers.inference.svc.cluster.local:9000/v1/rpc/generate"}`, i)),
+		}
+	}
+	return instances
+}
+
+func synced(puts ...discovery.Instance) discovery.Update {
+	return discovery.Update{State: discovery.Synced, Since: time.Unix(1000, 0), Puts: puts}
+}
+
+func quiet() *logrus.Entry {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return logrus.NewEntry(log)
+}

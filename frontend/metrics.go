@@ -1,0 +1,106 @@
+package frontend
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// maxEndpointSeries bounds dynmesh_frontend_endpoint_instances: names come from etcd, where anybody may write. Instances
+// of the endpoints after the first so many, by name, are counted together as endpoint="other".
+const maxEndpointSeries = 1000
+
+var (
+	infoDesc = prometheus.NewDesc("dynmesh_frontend_info",
+		"Version of this frontend; always 1.", []string{"version"}, nil)
+	endpointInstancesDesc = prometheus.NewDesc("dynmesh_frontend_endpoint_instances",
+		"Instances registered for each endpoint, ready or not; endpoints past the first 1000 are counted as other.", []string{"endpoint"}, nil)
+	rendersDesc = prometheus.NewDesc("dynmesh_frontend_renders_total",
+		"Times that the health answer was rendered.", nil, nil)
+	bodyBytesDesc = prometheus.NewDesc("dynmesh_frontend_body_bytes",
+		"Size of the current health answer.", []string{"encoding"}, nil)
+	stateVersionDesc = prometheus.NewDesc("dynmesh_frontend_state_version",
+		"Version of the published state; each change visible to clients raises it.", nil, nil)
+	connectionsDesc = prometheus.NewDesc("dynmesh_frontend_connections",
+		"Open client connections.", nil, nil)
+	slowReadersDesc = prometheus.NewDesc("dynmesh_frontend_slow_readers_cut_total",
+		"Connections closed because slow clients together held too many replaced answers in memory.", nil, nil)
+)
+
+// newMetrics returns the registry behind /metrics.
+func newMetrics(f *Frontend, source any) *prometheus.Registry {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collector{f},
+	)
+	if c, ok := source.(prometheus.Collector); ok {
+		metrics.MustRegister(c)
+	}
+	return metrics
+}
+
+// collector reads the published page, so a scrape neither waits for the registry nor delays it.
+type collector struct{ *Frontend }
+
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		infoDesc, endpointInstancesDesc, rendersDesc, bodyBytesDesc, stateVersionDesc, connectionsDesc, slowReadersDesc,
+	} {
+		ch <- d
+	}
+}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	p := c.registry.page.Load()
+	gauge(infoDesc, 1, strings.ToValidUTF8(c.cfg.Version, "\uFFFD"))
+	gauge(stateVersionDesc, int(p.version))
+	gauge(bodyBytesDesc, len(p.plain.bytes), "identity")
+	if gz := p.gzip.Load(); gz != nil {
+		gauge(bodyBytesDesc, len(gz.bytes), gz.encoding)
+	}
+	for _, e := range byName(p.endpoints) {
+		gauge(endpointInstancesDesc, e.instances, e.name)
+	}
+	gauge(connectionsDesc, c.connections.count())
+	counter(rendersDesc, c.registry.renders.Load())
+	counter(slowReadersDesc, c.connections.cut.Load())
+}
+
+type nameCount struct {
+	name      string
+	instances int
+}
+
+// byName returns at most maxEndpointSeries counts and, for the rest, "other". Odd foreign names can share a name; their
+// counts are added, since a scrape with the same series twice fails as a whole.
+func byName(endpoints []endpointCount) []nameCount {
+	counts := make([]nameCount, 0, len(endpoints))
+	for _, e := range endpoints {
+		counts = append(counts, nameCount{e.name, e.instances})
+	}
+	slices.SortFunc(counts, func(a, b nameCount) int { return strings.Compare(a.name, b.name) })
+	unique := counts[:0]
+	for _, e := range counts {
+		switch last := len(unique) - 1; {
+		case last >= 0 && unique[last].name == e.name:
+			unique[last].instances += e.instances
+		case len(unique) == maxEndpointSeries:
+			unique = append(unique, nameCount{"other", e.instances})
+		case len(unique) > maxEndpointSeries:
+			unique[last].instances += e.instances
+		default:
+			unique = append(unique, e)
+		}
+	}
+	return unique
+}

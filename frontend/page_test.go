@@ -1,0 +1,140 @@
+package frontend
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// rendered returns the plain answer after one update.
+func rendered(puts ...discovery.Instance) string {
+	r := newRegistry(quiet(), func(*listing) {})
+	r.take(synced(puts...))
+	r.render()
+	return string(r.page.Load().plain.bytes)
+}
+
+func raw(s string) json.RawMessage { return json.RawMessage(s) }
+
+func TestBodyIsExact(t *testing.T) {
+	backend := key("dynamo", "backend", "generate", 7587891994254240587)
+	for _, tt := range []struct {
+		name string
+		puts []discovery.Instance
+		want string
+	}{
+		{"empty", nil, `{"endpoints":[],"instances":[],"message":"No endpoints available","status":"healthy"}`},
+		{
+			"one, with an id beyond 2^53",
+			[]discovery.Instance{{InstanceKey: backend, Transport: raw(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`)}},
+			`{"endpoints":["dyn://dynamo.backend.generate"],"instances":[{"component":"backend","endpoint":"generate","instance_id":7587891994254240587,` +
+				`"namespace":"dynamo","transport":{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}}],"status":"healthy"}`,
+		},
+		{
+			"transports and fields that are not known",
+			[]discovery.Instance{
+				{InstanceKey: key("d", "b", "g", 2), Transport: raw(`{"quic":{"addr":"h:1","n":12345678901234567890}}`)},
+				{
+					InstanceKey: key("d", "b", "g", 18446744073709551615), Transport: raw(`{"tcp":"h:1/ffffffffffffffff/g"}`),
+					Extra: map[string]json.RawMessage{"zone": raw(`"a<b>&c"`), "device_type": raw(`{"cuda":[1,2]}`)},
+				},
+			},
+			`{"endpoints":["dyn://d.b.g"],"instances":[` +
+				`{"component":"b","endpoint":"g","instance_id":2,"namespace":"d","transport":{"quic":{"addr":"h:1","n":12345678901234567890}}},` +
+				`{"component":"b","device_type":{"cuda":[1,2]},"endpoint":"g","instance_id":18446744073709551615,"namespace":"d","transport":{"tcp":"h:1/ffffffffffffffff/g"},"zone":"a<b>&c"}` +
+				`],"status":"healthy"}`,
+		},
+		{
+			"foreign names",
+			[]discovery.Instance{
+				{InstanceKey: key(`a"\`, "<&>", "\x00\n€", 1), Transport: raw(`{"http":"x"}`)},
+			},
+			`{"endpoints":["dyn://a\"\\.<&>.\u0000\n€"],"instances":[` +
+				`{"component":"<&>","endpoint":"\u0000\n€","instance_id":1,"namespace":"a\"\\","transport":{"http":"x"}}` +
+				`],"status":"healthy"}`,
+		},
+		{
+			// As strings, "a-b…" sorts before "a.…"; as parts, after it.
+			"two orders",
+			[]discovery.Instance{
+				{InstanceKey: key("a-b", "x", "g", 1), Transport: raw(`{"http":"1"}`)},
+				{InstanceKey: key("a", "y", "g", 16), Transport: raw(`{"http":"3"}`)},
+				{InstanceKey: key("a", "y", "g", 9), Transport: raw(`{"http":"2"}`)},
+			},
+			`{"endpoints":["dyn://a-b.x.g","dyn://a.y.g"],"instances":[` +
+				`{"component":"y","endpoint":"g","instance_id":9,"namespace":"a","transport":{"http":"2"}},` +
+				`{"component":"y","endpoint":"g","instance_id":16,"namespace":"a","transport":{"http":"3"}},` +
+				`{"component":"x","endpoint":"g","instance_id":1,"namespace":"a-b","transport":{"http":"1"}}` +
+				`],"status":"healthy"}`,
+		},
+		{
+			"two endpoints with one name",
+			[]discovery.Instance{
+				{InstanceKey: key("a.b", "c", "d", 1), Transport: raw(`{"http":"1"}`)},
+				{InstanceKey: key("a", "b.c", "d", 1), Transport: raw(`{"http":"2"}`)},
+			},
+			`{"endpoints":["dyn://a.b.c.d"],"instances":[` +
+				`{"component":"b.c","endpoint":"d","instance_id":1,"namespace":"a","transport":{"http":"2"}},` +
+				`{"component":"c","endpoint":"d","instance_id":1,"namespace":"a.b","transport":{"http":"1"}}` +
+				`],"status":"healthy"}`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := rendered(tt.puts...)
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if !json.Valid([]byte(got)) {
+				t.Error("got invalid JSON")
+			}
+			slices.Reverse(tt.puts)
+			if again := rendered(tt.puts...); again != got {
+				t.Errorf("in another order: got %s, want %s", again, got)
+			}
+		})
+	}
+}
+
+func TestBodyOfInvalidUTF8IsValidJSON(t *testing.T) {
+	got := rendered(instance(key("\xff\xfe", "b\xc3", "g", 1)))
+	if !json.Valid([]byte(got)) {
+		t.Errorf("got %q, want valid JSON", got)
+	}
+}
+
+func TestBodyReturnsToEmptyForm(t *testing.T) {
+	r := newRegistry(quiet(), func(*listing) {})
+	k := key("dynamo", "backend", "generate", 1)
+	r.take(synced(instance(k)))
+	r.render()
+	r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k, key("never", "seen", "x", 2)}})
+	r.render()
+	if got := string(r.page.Load().plain.bytes); got != emptyBody {
+		t.Errorf("got %s, want %s", got, emptyBody)
+	}
+	if len(r.endpoints) != 0 {
+		t.Errorf("got %d endpoints remembered, want none", len(r.endpoints))
+	}
+}
+
+func TestDiscoveryHeader(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		state discovery.State
+		since time.Time
+		want  string
+	}{
+		{discovery.Syncing, now.Add(-time.Hour), "syncing"},
+		{discovery.Synced, now.Add(-time.Hour), "synced"},
+		{discovery.Stale, now.Add(-12345 * time.Millisecond), "stale; age=12.3s"},
+		{discovery.Stale, now.Add(-time.Hour), "stale; age=3600.0s"},
+		{discovery.Stale, now.Add(time.Second), "stale; age=0.0s"}, // a clock that was set back
+	} {
+		if got := (&page{state: tt.state, since: tt.since}).discoveryHeader(now); got != tt.want {
+			t.Errorf("%v since %v: got %q, want %q", tt.state, tt.since, got, tt.want)
+		}
+	}
+}

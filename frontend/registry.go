@@ -1,0 +1,177 @@
+package frontend
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// renderWindow is the least time between the end of one rendering and the start of the next. It is counted from the end
+// so that, however long a rendering takes, updates are received for at least as long between two of them.
+const renderWindow = 10 * time.Millisecond
+
+// renderIn says how long a change must still wait for its rendering: not at all, unless the last one ended within the
+// window. So the window costs nothing when nothing else changes.
+func renderIn(last, now time.Time) time.Duration {
+	return min(renderWindow, max(0, renderWindow-now.Sub(last)))
+}
+
+// registry turns updates into pages. One goroutine, run, owns all of it but page and renders, which anybody may read.
+type registry struct {
+	log     *logrus.Entry
+	page    atomic.Pointer[page]
+	renders atomic.Uint64
+
+	// published is called, by run, after each page whose listing is new. It must not block.
+	published func(*listing)
+
+	endpoints map[discovery.Endpoint]*endpoint
+	pending   []change // in the order they came; not in the page yet
+	state     discovery.State
+	since     time.Time
+	rendered  time.Time // end of the last rendering
+	scratch   []byte
+}
+
+func newRegistry(log *logrus.Entry, published func(*listing)) *registry {
+	r := &registry{
+		log: log, published: published,
+		endpoints: map[discovery.Endpoint]*endpoint{},
+		since:     time.Now(),
+	}
+	r.page.Store(&page{state: discovery.Syncing, since: r.since, listing: newListing(nil, nil)})
+	return r
+}
+
+// run applies updates until the channel is closed.
+func (r *registry) run(updates <-chan discovery.Update) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	waiting := false
+	for {
+		select {
+		case u, ok := <-updates:
+			if !ok {
+				return
+			}
+			r.take(u)
+		case <-timer.C:
+			waiting = false
+		}
+		if waiting || !r.changed() {
+			continue
+		}
+		if wait := renderIn(r.rendered, time.Now()); wait > 0 {
+			timer.Reset(wait)
+			waiting = true
+			continue
+		}
+		r.render()
+	}
+}
+
+// take remembers what an update says for the next rendering.
+func (r *registry) take(u discovery.Update) {
+	r.state, r.since = u.State, u.Since
+	if len(u.Puts)+len(u.Deletes) > cap(r.pending)-len(r.pending) {
+		grown := make([]change, len(r.pending), len(r.pending)+max(len(r.pending), len(u.Puts)+len(u.Deletes)))
+		copy(grown, r.pending)
+		r.pending = grown
+	}
+	debug := r.log.Logger.IsLevelEnabled(logrus.DebugLevel)
+	for _, key := range u.Deletes {
+		e, known := r.endpoints[key.Endpoint]
+		if !known {
+			continue
+		}
+		r.pending = append(r.pending, change{record: &record{endpoint: e, id: key.ID}, gone: true})
+		if debug {
+			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": key.ID}).Debug("Instance removed")
+		}
+	}
+	for _, instance := range u.Puts {
+		e, known := r.endpoints[instance.Endpoint]
+		if !known {
+			e = newEndpoint(instance.Endpoint)
+			r.endpoints[e.Endpoint] = e
+		}
+		r.scratch = instance.AppendJSON(r.scratch[:0])
+		r.pending = append(r.pending, change{record: &record{endpoint: e, id: instance.ID, json: string(r.scratch)}})
+		if debug {
+			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": instance.ID}).Debug("Instance registered")
+		}
+	}
+}
+
+// changed says whether a page rendered now might differ from the one that is published.
+func (r *registry) changed() bool {
+	p := r.page.Load()
+	return len(r.pending) > 0 || p.state != r.state || !p.since.Equal(r.since)
+}
+
+// render publishes all that was taken.
+func (r *registry) render() {
+	old := r.page.Load()
+	now := old.listing
+	if records := merge(old.records, latest(r.pending)); len(r.pending) > 0 && !sameSlice(records, old.records) {
+		now = newListing(records, old.listing)
+		r.renders.Add(1)
+	}
+	r.pending = forget(r.pending)
+	r.forgetEndpoints(now)
+	if now != old.listing || old.state != r.state || !old.since.Equal(r.since) {
+		r.page.Store(&page{version: old.version + 1, state: r.state, since: r.since, listing: now})
+	}
+	r.rendered = time.Now()
+	if now != old.listing {
+		r.published(now)
+	}
+	r.logState(old, r.rendered)
+}
+
+// logState tells operators when discovery goes and comes back: until then, answers may be wrong about the fleet.
+func (r *registry) logState(old *page, now time.Time) {
+	p := r.page.Load()
+	if old.state == p.state {
+		return
+	}
+	log := r.log.WithField("instances", len(p.records))
+	switch {
+	case p.state == discovery.Stale:
+		log.WithField("dur", now.Sub(p.since).Round(time.Millisecond)).
+			Warn("Discovery is stale: etcd cannot be read, answering from what was known; dur is how long ago it was last heard")
+	case p.state == discovery.Synced && old.state == discovery.Stale:
+		log.WithField("dur", now.Sub(old.since).Round(time.Millisecond)).Info("Discovery is synced again; dur is how long it was stale")
+	case p.state == discovery.Synced:
+		log.Info("Discovery is synced: the registry has been read")
+	}
+}
+
+// forgetEndpoints drops the names that no record has any more, so that a fleet with ever new names cannot fill the
+// memory.
+func (r *registry) forgetEndpoints(l *listing) {
+	if len(r.endpoints) == len(l.endpoints) {
+		return
+	}
+	clear(r.endpoints)
+	for _, e := range l.endpoints {
+		r.endpoints[e.Endpoint] = e.endpoint
+	}
+}
+
+// forget empties changes and keeps its array only when that is small: the first list may be 100,000 long.
+func forget(changes []change) []change {
+	if cap(changes) > 1024 {
+		return nil
+	}
+	clear(changes)
+	return changes[:0]
+}
+
+func sameSlice(a, b []*record) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}

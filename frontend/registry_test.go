@@ -1,0 +1,177 @@
+package frontend
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+func TestRenderIn(t *testing.T) {
+	last := time.Unix(1000, 0)
+	for _, tt := range []struct{ since, want time.Duration }{
+		{0, 10 * time.Millisecond},
+		{time.Millisecond, 9 * time.Millisecond},
+		{10 * time.Millisecond, 0},
+		{time.Hour, 0},
+		{-time.Hour, 10 * time.Millisecond}, // a clock that was set back must not stop rendering
+	} {
+		if got := renderIn(last, last.Add(tt.since)); got != tt.want {
+			t.Errorf("%v after the last: got %v, want %v", tt.since, got, tt.want)
+		}
+	}
+	if got := renderIn(time.Time{}, last); got != 0 {
+		t.Errorf("the first: got %v, want 0", got)
+	}
+}
+
+// bubble runs f on virtual time with a registry that is being fed by send.
+func bubble(t *testing.T, f func(t *testing.T, r *registry, send func(discovery.Update))) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(quiet(), func(*listing) {})
+		updates := make(chan discovery.Update)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.run(updates)
+		}()
+		f(t, r, func(u discovery.Update) {
+			updates <- u
+			synctest.Wait()
+		})
+		close(updates)
+		<-done
+	})
+}
+
+func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+		for n := range 5 {
+			send(synced(instance(key("d", "b", "g", uint64(n)))))
+			if got := len(r.page.Load().records); got != n+1 {
+				t.Errorf("update %d: got %d instances at once, want %d", n, got, n+1)
+			}
+			time.Sleep(renderWindow)
+		}
+	})
+}
+
+func TestSecondChangeWaitsForTheWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+		send(synced(instance(key("d", "b", "g", 1))))
+		time.Sleep(4 * time.Millisecond)
+		send(synced(instance(key("d", "b", "g", 2))))
+		time.Sleep(6*time.Millisecond - 1)
+		synctest.Wait()
+		if got := len(r.page.Load().records); got != 1 {
+			t.Errorf("just before 10 ms: got %d instances, want 1", got)
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if got := len(r.page.Load().records); got != 2 {
+			t.Errorf("at 10 ms: got %d instances, want 2", got)
+		}
+	})
+}
+
+func TestStormRendersHundredTimesASecond(t *testing.T) {
+	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+		began := time.Now()
+		var n uint64
+		for time.Since(began) < time.Second {
+			send(synced(instance(key("d", "b", "g", n))))
+			n++
+			time.Sleep(100 * time.Microsecond)
+		}
+		time.Sleep(renderWindow)
+		synctest.Wait()
+		if got := r.renders.Load(); got < 99 || got > 101 {
+			t.Errorf("got %d renderings of %d updates in 1 s, want 100", got, n)
+		}
+		if got := len(r.page.Load().records); got != int(n) {
+			t.Errorf("got %d instances, want %d", got, n)
+		}
+	})
+}
+
+func TestNothingNewIsNotPublished(t *testing.T) {
+	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+		u := synced(instance(key("d", "b", "g", 1)))
+		send(u)
+		before := r.page.Load()
+		time.Sleep(time.Second)
+		send(u)
+		u.Puts, u.Revision = nil, 99
+		send(u)
+		time.Sleep(time.Second)
+		if r.page.Load() != before {
+			t.Errorf("got page %d, want %d still", r.page.Load().version, before.version)
+		}
+	})
+}
+
+func TestStateChangeSharesTheBody(t *testing.T) {
+	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+		send(synced(instance(key("d", "b", "g", 1))))
+		before := r.page.Load()
+		time.Sleep(time.Second)
+		send(discovery.Update{State: discovery.Stale, Since: time.Now()})
+		after := r.page.Load()
+		if after.state != discovery.Stale || after.version != before.version+1 {
+			t.Errorf("got %v, version %d, want stale, version %d", after.state, after.version, before.version+1)
+		}
+		if after.listing != before.listing {
+			t.Error("got another listing, want the same one")
+		}
+		if got := r.renders.Load(); got != 1 {
+			t.Errorf("got %d renderings, want 1", got)
+		}
+	})
+}
+
+func TestOperatorsAreToldOfStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := logrus.New()
+		log.SetOutput(&out)
+		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
+		r := newRegistry(logrus.NewEntry(log), func(*listing) {})
+		step := func(u discovery.Update) {
+			r.take(u)
+			r.render()
+			time.Sleep(time.Second)
+		}
+		step(discovery.Update{State: discovery.Syncing, Since: time.Now()})
+		step(discovery.Update{State: discovery.Synced, Since: time.Now(), Puts: fleet(3)})
+		step(discovery.Update{State: discovery.Synced, Since: time.Now(), Puts: fleet(4)})
+		step(discovery.Update{State: discovery.Stale, Since: time.Now()})
+		step(discovery.Update{State: discovery.Synced, Since: time.Now()})
+		want := []string{
+			"level=info msg=\"Discovery is synced: the registry has been read\" instances=3",
+			"level=warning msg=\"Discovery is stale: etcd cannot be read, answering from what was known; dur is how long ago it was last heard\" dur=0s instances=4",
+			"level=info msg=\"Discovery is synced again; dur is how long it was stale\" dur=1s instances=4",
+		}
+		if got := strings.TrimSpace(out.String()); got != strings.Join(want, "\n") {
+			t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+		}
+	})
+}
+
+func TestForgottenNamesDoNotPileUp(t *testing.T) {
+	r := newRegistry(quiet(), func(*listing) {})
+	for n := range uint64(100) {
+		k := key("ns"+discovery.InstanceID(n).String(), "b", "g", n)
+		r.take(synced(instance(k)))
+		r.render()
+		r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k}})
+		r.render()
+	}
+	if got := len(r.endpoints); got != 0 {
+		t.Errorf("got %d names, want 0", got)
+	}
+}
