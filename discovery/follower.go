@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -94,7 +95,7 @@ func (f *follower) session(ctx context.Context) error {
 	}
 	f.rereads.Add(1)
 	f.heard = time.Now()
-	if f.history.contradicts(header) {
+	if f.history.contradicts(header) || f.rewound(all) {
 		f.log.WithField("revision", header.Revision).Warn("etcd has lost its history (emptied, restored or replaced): " +
 			"what it lacks now is kept for a while, until workers have put it back")
 		f.holdUntil = f.heard.Add(holdMissing)
@@ -108,6 +109,12 @@ func (f *follower) session(ctx context.Context) error {
 		return fmt.Errorf("follow %s: %w", f.key, err)
 	}
 	return nil
+}
+
+// rewound says whether a key was last changed earlier than what was seen of it before: another history, that has
+// already overtaken the one before.
+func (f *follower) rewound(all []*mvccpb.KeyValue) bool {
+	return slices.ContainsFunc(all, func(kv *mvccpb.KeyValue) bool { return kv.ModRevision < f.known[string(kv.Key)] })
 }
 
 // readAll reads the whole range in pages, all of one revision.
@@ -180,7 +187,9 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 	if f.prefix {
 		opts = append(opts, clientv3.WithPrefix())
 	}
+	created := time.AfterFunc(f.silence, cancel) // Watch itself waits until etcd has confirmed it
 	events := watcher.Watch(ctx, f.key, opts...)
+	created.Stop()
 
 	resync := time.NewTimer(f.untilResync())
 	defer resync.Stop()

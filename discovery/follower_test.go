@@ -15,24 +15,26 @@ func TestHistoryContradicts(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		seen   history
-		header pb.ResponseHeader
+		header *pb.ResponseHeader
 		want   bool
 	}{
-		{"nothing seen before", history{}, pb.ResponseHeader{ClusterId: 7, RaftTerm: 1, Revision: 1}, false},
-		{"the same again", seen, pb.ResponseHeader{ClusterId: 7, RaftTerm: 3, Revision: 100}, false},
-		{"later", seen, pb.ResponseHeader{ClusterId: 7, RaftTerm: 4, Revision: 101}, false},
-		{"revision went back", seen, pb.ResponseHeader{ClusterId: 7, RaftTerm: 3, Revision: 99}, true},
-		{"term went back", seen, pb.ResponseHeader{ClusterId: 7, RaftTerm: 2, Revision: 500}, true},
-		{"another cluster", seen, pb.ResponseHeader{ClusterId: 8, RaftTerm: 9, Revision: 500}, true},
+		{"nothing seen before", history{}, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 1, Revision: 1}, false},
+		{"the same again", seen, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 3, Revision: 100}, false},
+		{"later", seen, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 4, Revision: 101}, false},
+		{"revision went back", seen, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 3, Revision: 99}, true},
+		{"term went back", seen, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 2, Revision: 500}, true},
+		{"another cluster", seen, &pb.ResponseHeader{ClusterId: 8, RaftTerm: 9, Revision: 500}, true},
 	} {
-		if got := tt.seen.contradicts(&tt.header); got != tt.want {
+		if got := tt.seen.contradicts(tt.header); got != tt.want {
 			t.Errorf("%s: contradicts = %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }
 
 func TestReconcile(t *testing.T) {
-	kv := func(key string, rev int64) *mvccpb.KeyValue { return &mvccpb.KeyValue{Key: []byte(key), ModRevision: rev} }
+	kv := func(key string, rev int64) *mvccpb.KeyValue {
+		return &mvccpb.KeyValue{Key: []byte(key), ModRevision: rev}
+	}
 	now := time.Now()
 	for _, tt := range []struct {
 		name      string

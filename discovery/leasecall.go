@@ -2,6 +2,8 @@ package discovery
 
 import (
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -26,18 +28,32 @@ func leaseGrant(ctx context.Context, c *clientv3.Client, id InstanceID, ttl time
 	return time.Duration(r.TTL) * time.Second, nil
 }
 
-// leaseRenew returns the TTL that now counts anew, or rpctypes.ErrLeaseNotFound.
-func leaseRenew(ctx context.Context, c *clientv3.Client, id InstanceID) (time.Duration, error) {
-	ctx, cancel := context.WithCancel(ctx) // ends the stream
-	defer cancel()
-	stream, err := clientv3.RetryLeaseClient(c).LeaseKeepAlive(ctx)
+// leaseStream renews a lease over one stream. Each opening of a stream costs a client with a password an
+// authentication, which etcd answers with a bcrypt and a raft entry: far too much for every renewal.
+type leaseStream struct {
+	stream pb.Lease_LeaseKeepAliveClient
+	cancel context.CancelFunc
+}
+
+func openLeaseStream(ctx context.Context, c *clientv3.Client) (*leaseStream, error) {
+	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, cancel)() // bounds the opening, not the stream
+	stream, err := clientv3.RetryLeaseClient(c).LeaseKeepAlive(streamCtx)
 	if err != nil {
-		return 0, rpctypes.Error(err)
+		cancel()
+		return nil, rpctypes.Error(err)
 	}
-	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
+	return &leaseStream{stream: stream, cancel: cancel}, nil
+}
+
+// renew returns the TTL that now counts anew, or rpctypes.ErrLeaseNotFound. After any other error the stream is of no
+// more use: an answer that comes too late would be taken for the next one.
+func (s *leaseStream) renew(ctx context.Context, id InstanceID) (time.Duration, error) {
+	defer context.AfterFunc(ctx, s.cancel)()
+	if err := s.stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil && !errors.Is(err, io.EOF) {
 		return 0, rpctypes.Error(err)
-	}
-	r, err := stream.Recv()
+	} // io.EOF: the stream has ended, and Recv says why
+	r, err := s.stream.Recv()
 	if err != nil {
 		return 0, rpctypes.Error(err)
 	}

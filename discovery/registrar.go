@@ -48,6 +48,7 @@ type Registrar struct {
 
 	// Of the goroutine that is in Run.
 	lease     lease
+	stream    *leaseStream        // for renewals; nil until the first, and after a failure
 	confirmed map[string]struct{} // keys that etcd has under the lease
 	troubled  time.Time           // when calls began to fail; zero when they do not
 	outage    time.Time           // when the lease was lost or calls began to fail; zero when all keys are in etcd
@@ -153,6 +154,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 		return errors.New("registrar: Run called twice")
 	}
 	defer r.link.close()
+	defer r.closeStream()
 	defer r.guarding.Wait()
 	for ctx.Err() == nil {
 		if r.doubt.Swap(false) {

@@ -16,7 +16,7 @@ func (r *Registrar) do(ctx context.Context, what action, missing map[string]stri
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(r.lease.ttl/3, maxCallTime))
+	ctx, cancel := context.WithTimeout(ctx, maxCallTime)
 	defer cancel()
 	switch what {
 	case grant:
@@ -69,8 +69,15 @@ func (r *Registrar) put(ctx context.Context, client *clientv3.Client, missing ma
 }
 
 func (r *Registrar) renew(ctx context.Context, client *clientv3.Client) error {
+	if r.stream == nil {
+		stream, err := openLeaseStream(ctx, client)
+		if err != nil {
+			return fmt.Errorf("open a stream for renewals: %w", err)
+		}
+		r.stream = stream
+	}
 	sent := time.Now()
-	ttl, err := leaseRenew(ctx, client, r.id)
+	ttl, err := r.stream.renew(ctx, r.id)
 	if err != nil {
 		return fmt.Errorf("renew lease: %w", err)
 	}
@@ -117,6 +124,7 @@ func (r *Registrar) revoke(ctx context.Context) {
 // failed notes that a call failed, and says so once for as long as it goes on.
 func (r *Registrar) failed(err error) {
 	r.failures.Add(1)
+	r.closeStream()
 	now := time.Now()
 	r.lease.retryAt = now.Add(r.link.failure(err))
 	if r.troubled.IsZero() {
@@ -126,6 +134,13 @@ func (r *Registrar) failed(err error) {
 		return
 	}
 	r.log.WithField("err", err).Debug("Registration still cannot be kept up")
+}
+
+func (r *Registrar) closeStream() {
+	if r.stream != nil {
+		r.stream.cancel()
+		r.stream = nil
+	}
 }
 
 // worked notes that a call did, and announces a registration that has become complete.
