@@ -1,0 +1,90 @@
+package mocker
+
+import (
+	"fmt"
+	"time"
+)
+
+// Limits on what knobs may say. They catch slips (nanoseconds taken for seconds), and bound what one request costs.
+const (
+	maxDelay     = 24 * time.Hour
+	maxTokens    = 1 << 20
+	maxSequences = 1 << 20
+
+	defaultTokens       = 16
+	defaultMaxSequences = 256 // vLLM's max_num_seqs
+)
+
+// Knobs are the pace and the faults of an [Engine]. The zero value is a healthy engine that answers at once.
+//
+// In JSON, durations are strings such as "150ms". A fault that strikes after n tokens is off when it is nil (null), and
+// does not touch answers that end with fewer. Changes reach requests that are under way, unless a field says otherwise.
+type Knobs struct {
+	FirstTokenDelay time.Duration // from the end of the prefill to the first token
+	TokenDelay      time.Duration // between tokens
+	Tokens          int           // of an answer that max_tokens does not cut short; default 16
+	MaxSequences    int           // requests that run at once, the others wait in line; default 256
+
+	// Prefill is how long each request holds the whole engine before its first token: no other request advances
+	// meanwhile, those that have begun included. It is read when the prefill begins, so setting it, sending one request
+	// and clearing it makes one long prefill with a line of ordinary requests behind it.
+	Prefill time.Duration
+
+	ErrorStatus int  // 400 to 599: requests fail with this status, before any stream; 0 is off
+	ErrorChunk  *int // after n tokens: an error object in the stream, which then ends as if nothing had happened
+	Freeze      *int // after n tokens: nothing more, until the knob is cleared or the client leaves
+	Drop        *int // after n tokens: the connection is cut
+	Refuse      bool // the HTTP listener is closed, and its connections with it; Generate fails with status 503
+	Empty       bool // status 200 and a stream that ends without content
+}
+
+// settle fills in defaults and refuses what no engine could do, naming the knob.
+func (k Knobs) settle() (Knobs, error) {
+	k = k.clone()
+	if k.Tokens == 0 {
+		k.Tokens = defaultTokens
+	}
+	if k.MaxSequences == 0 {
+		k.MaxSequences = defaultMaxSequences
+	}
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"first_token_delay", k.FirstTokenDelay}, {"token_delay", k.TokenDelay}, {"prefill", k.Prefill},
+	} {
+		if d.v < 0 || d.v > maxDelay {
+			return Knobs{}, fmt.Errorf("knob %s is %v: want 0s to %v", d.name, d.v, maxDelay)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		v    *int
+	}{
+		{"error_chunk", k.ErrorChunk}, {"freeze", k.Freeze}, {"drop", k.Drop},
+	} {
+		if n.v != nil && (*n.v < 0 || *n.v > maxTokens) {
+			return Knobs{}, fmt.Errorf("knob %s is %d: want 0 to %d tokens, or null", n.name, *n.v, maxTokens)
+		}
+	}
+	if k.Tokens < 1 || k.Tokens > maxTokens {
+		return Knobs{}, fmt.Errorf("knob tokens is %d: want 1 to %d", k.Tokens, maxTokens)
+	}
+	if k.MaxSequences < 1 || k.MaxSequences > maxSequences {
+		return Knobs{}, fmt.Errorf("knob max_sequences is %d: want 1 to %d", k.MaxSequences, maxSequences)
+	}
+	if k.ErrorStatus != 0 && (k.ErrorStatus < 400 || k.ErrorStatus > 599) {
+		return Knobs{}, fmt.Errorf("knob error_status is %d: want 400 to 599, or 0", k.ErrorStatus)
+	}
+	return k, nil
+}
+
+// clone makes sure that no caller holds a pointer into the engine's knobs.
+func (k Knobs) clone() Knobs {
+	for _, p := range []**int{&k.ErrorChunk, &k.Freeze, &k.Drop} {
+		if *p != nil {
+			*p = new(**p)
+		}
+	}
+	return k
+}

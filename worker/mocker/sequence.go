@@ -1,0 +1,152 @@
+package mocker
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// How a sequence can end other than well.
+var (
+	errDropped = errors.New("engine: connection dropped") // the knob drop
+	errEngine  = errors.New("engine: step failed")        // the knob error_chunk
+	errEmpty   = errors.New("engine: empty answer")       // the knob empty
+)
+
+// step is what a sequence does next.
+type step uint8
+
+const (
+	stepToken  step = iota // make one more token
+	stepFinish             // all tokens are made
+	stepFreeze             // hang until the knobs change
+	stepDrop
+	stepFail
+)
+
+// decide says what a sequence does that has made some of the tokens it wants. Faults also strike between the last token
+// and the end of the answer. Where several are set, the one that tells the client least wins.
+func decide(k Knobs, made, want int) step {
+	due := func(after *int) bool { return after != nil && made >= *after }
+	switch {
+	case due(k.Freeze):
+		return stepFreeze
+	case due(k.Drop):
+		return stepDrop
+	case due(k.ErrorChunk):
+		return stepFail
+	case made >= want:
+		return stepFinish
+	default:
+		return stepToken
+	}
+}
+
+// length is how many tokens a request gets, and why it ends there, in OpenAI's words.
+func length(k Knobs, limit int) (tokens int, reason string) {
+	if limit > 0 && limit < k.Tokens {
+		return limit, "length"
+	}
+	return k.Tokens, "stop"
+}
+
+// tokenSink takes a sequence's tokens. finish is empty but for the last one.
+type tokenSink func(n int, text, finish string) error
+
+// sequence runs one request through the engine: it waits in line, prefills and makes its tokens one by one.
+func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finish string, err error) {
+	if err := e.queue.enter(ctx); err != nil {
+		return "", err
+	}
+	defer e.queue.leave()
+	if k, _ := e.board.get(); k.Prefill > 0 {
+		if err := e.prefill(ctx, k.Prefill); err != nil {
+			return "", err
+		}
+	}
+	k, _ := e.board.get()
+	if k.Empty {
+		return "", errEmpty
+	}
+	want, finish := length(k, limit)
+	for made := 0; ; {
+		k, changed := e.board.get()
+		switch decide(k, made, want) {
+		case stepFreeze:
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
+		case stepDrop:
+			return "", errDropped
+		case stepFail:
+			return "", errEngine
+		case stepFinish:
+			return finish, nil
+		case stepToken:
+			if err := e.pace(ctx, made); err != nil {
+				return "", err
+			}
+			reason := ""
+			if made == want-1 {
+				reason = finish
+			}
+			if err := sink(made, word(made), reason); err != nil {
+				return "", err
+			}
+			e.tokens.Add(1)
+			made++
+		}
+	}
+}
+
+func (e *Engine) prefill(ctx context.Context, d time.Duration) error {
+	release, err := e.device.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// pace waits for the moment of the next token. A delay that is shortened meanwhile ends early, so that clearing a knob
+// mends the engine at once.
+func (e *Engine) pace(ctx context.Context, made int) error {
+	for start := time.Now(); ; {
+		k, changed := e.board.get()
+		delay := k.TokenDelay
+		if made == 0 {
+			delay = k.FirstTokenDelay
+		}
+		left := delay - time.Since(start)
+		if left <= 0 {
+			return e.device.wait(ctx)
+		}
+		t := time.NewTimer(left)
+		select {
+		case <-t.C:
+		case <-changed:
+		case <-ctx.Done():
+		}
+		t.Stop()
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// word is the text of a sequence's nth token.
+func word(n int) string {
+	words := [...]string{
+		" the", " mesh", " knows", " which", " workers", " are", " there", " and", " why", " it", " believes", " so",
+	}
+	return words[n%len(words)]
+}
