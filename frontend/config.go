@@ -90,7 +90,7 @@ func validatePath(path string) error {
 			return fmt.Errorf("has the character %q: want A-Z a-z 0-9 / - . _ ~ only", r)
 		}
 	}
-	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+	for segment := range strings.SplitSeq(strings.TrimSuffix(path[1:], "/"), "/") {
 		if segment == "." || segment == ".." || (segment == "" && path != "/") {
 			return errors.New("has an empty, . or .. segment, which clients and the server resolve before they compare paths")
 		}

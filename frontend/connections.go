@@ -23,8 +23,9 @@ type connections struct {
 	once sync.Once
 	cut  atomic.Uint64 // connections closed because they pinned replaced answers
 
-	mu   sync.Mutex
-	open map[*conn]struct{}
+	mu     sync.Mutex
+	open   map[*conn]struct{}
+	served sync.WaitGroup // one for each of open
 }
 
 func newConnections(ln net.Listener, log *logrus.Entry) *connections {
@@ -40,6 +41,7 @@ func (c *connections) Accept() (net.Conn, error) {
 			accepted := &conn{Conn: inner, set: c}
 			c.mu.Lock()
 			c.open[accepted] = struct{}{}
+			c.served.Add(1)
 			c.mu.Unlock()
 			return accepted, nil
 		}
@@ -82,10 +84,13 @@ func (c *connections) closeAll() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for open := range c.open {
-		_ = open.Conn.Close() // it is removed from the set by the server, when that has finished with it
+		_ = open.Conn.Close() // the server notices, finishes, and closes it too: then it leaves the set
 	}
 	return len(c.open)
 }
+
+// wait returns when the server has finished with every connection. No Accept may be under way.
+func (c *connections) wait() { c.served.Wait() }
 
 func (c *connections) count() int {
 	c.mu.Lock()
@@ -133,10 +138,13 @@ type conn struct {
 	sending atomic.Pointer[body] // what is on its way to the client, and so kept in memory
 }
 
-// Close is called by the server when it is done with the connection, perhaps twice.
+// Close is called by the server when it has finished with the connection, or to end an idle one: then twice.
 func (c *conn) Close() error {
 	c.set.mu.Lock()
-	delete(c.set.open, c)
+	if _, open := c.set.open[c]; open {
+		delete(c.set.open, c)
+		c.set.served.Done()
+	}
 	c.set.mu.Unlock()
 	return c.Conn.Close()
 }

@@ -155,8 +155,12 @@ func (f *Frontend) Run(ctx context.Context) error {
 		f.compressor.stop()
 	})
 	parts.Go(f.compressor.run)
-	served := make(chan error, 1)
-	parts.Go(func() { served <- f.app.Listener(f.connections) })
+	served := make(chan struct{})
+	var serveErr error
+	parts.Go(func() {
+		defer close(served)
+		serveErr = f.app.Listener(f.connections)
+	})
 	f.log.WithField("addr", f.Addr()).Info("Frontend listens")
 
 	var err error
@@ -164,10 +168,10 @@ func (f *Frontend) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case cause := <-watched:
 		err = fmt.Errorf("watch registry: %w", orEnded(cause))
-	case cause := <-served:
-		err = fmt.Errorf("serve %s: %w", f.Addr(), orEnded(cause))
+	case <-served:
+		err = fmt.Errorf("serve %s: %w", f.Addr(), orEnded(serveErr))
 	}
-	f.drain()
+	f.drain(served)
 	stopWatching()
 	parts.Wait()
 	if err != nil {
@@ -184,24 +188,23 @@ func orEnded(err error) error {
 	return err
 }
 
-// drain ends the HTTP side within GracefulShutdownTimeout.
-func (f *Frontend) drain() {
+// drain ends the HTTP side within GracefulShutdownTimeout. served is closed when the accepting loop has ended.
+func (f *Frontend) drain(served <-chan struct{}) {
 	timeout := f.cfg.GracefulShutdownTimeout
 	linger := min(f.limits.linger, timeout/5)
 	f.stopping.Store(true)
-	f.log.WithFields(logrus.Fields{"addr": f.Addr(), "dur": timeout}).Info("Frontend is shutting down")
-	time.Sleep(linger) // load balancers see the 503, where a closed port would cost them failed requests
+	f.log.WithFields(logrus.Fields{"addr": f.Addr(), "dur": timeout}).Info("Frontend is shutting down; dur is the time allowed")
+	select {
+	case <-time.After(linger): // load balancers see the 503, where a closed port would cost them failed requests
+	case <-served:
+	}
 
 	err := f.app.ShutdownWithTimeout(timeout - linger)
-	// The server finds its listener only once it accepts, and it does not close connections that outlast its timeout.
+	// The server knows its listener only once it accepts, and it leaves connections open that outlast the timeout.
 	_ = f.connections.Close()
-	if err != nil {
-		if n := f.connections.closeAll(); n > 0 {
-			f.log.WithField("connections", n).Warn("Connections closed before their answers were finished")
-		}
+	<-served
+	if n := f.connections.closeAll(); err != nil && n > 0 {
+		f.log.WithField("connections", n).Warn("Connections closed by force: they outlasted the shutdown timeout")
 	}
-	for f.app.Server().GetOpenConnectionsCount() > 0 {
-		f.connections.closeAll() // also those accepted while the listener closed
-		time.Sleep(time.Millisecond)
-	}
+	f.connections.wait()
 }

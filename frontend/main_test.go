@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it is to end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		// fasthttp's clock for Date headers has no end.
-		goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 	)
 }
 
@@ -65,6 +66,9 @@ func start(t testing.TB, cfg Config, limits limits, source source) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, measured := t.(*testing.B); !measured {
+		f.connections.Listener = smallBuffers{f.connections.Listener}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	transport := &http.Transport{DisableCompression: true}
 	r := &running{Frontend: f, t: t, client: &http.Client{Transport: transport, Timeout: patience}, stop: stop, done: make(chan error, 1)}
@@ -79,6 +83,17 @@ func start(t testing.TB, cfg Config, limits limits, source source) *running {
 		<-ended
 	})
 	return r
+}
+
+// smallBuffers keeps the kernel from taking megabytes for a client that does not read: a slow client is slow at once.
+type smallBuffers struct{ net.Listener }
+
+func (l smallBuffers) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	}
+	return c, err
 }
 
 type answer struct {

@@ -1,0 +1,211 @@
+package frontend
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// filled returns a registry that knows n instances.
+func filled(n int) *registry {
+	r := newRegistry(quiet(), func(*listing) {})
+	r.take(synced(fleet(n)...))
+	r.render()
+	return r
+}
+
+// BenchmarkRender is one join of all fragments into a new answer.
+func BenchmarkRender(b *testing.B) {
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			l := filled(n).page.Load().listing
+			b.SetBytes(int64(len(l.plain.bytes)))
+			for b.Loop() {
+				newListing(l.records, l)
+			}
+		})
+	}
+}
+
+// BenchmarkChange is all that happens between an update of one instance and its page: half of them add, half remove.
+func BenchmarkChange(b *testing.B) {
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := filled(n)
+			k := key("dynamo", "backend-4", "generate", 0x694d9b9000000000+uint64(n)/2)
+			k.ID++ // between two that are there
+			put := synced(instance(k))
+			gone := discovery.Update{State: discovery.Synced, Since: put.Since, Deletes: []discovery.InstanceKey{k}}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if i%2 == 0 {
+					r.take(put)
+				} else {
+					r.take(gone)
+				}
+				r.render()
+			}
+		})
+	}
+}
+
+// BenchmarkFirstList is an initial list, all at once.
+func BenchmarkFirstList(b *testing.B) {
+	instances := fleet(100_000)
+	for b.Loop() {
+		r := newRegistry(quiet(), func(*listing) {})
+		r.take(synced(instances...))
+		r.render()
+	}
+}
+
+func BenchmarkCompress(b *testing.B) {
+	l := filled(10_000).page.Load().listing
+	c := newCompressor()
+	b.SetBytes(int64(len(l.plain.bytes)))
+	size := 0
+	for b.Loop() {
+		size = len(c.compress(l.plain).bytes)
+	}
+	b.ReportMetric(float64(size)/float64(len(l.plain.bytes)), "of-plain")
+}
+
+// BenchmarkHealth compares /health with a bare fasthttp server that sends the same bytes under the same headers, in
+// one run. The metric "of-bare" is the median of the throughput's ratios.
+func BenchmarkHealth(b *testing.B) {
+	for _, n := range []int{0, 100, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { benchmarkHealth(b, n) })
+	}
+}
+
+func benchmarkHealth(b *testing.B, n int) {
+	source := make(updates)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := start(b, Config{}, defaultLimits, source)
+	source <- synced(fleet(n)...)
+	f.waitInstances(n)
+	f.get("/health") // it serves
+	bare := &fasthttp.Server{
+		NoDefaultServerHeader: true, ReadTimeout: defaultLimits.read, WriteTimeout: defaultLimits.write, IdleTimeout: defaultLimits.idle,
+	}
+	plain := f.registry.page.Load().plain
+	bare.Handler = func(ctx *fasthttp.RequestCtx) {
+		h := &ctx.Response.Header
+		h.Set(headerDiscovery, "synced")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Vary", "Accept-Encoding")
+		h.Set("Etag", plain.etag)
+		h.SetContentType("application/json")
+		ctx.Response.SetBodyRaw(plain.bytes)
+	}
+	served := make(chan error, 1)
+	go func() { served <- bare.Serve(ln) }()
+	defer func() {
+		_ = bare.Shutdown()
+		<-served
+	}()
+
+	// A round is some requests on fresh connections: how far the kernel opens a connection's buffers is partly luck, and
+	// one connection would keep its luck for the whole run.
+	const round = 32
+	var ratios []float64
+	var total time.Duration
+	for b.Loop() {
+		ours, theirs := newReader(b, f.Addr()), newReader(b, ln.Addr().String())
+		var spent, bareSpent time.Duration
+		for i := range round {
+			if i%2 == 0 {
+				spent += ours.request(b)
+				bareSpent += theirs.request(b)
+			} else {
+				bareSpent += theirs.request(b)
+				spent += ours.request(b)
+			}
+		}
+		_ = ours.Close()
+		_ = theirs.Close()
+		ratios = append(ratios, float64(bareSpent)/float64(spent))
+		total += spent
+	}
+	b.ReportMetric(float64(total.Microseconds())/float64(round*len(ratios)), "µs/request")
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "of-bare")
+}
+
+// reader is a client that does as little as can be, so that the servers are what is measured.
+type reader struct {
+	net.Conn
+	*bufio.Reader
+}
+
+func newReader(b *testing.B, addr string) *reader {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &reader{Conn: c, Reader: bufio.NewReaderSize(c, 256<<10)}
+}
+
+func (r *reader) request(b *testing.B) time.Duration {
+	began := time.Now()
+	if _, err := io.WriteString(r.Conn, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		b.Fatal(err)
+	}
+	var length int
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(line) == len("\r\n") {
+			break
+		}
+		_, _ = fmt.Sscanf(string(line), "Content-Length: %d", &length)
+	}
+	if _, err := r.Discard(length); err != nil || length == 0 {
+		b.Fatalf("got %d bytes, %v", length, err)
+	}
+	return time.Since(began)
+}
+
+// heap returns the bytes that are reachable.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // the second frees what sync.Pool held through the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A page of 100,000 instances and the one before it, each with both forms of its body, take at most 2 KiB an instance.
+func TestMemoryPerInstance(t *testing.T) {
+	const n = 100_000
+	before := heap()
+	c := newCompressor()
+	r := newRegistry(quiet(), func(l *listing) { l.gzip.Store(c.compress(l.plain)) })
+	r.take(synced(fleet(n)...))
+	r.render()
+	old := r.page.Load()
+	r.take(synced(instance(key("dynamo", "backend-4", "generate", 1))))
+	r.render()
+	per := float64(heap()-before) / n
+	t.Logf("%.0f bytes an instance, of which %d are one plain body", per, len(old.plain.bytes)/n)
+	if per > 2048 {
+		t.Errorf("got %.0f bytes an instance, want at most 2048", per)
+	}
+	runtime.KeepAlive(old)
+	runtime.KeepAlive(r)
+	runtime.KeepAlive(c)
+}

@@ -1,0 +1,59 @@
+package frontend_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/frontend"
+)
+
+// A frontend beside an etcd of its own, in which nothing is registered yet.
+func Example() {
+	etcd, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer etcd.Close()
+
+	f, err := frontend.New(frontend.Config{
+		Host: "127.0.0.1",
+		Etcd: discovery.Config{Endpoints: []string{etcd.Endpoint()}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stopped := make(chan error)
+	go func() { stopped <- f.Run(ctx) }()
+
+	for _, path := range []string{"/live", "/health"} {
+		fmt.Println(get("http://" + f.Addr() + path))
+	}
+	stop()
+	fmt.Println(<-stopped)
+	// Output:
+	// {"message":"Service is live","status":"live"}
+	// {"endpoints":[],"instances":[],"message":"No endpoints available","status":"healthy"}
+	// <nil>
+}
+
+func get(url string) string {
+	client := http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	res, err := client.Get(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return string(body)
+}

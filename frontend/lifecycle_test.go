@@ -1,0 +1,166 @@
+package frontend
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// stoppable tells when it was stopped.
+type stoppable struct {
+	updates
+	stopped func()
+}
+
+func (s stoppable) Run(ctx context.Context, apply func(discovery.Update)) error {
+	defer s.stopped()
+	return s.updates.Run(ctx, apply)
+}
+
+func accepts(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+func TestShutdownOrder(t *testing.T) {
+	t.Parallel()
+	var f *running
+	acceptedWhenStopped := make(chan bool, 1)
+	source := stoppable{make(updates), func() { acceptedWhenStopped <- accepts(f.Addr()) }}
+	f = start(t, Config{GracefulShutdownTimeout: patience}, defaultLimits, source) // it lingers for 1 s
+	if got := f.get("/live"); got.code != http.StatusOK {
+		t.Fatalf("/live: got %d, want 200", got.code)
+	}
+	f.stop()
+	eventually(t, "503", func() bool { return f.get("/live").code == http.StatusServiceUnavailable })
+	const want = `{"message":"Service is shutting down","status":"shutting_down"}`
+	for _, path := range []string{"/live", "/health"} {
+		// On a connection of its own: the listener still accepts.
+		f.client.CloseIdleConnections()
+		got := f.get(path)
+		if got.code != http.StatusServiceUnavailable || got.body != want {
+			t.Errorf("%s: got %d %s, want 503 %s", path, got.code, got.body, want)
+		}
+	}
+	if err := <-f.done; err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+	if <-acceptedWhenStopped {
+		t.Error("the source was stopped while the listener still accepted")
+	}
+	if accepts(f.Addr()) {
+		t.Error("the port is still bound after Run has returned")
+	}
+}
+
+func TestAnswersOnTheirWayAreFinished(t *testing.T) {
+	t.Parallel()
+	source := make(updates)
+	limits := defaultLimits
+	limits.linger = 0
+	f := large(t, Config{GracefulShutdownTimeout: patience}, source, limits)
+	size := len(f.registry.page.Load().plain.bytes)
+	c := f.slowClient()
+	eventually(t, "an answer on its way", func() bool { return f.sendingNow() == 1 })
+	f.stop()
+	eventually(t, "a closed listener", func() bool { return !accepts(f.Addr()) })
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.Copy(io.Discard, res.Body); int(got) != size || err != nil {
+		t.Errorf("got %d bytes, %v, want %d", got, err, size)
+	}
+	if err := <-f.done; err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+}
+
+func TestShutdownIsBounded(t *testing.T) {
+	t.Parallel()
+	source := make(updates)
+	f := large(t, Config{}, source, defaultLimits) // a timeout of 50 ms
+	f.slowClient()
+	silent, err := net.Dial("tcp", f.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	eventually(t, "both clients", func() bool { return f.sendingNow() == 1 && f.connections.count() >= 2 })
+	began := time.Now()
+	f.stop()
+	if err := <-f.done; err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("took %v, want about 50 ms", took)
+	}
+	if got := f.connections.count(); got != 0 {
+		t.Errorf("got %d connections left, want 0", got)
+	}
+}
+
+func TestRunsOnce(t *testing.T) {
+	f := start(t, Config{}, defaultLimits, make(updates))
+	if got := f.get("/live").code; got != http.StatusOK {
+		t.Fatalf("got %d, want 200", got)
+	}
+	if err := f.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "run before") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if got := f.get("/live").code; got != http.StatusOK {
+		t.Errorf("got %d, want the first run undisturbed", got)
+	}
+}
+
+func TestEndedContextReleasesThePort(t *testing.T) {
+	f, err := New(Config{Host: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Run(ctx); err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+	if accepts(f.Addr()) {
+		t.Error("the port is still bound")
+	}
+}
+
+type broken struct{ error }
+
+func (b broken) Run(context.Context, func(discovery.Update)) error { return b.error }
+
+func TestSourceThatEndsIsAnError(t *testing.T) {
+	cause := errors.New("no more")
+	f := start(t, Config{}, defaultLimits, broken{cause})
+	if err := <-f.done; !errors.Is(err, cause) || err.Error() != "run frontend: watch registry: no more" {
+		t.Errorf("got %v, want %v", err, cause)
+	}
+	f = start(t, Config{}, defaultLimits, broken{nil})
+	if err := <-f.done; err == nil {
+		t.Error("got nil, want an error: a frontend that watches nothing must not look well")
+	}
+}
+
+func TestListenerThatEndsIsAnError(t *testing.T) {
+	f := start(t, Config{}, defaultLimits, make(updates))
+	eventually(t, "the server", func() bool { return f.get("/live").code == http.StatusOK })
+	_ = f.connections.Listener.Close()
+	if err := <-f.done; err == nil || !strings.Contains(err.Error(), "serve "+f.Addr()) {
+		t.Errorf("got %v, want an error that names the address", err)
+	}
+}
