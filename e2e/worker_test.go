@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+type worker struct {
+	program
+	endpoints []string
+	id        uint64 // its etcd lease
+}
+
+func (w *worker) name() string { return w.where().name }
+
+// keys are those of its instances.
+func (w *worker) keys() []string {
+	var keys []string
+	for _, endpoint := range w.endpoints {
+		keys = append(keys, registered{Namespace: "dynamo", Component: "backend", Endpoint: endpoint, ID: w.id}.key())
+	}
+	return keys
+}
+
+// keysOf are those of all these workers, sorted.
+func keysOf(workers ...*worker) []string {
+	var keys []string
+	for _, w := range workers {
+		keys = append(keys, w.keys()...)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// findID looks in etcd for the instances whose transport leads to the worker, and checks that all of its endpoints are
+// there, under one ID, which is that of their lease.
+func (w *worker) findID(e *etcd) error {
+	found, err := e.list("v1/instances/")
+	if err != nil {
+		return err
+	}
+	missing := slices.Clone(w.endpoints)
+	for _, kv := range found {
+		var value struct {
+			registered
+			Transport struct{ HTTP string } `json:"transport"`
+		}
+		if json.Unmarshal(kv.Value, &value) != nil {
+			continue // not ours
+		}
+		if value.Transport.HTTP != w.transport(value.Endpoint) {
+			continue
+		}
+		if value.ID != uint64(kv.Lease) || (w.id != 0 && value.ID != w.id) {
+			return fmt.Errorf("%s has instance ID %x on lease %x, want one ID for all, which is the lease's", kv.Key, value.ID, kv.Lease)
+		}
+		w.id = value.ID
+		missing = slices.DeleteFunc(missing, func(m string) bool { return m == value.Endpoint })
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("no instance leads to %s for %q", w.transport("…"), missing)
+	}
+	return nil
+}
+
+// transport is where an endpoint of it is registered to be.
+func (w *worker) transport(endpoint string) string {
+	return "http://" + w.where().reach(rpcPort) + "/v1/rpc/" + endpoint
+}
+
+// turn sets knobs of its mock engine.
+func (w *worker) turn(t *testing.T, knobs string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+w.where().addr(controlPort)+"/mock/knobs", strings.NewReader(knobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := ask().Do(request)
+	if err != nil {
+		t.Fatalf("set knobs of %s: %v", w.name(), err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode/100 != 2 {
+		body, _ := io.ReadAll(answer.Body)
+		t.Fatalf("set knobs of %s: got %s: %s", w.name(), answer.Status, body)
+	}
+}
