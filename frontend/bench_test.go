@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -113,8 +114,9 @@ func benchmarkHealth(b *testing.B, n int) {
 	served := make(chan error, 1)
 	go func() { served <- bare.Serve(ln) }()
 	defer func() {
-		_ = bare.Shutdown()
-		<-served
+		if err := errors.Join(bare.Shutdown(), <-served); err != nil {
+			b.Error(err)
+		}
 	}()
 
 	// A round is some requests on fresh connections: how far the kernel opens a connection's buffers is partly luck, and

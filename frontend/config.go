@@ -61,7 +61,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = logrus.NewEntry(discard)
 	}
 	if c.Port < 0 || c.Port > 65535 {
-		return Config{}, fmt.Errorf("Port %d: want 0 to 65535", c.Port)
+		return Config{}, fmt.Errorf("%s %d: want 0 to 65535", "Port", c.Port)
 	}
 	if c.GracefulShutdownTimeout < 0 {
 		return Config{}, fmt.Errorf("GracefulShutdownTimeout %v: want a positive duration", c.GracefulShutdownTimeout)

@@ -59,7 +59,7 @@ func TestPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	port := ln.Addr().(*net.TCPAddr).Port
 	_, err = New(Config{Host: "127.0.0.1", Port: port})
 	want := fmt.Sprintf("listen 127.0.0.1:%d: address already in use; stop the other program or choose another port (0: any free one)", port)

@@ -180,7 +180,7 @@ func TestAcceptOutlivesWantOfFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	accepted, err := set.Accept()
 	if err != nil {
 		t.Fatalf("got %v, want a connection after the files are free again", err)

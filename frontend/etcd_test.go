@@ -19,7 +19,7 @@ func TestFromEtcdToHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer etcd.Close()
+	defer func() { _ = etcd.Close() }()
 	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
 	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: cfg, GracefulShutdownTimeout: 50 * time.Millisecond})
 	if err != nil {

@@ -19,7 +19,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer etcd.Close()
+	defer func() { _ = etcd.Close() }()
 
 	f, err := frontend.New(frontend.Config{
 		Host: "127.0.0.1",
@@ -50,7 +50,7 @@ func get(url string) string {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		log.Fatal(err)

@@ -135,7 +135,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 	if !f.started.CompareAndSwap(false, true) {
 		return errors.New("run frontend: it has run before, make a new one")
 	}
-	defer f.connections.Close()
+	defer func() { _ = f.connections.Close() }() // drain has closed it already, unless there was nothing to drain
 	if ctx.Err() != nil {
 		return nil
 	}

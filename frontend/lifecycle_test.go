@@ -97,7 +97,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	defer func() { _ = silent.Close() }()
 	eventually(t, "both clients", func() bool { return f.sendingNow() == 1 && f.connections.count() >= 2 })
 	began := time.Now()
 	f.stop()

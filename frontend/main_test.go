@@ -115,7 +115,7 @@ func (r *running) try(method, path string, headers ...string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	return answer{res.StatusCode, res.Header, string(b)}, err
 }

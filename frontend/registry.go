@@ -90,7 +90,7 @@ func (r *registry) take(u discovery.Update) {
 		}
 		r.pending = append(r.pending, change{record: &record{endpoint: e, id: key.ID}, gone: true})
 		if debug {
-			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": key.ID}).Debug("Instance removed")
+			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": key.ID.String()}).Debug("Instance removed")
 		}
 	}
 	for _, instance := range u.Puts {
@@ -102,7 +102,7 @@ func (r *registry) take(u discovery.Update) {
 		r.scratch = instance.AppendJSON(r.scratch[:0])
 		r.pending = append(r.pending, change{record: &record{endpoint: e, id: instance.ID, json: string(r.scratch)}})
 		if debug {
-			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": instance.ID}).Debug("Instance registered")
+			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": instance.ID.String()}).Debug("Instance registered")
 		}
 	}
 }

@@ -66,12 +66,12 @@ func TestSecondChangeWaitsForTheWindow(t *testing.T) {
 		send(synced(instance(key("d", "b", "g", 1))))
 		time.Sleep(4 * time.Millisecond)
 		send(synced(instance(key("d", "b", "g", 2))))
-		time.Sleep(6*time.Millisecond - 1)
+		time.Sleep(6*time.Millisecond - time.Nanosecond)
 		synctest.Wait()
 		if got := len(r.page.Load().records); got != 1 {
 			t.Errorf("just before 10 ms: got %d instances, want 1", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if got := len(r.page.Load().records); got != 2 {
 			t.Errorf("at 10 ms: got %d instances, want 2", got)
