@@ -53,6 +53,9 @@ func TestShutdownOrder(t *testing.T) {
 		if got.code != http.StatusServiceUnavailable || got.body != want {
 			t.Errorf("%s: got %d %s, want 503 %s", path, got.code, got.body, want)
 		}
+		if got.header.Get("Connection") != "close" {
+			t.Errorf("%s: got headers %v, want Connection: close, so that the drain need not wait for the client", path, got.header)
+		}
 	}
 	if err := <-f.done; err != nil {
 		t.Errorf("got %v, want nil", err)
