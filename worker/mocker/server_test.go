@@ -63,7 +63,7 @@ func (r *running) answer(path, body string) (status int, text string, err error)
 	if err != nil {
 		r.t.Fatalf("POST %s: %v", path, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b), err
 }
@@ -74,7 +74,7 @@ func (r *running) get(url string) (int, string) {
 	if err != nil {
 		r.t.Fatalf("GET %s: %v", url, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		r.t.Fatalf("GET %s: %v", url, err)
@@ -92,7 +92,7 @@ func (r *running) turn(method, body string) (int, string) {
 	if err != nil {
 		r.t.Fatalf("%s knobs: %v", method, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		r.t.Fatal(err)
@@ -118,7 +118,7 @@ func TestServerStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if got := resp.Header.Get("Content-Type"); got != "text/event-stream; charset=utf-8" {
 		t.Errorf("got content type %q", got)
 	}
@@ -177,7 +177,7 @@ func TestServerMetrics(t *testing.T) {
 	for range 2 {
 		go func() {
 			if resp, err := r.post("/v1/completions", streamed); err == nil {
-				resp.Body.Close()
+				_ = resp.Body.Close()
 			}
 		}()
 	}
@@ -235,7 +235,7 @@ func TestServerDrop(t *testing.T) {
 		t.Errorf("got %d %q (%v), want one chunk and %v", status, body, err, io.ErrUnexpectedEOF)
 	}
 	if resp, err := r.post("/v1/completions", `{"prompt":"x"}`); err == nil {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		t.Errorf("in one piece: got status %d, want no answer", resp.StatusCode)
 	}
 }
@@ -251,7 +251,7 @@ func TestServerNoticesThatTheClientLeft(t *testing.T) {
 	go func() {
 		defer close(done)
 		if resp, err := r.client.Do(req); err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 	}()
 	running := func(want int) func() bool {
@@ -269,7 +269,7 @@ func TestServerRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if status, body := r.turn("PUT", `{"refuse":true}`); status != 200 || !strings.Contains(body, `"refuse":true`) {
 		t.Fatalf("PUT: got %d %s", status, body)
 	}
@@ -289,7 +289,7 @@ func TestServerRefuses(t *testing.T) {
 	until(t, "the engine refuses", func() bool {
 		c, err := net.Dial("tcp", r.Addr())
 		if err == nil {
-			c.Close()
+			_ = c.Close()
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	})
@@ -306,11 +306,11 @@ func TestServerWaitsForItsPort(t *testing.T) {
 	if status, body := r.turn("PUT", `{}`); status != 503 || !strings.Contains(body, "cannot listen yet") {
 		t.Errorf("PUT: got %d %s, want 503", status, body)
 	}
-	other.Close()
+	_ = other.Close()
 	until(t, "the engine is back", func() bool {
 		resp, err := r.client.Get("http://" + r.Addr() + "/health")
 		if err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 		return err == nil
 	})
@@ -355,7 +355,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	r.stop()
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the frozen request ended well, want it cut")

@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/sirupsen/logrus"
+)
+
+// Config configures a [Worker]. The zero value is a worker of dynamo.backend on free ports, with etcd on localhost.
+type Config struct {
+	Namespace string // default "dynamo"
+	Component string // default "backend"
+
+	Etcd     discovery.Config
+	LeaseTTL time.Duration // of the registration, in whole seconds; default 10 s
+
+	System SystemConfig
+	RPC    RPCConfig
+
+	// StartingStatus is the status of a worker that serves no endpoint; default NotReady.
+	StartingStatus Status
+
+	// UseEndpointHealthStatus lists the endpoints that the worker's own status depends on; default: all that it serves.
+	// A worker that does not serve one of them is never ready.
+	UseEndpointHealthStatus []string
+
+	// GracefulShutdownTimeout is how long requests may still run when Run's context has ended; default 30 s. What is
+	// left is then cancelled, which takes 2 s more at most.
+	GracefulShutdownTimeout time.Duration
+
+	Version string            // of the program, for /metrics and the registry
+	Labels  map[string]string // free facts about the worker, for the registry
+	Log     *logrus.Entry     // nil discards
+}
+
+// SystemConfig configures the status server.
+type SystemConfig struct {
+	Host       string // address to listen on; default 0.0.0.0
+	Port       int    // 0: any free one
+	HealthPath string // default /health
+	LivePath   string // default /live
+}
+
+// RPCConfig configures the request server.
+type RPCConfig struct {
+	Host     string // address to listen on; default 0.0.0.0
+	Port     int    // 0: any free one
+	RootPath string // default /v1/rpc
+
+	// AdvertiseHost is the name or address under which others reach this worker, for both servers. Default: Host where
+	// that is one, else the local address of the route to etcd.
+	AdvertiseHost string
+}
+
+const (
+	livezPath   = "/livez"
+	metricsPath = "/metrics"
+)
+
+// settle fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
+func (c Config) settle() (Config, error) {
+	c.Namespace = cmp.Or(c.Namespace, "dynamo")
+	c.Component = cmp.Or(c.Component, "backend")
+	c.System.Host = cmp.Or(c.System.Host, "0.0.0.0")
+	c.System.HealthPath = cmp.Or(c.System.HealthPath, "/health")
+	c.System.LivePath = cmp.Or(c.System.LivePath, "/live")
+	c.RPC.Host = cmp.Or(c.RPC.Host, "0.0.0.0")
+	c.RPC.RootPath = strings.TrimRight(cmp.Or(c.RPC.RootPath, "/v1/rpc"), "/")
+	c.StartingStatus = cmp.Or(c.StartingStatus, NotReady)
+	c.GracefulShutdownTimeout = cmp.Or(c.GracefulShutdownTimeout, 30*time.Second)
+	c.UseEndpointHealthStatus = slices.Clone(c.UseEndpointHealthStatus)
+	c.Labels = maps.Clone(c.Labels)
+	if c.Log == nil {
+		c.Log = discardLog()
+	}
+	c.Log = c.Log.WithField("component", "worker")
+
+	// An endpoint's name is there when Handle brings it; the parts that all of them share are checked now.
+	if err := (discovery.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: "any"}).Validate(); err != nil {
+		return Config{}, err
+	}
+	for _, name := range c.UseEndpointHealthStatus {
+		if err := (discovery.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: name}).Validate(); err != nil {
+			return Config{}, fmt.Errorf("UseEndpointHealthStatus: %w", err)
+		}
+	}
+	if err := c.StartingStatus.validate(); err != nil {
+		return Config{}, fmt.Errorf("StartingStatus: %w", err)
+	}
+	if c.GracefulShutdownTimeout < 0 {
+		return Config{}, fmt.Errorf("GracefulShutdownTimeout is %v: want more than 0", c.GracefulShutdownTimeout)
+	}
+	for _, port := range []struct {
+		field string
+		v     int
+	}{{"System.Port", c.System.Port}, {"RPC.Port", c.RPC.Port}} {
+		if port.v < 0 || port.v > 65535 {
+			return Config{}, fmt.Errorf("%s is %d: want 0 to 65535", port.field, port.v)
+		}
+	}
+	return c, c.checkPaths()
+}
+
+func (c Config) checkPaths() error {
+	taken := map[string]string{livezPath: "the liveness route", metricsPath: "the metrics route"}
+	for _, path := range []struct{ field, v string }{
+		{"System.HealthPath", c.System.HealthPath}, {"System.LivePath", c.System.LivePath}, {"RPC.RootPath", c.RPC.RootPath},
+	} {
+		if path.v == "" && path.field == "RPC.RootPath" {
+			continue // it was "/"
+		}
+		// Other characters would mean something to fiber's router, or differ from what clients send.
+		if !strings.HasPrefix(path.v, "/") || strings.Trim(path.v, pathCharacters) != "" {
+			return fmt.Errorf("%s is %q: want a path of / A-Z a-z 0-9 . _ -", path.field, path.v)
+		}
+		if by, ok := taken[path.v]; ok && path.field != "RPC.RootPath" {
+			return fmt.Errorf("%s is %q: that is %s", path.field, path.v, by)
+		}
+	}
+	return nil
+}
+
+const pathCharacters = "/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"

@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp's pool looks every 10 s whether it should end, and does then.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
+
+const patience = 10 * time.Second // for what takes milliseconds on an idle machine
+
+// harness is a worker under test, whose Run ends with the test at the latest.
+type harness struct {
+	*Worker
+	t      *testing.T
+	client *http.Client
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// local is a configuration on loopback, without etcd: nothing listens on port 1.
+func local() Config {
+	return Config{
+		Etcd:                    discovery.Config{Endpoints: []string{"http://127.0.0.1:1"}},
+		System:                  SystemConfig{Host: "127.0.0.1"},
+		RPC:                     RPCConfig{Host: "127.0.0.1"},
+		GracefulShutdownTimeout: patience,
+	}
+}
+
+func create(t *testing.T, cfg Config, handlers map[string]Handler) *Worker {
+	t.Helper()
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	for name, h := range handlers {
+		if err := w.Handle(name, h); err != nil {
+			t.Fatalf("Handle: %v", err)
+		}
+	}
+	return w
+}
+
+func run(t *testing.T, cfg Config, handlers map[string]Handler) *harness {
+	t.Helper()
+	transport := &http.Transport{}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &harness{
+		Worker: create(t, cfg, handlers), t: t, cancel: cancel, done: make(chan error, 1),
+		client: &http.Client{Transport: transport, Timeout: patience},
+	}
+	go func() { r.done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		r.join()
+		transport.CloseIdleConnections()
+	})
+	return r
+}
+
+// join waits for Run to end.
+func (r *harness) join() {
+	r.t.Helper()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			r.t.Errorf("Run: %v", err)
+		}
+		r.done <- nil
+	case <-time.After(patience):
+		r.t.Fatal("Run did not end")
+	}
+}
+
+// post sends a request whose answer may stream.
+func (r *harness) post(endpoint, body string) (*http.Response, error) {
+	return r.client.Post("http://"+r.RPCAddr()+"/v1/rpc/"+endpoint, "application/json", strings.NewReader(body))
+}
+
+func (r *harness) mustPost(endpoint, body string) *http.Response {
+	r.t.Helper()
+	resp, err := r.post(endpoint, body)
+	if err != nil {
+		r.t.Fatalf("POST %s: %v", endpoint, err)
+	}
+	return resp
+}
+
+// call sends a request and reads the whole answer.
+func (r *harness) call(endpoint, body string) (int, string) {
+	r.t.Helper()
+	status, text, err := read(r.mustPost(endpoint, body))
+	if err != nil {
+		r.t.Fatalf("POST %s: %v", endpoint, err)
+	}
+	return status, text
+}
+
+func (r *harness) get(path string) (int, string) {
+	r.t.Helper()
+	resp, err := r.client.Get("http://" + r.SystemAddr() + path)
+	if err != nil {
+		r.t.Fatalf("GET %s: %v", path, err)
+	}
+	status, text, err := read(resp)
+	if err != nil {
+		r.t.Fatalf("GET %s: %v", path, err)
+	}
+	return status, text
+}
+
+func (r *harness) ready() {
+	r.t.Helper()
+	until(r.t, "the worker is ready", func() bool {
+		status, _ := r.get("/health")
+		return status == http.StatusOK
+	})
+}
+
+func (r *harness) activity(endpoint string) Activity {
+	a, _ := r.Activity(endpoint)
+	return a
+}
+
+func read(resp *http.Response) (int, string, error) {
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+// line reads one line of a streaming answer.
+func line(t *testing.T, r *bufio.Reader) string {
+	t.Helper()
+	s, err := r.ReadString('\n')
+	if err != nil {
+		t.Fatalf("read line: %v after %q", err, s)
+	}
+	return s
+}
+
+// until waits for a condition that another goroutine brings about.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+func arrives[T any](t *testing.T, what string, ch <-chan T) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(patience):
+		t.Fatalf("not within %v: %s", patience, what)
+	}
+}
+
+// echo sends the request back.
+func echo(_ context.Context, request json.RawMessage, send func(any) error) error {
+	return send(request)
+}
+
+// gate is a handler that sends one chunk, waits to be opened, and sends another.
+type gate struct {
+	entered chan struct{}
+	open    chan struct{}
+}
+
+func newGate() *gate { return &gate{entered: make(chan struct{}, 100), open: make(chan struct{})} }
+
+func (g *gate) handle(ctx context.Context, _ json.RawMessage, send func(any) error) error {
+	if err := send("first"); err != nil {
+		return err
+	}
+	g.entered <- struct{}{}
+	select {
+	case <-g.open:
+	case <-ctx.Done():
+		return fmt.Errorf("gate: %w", context.Cause(ctx))
+	}
+	return send("last")
+}

@@ -1,0 +1,118 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// systemTimeout bounds the answers of the status server that are under way when it stops.
+const systemTimeout = time.Second
+
+// Run serves both servers and keeps the endpoints registered until ctx ends. Then it is not ready at once, removes the
+// endpoints from the registry, lets requests finish for Config.GracefulShutdownTimeout while it refuses new ones, and
+// stops answering probes last. It returns when all of that has ended; only a handler that ignores its context may still
+// be running, which is logged.
+//
+// Run returns nil after a shutdown, and an error when a server died or it could not start. That etcd is away is never
+// an error. It may be called once.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.start(); err != nil {
+		return fmt.Errorf("run worker: %w", err)
+	}
+	requests, cutRequests := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cutRequests(errStopping)
+	w.serveSystem(w.system)
+	w.serveRPC(requests, w.rpc)
+
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	died := make(chan error, 3) // one for each of the goroutines
+	serve := func(what string, f func() error) {
+		serving.Go(func() {
+			if err := f(); err != nil {
+				died <- fmt.Errorf("run worker: %s: %w", what, err)
+			}
+		})
+	}
+	serve("serve status", w.system.serve)
+	serve("serve requests", w.rpc.serve)
+
+	// The registry is told when the endpoints are served, not before: who reads it may call at once.
+	var err error
+	select {
+	case <-w.rpc.ln.accepting:
+	case err = <-died:
+	}
+	registration, deregister := context.WithCancel(context.WithoutCancel(ctx))
+	defer deregister()
+	var registered sync.WaitGroup
+	if err == nil {
+		w.announce()
+		registered.Go(func() {
+			if err := w.registrar.Run(registration); err != nil {
+				died <- fmt.Errorf("run worker: %w", err)
+			}
+		})
+		select {
+		case <-ctx.Done():
+		case err = <-died:
+		}
+	}
+
+	w.log.WithField("cause", cause(ctx, err)).Info("shutting down: not ready")
+	w.stopping.Store(true)
+	w.step("deregistered", func() {
+		deregister()
+		registered.Wait() // bounded: see discovery.Registrar.Run
+	})
+	w.step("requests finished", func() {
+		w.rpc.stop(w.cfg.GracefulShutdownTimeout, func() { cutRequests(errStopping) })
+	})
+	w.step("status server stopped", func() { w.system.stop(systemTimeout, func() {}) })
+	return err
+}
+
+// start ends the time in which endpoints may be declared.
+func (w *Worker) start() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.stage {
+	case running:
+		return errors.New("it was called before")
+	case closed:
+		return errors.New("the worker is closed")
+	}
+	w.stage = running
+	return nil
+}
+
+func (w *Worker) announce() {
+	for _, name := range w.names() {
+		w.endpoints[name].status.set(Ready)
+	}
+	for _, name := range w.cfg.UseEndpointHealthStatus {
+		if w.endpoints[name] == nil {
+			w.log.WithField("endpoint", name).Warn("the worker will not be ready: UseEndpointHealthStatus lists an endpoint that it does not serve")
+		}
+	}
+	w.log.WithFields(map[string]any{
+		"endpoint": strings.Join(w.names(), ","), "addr": w.RPCAddr(), "system": w.SystemAddr(), "advertised": w.host,
+	}).Info("worker serves")
+}
+
+func (w *Worker) step(done string, f func()) {
+	start := time.Now()
+	f()
+	w.log.WithField("dur", time.Since(start)).Info("shutting down: " + done)
+}
+
+func cause(ctx context.Context, err error) error {
+	if err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,214 @@
+package worker
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+)
+
+// Worker serves endpoints. Make it with [New], give it its endpoints with Handle, then call Run.
+type Worker struct {
+	cfg       Config
+	log       *logrus.Entry
+	host      string // advertised
+	started   time.Time
+	system    *server
+	rpc       *server
+	registrar *discovery.Registrar
+	metrics   *prometheus.Registry
+	stopping  atomic.Bool
+
+	mu        sync.Mutex
+	stage     stage
+	endpoints map[string]*endpoint // not changed once stage is running: requests read it without mu
+}
+
+type stage uint8
+
+const (
+	declaring stage = iota // Handle may be called
+	running
+	closed
+)
+
+// endpoint is what requests go to.
+type endpoint struct {
+	name    string
+	handler Handler
+	status  statusCell
+	tracker
+}
+
+// New checks cfg and binds both addresses, which [Worker.SystemAddr] and [Worker.RPCAddr] then tell. It does not wait for
+// etcd. Errors name the field that is wrong. Either Run or Close must follow: they release the addresses.
+func New(cfg Config) (*Worker, error) {
+	w, err := build(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("new worker: %w", err)
+	}
+	return w, nil
+}
+
+func build(cfg Config) (_ *Worker, err error) {
+	w := &Worker{started: time.Now(), endpoints: map[string]*endpoint{}, metrics: prometheus.NewRegistry()}
+	if w.cfg, err = cfg.settle(); err != nil {
+		return nil, err
+	}
+	w.log = w.cfg.Log
+	if w.host, err = advertised(w.cfg); err != nil {
+		return nil, fmt.Errorf("RPC.AdvertiseHost: %w", err)
+	}
+	var listeners []*listener
+	defer func() {
+		if err != nil {
+			for _, ln := range listeners {
+				ln.stop()
+			}
+		}
+	}()
+	for _, at := range []struct {
+		field, host string
+		port        int
+	}{{"System", w.cfg.System.Host, w.cfg.System.Port}, {"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port}} {
+		ln, err := listen(at.host, at.port, w.log)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at.field, err)
+		}
+		listeners = append(listeners, ln)
+	}
+	w.system, w.rpc = newServer(listeners[0]), newServer(listeners[1])
+	if w.registrar, err = discovery.NewRegistrar(discovery.RegistrarConfig{
+		Etcd: w.cfg.Etcd, TTL: w.cfg.LeaseTTL, Log: w.log, Member: w.member(),
+	}); err != nil {
+		return nil, err
+	}
+	w.log = w.log.WithField("instance", w.registrar.ID().String())
+	return w, w.registerMetrics()
+}
+
+// advertised chooses the host that others are told. An address that the request server is bound to alone is the only
+// one that can be true.
+func advertised(cfg Config) (string, error) {
+	explicit := cfg.RPC.AdvertiseHost
+	if ip, err := netip.ParseAddr(cfg.RPC.Host); explicit == "" && (err != nil || !ip.IsUnspecified()) {
+		explicit = cfg.RPC.Host
+	}
+	return discovery.AdvertiseHost(explicit, cfg.Etcd.Endpoints)
+}
+
+// member is what the worker says of itself in the registry.
+func (w *Worker) member() discovery.Member {
+	host, err := os.Hostname()
+	if err != nil {
+		host = w.host // a name for people: the address serves them too
+	}
+	return discovery.Member{
+		Host:      host,
+		PID:       os.Getpid(),
+		Version:   w.cfg.Version,
+		StartedAt: w.started,
+		SystemURL: "http://" + hostPort(w.host, w.system.ln.port()),
+		Labels:    w.cfg.Labels,
+	}
+}
+
+// Handle declares an endpoint. It must be called before Run, and refuses names that are not 1 to 255 characters of
+// A-Z a-z 0-9 _ -, and those that are taken.
+func (w *Worker) Handle(name string, h Handler) error {
+	if err := w.handle(name, h); err != nil {
+		return fmt.Errorf("handle endpoint %q: %w", name, err)
+	}
+	return nil
+}
+
+func (w *Worker) handle(name string, h Handler) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stage != declaring {
+		return errors.New("the worker runs already")
+	}
+	if h == nil {
+		return errors.New("the handler is nil")
+	}
+	if _, ok := w.endpoints[name]; ok {
+		return errors.New("it has a handler already")
+	}
+	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is served.
+	e := discovery.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
+	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + w.cfg.RPC.RootPath + "/" + name
+	if err := w.registrar.Add(e, discovery.HTTPTransport(url)); err != nil {
+		return err
+	}
+	w.endpoints[name] = &endpoint{name: name, handler: h}
+	return nil
+}
+
+// Close releases the addresses of a Worker that will not run. Once Run has been called it does nothing.
+func (w *Worker) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stage == declaring {
+		w.stage = closed
+		w.system.ln.stop()
+		w.rpc.ln.stop()
+	}
+	return nil
+}
+
+// ID is the worker's instance ID, the same for all its endpoints and for as long as it lives.
+func (w *Worker) ID() discovery.InstanceID { return w.registrar.ID() }
+
+// SystemAddr is the host:port that the status server is bound to. Its host may be 0.0.0.0 or ::.
+func (w *Worker) SystemAddr() string { return w.system.ln.Addr().String() }
+
+// RPCAddr is the host:port that the request server is bound to. Its host may be 0.0.0.0 or ::.
+func (w *Worker) RPCAddr() string { return w.rpc.ln.Addr().String() }
+
+// Registered returns a channel that is closed once all endpoints are in etcd for the first time.
+func (w *Worker) Registered() <-chan struct{} { return w.registrar.Registered() }
+
+// Activity samples the counters of an endpoint. ok is false where it has no handler.
+func (w *Worker) Activity(endpoint string) (a Activity, ok bool) {
+	w.mu.Lock()
+	e, ok := w.endpoints[endpoint]
+	w.mu.Unlock()
+	if !ok {
+		return Activity{}, false
+	}
+	return e.activity(), true
+}
+
+// served returns the endpoints in the order of their names.
+func (w *Worker) served() []*endpoint {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.SortedFunc(maps.Values(w.endpoints), func(a, b *endpoint) int { return cmp.Compare(a.name, b.name) })
+}
+
+func (w *Worker) names() []string {
+	var names []string
+	for _, e := range w.served() {
+		names = append(names, e.name)
+	}
+	return names
+}
+
+// port is the one that was bound, where the configuration said any.
+func (l *listener) port() int {
+	if addr, ok := l.Addr().(*net.TCPAddr); ok {
+		return addr.Port
+	}
+	return 0 // unreachable: it listens on TCP
+}
