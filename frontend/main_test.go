@@ -100,6 +100,7 @@ type answer struct {
 	code   int
 	header http.Header
 	body   string
+	closes bool // with Connection: close
 }
 
 // try requests path, with headers given as name, value, name, value…
@@ -117,7 +118,7 @@ func (r *running) try(method, path string, headers ...string) (answer, error) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(b)}, err
+	return answer{res.StatusCode, res.Header, string(b), res.Close}, err
 }
 
 func (r *running) get(path string, headers ...string) answer {
