@@ -49,6 +49,7 @@ type follower struct {
 	prefix  bool // key is a prefix, not one key
 	poll    time.Duration
 	silence time.Duration
+	hold    time.Duration // how long keys that a store without our history lacks are kept
 	log     *logrus.Entry
 
 	changed func(step)            // after every read of everything, and for events
@@ -96,12 +97,7 @@ func (f *follower) session(ctx context.Context) error {
 	f.rereads.Add(1)
 	f.heard = time.Now()
 	if f.history.contradicts(header) || f.rewound(all) {
-		f.log.WithField("revision", header.Revision).Warn("etcd has lost its history (emptied, restored or replaced): " +
-			"what it lacks now is kept for a while, until workers have put it back")
-		f.holdUntil = f.heard.Add(holdMissing)
-		for key := range f.known {
-			f.known[key] = 0 // revisions of another history compare with nothing
-		}
+		f.restart(header.Revision)
 	}
 	f.history = historyOf(header)
 	f.changed(f.reconcile(all, header.Revision))
@@ -109,6 +105,18 @@ func (f *follower) session(ctx context.Context) error {
 		return fmt.Errorf("follow %s: %w", f.key, err)
 	}
 	return nil
+}
+
+// restart notes that the store's history is another one now. What it lacks has not been removed by anybody.
+func (f *follower) restart(revision int64) {
+	if f.hold > 0 {
+		f.log.WithField("revision", revision).WithField("dur", f.hold).Warn("etcd has lost its history (emptied, restored " +
+			"or replaced): what it lacks now stays listed for as long as dur, for workers to put it back")
+		f.holdUntil = f.heard.Add(f.hold)
+	}
+	for key := range f.known {
+		f.known[key] = 0 // revisions of different histories compare with nothing
+	}
 }
 
 // rewound says whether a key was last changed earlier than what was seen of it before: another history, that has

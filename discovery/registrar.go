@@ -20,6 +20,7 @@ const (
 	maxCallTime     = 3 * time.Second // bound on one call
 	verifyEvery     = 15 * time.Second
 	regrantSpread   = 500 * time.Millisecond
+	guardSpread     = time.Second // so that a storm of registrations is not doubled by one of watches
 )
 
 // RegistrarConfig configures a Registrar.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -157,7 +158,10 @@ func (r *Registrar) worked(ctx context.Context) {
 		r.guarded = true
 		close(r.first)
 		r.log.WithField("endpoints", r.endpoints()).WithField("ttl", r.lease.ttl).Info("Registered")
-		r.guarding.Go(func() { r.guard.run(ctx) })
+		r.guarding.Go(func() {
+			sleep(ctx, rand.N(guardSpread)) // what is lost meanwhile shows in the guard's first read
+			r.guard.run(ctx)
+		})
 		return
 	}
 	if !r.outage.IsZero() {

@@ -90,6 +90,7 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 			prefix:  true,
 			poll:    defaultPoll,
 			silence: defaultSilence,
+			hold:    holdMissing,
 			log:     log,
 		},
 	}

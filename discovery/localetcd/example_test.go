@@ -13,7 +13,9 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer etcd.Close()
 	fmt.Println(strings.HasPrefix(etcd.Endpoint(), "http://127.0.0.1:"))
-	// Output: true
+	fmt.Println(etcd.Close())
+	// Output:
+	// true
+	// <nil>
 }

@@ -42,7 +42,7 @@ func client(t *testing.T, endpoint string) *clientv3.Client {
 	if err != nil {
 		t.Fatalf("client: %v", err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
@@ -148,7 +148,7 @@ func TestStartRefuses(t *testing.T) {
 	} {
 		s, err := localetcd.Start(localetcd.Config{ClientAddr: addr})
 		if err == nil {
-			s.Close()
+			_ = s.Close()
 			t.Errorf("%s: got a server, want an error", addr)
 			continue
 		}
