@@ -53,7 +53,7 @@ func (w *world) startEtcd(servers int) *etcd {
 		})},
 	})
 	w.must("etcd client", err)
-	w.t.Cleanup(func() { e.client.Close() })
+	w.t.Cleanup(func() { _ = e.client.Close() })
 	e.awaitWrites()
 	return e
 }
@@ -123,7 +123,7 @@ func (e *etcd) churn(times int) error {
 	return e.do(func(ctx context.Context) error {
 		_, err := e.client.Get(ctx, one.key, clientv3.WithRev(before))
 		if !errors.Is(err, rpctypes.ErrCompacted) {
-			return fmt.Errorf("reading history after it was compacted: got %v, want %w", err, rpctypes.ErrCompacted)
+			return fmt.Errorf("reading history after it was compacted: got %w, want %w", err, rpctypes.ErrCompacted)
 		}
 		return nil
 	})

@@ -124,7 +124,7 @@ func (p *process) start(disk disk) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		cmd.Wait() // how it ended is in ProcessState
+		_ = cmd.Wait() // how it ended is in ProcessState
 	}()
 	p.cmd, p.ended = cmd, ended
 	return nil

@@ -113,10 +113,10 @@ func (w *world) startWorkers(e *etcd, first, count int, endpoints ...string) []*
 }
 
 // kill ends a program and returns once it has ended.
-func (w *world) kill(p program, sig syscall.Signal) state {
+func (w *world) kill(p program, sig syscall.Signal) {
 	w.t.Helper()
 	w.must("signal "+p.where().name, p.signal(sig))
-	return w.awaitEnd(p)
+	w.awaitEnd(p)
 }
 
 func (w *world) awaitEnd(p program) (s state) {
