@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// registerEtcd adds the settings of the connection to etcd.
+func registerEtcd(flags *pflag.FlagSet, cfg *discovery.Config) {
+	cfg.Endpoints = []string{discovery.DefaultEtcdEndpoint}
+	register(flags,
+		setting{"etcd-endpoints", "ETCD_ENDPOINTS", &listValue{target: &cfg.Endpoints, check: etcdEndpoint}, "etcd's addresses"},
+		setting{"etcd-username", "ETCD_AUTH_USERNAME", &stringValue{target: &cfg.Username}, "user, where etcd asks for one"},
+		setting{"etcd-password", "ETCD_AUTH_PASSWORD", &stringValue{target: &cfg.Password}, "its password; better given by the variable"},
+		setting{"etcd-ca", "ETCD_AUTH_CA", &stringValue{target: &cfg.CAFile}, "PEM file of the authorities that sign etcd's certificate"},
+		setting{"etcd-cert", "ETCD_AUTH_CLIENT_CERT", &stringValue{target: &cfg.CertFile}, "PEM file of the client's certificate"},
+		setting{"etcd-key", "ETCD_AUTH_CLIENT_KEY", &stringValue{target: &cfg.KeyFile}, "PEM file of its key"},
+	)
+}
+
+func registerLeaseTTL(flags *pflag.FlagSet, ttl *time.Duration) {
+	*ttl = 10 * time.Second
+	register(flags, setting{"etcd-lease-ttl", "ETCD_LEASE_TTL", &secondsValue{ttl, 2 * time.Second}, "how long a worker that is gone stays registered, in whole seconds"})
+}
+
+func etcdEndpoint(s string) error {
+	return discovery.Config{Endpoints: []string{s}}.Validate()
+}
+
+// checkEtcd finds settings that cannot be used together, or files that cannot be read.
+func checkEtcd(cfg discovery.Config) error {
+	if (cfg.Username == "") != (cfg.Password == "") {
+		return errors.New("ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD: one is set without the other, want both or none")
+	}
+	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
+		return errors.New("ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY: one is set without the other, want both or none")
+	}
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("ETCD_ENDPOINTS, ETCD_AUTH_CA, ETCD_AUTH_CLIENT_CERT, ETCD_AUTH_CLIENT_KEY: %w", err)
+	}
+	return nil
+}

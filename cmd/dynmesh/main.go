@@ -1,0 +1,47 @@
+// Command dynmesh runs the parts of a dynmesh: frontends, workers, or all of it at once for a look.
+//
+// This package turns flags and environment into configurations, signals into an end, and errors into exit codes:
+// nothing else. What it starts is in the packages frontend, worker and discovery.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it ran, and failed
+	exitUsage  = 2 // it did not begin: a flag, a variable or an argument cannot be used
+)
+
+func main() {
+	ctx, stop := untilSignal(context.Background())
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := newRootCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	var failed *runError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &failed):
+		_, _ = fmt.Fprintf(stderr, "dynmesh: %v\n", err)
+		return exitFailed
+	default:
+		_, _ = fmt.Fprintf(stderr, "dynmesh: %v\n", err)
+		return exitUsage
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// envAnnotation holds the name of a flag's variable.
+const envAnnotation = "dynmesh_env"
+
+// setting declares one flag with its variable.
+type setting struct {
+	flag  string
+	env   string
+	value pflag.Value // holds the default already
+	usage string
+}
+
+// register adds settings to a command's flags. Help shows both names.
+func register(flags *pflag.FlagSet, settings ...setting) {
+	for _, s := range settings {
+		f := flags.VarPF(s.value, s.flag, "", s.usage+" ["+s.env+"]")
+		f.Annotations = map[string][]string{envAnnotation: {s.env}}
+		if _, ok := s.value.(*boolValue); ok {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// readEnvironment gives flags that are not set the value of their variable. An empty variable counts as not set:
+// manifests have many of those.
+func readEnvironment(flags *pflag.FlagSet) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		env := f.Annotations[envAnnotation]
+		if f.Changed || len(env) == 0 || failed != nil {
+			return
+		}
+		value := os.Getenv(env[0])
+		if value == "" {
+			return
+		}
+		if err := f.Value.Set(value); err != nil {
+			failed = fmt.Errorf("%s=%q: %w", env[0], shown(f, value), err)
+		}
+	})
+	return failed
+}
+
+// shown keeps secrets out of error lines.
+func shown(f *pflag.Flag, value string) string {
+	if strings.Contains(f.Name, "password") {
+		return "…"
+	}
+	return value
+}

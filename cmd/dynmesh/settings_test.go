@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Each kind of setting: what it takes, and what it says of the rest.
+func TestValues(t *testing.T) {
+	var (
+		seconds, ttl time.Duration
+		port, count  int
+		yes          bool
+		list, names  []string
+		labels       map[string]string
+		level        levelValue
+	)
+	for _, tt := range []struct {
+		value   pflag.Value
+		in      string
+		want    string // String() afterwards
+		wantErr string
+	}{
+		{&secondsValue{target: &seconds}, "10", "10s", ""},
+		{&secondsValue{target: &seconds}, "1.5", "1.5s", ""},
+		{&secondsValue{target: &seconds}, "10s", "10s", ""},
+		{&secondsValue{target: &seconds}, "2m", "2m0s", ""},
+		{&secondsValue{target: &seconds}, "0", "", "want seconds above 0"},
+		{&secondsValue{target: &seconds}, "-1", "", "want seconds above 0"},
+		{&secondsValue{target: &seconds}, "NaN", "", "want seconds above 0"},
+		{&secondsValue{target: &seconds}, "1e300", "", "want seconds above 0"},
+		{&secondsValue{target: &seconds}, "soon", "", "want seconds above 0, such as 10, 1.5 or 10s"},
+		{&secondsValue{&ttl, 2 * time.Second}, "2", "2s", ""},
+		{&secondsValue{&ttl, 2 * time.Second}, "1", "", "want whole seconds, 2 or more"},
+		{&secondsValue{&ttl, 2 * time.Second}, "2.5", "", "want whole seconds, 2 or more"},
+		{&portValue{&port}, "0", "0", ""},
+		{&portValue{&port}, "65535", "65535", ""},
+		{&portValue{&port}, "65536", "", "want a port"},
+		{&portValue{&port}, "-1", "", "want a port"},
+		{&portValue{&port}, "http", "", "want a port, 1 to 65535, or 0 for a free one"},
+		{&countValue{&count, 100}, "100", "100", ""},
+		{&countValue{&count, 100}, "0", "", "want a whole number, 1 to 100"},
+		{&boolValue{&yes}, "1", "true", ""},
+		{&boolValue{&yes}, "Off", "false", ""},
+		{&boolValue{&yes}, "maybe", "", "want true or false"},
+		{&listValue{target: &list}, "a, b,,c", "a,b,c", ""},
+		{&listValue{target: &list}, " , ", "", "want one or more items"},
+		{&listValue{target: &list, check: etcdEndpoint}, "http://a:1,b:2,https://c", "http://a:1,b:2,https://c", ""},
+		{&listValue{target: &list, check: etcdEndpoint}, "http://a:1,ftp://b", "", `etcd endpoint "ftp://b": want http://host:port`},
+		{&jsonListValue{&names}, `["generate","embed"]`, `["generate","embed"]`, ""},
+		{&jsonListValue{&names}, `generate`, "", `want a JSON array of endpoint names`},
+		{&labelsValue{&labels}, "zone=a, gpu=h100", "gpu=h100,zone=a", ""},
+		{&labelsValue{&labels}, "zone", "", "want key=value pairs"},
+		{&level, "debug", "debug", ""},
+		{&level, "WARN", "warn", ""},
+		{&level, "info,dynamo_runtime::system_status_server=trace,dynmesh=error", "error", ""},
+		{&level, "loud", "", "want error, warn, info, debug or trace"},
+		{&level, "fatal", "", "want error, warn, info, debug or trace"},
+		{&stringValue{target: new(string), check: absolutePath}, "health", "", "want a path that begins with /"},
+		{&stringValue{target: new(string), check: readyOrNot}, "maybe", "", "want ready or notready"},
+		{&stringValue{target: new(string), check: reachableHost}, "10.1.2.3", "10.1.2.3", ""},
+		{&stringValue{target: new(string), check: reachableHost}, "0.0.0.0", "", "cannot reach an unspecified address"},
+		{&stringValue{target: new(string), check: reachableHost}, "[::]", "", "cannot reach an unspecified address"},
+		{&stringValue{target: new(string), check: hostPort}, "9100", "", "want host:port"},
+	} {
+		err := tt.value.Set(tt.in)
+		if tt.wantErr != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("%T.Set(%q) = %v, want an error with %q", tt.value, tt.in, err, tt.wantErr)
+			}
+			continue
+		}
+		if err != nil || tt.value.String() != tt.want {
+			t.Errorf("%T.Set(%q) = %v, then %q, want %q", tt.value, tt.in, err, tt.value.String(), tt.want)
+		}
+	}
+}
+
+func TestFlagsOverEnvironmentOverDefaults(t *testing.T) {
+	read := func(args ...string) (int, error) {
+		port := 8000
+		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		register(flags, setting{"http-port", "DYN_HTTP_PORT", &portValue{&port}, "port"})
+		if err := flags.Parse(args); err != nil {
+			return 0, err
+		}
+		return port, readEnvironment(flags)
+	}
+	for _, tt := range []struct {
+		name string
+		env  string
+		args []string
+		want int
+	}{
+		{"default", "", nil, 8000},
+		{"environment", "8001", nil, 8001},
+		{"flag", "8001", []string{"--http-port", "8002"}, 8002},
+		{"flag over a bad environment", "x", []string{"--http-port=8002"}, 8002},
+	} {
+		t.Setenv("DYN_HTTP_PORT", tt.env)
+		if got, err := read(tt.args...); err != nil || got != tt.want {
+			t.Errorf("%s: %d, %v, want %d", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+// What cannot be used stops the program before it begins, with one line that names setting, value and what is accepted.
+func TestBadSettingsStopWithOneLine(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		want string
+	}{
+		{"variable", map[string]string{"DYN_HTTP_PORT": "eighty"}, []string{"frontend"},
+			`dynmesh: DYN_HTTP_PORT="eighty": want a port, 1 to 65535, or 0 for a free one`},
+		{"flag", nil, []string{"frontend", "--http-port", "eighty"},
+			`dynmesh: invalid argument "eighty" for "--http-port" flag: want a port, 1 to 65535, or 0 for a free one`},
+		{"unknown flag", nil, []string{"frontend", "--port", "1"}, "dynmesh: unknown flag: --port"},
+		{"unknown command", nil, []string{"fronted"}, `dynmesh: unknown command "fronted" for "dynmesh"`},
+		{"argument", nil, []string{"frontend", "x"}, `dynmesh: unknown command "x" for "dynmesh frontend"`},
+		{"lease", map[string]string{"ETCD_LEASE_TTL": "1.5"}, []string{"worker"}, `dynmesh: ETCD_LEASE_TTL="1.5": want whole seconds, 2 or more`},
+		{"namespace", map[string]string{"DYN_NAMESPACE": "a.b"}, []string{"worker"}, `dynmesh: DYN_NAMESPACE="a.b": namespace name "a.b" has the character '.'`},
+		{"level", map[string]string{"DYN_LOG": "loud"}, []string{"up"}, `dynmesh: DYN_LOG="loud": want error, warn, info, debug or trace`},
+		{"password is not shown", map[string]string{"ETCD_AUTH_PASSWORD": "hunter2"}, []string{"frontend"},
+			`dynmesh: ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD: one is set without the other, want both or none`},
+		{"certificates for http", map[string]string{"ETCD_AUTH_CA": "/none.pem"}, []string{"worker"}, `etcd endpoint "http://localhost:2379": certificates are configured, but the endpoint is not https`},
+		{"file", map[string]string{"ETCD_AUTH_CA": "/none.pem", "ETCD_ENDPOINTS": "https://e:2379"}, []string{"worker"}, "etcd CAFile: open /none.pem: no such file or directory"},
+		{"advertised host", map[string]string{"DYN_HTTP_RPC_HOST": "0.0.0.0"}, []string{"worker"}, `DYN_HTTP_RPC_HOST="0.0.0.0": advertised host`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			var stdout, stderr bytes.Buffer
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			code := run(ctx, tt.args, &stdout, &stderr)
+			line := stderr.String()
+			if code != exitUsage || !strings.Contains(line, tt.want) || strings.Count(line, "\n") != 1 || stdout.Len() > 0 {
+				t.Errorf("exit %d, %q, %q, want %d and one line with %q", code, stdout.String(), line, exitUsage, tt.want)
+			}
+		})
+	}
+}
+
+// Every flag has its variable, and help shows both.
+func TestHelpShowsFlagsAndVariables(t *testing.T) {
+	for _, cmd := range newRootCommand().Commands() {
+		var out bytes.Buffer
+		if code := run(context.Background(), []string{cmd.Name(), "--help"}, &out, &out); code != exitOK {
+			t.Errorf("%s --help: exit %d", cmd.Name(), code)
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Name == "help" {
+				return
+			}
+			env := f.Annotations[envAnnotation]
+			if len(env) != 1 || !strings.Contains(out.String(), "--"+f.Name+" ") || !strings.Contains(out.String(), "["+env[0]+"]") {
+				t.Errorf("%s: flag --%s and its variable %v are not both in the help", cmd.Name(), f.Name, env)
+			}
+		})
+	}
+}

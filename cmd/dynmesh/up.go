@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/worker"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+)
+
+const loopback = "127.0.0.1"
+
+// upShutdown bounds each part's own end, so that all of them together stay below 10 s.
+const upShutdown = 2 * time.Second
+
+type upOptions struct {
+	workers  int
+	httpPort int
+	etcdPort int
+	dataDir  string
+}
+
+func newUpCommand(logging *logOptions) *cobra.Command {
+	opts := upOptions{workers: 3, httpPort: 8000, etcdPort: 2379}
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run everything in one process, on loopback, for a look",
+		Long: `up runs an etcd, a frontend and workers with mock engines in one process. All of them are the real parts; only the
+engines make up their answers. Ctrl-C ends everything in order.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ran(up(cmd.Context(), opts, logging.logger(cmd.ErrOrStderr()), cmd.OutOrStdout()))
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	register(flags,
+		setting{"workers", "DYN_UP_WORKERS", &countValue{&opts.workers, 100}, "how many workers"},
+		setting{"http-port", "DYN_HTTP_PORT", &portValue{&opts.httpPort}, "port of the frontend"},
+		setting{"etcd-port", "DYN_UP_ETCD_PORT", &portValue{&opts.etcdPort}, "port of etcd"},
+		setting{"data-dir", "DYN_UP_DATA_DIR", &stringValue{target: &opts.dataDir}, "folder for etcd's data; default a temporary one, removed at the end"},
+	)
+	return cmd
+}
+
+// up starts everything, says where it is, and waits for the end of ctx or of a part.
+func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) (err error) {
+	etcd, err := localetcd.Start(localetcd.Config{
+		Dir:        opts.dataDir,
+		ClientAddr: net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)),
+		Log:        log.WithField(targetKey, "etcd"),
+	})
+	if err != nil {
+		return fmt.Errorf("%w (--etcd-port 0 takes any free port)", err)
+	}
+	defer func() {
+		if closeErr := etcd.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	registry := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	front, err := frontend.New(frontend.Config{
+		Host: loopback, Port: opts.httpPort, Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(),
+		Log: log.WithField(targetKey, "frontend"),
+	})
+	if err != nil {
+		return fmt.Errorf("%w (--http-port 0 takes any free port)", err)
+	}
+	running := newParts()
+	running.start("frontend", front.Run)
+
+	workers, err := upWorkers(opts.workers, registry, log)
+	if err != nil {
+		_ = running.stop() // the error above is the one to report
+		return err
+	}
+	runs := make([]func(context.Context) error, len(workers))
+	for i, w := range workers {
+		runs[i] = w.Run
+	}
+	running.start("workers", together(runs))
+	for _, w := range workers {
+		running.wait(ctx, w.Registered())
+	}
+	if err := sayWhere(out, etcd.Endpoint(), "http://"+front.Addr(), workers); err != nil {
+		log.WithField("err", err).Warn("Could not print the addresses")
+	}
+	running.wait(ctx, nil)
+	return running.stop()
+}
+
+func upWorkers(n int, registry discovery.Config, log *logrus.Logger) (_ []*worker.Worker, err error) {
+	var workers []*worker.Worker
+	defer func() {
+		if err != nil {
+			for _, w := range workers {
+				_ = w.Close() // the error that led here is the one to report
+			}
+		}
+	}()
+	for i := range n {
+		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version()}
+		cfg.System.Host, cfg.RPC.Host, cfg.RPC.AdvertiseHost = loopback, loopback, loopback
+		cfg.Log = log.WithField(targetKey, fmt.Sprintf("worker-%d", i+1))
+		w, err := worker.New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		workers = append(workers, w)
+		engine, err := mocker.New(mocker.Config{Knobs: mocker.Knobs{TokenDelay: 20 * time.Millisecond}})
+		if err != nil {
+			return nil, err
+		}
+		if err := w.Handle("generate", engine.Generate); err != nil {
+			return nil, err
+		}
+	}
+	return workers, nil
+}
+
+// sayWhere prints the addresses and what to try first.
+func sayWhere(out io.Writer, etcd, front string, workers []*worker.Worker) error {
+	text := fmt.Sprintf("\ndynmesh is up, all in this process. Ctrl-C ends it.\n\n  etcd      %s\n  frontend  %s\n", etcd, front)
+	for i, w := range workers {
+		text += fmt.Sprintf("  worker %-2d http://%s/v1/rpc/generate  status http://%s/health  id %s\n", i+1, w.RPCAddr(), w.SystemAddr(), w.ID())
+	}
+	text += fmt.Sprintf("\nTry:\n  curl -s %s/health\n  curl -s %s/live\n  curl -sN http://%s/v1/rpc/generate -d '{\"prompt\":\"hello\",\"max_tokens\":5}'\n\n",
+		front, front, workers[0].RPCAddr())
+	_, err := io.WriteString(out, text)
+	return err
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds after its server.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
+
+// output collects what a command prints, while it runs.
+type output struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// A new user's first minute: up, the three curl lines that it prints, Ctrl-C.
+func TestUp(t *testing.T) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	defer interrupt()
+	var stdout, stderr output
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &stdout, &stderr)
+	}()
+
+	curl := regexp.MustCompile(`(?m)^  curl -sN? (\S+)(?: -d '(.*)')?$`)
+	var lines [][]string
+	for deadline := time.Now().Add(30 * time.Second); len(lines) == 0; time.Sleep(10 * time.Millisecond) {
+		lines = curl.FindAllStringSubmatch(stdout.String(), -1)
+		if time.Now().After(deadline) {
+			t.Fatalf("no curl lines within 30 s:\n%s%s", stdout.String(), stderr.String())
+		}
+	}
+	if len(lines) != 3 {
+		t.Fatalf("%d curl lines, want 3:\n%s", len(lines), stdout.String())
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	var answers []string
+	for _, line := range lines {
+		answer, err := fetch(client, line[1], line[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, answer)
+	}
+	var health struct {
+		Instances []struct {
+			ID        uint64            `json:"instance_id"`
+			Transport map[string]string `json:"transport"`
+		}
+	}
+	if err := json.Unmarshal([]byte(answers[0]), &health); err != nil || len(health.Instances) != 2 {
+		t.Errorf("/health = %s, %v, want both workers", answers[0], err)
+	}
+	if want := `{"message":"Service is live","status":"live"}`; answers[1] != want {
+		t.Errorf("/live = %s, want %s", answers[1], want)
+	}
+	if n := strings.Count(strings.TrimSpace(answers[2]), "\n") + 1; n < 5 {
+		t.Errorf("the answer to a request for 5 tokens has %d lines: %s", n, answers[2])
+	}
+
+	interrupt()
+	began := time.Now()
+	select {
+	case code := <-done:
+		if code != exitOK {
+			t.Errorf("exit %d, want %d:\n%s", code, exitOK, stderr.String())
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("still running 10 s after the interrupt")
+	}
+	t.Logf("ended within %v", time.Since(began).Round(time.Millisecond))
+}
+
+func fetch(client *http.Client, url, body string) (string, error) {
+	method := http.MethodGet
+	if body != "" {
+		method = http.MethodPost
+	}
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s: %s", url, answer.Status, text)
+	}
+	return string(text), err
+}
+
+// A port that is taken is said, with what to do.
+func TestUpWithTakenPort(t *testing.T) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	defer interrupt()
+	var stdout, stderr output
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "1"}, &stdout, &stderr)
+	}()
+	front := regexp.MustCompile(`frontend  http://127\.0\.0\.1:(\d+)`)
+	var port []string
+	for deadline := time.Now().Add(30 * time.Second); port == nil; time.Sleep(10 * time.Millisecond) {
+		port = front.FindStringSubmatch(stdout.String())
+		if time.Now().After(deadline) {
+			t.Fatal("not up within 30 s")
+		}
+	}
+	var out, errs output
+	if code := run(context.Background(), []string{"up", "--http-port", port[1], "--etcd-port", "0"}, &out, &errs); code != exitFailed ||
+		!strings.Contains(errs.String(), "address already in use") || !strings.Contains(errs.String(), "--http-port 0") {
+		t.Errorf("second up: exit %d, %q, want %d and what to do", code, errs.String(), exitFailed)
+	}
+	interrupt()
+	<-done
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The types below are the kinds of settings. Each Set either takes a value or says what is accepted.
+
+// stringValue takes what check accepts.
+type stringValue struct {
+	target *string
+	check  func(string) error // nil: anything
+}
+
+func (v *stringValue) String() string { return deref(v.target) }
+func (v *stringValue) Type() string   { return "string" }
+func (v *stringValue) Set(s string) error {
+	if v.check != nil {
+		if err := v.check(s); err != nil {
+			return err
+		}
+	}
+	*v.target = s
+	return nil
+}
+
+// secondsValue takes 10, 1.5 or a duration with a unit.
+type secondsValue struct {
+	target *time.Duration
+	whole  time.Duration // if not 0: whole seconds only, and at least so many
+}
+
+func (v *secondsValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return v.target.String()
+}
+func (v *secondsValue) Type() string { return "seconds" }
+func (v *secondsValue) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if seconds, numErr := strconv.ParseFloat(s, 64); numErr == nil {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+		if math.IsNaN(seconds) || seconds > math.MaxInt64/float64(time.Second) {
+			err = errors.New("out of range")
+		}
+	}
+	if err != nil || d <= 0 {
+		return errors.New("want seconds above 0, such as 10, 1.5 or 10s")
+	}
+	if v.whole != 0 && (d%time.Second != 0 || d < v.whole) {
+		return fmt.Errorf("want whole seconds, %.0f or more", v.whole.Seconds())
+	}
+	*v.target = d
+	return nil
+}
+
+// portValue takes 0 (a free port) to 65535.
+type portValue struct{ target *int }
+
+func (v *portValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return strconv.Itoa(*v.target)
+}
+func (v *portValue) Type() string { return "port" }
+func (v *portValue) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return errors.New("want a port, 1 to 65535, or 0 for a free one")
+	}
+	*v.target = int(n)
+	return nil
+}
+
+// countValue takes whole numbers from 1 to most.
+type countValue struct {
+	target *int
+	most   int
+}
+
+func (v *countValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return strconv.Itoa(*v.target)
+}
+func (v *countValue) Type() string { return "count" }
+func (v *countValue) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > v.most {
+		return fmt.Errorf("want a whole number, 1 to %d", v.most)
+	}
+	*v.target = n
+	return nil
+}
+
+// boolValue takes the words that Dynamo takes.
+type boolValue struct{ target *bool }
+
+func (v *boolValue) String() string { return strconv.FormatBool(v.target != nil && *v.target) }
+func (v *boolValue) Type() string   { return "bool" }
+func (v *boolValue) Set(s string) error {
+	switch strings.ToLower(s) {
+	case "1", "true", "yes", "on":
+		*v.target = true
+	case "0", "false", "no", "off":
+		*v.target = false
+	default:
+		return errors.New("want true or false (1, yes, on; 0, no, off)")
+	}
+	return nil
+}
+
+// listValue takes a list with commas, or the flag again for each item.
+type listValue struct {
+	target *[]string
+	check  func(string) error // of one item; nil: anything
+	set    bool               // the default has been replaced
+}
+
+func (v *listValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return strings.Join(*v.target, ",")
+}
+func (v *listValue) Type() string { return "list" }
+func (v *listValue) Set(s string) error {
+	var items []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	if len(items) == 0 {
+		return errors.New("want one or more items, with commas between them")
+	}
+	for _, item := range items {
+		if v.check == nil {
+			break
+		}
+		if err := v.check(item); err != nil {
+			return err
+		}
+	}
+	if !v.set {
+		*v.target = nil
+	}
+	v.set = true
+	*v.target = append(*v.target, items...)
+	return nil
+}
+
+// jsonListValue takes a JSON array of strings.
+type jsonListValue struct{ target *[]string }
+
+func (v *jsonListValue) String() string {
+	if v.target == nil || len(*v.target) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(*v.target) // strings always marshal
+	return string(b)
+}
+func (v *jsonListValue) Type() string { return "json" }
+func (v *jsonListValue) Set(s string) error {
+	var items []string
+	if err := json.Unmarshal([]byte(s), &items); err != nil {
+		return errors.New(`want a JSON array of endpoint names, such as ["generate"]`)
+	}
+	*v.target = items
+	return nil
+}
+
+// labelsValue takes key=value pairs with commas between them, or the flag again for each.
+type labelsValue struct{ target *map[string]string }
+
+func (v *labelsValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	var pairs []string
+	for k, value := range *v.target {
+		pairs = append(pairs, k+"="+value)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ",")
+}
+func (v *labelsValue) Type() string { return "key=value" }
+func (v *labelsValue) Set(s string) error {
+	for pair := range strings.SplitSeq(s, ",") {
+		key, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ok || key == "" {
+			return errors.New("want key=value pairs with commas between them")
+		}
+		if *v.target == nil {
+			*v.target = make(map[string]string)
+		}
+		(*v.target)[key] = value
+	}
+	return nil
+}
+
+// absolutePath accepts the path of a route.
+func absolutePath(s string) error {
+	if !strings.HasPrefix(s, "/") {
+		return errors.New("want a path that begins with /")
+	}
+	return nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/worker"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+)
+
+// workerOptions are the settings of the worker command that are not the worker's own.
+type workerOptions struct {
+	endpoints   []string
+	podIP       string
+	mockControl string
+}
+
+func newWorkerCommand(logging *logOptions) *cobra.Command {
+	cfg := worker.Config{
+		Namespace:               "dynamo",
+		Component:               "backend",
+		GracefulShutdownTimeout: 30 * time.Second,
+		Version:                 version(),
+	}
+	opts := workerOptions{endpoints: []string{"generate"}}
+	starting := string(worker.NotReady)
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Serve endpoints, and keep them registered",
+		Long: `A worker serves endpoints over HTTP, keeps them registered in etcd under one lease, and reports its own state on a
+status server:
+
+  POST /v1/rpc/{endpoint}   a request; the answer streams, one JSON document a line
+  GET /health, /live        status server: 200 when ready, 503 when not
+  GET /livez                status server: 200 as long as the process serves; the one for liveness probes
+  GET /metrics              status server: Prometheus
+
+The endpoints are served by a built-in mock engine, which answers completion requests with made-up words. With
+--mock-control its faults can be set over HTTP at /mock/knobs.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkEtcd(cfg.Etcd); err != nil {
+				return err
+			}
+			cfg.StartingStatus = worker.Status(starting)
+			run, err := newWorker(cfg, opts, logging.logger(cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			return ran(run(cmd.Context()))
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	cfg.System.Host, cfg.System.Port, cfg.RPC.Port = "0.0.0.0", 8081, 8888
+	cfg.System.HealthPath, cfg.System.LivePath, cfg.RPC.RootPath = "/health", "/live", "/v1/rpc"
+	register(flags,
+		setting{"namespace", "DYN_NAMESPACE", &stringValue{&cfg.Namespace, namePart(func(e *discovery.Endpoint, s string) { e.Namespace = s })}, "first part of the endpoints' names"},
+		setting{"component", "DYN_COMPONENT", &stringValue{&cfg.Component, namePart(func(e *discovery.Endpoint, s string) { e.Component = s })}, "second part of the endpoints' names"},
+		setting{"endpoint", "DYN_ENDPOINTS", &listValue{target: &opts.endpoints, check: namePart(func(e *discovery.Endpoint, s string) { e.Name = s })}, "endpoints to serve"},
+		setting{"label", "DYN_LABELS", &labelsValue{&cfg.Labels}, "facts about this worker for people, such as zone=a"},
+		setting{"system-host", "DYN_SYSTEM_HOST", &stringValue{target: &cfg.System.Host}, "address of the status server"},
+		setting{"system-port", "DYN_SYSTEM_PORT", &portValue{&cfg.System.Port}, "port of the status server"},
+		setting{"system-health-path", "DYN_SYSTEM_HEALTH_PATH", &stringValue{&cfg.System.HealthPath, absolutePath}, "path of the readiness answer"},
+		setting{"system-live-path", "DYN_SYSTEM_LIVE_PATH", &stringValue{&cfg.System.LivePath, absolutePath}, "path of the same answer under Dynamo's other name"},
+		setting{"starting-health-status", "DYN_SYSTEM_STARTING_HEALTH_STATUS", &stringValue{&starting, readyOrNot}, "state of a worker without endpoints: ready or notready"},
+		setting{"use-endpoint-health-status", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &jsonListValue{&cfg.UseEndpointHealthStatus}, "endpoints that must be ready for the worker to be; none: all"},
+		setting{"rpc-host", "DYN_HTTP_RPC_HOST", &stringValue{&cfg.RPC.AdvertiseHost, reachableHost}, "host that others reach this worker at; default POD_IP, else the address that leads to etcd"},
+		setting{"pod-ip", "POD_IP", &stringValue{&opts.podIP, reachableHost}, "the same, as Kubernetes gives it"},
+		setting{"rpc-port", "DYN_HTTP_RPC_PORT", &portValue{&cfg.RPC.Port}, "port for requests"},
+		setting{"rpc-root-path", "DYN_HTTP_RPC_ROOT_PATH", &stringValue{&cfg.RPC.RootPath, absolutePath}, "path that the endpoints' names are added to"},
+		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long requests in flight may take to finish at the end"},
+		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&opts.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; none: nowhere"},
+	)
+	registerLeaseTTL(flags, &cfg.LeaseTTL)
+	registerEtcd(flags, &cfg.Etcd)
+	return cmd
+}
+
+// newWorker puts a mock engine behind a worker. The returned function runs both.
+func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run func(context.Context) error, err error) {
+	if cfg.RPC.AdvertiseHost == "" {
+		cfg.RPC.AdvertiseHost = opts.podIP
+	}
+	cfg.Log = log.WithField(targetKey, "worker")
+	engine, err := mocker.New(mocker.Config{})
+	if err != nil {
+		return nil, err
+	}
+	w, err := worker.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range opts.endpoints {
+		if err := w.Handle(name, engine.Generate); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+	}
+	cfg.Log.WithField("endpoints", strings.Join(opts.endpoints, ",")).Warn("Endpoints are served by the built-in mock engine: answers are made up")
+	if opts.mockControl == "" {
+		return w.Run, nil
+	}
+	server, err := mocker.NewServer(mocker.ServerConfig{Engine: engine, ControlAddr: opts.mockControl, Log: log.WithField(targetKey, "mocker")})
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return together([]func(context.Context) error{w.Run, server.Run}), nil
+}
