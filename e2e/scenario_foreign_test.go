@@ -217,7 +217,7 @@ func checkWarnings(t *testing.T, when, log string, bad []foreignEntry) {
 				about = append(about, line)
 			}
 		}
-		if len(about) != 1 || !strings.Contains(about[0], "level=warning") {
+		if len(about) != 1 || !strings.Contains(about[0], " WARN ") {
 			t.Errorf("%s: got %d log lines about %q, want one warning: %.500q", when, len(about), one.key, about)
 		}
 		if len(about) > 0 && len(about[0]) > 2000 {
