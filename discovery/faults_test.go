@@ -37,6 +37,19 @@ func startEtcd(t *testing.T, cfg localetcd.Config) *localetcd.Server {
 	return server
 }
 
+// freeAddr returns an address that nobody listened on a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return listener.Addr().String()
+}
+
 // dial returns a plain client for the test's own looks and pokes.
 func dial(t *testing.T, endpoint string) *clientv3.Client {
 	t.Helper()

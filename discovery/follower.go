@@ -52,8 +52,8 @@ type follower struct {
 	hold    time.Duration // how long keys that a store without our history lacks are kept
 	log     *logrus.Entry
 
-	changed func(step)            // after every read of everything, and for events
-	stale   func(heard time.Time) // etcd was last heard at that time and cannot be read now; called again for each attempt that fails
+	changed func(step)                       // after every read of everything, and for events
+	stale   func(heard time.Time, why error) // etcd was last heard at that time and cannot be read now; for each attempt that fails
 
 	known     map[string]int64 // revision of each key's last change
 	history   history          // what etcd has shown of itself
@@ -75,7 +75,7 @@ func (f *follower) run(ctx context.Context) {
 		wait := f.link.failure(err)
 		f.log.WithField("err", err).WithField("dur", wait).Debug("Registry session over, another follows")
 		if time.Since(f.heard) >= f.silence {
-			f.stale(f.heard)
+			f.stale(f.heard, err)
 		}
 		if time.Since(f.heard) < wait {
 			wait /= 4 // etcd was there a moment ago: a compaction or an election; still jittered

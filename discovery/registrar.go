@@ -113,7 +113,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 				r.poke()
 			}
 		},
-		stale: func(time.Time) {},
+		stale: func(time.Time, error) {},
 	}
 	r.status.Store(&registrarStatus{})
 	return r, nil

@@ -3,7 +3,6 @@ package discovery_test
 import (
 	"context"
 	"maps"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -199,14 +198,7 @@ func TestRegistrarSurvivesSilence(t *testing.T) {
 // A worker may start before etcd does.
 func TestRegistrarWaitsForEtcd(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddr(t)
 	r := newRegistrar(t, discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{"http://" + addr}}}, "generate")
 	start(t, r.Run)
 	eventually(t, 5*time.Second, "a failed attempt", func() bool { return metric(t, r, "dynmesh_lease_failures_total") > 0 })

@@ -62,6 +62,7 @@ type Watcher struct {
 	state    State
 	since    time.Time
 	revision int64
+	waiting  bool // it has been said that there was no first read yet
 
 	rejects rejects
 	summary atomic.Pointer[summary] // for metrics
@@ -139,7 +140,11 @@ func (w *Watcher) step(s step) {
 }
 
 // lost notes that etcd cannot be read. Before the first read there is nothing to be stale.
-func (w *Watcher) lost(heard time.Time) {
+func (w *Watcher) lost(heard time.Time, why error) {
+	if w.state == Syncing && !w.waiting {
+		w.waiting = true
+		w.log.WithField("err", why).Warn("etcd cannot be read: nothing is known yet, trying again until it answers")
+	}
 	if w.state != Synced {
 		return
 	}

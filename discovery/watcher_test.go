@@ -339,3 +339,20 @@ func TestWatcherConverges(t *testing.T) {
 		return slices.Equal(v.keys(), want)
 	})
 }
+
+// Without etcd at its start a watcher has nothing to be stale: it says once that it waits, and syncs when etcd comes.
+func TestWatcherWaitsForEtcd(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	log, hook := logged()
+	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{"http://" + addr}}, Log: log})
+	eventually(t, 20*time.Second, "a line that says so", func() bool { return countLines(hook, "nothing is known yet") == 1 })
+	server := startEtcd(t, localetcd.Config{ClientAddr: addr})
+	putInstances(t, dial(t, server.Endpoint()), 1, 1)
+	eventually(t, 15*time.Second, "the instance", func() bool { return v.size() == 1 })
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if want := []discovery.State{discovery.Synced}; !slices.Equal(v.states, want) {
+		t.Errorf("states = %v, want %v", v.states, want)
+	}
+}
