@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 )
@@ -127,11 +128,9 @@ func (a *answer) finish() {
 		return
 	}
 	a.last = io.ErrUnexpectedEOF
-	line, err := json.Marshal(map[string]string{"error": a.err.Error()})
-	if err != nil {
-		return // unreachable: a map of strings marshals; and the broken stream says enough
+	if line, err := json.Marshal(map[string]string{"error": a.err.Error()}); err == nil { // a map of strings marshals
+		a.rest = slices.Concat(line, []byte("\n"))
 	}
-	a.rest = append(line, '\n')
 }
 
 // Close is called by the server when the stream has ended, well or because the client is gone.

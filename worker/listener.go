@@ -142,7 +142,7 @@ func (l *listener) stop() {
 		return
 	}
 	close(l.drain)
-	_ = l.Listener.Close() // nothing was written to it that could be lost
+	_ = l.Close() // nothing was written to it that could be lost
 	for c := range l.conns {
 		if !c.busy {
 			_ = c.Close()

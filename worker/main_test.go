@@ -30,7 +30,8 @@ type harness struct {
 	t      *testing.T
 	client *http.Client
 	cancel context.CancelFunc
-	done   chan error
+	ended  chan struct{} // closed when Run has returned err
+	err    error
 }
 
 // local is a configuration on loopback, without etcd: nothing listens on port 1.
@@ -67,10 +68,13 @@ func run(t *testing.T, cfg Config, handlers map[string]Handler) *harness {
 	transport := &http.Transport{}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &harness{
-		Worker: create(t, cfg, handlers), t: t, cancel: cancel, done: make(chan error, 1),
+		Worker: create(t, cfg, handlers), t: t, cancel: cancel, ended: make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: patience},
 	}
-	go func() { r.done <- r.Run(ctx) }()
+	go func() {
+		defer close(r.ended)
+		r.err = r.Run(ctx)
+	}()
 	t.Cleanup(func() {
 		cancel()
 		r.join()
@@ -82,35 +86,47 @@ func run(t *testing.T, cfg Config, handlers map[string]Handler) *harness {
 // join waits for Run to end.
 func (r *harness) join() {
 	r.t.Helper()
-	select {
-	case err := <-r.done:
-		if err != nil {
-			r.t.Errorf("Run: %v", err)
-		}
-		r.done <- nil
-	case <-time.After(patience):
-		r.t.Fatal("Run did not end")
+	arrives(r.t, "Run ends", r.ended)
+	if r.err != nil {
+		r.t.Errorf("Run: %v", r.err)
 	}
 }
 
-// post sends a request whose answer may stream.
-func (r *harness) post(endpoint, body string) (*http.Response, error) {
-	return r.client.Post("http://"+r.RPCAddr()+"/v1/rpc/"+endpoint, "application/json", strings.NewReader(body))
-}
-
-func (r *harness) mustPost(endpoint, body string) *http.Response {
+// generate asks the endpoint of that name for an answer that may stream. The caller closes its body.
+func (r *harness) generate() *http.Response {
 	r.t.Helper()
-	resp, err := r.post(endpoint, body)
+	resp, err := r.client.Post("http://"+r.RPCAddr()+"/v1/rpc/generate", "application/json", strings.NewReader("{}"))
 	if err != nil {
-		r.t.Fatalf("POST %s: %v", endpoint, err)
+		r.t.Fatalf("POST generate: %v", err)
 	}
 	return resp
 }
 
-// call sends a request and reads the whole answer.
+// do sends a request and reads the whole answer. The error may come after a part of it.
+func (r *harness) do(method, url, body string, header http.Header) (int, string, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+func (r *harness) try(endpoint, body string) (int, string, error) {
+	return r.do(http.MethodPost, "http://"+r.RPCAddr()+"/v1/rpc/"+endpoint, body, nil)
+}
+
 func (r *harness) call(endpoint, body string) (int, string) {
 	r.t.Helper()
-	status, text, err := read(r.mustPost(endpoint, body))
+	status, text, err := r.try(endpoint, body)
 	if err != nil {
 		r.t.Fatalf("POST %s: %v", endpoint, err)
 	}
@@ -119,11 +135,7 @@ func (r *harness) call(endpoint, body string) (int, string) {
 
 func (r *harness) get(path string) (int, string) {
 	r.t.Helper()
-	resp, err := r.client.Get("http://" + r.SystemAddr() + path)
-	if err != nil {
-		r.t.Fatalf("GET %s: %v", path, err)
-	}
-	status, text, err := read(resp)
+	status, text, err := r.do(http.MethodGet, "http://"+r.SystemAddr()+path, "", nil)
 	if err != nil {
 		r.t.Fatalf("GET %s: %v", path, err)
 	}
@@ -141,12 +153,6 @@ func (r *harness) ready() {
 func (r *harness) activity(endpoint string) Activity {
 	a, _ := r.Activity(endpoint)
 	return a
-}
-
-func read(resp *http.Response) (int, string, error) {
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), err
 }
 
 // line reads one line of a streaming answer.
@@ -169,6 +175,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// arrives waits for what a channel tells.
 func arrives[T any](t *testing.T, what string, ch <-chan T) {
 	t.Helper()
 	select {

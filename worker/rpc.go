@@ -12,7 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// ErrBadRequest, wrapped in a handler's error, says that the request is at fault: the answer is 400.
+// ErrBadRequest says, wrapped in a handler's error, that the request is at fault: the answer is 400.
 var ErrBadRequest = errors.New("bad request")
 
 // Handler answers one request of an endpoint. It is called from many goroutines at once.

@@ -87,42 +87,28 @@ func TestRequestsThatTheServerRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name, method, path string
 		header             http.Header
-		body               io.Reader
+		body               string
 		status             int
 		want               string
 	}{
-		{"method", "GET", "/v1/rpc/echo", nil, nil, 405, `{"error":"Method Not Allowed"}`},
-		{"path", "POST", "/v1/echo", nil, nil, 404, `{"error":"Cannot POST /v1/echo"}`},
+		{"method", "GET", "/v1/rpc/echo", nil, "", 405, `{"error":"Method Not Allowed"}`},
+		{"path", "POST", "/v1/echo", nil, "", 404, `{"error":"Cannot POST /v1/echo"}`},
 		{
-			"packed body", "POST", "/v1/rpc/echo", http.Header{"Content-Encoding": {"gzip"}}, strings.NewReader("{}"),
+			"packed body", "POST", "/v1/rpc/echo", http.Header{"Content-Encoding": {"gzip"}}, "{}",
 			415, `{"error":"content encoding \"gzip\": want none"}`,
 		}, {
-			"long header", "POST", "/v1/rpc/echo", http.Header{"X-Long": {strings.Repeat("x", maxHeader)}}, nil,
+			"long header", "POST", "/v1/rpc/echo", http.Header{"X-Long": {strings.Repeat("x", maxHeader)}}, "",
 			431, `{"error":"Request Header Fields Too Large"}`,
 		}, {
-			"long body", "POST", "/v1/rpc/echo", nil, bytes.NewReader(make([]byte, maxBody+1)),
+			// Without Expect, the client would still be sending when it is refused, and might miss why.
+			"long body", "POST", "/v1/rpc/echo", http.Header{"Expect": {"100-continue"}}, strings.Repeat(" ", maxBody+1),
 			413, `{"error":"Request Entity Too Large"}`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), tt.method, base+tt.path, tt.body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tt.header != nil {
-				req.Header = tt.header
-			}
-			req.Header.Set("Expect", "100-continue") // else the client may still be sending when it is refused
-			if tt.name != "long body" {
-				req.Header.Del("Expect")
-			}
-			resp, err := r.client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			status, body, _ := read(resp)
-			if status != tt.status || body != tt.want {
-				t.Errorf("got %d %s, want %d %s", status, body, tt.status, tt.want)
+			status, body, err := r.do(tt.method, base+tt.path, tt.body, tt.header)
+			if err != nil || status != tt.status || body != tt.want {
+				t.Errorf("got %d %s (%v), want %d %s", status, body, err, tt.status, tt.want)
 			}
 		})
 	}
@@ -132,7 +118,7 @@ func TestRequestsThatTheServerRefuses(t *testing.T) {
 func TestStreaming(t *testing.T) {
 	g := newGate()
 	r := run(t, local(), map[string]Handler{"generate": g.handle})
-	resp := r.mustPost("generate", `{}`)
+	resp := r.generate()
 	defer func() { _ = resp.Body.Close() }()
 	if got := resp.Header.Get("Content-Type"); got != "application/x-ndjson" {
 		t.Errorf("got content type %q, want application/x-ndjson", got)
@@ -178,7 +164,7 @@ func TestErrorAfterTheFirstChunk(t *testing.T) {
 		"error":  "1\n" + `{"error":"engine \"died\""}` + "\n",
 		"panics": "1\n" + `{"error":"endpoint panics: the handler panicked"}` + "\n",
 	} {
-		status, body, err := read(r.mustPost(endpoint, `{}`))
+		status, body, err := r.try(endpoint, `{}`)
 		if status != 200 || body != want || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: got %d %q (%v), want 200 %q and %v", endpoint, status, body, err, want, io.ErrUnexpectedEOF)
 		}
@@ -209,7 +195,7 @@ func TestClientLeaves(t *testing.T) {
 			}
 		},
 	})
-	resp := r.mustPost("generate", `{}`)
+	resp := r.generate()
 	<-sent
 	_ = resp.Body.Close()
 	select {
@@ -248,7 +234,7 @@ func TestSendAfterTheEnd(t *testing.T) {
 // TestSlowClientIsNotTheHandlersFault: who waits for a client to read is blocked, which is neither progress nor a stall.
 func TestSlowClientIsNotTheHandlersFault(t *testing.T) {
 	r := run(t, local(), map[string]Handler{"generate": flood})
-	resp := r.mustPost("generate", `{}`)
+	resp := r.generate()
 	defer func() { _ = resp.Body.Close() }()
 	until(t, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 && still(r.Worker) })
 	if got := r.activity("generate"); got.InFlight != 1 {

@@ -243,7 +243,7 @@ func TestServerDrop(t *testing.T) {
 func TestServerNoticesThatTheClientLeft(t *testing.T) {
 	r := serve(t, Knobs{Freeze: new(0)})
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+r.Addr()+"/v1/completions", strings.NewReader(streamed))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.Addr()+"/v1/completions", strings.NewReader(streamed))
 	if err != nil {
 		t.Fatal(err)
 	}

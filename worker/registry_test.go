@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+)
+
+// registry is what a frontend would see in etcd.
+type registry struct {
+	mu        sync.Mutex
+	instances map[discovery.InstanceKey]discovery.Instance
+}
+
+func (r *registry) apply(u discovery.Update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range u.Puts {
+		r.instances[i.InstanceKey] = i
+	}
+	for _, k := range u.Deletes {
+		delete(r.instances, k)
+	}
+}
+
+// transports returns each instance's transport by its endpoint and ID.
+func (r *registry) transports() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := map[string]string{}
+	for key, i := range r.instances {
+		found[key.Endpoint.String()+" "+key.ID.String()] = string(i.Transport)
+	}
+	return found
+}
+
+// startEtcd runs an etcd and follows what is registered there, both for the time of the test.
+func startEtcd(t *testing.T) (discovery.Config, *registry) {
+	t.Helper()
+	etcd, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := etcd.Close(); err != nil {
+			t.Errorf("close etcd: %v", err)
+		}
+	})
+	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := &registry{instances: map[discovery.InstanceKey]discovery.Instance{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- watcher.Run(ctx, seen.apply) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	return cfg, seen
+}
+
+// TestRegistration: a worker appears in etcd once it serves, and when it stops it is gone from there before its last
+// request has finished: nobody is sent to a worker that leaves.
+func TestRegistration(t *testing.T) {
+	etcd, seen := startEtcd(t)
+	cfg := local()
+	cfg.Etcd = etcd
+	cfg.Namespace, cfg.Component = "prod", "prefill"
+	g := newGate()
+	r := run(t, cfg, map[string]Handler{"generate": g.handle, "echo": echo})
+	arrives(t, "it is registered", r.Registered())
+	url := func(endpoint string) string { return fmt.Sprintf(`{"http":"http://%s/v1/rpc/%s"}`, r.RPCAddr(), endpoint) }
+	want := map[string]string{
+		"dyn://prod.prefill.generate " + r.ID().String(): url("generate"),
+		"dyn://prod.prefill.echo " + r.ID().String():     url("echo"),
+	}
+	until(t, "the watcher has seen it", func() bool { return len(seen.transports()) == len(want) })
+	for key, transport := range seen.transports() {
+		if want[key] != transport {
+			t.Errorf("%s is reached by %s, want %s", key, transport, want[key])
+		}
+	}
+	r.ready()
+
+	resp := r.generate()
+	defer func() { _ = resp.Body.Close() }()
+	arrives(t, "the handler works", g.entered)
+	r.cancel()
+	until(t, "the keys are gone", func() bool { return len(seen.transports()) == 0 })
+	if got := r.activity("generate").InFlight; got != 1 {
+		t.Errorf("got %d requests in flight when the keys were gone, want 1", got)
+	}
+	close(g.open)
+	if answer, err := io.ReadAll(resp.Body); err != nil || string(answer) != "\"first\"\n\"last\"\n" {
+		t.Errorf("got answer %q (%v), want it whole", answer, err)
+	}
+	r.join()
+}
+
+// TestReadyWithoutEtcd: readiness and registration do not wait for each other.
+func TestReadyWithoutEtcd(t *testing.T) {
+	r := run(t, local(), map[string]Handler{"echo": echo})
+	r.ready()
+	if status, body := r.call("echo", `{}`); status != 200 || body != "{}\n" {
+		t.Errorf("got %d %q, want an answer", status, body)
+	}
+	select {
+	case <-r.Registered():
+		t.Error("it says that it is registered")
+	default:
+	}
+	start := time.Now()
+	r.cancel()
+	r.join()
+	if d := time.Since(start); d > 4*time.Second {
+		t.Errorf("Run took %v to end, want no more than the registrar's 3s", d)
+	}
+}
