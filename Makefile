@@ -18,6 +18,8 @@ RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Ctrl-C reaches dynmesh, which stops in order and exits 0; make waits for it and then ends by the same signal, as make
+# does. Any other end of dynmesh is make's error.
 run: build ## Start an etcd, a frontend and three workers on this machine; Ctrl-C stops them
 	@exec bin/dynmesh up $(ARGS)
 
@@ -36,12 +38,15 @@ bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks
 	DYNMESH_BENCH=1 go test -count=1 -run '^TestFigures$$' -v -timeout 60m ./e2e/figures
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
-lint: ## Check formatting, vet, go.mod and the linters of .golangci.yml
-	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
-	if [ -n "$$unformatted" ]; then echo "make fmt would change:"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
-	go mod tidy -diff
-	go run $(GOLANGCILINT) run ./...
+lint: ## Check formatting, vet, go.mod and the linters of .golangci.yml; goes through all of them
+	@failed=; check() { echo "== $$*"; "$$@" || failed=1; }; \
+	formatted() { list=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+		[ -z "$$list" ] || { echo "make fmt would change:"; echo "$$list"; return 1; }; }; \
+	check formatted; \
+	check go vet ./...; \
+	check go mod tidy -diff; \
+	check go run $(GOLANGCILINT) run ./...; \
+	[ -z "$$failed" ]
 
 fmt: ## Format all Go files
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
