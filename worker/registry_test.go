@@ -80,7 +80,9 @@ func TestRegistration(t *testing.T) {
 	g := newGate()
 	r := run(t, cfg, map[string]Handler{"generate": g.handle, "echo": echo})
 	arrives(t, "it is registered", r.Registered())
-	url := func(endpoint string) string { return fmt.Sprintf(`{"http":"http://%s/v1/rpc/%s"}`, r.RPCAddr(), endpoint) }
+	url := func(endpoint string) string {
+		return fmt.Sprintf(`{"http":"http://%s/v1/rpc/%s"}`, r.RPCAddr(), endpoint)
+	}
 	want := map[string]string{
 		"dyn://prod.prefill.generate " + r.ID().String(): url("generate"),
 		"dyn://prod.prefill.echo " + r.ID().String():     url("echo"),
