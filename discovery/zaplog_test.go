@@ -1,0 +1,41 @@
+package discovery
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+	"go.uber.org/zap"
+)
+
+func TestZapLogger(t *testing.T) {
+	log, hook := test.NewNullLogger()
+	log.SetLevel(logrus.DebugLevel)
+	z := ZapLogger(log.WithField("component", "etcd")).With(zap.String("member", "a"))
+	z.Debug("left out: trace") // below the level
+	z.Info("elected", zap.Int("term", 3))
+	z.Warn("slow", zap.Duration("took", 1500))
+	z.Error("failed", zap.Error(errors.New("disk")))
+
+	want := []struct {
+		level   logrus.Level
+		message string
+		field   string
+		value   any
+	}{
+		{logrus.DebugLevel, "elected", "term", int64(3)},
+		{logrus.WarnLevel, "slow", "member", "a"},
+		{logrus.ErrorLevel, "failed", "error", "disk"},
+	}
+	entries := hook.AllEntries()
+	if len(entries) != len(want) {
+		t.Fatalf("%d lines, want %d", len(entries), len(want))
+	}
+	for i, w := range want {
+		e := entries[i]
+		if e.Level != w.level || e.Message != w.message || e.Data[w.field] != w.value || e.Data["component"] != "etcd" {
+			t.Errorf("line %d = %v %q %v, want %v %q with %s=%v", i, e.Level, e.Message, e.Data, w.level, w.message, w.field, w.value)
+		}
+	}
+}
