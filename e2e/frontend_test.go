@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// ask is the client for everything that should be answered at once.
-func ask() *http.Client { return &http.Client{Timeout: 5 * time.Second} }
+// ask is the client for everything that should be answered at once. It keeps no connection: addresses are used again by
+// other programs.
+func ask() *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+}
 
 type reply struct {
 	status int
