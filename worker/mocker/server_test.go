@@ -270,8 +270,8 @@ func TestServerRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if status, body := r.turn("PUT", `{"refuse":true}`); status != 200 || !strings.Contains(body, `"refuse":true`) {
-		t.Fatalf("PUT: got %d %s", status, body)
+	if status, body := r.turn("PATCH", `{"refuse":true}`); status != 200 || !strings.Contains(body, `"refuse":true`) {
+		t.Fatalf("PATCH: got %d %s", status, body)
 	}
 	if _, err := net.Dial("tcp", r.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dial: got %v, want %v", err, syscall.ECONNREFUSED)
@@ -279,7 +279,7 @@ func TestServerRefuses(t *testing.T) {
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the request under way ended well, want it cut")
 	}
-	if status, body := r.turn("PATCH", `{"refuse":false}`); status != 200 {
+	if status, body := r.turn("PATCH", `{"refuse":false,"freeze":null}`); status != 200 {
 		t.Fatalf("PATCH: got %d %s", status, body)
 	}
 	if status, _, err := r.answer("/v1/completions", streamed); status != 200 || err != nil {
