@@ -133,7 +133,7 @@ func (c Config) dial(log *logrus.Entry) (*clientv3.Client, error) {
 		// answered with too_many_pings.
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
-		Logger:               ZapLogger(log),
+		Logger:               clientLogger(log),
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
 		},

@@ -138,12 +138,13 @@ func (f *follower) readAll(ctx context.Context, client *clientv3.Client) ([]*mvc
 		if header != nil {
 			opts = append(opts, clientv3.WithRev(header.Revision))
 		}
-		pageCtx, cancel := context.WithTimeout(ctx, pageTimeout)
+		pageCtx, cancel := context.WithTimeout(ctx, f.patience())
 		page, err := client.Get(pageCtx, from, opts...)
 		cancel()
 		if err != nil {
 			return nil, nil, err
 		}
+		f.heard = time.Now()
 		if header == nil {
 			header = page.Header
 		}
@@ -153,6 +154,15 @@ func (f *follower) readAll(ctx context.Context, client *clientv3.Client) ([]*mvc
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
+}
+
+// patience bounds the reading of one page. No call may outlast the silence after which what is known is stale: whoever
+// waits for it could not say so.
+func (f *follower) patience() time.Duration {
+	if left := f.silence - time.Since(f.heard); left > 0 {
+		return min(left, pageTimeout)
+	}
+	return pageTimeout
 }
 
 // reconcile turns a full read into the difference from what was known.

@@ -172,7 +172,7 @@ func (w *Watcher) reject(key string, err error) {
 		panic(err) // unreachable: DecodeInstance returns nothing else
 	}
 	if w.rejects.add(key, why.Reason) {
-		w.log.WithField("key", fmt.Sprintf("%.200q", key)).WithField("err", why.Detail).
+		w.log.WithField("key", fmt.Sprintf("%.200s", key)).WithField("err", why.Detail).
 			Warn("Registry entry is not a Dynamo instance and is left out until it changes")
 	}
 }

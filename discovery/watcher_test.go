@@ -170,6 +170,18 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	}
 }
 
+// etcd that is gone is noticed no later than etcd that is silent, though calls to it are tried again and again.
+func TestWatcherIsStaleInTime(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}})
+	eventually(t, 5*time.Second, "the list", func() bool { return v.state() == discovery.Synced })
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 2*time.Second, "stale after half a second of silence", func() bool { return v.state() == discovery.Stale })
+}
+
 // Connections that break are no reason to be stale, when etcd can be reached again at once.
 func TestWatcherSurvivesResets(t *testing.T) {
 	t.Parallel()

@@ -14,17 +14,26 @@ func ZapLogger(log *logrus.Entry) *zap.Logger {
 	return zap.New(&zapCore{log: log})
 }
 
-// zapCore is stateless but for the logrus entry, which is safe for concurrent use.
-type zapCore struct {
-	log *logrus.Entry
+// clientLogger is the same for clients, as debug at most: they warn of each attempt of each call that fails, several
+// times a second while etcd is away, and whoever made the call says once what that means.
+func clientLogger(log *logrus.Entry) *zap.Logger {
+	return zap.New(&zapCore{log: log, least: logrus.DebugLevel})
 }
 
+// zapCore is stateless but for the logrus entry, which is safe for concurrent use.
+type zapCore struct {
+	log   *logrus.Entry
+	least logrus.Level // nothing is written as more severe than this; 0: no limit
+}
+
+func (c *zapCore) level(level zapcore.Level) logrus.Level { return max(logrusLevel(level), c.least) }
+
 func (c *zapCore) Enabled(level zapcore.Level) bool {
-	return c.log.Logger.IsLevelEnabled(logrusLevel(level))
+	return c.log.Logger.IsLevelEnabled(c.level(level))
 }
 
 func (c *zapCore) With(fields []zapcore.Field) zapcore.Core {
-	return &zapCore{log: c.log.WithFields(logrusFields(fields))}
+	return &zapCore{log: c.log.WithFields(logrusFields(fields)), least: c.least}
 }
 
 func (c *zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -35,7 +44,7 @@ func (c *zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zap
 }
 
 func (c *zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	c.log.WithFields(logrusFields(fields)).WithTime(entry.Time).Log(logrusLevel(entry.Level), entry.Message)
+	c.log.WithFields(logrusFields(fields)).WithTime(entry.Time).Log(c.level(entry.Level), entry.Message)
 	return nil
 }
 

@@ -39,3 +39,20 @@ func TestZapLogger(t *testing.T) {
 		}
 	}
 }
+
+// A client's complaints about each attempt are for those who debug.
+func TestClientLoggerIsDebugAtMost(t *testing.T) {
+	log, hook := test.NewNullLogger()
+	log.SetLevel(logrus.DebugLevel)
+	z := clientLogger(logrus.NewEntry(log)).With(zap.String("target", "a"))
+	z.Error("getToken failed")
+	z.Warn("retrying of unary invoker failed")
+	for _, e := range hook.AllEntries() {
+		if e.Level != logrus.DebugLevel {
+			t.Errorf("%q comes out as %v, want debug", e.Message, e.Level)
+		}
+	}
+	if n := len(hook.AllEntries()); n != 2 {
+		t.Errorf("%d lines, want 2", n)
+	}
+}

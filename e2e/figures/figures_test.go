@@ -32,7 +32,7 @@ func TestFigures(t *testing.T) {
 		t.Skip("left out: measures for some minutes and wants the machine to itself; run make bench")
 	}
 	var rows []figure
-	for _, measure := range []func(*testing.T) []figure{visibility, storm, throughput} {
+	for _, measure := range []func(*testing.T) []figure{throughput, visibility, storm, memory, tracking} {
 		rows = append(rows, measure(t)...)
 	}
 	var b strings.Builder

@@ -94,7 +94,7 @@ func bareRegister(endpoint string, i int) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	ctx := context.Background()
 	lease, err := client.Grant(ctx, 10)
 	if err != nil {

@@ -54,7 +54,7 @@ func latencies(t *testing.T, n int) (watch, shown []time.Duration) {
 			seen <- time.Now()
 		}
 	}()
-	before, err := looker.get("HEAD", healthPath, nil)
+	before, err := looker.get("HEAD", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func latencies(t *testing.T, n int) (watch, shown []time.Duration) {
 			done <- err
 		}()
 		for {
-			etag, err := looker.get("HEAD", healthPath, nil)
+			etag, err := looker.get("HEAD", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
