@@ -32,7 +32,7 @@ func etcdAway(t *testing.T, w *world, disk disk) {
 	}
 	w.during(fault, func() {
 		began := time.Now()
-		noticed := eventually(t, 15*time.Second, "every frontend says stale", func() error {
+		noticed := eventually(t, 6*time.Second, "every frontend says stale", func() error {
 			return errors.Join(frontends[0].expect(t, "stale", keys), frontends[1].expect(t, "stale", keys))
 		})
 		t.Logf("stale %v after etcd was gone", millis(noticed))
