@@ -24,14 +24,20 @@ func filled(n int) *registry {
 	return r
 }
 
-// BenchmarkRender is one join of all fragments into a new answer.
+// BenchmarkRender is a new answer of all fragments.
 func BenchmarkRender(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			l := filled(n).page.Load().listing
-			b.SetBytes(int64(len(l.plain.bytes)))
+			var all []change
+			for _, c := range l.chunks {
+				for _, r := range c.records {
+					all = append(all, change{record: r})
+				}
+			}
+			b.SetBytes(int64(l.plain.size))
 			for b.Loop() {
-				newListing(l.records, l)
+				newListing(nil, nil).apply(all)
 			}
 		})
 	}
@@ -72,12 +78,12 @@ func BenchmarkFirstList(b *testing.B) {
 func BenchmarkCompress(b *testing.B) {
 	l := filled(10_000).page.Load().listing
 	c := newCompressor()
-	b.SetBytes(int64(len(l.plain.bytes)))
+	b.SetBytes(int64(l.plain.size))
 	size := 0
 	for b.Loop() {
-		size = len(c.compress(l.plain).bytes)
+		size = c.compress(l.plain).size
 	}
-	b.ReportMetric(float64(size)/float64(len(l.plain.bytes)), "of-plain")
+	b.ReportMetric(float64(size)/float64(l.plain.size), "of-plain")
 }
 
 // BenchmarkHealth compares /health with a bare fasthttp server that sends the same bytes under the same headers, in
@@ -102,6 +108,7 @@ func benchmarkHealth(b *testing.B, n int) {
 		NoDefaultServerHeader: true, ReadTimeout: defaultLimits.read, WriteTimeout: defaultLimits.write, IdleTimeout: defaultLimits.idle,
 	}
 	plain := f.registry.page.Load().plain
+	joined := []byte(text(plain))
 	bare.Handler = func(ctx *fasthttp.RequestCtx) {
 		h := &ctx.Response.Header
 		h.Set(headerDiscovery, "synced")
@@ -109,7 +116,7 @@ func benchmarkHealth(b *testing.B, n int) {
 		h.Set("Vary", "Accept-Encoding")
 		h.Set("Etag", plain.etag)
 		h.SetContentType("application/json")
-		ctx.Response.SetBodyRaw(plain.bytes)
+		ctx.Response.SetBodyRaw(joined)
 	}
 	served := make(chan error, 1)
 	go func() { served <- bare.Serve(ln) }()
@@ -203,7 +210,7 @@ func TestMemoryPerInstance(t *testing.T) {
 	r.take(synced(instance(key("dynamo", "backend-4", "generate", 1))))
 	r.render()
 	per := float64(heap()-before) / n
-	t.Logf("%.0f bytes an instance, of which %d are one plain body", per, len(old.plain.bytes)/n)
+	t.Logf("%.0f bytes an instance, of which %d are one plain body", per, old.plain.size/n)
 	if per > 2048 {
 		t.Errorf("got %.0f bytes an instance, want at most 2048", per)
 	}

@@ -3,6 +3,7 @@ package frontend
 import (
 	"cmp"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"slices"
@@ -98,8 +99,8 @@ func (c *connections) count() int {
 	return len(c.open)
 }
 
-// relieve closes the connections that send the oldest answers, until those still being sent, the current one aside,
-// take at most limit bytes. An answer that several connections send counts once.
+// relieve closes the connections that send the oldest answers, until those still being sent take at most limit bytes
+// beyond the current one. What several connections send, or several answers share, counts once.
 func (c *connections) relieve(current *body, limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,23 +112,35 @@ func (c *connections) relieve(current *body, limit int) {
 			continue
 		}
 		if len(readers[b]) == 0 {
-			total += len(b.bytes)
+			total += b.size
 		}
 		readers[b] = append(readers[b], open)
 	}
-	if total <= limit {
+	if total <= limit { // even if nothing were shared
 		return
 	}
-	oldestFirst := slices.SortedFunc(maps.Keys(readers), func(a, b *body) int { return cmp.Compare(a.serial, b.serial) })
-	for _, b := range oldestFirst {
-		if total <= limit {
-			return
+	counted := map[*byte]struct{}{} // segments, by their first byte
+	pinned := func(b *body) int {
+		n := 0
+		for _, s := range b.segments {
+			if _, again := counted[&s[0]]; !again {
+				counted[&s[0]] = struct{}{}
+				n += len(s)
+			}
 		}
-		for _, slow := range readers[b] {
+		return n
+	}
+	pinned(current)
+	total = 0
+	newestFirst := slices.SortedFunc(maps.Keys(readers), func(a, b *body) int { return cmp.Compare(b.serial, a.serial) })
+	for _, b := range newestFirst {
+		if total += pinned(b); total <= limit {
+			continue
+		}
+		for _, slow := range readers[b] { // and so on with all that are older
 			_ = slow.Conn.Close()
 			c.cut.Add(1)
 		}
-		total -= len(b.bytes)
 	}
 }
 
@@ -136,6 +149,14 @@ type conn struct {
 	net.Conn
 	set     *connections
 	sending atomic.Pointer[body] // what is on its way to the client, and so kept in memory
+}
+
+// ReadFrom is how the server sends a stream, past its own buffer.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	if s, ok := r.(*stream); ok {
+		return s.send(c.Conn)
+	}
+	return io.Copy(c.Conn, r)
 }
 
 // Close is called by the server when it has finished with the connection, or to end an idle one: then twice.

@@ -95,9 +95,13 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	size := len(rendered(fleet(largeFleet)...))
 	limits.pinned = size * 3 / 2 // room for one replaced answer and a half
 	f := large(t, Config{}, source, limits)
-	publish := func(id uint64) {
+	publish := func(version int) { // of every instance, so that two answers share nothing
 		before := f.registry.page.Load()
-		source <- synced(instance(key("d", "b", "g", id)))
+		instances := fleet(largeFleet)
+		for i := range instances {
+			instances[i].Transport = raw(fmt.Sprintf(`{"http":"http://10.0.0.1/%d"}`, version))
+		}
+		source <- synced(instances...)
 		eventually(t, "a new page", func() bool { return f.registry.page.Load() != before })
 	}
 	oldest := []net.Conn{f.slowClient(), f.slowClient()} // both pin one answer: counted once, cut together
@@ -120,6 +124,36 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	eventually(t, "two readers", func() bool { return f.sendingNow() == 2 })
 	f.connections.relieve(f.registry.page.Load().plain, 0)
 	eventually(t, "the reader of the current answer alone", func() bool { return f.sendingNow() == 1 })
+}
+
+// Answers that differ in one instance share nearly all their bytes, so slow clients that read many of them cost little
+// more than one.
+func TestSlowReadersOfSimilarAnswersAreKept(t *testing.T) {
+	t.Parallel()
+	source := make(updates)
+	limits := defaultLimits
+	limits.pinned = len(rendered(fleet(largeFleet)...)) / 2
+	f := large(t, Config{}, source, limits)
+	const slow = 5
+	for n := range slow {
+		f.slowClient()
+		eventually(t, "another reader", func() bool { return f.sendingNow() == n+1 })
+		source <- synced(instance(key("dynamo", fmt.Sprintf("backend-%d", n), "generate", 1)))
+		f.waitInstances(largeFleet + n + 1)
+	}
+	f.connections.relieve(f.registry.page.Load().plain, limits.pinned)
+	if got := f.connections.cut.Load(); got != 0 || f.sendingNow() != slow {
+		t.Errorf("got %d connections cut and %d left, want none and %d", got, f.sendingNow(), slow)
+	}
+}
+
+func TestClientsThatGoAwayAreForgotten(t *testing.T) {
+	t.Parallel()
+	f := large(t, Config{}, make(updates), defaultLimits)
+	c := f.slowClient()
+	eventually(t, "an answer on its way", func() bool { return f.sendingNow() == 1 })
+	_ = c.Close()
+	eventually(t, "the connection's end", func() bool { return f.connections.count() == 0 })
 }
 
 func TestSlowHeadersAreCutOff(t *testing.T) {

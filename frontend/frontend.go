@@ -119,7 +119,7 @@ func (f *Frontend) published(l *listing) {
 	f.compressor.offer(l)
 	// Pinned bytes grow only as new answers are rendered, so that is the clock by which to look: the bound holds to
 	// within a quarter, and a quiet registry never looks.
-	f.rendered += len(l.plain.bytes)
+	f.rendered += l.plain.size
 	if f.rendered > f.limits.pinned/4 {
 		f.rendered = 0
 		f.connections.relieve(l.plain, f.limits.pinned)

@@ -74,7 +74,7 @@ func TestAnswersOnTheirWayAreFinished(t *testing.T) {
 	limits := defaultLimits
 	limits.linger = 0
 	f := large(t, Config{GracefulShutdownTimeout: patience}, source, limits)
-	size := len(f.registry.page.Load().plain.bytes)
+	size := f.registry.page.Load().plain.size
 	c := f.slowClient()
 	eventually(t, "an answer on its way", func() bool { return f.sendingNow() == 1 })
 	f.stop()

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -144,8 +145,11 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // waitInstances waits until the published page has n instances.
 func (r *running) waitInstances(n int) {
 	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%d instances", n), func() bool { return len(r.registry.page.Load().records) == n })
+	eventually(r.t, fmt.Sprintf("%d instances", n), func() bool { return r.registry.page.Load().instances == n })
 }
+
+// text returns the whole of b.
+func text(b *body) string { return string(bytes.Join(b.segments, nil)) }
 
 func key(namespace, component, name string, id uint64) discovery.InstanceKey {
 	return discovery.InstanceKey{

@@ -64,9 +64,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	p := c.registry.page.Load()
 	gauge(infoDesc, 1, strings.ToValidUTF8(c.cfg.Version, "\uFFFD"))
 	gauge(stateVersionDesc, int(p.version))
-	gauge(bodyBytesDesc, len(p.plain.bytes), "identity")
+	gauge(bodyBytesDesc, p.plain.size, "identity")
 	if gz := p.gzip.Load(); gz != nil {
-		gauge(bodyBytesDesc, len(gz.bytes), gz.encoding)
+		gauge(bodyBytesDesc, gz.size, gz.encoding)
 	}
 	for _, e := range byName(p.endpoints) {
 		gauge(endpointInstancesDesc, e.instances, e.name)

@@ -14,7 +14,7 @@ func rendered(puts ...discovery.Instance) string {
 	r := newRegistry(quiet(), func(*listing) {})
 	r.take(synced(puts...))
 	r.render()
-	return string(r.page.Load().plain.bytes)
+	return text(r.page.Load().plain)
 }
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
@@ -112,7 +112,7 @@ func TestBodyReturnsToEmptyForm(t *testing.T) {
 	r.render()
 	r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k, key("never", "seen", "x", 2)}})
 	r.render()
-	if got := string(r.page.Load().plain.bytes); got != emptyBody {
+	if got := text(r.page.Load().plain); got != emptyBody {
 		t.Errorf("got %s, want %s", got, emptyBody)
 	}
 	if len(r.endpoints) != 0 {

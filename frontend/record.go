@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/dynmesh/dynmesh/discovery"
 )
 
@@ -13,12 +15,14 @@ import (
 type endpoint struct {
 	discovery.Endpoint
 	name string // dyn://…, always valid UTF-8, though foreign names in etcd need not be
+	hash uint64 // of the name as it stands in etcd
 }
 
 func newEndpoint(e discovery.Endpoint) *endpoint {
 	// Cloned because the parts may be slices of a much larger answer from etcd, which they would keep alive.
 	e.Namespace, e.Component, e.Name = strings.Clone(e.Namespace), strings.Clone(e.Component), strings.Clone(e.Name)
-	return &endpoint{Endpoint: e, name: strings.ToValidUTF8(e.String(), "\uFFFD")}
+	name := e.String()
+	return &endpoint{Endpoint: e, name: strings.ToValidUTF8(name, "\uFFFD"), hash: xxhash.Sum64String(name)}
 }
 
 // record is one registered instance with its part of the answer. It never changes once a page may hold it.
@@ -26,6 +30,15 @@ type record struct {
 	endpoint *endpoint
 	id       discovery.InstanceID
 	json     string
+	hash     uint64
+}
+
+// newRecord copies json. The hash covers the endpoint's true name too: in JSON, names that are not UTF-8 can look alike,
+// and which of two records comes first would then not show in a sum of their hashes.
+func newRecord(e *endpoint, id discovery.InstanceID, json []byte) *record {
+	hash := xxhash.NewWithSeed(e.hash)
+	_, _ = hash.Write(json) // never fails
+	return &record{endpoint: e, id: id, json: string(json), hash: hash.Sum64()}
 }
 
 // compare orders records as design wants instances listed: namespace, component, endpoint, id.
@@ -97,4 +110,8 @@ func merge(records []*record, changes []change) []*record {
 		}
 	}
 	return append(merged, records[done:]...)
+}
+
+func sameSlice(a, b []*record) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -13,11 +13,7 @@ import (
 
 // The model is a map: whatever batches come, the merged records are the map's content in order.
 func TestMergeModel(t *testing.T) {
-	endpoints := []*endpoint{
-		newEndpoint(discovery.Endpoint{Namespace: "a", Component: "b", Name: "c"}),
-		newEndpoint(discovery.Endpoint{Namespace: "a", Component: "b", Name: "d"}),
-		newEndpoint(discovery.Endpoint{Namespace: "a-b", Component: "b", Name: "c"}),
-	}
+	endpoints := threeEndpoints()
 	rapid.Check(t, func(t *rapid.T) {
 		var records []*record
 		model := map[discovery.InstanceKey]string{}
@@ -28,7 +24,7 @@ func TestMergeModel(t *testing.T) {
 				id := discovery.InstanceID(rapid.IntRange(0, 6).Draw(t, "id"))
 				json := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "json"))
 				gone := rapid.Bool().Draw(t, "gone")
-				batch = append(batch, change{&record{e, id, json}, gone})
+				batch = append(batch, change{newRecord(e, id, []byte(json)), gone})
 				if k := (discovery.InstanceKey{Endpoint: e.Endpoint, ID: id}); gone {
 					delete(model, k)
 				} else {
@@ -56,10 +52,10 @@ func TestMergeModel(t *testing.T) {
 
 func TestMergeWithoutEffectReturnsItsInput(t *testing.T) {
 	e := newEndpoint(discovery.Endpoint{Namespace: "a", Component: "b", Name: "c"})
-	records := []*record{{e, 1, "x"}, {e, 2, "y"}}
+	records := []*record{newRecord(e, 1, []byte("x")), newRecord(e, 2, []byte("y"))}
 	merged := merge(records, []change{
-		{&record{e, 1, "x"}, false}, // put again as it is
-		{&record{e, 3, ""}, true},   // was never there
+		{newRecord(e, 1, []byte("x")), false}, // put again as it is
+		{newRecord(e, 3, nil), true},          // was never there
 	})
 	if !sameSlice(merged, records) {
 		t.Errorf("got a new slice of %d records, want the old one", len(merged))

@@ -100,7 +100,7 @@ func (r *registry) take(u discovery.Update) {
 			r.endpoints[e.Endpoint] = e
 		}
 		r.scratch = instance.AppendJSON(r.scratch[:0])
-		r.pending = append(r.pending, change{record: &record{endpoint: e, id: instance.ID, json: string(r.scratch)}})
+		r.pending = append(r.pending, change{record: newRecord(e, instance.ID, r.scratch)})
 		if debug {
 			r.log.WithFields(logrus.Fields{"endpoint": e.name, "instance": instance.ID.String()}).Debug("Instance registered")
 		}
@@ -116,9 +116,8 @@ func (r *registry) changed() bool {
 // render publishes all that was taken.
 func (r *registry) render() {
 	old := r.page.Load()
-	now := old.listing
-	if records := merge(old.records, latest(r.pending)); len(r.pending) > 0 && !sameSlice(records, old.records) {
-		now = newListing(records, old.listing)
+	now := old.apply(latest(r.pending))
+	if now != old.listing {
 		r.renders.Add(1)
 	}
 	r.pending = forget(r.pending)
@@ -139,7 +138,7 @@ func (r *registry) logState(old *page, now time.Time) {
 	if old.state == p.state {
 		return
 	}
-	log := r.log.WithField("instances", len(p.records))
+	log := r.log.WithField("instances", p.instances)
 	switch {
 	case p.state == discovery.Stale:
 		log.WithField("dur", now.Sub(p.since).Round(time.Millisecond)).
@@ -170,8 +169,4 @@ func forget(changes []change) []change {
 	}
 	clear(changes)
 	return changes[:0]
-}
-
-func sameSlice(a, b []*record) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

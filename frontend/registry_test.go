@@ -53,7 +53,7 @@ func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
 		for n := range 5 {
 			send(synced(instance(key("d", "b", "g", uint64(n)))))
-			if got := len(r.page.Load().records); got != n+1 {
+			if got := r.page.Load().instances; got != n+1 {
 				t.Errorf("update %d: got %d instances at once, want %d", n, got, n+1)
 			}
 			time.Sleep(renderWindow)
@@ -68,12 +68,12 @@ func TestSecondChangeWaitsForTheWindow(t *testing.T) {
 		send(synced(instance(key("d", "b", "g", 2))))
 		time.Sleep(6*time.Millisecond - time.Nanosecond)
 		synctest.Wait()
-		if got := len(r.page.Load().records); got != 1 {
+		if got := r.page.Load().instances; got != 1 {
 			t.Errorf("just before 10 ms: got %d instances, want 1", got)
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if got := len(r.page.Load().records); got != 2 {
+		if got := r.page.Load().instances; got != 2 {
 			t.Errorf("at 10 ms: got %d instances, want 2", got)
 		}
 	})
@@ -93,7 +93,7 @@ func TestStormRendersHundredTimesASecond(t *testing.T) {
 		if got := r.renders.Load(); got < 99 || got > 101 {
 			t.Errorf("got %d renderings of %d updates in 1 s, want 100", got, n)
 		}
-		if got := len(r.page.Load().records); got != int(n) {
+		if got := r.page.Load().instances; got != int(n) {
 			t.Errorf("got %d instances, want %d", got, n)
 		}
 	})

@@ -90,7 +90,15 @@ func (f *Frontend) health(c *fiber.Ctx) error {
 	if client, ok := c.Context().Conn().(*conn); ok {
 		client.sending.Store(answer)
 	}
-	return c.Send(answer.bytes) // keeps the slice: shared bytes are not copied
+	return send(c, answer)
+}
+
+// send answers with b, whose bytes are shared and not copied.
+func send(c *fiber.Ctx, b *body) error {
+	if len(b.segments) == 1 {
+		return c.Send(b.segments[0])
+	}
+	return c.SendStream(newStream(b), b.size)
 }
 
 func notModified(c *fiber.Ctx) error {

@@ -182,8 +182,8 @@ func TestSmallBodiesAreNotCompressed(t *testing.T) {
 	if len(c.newest) != 0 {
 		t.Error("got a small listing queued, want it left alone")
 	}
-	large := &listing{plain: newBody(bytes.Repeat([]byte("x"), gzipMinimum), 1)}
-	newer := &listing{plain: newBody(bytes.Repeat([]byte("y"), gzipMinimum), 2)}
+	large := &listing{plain: newBody([][]byte{bytes.Repeat([]byte("x"), gzipMinimum)}, "", 1)}
+	newer := &listing{plain: newBody([][]byte{bytes.Repeat([]byte("y"), gzipMinimum)}, "", 2)}
 	c.offer(large)
 	c.offer(newer)
 	if got := <-c.newest; got != newer {
