@@ -41,6 +41,7 @@ func TestRequests(t *testing.T) {
 		},
 		"unsendable": func(_ context.Context, _ json.RawMessage, send func(any) error) error { return send(func() {}) },
 	})
+	long := `"` + strings.Repeat("x", 5<<20) + `"`
 	const endpoints = "bad, broken, coded, echo, exits, miscoded, panics, silent, unsendable"
 	for _, tt := range []struct {
 		name, endpoint, body string
@@ -51,6 +52,7 @@ func TestRequests(t *testing.T) {
 		{"one line whatever the form", "echo", "{\n \"a\": [1,\n2]}", 200, `{"a":[1,2]}` + "\n"},
 		{"text as it is", "echo", `"<a&b>é"`, 200, `"<a&b>é"` + "\n"},
 		{"numbers beyond 2^53", "echo", `7587891994254240587`, 200, "7587891994254240587\n"},
+		{"a long prompt", "echo", long, 200, long + "\n"},
 		{"no chunk at all", "silent", `{}`, 200, ""},
 		{"not JSON", "echo", `{"a":`, 400, `{"error":"the request's body is not JSON"}`},
 		{"nothing", "echo", ``, 400, `{"error":"the request's body is not JSON"}`},
@@ -65,12 +67,12 @@ func TestRequests(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if status, body := r.call(tt.endpoint, tt.body); status != tt.status || body != tt.want {
-				t.Errorf("got %d %s, want %d %s", status, body, tt.status, tt.want)
+				t.Errorf("got %d %.200s, want %d %.200s", status, body, tt.status, tt.want)
 			}
 		})
 	}
 	for name, want := range map[string]Activity{
-		"echo": {Completed: 4, Progress: 8}, "silent": {Completed: 1, Progress: 1}, "broken": {Failed: 1, Progress: 1},
+		"echo": {Completed: 5, Progress: 10}, "silent": {Completed: 1, Progress: 1}, "broken": {Failed: 1, Progress: 1},
 		"panics": {Failed: 1, Progress: 1}, "exits": {Failed: 1, Progress: 1}, "unsendable": {Failed: 1, Progress: 1},
 	} {
 		if got := r.activity(name); got != want {

@@ -108,6 +108,7 @@ func TestShutdownIsBounded(t *testing.T) {
 		status  int    // of the answer
 		want    string // of the answer
 		broken  bool   // the answer breaks off
+		behind  bool   // the handler outlives Run
 	}{
 		{
 			name: "handler that heeds its context, before the first chunk", reads: true,
@@ -140,7 +141,7 @@ func TestShutdownIsBounded(t *testing.T) {
 					return nil
 				}
 			},
-			status: 200, want: "1\n", broken: true,
+			status: 200, want: "1\n", broken: true, behind: true,
 		}, {
 			name: "client that does not read", reads: false,
 			handler: func(entered chan<- struct{}) Handler {
@@ -155,7 +156,9 @@ func TestShutdownIsBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // they wait more than they work
 			entered := make(chan struct{}, 1)
+			var logged bytes.Buffer
 			cfg := local()
+			cfg.Log = logTo(&logged)
 			cfg.GracefulShutdownTimeout = 20 * time.Millisecond
 			r := run(t, cfg, map[string]Handler{"generate": tt.handler(entered)})
 			type result struct {
@@ -189,7 +192,13 @@ func TestShutdownIsBounded(t *testing.T) {
 			if d, bound := time.Since(start), cfg.GracefulShutdownTimeout+2*lastMoment+time.Second; d > bound {
 				t.Errorf("Run took %v to end, want at most %v", d, bound)
 			}
+			if behind := strings.Contains(logged.String(), "leaving them behind"); behind != tt.behind {
+				t.Errorf("left behind: got %v, want %v; log:\n%s", behind, tt.behind, logged.String())
+			}
 			got := <-results
+			if errors.Is(got.err, context.DeadlineExceeded) {
+				t.Errorf("the client was not cut: %v", got.err)
+			}
 			if got.status != tt.status || got.body != tt.want || (got.err != nil) != tt.broken {
 				t.Errorf("got %d %q (%v), want %d %q, broken off %v", got.status, got.body, got.err, tt.status, tt.want, tt.broken)
 			}

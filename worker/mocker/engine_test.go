@@ -114,6 +114,21 @@ func TestQueueIsInOrder(t *testing.T) {
 	})
 }
 
+// TestQueueWhenTurnAndLeavingCoincide: whichever is noticed first, the place is not lost.
+func TestQueueWhenTurnAndLeavingCoincide(t *testing.T) {
+	q := &queue{max: 1}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if q.enter(gone) == nil {
+			q.leave()
+		}
+	}
+	if running, waiting := q.depth(); running != 0 || waiting != 0 {
+		t.Errorf("got %d running and %d waiting, want none", running, waiting)
+	}
+}
+
 func TestMoreSequencesLetWaitingOnesIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine(t, Knobs{MaxSequences: 1, Freeze: new(0)})
