@@ -25,6 +25,7 @@ var (
 // not done before its handler is, and who waits for the connections waits for all.
 type answer struct {
 	endpoint *endpoint
+	count    *counters // from when the handler begins
 	log      *logrus.Entry
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -48,7 +49,7 @@ func newAnswer(ctx context.Context, e *endpoint, log *logrus.Entry) *answer {
 
 // run calls the handler. Whatever the handler does, the answer ends, and the process goes on.
 func (a *answer) run(request json.RawMessage) {
-	a.endpoint.begin()
+	a.count = a.endpoint.begin()
 	returned := false
 	a.err = fmt.Errorf("endpoint %s: the handler ended its goroutine", a.endpoint.name) // runtime.Goexit passes by the rest
 	defer func() {
@@ -57,7 +58,7 @@ func (a *answer) run(request json.RawMessage) {
 			a.log.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("handler panicked")
 		}
 		a.cancel(errOver)
-		a.endpoint.end(a.err == nil)
+		a.count.end(a.err == nil)
 		close(a.done)
 	}()
 	a.err, returned = a.endpoint.handler(a.ctx, request, a.send), true
@@ -77,15 +78,15 @@ func (a *answer) send(chunk any) error {
 	select {
 	case a.lines <- line.Bytes():
 	default:
-		a.endpoint.block()
-		defer a.endpoint.unblock()
+		a.count.block()
+		defer a.count.unblock()
 		select {
 		case a.lines <- line.Bytes():
 		case <-a.ctx.Done():
 			return a.over()
 		}
 	}
-	a.endpoint.chunk()
+	a.count.chunk()
 	return nil
 }
 
