@@ -1,0 +1,37 @@
+package canary
+
+// Activity is what real requests do to an endpoint, as counters that only grow (InFlight and Blocked aside). Two samples
+// tell whether it moves. It mirrors worker.Activity; whoever counts elsewhere fills in what they know.
+//
+// Canaries should not be in it: [Handler] calls the handler itself, past the worker's counters. Where they are counted
+// all the same, because the counters are the engine's own, say so with Endpoint.CountsCanaries.
+type Activity struct {
+	InFlight  uint64 // requests under way
+	Completed uint64 // requests that ended well; not used beside Progress
+	Failed    uint64 // requests that ended otherwise, those whose client left included
+	Progress  uint64 // grows with each chunk streamed without error and with each request that ends, however
+
+	// Blocked is how many of those in flight wait for their client to read: they stand still, and it is not the endpoint's
+	// fault.
+	Blocked uint64
+
+	// Errors is how many of Failed the endpoint itself failed, as opposed to clients that left. While it grows and nothing
+	// succeeds, requests in flight do not keep canaries away. Leave it 0 where the two cannot be told apart.
+	Errors uint64
+}
+
+// evidence counts what proves that the endpoint works. A request that failed is progress of a kind, and proves nothing.
+func (a Activity) evidence() uint64 {
+	if a.Progress < a.Failed {
+		return 0 // the counters were read while they moved
+	}
+	return a.Progress - a.Failed
+}
+
+// moving is how many requests ought to make progress.
+func (a Activity) moving() uint64 {
+	if a.InFlight < a.Blocked {
+		return 0
+	}
+	return a.InFlight - a.Blocked
+}

@@ -1,0 +1,97 @@
+package canary
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Config configures a [Monitor]. The zero value has Dynamo's times.
+type Config struct {
+	// Wait is how long an endpoint must be idle before a canary goes out, ±10 % (DYN_CANARY_WAIT_TIME); default 10 s.
+	Wait time.Duration
+
+	// Timeout is how long a canary's whole answer may take (DYN_HEALTH_CHECK_REQUEST_TIMEOUT); default 3 s.
+	Timeout time.Duration
+
+	// FailureThreshold is how many canaries must fail in a row to make an endpoint not ready
+	// (DYN_CANARY_FAILURE_THRESHOLD); SuccessThreshold is how many must pass to make it ready again, or for the first time
+	// (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
+	FailureThreshold, SuccessThreshold int
+
+	// Stall is how long requests may be in flight without anything moving before the endpoint is stalled; default 2 min.
+	//
+	// A long prefill moves nothing that a proxy can see: no chunk leaves the engine, and whatever waits behind it stands
+	// still, too. So the budget must be longer than the longest prefill, and a minute of it is a case to be expected.
+	// Twice that is the default: a wrong "stalled" takes an engine out of service at its busiest, which pushes the load
+	// on to the next one, while a right one that comes late costs little, because the clients of an engine that hangs
+	// give up, and then it is idle and canaried. Where the activity is read from counters that move during a prefill
+	// (vLLM counts each step of its engine), 15 s are enough.
+	Stall time.Duration
+
+	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1 s, or Wait if that is
+	// less.
+	Recheck time.Duration
+
+	// MaxCanaries is how many may be under way at once, over all endpoints; default 1024. When it is reached others wait.
+	MaxCanaries int
+
+	// OnChange is told whenever what is said of an endpoint changes, in order, by one goroutine, while Run runs. It
+	// should return soon, since everything waits for it. It may call the Monitor.
+	OnChange func(Status)
+
+	Log *logrus.Entry // nil discards
+}
+
+func (c Config) settle() (Config, error) {
+	c.Wait = cmp.Or(c.Wait, 10*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 3*time.Second)
+	c.FailureThreshold = cmp.Or(c.FailureThreshold, 1)
+	c.SuccessThreshold = cmp.Or(c.SuccessThreshold, 1)
+	c.Stall = cmp.Or(c.Stall, 2*time.Minute)
+	c.Recheck = cmp.Or(c.Recheck, min(time.Second, c.Wait))
+	c.MaxCanaries = cmp.Or(c.MaxCanaries, 1024)
+	for _, d := range []struct {
+		field string
+		v     time.Duration
+	}{{"Wait", c.Wait}, {"Timeout", c.Timeout}, {"Stall", c.Stall}, {"Recheck", c.Recheck}} {
+		if d.v < time.Millisecond || d.v > maxDuration {
+			return Config{}, fmt.Errorf("%s is %v: want %v to %v", d.field, d.v, time.Millisecond, maxDuration)
+		}
+	}
+	for _, n := range []struct {
+		field string
+		v     int
+	}{
+		{"FailureThreshold", c.FailureThreshold}, {"SuccessThreshold", c.SuccessThreshold}, {"MaxCanaries", c.MaxCanaries},
+	} {
+		if n.v < 1 || n.v > math.MaxUint16 {
+			return Config{}, fmt.Errorf("%s is %d: want 1 to %d", n.field, n.v, math.MaxUint16)
+		}
+	}
+	if c.Recheck > c.Wait {
+		return Config{}, fmt.Errorf("field Recheck is %v: want at most Wait, which is %v", c.Recheck, c.Wait)
+	}
+	if c.Log == nil {
+		discard := logrus.New()
+		discard.SetOutput(io.Discard)
+		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
+		c.Log = logrus.NewEntry(discard)
+	}
+	c.Log = c.Log.WithField("component", "canary")
+	return c, nil
+}
+
+// maxDuration catches nanoseconds taken for seconds the other way round; no health check waits a day.
+const maxDuration = 24 * time.Hour
+
+func (c Config) policy() policy {
+	return policy{
+		wait: c.Wait, timeout: c.Timeout, recheck: c.Recheck, stall: c.Stall,
+		failures: uint16(c.FailureThreshold), successes: uint16(c.SuccessThreshold), // settle has checked them
+	}
+}

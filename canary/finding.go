@@ -1,0 +1,90 @@
+package canary
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Finding is what is known of an endpoint, in one word.
+type Finding string
+
+// The findings. [Unchecked] is where every endpoint begins; one without a probe stays there while nobody uses it.
+const (
+	Unchecked Finding = "unchecked" // served, and nothing has been seen of it yet
+	Pass      Finding = "pass"      // its last canary was answered well
+	Fail      Finding = "fail"      // its last canary was not; the Reason says why
+	Busy      Finding = "busy"      // real requests vouch for it, or hold it within the stall budget: no canary
+	Stalled   Finding = "stalled"   // requests are in flight, and nothing has moved for the stall budget
+)
+
+func findings() []Finding { return []Finding{Unchecked, Pass, Fail, Busy, Stalled} }
+
+// Reason is why a canary failed. The set is closed, so that it can be a metric's label.
+type Reason string
+
+// The reasons.
+const (
+	Timeout     Reason = "timeout"     // no answer, or not all of it, by the deadline
+	Frozen      Reason = "frozen"      // the answer began, then nothing came until the deadline
+	Refused     Reason = "refused"     // nothing listens
+	Unreachable Reason = "unreachable" // no connection, for another reason than Refused
+	ErrorStatus Reason = "status"      // an error status, or a gRPC status that is not SERVING
+	ErrorChunk  Reason = "error_chunk" // an error inside a stream that began well
+	Errored     Reason = "error"       // the probe or the handler returned an error of its own
+	Panicked    Reason = "panic"       // the probe or the handler panicked
+	Empty       Reason = "empty"       // an answer that says nothing
+	Malformed   Reason = "malformed"   // what came is not of the protocol
+	Oversized   Reason = "oversized"   // more came than any canary's answer can be
+	Cut         Reason = "cut"         // the connection broke, or the answer ended, before it was whole
+	Canceled    Reason = "canceled"    // the caller gave up; says nothing of the endpoint
+)
+
+// MaxDetail is the length of the longest detail, in bytes.
+const MaxDetail = 199
+
+// Failure is the error of a probe. Find it with errors.As or errors.AsType.
+type Failure struct {
+	Reason Reason
+	Detail string // one line of valid UTF-8, at most MaxDetail bytes; may be empty
+	Err    error  // the cause, where there is one
+}
+
+// Error is the reason and the detail.
+func (f *Failure) Error() string {
+	if f.Detail == "" {
+		return string(f.Reason)
+	}
+	return string(f.Reason) + ": " + f.Detail
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+func failure(r Reason, format string, args ...any) *Failure {
+	return &Failure{Reason: r, Detail: oneLine(fmt.Sprintf(format, args...))}
+}
+
+func failureOf(r Reason, err error) *Failure {
+	return &Failure{Reason: r, Detail: oneLine(err.Error()), Err: err}
+}
+
+// oneLine makes text that an engine sent fit for logs, gossip and metrics, whatever it is.
+func oneLine(s string) string {
+	if len(s) > 4*MaxDetail {
+		s = s[:4*MaxDetail] // an engine's page-long error costs no more than a line of it
+	}
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f && r <= 0xa0 || r == '\u2028' || r == '\u2029'
+	}), " ")
+	if len(s) <= MaxDetail {
+		return s
+	}
+	const more = "…"
+	n := MaxDetail - len(more)
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + more
+}

@@ -1,0 +1,157 @@
+package canary
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// HTTPConfig says what an [HTTP] probe sends where.
+type HTTPConfig struct {
+	URL    string          // http or https, with a host
+	Body   json.RawMessage // posted; without one, it is a GET
+	Header http.Header     // added to the request, such as Authorization
+
+	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is a JSON object: without
+	// it, an answer that ends early cannot be told from a whole one. See [Payload].
+	WantDone bool
+}
+
+// HTTP makes a probe that sends a request and judges the whole answer: server-sent events where the answer's type says
+// so, one document where it is application/json, else JSON documents, one a line.
+//
+// Each canary has a connection of its own, which it closes: none stays idle, and a new one is part of what is asked.
+// Redirects and the environment's proxies are not followed, answers are not unpacked, and no more than about 1 MiB is in memory,
+// whatever the engine sends. A GET passes with any answer of status 2xx.
+func HTTP(cfg HTTPConfig) (Probe, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("HTTP probe: URL is %q: want http://HOST:PORT/PATH", cfg.URL)
+	}
+	method := http.MethodGet
+	if cfg.Body != nil {
+		method = http.MethodPost
+	}
+	cfg.Body, cfg.Header = bytesOf(cfg.Body), cfg.Header.Clone()
+	client := &http.Client{
+		Transport: &http.Transport{
+			DialContext:            new(net.Dialer).DialContext,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 64 << 10,
+			ReadBufferSize:         4 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return func(ctx context.Context) error {
+		// The request's context ends with the canary, whatever became of the answer: it takes the connection along.
+		requestCtx, end := context.WithCancel(ctx)
+		defer end()
+		req, err := http.NewRequestWithContext(requestCtx, method, cfg.URL, bytes.NewReader(cfg.Body))
+		if err != nil {
+			return failureOf(Errored, err)
+		}
+		for key, values := range cfg.Header {
+			req.Header[key] = values
+		}
+		if method == http.MethodPost {
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Accept", "text/event-stream, application/x-ndjson, application/json")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			var wrapped *url.Error // it has the URL in its text, which takes the room of what matters
+			if errors.As(err, &wrapped) {
+				err = wrapped.Err
+			}
+			return transportFailure(ctx, err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode < 200 || resp.StatusCode > 299 {
+			// What the engine says of it helps, if it comes.
+			text, _ := io.ReadAll(io.LimitReader(resp.Body, 4*MaxDetail))
+			return failure(ErrorStatus, "status %d: %s", resp.StatusCode, statusText(text))
+		}
+		if method == http.MethodGet {
+			return nil
+		}
+		if f := readAnswer(ctx, resp, cfg.WantDone); f != nil {
+			return f
+		}
+		return nil
+	}, nil
+}
+
+// statusText finds the message of an error answer.
+func statusText(body []byte) string {
+	var c chunkFields
+	if json.Unmarshal(body, &c) == nil {
+		if substance(c.Error) {
+			return errorText(c.Error)
+		}
+		if text(c.Message) {
+			return fmt.Sprint(c.Message)
+		}
+	}
+	return string(body)
+}
+
+// readAnswer reads and judges the body of an answer.
+func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *Failure {
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		kind = ""
+	}
+	lines := newLineReader(resp.Body)
+	var next func() (string, []byte, error)
+	switch kind {
+	case "text/event-stream":
+		next = (&sse{lines: lines}).next
+	case "application/json":
+		next, wantDone = (&document{r: resp.Body}).next, false
+	case "text/html":
+		return failure(Malformed, "the answer is %s", strconv.Quote(kind)) // a proxy's, or of another server
+	default:
+		next, wantDone = jsonLines{lines}.next, false
+	}
+	j := judge{ctx: ctx, wantDone: wantDone}
+	for !j.done {
+		event, data, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return transportFailure(ctx, err)
+		}
+		if f := j.chunk(event, data); f != nil {
+			return f
+		}
+	}
+	return j.end()
+}
+
+// document reads one JSON document, of however many lines.
+type document struct {
+	r    io.Reader
+	read bool
+}
+
+func (d *document) next() (event string, data []byte, err error) {
+	if d.read {
+		return "", nil, io.EOF
+	}
+	d.read = true
+	data, err = io.ReadAll(io.LimitReader(d.r, maxChunk+1))
+	if err == nil && len(data) > maxChunk {
+		err = errOversized
+	}
+	return "", data, err
+}

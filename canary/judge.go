@@ -1,0 +1,175 @@
+package canary
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// Bounds on what an engine may send. A canary's answer is one token; what is larger by far is not one.
+const (
+	maxChunk  = 1 << 20
+	maxAnswer = 4 << 20
+)
+
+// judge draws the verdict over a whole answer, chunk by chunk.
+type judge struct {
+	ctx      context.Context
+	wantDone bool // the stream must end with [DONE], and its chunks be objects
+
+	content bool // something came that is an answer
+	done    bool // [DONE] came: there is nothing more to read
+}
+
+// doneMark ends the streams of OpenAI's API, and of those made after it.
+const doneMark = "[DONE]"
+
+// chunk judges one piece of the answer. event is that of SSE, or "".
+func (j *judge) chunk(event string, data []byte) *Failure {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return nil
+	}
+	if string(data) == doneMark {
+		j.done = true
+		return nil
+	}
+	if event == "error" {
+		return failure(ErrorChunk, "%s", data)
+	}
+	answer, f := readChunk(data, j.wantDone)
+	if f != nil {
+		return f
+	}
+	NoteChunk(j.ctx, data)
+	j.content = j.content || answer
+	return nil
+}
+
+// end judges the answer when no more will come.
+func (j *judge) end() *Failure {
+	switch {
+	case !j.content:
+		return failure(Empty, "the answer says nothing")
+	case j.wantDone && !j.done:
+		return failure(Cut, "the stream ended without %s", doneMark)
+	default:
+		return nil
+	}
+}
+
+// chunkFields is what is looked at in chunks, whoever sends them.
+type chunkFields struct {
+	Error   json.RawMessage `json:"error"`   // OpenAI, vLLM, SGLang, Triton, dynmesh
+	Object  any             `json:"object"`  // "error" in older vLLM, which has the message beside it
+	Event   any             `json:"event"`   // "error" in Dynamo's annotated chunks
+	Comment any             `json:"comment"` // the message of those
+	Message any             `json:"message"`
+	Choices *[]struct {
+		Text         any `json:"text"`
+		FinishReason any `json:"finish_reason"`
+		Delta        any `json:"delta"`
+		Message      any `json:"message"`
+	} `json:"choices"` // OpenAI
+	Meta struct {
+		FinishReason any `json:"finish_reason"`
+	} `json:"meta_info"` // SGLang
+	FinishReason any `json:"finish_reason"` // Dynamo
+}
+
+// readChunk looks at one JSON document. answer says that it has something of an answer in it.
+func readChunk(data []byte, object bool) (answer bool, _ *Failure) {
+	if data[0] != '{' {
+		if object || !json.Valid(data) {
+			return false, failure(Malformed, "want a JSON object, got %.80s", data)
+		}
+		return substance(data), nil
+	}
+	var c chunkFields
+	if err := json.Unmarshal(data, &c); err != nil {
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
+			return false, failure(Malformed, "%v: %.80s", err, data)
+		}
+		// A field of that name that means something else. All others are there.
+	}
+	if substance(c.Error) {
+		return false, failure(ErrorChunk, "%s", errorText(c.Error))
+	}
+	if c.Object == "error" || c.Event == "error" {
+		return false, failure(ErrorChunk, "%s", data)
+	}
+	for _, reason := range []any{c.FinishReason, c.Meta.FinishReason} {
+		if aborted(reason) {
+			return false, failure(ErrorChunk, "finish reason %v", reason)
+		}
+	}
+	if c.Choices == nil {
+		return len(data) > len("{}"), nil
+	}
+	for _, choice := range *c.Choices {
+		if aborted(choice.FinishReason) {
+			return false, failure(ErrorChunk, "finish reason %v", choice.FinishReason)
+		}
+		// A model may well answer with the end of the text at once: a reason to finish is an answer, too. A chat's first
+		// chunk has neither, and is sent before the model has done anything.
+		answer = answer || text(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
+	}
+	return answer, nil
+}
+
+// substance says whether JSON is more than a polite nothing.
+func substance(data []byte) bool {
+	switch strings.TrimSpace(string(data[:min(len(data), 8)])) {
+	case "", "null", `""`, "{}", "[]", "false":
+		return false
+	}
+	return true
+}
+
+func text(v any) bool {
+	s, ok := v.(string)
+	return ok && s != ""
+}
+
+// content says whether a message has anything in it beside its role.
+func content(v any) bool {
+	m, _ := v.(map[string]any)
+	for key, v := range m {
+		switch v := v.(type) {
+		case string:
+			if key != "role" && v != "" {
+				return true
+			}
+		case []any:
+			if len(v) > 0 {
+				return true // calls of tools
+			}
+		}
+	}
+	return false
+}
+
+// aborted says whether an engine gave up on the request. vLLM and OpenAI have a word there, SGLang an object.
+func aborted(reason any) bool {
+	if m, ok := reason.(map[string]any); ok {
+		reason = m["type"]
+	}
+	return reason == "error" || reason == "abort"
+}
+
+// errorText is the text of an error in one of its usual forms: a text, or an object with a message.
+func errorText(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var m struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(raw, &m) == nil && m.Message != "" {
+		return m.Message
+	}
+	return string(raw)
+}

@@ -1,0 +1,384 @@
+package canary
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// usual is the policy of the zero Config.
+func usual(t testing.TB) policy {
+	t.Helper()
+	cfg, err := Config{}.settle()
+	if err != nil {
+		t.Fatalf("settle: %v", err)
+	}
+	return cfg.policy()
+}
+
+// line is one line of a history: what happens when, and what must come of it.
+type line struct {
+	at   time.Duration
+	e    event
+	want string // see describe
+}
+
+// describe tells what is said of the endpoint, then what is to be done.
+func describe(s schedule, a actions) string {
+	words := []string{"notready", string(s.finding)}
+	if s.ready {
+		words[0] = "ready"
+	}
+	if s.reason != "" {
+		words[1] += "(" + string(s.reason) + ")"
+	}
+	for _, w := range []struct {
+		on   bool
+		word string
+	}{
+		{a.send, "send"}, {a.cut && a.late, "cut(late)"}, {a.cut && !a.late, "cut"}, {a.skipped, "skip"},
+		{a.outcome == passed, "passed"}, {a.outcome == failed, "failed"}, {a.outcome == discarded, "discarded"},
+	} {
+		if w.on {
+			words = append(words, w.word)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func serve() event          { return event{kind: registered, checked: true} }
+func serveBare() event      { return event{kind: registered} }
+func look() event           { return event{kind: tick} }
+func drain() event          { return event{kind: drained} }
+func pass(g int) event      { return event{kind: answered, generation: uint32(g)} }
+func seen(a Activity) event { return event{kind: tick, fresh: true, activity: a} }
+
+func fails(g int, r Reason) event { return event{kind: answered, generation: uint32(g), reason: r} }
+func busyFails(g int, r Reason, a Activity) event {
+	return event{kind: answered, generation: uint32(g), reason: r, fresh: true, activity: a}
+}
+func maintain(until time.Duration) event { return event{kind: maintaining, until: until} }
+
+func inFlight(n uint64) Activity { return Activity{InFlight: n} }
+
+func TestSchedule(t *testing.T) {
+	const s = time.Second
+	type test struct {
+		name    string
+		policy  func(*policy)
+		history []line
+	}
+	for _, tt := range []test{
+		{"the first canary goes out at once, the next after the wait", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{100 * time.Millisecond, pass(1), "ready pass passed"},
+			{9 * s, look(), "ready pass"},
+			{11*s + 100*time.Millisecond, look(), "ready pass send"},
+		}},
+		{"without a probe it is ready when served, and never asked", nil, []line{
+			{0, serveBare(), "ready unchecked"},
+			{100 * s, look(), "ready unchecked"},
+			{100 * s, seen(Activity{InFlight: 1}), "ready unchecked"},
+			{101 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready busy"},
+			{102 * s, seen(Activity{Progress: 1}), "ready busy"},
+			{113 * s, look(), "ready unchecked"},
+			{500 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready unchecked"},
+			{619 * s, look(), "ready unchecked"},
+			{620 * s, look(), "ready stalled"}, // said, but nobody could take it back
+			{621 * s, seen(Activity{Progress: 1}), "ready unchecked"},
+		}},
+		{"one failure flips it, a pass flips it back, rechecks come sooner and back off", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{11 * s, fails(1, Refused), "notready fail(refused) failed"},
+			{12*s + 200*time.Millisecond, look(), "notready fail(refused) send"},
+			{13 * s, fails(1, Refused), "notready fail(refused) failed"},
+			{14*s + 500*time.Millisecond, look(), "notready fail(refused)"},
+			{15*s + 300*time.Millisecond, look(), "notready fail(refused) send"},
+			{16 * s, fails(1, ErrorStatus), "notready fail(status) failed"},
+			{19*s + 500*time.Millisecond, look(), "notready fail(status)"},
+			{21 * s, look(), "notready fail(status) send"},
+			{21 * s, pass(1), "ready pass passed"},
+			{29 * s, look(), "ready pass"},
+			{33 * s, look(), "ready pass send"},
+			{33 * s, fails(1, Empty), "notready fail(empty) failed"},
+			{33*s + 800*time.Millisecond, look(), "notready fail(empty)"},
+			{34*s + 200*time.Millisecond, look(), "notready fail(empty) send"}, // the backoff began anew
+		}},
+		{"thresholds hold both ways", func(p *policy) { p.failures, p.successes = 2, 2 }, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "notready pass passed"},
+			{11 * s, look(), "notready pass send"},
+			{11 * s, pass(1), "ready pass passed"},
+			{22 * s, look(), "ready pass send"},
+			{22 * s, fails(1, Cut), "ready fail(cut) failed"},
+			{24 * s, look(), "ready fail(cut) send"},
+			{24 * s, pass(1), "ready pass passed"},
+			{36 * s, look(), "ready pass send"},
+			{36 * s, fails(1, Cut), "ready fail(cut) failed"},
+			{38 * s, look(), "ready fail(cut) send"},
+			{38 * s, fails(1, Cut), "notready fail(cut) failed"},
+			{41 * s, look(), "notready fail(cut) send"},
+			{41 * s, pass(1), "notready pass passed"},
+			{53 * s, look(), "notready pass send"},
+			{53 * s, pass(1), "ready pass passed"},
+		}},
+		{"the deadline cuts, and a probe that does not end counts as timed out, once per pause", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{14 * s, look(), "ready pass cut(late)"},
+			{14*s + 100*time.Millisecond, look(), "ready pass"},
+			{14*s + 250*time.Millisecond, look(), "notready fail(timeout) failed"},
+			{16 * s, look(), "notready fail(timeout) failed"}, // a canary is due, and the last one still hangs
+			{17 * s, pass(1), "notready fail(timeout) discarded"},
+			{19 * s, look(), "notready fail(timeout) send"},
+		}},
+		{"a frozen answer is told at the deadline", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{3 * s, look(), "notready unchecked cut(late)"},
+			{3 * s, fails(1, Frozen), "notready fail(frozen) failed"},
+		}},
+		{"a chunk is proof, resets the timer, and ends a canary that is not needed any more", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{1 * s, seen(Activity{InFlight: 1}), "notready unchecked"},
+			{2 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready busy cut"},
+			{2 * s, fails(1, Canceled), "ready busy discarded"},
+			{9 * s, seen(Activity{Completed: 1, Progress: 3}), "ready busy"},
+			{17 * s, look(), "ready busy"},
+			{20 * s, look(), "ready busy send"},
+			{20 * s, pass(1), "ready pass passed"},
+		}},
+		{"requests that fail are no proof", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, seen(Activity{Failed: 1000, Progress: 1000}), "ready pass"},
+			{11 * s, look(), "ready pass send"},
+			{11 * s, fails(1, Refused), "notready fail(refused) failed"},
+			{11 * s, seen(Activity{Failed: 2000, Progress: 2000}), "notready fail(refused)"},
+		}},
+		{"busy: a minute of prefill that blocks everything", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, seen(inFlight(1)), "ready pass"},
+			{11 * s, seen(inFlight(5)), "ready busy skip"},
+			{23 * s, seen(inFlight(9)), "ready busy skip"},
+			{65 * s, seen(Activity{InFlight: 9, Progress: 1}), "ready busy"},
+		}},
+		{"a canary that stands in line behind a prefill says nothing", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{14 * s, seen(inFlight(1)), "ready pass cut(late)"},
+			{14 * s, busyFails(1, Timeout, inFlight(1)), "ready busy discarded"},
+			{26 * s, seen(inFlight(1)), "ready busy skip"},
+			{70 * s, seen(Activity{Completed: 1, Progress: 1}), "ready busy"},
+		}},
+		{"but an error is an error, whoever is in line", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{11 * s, busyFails(1, Cut, inFlight(1)), "notready fail(cut) failed"},
+		}},
+		{"unless others were answered meanwhile", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{11 * s, busyFails(1, ErrorStatus, Activity{Completed: 1, Progress: 1}), "ready busy discarded"},
+		}},
+		{"stalled after the budget, and ready with the next chunk", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready busy"},
+			{120 * s, seen(Activity{InFlight: 3, Progress: 1}), "ready busy skip"},
+			{125 * s, look(), "notready stalled send"},
+			{128 * s, look(), "notready stalled cut(late)"},
+			{128 * s, busyFails(1, Timeout, Activity{InFlight: 3, Progress: 1}), "notready stalled failed"},
+			{129*s + 200*time.Millisecond, look(), "notready stalled send"},
+			{130 * s, seen(Activity{InFlight: 3, Progress: 2}), "ready busy cut"},
+		}},
+		{"a request that hangs by itself does not take the endpoint along", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, seen(inFlight(1)), "ready pass"},
+			{124 * s, look(), "ready busy skip"},
+			{125 * s, look(), "notready stalled send"},
+			{125 * s, pass(1), "ready pass passed"},
+			{136 * s, seen(inFlight(1)), "ready pass send"}, // idle but for the one that hangs
+			{136 * s, pass(1), "ready pass passed"},
+			{146 * s, seen(inFlight(2)), "ready pass"},
+			{148 * s, seen(inFlight(2)), "ready busy skip"}, // a new one counts
+		}},
+		{"clients that give up do not hide an engine that hangs", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, seen(inFlight(1)), "ready pass"},
+			{9 * s, seen(Activity{Failed: 1, Progress: 1}), "ready pass"},
+			{12 * s, look(), "ready pass send"},
+			{15 * s, seen(Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready pass cut(late)"},
+			{15 * s, busyFails(1, Timeout, Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready busy discarded"},
+			{20 * s, seen(Activity{Failed: 2, Progress: 2}), "ready busy"},
+			{122 * s, seen(Activity{InFlight: 1, Failed: 2, Progress: 2}), "ready busy skip"},
+			{125 * s, look(), "notready stalled send"},
+		}},
+		{"errors of its own let a canary through, although requests are in flight", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, seen(Activity{InFlight: 5, Failed: 9, Errors: 9, Progress: 9}), "ready pass send"},
+			{11 * s, busyFails(1, ErrorStatus, inFlight(5)), "notready fail(status) failed"},
+		}},
+		{"requests that wait for their clients are idle", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, seen(Activity{InFlight: 2, Blocked: 2, Progress: 0}), "ready pass send"},
+		}},
+		{"all requests left without a word: the canary is overdue", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{8 * s, seen(inFlight(1)), "ready pass"},
+			{11 * s, look(), "ready busy skip"},
+			{13 * s, seen(Activity{Failed: 1, Progress: 1}), "ready busy send"},
+		}},
+		{"served anew: a canary from before flips nothing, and the next waits for its end", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{12 * s, serve(), "notready unchecked cut"},
+			{12*s + 100*time.Millisecond, look(), "notready unchecked"},
+			{12*s + 200*time.Millisecond, pass(1), "notready unchecked send discarded"},
+			{12*s + 300*time.Millisecond, pass(1), "notready unchecked"}, // of nothing that is under way
+			{12*s + 400*time.Millisecond, pass(2), "ready pass passed"},
+		}},
+		{"served anew while a canary hangs for good", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{1 * s, serve(), "notready unchecked cut"},
+			{1*s + 250*time.Millisecond, look(), "notready fail(timeout) failed"},
+			{9 * s, fails(1, Canceled), "notready fail(timeout) send discarded"},
+		}},
+		{"draining: not ready, no canaries, nothing flips it, until it is served anew", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, look(), "ready pass send"},
+			{12 * s, drain(), "notready pass cut"},
+			{12 * s, pass(1), "notready pass discarded"},
+			{13 * s, seen(Activity{Progress: 7}), "notready busy"},
+			{99 * s, look(), "notready busy"},
+			{100 * s, serve(), "notready unchecked send"},
+		}},
+		{"maintenance stops the clocks of canaries and stalls, and ends by itself", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, maintain(600 * s), "ready pass"},
+			{11 * s, look(), "ready pass send"},
+			{599 * s, look(), "ready pass"},
+			{602 * s, look(), "ready pass"},
+			{603 * s, look(), "ready pass cut(late)"},
+			{603 * s, fails(1, Timeout), "notready fail(timeout) failed"},
+		}},
+		{"maintenance does not blind: who is gone is gone", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, maintain(600 * s), "ready pass"},
+			{11 * s, look(), "ready pass send"},
+			{20 * s, fails(1, Cut), "notready fail(cut) failed"},
+			{22 * s, look(), "notready fail(cut) send"},
+			{22 * s, fails(1, Refused), "notready fail(refused) failed"},
+		}},
+		{"maintenance that ends early gives each its whole time", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{1 * s, maintain(600 * s), "notready unchecked"},
+			{50 * s, maintain(50 * s), "notready unchecked"},
+			{52 * s, look(), "notready unchecked"},
+			{53 * s, look(), "notready unchecked cut(late)"},
+		}},
+		{"maintenance and a stall", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, seen(inFlight(1)), "ready pass"},
+			{6 * s, maintain(600 * s), "ready pass"},
+			{719 * s, look(), "ready busy skip"},
+			{720 * s, look(), "notready stalled send"},
+		}},
+		{"no more canaries can be sent: it waits, and says nothing", nil, []line{
+			{0, event{kind: registered, checked: true, full: true}, "notready unchecked"},
+			{750 * time.Millisecond, event{kind: tick, full: true}, "notready unchecked"},
+			{1500 * time.Millisecond, look(), "notready unchecked send"},
+		}},
+		{"an engine that began again: its counters are no proof", nil, []line{
+			{0, event{kind: registered, checked: true, activity: Activity{Progress: 900}}, "notready unchecked send"},
+			{1 * s, fails(1, Refused), "notready fail(refused) failed"},
+			{1 * s, seen(Activity{Progress: 3}), "notready fail(refused)"},
+			{1 * s, seen(Activity{Progress: 4}), "ready busy"},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := usual(t)
+			if tt.policy != nil {
+				tt.policy(&p)
+			}
+			replay(t, p, tt.history)
+		})
+	}
+}
+
+func replay(t *testing.T, p policy, history []line) {
+	t.Helper()
+	var s schedule
+	for i, l := range history {
+		var a actions
+		s, a = p.step(s, l.e, l.at)
+		if got := describe(s, a); got != l.want {
+			t.Fatalf("line %d, at %v: got %q, want %q (%+v)", i, l.at, got, l.want, s)
+		}
+		if a.wake <= l.at {
+			t.Fatalf("line %d, at %v: wake is %v: want it later", i, l.at, a.wake)
+		}
+	}
+}
+
+func TestScheduleThatCountsCanaries(t *testing.T) {
+	const s = time.Second
+	counted := event{kind: registered, checked: true, counted: true}
+	replay(t, usual(t), []line{
+		{0, counted, "notready unchecked send"},
+		{1 * s, seen(Activity{InFlight: 1, Progress: 1}), "notready unchecked"}, // the canary's token
+		{3 * s, look(), "notready unchecked cut(late)"},
+		{3 * s, busyFails(1, Frozen, Activity{InFlight: 1, Progress: 1}), "notready fail(frozen) failed"},
+		{3500 * time.Millisecond, seen(Activity{InFlight: 0, Progress: 2}), "notready fail(frozen)"}, // the engine ended it
+		{5 * s, seen(Activity{InFlight: 0, Progress: 2}), "notready fail(frozen) send"},
+		{5 * s, pass(1), "ready pass passed"},
+		{6 * s, seen(Activity{InFlight: 1, Progress: 3}), "ready pass"},
+		{8 * s, seen(Activity{InFlight: 1, Progress: 9}), "ready busy"}, // that was somebody else
+	})
+}
+
+func TestJitterStaysWithinTenPercent(t *testing.T) {
+	low, high := time.Hour, time.Duration(0)
+	seed := uint32(1)
+	for range 10_000 {
+		d := jitter(&seed, 10*time.Second)
+		low, high = min(low, d), max(high, d)
+	}
+	if low < 9*time.Second || high > 11*time.Second {
+		t.Errorf("jitter: got %v to %v, want within 9s to 11s", low, high)
+	}
+	if low > 9100*time.Millisecond || high < 10900*time.Millisecond {
+		t.Errorf("jitter: got %v to %v only, want it to use the room", low, high)
+	}
+}
+
+func TestRechecksBackOffToTheWait(t *testing.T) {
+	p := usual(t)
+	var got []string
+	for n := range uint8(6) {
+		got = append(got, fmt.Sprint(p.after(n)))
+	}
+	if want := "1s 2s 4s 8s 10s 10s"; strings.Join(got, " ") != want {
+		t.Errorf("pauses: got %v, want %v", got, want)
+	}
+	if got := p.after(255); got != p.wait {
+		t.Errorf("pause 255: got %v, want %v", got, p.wait)
+	}
+}

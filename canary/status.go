@@ -1,0 +1,35 @@
+package canary
+
+import "time"
+
+// Endpoint is what a [Monitor] watches.
+type Endpoint struct {
+	Name string // also in logs and metrics: "generate"
+
+	// Probe asks the endpoint. Without one, the endpoint is ready when it is served: [Unchecked].
+	Probe Probe
+
+	// Activity samples the counters of real requests. It is called every second or so, and must not block. Without it,
+	// the endpoint counts as always idle.
+	Activity func() Activity
+
+	// CountsCanaries says that Activity counts canaries like any request, because it reads the engine's own counters.
+	// One request in flight, and progress, are then a canary's for as long as one is under way and 2 s more; so
+	// what Activity returns may be 2 s old at most.
+	CountsCanaries bool
+}
+
+// Status is what is known of one endpoint.
+type Status struct {
+	Endpoint   string
+	Generation uint32 // grows each time the endpoint is served anew
+	Ready      bool
+	Draining   bool
+	Finding    Finding
+	Reason     Reason    // where Finding is Fail
+	Detail     string    // to the reason, or to what stalls; one line, at most MaxDetail bytes
+	Since      time.Time // when Ready or Finding last changed
+
+	// Of the last canary that passed; 0 before that.
+	FirstChunk, Duration time.Duration
+}

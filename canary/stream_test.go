@@ -1,0 +1,253 @@
+package canary
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+)
+
+// piece is what a stream's reader returns once.
+type piece struct{ event, data string }
+
+// pieces reads a stream to its end.
+func pieces(next func() (string, []byte, error)) (all []piece, err error) {
+	for {
+		event, data, err := next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, piece{event, string(data)})
+	}
+}
+
+func sseOf(r io.Reader) func() (string, []byte, error)   { return (&sse{lines: newLineReader(r)}).next }
+func linesOf(r io.Reader) func() (string, []byte, error) { return jsonLines{newLineReader(r)}.next }
+
+func TestSSE(t *testing.T) {
+	for _, tt := range []struct {
+		name, stream string
+		want         []piece
+	}{
+		{"events", "data: {\"a\":1}\n\ndata: [DONE]\n\n", []piece{{"", `{"a":1}`}, {"", "[DONE]"}}},
+		{"no space, other ends of lines", "data:1\r\n\r\ndata:2\r\rdata:3\n\n", []piece{{"", "1"}, {"", "2"}, {"", "3"}}},
+		{"several lines of data", "data: {\ndata: }\n\n", []piece{{"", "{\n}"}}},
+		{"comments, ids and names", ": ping\n\nid: 7\nretry: 10\nevent: error\ndata: x\n\ndata: y\n\n", []piece{{"error", "x"}, {"", "y"}}},
+		{"an event without data is none", "event: error\n\ndata: y\n\n", []piece{{"", "y"}}},
+		{"byte order mark", "\uFEFFdata: 1\n\n", []piece{{"", "1"}}},
+		{"no end", "data: 1\n\ndata: [DONE]", []piece{{"", "1"}, {"", "[DONE]"}}},
+		{"empty data", "data\n\ndata:\n\n", []piece{{"", ""}, {"", ""}}},
+		{"nothing", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := pieces(sseOf(strings.NewReader(tt.stream)))
+			if err != nil || !equalPieces(got, tt.want) {
+				t.Errorf("got %q, %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func equalPieces(a, b []piece) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		next func() (string, []byte, error)
+	}{
+		{"one line of 100 MB", linesOf(io.LimitReader(endless("x"), 100<<20))},
+		{"one event of 100 MB in one line", sseOf(io.MultiReader(strings.NewReader("data: "), io.LimitReader(endless("x"), 100<<20)))},
+		{"one event without end", sseOf(endless("data: x\n"))},
+		{"comments without end", sseOf(endless(": ping\n\n"))},
+		{"documents without end", linesOf(endless("{}\n"))},
+		{"empty lines without end", linesOf(endless("\n"))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := pieces(tt.next); !errors.Is(err, errOversized) {
+				t.Errorf("got %v, want %v", err, errOversized)
+			}
+		})
+	}
+}
+
+// endless repeats a text for ever.
+func endless(text string) io.Reader {
+	many := []byte(strings.Repeat(text, 4096/len(text)+1))
+	return readerFunc(func(p []byte) (int, error) { return copy(p, many), nil })
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestJudge(t *testing.T) {
+	const (
+		begun = `{"choices":[{"text":" the","finish_reason":null}]}`
+		ended = `{"choices":[{"text":"","finish_reason":"length"}]}`
+	)
+	for _, tt := range []struct {
+		name     string
+		wantDone bool
+		chunks   []string
+		want     Reason
+	}{
+		{"a token, the end, [DONE]", true, []string{begun, ended, "[DONE]"}, ""},
+		{"the end of the text at once", true, []string{ended, "[DONE]"}, ""},
+		{"no [DONE]", true, []string{begun, ended}, Cut},
+		{"no [DONE] where there is none", false, []string{begun, ended}, ""},
+		{"only [DONE]", true, []string{"[DONE]"}, Empty},
+		{"nothing", false, nil, Empty},
+		{"a chat's opening and no more", true, []string{`{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}`, "[DONE]"}, Empty},
+		{"a chat", true, []string{`{"choices":[{"delta":{"content":"hi"}}]}`, "[DONE]"}, ""},
+		{"a chat that thinks", true, []string{`{"choices":[{"delta":{"reasoning_content":"hm"}}]}`, "[DONE]"}, ""},
+		{"a chat in one piece", false, []string{`{"choices":[{"message":{"role":"assistant","content":"hi"}}]}`}, ""},
+		{"only the usage", true, []string{`{"choices":[],"usage":{"total_tokens":3}}`, "[DONE]"}, Empty},
+		{"OpenAI's error", true, []string{begun, `{"error":{"message":"EngineCore encountered an issue.","code":500}}`, "[DONE]"}, ErrorChunk},
+		{"Triton's error", false, []string{`{"text_output":"a"}`, `{"error":"failed"}`}, ErrorChunk},
+		{"an older vLLM's error", true, []string{`{"object":"error","message":"no","code":500}`}, ErrorChunk},
+		{"Dynamo's error", false, []string{`{"event":"error","comment":["no"]}`}, ErrorChunk},
+		{"an error beside fields of another type", false, []string{`{"error":"no","meta_info":3,"choices":"x"}`}, ErrorChunk},
+		{"no error", false, []string{`{"error":null,"text":"x"}`}, ""},
+		{"vLLM gave up", true, []string{`{"choices":[{"text":"","finish_reason":"abort"}]}`, "[DONE]"}, ErrorChunk},
+		{"SGLang gave up", true, []string{`{"text":"","meta_info":{"finish_reason":{"type":"abort","message":"no"}}}`}, ErrorChunk},
+		{"SGLang", true, []string{`{"text":"a","meta_info":{"finish_reason":{"type":"length","length":1}}}`, "[DONE]"}, ""},
+		{"Triton", false, []string{`{"model_name":"m","text_output":"a"}`}, ""},
+		{"garbage", false, []string{"<html>"}, Malformed},
+		{"half a document", true, []string{`{"choices":[{"te`}, Malformed},
+		{"not an object where objects are wanted", true, []string{"1"}, Malformed},
+		{"any document elsewhere", false, []string{`"hello"`}, ""},
+		{"polite nothings", false, []string{"null", `""`, "{}", "[]"}, Empty},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := judge{ctx: context.Background(), wantDone: tt.wantDone}
+			if got := verdict(&j, tt.chunks); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func verdict(j *judge, chunks []string) Reason {
+	for _, c := range chunks {
+		if f := j.chunk("", []byte(c)); f != nil {
+			return f.Reason
+		}
+	}
+	if f := j.end(); f != nil {
+		return f.Reason
+	}
+	return ""
+}
+
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\nb\r\n\tc":             "a b c",
+		"\x00\x1b[31mred\u2028x":  "[31mred x",
+		"bad \xff\xfe end":        "bad \uFFFD end",
+		"  ":                      "",
+		strings.Repeat("é", 1000): strings.Repeat("é", 98) + "…",
+	} {
+		if got := oneLine(in); got != want {
+			t.Errorf("oneLine(%q): got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func checkDetail(t *testing.T, f *Failure) {
+	t.Helper()
+	if f == nil {
+		return
+	}
+	if len(f.Detail) > MaxDetail || !utf8.ValidString(f.Detail) || strings.ContainsFunc(f.Detail, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		t.Errorf("detail %q (%d bytes): want one line of valid UTF-8, at most %d bytes", f.Detail, len(f.Detail), MaxDetail)
+	}
+	if f.Reason == "" {
+		t.Errorf("%v: want a reason", f)
+	}
+}
+
+// fuzzStream holds that a reader finds the same however the bytes arrive, keeps its bounds, and can be judged.
+func fuzzStream(t *testing.T, stream []byte, read func(io.Reader) func() (string, []byte, error)) {
+	whole, wholeErr := pieces(read(bytes.NewReader(stream)))
+	bytewise, bytewiseErr := pieces(read(iotest.OneByteReader(bytes.NewReader(stream))))
+	if !equalPieces(whole, bytewise) || (wholeErr == nil) != (bytewiseErr == nil) {
+		t.Errorf("got %q, %v at once, and %q, %v byte by byte", whole, wholeErr, bytewise, bytewiseErr)
+	}
+	for _, wantDone := range []bool{true, false} {
+		j := judge{ctx: context.Background(), wantDone: wantDone}
+		var f *Failure
+		for _, p := range whole {
+			if len(p.data) > maxChunk {
+				t.Errorf("a chunk of %d bytes", len(p.data))
+			}
+			if f = j.chunk(p.event, []byte(p.data)); f != nil {
+				break
+			}
+			if data := bytes.TrimSpace([]byte(p.data)); len(data) > 0 && !json.Valid(data) && string(data) != doneMark {
+				t.Errorf("%q passed, and is not JSON", data)
+			}
+		}
+		if f == nil {
+			f = j.end()
+		}
+		if f == nil && wantDone && !bytes.Contains(stream, []byte(doneMark)) {
+			t.Errorf("%q passed without %s", stream, doneMark)
+		}
+		checkDetail(t, f)
+	}
+}
+
+func FuzzSSE(f *testing.F) {
+	for _, s := range []string{
+		"data: {\"choices\":[{\"text\":\" a\"}]}\n\ndata: [DONE]\n\n", "event: error\r\ndata: {\"error\":{\"message\":\"x\"}}\r\n\r\n",
+		": c\n\ndata: {\ndata: }\n\n", "\uFEFFdata:\r\rdata", "data: {\"object\":\"error\"}\n\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) { fuzzStream(t, stream, sseOf) })
+}
+
+func FuzzJSONLines(f *testing.F) {
+	for _, s := range []string{"{\"a\":1}\n{\"error\":\"x\"}\n", "null\n\n[]\r\n1", "{\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", "[DONE]\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) { fuzzStream(t, stream, linesOf) })
+}
+
+func FuzzPayload(f *testing.F) {
+	for _, s := range []string{`{"a":1}`, "[]", "", "{", `{"a":"\ud800"}`, "null"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.HasPrefix(s, "@") {
+			return // files are not for fuzzing
+		}
+		body, err := ParsePayload(s)
+		var object map[string]json.RawMessage
+		isObject := json.Unmarshal([]byte(s), &object) == nil && object != nil && len(s) <= maxPayload
+		if (err == nil) != isObject {
+			t.Errorf("ParsePayload(%q): got %s, %v; an object: %v", s, body, err, isObject)
+		}
+		if err != nil && (strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 400) {
+			t.Errorf("ParsePayload(%q): got %q, want one line", s, err)
+		}
+	})
+}
