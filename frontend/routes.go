@@ -87,18 +87,23 @@ func (f *Frontend) health(c *fiber.Ctx) error {
 	if answer.encoding != "" {
 		response.Set(fiber.HeaderContentEncoding, answer.encoding)
 	}
-	if client, ok := c.Context().Conn().(*conn); ok {
-		client.sending.Store(answer)
-	}
 	return send(c, answer)
 }
 
 // send answers with b, whose bytes are shared and not copied.
 func send(c *fiber.Ctx, b *body) error {
+	client, ok := c.Context().Conn().(*conn)
+	if ok {
+		client.sending.Store(b)
+	}
 	if len(b.segments) == 1 {
 		return c.Send(b.segments[0])
 	}
-	return c.SendStream(newStream(b), b.size)
+	s := newStream(b)
+	if ok && !c.Request().Header.IsHead() { // the answer to HEAD says how large the stream is, and that is all
+		client.next = s
+	}
+	return c.SendStream(s, b.size)
 }
 
 func notModified(c *fiber.Ctx) error {

@@ -23,9 +23,12 @@ func TestStreamLeavesItsBodyAsItWas(t *testing.T) {
 			t.Errorf("sent: got %d bytes, %v, want the %d of the body", n, err, len(want))
 		}
 	}
-	for _, room := range []int{0, streamLead, len(want) - 1} {
-		if n, err := newStream(b).send(&cramped{room: room}); int(n) != room || err == nil {
-			t.Errorf("a client that goes away: got %d bytes, %v, want %d and an error", n, err, room)
+	const header = "HTTP/1.1 200 OK\r\n"
+	for room, sent := range map[int]int{0: 0, 3: 0, len(header): 0, 5000: 5000 - len(header), len(want): len(want) - len(header)} {
+		s := newStream(b)
+		s.header = []byte(header)
+		if n, err := s.send(&cramped{room: room}); int(n) != sent || err == nil {
+			t.Errorf("a client that goes away after %d bytes: got %d, %v, want %d of the body and an error", room, n, err, sent)
 		}
 	}
 }
@@ -88,6 +91,34 @@ func TestLargeHealth(t *testing.T) {
 		}
 	}
 	eventually(t, "the end of sending", func() bool { return f.sendingNow() == 0 })
+}
+
+// Answers that wait in the server's buffer go ahead of a stream, wherever in them the buffer is full.
+func TestStreamAfterPipelinedAnswers(t *testing.T) {
+	t.Parallel()
+	f := large(t, Config{}, make(updates), defaultLimits)
+	want := text(f.registry.page.Load().plain)
+	c, err := net.Dial("tcp", f.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	answers := bufio.NewReader(c)
+	for n := range 40 {
+		const live, health = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+		if _, err := io.WriteString(c, strings.Repeat(live, n)+health+live); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n + 2 {
+			expected := string(liveBody)
+			if i == n {
+				expected = want
+			}
+			if got, err := readAnswer(answers, "GET"); err != nil || got.body != expected {
+				t.Fatalf("answer %d of %d: got %d bytes, %v, want %d", i+1, n+2, len(got.body), err, len(expected))
+			}
+		}
+	}
 }
 
 // readAnswer reads the next answer on a connection.
