@@ -49,7 +49,7 @@ func (c *connections) Accept() (net.Conn, error) {
 		if !passing(err) {
 			return nil, err
 		}
-		c.log.WithError(err).WithField("dur", backoff).Warn("Cannot accept a connection, trying again")
+		c.log.WithField("err", err).WithField("dur", backoff).Warn("Cannot accept a connection, trying again")
 		select {
 		case <-time.After(backoff):
 		case <-c.stop:

@@ -55,7 +55,7 @@ func (a *answer) run(request json.RawMessage) {
 	defer func() {
 		if p := recover(); p != nil && !returned {
 			a.err = fmt.Errorf("endpoint %s: the handler panicked", a.endpoint.name)
-			a.log.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("handler panicked")
+			a.log.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("Handler panicked")
 		}
 		a.cancel(errOver)
 		a.count.end(a.err == nil)

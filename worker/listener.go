@@ -63,7 +63,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if !passing(err) {
 			return nil, err
 		}
-		l.log.WithError(err).WithField("dur", wait).Warn("cannot accept a connection, trying again")
+		l.log.WithField("err", err).WithField("dur", wait).Warn("Cannot accept a connection, trying again")
 		select {
 		case <-time.After(wait):
 		case <-l.drain:

@@ -50,7 +50,7 @@ func (w *Worker) serveRPC(ctx context.Context, s *server) {
 		a := newAnswer(ctx, e, w.log.WithField("endpoint", e.name))
 		go a.run(body)
 		if err := a.first(); err != nil {
-			w.log.WithField("endpoint", e.name).WithError(err).Debug("request failed")
+			w.log.WithField("endpoint", e.name).WithField("err", err).Debug("Request failed")
 			return fiber.NewError(statusOf(ctx, err), err.Error())
 		}
 		c.Set(fiber.HeaderContentType, "application/x-ndjson")

@@ -63,7 +63,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}
 
-	w.log.WithField("cause", cause(ctx, err)).Info("shutting down: not ready")
+	w.log.WithField("cause", cause(ctx, err)).Info("Shutting down: not ready")
 	w.stopping.Store(true)
 	w.step("deregistered", func() {
 		deregister()
@@ -96,18 +96,18 @@ func (w *Worker) announce() {
 	}
 	for _, name := range w.cfg.UseEndpointHealthStatus {
 		if w.endpoints[name] == nil {
-			w.log.WithField("endpoint", name).Warn("the worker will not be ready: UseEndpointHealthStatus lists an endpoint that it does not serve")
+			w.log.WithField("endpoint", name).Warn("The worker will not be ready: UseEndpointHealthStatus lists an endpoint that it does not serve")
 		}
 	}
 	w.log.WithFields(map[string]any{
 		"endpoint": strings.Join(w.names(), ","), "addr": w.RPCAddr(), "system": w.SystemAddr(), "advertised": w.host,
-	}).Info("worker serves")
+	}).Info("Worker serves")
 }
 
 func (w *Worker) step(done string, f func()) {
 	start := time.Now()
 	f()
-	w.log.WithField("dur", time.Since(start)).Info("shutting down: " + done)
+	w.log.WithField("dur", time.Since(start).Round(time.Microsecond)).Info("Shutting down: " + done)
 }
 
 func cause(ctx context.Context, err error) error {

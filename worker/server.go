@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Limits on clients: lesson after lesson says that what has no bound is held for ever.
+// Limits on clients: what has no bound is held for ever by somebody.
 const (
 	maxBody     = 32 << 20 // the longest prompts are a few MiB
 	maxHeader   = 16 << 10
@@ -96,14 +96,14 @@ func (s *server) stop(grace time.Duration, cancel func()) {
 	if left == 0 {
 		return
 	}
-	s.ln.log.WithFields(logrus.Fields{"addr": s.ln.Addr().String(), "requests": left}).Warn("requests did not finish in time, cancelling them")
+	s.ln.log.WithFields(logrus.Fields{"addr": s.ln.Addr().String(), "requests": left}).Warn("Requests did not finish in time, cancelling them")
 	cancel()
 	if s.ln.wait(lastMoment) == 0 {
 		return
 	}
 	s.ln.cut()
 	if left = s.ln.wait(lastMoment); left > 0 {
-		s.ln.log.WithFields(logrus.Fields{"addr": s.ln.Addr().String(), "requests": left}).Error("requests ignore that they are cancelled, leaving them behind")
+		s.ln.log.WithFields(logrus.Fields{"addr": s.ln.Addr().String(), "requests": left}).Error("Requests ignore that they are cancelled, leaving them behind")
 	}
 }
 

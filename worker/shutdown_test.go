@@ -59,7 +59,7 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 	}
 	at := -1
 	for _, step := range []string{"not ready", "deregistered", "requests finished", "status server stopped"} {
-		i := strings.Index(logged.String(), "shutting down: "+step)
+		i := strings.Index(logged.String(), "Shutting down: "+step)
 		if i < at || i < 0 {
 			t.Errorf("%q is missing or out of order in the log:\n%s", step, logged.String())
 		}

@@ -38,7 +38,7 @@ func newFront(ctx context.Context, ln net.Listener, routes http.Handler, log *lo
 	go func() {
 		defer close(f.served)
 		if err := f.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			log.WithError(err).WithField("addr", ln.Addr().String()).Error("mock engine stopped listening")
+			log.WithField("err", err).WithField("addr", ln.Addr().String()).Error("Mock engine stopped listening")
 		}
 	}()
 	return f

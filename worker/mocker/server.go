@@ -93,7 +93,7 @@ func (s *Server) Run(ctx context.Context) error {
 		err := s.follow()
 		var retry <-chan time.Time
 		if err != nil {
-			s.log.WithError(err).WithField("addr", s.addr).Debug("mock engine cannot listen yet")
+			s.log.WithField("err", err).WithField("addr", s.addr).Debug("Mock engine cannot listen yet")
 			retry = time.After(relisten)
 		}
 		select {
