@@ -15,6 +15,9 @@ const gzipMinimum = 1 << 10
 // rendering does (2 MB for one change among 10,000 instances), and must not take the cores from what is urgent.
 const gzipRest = 9
 
+// gzipDelay is how long a change is out before it is compressed: whoever waits for the change itself goes first.
+const gzipDelay = renderWindow
+
 // compressor adds the gzip form to listings, the newest first and only. In a storm it takes at most a tenth of one core,
 // and clients that would accept gzip get the plain form meanwhile.
 type compressor struct {
@@ -48,22 +51,36 @@ func (c *compressor) offer(l *listing) {
 func (c *compressor) stop() { close(c.done) }
 
 func (c *compressor) run() {
-	rest := time.NewTimer(0)
-	defer rest.Stop()
-	<-rest.C
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	pause := func(d time.Duration) (ended bool) {
+		timer.Reset(d)
+		select {
+		case <-c.done:
+			return true
+		case <-timer.C:
+			return false
+		}
+	}
 	for {
+		var l *listing
 		select {
 		case <-c.done:
 			return
-		case l := <-c.newest:
-			start := time.Now()
-			l.gzip.Store(c.compress(l.plain))
-			rest.Reset(gzipRest * time.Since(start))
+		case l = <-c.newest:
+		}
+		if pause(gzipDelay) {
+			return
 		}
 		select {
-		case <-c.done:
+		case l = <-c.newest:
+		default:
+		}
+		start := time.Now()
+		l.gzip.Store(c.compress(l.plain))
+		if pause(gzipRest * time.Since(start)) {
 			return
-		case <-rest.C:
 		}
 	}
 }
