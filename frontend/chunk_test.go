@@ -83,7 +83,7 @@ func drawBatch(t *rapid.T, endpoints []*endpoint, model map[discovery.InstanceKe
 func TestSpliceModel(t *testing.T) {
 	endpoints := threeEndpoints()
 	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.IntRange(4, 12).Draw(t, "size")
+		size := rapid.IntRange(4, 24).Draw(t, "size")
 		var chunks []*chunk
 		model := map[discovery.InstanceKey]string{}
 		for range rapid.IntRange(1, 8).Draw(t, "batches") {
@@ -161,6 +161,40 @@ func TestChangesTouchTheirChunksOnly(t *testing.T) {
 			}
 			if fresh != tt.fresh {
 				t.Errorf("got %d new chunks, want %d", fresh, tt.fresh)
+			}
+		})
+	}
+}
+
+// A fleet that shrinks instance by instance ends in few chunks, from whichever side it does.
+func TestShrinkingJoinsChunks(t *testing.T) {
+	e := threeEndpoints()[0]
+	const n, size = 640, 16
+	for _, tt := range []struct {
+		name string
+		at   func(left int) int // which of those that are left goes
+	}{
+		{"first", func(int) int { return 0 }},
+		{"last", func(left int) int { return left - 1 }},
+		{"middle", func(left int) int { return left / 2 }},
+		{"all over", func(left int) int { return 7919 % left }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var all []change
+			for id := range n {
+				all = append(all, change{record: newRecord(e, discovery.InstanceID(id), []byte("x"))})
+			}
+			chunks, _ := splice(nil, all, size)
+			for left := n; left > 0; left-- {
+				i := tt.at(left)
+				chunks, _ = splice(chunks, []change{{record: all[i].record, gone: true}}, size)
+				all = slices.Delete(all, i, i+1)
+				if err := checkChunks(chunks, size); err != nil {
+					t.Fatalf("%d left: %v", left-1, err)
+				}
+			}
+			if len(chunks) != 0 {
+				t.Errorf("got %d chunks of nothing", len(chunks))
 			}
 		})
 	}

@@ -46,6 +46,15 @@ func TestListingModel(t *testing.T) {
 				t.Fatalf("got  %d instances, %d bytes: %s\nwant %d instances, %d bytes: %s",
 					l.instances, l.plain.size, got, len(model), len(want), want)
 			}
+			counts := map[discovery.Endpoint]int{}
+			for k := range model {
+				counts[k.Endpoint]++
+			}
+			for _, e := range l.endpoints {
+				if e.instances != counts[e.Endpoint] {
+					t.Fatalf("got %d instances of %s, want %d", e.instances, e.name, counts[e.Endpoint])
+				}
+			}
 			other := fromScratch(model)
 			if got := text(other.plain); got != want || other.plain.etag != l.plain.etag {
 				t.Fatalf("from scratch: got  %s %s\nwant %s %s", other.plain.etag, got, l.plain.etag, want)

@@ -56,6 +56,9 @@ func TestLargeHealth(t *testing.T) {
 		t.Fatalf("got %d segments, want several", len(p.plain.segments))
 	}
 	want := text(p.plain)
+	if unzip(t, text(p.gzip.Load())) != want {
+		t.Error("gzip holds another body than the plain form")
+	}
 	c, err := net.Dial("tcp", f.Addr())
 	if err != nil {
 		t.Fatal(err)
