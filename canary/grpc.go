@@ -18,7 +18,7 @@ import (
 func GRPC(target, service string, options ...grpc.DialOption) (Probe, error) {
 	options = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxChunk)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithDisableServiceConfig(),
 	}, options...)
 	conn, err := grpc.NewClient(target, options...) // does not connect: a test of target

@@ -66,8 +66,8 @@ func (a *handled) send(chunk any) error {
 	case a.judge.ctx.Err() != nil:
 		return context.Cause(a.judge.ctx)
 	}
-	if a.total += len(data); a.total > maxAnswer || len(data) > maxChunk {
-		a.failure = failure(Oversized, "%d bytes in one chunk, %d in all", len(data), a.total)
+	if a.total += len(data); a.total > maxAnswer {
+		a.failure = failure(Oversized, "%d bytes and more", a.total)
 	} else if err != nil {
 		a.failure = failure(Malformed, "the chunk is not JSON: %v", err)
 	} else {

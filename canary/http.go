@@ -149,8 +149,8 @@ func (d *document) next() (event string, data []byte, err error) {
 		return "", nil, io.EOF
 	}
 	d.read = true
-	data, err = io.ReadAll(io.LimitReader(d.r, maxChunk+1))
-	if err == nil && len(data) > maxChunk {
+	data, err = io.ReadAll(io.LimitReader(d.r, maxAnswer+1))
+	if err == nil && len(data) > maxAnswer {
 		err = errOversized
 	}
 	return "", data, err

@@ -8,11 +8,8 @@ import (
 	"strings"
 )
 
-// Bounds on what an engine may send. A canary's answer is one token; what is larger by far is not one.
-const (
-	maxChunk  = 1 << 20
-	maxAnswer = 4 << 20
-)
+// maxAnswer bounds what an engine may send, in bytes. A canary's answer is one token; what is larger by far is not one.
+const maxAnswer = 1 << 20
 
 // judge draws the verdict over a whole answer, chunk by chunk.
 type judge struct {

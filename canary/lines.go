@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// errOversized says that a line, or the whole, is longer than a canary's answer can be.
+// errOversized says that an answer is longer than a canary's can be.
 var errOversized = errors.New("the answer is too large")
 
-// lineReader reads lines that end with LF, CR LF or CR, and keeps no more than one of them in memory.
+// lineReader reads lines that end with LF, CR LF or CR, maxAnswer bytes in all.
 type lineReader struct {
 	r      *bufio.Reader
 	line   []byte
@@ -43,8 +43,6 @@ func (l *lineReader) next() ([]byte, error) {
 		case b == '\r':
 			l.skipLF = true
 			return l.line, nil
-		case len(l.line) == maxChunk:
-			return nil, errOversized
 		default:
 			l.line = append(l.line, b)
 		}

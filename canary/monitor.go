@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
 )
@@ -61,8 +62,8 @@ func NewMonitor(cfg Config) (*Monitor, error) {
 // known already it begins anew: not ready until it is verified again, and nothing that a canary of before may still
 // say has any effect. Serve copies e.
 func (m *Monitor) Serve(e Endpoint) error {
-	if e.Name == "" {
-		return errors.New("serve endpoint: Name is empty")
+	if e.Name == "" || !utf8.ValidString(e.Name) { // metrics cannot hold anything else
+		return fmt.Errorf("serve endpoint: Name is %q: want a text", e.Name)
 	}
 	if err := m.post(func(l *loop) { l.serve(e) }); err != nil {
 		return fmt.Errorf("serve endpoint %q: %w", e.Name, err)

@@ -91,8 +91,8 @@ func PayloadFor(engine, model string) (Payload, error) {
 	return Payload{}, fmt.Errorf("payload for engine %q: want one of %s", engine, strings.Join(Engines(), ", "))
 }
 
-// maxPayload bounds the file of an override.
-const maxPayload = maxChunk
+// maxPayload bounds an override, in bytes.
+const maxPayload = 1 << 20
 
 // ParsePayload reads a payload that replaces an engine's: a JSON object, or @file for one in a file
 // (DYN_HEALTH_CHECK_PAYLOAD). Anything else is an error of one line.

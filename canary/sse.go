@@ -47,9 +47,7 @@ func (s *sse) next() (event string, data []byte, err error) {
 			if some {
 				s.data = append(s.data, '\n')
 			}
-			if s.data = append(s.data, value...); len(s.data) > maxChunk {
-				return "", nil, errOversized
-			}
+			s.data = append(s.data, value...)
 			some = true
 		case "", "id", "retry":
 		default:

@@ -171,7 +171,7 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
-func checkDetail(t *testing.T, f *Failure) {
+func checkDetail(t testing.TB, f *Failure) {
 	t.Helper()
 	if f == nil {
 		return
@@ -195,7 +195,7 @@ func fuzzStream(t *testing.T, stream []byte, read func(io.Reader) func() (string
 		j := judge{ctx: context.Background(), wantDone: wantDone}
 		var f *Failure
 		for _, p := range whole {
-			if len(p.data) > maxChunk {
+			if len(p.data) > maxAnswer {
 				t.Errorf("a chunk of %d bytes", len(p.data))
 			}
 			if f = j.chunk(p.event, []byte(p.data)); f != nil {

@@ -1,0 +1,228 @@
+package canary
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/worker/mocker"
+)
+
+// engine is the mock engine behind real HTTP, until the end of the test.
+func engine(t testing.TB) (*mocker.Engine, string) {
+	t.Helper()
+	e, err := mocker.New(mocker.Config{Model: "mock"})
+	if err != nil {
+		t.Fatalf("mocker.New: %v", err)
+	}
+	s, err := mocker.NewServer(mocker.ServerConfig{Engine: e})
+	if err != nil {
+		t.Fatalf("mocker.NewServer: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("mock server: %v", err)
+		}
+	})
+	return e, "http://" + s.Addr()
+}
+
+func turn(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
+	t.Helper()
+	if err := e.SetKnobs(k); err != nil {
+		t.Fatalf("SetKnobs: %v", err)
+	}
+}
+
+// ask runs a probe once, with a deadline.
+func ask(t testing.TB, probe Probe, timeout time.Duration) Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	r := Check(ctx, probe)
+	if r.Failure != nil {
+		checkDetail(t, r.Failure)
+	}
+	return r
+}
+
+func reason(r Result) Reason {
+	if r.Failure == nil {
+		return ""
+	}
+	return r.Failure.Reason
+}
+
+// faults are the knobs of the mock engine, and what a canary must make of each.
+func faults() []struct {
+	name          string
+	knobs         mocker.Knobs
+	http, handler Reason
+} {
+	return []struct {
+		name          string
+		knobs         mocker.Knobs
+		http, handler Reason
+	}{
+		{"healthy", mocker.Knobs{}, "", ""},
+		{"slow, within the deadline", mocker.Knobs{FirstTokenDelay: 50 * time.Millisecond}, "", ""},
+		{"slow to begin", mocker.Knobs{FirstTokenDelay: time.Hour}, Timeout, Timeout},
+		{"behind a prefill", mocker.Knobs{Prefill: time.Hour}, Timeout, Timeout},
+		{"status 500", mocker.Knobs{ErrorStatus: 500}, ErrorStatus, ErrorStatus},
+		{"status 429", mocker.Knobs{ErrorStatus: 429}, ErrorStatus, ErrorStatus},
+		{"error at once", mocker.Knobs{ErrorChunk: new(0)}, ErrorChunk, ErrorChunk},
+		{"error after a token", mocker.Knobs{ErrorChunk: new(1)}, ErrorChunk, ErrorChunk},
+		{"freeze at once", mocker.Knobs{Freeze: new(0)}, Timeout, Timeout},
+		{"freeze after a token", mocker.Knobs{Freeze: new(1)}, Frozen, Frozen},
+		{"drop at once", mocker.Knobs{Drop: new(0)}, Cut, Errored},
+		{"drop after a token", mocker.Knobs{Drop: new(1)}, Cut, Errored},
+		{"refuse", mocker.Knobs{Refuse: true}, Refused, ErrorStatus},
+		{"empty", mocker.Knobs{Empty: true}, Empty, Empty},
+	}
+}
+
+func mockPayload(t testing.TB) Payload {
+	t.Helper()
+	p, err := PayloadFor("vllm", "mock")
+	if err != nil {
+		t.Fatalf("PayloadFor: %v", err)
+	}
+	return p
+}
+
+func httpProbe(t testing.TB, url string) Probe {
+	t.Helper()
+	p := mockPayload(t)
+	probe, err := HTTP(HTTPConfig{URL: url + p.Path, Body: p.Body, WantDone: p.WantDone})
+	if err != nil {
+		t.Fatalf("HTTP: %v", err)
+	}
+	return probe
+}
+
+// settled waits until an engine does what its knobs say: its listener takes a moment.
+func settled(t testing.TB, probe Probe, refuse bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		if (reason(ask(t, probe, time.Second)) == Refused) == refuse {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the engine does not follow its knob refuse: %v", refuse)
+		}
+	}
+}
+
+func TestFaultsOverHTTP(t *testing.T) {
+	for _, tt := range faults() {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, url := engine(t)
+			probe := httpProbe(t, url)
+			turn(t, e, tt.knobs)
+			if tt.knobs.Refuse {
+				settled(t, probe, true)
+			}
+			timeout := patience
+			if tt.http.late() {
+				timeout = 300 * time.Millisecond
+			}
+			if r := ask(t, probe, timeout); reason(r) != tt.http {
+				t.Errorf("got %v (%d chunks: %s), want %q", r.Failure, r.Chunks, r.Sample, tt.http)
+			}
+			turn(t, e, mocker.Knobs{}) // and it is seen to be well again
+			settled(t, probe, false)
+			r := ask(t, probe, patience)
+			if r.Failure != nil || r.Chunks != 1 || r.FirstChunk <= 0 || r.Total < r.FirstChunk {
+				t.Errorf("mended: got %+v (%v), want a pass with one chunk and its times", r, r.Failure)
+			}
+		})
+	}
+}
+
+func TestFaultsOfHandler(t *testing.T) {
+	for _, tt := range faults() {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, err := mocker.New(mocker.Config{Model: "mock", Knobs: tt.knobs})
+			if err != nil {
+				t.Fatalf("mocker.New: %v", err)
+			}
+			probe := Handler(e.Generate, mockPayload(t).Body)
+			timeout := patience
+			if tt.handler.late() {
+				timeout = 300 * time.Millisecond
+			}
+			if r := ask(t, probe, timeout); reason(r) != tt.handler {
+				t.Errorf("got %v, want %q", r.Failure, tt.handler)
+			}
+			turn(t, e, mocker.Knobs{})
+			if r := ask(t, probe, patience); r.Failure != nil {
+				t.Errorf("mended: got %v, want a pass", r.Failure)
+			}
+		})
+	}
+}
+
+// Each fault alone, while idle, is found within wait + timeout, and so is the recovery.
+func TestMonitorOverHTTP(t *testing.T) {
+	const wait, timeout = 50 * time.Millisecond, 150 * time.Millisecond
+	e, url := engine(t)
+	w := monitor(t, Config{Wait: wait, Timeout: timeout})
+	w.serve(Endpoint{Name: "generate", Probe: httpProbe(t, url)})
+	until := func(name, want string) time.Duration {
+		t.Helper()
+		begun := time.Now()
+		for w.says("generate") != want {
+			if time.Since(begun) > patience {
+				t.Fatalf("%s: got %q, want %q", name, w.says("generate"), want)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return time.Since(begun)
+	}
+	until("at first", "ready pass")
+	for _, tt := range faults() {
+		if tt.http == "" {
+			continue
+		}
+		turn(t, e, tt.knobs)
+		// Wide, since the machine may be busy; what is exact is in the tests on virtual time.
+		if d := until(tt.name, fmt.Sprintf("notready fail(%s)", tt.http)); d > 10*(wait+timeout) {
+			t.Errorf("%s: found after %v", tt.name, d)
+		}
+		turn(t, e, mocker.Knobs{})
+		if d := until(tt.name, "ready pass"); d > 20*wait {
+			t.Errorf("%s: recovery found after %v", tt.name, d)
+		}
+	}
+}
+
+// What is not streamed, and worker's own answers, are judged as well.
+func TestOtherAnswersOverHTTP(t *testing.T) {
+	e, url := engine(t)
+	probe, err := HTTP(HTTPConfig{URL: url + "/v1/completions", Body: json.RawMessage(`{"prompt":"x","stream":false}`), WantDone: true})
+	if err != nil {
+		t.Fatalf("HTTP: %v", err)
+	}
+	if r := ask(t, probe, patience); r.Failure != nil || r.Chunks != 1 {
+		t.Errorf("one document: got %+v, %v, want a pass", r, r.Failure)
+	}
+	turn(t, e, mocker.Knobs{Empty: true})
+	if r := ask(t, probe, patience); reason(r) != Empty {
+		t.Errorf("one document without text: got %v, want %v", r.Failure, Empty)
+	}
+	get, err := HTTP(HTTPConfig{URL: url + "/health"})
+	if err != nil {
+		t.Fatalf("HTTP: %v", err)
+	}
+	if r := ask(t, get, patience); r.Failure != nil {
+		t.Errorf("GET: got %v, want a pass", r.Failure)
+	}
+}

@@ -1,0 +1,269 @@
+package canary
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// listenRaw serves raw bytes: f gets each connection once its request has been read, and the connection is closed after it.
+func listenRaw(t testing.TB, f func(conn *net.TCPConn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				head := make([]byte, 64<<10)
+				if _, err := conn.Read(head); err == nil {
+					f(conn.(*net.TCPConn))
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		all.Wait()
+	})
+	return "http://" + ln.Addr().String()
+}
+
+// untilGone waits until the client hangs up.
+func untilGone(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+const (
+	sseHead   = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+	linesHead = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+	token     = "data: {\"choices\":[{\"text\":\"a\"}]}\n\n"
+)
+
+func TestHostileEngines(t *testing.T) {
+	say := func(texts ...string) func(*net.TCPConn) {
+		return func(conn *net.TCPConn) { _, _ = io.WriteString(conn, strings.Join(texts, "")) }
+	}
+	flood := func(head, text string) func(*net.TCPConn) {
+		return func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, head)
+			_, _ = io.Copy(conn, endless(text)) // until the client has had enough
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		serve func(*net.TCPConn)
+		want  Reason
+	}{
+		{"nothing, and closed", say(), Cut},
+		{"nothing, and open", func(conn *net.TCPConn) { untilGone(conn) }, Timeout},
+		{"garbage", say("\x00\xff\x13 garbage\r\n\r\n"), Malformed},
+		{"garbage without end", flood("", "\x00\xff\x13"), Oversized},
+		{"headers without end", flood("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), Oversized},
+		{"a header's name without end", flood("HTTP/1.1 200 OK\r\n", "x"), Oversized},
+		{"a chunk of 100 MB", flood(sseHead+"data: ", "x"), Oversized},
+		{"events without end", flood(sseHead, token), Oversized},
+		{"comments without end", flood(sseHead, ": ping\n\n"), Oversized},
+		{"lines without end", flood(linesHead, "{\"a\":1}\n"), Oversized},
+		{"a document without end", flood("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "[1,"), Oversized},
+		{"an error page without end", flood("HTTP/1.1 502 Bad Gateway\r\n\r\n", "<br>"), ErrorStatus},
+		{"garbage where events are wanted", say(sseHead, "<html>what?</html>\n\n"), Malformed},
+		{"half of JSON", say(sseHead, "data: {\"choices\":[\n\n"), Malformed},
+		{"a web page", say("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"), Malformed},
+		{"a redirect", say("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), ErrorStatus},
+		{"closed in the middle", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "23\r\ndata: {\"choices"), Cut},
+		{"broken chunked coding", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "zz\r\n"), Malformed},
+		{"shorter than it said", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n", token), Cut},
+		{"ended without [DONE]", say(sseHead, token), Cut},
+		{"half closed after a token", func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, sseHead+token)
+			_ = conn.CloseWrite()
+			untilGone(conn)
+		}, Cut},
+		{"reset after a token", func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, sseHead+token)
+			_ = conn.SetLinger(0)
+		}, Cut},
+		{"[DONE], and open", func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, sseHead+token+"data: [DONE]\n\n")
+			untilGone(conn)
+		}, ""},
+		{"frozen after a token", func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, sseHead+token)
+			untilGone(conn)
+		}, Frozen},
+		{"a status, and open", func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 9\r\n\r\n")
+			untilGone(conn)
+		}, ErrorStatus},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			probe := httpProbe(t, listenRaw(t, tt.serve))
+			timeout := patience
+			if tt.want.late() || tt.name == "a status, and open" {
+				timeout = 300 * time.Millisecond
+			}
+			r := ask(t, probe, timeout)
+			if got := reason(r); got != tt.want {
+				t.Errorf("got %v, want %q", r.Failure, tt.want)
+			}
+		})
+	}
+}
+
+// TestMemoryIsBounded: what a canary allocates has nothing to do with what an engine sends.
+func TestMemoryIsBounded(t *testing.T) {
+	probe := httpProbe(t, listenRaw(t, func(conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, sseHead+"data: ")
+		_, _ = io.Copy(conn, io.LimitReader(endless("x"), 100<<20))
+	}))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if r := ask(t, probe, patience); reason(r) != Oversized {
+		t.Fatalf("got %v, want %v", r.Failure, Oversized)
+	}
+	runtime.ReadMemStats(&after)
+	if got, want := after.TotalAlloc-before.TotalAlloc, uint64(8<<20); got > want {
+		t.Errorf("allocated %d bytes for a chunk of 100 MB, want at most %d", got, want)
+	}
+}
+
+func TestTCP(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := ask(t, TCP(ln.Addr().String()), patience); r.Failure != nil {
+		t.Errorf("listening: got %v, want a pass", r.Failure)
+	}
+	ln.Close()
+	r := ask(t, TCP(ln.Addr().String()), patience)
+	if reason(r) != Refused || r.Failure.Detail != "connection refused" {
+		t.Errorf("closed: got %v, want refused: connection refused", r.Failure)
+	}
+	if r := ask(t, TCP("127.0.0.1:99999"), patience); reason(r) != Unreachable {
+		t.Errorf("no such port: got %v, want %v", r.Failure, Unreachable)
+	}
+}
+
+func TestHTTPRefusesURLs(t *testing.T) {
+	for _, url := range []string{"", "localhost:8000", "ftp://x/", "http://", "http://a b/"} {
+		if _, err := HTTP(HTTPConfig{URL: url}); err == nil || !strings.Contains(err.Error(), "URL") {
+			t.Errorf("URL %q: got %v, want an error that names URL", url, err)
+		}
+	}
+}
+
+type statusError int
+
+func (e statusError) Error() string   { return fmt.Sprint("status ", int(e)) }
+func (e statusError) StatusCode() int { return int(e) }
+
+func TestHandlerVerdicts(t *testing.T) {
+	type handler = func(context.Context, json.RawMessage, func(any) error) error
+	send := func(chunks ...any) handler {
+		return func(_ context.Context, _ json.RawMessage, send func(any) error) error {
+			for _, c := range chunks {
+				if err := send(c); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		handler handler
+		want    Reason
+	}{
+		{"text", send("hello"), ""},
+		{"an object", send(map[string]int{"n": 1}), ""},
+		{"nothing", send(), Empty},
+		{"an error in between", send("a", map[string]string{"error": "no"}, "b"), ErrorChunk},
+		{"not JSON", send(func() {}), Malformed},
+		{"too large a chunk", send(strings.Repeat("x", 2<<20)), Oversized},
+		{"too many chunks", func(_ context.Context, _ json.RawMessage, send func(any) error) error {
+			for {
+				if err := send(strings.Repeat("x", 1<<19)); err != nil {
+					return err
+				}
+			}
+		}, Oversized},
+		{"an error", func(context.Context, json.RawMessage, func(any) error) error { return errors.New("no") }, Errored},
+		{"an error with a status", func(context.Context, json.RawMessage, func(any) error) error { return statusError(503) }, ErrorStatus},
+		{"a panic", func(context.Context, json.RawMessage, func(any) error) error { panic("no\nno") }, Panicked},
+		{"an error chunk that the handler ignores", func(_ context.Context, _ json.RawMessage, send func(any) error) error {
+			_ = send(map[string]string{"error": "no"})
+			return nil
+		}, ErrorChunk},
+		{"a backend that is gone", func(ctx context.Context, _ json.RawMessage, _ func(any) error) error {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:1")
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		}, Refused},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if r := ask(t, Handler(tt.handler, nil), patience); reason(r) != tt.want {
+				t.Errorf("got %v, want %q", r.Failure, tt.want)
+			}
+		})
+	}
+}
+
+func TestHandlerGetsItsOwnRequest(t *testing.T) {
+	want := json.RawMessage(`{"a":1}`)
+	probe := Handler(func(_ context.Context, request json.RawMessage, send func(any) error) error {
+		if !bytes.Equal(request, []byte(`{"a":1}`)) {
+			return fmt.Errorf("got %s", request)
+		}
+		request[1] = 'X'
+		return send("ok")
+	}, want)
+	for range 2 {
+		if r := ask(t, probe, patience); r.Failure != nil {
+			t.Errorf("got %v, want a pass", r.Failure)
+		}
+	}
+}
+
+// A probe of one's own need not know of Failure.
+func TestCheckExplainsAnyError(t *testing.T) {
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	deadline, end := context.WithCancelCause(context.Background())
+	end(context.DeadlineExceeded)
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want Reason
+	}{
+		{"an error", context.Background(), errors.New("no"), Errored},
+		{"a failure, wrapped", context.Background(), fmt.Errorf("x: %w", &Failure{Reason: Empty}), Empty},
+		{"canceled", canceled, context.Canceled, Canceled},
+		{"a deadline that a monitor sets", deadline, context.Canceled, Timeout},
+		{"a deadline of its own", context.Background(), context.DeadlineExceeded, Timeout},
+	} {
+		r := Check(tt.ctx, func(context.Context) error { return tt.err })
+		if reason(r) != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, r.Failure, tt.want)
+		}
+	}
+}

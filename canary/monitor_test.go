@@ -1,0 +1,453 @@
+package canary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+)
+
+// watch runs a monitor until the end of the test, or until stop.
+type watch struct {
+	*Monitor
+	t       testing.TB
+	log     *logtest.Hook
+	stop    func() // and waits
+	changes []Status
+	mu      sync.Mutex
+}
+
+func monitor(t testing.TB, cfg Config) *watch {
+	t.Helper()
+	logger, hook := logtest.NewNullLogger()
+	w := &watch{t: t, log: hook}
+	cfg.Log = logrus.NewEntry(logger)
+	cfg.OnChange = func(s Status) {
+		w.mu.Lock()
+		w.changes = append(w.changes, s)
+		w.mu.Unlock()
+	}
+	var err error
+	if w.Monitor, err = NewMonitor(cfg); err != nil {
+		t.Fatalf("NewMonitor: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *watch) serve(e Endpoint) {
+	w.t.Helper()
+	if err := w.Serve(e); err != nil {
+		w.t.Fatalf("Serve: %v", err)
+	}
+}
+
+// says tells in short what the monitor knows of an endpoint.
+func (w *watch) says(name string) string {
+	s, ok := w.Status(name)
+	if !ok {
+		return "unknown"
+	}
+	word := "notready"
+	if s.Ready {
+		word = "ready"
+	}
+	if s.Draining {
+		word += " draining"
+	}
+	if s.Reason != "" {
+		return fmt.Sprintf("%s %s(%s)", word, s.Finding, s.Reason)
+	}
+	return word + " " + string(s.Finding)
+}
+
+func (w *watch) want(name, want string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := w.says(name); got != want {
+		w.t.Errorf("at %v: %s is %q, want %q", time.Since(w.start), name, got, want)
+	}
+}
+
+// answering is a probe that does what it is told, and counts.
+type answering struct {
+	err    atomic.Pointer[Failure]
+	hang   atomic.Bool
+	deaf   atomic.Bool // while it hangs, it does not hear that it should end
+	calls  atomic.Int64
+	now    atomic.Int64
+	most   atomic.Int64
+	closed chan struct{}
+}
+
+func (p *answering) probe(ctx context.Context) error {
+	p.calls.Add(1)
+	n := p.now.Add(1)
+	defer p.now.Add(-1)
+	for most := p.most.Load(); n > most && !p.most.CompareAndSwap(most, n); most = p.most.Load() {
+	}
+	if p.hang.Load() {
+		if p.deaf.Load() {
+			<-p.closed
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if f := p.err.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+func lines(hook *logtest.Hook) []string {
+	var all []string
+	for _, e := range hook.AllEntries() {
+		all = append(all, strings.ToUpper(e.Level.String())+" "+e.Message)
+	}
+	return all
+}
+
+func TestLogLinesAreDynamos(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		calls := 0
+		w.serve(Endpoint{Name: "generate", Probe: func(ctx context.Context) error {
+			switch calls++; calls {
+			case 1:
+				return nil
+			case 2:
+				<-ctx.Done()
+				return ctx.Err()
+			default:
+				return &Failure{Reason: Refused, Detail: "connection refused"}
+			}
+		}})
+		time.Sleep(17 * time.Second)
+		w.stop()
+		want := []string{
+			"INFO Health check manager started (canary_wait_time: 10s, request_timeout: 3s)",
+			"INFO Spawned health check task for endpoint: generate",
+			"INFO Canary timer expired for generate, sending health check",
+			"INFO Health check successful for generate",
+			"INFO Canary timer expired for generate, sending health check",
+			"WARNING Health check timeout for generate",
+			"INFO Canary timer expired for generate, sending health check",
+			"ERROR Health check request failed for generate: connection refused",
+		}
+		if got := lines(w.log); !slices.Equal(got[:min(len(got), len(want))], want) {
+			t.Errorf("got lines\n%s\nwant them to begin\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+func TestMonitorFollowsAnEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		p := &answering{}
+		p.err.Store(&Failure{Reason: Refused})
+		w.want("generate", "unknown")
+		w.serve(Endpoint{Name: "generate", Probe: p.probe})
+		w.serve(Endpoint{Name: "bare"})
+		w.want("generate", "notready fail(refused)")
+		w.want("bare", "ready unchecked")
+		time.Sleep(30 * time.Second)
+		p.err.Store(nil) // it comes up
+		time.Sleep(11 * time.Second)
+		w.want("generate", "ready pass")
+		p.err.Store(&Failure{Reason: ErrorChunk, Detail: "no"}) // goes away
+		time.Sleep(11 * time.Second)
+		w.want("generate", "notready fail(error_chunk)")
+		p.err.Store(nil) // and comes back: seen with the next recheck
+		time.Sleep(12 * time.Second)
+		w.want("generate", "ready pass")
+		w.Drain()
+		w.want("generate", "notready draining pass")
+		w.want("bare", "notready draining unchecked")
+		calls := p.calls.Load()
+		time.Sleep(time.Minute)
+		if p.calls.Load() != calls {
+			t.Errorf("got canaries while draining")
+		}
+		w.serve(Endpoint{Name: "generate", Probe: p.probe})
+		w.want("generate", "ready pass")
+		w.Forget("generate")
+		w.want("generate", "unknown")
+		if got := len(w.Statuses()); got != 1 {
+			t.Errorf("got %d endpoints, want 1", got)
+		}
+		if p.most.Load() != 1 {
+			t.Errorf("got %d canaries at once", p.most.Load())
+		}
+	})
+}
+
+func TestAThousandRequestsASecondNeedNoCanary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		p := &answering{}
+		var progress atomic.Uint64
+		w.serve(Endpoint{Name: "generate", Probe: p.probe, Activity: func() Activity { return Activity{Progress: progress.Load()} }})
+		synctest.Wait()
+		for range 60_000 {
+			progress.Add(1)
+			time.Sleep(time.Millisecond)
+		}
+		if got := p.calls.Load(); got != 1 { // the first, before there was traffic
+			t.Errorf("got %d canaries, want 1", got)
+		}
+		w.want("generate", "ready busy")
+		time.Sleep(12 * time.Second)
+		w.want("generate", "ready pass")
+	})
+}
+
+func TestPrefillThatBlocksEverythingAndThenAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		p := &answering{}
+		var activity atomic.Pointer[Activity]
+		activity.Store(&Activity{})
+		w.serve(Endpoint{Name: "generate", Probe: p.probe, Activity: func() Activity { return *activity.Load() }})
+		time.Sleep(5 * time.Second)
+		p.hang.Store(true)
+		for i := range uint64(10) { // each blocks for a minute
+			activity.Store(&Activity{InFlight: 5, Progress: i})
+			for range 60 {
+				time.Sleep(time.Second)
+				if got := w.says("generate"); !strings.HasPrefix(got, "ready") {
+					t.Fatalf("at %v: got %q during a prefill", time.Since(w.start), got)
+				}
+			}
+		}
+		if got := p.calls.Load(); got != 1 {
+			t.Errorf("got %d canaries, want 1", got)
+		}
+		time.Sleep(61 * time.Second)
+		w.want("generate", "notready stalled")
+		if s, _ := w.Status("generate"); s.Detail != "5 in flight, no progress for 2m0s" {
+			t.Errorf("got detail %q", s.Detail)
+		}
+		activity.Store(&Activity{InFlight: 5, Progress: 99})
+		time.Sleep(time.Second)
+		w.want("generate", "ready busy")
+	})
+}
+
+func TestServedAnewWhileACanaryIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		release := make(chan struct{})
+		w.serve(Endpoint{Name: "generate", Probe: func(context.Context) error { <-release; return nil }})
+		synctest.Wait()
+		bad := &answering{}
+		bad.err.Store(&Failure{Reason: Empty})
+		w.serve(Endpoint{Name: "generate", Probe: bad.probe})
+		w.want("generate", "notready unchecked")
+		close(release) // the canary of before passes
+		w.want("generate", "notready fail(empty)")
+		if s, _ := w.Status("generate"); s.Generation != 2 {
+			t.Errorf("got generation %d, want 2", s.Generation)
+		}
+	})
+}
+
+func TestProbesThatDoNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{MaxCanaries: 1})
+		p := &answering{closed: make(chan struct{})}
+		p.hang.Store(true)
+		p.deaf.Store(true)
+		w.serve(Endpoint{Name: "deaf", Probe: p.probe})
+		other := &answering{}
+		w.serve(Endpoint{Name: "other", Probe: other.probe})
+		time.Sleep(10 * time.Second)
+		w.want("deaf", "notready fail(timeout)")
+		w.want("other", "ready pass") // the deaf one has lost its place
+		if p.calls.Load() != 1 {
+			t.Errorf("got %d canaries, want 1, which is still under way", p.calls.Load())
+		}
+		begun := time.Now()
+		w.stop()
+		if d := time.Since(begun); d != farewell {
+			t.Errorf("Run took %v to give up, want %v", d, farewell)
+		}
+		if all := lines(w.log); !strings.Contains(all[len(all)-1], "ignores that it should end") {
+			t.Errorf("the last line is %q, want it to tell of the probe", all[len(all)-1])
+		}
+		close(p.closed)
+	})
+}
+
+func TestRunEndsWithItsCanaries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		p := &answering{}
+		p.hang.Store(true)
+		w.serve(Endpoint{Name: "generate", Probe: p.probe})
+		synctest.Wait()
+		changes := len(w.changes)
+		begun := time.Now()
+		w.stop()
+		if d := time.Since(begun); d != 0 || p.now.Load() != 0 {
+			t.Errorf("Run took %v to end, and left %d canaries", d, p.now.Load())
+		}
+		if len(w.changes) != changes {
+			t.Errorf("its end says of the endpoint: %+v", w.changes[changes:])
+		}
+		if err := w.Serve(Endpoint{Name: "late"}); !errors.Is(err, ErrStopped) {
+			t.Errorf("Serve: got %v, want %v", err, ErrStopped)
+		}
+		w.Drain()
+		w.Forget("generate")
+		if err := w.Run(t.Context()); err == nil {
+			t.Errorf("Run: got nil for a second call")
+		}
+	})
+}
+
+func TestProbesThatPanicOrExit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		w.serve(Endpoint{Name: "panics", Probe: func(context.Context) error { panic("oh") }})
+		w.serve(Endpoint{Name: "exits", Probe: func(context.Context) error { runtime.Goexit(); return nil }})
+		w.want("panics", "notready fail(panic)")
+		w.want("exits", "notready fail(error)")
+	})
+}
+
+func TestMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		p := &answering{}
+		w.serve(Endpoint{Name: "generate", Probe: p.probe})
+		synctest.Wait()
+		if err := w.Maintain(10*time.Minute, "weights\nand more"); err != nil {
+			t.Fatal(err)
+		}
+		p.hang.Store(true)
+		time.Sleep(9 * time.Minute)
+		w.want("generate", "ready pass")
+		late := &answering{}
+		late.hang.Store(true)
+		w.serve(Endpoint{Name: "late", Probe: late.probe}) // what is served meanwhile has time, too
+		time.Sleep(30 * time.Second)
+		w.want("late", "notready unchecked")
+		if until, why, ok := w.Maintenance(); !ok || why != "weights and more" || time.Until(until) != 30*time.Second {
+			t.Errorf("got %v, %q, %v", until, why, ok)
+		}
+		time.Sleep(34 * time.Second)
+		w.want("generate", "notready fail(timeout)")
+		w.want("late", "notready fail(timeout)")
+		if _, _, ok := w.Maintenance(); ok {
+			t.Errorf("maintenance did not end by itself")
+		}
+		if !slices.Contains(lines(w.log), "INFO maintenance is over") {
+			t.Errorf("no line says that maintenance is over")
+		}
+		for _, d := range []time.Duration{-1, 25 * time.Hour} {
+			if err := w.Maintain(d, "x"); err == nil {
+				t.Errorf("Maintain(%v): got nil", d)
+			}
+		}
+		if err := w.Maintain(time.Hour, "x"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := w.Maintain(0, ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		if _, _, ok := w.Maintenance(); ok {
+			t.Errorf("maintenance did not end when told to")
+		}
+	})
+}
+
+func TestNoMoreThanMaxCanariesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{MaxCanaries: 3})
+		p := &answering{}
+		p.hang.Store(true)
+		for i := range 20 {
+			w.serve(Endpoint{Name: fmt.Sprint(i), Probe: p.probe})
+		}
+		time.Sleep(5 * time.Minute)
+		if p.most.Load() != 3 {
+			t.Errorf("got %d canaries at once, want 3", p.most.Load())
+		}
+		for i := range 20 {
+			w.want(fmt.Sprint(i), "notready fail(timeout)")
+		}
+	})
+}
+
+func TestOnChangeMayCallTheMonitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m *Monitor
+		var seen []string
+		m, err := NewMonitor(Config{OnChange: func(s Status) {
+			seen = append(seen, s.Endpoint)
+			if s.Endpoint == "a" && s.Ready {
+				_ = m.Serve(Endpoint{Name: "b"})
+				m.Statuses()
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Serve(Endpoint{Name: "a"}); err != nil { // before Run
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(seen, []string{"a", "b"}) {
+			t.Errorf("got changes of %v, want of a, b", seen)
+		}
+	})
+}
+
+func TestConfigIsRefused(t *testing.T) {
+	for field, cfg := range map[string]Config{
+		"Wait":             {Wait: -1},
+		"Timeout":          {Timeout: 48 * time.Hour},
+		"Stall":            {Stall: -time.Second},
+		"Recheck":          {Recheck: time.Minute},
+		"FailureThreshold": {FailureThreshold: -1},
+		"SuccessThreshold": {SuccessThreshold: 1 << 20},
+		"MaxCanaries":      {MaxCanaries: -1},
+	} {
+		if _, err := NewMonitor(cfg); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: got %v, want an error that names it", field, err)
+		}
+	}
+	m, err := NewMonitor(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Serve(Endpoint{}); err == nil {
+		t.Errorf("Serve without a name: got nil")
+	}
+}
