@@ -57,10 +57,14 @@ func (l *loop) land(f *flight, r Result) {
 	delete(l.flying, f)
 	l.giveUp(f)
 	w := f.endpoint
-	if w.flight != f || l.ending {
-		return // the endpoint has been forgotten, or all of them are about to be
-	}
 	w.flight = nil
+	if l.ending {
+		return
+	}
+	if w.forgotten {
+		l.remove(w)
+		return
+	}
 	// Whether real requests were in the canary's way is decided by what they do now.
 	e := l.fresh(w, event{kind: answered, generation: f.generation})
 	if r.Failure != nil {

@@ -160,12 +160,15 @@ func (l *loop) fresh(w *watched, e event) event {
 func (l *loop) serve(e Endpoint) {
 	w, known := l.all[e.Name]
 	if !known {
-		w = &watched{wake: never, status: Status{Endpoint: e.Name}}
+		w = &watched{wake: never}
 		if l.until != never {
 			w.schedule.until = l.until
 		}
 		l.all[e.Name] = w
 		heap.Push(&l.alarms, w)
+	}
+	if !known || w.forgotten {
+		w.forgotten, w.status = false, Status{Endpoint: e.Name}
 		l.metrics.add(e.Name)
 		l.log(e.Name).Infof("Spawned health check task for endpoint: %s", e.Name)
 	}
@@ -195,27 +198,29 @@ func (l *loop) drain(names []string) {
 
 func (l *loop) forget(name string) {
 	w, ok := l.all[name]
-	if !ok {
+	if !ok || w.forgotten {
 		return
 	}
-	if w.flight != nil {
-		w.flight.end(errDropped)
-	}
-	delete(l.all, name)
-	heap.Remove(&l.alarms, w.place)
+	w.forgotten, w.Activity = true, nil
+	l.apply(w, event{kind: drained}, l.now())
 	l.mu.Lock()
 	delete(l.statuses, name)
 	l.mu.Unlock()
 	l.metrics.forget(name)
+	if w.flight == nil {
+		l.remove(w)
+	}
 }
 
-func (l *loop) maintain(d time.Duration, reason string) {
+func (l *loop) remove(w *watched) {
+	delete(l.all, w.Name)
+	heap.Remove(&l.alarms, w.place)
+}
+
+func (l *loop) maintain(until instant, reason string) {
 	now := l.now()
-	until := now + d
-	l.mu.Lock()
-	l.maintenance = maintenance{until: l.start.Add(until), reason: reason}
-	l.mu.Unlock()
-	if l.until = until; d > 0 { // else ring ends it
+	if l.until = until; until > now { // else ring ends it
+		d := (until - now).Round(time.Second)
 		l.cfg.Log.WithField("dur", d).Infof("maintenance: nothing runs out of time for %v: %s", d, reason)
 	}
 	for _, w := range l.all {

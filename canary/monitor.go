@@ -94,9 +94,13 @@ func (m *Monitor) Maintain(d time.Duration, reason string) error {
 		return fmt.Errorf("maintenance: the duration is %v: want 0s to %v", d, MaxMaintenance)
 	}
 	reason = oneLine(reason)
-	if err := m.post(func(l *loop) { l.maintain(d, reason) }); err != nil {
+	until := time.Now().Add(d)
+	if err := m.post(func(l *loop) { l.maintain(until.Sub(l.start), reason) }); err != nil {
 		return fmt.Errorf("maintenance: %w", err)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.maintenance = maintenance{until: until, reason: reason}
 	return nil
 }
 

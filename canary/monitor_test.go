@@ -271,6 +271,37 @@ func TestServedAnewWhileACanaryIsUnderWay(t *testing.T) {
 	})
 }
 
+func TestForgottenWhileACanaryIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		p := &answering{closed: make(chan struct{})}
+		p.hang.Store(true)
+		p.deaf.Store(true)
+		w.serve(Endpoint{Name: "generate", Probe: p.probe})
+		synctest.Wait()
+		w.Forget("generate")
+		w.Forget("generate")
+		w.want("generate", "unknown")
+		w.serve(Endpoint{Name: "generate", Probe: p.probe}) // and it is back, before its canary has ended
+		w.want("generate", "notready unchecked")
+		p.hang.Store(false)
+		close(p.closed)
+		w.want("generate", "ready pass")
+		if p.calls.Load() != 2 || p.most.Load() != 1 {
+			t.Errorf("got %d canaries, %d at once, want 2, one after the other", p.calls.Load(), p.most.Load())
+		}
+		p.hang.Store(true)
+		p.deaf.Store(false)
+		time.Sleep(12 * time.Second)
+		w.Forget("generate")
+		time.Sleep(time.Minute)
+		w.want("generate", "unknown")
+		if p.now.Load() != 0 {
+			t.Errorf("the canary of a forgotten endpoint goes on")
+		}
+	})
+}
+
 func TestProbesThatDoNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := monitor(t, Config{MaxCanaries: 1})

@@ -11,6 +11,9 @@ import (
 // Probe asks an endpoint once. It returns nil where the endpoint answered well, and otherwise an error, best a
 // *[Failure] that says why. It ends soon after ctx does, and leaves nothing behind: no goroutine, no connection.
 //
+// A [Monitor] may prolong a canary's time (maintenance), so its ctx has no deadline that could be read. It just ends, with the
+// cause context.DeadlineExceeded when the time is over.
+//
 // [Handler], [HTTP], [TCP] and [GRPC] make probes; any func will do. One that sees an answer come in pieces tells
 // [NoteChunk] of each.
 type Probe func(ctx context.Context) error

@@ -16,6 +16,9 @@ type watched struct {
 	activity Activity
 	flight   *flight // nil: no canary is under way
 	status   Status
+
+	// forgotten: it is kept only until its canary has ended, lest another begins beside it when it is served again.
+	forgotten bool
 }
 
 // step feeds an event to an endpoint's schedule and does what comes of it.
