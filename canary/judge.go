@@ -116,6 +116,23 @@ func readChunk(data []byte, object bool) (answer bool, _ *Failure) {
 	return answer, nil
 }
 
+// ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it; nil where there is none. It is
+// for whoever passes chunks on and counts them: a chunk that is an error is no progress. It is cheap on chunks
+// that cannot be one.
+func ErrorIn(chunk []byte) *Failure {
+	if !bytes.Contains(chunk, []byte(`"error"`)) && !bytes.Contains(chunk, []byte(`"abort"`)) {
+		return nil
+	}
+	chunk = bytes.TrimSpace(chunk)
+	if len(chunk) == 0 || chunk[0] != '{' {
+		return nil
+	}
+	if _, f := readChunk(chunk, true); f != nil && f.Reason == ErrorChunk {
+		return f
+	}
+	return nil
+}
+
 // substance says whether JSON is more than a polite nothing.
 func substance(data []byte) bool {
 	switch strings.TrimSpace(string(data[:min(len(data), 8)])) {

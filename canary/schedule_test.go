@@ -188,6 +188,11 @@ func TestSchedule(t *testing.T) {
 			{11 * s, look(), "ready pass send"},
 			{11 * s, busyFails(ErrorStatus, Activity{Completed: 1, Progress: 1}), "ready busy discarded"},
 		}},
+		{"a pass is a pass, although others were answered meanwhile", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, event{kind: answered, generation: 1, fresh: true, activity: Activity{Progress: 1}}, "ready pass passed"},
+			{1 * s, seen(Activity{Progress: 1}), "ready busy"},
+		}},
 		{"stalled after the budget, and ready with the next chunk", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},

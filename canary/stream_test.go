@@ -145,6 +145,29 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestErrorIn(t *testing.T) {
+	for chunk, want := range map[string]string{
+		`{"choices":[{"text":"a"}]}`:                         "",
+		`{"error":{"message":"EngineCore died"}}`:            "error_chunk: EngineCore died",
+		` {"error":"no"} `:                                   "error_chunk: no",
+		`{"error":null,"text":"x"}`:                          "",
+		`{"choices":[{"text":"an \"error\"","delta":null}]}`: "",
+		`{"choices":[{"text":"error"}]}`:                     "",
+		`{"choices":[{"text":"","finish_reason":"abort"}]}`:  "error_chunk: finish reason abort",
+		`"error"`:  "",
+		`{"error"`: "",
+		``:         "",
+	} {
+		got := ""
+		if f := ErrorIn([]byte(chunk)); f != nil {
+			got = f.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", chunk, got, want)
+		}
+	}
+}
+
 func verdict(j *judge, chunks []string) Reason {
 	for _, c := range chunks {
 		if f := j.chunk("", []byte(c)); f != nil {
