@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/sirupsen/logrus"
 )
@@ -29,6 +30,12 @@ type Config struct {
 	// UseEndpointHealthStatus lists the endpoints that the worker's own status depends on; default: all that it serves.
 	// A worker that does not serve one of them is never ready.
 	UseEndpointHealthStatus []string
+
+	// Canary has endpoints checked by canaries, as it says. Nil: there are none, and an endpoint is ready when it is served.
+	Canary *canary.Config
+
+	// AdminToken is what POST /maintenance must bring along. Empty: nobody may.
+	AdminToken string
 
 	// GracefulShutdownTimeout is how long requests may still run when Run's context has ended; default 30 s. What is
 	// left is then cancelled, which takes 2 s more at most.
@@ -108,7 +115,7 @@ func (c Config) settle() (Config, error) {
 }
 
 func (c Config) checkPaths() error {
-	taken := map[string]string{livezPath: "the liveness route", metricsPath: "the metrics route"}
+	taken := map[string]string{livezPath: "the liveness route", metricsPath: "the metrics route", maintenancePath: "the maintenance route"}
 	for _, path := range []struct{ field, v string }{
 		{"System.HealthPath", c.System.HealthPath}, {"System.LivePath", c.System.LivePath}, {"RPC.RootPath", c.RPC.RootPath},
 	} {

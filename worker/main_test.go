@@ -13,6 +13,8 @@ import (
 
 	"github.com/dynmesh/dynmesh/discovery"
 	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh/canary"
 )
 
 func TestMain(m *testing.M) {
@@ -65,10 +67,16 @@ func create(t *testing.T, cfg Config, handlers map[string]Handler) *Worker {
 
 func run(t *testing.T, cfg Config, handlers map[string]Handler) *harness {
 	t.Helper()
+	return drive(t, create(t, cfg, handlers))
+}
+
+// drive runs a worker until the test ends.
+func drive(t *testing.T, w *Worker) *harness {
+	t.Helper()
 	transport := &http.Transport{}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &harness{
-		Worker: create(t, cfg, handlers), t: t, cancel: cancel, ended: make(chan struct{}),
+		Worker: w, t: t, cancel: cancel, ended: make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: patience},
 	}
 	go func() {
@@ -150,7 +158,7 @@ func (r *harness) ready() {
 	})
 }
 
-func (r *harness) activity(endpoint string) Activity {
+func (r *harness) activity(endpoint string) canary.Activity {
 	a, _ := r.Activity(endpoint)
 	return a
 }

@@ -14,7 +14,8 @@ const (
 	NotReady Status = "notready"
 )
 
-// statusCell holds one endpoint's status. It has one writer: Run, which says Ready once the endpoint is served.
+// statusCell holds one endpoint's status. It has one writer: the canary monitor where there is one, else Run, which says
+// Ready once the endpoint is served.
 type statusCell struct{ ready atomic.Bool }
 
 func (c *statusCell) set(s Status) { c.ready.Store(s == Ready) }

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/canary"
 )
 
 type coded int
@@ -71,7 +73,7 @@ func TestRequests(t *testing.T) {
 			}
 		})
 	}
-	for name, want := range map[string]Activity{
+	for name, want := range map[string]canary.Activity{
 		"echo": {Completed: 5, Progress: 10}, "silent": {Completed: 1, Progress: 1}, "broken": {Failed: 1, Progress: 1},
 		"panics": {Failed: 1, Progress: 1}, "exits": {Failed: 1, Progress: 1}, "unsendable": {Failed: 1, Progress: 1},
 	} {
@@ -144,7 +146,7 @@ func TestStreaming(t *testing.T) {
 		t.Errorf("got %q first", got)
 	}
 	arrives(t, "the handler goes on", g.entered)
-	if got, want := r.activity("generate"), (Activity{InFlight: 1, Progress: 1}); got != want {
+	if got, want := r.activity("generate"), (canary.Activity{InFlight: 1, Progress: 1}); got != want {
 		t.Errorf("activity: got %+v, want %+v", got, want)
 	}
 	close(g.open)
@@ -154,7 +156,7 @@ func TestStreaming(t *testing.T) {
 	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
 		t.Errorf("got %q (%v) after the end", rest, err)
 	}
-	if got, want := r.activity("generate"), (Activity{Completed: 1, Progress: 3}); got != want {
+	if got, want := r.activity("generate"), (canary.Activity{Completed: 1, Progress: 3}); got != want {
 		t.Errorf("activity: got %+v, want %+v", got, want)
 	}
 }

@@ -26,11 +26,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	requests, cutRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cutRequests(errStopping)
 	w.serveSystem(w.system)
+	w.serveMaintenance(w.system)
 	w.serveRPC(requests, w.rpc)
 
 	var serving sync.WaitGroup
 	defer serving.Wait()
-	died := make(chan error, 3) // one for each of the goroutines
+	died := make(chan error, 4) // one for each of the goroutines
 	serve := func(what string, f func() error) {
 		serving.Go(func() {
 			if err := f(); err != nil {
@@ -50,8 +51,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	registration, deregister := context.WithCancel(context.WithoutCancel(ctx))
 	defer deregister()
 	var registered sync.WaitGroup
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	defer unwatch()
 	if err == nil {
 		w.announce()
+		if w.monitor != nil {
+			serve("watch endpoints", func() error { return w.watch(watching) })
+		}
 		registered.Go(func() {
 			if err := w.registrar.Run(registration); err != nil {
 				died <- fmt.Errorf("run worker: %w", err)
@@ -65,6 +71,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.log.WithField("cause", cause(ctx, err)).Info("Shutting down: not ready")
 	w.stopping.Store(true)
+	unwatch()
 	w.step("deregistered", func() {
 		deregister()
 		registered.Wait() // bounded: see discovery.Registrar.Run
@@ -92,7 +99,9 @@ func (w *Worker) start() error {
 
 func (w *Worker) announce() {
 	for _, name := range w.names() {
-		w.endpoints[name].status.set(Ready)
+		if w.monitor == nil {
+			w.endpoints[name].status.set(Ready)
+		}
 	}
 	for _, name := range w.cfg.UseEndpointHealthStatus {
 		if w.endpoints[name] == nil {

@@ -3,19 +3,9 @@ package worker
 import (
 	"math/rand/v2"
 	"sync/atomic"
+
+	"github.com/dynmesh/dynmesh/canary"
 )
-
-// Activity is what an endpoint is doing, as counted since the worker began. Two samples tell whether it moves.
-type Activity struct {
-	InFlight  uint64 // requests that a handler is working on
-	Completed uint64 // requests whose handler returned nil
-	Failed    uint64 // all others, those whose client left included: a failure here need not be the endpoint's
-	Progress  uint64 // grows with each chunk handed over for sending, and with each request that ends
-
-	// Blocked is how many of those in flight wait for their client to read. They make no progress, and it is not the
-	// endpoint's fault.
-	Blocked uint64
-}
 
 const (
 	cacheLine = 64
@@ -65,8 +55,8 @@ func (c *counters) unblock() { c.unblocked.Add(1) }
 
 // activity reads the counters while they move. Ends are read before beginnings, so that what ends meanwhile counts as
 // under way, and no difference goes below zero.
-func (t *tracker) activity() Activity {
-	var a Activity
+func (t *tracker) activity() canary.Activity {
+	var a canary.Activity
 	for i := range t.shards {
 		c := &t.shards[i]
 		completed, failed := c.completed.Load(), c.failed.Load()

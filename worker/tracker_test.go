@@ -3,30 +3,32 @@ package worker
 import (
 	"sync"
 	"testing"
+
+	"github.com/dynmesh/dynmesh/canary"
 )
 
 func TestTracker(t *testing.T) {
 	var tr tracker
-	check := func(when string, want Activity) {
+	check := func(when string, want canary.Activity) {
 		t.Helper()
 		if got := tr.activity(); got != want {
 			t.Errorf("%s: got %+v, want %+v", when, got, want)
 		}
 	}
-	check("at first", Activity{})
+	check("at first", canary.Activity{})
 	c := tr.begin()
 	tr.begin()
 	last := tr.begin()
-	check("begun", Activity{InFlight: 3})
+	check("begun", canary.Activity{InFlight: 3})
 	c.chunk()
-	check("a chunk is progress", Activity{InFlight: 3, Progress: 1})
+	check("a chunk is progress", canary.Activity{InFlight: 3, Progress: 1})
 	c.block()
-	check("blocked", Activity{InFlight: 3, Progress: 1, Blocked: 1})
+	check("blocked", canary.Activity{InFlight: 3, Progress: 1, Blocked: 1})
 	c.unblock()
 	c.end(true)
-	check("so is a completion", Activity{InFlight: 2, Completed: 1, Progress: 2})
+	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2})
 	last.end(false)
-	check("and a failure", Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3})
+	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3})
 }
 
 // TestTrackerWhileItMoves: a sample never shows less than nothing in flight, and never goes back.
@@ -46,7 +48,7 @@ func TestTrackerWhileItMoves(t *testing.T) {
 	stop := make(chan struct{})
 	var sampling sync.WaitGroup
 	sampling.Go(func() {
-		for last := (Activity{}); ; {
+		for last := (canary.Activity{}); ; {
 			a := tr.activity()
 			// Each worker has one in flight at most; the ends that a sample missed appear as in flight too.
 			if a.InFlight > workers*requests || a.Progress < last.Progress || a.Completed < last.Completed {
@@ -64,7 +66,7 @@ func TestTrackerWhileItMoves(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	sampling.Wait()
-	want := Activity{Completed: workers * requests / 2, Failed: workers * requests / 2, Progress: 2 * workers * requests}
+	want := canary.Activity{Completed: workers * requests / 2, Failed: workers * requests / 2, Progress: 2 * workers * requests}
 	if got := tr.activity(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
@@ -28,6 +29,7 @@ type Worker struct {
 	rpc       *server
 	registrar *discovery.Registrar
 	metrics   *prometheus.Registry
+	monitor   *canary.Monitor // nil: no canaries
 	stopping  atomic.Bool
 
 	mu        sync.Mutex
@@ -47,6 +49,7 @@ const (
 type endpoint struct {
 	name    string
 	handler Handler
+	probe   canary.Probe // nil: nobody can ask it
 	status  statusCell
 	tracker
 }
@@ -95,6 +98,9 @@ func build(cfg Config) (_ *Worker, err error) {
 		return nil, err
 	}
 	w.log = w.log.WithField("instance", w.registrar.ID().String())
+	if err := w.newMonitor(); err != nil {
+		return nil, err
+	}
 	return w, w.registerMetrics()
 }
 
@@ -179,13 +185,14 @@ func (w *Worker) RPCAddr() string { return w.rpc.ln.Addr().String() }
 // Registered returns a channel that is closed once all endpoints are in etcd for the first time.
 func (w *Worker) Registered() <-chan struct{} { return w.registrar.Registered() }
 
-// Activity samples the counters of an endpoint. ok is false where it has no handler.
-func (w *Worker) Activity(endpoint string) (a Activity, ok bool) {
+// Activity samples the counters of an endpoint: a request counts as failed when its handler returned an error, also when
+// that was because its client left. ok is false where it has no handler.
+func (w *Worker) Activity(endpoint string) (a canary.Activity, ok bool) {
 	w.mu.Lock()
 	e, ok := w.endpoints[endpoint]
 	w.mu.Unlock()
 	if !ok {
-		return Activity{}, false
+		return canary.Activity{}, false
 	}
 	return e.activity(), true
 }

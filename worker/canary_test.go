@@ -1,0 +1,173 @@
+package worker
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+)
+
+// watched runs a worker whose endpoint "generate" is the mock engine, with canaries at a pace for tests.
+func watched(t *testing.T, cfg Config) (*harness, *mocker.Engine) {
+	t.Helper()
+	engine, err := mocker.New(mocker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Canary = &canary.Config{Wait: 100 * time.Millisecond, Timeout: 300 * time.Millisecond, Recheck: 20 * time.Millisecond}
+	w := create(t, cfg, map[string]Handler{"generate": engine.Generate, "embed": engine.Generate})
+	probe := canary.Handler(engine.Generate, json.RawMessage(`{"prompt":[1],"max_tokens":1,"stream":true}`))
+	if err := w.Canary("generate", probe); err != nil {
+		t.Fatal(err)
+	}
+	return drive(t, w), engine
+}
+
+func turn(t *testing.T, engine *mocker.Engine, knobs mocker.Knobs) {
+	t.Helper()
+	if err := engine.SetKnobs(knobs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *harness) becomes(what, body string, status int) {
+	r.t.Helper()
+	until(r.t, what, func() bool {
+		code, got := r.get("/health")
+		if _, live := r.get("/livez"); !strings.Contains(live, `"live"`) {
+			r.t.Errorf("/livez = %s while waiting: %s", live, what)
+		}
+		return code == status && strings.Contains(got, body)
+	})
+}
+
+// An endpoint with a probe is verified by a request when it is served, loses its readiness when it stops completing
+// requests, and gets it back. One without a probe is ready throughout.
+func TestCanariesDecideReadiness(t *testing.T) {
+	log, hook := test.NewNullLogger()
+	cfg := local()
+	cfg.Log = logrus.NewEntry(log)
+	r, engine := watched(t, cfg)
+	r.becomes("verified", `{"endpoints":{"embed":"ready","generate":"ready"},"status":"ready"`, http.StatusOK)
+
+	turn(t, engine, mocker.Knobs{Tokens: 4, Freeze: new(int)})
+	r.becomes("frozen", `{"endpoints":{"embed":"ready","generate":"notready"},"status":"notready"`, http.StatusServiceUnavailable)
+	turn(t, engine, mocker.Knobs{})
+	r.becomes("mended", `"generate":"ready"},"status":"ready"`, http.StatusOK)
+	turn(t, engine, mocker.Knobs{ErrorStatus: 503})
+	r.becomes("failing", `"generate":"notready"`, http.StatusServiceUnavailable)
+
+	var lines []string
+	for _, e := range hook.AllEntries() {
+		lines = append(lines, e.Message)
+	}
+	all := strings.Join(lines, "\n")
+	for _, want := range []string{
+		"Health check manager started (canary_wait_time: 100ms, request_timeout: 300ms)",
+		"Spawned health check task for endpoint: generate",
+		"Canary timer expired for generate, sending health check",
+		"Health check successful for generate",
+		"Health check timeout for generate",
+		"Health check request failed for generate: ",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no line %q in:\n%s", want, all)
+		}
+	}
+}
+
+// A real request that completes is proof: the endpoint is ready before any canary could say so.
+func TestTrafficVouchesForAnEndpoint(t *testing.T) {
+	r, engine := watched(t, local())
+	r.becomes("verified", `"generate":"ready"`, http.StatusOK)
+	turn(t, engine, mocker.Knobs{FirstTokenDelay: 600 * time.Millisecond}) // canaries are too impatient for that
+	r.becomes("too slow for a canary", `"generate":"notready"`, http.StatusServiceUnavailable)
+	if status, text := r.call("generate", `{"prompt":"x","max_tokens":1}`); status != http.StatusOK {
+		t.Fatalf("a request: %d %s", status, text)
+	}
+	r.becomes("ready by that request", `"generate":"ready"`, http.StatusOK)
+}
+
+func TestCanaryRefuses(t *testing.T) {
+	w := create(t, local(), map[string]Handler{"generate": echo})
+	probe := canary.TCP("127.0.0.1:1")
+	for _, tt := range []struct {
+		name  string
+		probe canary.Probe
+		want  string
+	}{
+		{"embed", probe, `canary for endpoint "embed": it has no handler`},
+		{"generate", nil, `canary for endpoint "generate": the probe is nil`},
+	} {
+		if err := w.Canary(tt.name, tt.probe); err == nil || err.Error() != tt.want {
+			t.Errorf("Canary(%q) = %v, want %s", tt.name, err, tt.want)
+		}
+	}
+	cfg := local()
+	cfg.Canary = &canary.Config{Timeout: -1}
+	if w, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Canary: ") || !strings.Contains(err.Error(), "Timeout") {
+		if w != nil {
+			_ = w.Close()
+		}
+		t.Errorf("New = %v, want an error that names Canary and Timeout", err)
+	}
+}
+
+func TestMaintenance(t *testing.T) {
+	withToken := local()
+	withToken.AdminToken = "s3cret"
+	for _, tt := range []struct {
+		name   string
+		cfg    Config
+		token  string
+		body   string
+		status int
+		answer string
+	}{
+		{"no token configured", local(), "", `{"duration":"1m"}`, 403, "none is configured"},
+		{"no token configured, empty one sent", local(), "Bearer ", `{"duration":"1m"}`, 403, "none is configured"},
+		{"no token sent", withToken, "", `{"duration":"1m"}`, 403, "Bearer TOKEN"},
+		{"wrong token", withToken, "Bearer s3cret2", `{"duration":"1m"}`, 403, "Bearer TOKEN"},
+		{"not JSON", withToken, "Bearer s3cret", `1m`, 400, `want {\"duration\"`},
+		{"unknown field", withToken, "Bearer s3cret", `{"time":"1m"}`, 400, `unknown field`},
+		{"no unit", withToken, "Bearer s3cret", `{"duration":"10"}`, 400, `want one with a unit`},
+		{"too long", withToken, "Bearer s3cret", `{"duration":"25h"}`, 400, `want 0s to 24h`},
+		{"good", withToken, "Bearer s3cret", `{"duration":"10m","reason":"weights"}`, 200, `"status":"maintenance","until":"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, _ := watched(t, tt.cfg)
+			header := http.Header{}
+			if tt.token != "" {
+				header.Set("Authorization", tt.token)
+			}
+			status, answer, err := r.do(http.MethodPost, "http://"+r.SystemAddr()+"/maintenance", tt.body, header)
+			if err != nil || status != tt.status || !strings.Contains(answer, tt.answer) {
+				t.Errorf("%d %s %v, want %d and %s", status, answer, err, tt.status, tt.answer)
+			}
+		})
+	}
+}
+
+// While maintenance lasts, an engine that is slow does not lose its readiness; afterwards it does.
+func TestMaintenanceHoldsCanariesBack(t *testing.T) {
+	cfg := local()
+	cfg.AdminToken = "s3cret"
+	r, engine := watched(t, cfg)
+	r.becomes("verified", `"generate":"ready"`, http.StatusOK)
+	header := http.Header{"Authorization": {"Bearer s3cret"}}
+	if status, answer, err := r.do(http.MethodPost, "http://"+r.SystemAddr()+"/maintenance", `{"duration":"1500ms","reason":"weights"}`, header); status != 200 {
+		t.Fatalf("%d %s %v", status, answer, err)
+	}
+	began := time.Now()
+	turn(t, engine, mocker.Knobs{Freeze: new(int)})
+	r.becomes("frozen", `"generate":"notready"`, http.StatusServiceUnavailable)
+	if d := time.Since(began); d < 1400*time.Millisecond {
+		t.Errorf("not ready %v after the maintenance began, which lasts 1.5 s", d)
+	}
+}
