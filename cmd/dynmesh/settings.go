@@ -52,7 +52,7 @@ func readEnvironment(flags *pflag.FlagSet) error {
 
 // shown keeps secrets out of error lines.
 func shown(f *pflag.Flag, value string) string {
-	if strings.Contains(f.Name, "password") {
+	if strings.Contains(f.Name, "password") || strings.Contains(f.Name, "token") {
 		return "…"
 	}
 	return value

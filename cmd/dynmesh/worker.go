@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
@@ -19,6 +20,7 @@ type workerOptions struct {
 	endpoints   []string
 	podIP       string
 	mockControl string
+	check       healthCheckOptions
 }
 
 func newWorkerCommand(logging *logOptions) *cobra.Command {
@@ -40,6 +42,10 @@ status server:
   GET /health, /live        status server: 200 when ready, 503 when not
   GET /livez                status server: 200 as long as the process serves; the one for liveness probes
   GET /metrics              status server: Prometheus
+  POST /maintenance         status server: {"duration":"10m","reason":"weights"} holds canaries back; wants DYN_ADMIN_TOKEN
+
+With DYN_HEALTH_CHECK_ENABLED, each endpoint is verified by a minimal real request when it is served and whenever it has
+been idle, left alone while it is busy, and not ready when it stops completing requests.
 
 The endpoints are served by a built-in mock engine, which answers completion requests with made-up words. With
 --mock-control its faults can be set over HTTP at /mock/knobs.`,
@@ -78,6 +84,8 @@ The endpoints are served by a built-in mock engine, which answers completion req
 		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long requests in flight may take to finish at the end"},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&opts.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; none: nowhere"},
 	)
+	opts.check.register(flags)
+	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &stringValue{target: &cfg.AdminToken}, "what POST /maintenance must bring along; none: nobody may"})
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
@@ -89,7 +97,12 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		cfg.RPC.AdvertiseHost = opts.podIP
 	}
 	cfg.Log = log.WithField(targetKey, "worker")
+	cfg.Canary = opts.check.config()
 	engine, err := mocker.New(mocker.Config{})
+	if err != nil {
+		return nil, err
+	}
+	payload, err := opts.check.payload.request("vllm", "") // which the mock engine stands in for
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +111,8 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		return nil, err
 	}
 	for _, name := range opts.endpoints {
-		if err := w.Handle(name, engine.Generate); err != nil {
+		err := errors.Join(w.Handle(name, engine.Generate), w.Canary(name, canary.Handler(engine.Generate, payload.Body)))
+		if err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 	}
