@@ -128,13 +128,16 @@ func (r *Registrar) failed(err error) {
 	r.closeStream()
 	now := time.Now()
 	r.lease.retryAt = now.Add(r.link.failure(err))
+	log := r.log.WithField("err", err)
 	if r.troubled.IsZero() {
 		r.troubled = now
-		r.log.WithField("err", err).WithField("lease_expires_in", time.Until(r.lease.expires).Round(time.Millisecond)).
-			Warn("Registration cannot be kept up: trying again until etcd answers")
+		if !r.lease.expires.IsZero() {
+			log = log.WithField("lease_expires_in", r.lease.expires.Sub(now).Round(time.Millisecond))
+		}
+		log.Warn("Registration cannot be kept up: trying again until etcd answers")
 		return
 	}
-	r.log.WithField("err", err).Debug("Registration still cannot be kept up")
+	log.Debug("Registration still cannot be kept up")
 }
 
 func (r *Registrar) closeStream() {
