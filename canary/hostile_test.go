@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -128,18 +131,59 @@ func TestHostileEngines(t *testing.T) {
 
 // TestMemoryIsBounded: what a canary allocates has nothing to do with what an engine sends.
 func TestMemoryIsBounded(t *testing.T) {
-	probe := httpProbe(t, listenRaw(t, func(conn *net.TCPConn) {
-		_, _ = io.WriteString(conn, sseHead+"data: ")
-		_, _ = io.Copy(conn, io.LimitReader(endless("x"), 100<<20))
-	}))
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if r := ask(t, probe, patience); reason(r) != Oversized {
-		t.Fatalf("got %v, want %v", r.Failure, Oversized)
+	for name, head := range map[string]string{"body": sseHead + "data: ", "head": "HTTP/1.1 200 OK\r\nX-A: "} {
+		probe := httpProbe(t, listenRaw(t, func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, head)
+			_, _ = io.Copy(conn, io.LimitReader(endless("x"), 100<<20))
+		}))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if r := ask(t, probe, patience); reason(r) != Oversized {
+			t.Fatalf("%s: got %v, want %v", name, r.Failure, Oversized)
+		}
+		runtime.ReadMemStats(&after)
+		if got, want := after.TotalAlloc-before.TotalAlloc, uint64(8<<20); got > want {
+			t.Errorf("%s: allocated %d bytes for 100 MB, want at most %d", name, got, want)
+		}
 	}
-	runtime.ReadMemStats(&after)
-	if got, want := after.TotalAlloc-before.TotalAlloc, uint64(8<<20); got > want {
-		t.Errorf("allocated %d bytes for a chunk of 100 MB, want at most %d", got, want)
+}
+
+// TestConnectionsEndWithTheirCanary: whatever comes of a canary, the engine sees its connection closed.
+func TestConnectionsEndWithTheirCanary(t *testing.T) {
+	var failing atomic.Bool
+	var opened, closed atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if failing.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, token+"data: [DONE]\n\n")
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			opened.Add(1)
+		case http.StateClosed:
+			closed.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	probe := httpProbe(t, server.URL)
+	for range 3 {
+		if r := ask(t, probe, patience); r.Failure != nil {
+			t.Errorf("got %v, want a pass", r.Failure)
+		}
+	}
+	failing.Store(true)
+	if r := ask(t, probe, patience); reason(r) != ErrorStatus {
+		t.Errorf("got %v, want %v", r.Failure, ErrorStatus)
+	}
+	for deadline := time.Now().Add(patience); closed.Load() < 4; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d connections are closed, want 4 of 4", closed.Load(), opened.Load())
+		}
 	}
 }
 

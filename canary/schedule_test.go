@@ -88,6 +88,14 @@ func TestSchedule(t *testing.T) {
 			{620 * s, look(), "ready stalled"}, // said, but nobody could take it back
 			{621 * s, seen(Activity{Progress: 1}), "ready unchecked"},
 		}},
+		{"without a probe: requests that came to nothing are no debt", nil, []line{
+			{0, serveBare(), "ready unchecked"},
+			{10 * time.Second, seen(inFlight(1)), "ready unchecked"},
+			{20 * time.Second, seen(inFlight(0)), "ready unchecked"},
+			{500 * time.Second, seen(inFlight(1)), "ready unchecked"},
+			{619 * time.Second, look(), "ready unchecked"},
+			{620 * time.Second, look(), "ready stalled"},
+		}},
 		{"one failure flips it, a pass flips it back, rechecks come sooner and back off", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
@@ -203,6 +211,14 @@ func TestSchedule(t *testing.T) {
 			{128 * s, busyFails(Timeout, Activity{InFlight: 3, Progress: 1}), "notready stalled failed"},
 			{129*s + 200*time.Millisecond, look(), "notready stalled send"},
 			{130 * s, seen(Activity{InFlight: 3, Progress: 2}), "ready busy cut"},
+		}},
+		{"stalled while a canary is under way", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, fails(Refused), "notready fail(refused) failed"},
+			{500 * time.Millisecond, seen(inFlight(1)), "notready fail(refused)"},
+			{119 * s, seen(inFlight(1)), "notready fail(refused) send"},
+			{120*s + 500*time.Millisecond, look(), "notready stalled"},
+			{121 * s, pass(1), "ready pass passed"},
 		}},
 		{"a request that hangs by itself does not take the endpoint along", nil, []line{
 			{0, serve(), "notready unchecked send"},

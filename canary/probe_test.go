@@ -1,0 +1,47 @@
+package canary
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestFrozenIsNotJustLate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		chunks []time.Duration // when each comes
+		want   Reason
+	}{
+		{"nothing came", nil, Timeout},
+		{"the first, then nothing", []time.Duration{time.Second}, Frozen},
+		{"the first came late", []time.Duration{2900 * time.Millisecond}, Timeout},
+		{"chunks trickle to the end", []time.Duration{1 * time.Second, 2 * time.Second, 2500 * time.Millisecond}, Timeout},
+		{"chunks stop", []time.Duration{1 * time.Second, 2 * time.Second}, Frozen},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				begun := time.Now()
+				r := Check(ctx, func(ctx context.Context) error {
+					for _, at := range tt.chunks {
+						time.Sleep(time.Until(begun.Add(at)))
+						NoteChunk(ctx, []byte("x"))
+					}
+					<-ctx.Done()
+					return ctx.Err()
+				})
+				if reason(r) != tt.want {
+					t.Errorf("got %v, want %v", r.Failure, tt.want)
+				}
+				if r.Chunks != len(tt.chunks) || r.Total != 3*time.Second {
+					t.Errorf("got %d chunks in %v, want %d in 3s", r.Chunks, r.Total, len(tt.chunks))
+				}
+				if len(tt.chunks) > 0 && r.FirstChunk != tt.chunks[0] {
+					t.Errorf("got the first chunk after %v, want %v", r.FirstChunk, tt.chunks[0])
+				}
+			})
+		})
+	}
+}
