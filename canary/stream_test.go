@@ -182,11 +182,12 @@ func verdict(j *judge, chunks []string) Reason {
 
 func TestOneLine(t *testing.T) {
 	for in, want := range map[string]string{
-		"a\nb\r\n\tc":             "a b c",
-		"\x00\x1b[31mred\u2028x":  "[31mred x",
-		"bad \xff\xfe end":        "bad \uFFFD end",
-		"  ":                      "",
-		strings.Repeat("é", 1000): strings.Repeat("é", 98) + "…",
+		"a\nb\r\n\tc":                   "a b c",
+		"\x00\x1b[31mred\u2028x":        "[31mred x",
+		"bad \xff\xfe end":              "bad \uFFFD end",
+		"  ":                            "",
+		strings.Repeat("é", 1000):       strings.Repeat("é", 98) + "…",
+		"x" + strings.Repeat("é", 1000): "x" + strings.Repeat("é", 97) + "…",
 	} {
 		if got := oneLine(in); got != want {
 			t.Errorf("oneLine(%q): got %q, want %q", in, got, want)
