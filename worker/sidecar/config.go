@@ -1,0 +1,96 @@
+package sidecar
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/sirupsen/logrus"
+)
+
+// Where the activity of an endpoint is read.
+const (
+	ActivityProxy   = "proxy"   // all requests pass through Generate, and the worker counts them
+	ActivityMetrics = "metrics" // requests reach the engine by other ways, too: its own Prometheus counters say what it does
+)
+
+// Config says which engine a [Sidecar] stands in front of.
+type Config struct {
+	Backend string // the engine's root, such as http://127.0.0.1:8000; required
+	Engine  string // one of canary.Engines(); required
+
+	// Model is the name that the engine serves its model under. Empty means that the first one of GET /v1/models is meant,
+	// which is asked for again when the engine has been away. Triton has no such list: it needs the name.
+	Model string
+
+	// Payload replaces the body of the engine's canary: a JSON object (DYN_HEALTH_CHECK_PAYLOAD). It is sent where a
+	// request of that form would be.
+	Payload json.RawMessage
+
+	Activity string // ActivityProxy (default) or ActivityMetrics
+
+	// Metrics is the URL of the engine's counters. Default: where the engine has them, which is /metrics beside the rest,
+	// /prometheus/metrics with TensorRT-LLM, and port 8002 with Triton.
+	Metrics string
+
+	Log *logrus.Entry // nil discards
+}
+
+// settle fills in what is missing and refuses what cannot be.
+func (c Config) settle() (Config, engine, *url.URL, error) {
+	refuse := func(err error) (Config, engine, *url.URL, error) { return Config{}, engine{}, nil, err }
+	base, err := parseURL(c.Backend)
+	if err != nil {
+		return refuse(fmt.Errorf("field Backend is %q: want http://HOST:PORT", c.Backend))
+	}
+	e, ok := engines()[c.Engine]
+	if !ok {
+		return refuse(fmt.Errorf("field Engine is %q: want one of %s", c.Engine, strings.Join(canary.Engines(), ", ")))
+	}
+	if c.Model == "" && e.needsModel {
+		return refuse(fmt.Errorf("field Model is missing: engine %s does not tell it", c.Engine))
+	}
+	if c.Payload != nil {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(c.Payload, &fields); err != nil || fields == nil {
+			return refuse(errors.New("field Payload is not a JSON object"))
+		}
+		c.Payload = slices.Clone(c.Payload)
+	}
+	switch c.Activity {
+	case "":
+		c.Activity = ActivityProxy
+	case ActivityProxy, ActivityMetrics:
+	default:
+		return refuse(fmt.Errorf("field Activity is %q: want %s or %s", c.Activity, ActivityProxy, ActivityMetrics))
+	}
+	if c.Metrics == "" {
+		c.Metrics = e.metrics.url(base)
+	} else if _, err := parseURL(c.Metrics); err != nil {
+		return refuse(fmt.Errorf("field Metrics is %q: want http://HOST:PORT/PATH", c.Metrics))
+	}
+	if c.Log == nil {
+		discard := logrus.New()
+		discard.SetOutput(io.Discard)
+		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
+		c.Log = logrus.NewEntry(discard)
+	}
+	c.Log = c.Log.WithField("component", "sidecar").WithField("addr", base.Redacted())
+	return c, e, base, nil
+}
+
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("not the URL of a server")
+	}
+	return u, nil
+}

@@ -1,0 +1,179 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/worker/mocker"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// net/http's server lingers half a second on a connection whose request it did not read to the end.
+		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"),
+	)
+}
+
+const patience = 10 * time.Second // for what takes milliseconds on an idle machine
+
+// mock is a mock engine behind real HTTP, until the end of the test.
+func mock(t testing.TB, model, addr string) (e *mocker.Engine, s *mocker.Server, stop func()) {
+	t.Helper()
+	e, err := mocker.New(mocker.Config{Model: model})
+	if err != nil {
+		t.Fatalf("mocker.New: %v", err)
+	}
+	// A port that was in use a moment ago may take another to be free.
+	until(t, "the mock engine listens", func() bool {
+		s, err = mocker.NewServer(mocker.ServerConfig{Engine: e, Addr: addr})
+		return err == nil
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("mock server: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return e, s, stop
+}
+
+func turn(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
+	t.Helper()
+	if err := e.SetKnobs(k); err != nil {
+		t.Fatalf("SetKnobs: %v", err)
+	}
+}
+
+// front is a sidecar whose connections end with the test.
+func front(t testing.TB, cfg Config) *Sidecar {
+	t.Helper()
+	if cfg.Engine == "" {
+		cfg.Engine = "vllm"
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	s.pace = pace{
+		first: 5 * time.Millisecond, last: 20 * time.Millisecond, timeout: time.Second,
+		watch: 50 * time.Millisecond, scrape: 20 * time.Millisecond,
+	}
+	t.Cleanup(s.client.CloseIdleConnections)
+	return s
+}
+
+// running is a sidecar whose Run ends with the test.
+func running(t testing.TB, cfg Config) *Sidecar {
+	t.Helper()
+	s := front(t, cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("Run did not end")
+		}
+	})
+	return s
+}
+
+// until waits for a condition that another goroutine brings about.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// generate passes one request, and returns what was sent.
+func generate(t testing.TB, s *Sidecar, request string) (chunks []string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err = s.Generate(ctx, json.RawMessage(request), func(chunk any) error {
+		chunks = append(chunks, string(chunk.(json.RawMessage)))
+		return nil
+	})
+	if e, ok := errors.AsType[*Error](err); ok && (len(e.Text) > maxText || strings.ContainsAny(e.Text, "\r\n")) {
+		t.Errorf("the error's text is not one line of %d bytes: %q", maxText, e.Text)
+	}
+	return chunks, err
+}
+
+// status is that of an error, 0 where it has none.
+func status(err error) int {
+	var coded interface{ StatusCode() int }
+	if errors.As(err, &coded) {
+		return coded.StatusCode()
+	}
+	return 0
+}
+
+// raw serves bytes: f gets each connection with the first of its request, and the connection is closed after it.
+func raw(t testing.TB, f func(conn *net.TCPConn, request string)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				head := make([]byte, 64<<10)
+				if n, err := conn.Read(head); err == nil {
+					f(conn.(*net.TCPConn), string(head[:n]))
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		all.Wait()
+	})
+	return "http://" + ln.Addr().String()
+}
+
+// untilGone waits until the client hangs up.
+func untilGone(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+const (
+	sseHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+	docHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+	token   = "data: {\"choices\":[{\"text\":\"a\"}]}\n\n"
+)
+
+// endless repeats a text for ever.
+type endless string
+
+func (e endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		n += copy(p[n:], e)
+	}
+	return n, nil
+}

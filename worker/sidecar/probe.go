@@ -1,0 +1,65 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dynmesh/dynmesh/canary"
+)
+
+// Probe returns the engine's canary: its smallest real request, or Config.Payload, sent to the engine itself. It does not
+// pass through Generate, so the worker does not count it. (The engine does: see Activity.)
+//
+// While the model's name is not known it asks for that first, and fails as that fails: refused where nobody listens,
+// timeout where nobody answers. So an endpoint is not ready before its engine, and no sooner again when the engine has been away.
+func (s *Sidecar) Probe() canary.Probe {
+	return func(ctx context.Context) error {
+		model, ok := s.watch.known()
+		if !ok {
+			if err := s.look(ctx); err != nil {
+				return lookFailure(ctx, err)
+			}
+			model, _ = s.watch.known()
+		}
+		probe, err := s.canary(model)
+		if err != nil {
+			return err
+		}
+		err = probe(ctx)
+		s.meter.hurry() // so that what the canary moved is not taken for a request's doing
+		if f, ok := errors.AsType[*canary.Failure](err); ok {
+			switch f.Reason {
+			case canary.Refused, canary.Unreachable, canary.Cut, canary.ErrorStatus:
+				s.watch.doubt()
+			}
+		}
+		return err
+	}
+}
+
+// canary makes the probe for a model. It holds nothing that would have to be closed.
+func (s *Sidecar) canary(model string) (canary.Probe, error) {
+	payload, err := canary.PayloadFor(s.cfg.Engine, model)
+	if err != nil {
+		return nil, err
+	}
+	if s.cfg.Payload != nil {
+		payload.Body, payload.Path = s.cfg.Payload, s.engine.route(fieldsOf(s.cfg.Payload), model)
+	}
+	return canary.HTTP(canary.HTTPConfig{URL: s.url(payload.Path), Body: payload.Body, WantDone: payload.WantDone})
+}
+
+// lookFailure gives the reasons of a canary where the question was another.
+func lookFailure(ctx context.Context, err error) error {
+	bad, isMalformed := errors.AsType[*malformed](err)
+	switch {
+	case ctx.Err() != nil:
+		return err // canary.Check sees why
+	case isGone(err):
+		return &canary.Failure{Reason: canary.Refused, Detail: "connection refused", Err: err}
+	case isMalformed:
+		return &canary.Failure{Reason: canary.Malformed, Detail: oneLine([]byte(bad.text), canary.MaxDetail), Err: err}
+	default:
+		return err // an *Error has a status, and canary.Check knows the others
+	}
+}
