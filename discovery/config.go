@@ -11,10 +11,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-
-	"github.com/sirupsen/logrus"
 )
 
 // DefaultEtcdEndpoint is where etcd is looked for when a Config names no endpoint.
@@ -111,7 +110,7 @@ func (c Config) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate
 }
 
 // dial makes a client. It connects in the background, but for a password, which it exchanges for a token first.
-func (c Config) dial(log *logrus.Entry) (*clientv3.Client, error) {
+func (c Config) dial(log *zap.Logger) (*clientv3.Client, error) {
 	tlsConfig, err := c.tls()
 	if err != nil {
 		return nil, err
@@ -133,7 +132,7 @@ func (c Config) dial(log *logrus.Entry) (*clientv3.Client, error) {
 		// answered with too_many_pings.
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
-		Logger:               clientLogger(log),
+		Logger:               log,
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
 		},

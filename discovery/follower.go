@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,22 +16,29 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// The follower's timing. etcd answers a request for progress within milliseconds, and elects a leader within two
-// seconds: three seconds without any answer mean that etcd cannot be read.
+// The follower's timing. etcd answers a read within milliseconds, and elects a leader within two seconds: three seconds
+// without any answer mean that etcd cannot be read.
 const (
-	defaultPoll    = time.Second      // how often progress is asked for
-	defaultSilence = 3 * time.Second  // without an answer for so long, what is known counts as stale
-	pageTimeout    = 5 * time.Second  // bound on reading one page
-	pageSize       = 1000             // keys a page
-	resyncEvery    = 5 * time.Minute  // everything is read anew so often (±20 %), should a watch ever lose an event
-	holdMissing    = 15 * time.Second // how long keys that a store without our history lacks are kept
+	defaultPoll    = time.Second     // how often etcd is asked whether it is there
+	defaultSilence = 3 * time.Second // without an answer for so long, what is known counts as stale
+	pageTimeout    = 5 * time.Second // bound on reading one page
+	pageSize       = 1000            // keys a page
+	resyncEvery    = 5 * time.Minute // everything is read anew so often (±20 %), should a watch ever lose an event
 )
+
+// holds say how long removals are not believed. They must outlast what workers need to notice, and to put back what is
+// missing: a call that hangs, a backoff, and after a loss of history up to the next verification of their keys.
+type holds struct {
+	silence time.Duration // after etcd was silent: it may have let leases expire that nobody could renew
+	loss    time.Duration // after it lost its history: nobody removed what it lacks
+}
 
 // Reasons for which a session with etcd ends though no call failed.
 var (
 	errSilent    = errors.New("no answer from etcd")
 	errWatchOver = errors.New("watch ended")
 	errBehind    = errors.New("etcd is behind what it said before")
+	errDeaf      = errors.New("watch delivers nothing though etcd has changed")
 )
 
 // step is one consistent change of what a follower sees.
@@ -46,19 +54,21 @@ type step struct {
 type follower struct {
 	link    *link
 	key     string
-	prefix  bool // key is a prefix, not one key
-	poll    time.Duration
+	prefix  bool          // key is a prefix, not one key
+	poll    time.Duration // 0: etcd is not asked; a watch that hangs is noticed at the next resync
 	silence time.Duration
-	hold    time.Duration // how long keys that a store without our history lacks are kept
+	holds   holds
 	log     *logrus.Entry
 
 	changed func(step)                       // after every read of everything, and for events
 	stale   func(heard time.Time, why error) // etcd was last heard at that time and cannot be read now; for each attempt that fails
 
-	known     map[string]int64 // revision of each key's last change
+	known     map[string]int64 // revision of each key's last change; 0: gone from etcd, and held
 	history   history          // what etcd has shown of itself
-	holdUntil time.Time        // keys that went missing with the store's history are kept until then
+	holdUntil time.Time        // removals are held until then
 	heard     time.Time        // last sign of life
+	current   time.Time        // when the watch was last known to have delivered everything
+	lapsed    bool             // etcd has been silent since the last read
 	rereads   atomic.Int64     // full reads, for metrics
 }
 
@@ -72,10 +82,11 @@ func (f *follower) run(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		wait := f.link.failure(err)
+		wait := f.link.failure()
 		f.log.WithField("err", err).WithField("dur", wait).Debug("Registry session over, another follows")
 		if time.Since(f.heard) >= f.silence {
-			f.stale(f.heard, err)
+			f.lapsed = true
+			f.stale(f.heard, f.link.explain(err))
 		}
 		if time.Since(f.heard) < wait {
 			wait /= 4 // etcd was there a moment ago: a compaction or an election; still jittered
@@ -95,11 +106,9 @@ func (f *follower) session(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", f.key, err)
 	}
 	f.rereads.Add(1)
-	f.heard = time.Now()
-	if f.history.contradicts(header) || f.rewound(all) {
-		f.restart(header.Revision)
-	}
+	f.hold(f.history.contradicts(header) || f.rewound(all), header.Revision)
 	f.history = historyOf(header)
+	f.current = f.heard
 	f.changed(f.reconcile(all, header.Revision))
 	if err := f.follow(ctx, client, header.Revision+1); err != nil {
 		return fmt.Errorf("follow %s: %w", f.key, err)
@@ -107,15 +116,34 @@ func (f *follower) session(ctx context.Context) error {
 	return nil
 }
 
-// restart notes that the store's history is another one now. What it lacks has not been removed by anybody.
-func (f *follower) restart(revision int64) {
-	if f.hold > 0 {
-		f.log.WithField("revision", revision).WithField("dur", f.hold).Warn("etcd has lost its history (emptied, restored " +
-			"or replaced): what it lacks now stays listed for as long as dur, for workers to put it back")
-		f.holdUntil = f.heard.Add(f.hold)
+// hold decides after a read whether removals are to be believed.
+func (f *follower) hold(lost bool, revision int64) {
+	d := time.Duration(0)
+	if f.lapsed {
+		d = f.holds.silence
+		for _, rev := range f.known {
+			if rev == 0 { // held already when etcd went silent again: workers get the whole time anew
+				d = max(d, f.holds.loss)
+				break
+			}
+		}
 	}
-	for key := range f.known {
-		f.known[key] = 0 // revisions of different histories compare with nothing
+	if lost {
+		d = f.holds.loss
+		for key := range f.known {
+			f.known[key] = 0 // revisions of different histories compare with nothing
+		}
+	}
+	f.lapsed = false
+	if d == 0 {
+		return
+	}
+	if lost {
+		f.log.WithField("revision", revision).WithField("dur", d).Warn("etcd has lost its history (emptied, restored " +
+			"or replaced): what it lacks now stays listed for as long as dur, for workers to put it back")
+	}
+	if until := f.heard.Add(d); until.After(f.holdUntil) {
+		f.holdUntil = until
 	}
 }
 
@@ -197,11 +225,14 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 	// etcd itself ends the watch of a member that is cut off from its cluster.
 	watcher := clientv3.NewWatcher(client)
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	answers := make(chan *pb.ResponseHeader)
+	var asking sync.WaitGroup
 	defer func() {
 		cancel()
+		asking.Wait()
 		_ = watcher.Close() // repeats what the stream said last, which is known by now
 	}()
-	opts := []clientv3.OpOption{clientv3.WithRev(revision), clientv3.WithProgressNotify()}
+	opts := []clientv3.OpOption{clientv3.WithRev(revision)}
 	if f.prefix {
 		opts = append(opts, clientv3.WithPrefix())
 	}
@@ -209,10 +240,15 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 	events := watcher.Watch(ctx, f.key, opts...)
 	created.Stop()
 
+	var tick <-chan time.Time
+	if f.poll > 0 {
+		ticker := time.NewTicker(f.poll)
+		defer ticker.Stop()
+		tick = ticker.C
+		asking.Go(func() { f.ask(ctx, client, watcher, answers) })
+	}
 	resync := time.NewTimer(f.untilResync())
 	defer resync.Stop()
-	poll := time.NewTicker(f.poll)
-	defer poll.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -226,15 +262,59 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 			if err := f.take(response); err != nil {
 				return err
 			}
-		case <-poll.C:
+		case header := <-answers:
+			if err := f.answered(header); err != nil {
+				return err
+			}
+		case <-tick:
 			if time.Since(f.heard) >= f.silence {
 				return errSilent
 			}
-			if err := requestProgress(ctx, watcher, f.poll); err != nil {
-				return err
+			if time.Since(f.current) >= f.silence {
+				return errDeaf
 			}
 		}
 	}
+}
+
+// ask reads from etcd every now and then, which tells that it is there and at which revision, and asks the watch to say
+// where it is. The watch alone would not do: etcd does not say where a watch is until something is written after the
+// revision that it begins at, which in a quiet registry may take hours.
+func (f *follower) ask(ctx context.Context, client *clientv3.Client, watcher clientv3.Watcher, answers chan<- *pb.ResponseHeader) {
+	for ctx.Err() == nil {
+		begun := time.Now()
+		callCtx, cancel := context.WithTimeout(ctx, f.silence)
+		response, err := client.Get(callCtx, f.key, clientv3.WithKeysOnly())
+		if err == nil {
+			select {
+			case answers <- response.Header:
+			case <-ctx.Done():
+			}
+			// Blocks while the stream is stuck, hence the bound. Whether it works is seen by what the watch delivers.
+			_ = watcher.RequestProgress(callCtx)
+		}
+		cancel()
+		sleep(ctx, f.poll-time.Since(begun))
+	}
+}
+
+// answered takes in that etcd could be read.
+func (f *follower) answered(header *pb.ResponseHeader) error {
+	if f.history.contradicts(header) {
+		// Perhaps another member that lags behind, perhaps an emptied store: a full read tells.
+		return errBehind
+	}
+	f.heard = time.Now()
+	if header.Revision == f.history.revision {
+		f.upToDate() // nothing was written that the watch could have missed
+	}
+	return nil
+}
+
+// upToDate notes that the watch has delivered everything.
+func (f *follower) upToDate() {
+	f.link.worked() // and not after the first read: should every watch fail, then reads must back off
+	f.current = f.heard
 }
 
 // take applies one response of the watch.
@@ -242,13 +322,14 @@ func (f *follower) take(response clientv3.WatchResponse) error {
 	if err := response.Err(); err != nil {
 		return err
 	}
-	if f.history.contradicts(response.Header) {
-		// Perhaps another member that lags behind, perhaps an emptied store: a full read tells.
+	if response.Header.ClusterId != f.history.cluster {
 		return errBehind
 	}
-	f.link.worked() // and not after the read: should every watch fail, then reads must back off
 	f.heard = time.Now()
-	f.history = historyOf(response.Header)
+	// A read may have told of a later revision, or of one that an answer on its way does not have yet.
+	f.history.revision = max(f.history.revision, response.Header.Revision)
+	f.history.term = max(f.history.term, response.Header.RaftTerm)
+	f.upToDate()
 	if len(response.Events) == 0 {
 		return nil
 	}
@@ -259,16 +340,22 @@ func (f *follower) take(response clientv3.WatchResponse) error {
 // apply turns events into a step in which each key occurs once, as its last event leaves it.
 func (f *follower) apply(events []*clientv3.Event, revision int64) step {
 	s := step{revision: revision}
+	hold := f.heard.Before(f.holdUntil)
 	last := make(map[string]*clientv3.Event, len(events))
 	for _, ev := range events {
 		last[string(ev.Kv.Key)] = ev
 	}
 	for key, ev := range last {
 		if ev.Type == mvccpb.Event_DELETE {
-			if _, ok := f.known[key]; ok {
-				delete(f.known, key)
-				s.deletes = append(s.deletes, key)
+			if _, ok := f.known[key]; !ok {
+				continue
 			}
+			if hold { // whether it stays away shows in the full read at the end of the hold
+				f.known[key] = 0
+				continue
+			}
+			delete(f.known, key)
+			s.deletes = append(s.deletes, key)
 			continue
 		}
 		f.known[key] = ev.Kv.ModRevision
@@ -301,16 +388,6 @@ func (h history) contradicts(header *pb.ResponseHeader) bool {
 		return false // nothing was seen before
 	}
 	return header.ClusterId != h.cluster || header.Revision < h.revision || header.RaftTerm < h.term
-}
-
-// requestProgress asks etcd to say where it is. The call blocks while a stream is stuck, so it is bounded.
-func requestProgress(ctx context.Context, watcher clientv3.Watcher, bound time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	if err := watcher.RequestProgress(ctx); err != nil {
-		return fmt.Errorf("request progress: %w", err)
-	}
-	return nil
 }
 
 // sleep waits for d or until ctx ends.

@@ -1,31 +1,32 @@
 package discovery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/sirupsen/logrus"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// doubtAfter is how many failures in a row make a link replace its client: streams of a client have been seen to hang
-// for good while its connection looks healthy (etcd-io/etcd#17611).
-const doubtAfter = 3
-
-// link is an etcd client that is replaced when there is reason to doubt it. One goroutine owns it.
+// link is an etcd client that is replaced after each failure: its streams have been seen to hang for good while its
+// connection looks healthy (etcd-io/etcd#17611), it may stick to a member that is frozen, and an expired token may come as
+// permission denied (etcd-io/etcd#12385). A new client finds a member that answers, and authenticates anew. One
+// goroutine owns a link.
 type link struct {
-	dial    func() (*clientv3.Client, error)
-	client  *clientv3.Client
-	failed  int // in a row
-	backoff *backoff.ExponentialBackOff
+	dial     func() (*clientv3.Client, error)
+	client   *clientv3.Client
+	backoff  *backoff.ExponentialBackOff
+	complain *complaint
 }
 
 func newLink(cfg Config, log *logrus.Entry) *link {
+	complain := &complaint{}
 	return &link{
-		dial: func() (*clientv3.Client, error) { return cfg.dial(log) },
+		dial:     func() (*clientv3.Client, error) { return cfg.dial(clientLogger(log, complain)) },
+		complain: complain,
 		// Half of each delay is random: whatever struck many processes at once must not bring them back at once.
 		backoff: &backoff.ExponentialBackOff{
 			InitialInterval:     200 * time.Millisecond,
@@ -49,18 +50,21 @@ func (l *link) use() (*clientv3.Client, error) {
 }
 
 // worked notes a success.
-func (l *link) worked() {
-	l.failed = 0
-	l.backoff.Reset()
+func (l *link) worked() { l.backoff.Reset() }
+
+// failure drops the client and returns how long to wait before the next attempt.
+func (l *link) failure() time.Duration {
+	l.close()
+	return l.backoff.NextBackOff()
 }
 
-// failure notes err and returns how long to wait before the next attempt.
-func (l *link) failure(err error) time.Duration {
-	l.failed++
-	if isAuthError(err) || l.failed%doubtAfter == 0 {
-		l.close()
+// explain adds to an error that only says that time ran out what the client complained of last, such as a connection that
+// was refused or a certificate that it does not trust.
+func (l *link) explain(err error) error {
+	if why := l.complain.last.Swap(nil); why != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSilent)) {
+		return fmt.Errorf("%w: %s", err, *why)
 	}
-	return l.backoff.NextBackOff()
+	return err
 }
 
 func (l *link) close() {
@@ -68,17 +72,4 @@ func (l *link) close() {
 		_ = l.client.Close() // reports only that its context was cancelled, which is what Close does
 		l.client = nil
 	}
-}
-
-// isAuthError tells errors that a new client, which authenticates anew, may cure. An expired token has been seen to
-// come as permission denied (etcd-io/etcd#12385).
-func isAuthError(err error) bool {
-	for _, auth := range []error{
-		rpctypes.ErrInvalidAuthToken, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrAuthOldRevision,
-	} {
-		if errors.Is(err, auth) {
-			return true
-		}
-	}
-	return false
 }

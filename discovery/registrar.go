@@ -18,10 +18,15 @@ const (
 	defaultLeaseTTL = 10 * time.Second
 	minLeaseTTL     = 2 * time.Second // etcd itself grants no less with its default election timeout
 	maxCallTime     = 3 * time.Second // bound on one call
+	minCallTime     = time.Second
 	verifyEvery     = 15 * time.Second
 	regrantSpread   = 500 * time.Millisecond
 	guardSpread     = time.Second // so that a storm of registrations is not doubled by one of watches
 )
+
+// callTime bounds one call. A renewal begins with two thirds of the TTL left; it may hang on a member of etcd that is frozen,
+// and there must be time for a second and a third attempt elsewhere.
+func callTime(ttl time.Duration) time.Duration { return min(max(ttl/5, minCallTime), maxCallTime) }
 
 // RegistrarConfig configures a Registrar.
 type RegistrarConfig struct {
@@ -104,8 +109,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	r.guard = &follower{
 		link:    newLink(cfg.Etcd, log),
 		key:     r.member,
-		poll:    cfg.TTL,
-		silence: 3 * cfg.TTL,
+		silence: maxCallTime,
 		log:     log,
 		changed: func(s step) {
 			if s.reread || len(s.deletes) > 0 {

@@ -233,7 +233,7 @@ func TestRegistrarWithPasswordOutlivesItsToken(t *testing.T) {
 	server := startEtcd(t, localetcd.Config{Dir: dir})
 	enableAuth(t, dial(t, server.Endpoint()))
 	cfg := discovery.Config{Endpoints: []string{server.Endpoint()}, Username: "root", Password: "secret"}
-	r := newRegistrar(t, discovery.RegistrarConfig{Etcd: cfg, TTL: 2 * time.Second}, "generate")
+	r := newRegistrar(t, discovery.RegistrarConfig{Etcd: cfg, TTL: 5 * time.Second}, "generate")
 	start(t, r.Run)
 	awaitRegistered(t, r)
 	if err := server.Close(); err != nil {

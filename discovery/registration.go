@@ -17,7 +17,7 @@ func (r *Registrar) do(ctx context.Context, what action, missing map[string]stri
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxCallTime)
+	ctx, cancel := context.WithTimeout(ctx, callTime(r.lease.ttl))
 	defer cancel()
 	switch what {
 	case grant:
@@ -127,14 +127,14 @@ func (r *Registrar) failed(err error) {
 	r.failures.Add(1)
 	r.closeStream()
 	now := time.Now()
-	r.lease.retryAt = now.Add(r.link.failure(err))
-	log := r.log.WithField("err", err)
+	r.lease.retryAt = now.Add(r.link.failure())
+	log := r.log.WithField("err", r.link.explain(err))
 	if r.troubled.IsZero() {
 		r.troubled = now
 		if !r.lease.expires.IsZero() {
 			log = log.WithField("lease_expires_in", r.lease.expires.Sub(now).Round(time.Millisecond))
 		}
-		log.Warn("Registration cannot be kept up: trying again until etcd answers")
+		log.Warn("Registration cannot be kept up: trying again and again")
 		return
 	}
 	log.Debug("Registration still cannot be kept up")
@@ -147,15 +147,16 @@ func (r *Registrar) closeStream() {
 	}
 }
 
-// worked notes that a call did, and announces a registration that has become complete.
+// worked notes that a call did, and announces a registration that has become complete. Until then nothing is recovered:
+// etcd may answer some calls and refuse others.
 func (r *Registrar) worked(ctx context.Context) {
-	r.link.worked()
-	if !r.troubled.IsZero() {
-		r.log.WithField("dur", time.Since(r.troubled).Round(time.Millisecond)).Info("etcd answers again")
-		r.troubled = time.Time{}
-	}
 	if !r.lease.granted || len(r.missing()) > 0 {
 		return
+	}
+	r.link.worked()
+	if !r.troubled.IsZero() {
+		r.log.WithField("dur", time.Since(r.troubled).Round(time.Millisecond)).Info("Registration is kept up again")
+		r.troubled = time.Time{}
 	}
 	if !r.guarded {
 		r.guarded = true

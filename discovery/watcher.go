@@ -91,7 +91,7 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 			prefix:  true,
 			poll:    defaultPoll,
 			silence: defaultSilence,
-			hold:    holdMissing,
+			holds:   holds{silence: 6 * time.Second, loss: 20 * time.Second},
 			log:     log,
 		},
 	}

@@ -170,6 +170,77 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	}
 }
 
+// Nothing is written for long: the watch has nothing to say, and what is known is good all the same.
+func TestWatcherStaysSyncedInAQuietRegistry(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	putInstances(t, dial(t, server.Endpoint()), 1, 3)
+	w, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}})
+	eventually(t, 5*time.Second, "the list", func() bool { return v.size() == 3 })
+	quiet := time.Now().Add(6 * time.Second) // twelve times the silence
+	eventually(t, 10*time.Second, "the quiet to end", func() bool {
+		if s := v.state(); s != discovery.Synced {
+			t.Fatalf("%v while etcd is there", s)
+		}
+		return time.Now().After(quiet)
+	})
+	if n := w.Rereads(); n != 1 {
+		t.Errorf("read %d times, want once", n)
+	}
+}
+
+// Others write all the time, outside the registry: that is no reason to read it again either.
+func TestWatcherStaysSyncedBesideOthers(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	putInstances(t, client, 1, 3)
+	w, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}})
+	busy := time.Now().Add(4 * time.Second)
+	eventually(t, 10*time.Second, "the others to end", func() bool {
+		if _, err := client.Put(context.Background(), "v1/mdc/x", "y"); err != nil {
+			t.Fatal(err)
+		}
+		return time.Now().After(busy)
+	})
+	if n := w.Rereads(); n != 1 || v.state() != discovery.Synced {
+		t.Errorf("read %d times, %v, want once, synced", n, v.state())
+	}
+}
+
+// etcd was silent, and keys are gone when it answers again: perhaps leases ran out that nobody could renew. What is put
+// back was never away; what is not, goes.
+func TestWatcherHoldsRemovalsAfterSilence(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	net := startNetwork(t, server.Endpoint())
+	putInstances(t, client, 1, 10)
+	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{net.endpoint()}}})
+	eventually(t, 5*time.Second, "the list", func() bool { return v.size() == 10 })
+	net.cut()
+	eventually(t, 5*time.Second, "stale", func() bool { return v.state() == discovery.Stale })
+	if _, err := client.Delete(context.Background(), "v1/instances/", clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	net.heal()
+	eventually(t, 15*time.Second, "synced", func() bool { return v.state() == discovery.Synced })
+	if n := v.size(); n != 10 {
+		t.Errorf("%d instances right after the silence, want all 10", n)
+	}
+	putInstances(t, client, 1, 8)
+	key, _ := instance(8)
+	if _, err := client.Delete(context.Background(), key); err != nil { // within the hold, by an event
+		t.Fatal(err)
+	}
+	eventually(t, 15*time.Second, "those that nobody put back are gone", func() bool { return v.size() == 7 })
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if smallest := slices.Min(v.sizes); smallest != 7 {
+		t.Errorf("at times only %d were listed", smallest)
+	}
+}
+
 // etcd that is gone is noticed no later than etcd that is silent, though calls to it are tried again and again.
 func TestWatcherIsStaleInTime(t *testing.T) {
 	t.Parallel()
@@ -200,7 +271,7 @@ func TestWatcherSurvivesResets(t *testing.T) {
 // etcd returns with an empty disk: what it lacks stays listed until workers had time to put it back, then goes.
 func TestWatcherHoldsWhatAnEmptiedEtcdLacks(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for the hold to end, 15 s: not with -short")
+		t.Skip("waits for the hold to end, 20 s: not with -short")
 	}
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
@@ -222,7 +293,7 @@ func TestWatcherHoldsWhatAnEmptiedEtcdLacks(t *testing.T) {
 	if countLines(hook, "etcd has lost its history") != 1 {
 		t.Error("the loss was not announced")
 	}
-	eventually(t, 20*time.Second, "those that nobody put back are gone", func() bool { return v.size() == 100 })
+	eventually(t, 30*time.Second, "those that nobody put back are gone", func() bool { return v.size() == 100 })
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if smallest := slices.Min(v.sizes); smallest != 100 {

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"maps"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 	"go.uber.org/zap"
@@ -15,25 +16,33 @@ func ZapLogger(log *logrus.Entry) *zap.Logger {
 }
 
 // clientLogger is the same for clients, as debug at most: they warn of each attempt of each call that fails, several
-// times a second while etcd is away, and whoever made the call says once what that means.
-func clientLogger(log *logrus.Entry) *zap.Logger {
-	return zap.New(&zapCore{log: log, least: logrus.DebugLevel})
+// times a second while etcd is away, and whoever made the call says once what that means. The last of these complaints is
+// kept, because the error of a call that was tried again and again only says that time ran out.
+func clientLogger(log *logrus.Entry, keep *complaint) *zap.Logger {
+	return zap.New(&zapCore{log: log, least: logrus.DebugLevel, keep: keep})
 }
 
-// zapCore is stateless but for the logrus entry, which is safe for concurrent use.
+// complaint is what a client said last of a call that failed. It is safe for concurrent use.
+type complaint struct{ last atomic.Pointer[string] }
+
+// zapCore is stateless but for what it writes to, which is safe for concurrent use.
 type zapCore struct {
 	log   *logrus.Entry
 	least logrus.Level // nothing is written as more severe than this; 0: no limit
+	keep  *complaint   // nil: not kept
 }
 
 func (c *zapCore) level(level zapcore.Level) logrus.Level { return max(logrusLevel(level), c.least) }
 
 func (c *zapCore) Enabled(level zapcore.Level) bool {
+	if c.keep != nil && level >= zapcore.WarnLevel {
+		return true
+	}
 	return c.log.Logger.IsLevelEnabled(c.level(level))
 }
 
 func (c *zapCore) With(fields []zapcore.Field) zapcore.Core {
-	return &zapCore{log: c.log.WithFields(logrusFields(fields)), least: c.least}
+	return &zapCore{log: c.log.WithFields(logrusFields(fields)), least: c.least, keep: c.keep}
 }
 
 func (c *zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -44,7 +53,11 @@ func (c *zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zap
 }
 
 func (c *zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	c.log.WithFields(logrusFields(fields)).WithTime(entry.Time).Log(c.level(entry.Level), entry.Message)
+	data := logrusFields(fields)
+	if why, ok := data["error"].(string); ok && c.keep != nil {
+		c.keep.last.Store(&why)
+	}
+	c.log.WithFields(data).WithTime(entry.Time).Log(c.level(entry.Level), entry.Message)
 	return nil
 }
 

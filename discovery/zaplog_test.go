@@ -44,9 +44,13 @@ func TestZapLogger(t *testing.T) {
 func TestClientLoggerIsDebugAtMost(t *testing.T) {
 	log, hook := test.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
-	z := clientLogger(logrus.NewEntry(log)).With(zap.String("target", "a"))
+	var keep complaint
+	z := clientLogger(logrus.NewEntry(log), &keep).With(zap.String("target", "a"))
 	z.Error("getToken failed")
-	z.Warn("retrying of unary invoker failed")
+	z.Warn("retrying of unary invoker failed", zap.Error(errors.New("connection refused")))
+	if why := keep.last.Load(); why == nil || *why != "connection refused" {
+		t.Errorf("kept %v, want the reason", why)
+	}
 	for _, e := range hook.AllEntries() {
 		if e.Level != logrus.DebugLevel {
 			t.Errorf("%q comes out as %v, want debug", e.Message, e.Level)
