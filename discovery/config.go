@@ -1,12 +1,14 @@
 package discovery
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/url"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,11 +36,21 @@ const defaultDialTimeout = 3 * time.Second
 
 // Validate says what in the configuration cannot be used, naming the field.
 func (c Config) Validate() error {
-	secure := c.CAFile != "" || c.CertFile != ""
+	schemes := make(map[string]string) // an endpoint of each scheme
 	for _, endpoint := range c.Endpoints {
-		if err := validateEtcdEndpoint(endpoint, secure); err != nil {
+		scheme, err := checkEtcdEndpoint(endpoint)
+		if err != nil {
 			return err
 		}
+		schemes[scheme] = endpoint
+	}
+	if len(schemes) > 1 {
+		// The client would use the first one's scheme for all.
+		return fmt.Errorf("etcd endpoints %s: want one scheme for all", strings.Join(c.Endpoints, ","))
+	}
+	if plain, ok := schemes["http"]; (ok || len(c.Endpoints) == 0) && (c.CAFile != "" || c.CertFile != "") {
+		// The client would silently speak plain text, password included.
+		return fmt.Errorf("etcd endpoint %q: certificates are configured, but the endpoint is not https", cmp.Or(plain, DefaultEtcdEndpoint))
 	}
 	if (c.Username == "") != (c.Password == "") {
 		return errors.New("etcd Username and Password: one is set without the other")
@@ -53,20 +65,19 @@ func (c Config) Validate() error {
 	return err
 }
 
-func validateEtcdEndpoint(endpoint string, secure bool) error {
-	if !strings.Contains(endpoint, "://") {
-		endpoint = "//" + endpoint
+// checkEtcdEndpoint returns the scheme of an endpoint, empty where it has none.
+func checkEtcdEndpoint(endpoint string) (scheme string, err error) {
+	scheme, address, ok := strings.Cut(endpoint, "://")
+	if !ok {
+		scheme, address = "", endpoint
 	}
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil || u.Host == "" || (u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https"):
-		return fmt.Errorf("etcd endpoint %q: want http://host:port, https://host:port or host:port",
-			strings.TrimPrefix(endpoint, "//"))
-	case secure && u.Scheme == "http":
-		// The client would silently speak plain text, password included.
-		return fmt.Errorf("etcd endpoint %q: certificates are configured, but the endpoint is not https", endpoint)
+	host, port, err := net.SplitHostPort(strings.TrimSuffix(address, "/"))
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	known := !ok || scheme == "http" || scheme == "https"
+	if err != nil || portErr != nil || n == 0 || !known || host == "" || strings.ContainsAny(host, "/@?# ") {
+		return "", fmt.Errorf("etcd endpoint %q: want http://host:port, https://host:port or host:port", endpoint)
 	}
-	return nil
+	return scheme, nil
 }
 
 func (c Config) endpoints() []string {

@@ -82,7 +82,14 @@ func TestConfigValidate(t *testing.T) {
 		want string // part of the error; empty: none
 	}{
 		{"zero value", discovery.Config{}, ""},
-		{"several endpoints", discovery.Config{Endpoints: []string{"http://a:2379", "https://[::1]:2379", "c:2379"}}, ""},
+		{"several endpoints", discovery.Config{Endpoints: []string{"http://a:2379", "http://[::1]:2379/"}}, ""},
+		{"no scheme", discovery.Config{Endpoints: []string{"a:2379", "b:2379"}}, ""},
+		{"mixed schemes", discovery.Config{Endpoints: []string{"http://a:2379", "https://b:2379"}}, "want one scheme for all"},
+		{"no port", discovery.Config{Endpoints: []string{"http://localhost"}}, `etcd endpoint "http://localhost": want http://host:port`},
+		{"no host", discovery.Config{Endpoints: []string{"http://:2379"}}, `etcd endpoint "http://:2379"`},
+		{"port out of range", discovery.Config{Endpoints: []string{"http://a:99999"}}, `etcd endpoint "http://a:99999"`},
+		{"user", discovery.Config{Endpoints: []string{"http://u:p@a:2379"}}, `want http://host:port`},
+		{"path", discovery.Config{Endpoints: []string{"http://a:2379/x"}}, `want http://host:port`},
 		{"certificates", discovery.Config{Endpoints: []string{"https://a:2379"}, CAFile: ca.file, CertFile: cert.certFile, KeyFile: cert.keyFile}, ""},
 		{"empty endpoint", discovery.Config{Endpoints: []string{""}}, `etcd endpoint ""`},
 		{"scheme", discovery.Config{Endpoints: []string{"ftp://a"}}, `etcd endpoint "ftp://a": want http://host:port`},

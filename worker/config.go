@@ -86,7 +86,9 @@ func (c Config) settle() (Config, error) {
 	if c.Log == nil {
 		c.Log = discardLog()
 	}
-	c.Log = c.Log.WithField("component", "worker")
+	if _, named := c.Log.Data["component"]; !named {
+		c.Log = c.Log.WithField("component", "worker")
+	}
 
 	// An endpoint's name is there when Handle brings it; the parts that all of them share are checked now.
 	if err := (discovery.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: "any"}).Validate(); err != nil {

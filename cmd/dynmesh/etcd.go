@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -40,8 +39,7 @@ func checkEtcd(cfg discovery.Config) error {
 	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
 		return errors.New("ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY: one is set without the other, want both or none")
 	}
-	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("ETCD_ENDPOINTS, ETCD_AUTH_CA, ETCD_AUTH_CLIENT_CERT, ETCD_AUTH_CLIENT_KEY: %w", err)
-	}
-	return nil
+	return namedBy(cfg.Validate(), map[string]string{
+		"etcd endpoint": "ETCD_ENDPOINTS", "CAFile": "ETCD_AUTH_CA", "CertFile": "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY",
+	})
 }

@@ -35,7 +35,9 @@ Any number of frontends can run beside each other.`,
 			cfg.Log = logging.logger(cmd.ErrOrStderr()).WithField(targetKey, "frontend")
 			f, err := frontend.New(cfg)
 			if err != nil {
-				return err
+				return namedBy(err, map[string]string{
+					"HealthPath": "DYN_HTTP_SVC_HEALTH_PATH", "LivePath": "DYN_HTTP_SVC_LIVE_PATH", "listen": "DYN_HTTP_HOST and DYN_HTTP_PORT",
+				})
 			}
 			return ran(f.Run(cmd.Context()))
 		},

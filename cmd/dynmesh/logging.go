@@ -18,7 +18,7 @@ type logOptions struct {
 func (o *logOptions) register(flags *pflag.FlagSet) {
 	o.level.level = logrus.InfoLevel
 	register(flags,
-		setting{"log", "DYN_LOG", &o.level, "least level that is logged: error, warn, info, debug or trace"},
+		setting{"log", "DYN_LOG", &o.level, "least level that is logged: off, error, warn, info, debug or trace"},
 		setting{"log-jsonl", "DYN_LOGGING_JSONL", &boolValue{&o.jsonl}, "log JSON lines and not text"},
 	)
 }
@@ -37,24 +37,36 @@ func (o *logOptions) logger(out io.Writer) *logrus.Logger {
 }
 
 // levelValue takes Dynamo's DYN_LOG: a level, then levels of single targets. Those are for Dynamo's own modules, except
-// for dynmesh, and are passed over here, so that both can share one environment.
+// for dynmesh, and are passed over here, whatever they say, so that both can share one environment.
 type levelValue struct{ level logrus.Level }
 
-func (v *levelValue) String() string { return strings.Replace(v.level.String(), "warning", "warn", 1) }
-func (v *levelValue) Type() string   { return "level" }
+func (v *levelValue) String() string {
+	switch v.level {
+	case logrus.PanicLevel:
+		return "off"
+	case logrus.WarnLevel:
+		return "warn"
+	}
+	return v.level.String()
+}
+func (v *levelValue) Type() string { return "level" }
 func (v *levelValue) Set(s string) error {
 	for part := range strings.SplitSeq(s, ",") {
 		target, name, targeted := strings.Cut(strings.TrimSpace(part), "=")
 		if !targeted {
 			target, name = "dynmesh", target
 		}
+		if target != "dynmesh" {
+			continue
+		}
 		level, err := logrus.ParseLevel(name)
-		if err != nil || level < logrus.ErrorLevel {
-			return errors.New("want error, warn, info, debug or trace")
+		switch {
+		case strings.EqualFold(name, "off"):
+			level = logrus.PanicLevel // nothing is ever logged at that level
+		case err != nil || level < logrus.ErrorLevel:
+			return errors.New("want off, error, warn, info, debug or trace")
 		}
-		if target == "dynmesh" {
-			v.level = level
-		}
+		v.level = level
 	}
 	return nil
 }

@@ -50,6 +50,16 @@ func (p *parts) wait(ctx context.Context, ready <-chan struct{}) {
 	}
 }
 
+// ended says whether a part has ended by itself.
+func (p *parts) ended() bool {
+	select {
+	case <-p.failed:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends all parts in order and returns what they had to say.
 func (p *parts) stop() error {
 	var errs []error

@@ -57,3 +57,16 @@ func shown(f *pflag.Flag, value string) string {
 	}
 	return value
 }
+
+// namedBy puts the variable's name before an error that names the field of a Config, which is what packages know.
+func namedBy(err error, variables map[string]string) error {
+	if err == nil {
+		return nil
+	}
+	for field, variable := range variables {
+		if strings.Contains(err.Error(), field) {
+			return fmt.Errorf("%s: %w", variable, err)
+		}
+	}
+	return err
+}

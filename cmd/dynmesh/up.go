@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -61,7 +63,7 @@ func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) 
 		Log:        log.WithField(targetKey, "etcd"),
 	})
 	if err != nil {
-		return fmt.Errorf("%w (--etcd-port 0 takes any free port)", err)
+		return hinted(err, "--etcd-port 0 takes any free port")
 	}
 	defer func() {
 		if closeErr := etcd.Close(); err == nil {
@@ -74,7 +76,7 @@ func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) 
 		Log: log.WithField(targetKey, "frontend"),
 	})
 	if err != nil {
-		return fmt.Errorf("%w (--http-port 0 takes any free port)", err)
+		return hinted(err, "--http-port 0 takes any free port")
 	}
 	running := newParts()
 	running.start("frontend", front.Run)
@@ -92,11 +94,22 @@ func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) 
 	for _, w := range workers {
 		running.wait(ctx, w.Registered())
 	}
+	if ctx.Err() != nil || running.ended() {
+		return running.stop()
+	}
 	if err := sayWhere(out, etcd.Endpoint(), "http://"+front.Addr(), workers); err != nil {
 		log.WithField("err", err).Warn("Could not print the addresses")
 	}
 	running.wait(ctx, nil)
 	return running.stop()
+}
+
+// hinted adds what to do about a port that is taken.
+func hinted(err error, hint string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w (%s)", err, hint)
+	}
+	return err
 }
 
 func upWorkers(n int, registry discovery.Config, log *logrus.Logger) (_ []*worker.Worker, err error) {

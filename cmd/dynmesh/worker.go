@@ -57,7 +57,11 @@ The endpoints are served by a built-in mock engine, which answers completion req
 			cfg.StartingStatus = worker.Status(starting)
 			run, err := newWorker(cfg, opts, logging.logger(cmd.ErrOrStderr()))
 			if err != nil {
-				return err
+				return namedBy(err, map[string]string{
+					"System.HealthPath": "DYN_SYSTEM_HEALTH_PATH", "System.LivePath": "DYN_SYSTEM_LIVE_PATH", "System: listen": "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT",
+					"RPC.RootPath": "DYN_HTTP_RPC_ROOT_PATH", "RPC: listen": "DYN_HTTP_RPC_PORT", "ControlAddr": "DYN_MOCK_CONTROL",
+					"UseEndpointHealthStatus": "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
+				})
 			}
 			return ran(run(cmd.Context()))
 		},

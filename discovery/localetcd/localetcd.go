@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/dynmesh/dynmesh/discovery"
@@ -22,6 +24,7 @@ const (
 	defaultClientAddr = "127.0.0.1:0"
 	// startLimit is generous: about 0.2 s is usual, and a slow disk with fsync may take seconds.
 	startLimit = 15 * time.Second
+	lockLimit  = 500 * time.Millisecond
 	// A single node has nobody to hear heartbeats from, so nothing is lost by ticking ten times faster than etcd's
 	// default, and it elects itself (so: starts) ten times sooner. It also lowers the shortest lease etcd grants to 1 s.
 	tickMs     = 10
@@ -82,6 +85,9 @@ func (s *Server) start(cfg Config) error {
 	// Asked first, because etcd's own answer comes after it has made its folders, wrapped in the peer's and the client's
 	// addresses alike.
 	if err := probeFree(cfg.ClientAddr); err != nil {
+		return err
+	}
+	if err := probeUnused(filepath.Join(cfg.Dir, "etcd", "member", "snap", "db")); err != nil {
 		return err
 	}
 	etcd, err := embed.StartEtcd(s.embedConfig(cfg))
@@ -161,4 +167,19 @@ func probeFree(addr string) error {
 		return err
 	}
 	return l.Close()
+}
+
+// probeUnused asks for the lock on the database of a server before. etcd itself would wait for it without end.
+func probeUnused(file string) error {
+	if _, err := os.Stat(file); err != nil {
+		return nil // none yet, or one that etcd will complain about
+	}
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockLimit})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		return errors.New("the data folder is in use by another process")
+	}
+	if err != nil {
+		return fmt.Errorf("open the data folder's database: %w", err)
+	}
+	return db.Close()
 }

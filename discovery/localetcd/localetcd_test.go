@@ -191,3 +191,29 @@ func entries(t *testing.T, dir string) []string {
 	}
 	return names
 }
+
+// A folder that another server uses is refused at once, where etcd would wait for its lock without a word.
+func TestStartRefusesAFolderInUse(t *testing.T) {
+	dir := t.TempDir()
+	first, err := localetcd.Start(localetcd.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	began := time.Now()
+	second, err := localetcd.Start(localetcd.Config{Dir: dir})
+	if err == nil {
+		_ = second.Close()
+		t.Fatal("a second server started in the same folder")
+	}
+	if !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("error = %v, want one that says that the folder is in use", err)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("refused after %v", d)
+	}
+}
