@@ -22,18 +22,7 @@ func leaderLost(t *testing.T, w *world) {
 
 	sameLives := w.census(frontends, workers)
 	vigils := w.alive(frontends, workers)
-	for _, f := range frontends {
-		vigils = append(vigils, w.throughout(f.name()+" lists every instance", 10*time.Millisecond, func(client *http.Client) error {
-			h, err := f.health(client)
-			if err != nil {
-				return err
-			}
-			if got := slices.Sorted(slices.Values(h.keys())); !slices.Equal(got, keys) {
-				return fmt.Errorf("got %q (%s), want %q", got, h.header, keys)
-			}
-			return nil
-		}))
-	}
+	vigils = append(vigils, w.listed(frontends, keys)...)
 
 	leader := e.leader()
 	began := time.Now()
@@ -51,6 +40,24 @@ func leaderLost(t *testing.T, w *world) {
 	}
 	end(t, vigils...)
 	sameLives()
+}
+
+// listed begins vigils over the frontends' lists, in which these keys must be, whatever they say of how fresh they are.
+func (w *world) listed(frontends []*frontend, keys []string) []*vigil {
+	var out []*vigil
+	for _, f := range frontends {
+		out = append(out, w.throughout(f.name()+" lists every instance", 10*time.Millisecond, func(client *http.Client) error {
+			h, err := f.health(client)
+			if err != nil {
+				return err
+			}
+			if got := slices.Sorted(slices.Values(h.keys())); !slices.Equal(got, keys) {
+				return fmt.Errorf("got %q (%s), want %q", got, h.header, keys)
+			}
+			return nil
+		}))
+	}
+	return out
 }
 
 // leader returns the server that leads the cluster.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sixInstances is scenario a: three workers in three containers register two endpoints each; two frontends list the
@@ -50,11 +51,39 @@ func sixInstances(t *testing.T, w *world) {
 	for _, i := range first.Instances {
 		expectTransport(t, i, workers)
 	}
+	stayQuiet(t, w, frontends, keysOf(workers...))
 	for _, worker := range workers {
 		for _, path := range []string{"/health", "/live", "/livez"} {
 			if r, err := get(ask(), "http://"+worker.where().addr(systemPort)+path); err != nil || r.status != http.StatusOK {
 				t.Errorf("%s %s: got %d, %v; want 200", worker.name(), path, r.status, err)
 			}
+		}
+	}
+}
+
+// stayQuiet lets nothing happen for a while: what is known stays synced, and is not read again.
+func stayQuiet(t *testing.T, w *world, frontends []*frontend, keys []string) {
+	t.Helper()
+	reads := func(f *frontend) string {
+		r, err := get(ask(), f.url("/metrics"))
+		w.must("metrics", err)
+		_, rest, _ := strings.Cut(string(r.body), "\ndynmesh_registry_reads_total ")
+		value, _, _ := strings.Cut(rest, "\n")
+		return value
+	}
+	var vigils []*vigil
+	before := map[*frontend]string{}
+	for _, f := range frontends {
+		before[f] = reads(f)
+		vigils = append(vigils, w.throughout(f.name()+" is synced", 50*time.Millisecond, func(*http.Client) error {
+			return f.expect(t, "synced", keys)
+		}))
+	}
+	<-time.After(15 * time.Second) // the quiet itself
+	end(t, vigils...)
+	for _, f := range frontends {
+		if after := reads(f); after == "" || after != before[f] {
+			t.Errorf("%s has read the registry %s times, and %s times before the quiet", f.name(), after, before[f])
 		}
 	}
 }

@@ -20,6 +20,8 @@ func TestScenarios(t *testing.T) {
 	}{
 		{"b etcd away, same disk", func(t *testing.T, w *world) { etcdAway(t, w, sameDisk) }},
 		{"b etcd away, empty disk", func(t *testing.T, w *world) { etcdAway(t, w, emptyDisk) }},
+		{"d a member frozen", memberFrozen},
+		{"b etcd frozen", etcdFrozen},
 		{"d leader lost", leaderLost},
 		{"e compacted while cut off", compactedWhileCutOff},
 		{"c worker killed or stopped", workerGone},
