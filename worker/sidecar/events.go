@@ -13,10 +13,13 @@ import (
 // bound is over the whole answer; a proxy's must be over one event.
 type eventReader struct {
 	lines *lineReader
+	max   int // bytes of one event's data
 	begun bool
 }
 
-func newEventReader(r io.Reader) *eventReader { return &eventReader{lines: newLineReader(r, MaxEvent)} }
+func newEventReader(r io.Reader, largest int) *eventReader {
+	return &eventReader{lines: newLineReader(r, largest+len("data: ")), max: largest}
+}
 
 // next returns the data of one event, which is the caller's, or an error; io.EOF is the end. Comments, which engines send to
 // keep connections open, are no events.
@@ -47,11 +50,11 @@ func (r *eventReader) next() (name string, data []byte, err error) {
 		case "event":
 			name = string(value[:min(len(value), len("error")+1)]) // the only one that matters
 		case "data":
-			if len(data)+len(value) >= MaxEvent {
-				return "", nil, errTooLong
-			}
 			if some {
 				data = append(data, '\n')
+			}
+			if len(data)+len(value) > r.max {
+				return "", nil, errTooLong
 			}
 			data = append(data, value...)
 			some = true

@@ -12,9 +12,11 @@ import (
 
 type event struct{ name, data string }
 
+const largest = 100 << 10 // of an event in tests
+
 // events reads a stream to its end.
 func events(r io.Reader) (all []event, err error) {
-	for reader := newEventReader(r); ; {
+	for reader := newEventReader(r, largest); ; {
 		name, data, err := reader.next()
 		if errors.Is(err, io.EOF) {
 			return all, nil
@@ -68,16 +70,21 @@ func TestEventsAreBounded(t *testing.T) {
 			t.Errorf("%s without end: got %d events and %v, want an error", name, len(got), err)
 		}
 	}
-	most := strings.Repeat("x", MaxEvent-len("data: "))
+	most := strings.Repeat("x", largest)
 	if got, err := events(strings.NewReader("data: " + most + "\n\n")); err != nil || len(got) != 1 || got[0].data != most {
-		t.Errorf("an event of MaxEvent: got %d, %v, want it", len(got), err)
+		t.Errorf("the largest event: got %d, %v, want it", len(got), err)
+	}
+	for _, stream := range []string{"data: " + most + "x\n\n", "data: " + most + "\ndata:\n\n"} {
+		if got, err := events(strings.NewReader(stream)); !errors.Is(err, errTooLong) {
+			t.Errorf("one byte more: got %d, %v, want %v", len(got), err, errTooLong)
+		}
 	}
 }
 
 // A reader that waits for more than it needs would hold chunks back.
 func TestEventsDoNotWait(t *testing.T) {
 	for _, end := range []string{"\n\n", "\r\n\r\n", "\r\r"} {
-		reader := newEventReader(io.MultiReader(strings.NewReader("data: 1"+end), iotest.ErrReader(errors.New("read on"))))
+		reader := newEventReader(io.MultiReader(strings.NewReader("data: 1"+end), iotest.ErrReader(errors.New("read on"))), largest)
 		if _, data, err := reader.next(); err != nil || string(data) != "1" {
 			t.Errorf("%q: got %q, %v, want the event", end, data, err)
 		}

@@ -68,7 +68,7 @@ func (s *Sidecar) Generate(ctx context.Context, request json.RawMessage, send fu
 
 // passStream sends each event as it comes.
 func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chunk any) error) error {
-	events := newEventReader(body)
+	events := newEventReader(body, MaxEvent)
 	for {
 		name, data, err := events.next()
 		switch {
@@ -79,6 +79,8 @@ func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chun
 			return nil
 		case err != nil:
 			return s.broken(ctx, err)
+		case ctx.Err() != nil: // what has come already is for nobody
+			return s.broken(ctx, ctx.Err())
 		}
 		data = bytes.TrimSpace(data)
 		if len(data) == 0 {

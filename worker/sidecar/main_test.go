@@ -24,6 +24,27 @@ func TestMain(m *testing.M) {
 
 const patience = 10 * time.Second // for what takes milliseconds on an idle machine
 
+// background runs something until the end of the test, or until stop is called.
+func background(t testing.TB, run func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("it did not end")
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
 // mock is a mock engine behind real HTTP, until the end of the test.
 func mock(t testing.TB, model, addr string) (e *mocker.Engine, s *mocker.Server, stop func()) {
 	t.Helper()
@@ -36,17 +57,7 @@ func mock(t testing.TB, model, addr string) (e *mocker.Engine, s *mocker.Server,
 		s, err = mocker.NewServer(mocker.ServerConfig{Engine: e, Addr: addr})
 		return err == nil
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("mock server: %v", err)
-		}
-	})
-	t.Cleanup(stop)
-	return e, s, stop
+	return e, s, background(t, s.Run)
 }
 
 func turn(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
@@ -78,20 +89,7 @@ func front(t testing.TB, cfg Config) *Sidecar {
 func running(t testing.TB, cfg Config) *Sidecar {
 	t.Helper()
 	s := front(t, cfg)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(patience):
-			t.Error("Run did not end")
-		}
-	})
+	background(t, s.Run)
 	return s
 }
 

@@ -1,0 +1,139 @@
+package sidecar
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestExposition(t *testing.T) {
+	for _, tt := range []struct {
+		name, engine, text string
+		want               totals
+	}{
+		// vLLM's own form, two engine cores, and a neighbour whose name begins the same.
+		{"vllm", "vllm", `# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 2.0
+vllm:num_requests_running{engine="1",model_name="m"} 1.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 4.0
+vllm:prompt_tokens_total{engine="0",model_name="m"} 1.234567e+06
+vllm:generation_tokens_total{engine="0",model_name="m"} 1.5e+03
+vllm:generation_tokens_created{engine="0",model_name="m"} 1.7e+09
+vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 10.0
+vllm:request_success_total{engine="0",finished_reason="length",model_name="m"} 5.0
+vllm:request_success_total{engine="0",finished_reason="abort",model_name="m"} 3.0
+vllm:request_success_total{engine="0",finished_reason="error",model_name="m"} 1.0
+`, totals{inFlight: 7, tokens: 1500, completed: 15, abandoned: 3, failures: 1}},
+		{"sglang", "sglang", `sglang:num_running_reqs{model_name="m"} 162.0
+sglang:num_queue_reqs{model_name="m"} 2826.0
+sglang:prompt_tokens_total{model_name="m"} 8.128902e+06
+sglang:generation_tokens_total{model_name="m"} 7.557572e+06
+sglang:realtime_tokens_total{mode="decode",model_name="m"} 3.0
+sglang:realtime_tokens_total{mode="prefill_compute",model_name="m"} 4.0
+sglang:num_requests_total{model_name="m"} 9.0
+sglang:num_aborted_requests_total{model_name="m"} 2.0
+`, totals{inFlight: 2988, tokens: 7557579, abandoned: 2}},
+		{"trtllm", "trtllm", `trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="stop"} 150.0
+trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="cancelled"} 4.0
+trtllm_request_error_total{error_type="x"} 1
+trtllm_num_requests_running{model_name="m"} 3
+trtllm_num_requests_waiting{model_name="m"} 1
+trtllm_iteration_latency_seconds{model_name="m"} 0.015
+trtllm_generation_tokens_total{model_name="m"} 7
+`, totals{inFlight: 4, tokens: 7, beat: 0.015, completed: 150, abandoned: 4, failures: 1}},
+		{"triton", "triton", `nv_inference_request_success{model="m",version="1"} 161
+nv_inference_request_success{model="other",version="1"} 999
+nv_inference_request_failure{model="m",reason="BACKEND",version="1"} 2
+nv_inference_exec_count{model="m",version="1"} 80
+nv_inference_pending_request_count{model="m",version="1"} 1
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 3
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="active",version="1"} 7
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 512
+`, totals{inFlight: 7, queued: 1, tokens: 80, completed: 161, failures: 2}},
+		{"no labels, times, other ends of lines, no end", "vllm",
+			"vllm:num_requests_running 3 1700000000000\r\nvllm:generation_tokens_total\t4", totals{inFlight: 3, tokens: 4}},
+		{"labels with anything in them", "vllm",
+			`vllm:request_success_total{a="}\"{,\\",finished_reason="st\"op\n",b="finished_reason=\"abort\""} 3`, totals{completed: 3}},
+		{"values that are none", "vllm", `vllm:generation_tokens_total NaN
+vllm:generation_tokens_total -1
+vllm:generation_tokens_total +Inf
+vllm:generation_tokens_total 1e300
+vllm:generation_tokens_total
+vllm:generation_tokens_total x
+vllm:generation_tokens_total{a="b" 7
+vllm:generation_tokens_total 5
+`, totals{tokens: 5}},
+	} {
+		x := engines()[tt.engine].metrics.index("m")
+		for name, r := range map[string]io.Reader{
+			"at once":      strings.NewReader(tt.text),
+			"byte by byte": iotest.OneByteReader(strings.NewReader(tt.text)),
+		} {
+			got, err := x.read(r)
+			for q := range got {
+				if math.Abs(got[q]-tt.want[q]) > 1e-9 {
+					t.Errorf("%s, %s: quantity %d: got %v, want %v", tt.name, name, q, got[q], tt.want[q])
+				}
+			}
+			if err != nil {
+				t.Errorf("%s, %s: %v", tt.name, name, err)
+			}
+		}
+	}
+}
+
+func TestExpositionRefuses(t *testing.T) {
+	x := vllmCounters().index("m")
+	for name, tt := range map[string]struct {
+		r    io.Reader
+		want error
+	}{
+		"nothing":               {strings.NewReader(""), errNoCounters},
+		"another's":             {strings.NewReader("go_goroutines 7\n"), errNoCounters},
+		"a line without end":    {endless("x"), errTooLong},
+		"lines without end":     {endless("vllm:generation_tokens_total 1\n"), errTooLong},
+		"an end before the end": {io.MultiReader(strings.NewReader("vllm:generation_tokens_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
+	} {
+		if got, err := x.read(tt.r); !errors.Is(err, tt.want) || got != (totals{}) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, tt.want)
+		}
+	}
+}
+
+func FuzzExposition(f *testing.F) {
+	f.Add([]byte("# TYPE a counter\nvllm:request_success_total{finished_reason=\"st\\\"op\",b=\"}\"} 1.5e3 17\nvllm:generation_tokens_total 4"))
+	f.Add([]byte(`vllm:request_success_total{finished_reason="abort`))
+	f.Add([]byte(`vllm:request_success_total{="} 1`))
+	x := vllmCounters().index("m")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := x.read(bytes.NewReader(text))
+		slow, slowErr := x.read(iotest.OneByteReader(bytes.NewReader(text)))
+		if got != slow || !errors.Is(slowErr, err) {
+			t.Errorf("got %v, %v at once, and %v, %v byte by byte", got, err, slow, slowErr)
+		}
+		for q, v := range got {
+			if math.IsNaN(v) || v < 0 {
+				t.Errorf("quantity %d is %v", q, v)
+			}
+		}
+	})
+}
+
+// What a scrape of vLLM costs: a thousand lines, of which ten count.
+func BenchmarkExposition(b *testing.B) {
+	text := strings.Repeat("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=\"0.001\",model_name=\"meta-llama/Llama-3.1-8B-Instruct\"} 27.0\n", 1000) +
+		strings.Repeat("vllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 1\n", 10)
+	x := vllmCounters().index("m")
+	b.ReportAllocs()
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, err := x.read(strings.NewReader(text)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+)
+
+// freeAddr is where nobody listens, but somebody may.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func logger() (*logrus.Entry, *logtest.Hook) {
+	log, hook := logtest.NewNullLogger()
+	return logrus.NewEntry(log), hook
+}
+
+// lines are the messages logged so far.
+func lines(hook *logtest.Hook) string {
+	var all []string
+	for _, e := range hook.AllEntries() {
+		all = append(all, e.Message)
+	}
+	return strings.Join(all, ", ")
+}
+
+// The engine comes up after the sidecar, goes away, and comes back with another model.
+func TestEngineComesAndGoes(t *testing.T) {
+	addr := freeAddr(t)
+	log, hook := logger()
+	s := running(t, Config{Backend: "http://" + addr, Log: log})
+	monitor, err := canary.NewMonitor(canary.Config{Wait: patience / 200, Timeout: patience / 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, monitor.Run)
+	if err := monitor.Serve(canary.Endpoint{Name: "generate", Probe: s.Probe()}); err != nil {
+		t.Fatal(err)
+	}
+	is := func(ready bool, reason canary.Reason) func() bool {
+		return func() bool {
+			now, _ := monitor.Status("generate")
+			return now.Ready == ready && now.Reason == reason
+		}
+	}
+	until(t, "not ready before the engine", is(false, canary.Refused))
+	until(t, "waiting", func() bool { return lines(hook) == "Waiting for the engine" })
+
+	_, _, stop := mock(t, "first", addr)
+	until(t, "ready with the engine", is(true, ""))
+	until(t, "the model is known", func() bool { return s.Model() == "first" })
+
+	stop()
+	until(t, "not ready when the engine is away", is(false, canary.Refused))
+	until(t, "waiting again", func() bool { return strings.HasSuffix(lines(hook), "Waiting for the engine") })
+
+	mock(t, "second", addr)
+	until(t, "ready again", is(true, ""))
+	if got := s.Model(); got != "second" {
+		t.Errorf("got model %q, want second", got)
+	}
+	if got, want := lines(hook), "Waiting for the engine, Engine is there, Waiting for the engine, Engine is there"; got != want {
+		t.Errorf("logged %s, want %s", got, want)
+	}
+}
+
+// answering serves one answer to every request, on connections of their own.
+func answering(t testing.TB, answer func(request string) string) string {
+	return raw(t, func(conn *net.TCPConn, request string) { _, _ = io.WriteString(conn, answer(request)) })
+}
+
+func TestModels(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\n\r\n"
+	for _, tt := range []struct {
+		name, answer string
+		model        string
+		want         canary.Reason
+	}{
+		{"one", head + `{"data":[{"id":"a"}]}`, "a", ""},
+		{"a base and an adapter", head + `{"data":[{"id":"a"},{"id":"b","parent":"a"}]}`, "a", ""},
+		{"none", head + `{"data":[]}`, "", canary.Malformed},
+		{"no name", head + `{"data":[{}]}`, "", canary.Malformed},
+		{"not JSON", head + `<html>`, "", canary.Malformed},
+		{"not HTTP", "SSH-2.0\r\n", "", canary.Malformed},
+		{"an error", "HTTP/1.1 503 Service Unavailable\r\n\r\nloading", "", canary.ErrorStatus},
+		{"nothing", "", "", canary.Cut},
+	} {
+		s := front(t, Config{Backend: answering(t, func(request string) string {
+			if strings.HasPrefix(request, "GET /v1/models ") {
+				return tt.answer
+			}
+			return sseHead + token + "data: [DONE]\n\n"
+		})})
+		got := check(t, s)
+		if reason(got) != tt.want || s.Model() != tt.model {
+			t.Errorf("%s: got %v and model %q, want %q and %q", tt.name, got.Failure, s.Model(), tt.want, tt.model)
+		}
+	}
+}
+
+// A list without end is no list.
+func TestModelsAreBounded(t *testing.T) {
+	s := front(t, Config{Backend: raw(t, func(conn *net.TCPConn, _ string) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n{\"data\":[")
+		_, _ = io.Copy(conn, endless(`{"id":"a"},`))
+	})})
+	if got := check(t, s); reason(got) != canary.Malformed {
+		t.Errorf("got %v, want %v", got.Failure, canary.Malformed)
+	}
+}
+
+// An engine that serves another model without having been away is noticed: by its canary, which it then refuses, and by
+// the next look.
+func TestAnotherModel(t *testing.T) {
+	var model atomic.Value
+	model.Store("a")
+	now := func() string { return model.Load().(string) }
+	url := answering(t, func(request string) string {
+		switch {
+		case strings.HasPrefix(request, "GET /v1/models "):
+			return "HTTP/1.1 200 OK\r\n\r\n" + `{"data":[{"id":"` + now() + `"}]}`
+		case strings.Contains(request, `"model":"`+now()+`"`):
+			return sseHead + token + "data: [DONE]\n\n"
+		default:
+			return "HTTP/1.1 404 Not Found\r\n\r\n"
+		}
+	})
+	s := front(t, Config{Backend: url})
+	if got := check(t, s); got.Failure != nil || s.Model() != "a" {
+		t.Fatalf("got %v and model %q, want a pass and a", got.Failure, s.Model())
+	}
+	model.Store("b")
+	if got := check(t, s); reason(got) != canary.ErrorStatus {
+		t.Errorf("got %v, want %v", got.Failure, canary.ErrorStatus)
+	}
+	if got := check(t, s); got.Failure != nil || s.Model() != "b" {
+		t.Errorf("got %v and model %q, want a pass and b", got.Failure, s.Model())
+	}
+
+	log, hook := logger()
+	s = running(t, Config{Backend: url, Log: log})
+	until(t, "the model is found", func() bool { return s.Model() == "b" })
+	model.Store("c")
+	until(t, "the other model is found", func() bool { return s.Model() == "c" })
+	if got, want := lines(hook), "Engine is there, Engine serves another model"; got != want {
+		t.Errorf("logged %s, want %s", got, want)
+	}
+}
+
+// An engine that is there and slow is not taken for one that is away.
+func TestSlowIsNotAway(t *testing.T) {
+	var w watch
+	log, hook := logger()
+	w.log = log
+	w.answered([]string{"a"})
+	w.failed(context.DeadlineExceeded)
+	w.failed(&Error{Status: 500})
+	if _, ok := w.known(); !ok || lines(hook) != "Engine is there" {
+		t.Errorf("logged %s, want nothing of it", lines(hook))
+	}
+}
+
+func TestRunTwice(t *testing.T) {
+	s := running(t, Config{Backend: "http://" + freeAddr(t)})
+	until(t, "it runs", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.ran
+	})
+	if err := s.Run(context.Background()); err == nil {
+		t.Error("got no error")
+	}
+}
+
+// A request that finds nobody makes Run look, so that the log says it, and the model is asked for anew.
+func TestRequestFindsEngineGone(t *testing.T) {
+	e, server, _ := mock(t, "mock", "")
+	log, hook := logger()
+	s := front(t, Config{Backend: "http://" + server.Addr(), Log: log})
+	s.pace.watch = patience * 10
+	background(t, s.Run)
+	until(t, "the engine is there", func() bool { return s.Model() == "mock" })
+	turn(t, e, mocker.Knobs{Refuse: true})
+	until(t, "the engine refuses", func() bool {
+		_, err := generate(t, s, streamed)
+		return status(err) == http.StatusServiceUnavailable
+	})
+	until(t, "Run has seen it", func() bool { return strings.HasSuffix(lines(hook), "Waiting for the engine") })
+	if _, err := generate(t, s, streamed); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
