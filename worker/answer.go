@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/sirupsen/logrus"
 )
 
@@ -36,6 +39,8 @@ type answer struct {
 	done  chan struct{} // closed when the handler has returned
 	err   error         // what it returned; written before done is closed
 
+	sentError atomic.Bool // a chunk was an error: the answer has failed, whatever the handler returns
+
 	// Of the connection's goroutine.
 	rest []byte // of the line that is being read
 	last error  // what Read returns after rest; nil while there may be more lines
@@ -57,8 +62,9 @@ func (a *answer) run(request json.RawMessage) {
 			a.err = fmt.Errorf("endpoint %s: the handler panicked", a.endpoint.name)
 			a.log.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("Handler panicked")
 		}
+		how := a.outcome()
 		a.cancel(errOver)
-		a.count.end(a.err == nil)
+		a.count.end(how)
 		close(a.done)
 	}()
 	a.err, returned = a.endpoint.handler(a.ctx, request, a.send), true
@@ -86,8 +92,24 @@ func (a *answer) send(chunk any) error {
 			return a.over()
 		}
 	}
+	if canary.ErrorIn(line.Bytes()) != nil {
+		a.sentError.Store(true)
+		return nil
+	}
 	a.count.chunk()
 	return nil
+}
+
+// outcome tells whether the endpoint is to blame. What it makes of a context that has ended is not of its choosing.
+func (a *answer) outcome() outcome {
+	switch {
+	case a.err == nil && !a.sentError.Load():
+		return completed
+	case a.ctx.Err() != nil, a.err != nil && statusOf(a.ctx, a.err) < http.StatusInternalServerError:
+		return forsaken
+	default:
+		return errored
+	}
 }
 
 func (a *answer) over() error { return fmt.Errorf("send chunk: %w", context.Cause(a.ctx)) }

@@ -171,3 +171,16 @@ func TestMaintenanceHoldsCanariesBack(t *testing.T) {
 		t.Errorf("not ready %v after the maintenance began, which lasts 1.5 s", d)
 	}
 }
+
+// An engine that answers every request with an error inside the stream proves nothing by that, however much it streams.
+func TestErrorChunksAreNoProgress(t *testing.T) {
+	r, engine := watched(t, local())
+	r.becomes("verified", `"generate":"ready"`, http.StatusOK)
+	turn(t, engine, mocker.Knobs{ErrorChunk: new(int)})
+	if status, text := r.call("embed", `{"prompt":"x"}`); status != http.StatusOK || !strings.Contains(text, `"error"`) {
+		t.Fatalf("a request: %d %s", status, text)
+	}
+	if got, want := r.activity("embed"), (canary.Activity{Failed: 1, Errors: 1, Progress: 1}); got != want {
+		t.Errorf("activity = %+v, want %+v", got, want)
+	}
+}

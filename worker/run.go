@@ -71,7 +71,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.log.WithField("cause", cause(ctx, err)).Info("Shutting down: not ready")
 	w.stopping.Store(true)
-	unwatch()
+	if w.monitor != nil {
+		w.monitor.Drain() // no more canaries, and metrics say why
+	}
 	w.step("deregistered", func() {
 		deregister()
 		registered.Wait() // bounded: see discovery.Registrar.Run
@@ -79,6 +81,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.step("requests finished", func() {
 		w.rpc.stop(w.cfg.GracefulShutdownTimeout, func() { cutRequests(errStopping) })
 	})
+	unwatch()
 	w.step("status server stopped", func() { w.system.stop(systemTimeout, func() {}) })
 	return err
 }

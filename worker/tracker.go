@@ -25,10 +25,11 @@ type counters struct {
 	started   atomic.Uint64
 	completed atomic.Uint64
 	failed    atomic.Uint64
+	errors    atomic.Uint64 // of failed, those that are the endpoint's own
 	chunks    atomic.Uint64
 	blocked   atomic.Uint64 // times that a request began to wait for its client
 	unblocked atomic.Uint64
-	_         [cacheLine - 6*8]byte
+	_         [cacheLine - 7*8]byte
 }
 
 // begin counts a request. The rest of it is counted on what begin returns.
@@ -40,13 +41,25 @@ func (t *tracker) begin() *counters {
 
 func (c *counters) chunk() { c.chunks.Add(1) }
 
+// outcome is how a request ended.
+type outcome uint8
+
+const (
+	completed outcome = iota
+	forsaken          // it failed by its client: who left, or whose request was bad
+	errored           // it failed by the endpoint
+)
+
 // end follows each begin, once.
-func (c *counters) end(ok bool) {
-	if ok {
+func (c *counters) end(o outcome) {
+	if o == completed {
 		c.completed.Add(1)
-	} else {
-		c.failed.Add(1)
+		return
 	}
+	if o == errored {
+		c.errors.Add(1)
+	}
+	c.failed.Add(1)
 }
 
 // block marks a request that waits for its client, until unblock.
@@ -60,6 +73,7 @@ func (t *tracker) activity() canary.Activity {
 	for i := range t.shards {
 		c := &t.shards[i]
 		completed, failed := c.completed.Load(), c.failed.Load()
+		a.Errors += min(c.errors.Load(), failed) // counted just before failed
 		unblocked := c.unblocked.Load()
 		blocked := c.blocked.Load() - unblocked
 		a.Completed += completed

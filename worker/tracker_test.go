@@ -25,10 +25,12 @@ func TestTracker(t *testing.T) {
 	c.block()
 	check("blocked", canary.Activity{InFlight: 3, Progress: 1, Blocked: 1})
 	c.unblock()
-	c.end(true)
+	c.end(completed)
 	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2})
-	last.end(false)
+	last.end(forsaken)
 	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3})
+	tr.begin().end(errored)
+	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, Progress: 4})
 }
 
 // TestTrackerWhileItMoves: a sample never shows less than nothing in flight, and never goes back.
@@ -41,7 +43,7 @@ func TestTrackerWhileItMoves(t *testing.T) {
 			for range requests {
 				c := tr.begin()
 				c.chunk()
-				c.end(i%2 == 0)
+				c.end(outcome(i % 2))
 			}
 		})
 	}
@@ -77,7 +79,7 @@ func BenchmarkTracker(b *testing.B) {
 	request := func(tr *tracker) {
 		c := tr.begin()
 		c.chunk()
-		c.end(true)
+		c.end(completed)
 	}
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()

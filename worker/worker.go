@@ -185,8 +185,8 @@ func (w *Worker) RPCAddr() string { return w.rpc.ln.Addr().String() }
 // Registered returns a channel that is closed once all endpoints are in etcd for the first time.
 func (w *Worker) Registered() <-chan struct{} { return w.registrar.Registered() }
 
-// Activity samples the counters of an endpoint: a request counts as failed when its handler returned an error, also when
-// that was because its client left. ok is false where it has no handler.
+// Activity samples the counters of an endpoint: a request has failed when its handler returned an error or sent one as
+// a chunk, and it is among Errors when that was not because its client left or asked for nonsense. ok is false where it has no handler.
 func (w *Worker) Activity(endpoint string) (a canary.Activity, ok bool) {
 	w.mu.Lock()
 	e, ok := w.endpoints[endpoint]
