@@ -14,18 +14,31 @@ import (
 // For an endpoint of this process, probe is [canary.Handler] with the handler itself: canaries then pass by the counters
 // of real requests. An endpoint without a probe is ready as soon as it is served.
 func (w *Worker) Canary(name string, probe canary.Probe) error {
+	return w.Watch(canary.Endpoint{Name: name, Probe: probe})
+}
+
+// Watch is Canary for an endpoint whose real requests may go around this worker: where e.Activity is given, it tells of
+// them in place of the worker's own counters.
+func (w *Worker) Watch(e canary.Endpoint) error {
+	if err := w.declare(e); err != nil {
+		return fmt.Errorf("canary for endpoint %q: %w", e.Name, err)
+	}
+	return nil
+}
+
+func (w *Worker) declare(e canary.Endpoint) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.endpoints[name]
+	known := w.endpoints[e.Name]
 	switch {
 	case w.stage != declaring:
-		return fmt.Errorf("canary for endpoint %q: the worker runs already", name)
-	case e == nil:
-		return fmt.Errorf("canary for endpoint %q: it has no handler", name)
-	case probe == nil:
-		return fmt.Errorf("canary for endpoint %q: the probe is nil", name)
+		return errors.New("the worker runs already")
+	case known == nil:
+		return errors.New("it has no handler")
+	case e.Probe == nil:
+		return errors.New("the probe is nil")
 	}
-	e.probe = probe
+	known.watch = e
 	return nil
 }
 
@@ -60,12 +73,12 @@ func (w *Worker) newMonitor() error {
 // watch runs the monitor until ctx ends. All canaries have ended when it returns.
 func (w *Worker) watch(ctx context.Context) error {
 	for _, e := range w.served() {
-		err := w.monitor.Serve(canary.Endpoint{
-			Name:     e.name,
-			Probe:    e.probe,
-			Activity: e.activity,
-		})
-		if err != nil {
+		watch := e.watch
+		watch.Name = e.name
+		if watch.Activity == nil {
+			watch.Activity = e.activity
+		}
+		if err := w.monitor.Serve(watch); err != nil {
 			return err
 		}
 	}

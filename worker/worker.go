@@ -49,7 +49,7 @@ const (
 type endpoint struct {
 	name    string
 	handler Handler
-	probe   canary.Probe // nil: nobody can ask it
+	watch   canary.Endpoint // without a probe: nobody can ask it
 	status  statusCell
 	tracker
 }

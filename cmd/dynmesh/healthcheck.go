@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"time"
 
@@ -23,7 +22,7 @@ func (o *healthCheckOptions) register(flags *pflag.FlagSet) {
 	o.enabled = os.Getenv("KUBERNETES_SERVICE_HOST") != ""
 	o.cfg = canary.Config{Wait: 10 * time.Second, Timeout: 3 * time.Second, Stall: 2 * time.Minute, FailureThreshold: 1, SuccessThreshold: 1}
 	register(flags,
-		setting{"health-check", "DYN_HEALTH_CHECK_ENABLED", &boolValue{&o.enabled}, "send canaries; default true inside Kubernetes"},
+		setting{"health-check", "DYN_HEALTH_CHECK_ENABLED", &boolValue{&o.enabled}, "send canaries; default true inside Kubernetes, and with --backend"},
 		setting{"canary-wait-time", "DYN_CANARY_WAIT_TIME", &secondsValue{target: &o.cfg.Wait}, "idle time after which a canary goes out"},
 		setting{"health-check-request-timeout", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &secondsValue{target: &o.cfg.Timeout}, "bound on a canary's whole answer"},
 		setting{"health-check-payload", "DYN_HEALTH_CHECK_PAYLOAD", &o.payload, "JSON object to send in place of the engine's own payload, or @FILE"},
@@ -56,16 +55,4 @@ func (v *payloadValue) Set(s string) error {
 	}
 	v.body = body
 	return nil
-}
-
-// request is what a canary sends to engine: the override, or the engine's own payload.
-func (v *payloadValue) request(engine, model string) (canary.Payload, error) {
-	p, err := canary.PayloadFor(engine, model)
-	if err != nil {
-		return canary.Payload{}, fmt.Errorf("--engine: %w", err)
-	}
-	if v.body != nil {
-		p.Body = v.body
-	}
-	return p, nil
 }

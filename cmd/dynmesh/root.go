@@ -32,7 +32,9 @@ unit (10s, 2m). A port of 0 picks a free one, which the log names.
 Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 		Example: `  dynmesh up                                   everything in one process, on loopback
   dynmesh frontend --http-port 8000            a frontend for the etcd at ETCD_ENDPOINTS
-  dynmesh worker --endpoint generate           a worker with a mock engine`,
+  dynmesh worker                               a worker with a mock engine
+  dynmesh worker --backend http://127.0.0.1:8000 --engine vllm    the sidecar of an engine
+  dynmesh canary --backend http://127.0.0.1:8000 --engine vllm    one canary, now`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -42,7 +44,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	logging.register(root.PersistentFlags())
-	root.AddCommand(newUpCommand(&logging), newFrontendCommand(&logging), newWorkerCommand(&logging), newVersionCommand())
+	root.AddCommand(newUpCommand(&logging), newFrontendCommand(&logging), newWorkerCommand(&logging), newCanaryCommand(&logging), newVersionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -3,24 +3,21 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/worker"
-	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 // workerOptions are the settings of the worker command that are not the worker's own.
 type workerOptions struct {
-	endpoints   []string
-	podIP       string
-	mockControl string
-	check       healthCheckOptions
+	endpoints []string
+	podIP     string
+	engine    engineOptions
+	check     healthCheckOptions
 }
 
 func newWorkerCommand(logging *logOptions) *cobra.Command {
@@ -47,19 +44,21 @@ status server:
 With DYN_HEALTH_CHECK_ENABLED, each endpoint is verified by a minimal real request when it is served and whenever it has
 been idle, left alone while it is busy, and not ready when it stops completing requests.
 
-The endpoints are served by a built-in mock engine, which answers completion requests with made-up words. With
---mock-control its faults can be set over HTTP at /mock/knobs.`,
+With --backend, requests go to an engine that is already there, which needs to know nothing of dynmesh: this worker is its
+sidecar, and canaries are on unless switched off. Without one, the endpoints are served by a built-in mock engine, which
+answers completion requests with made-up words; with --mock-control its faults can be set over HTTP at /mock/knobs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkEtcd(cfg.Etcd); err != nil {
 				return err
 			}
 			cfg.StartingStatus = worker.Status(starting)
+			opts.check.enabled = wantsCanaries(cmd.Flags(), opts.check.enabled, opts.engine.backend.Backend)
 			run, err := newWorker(cfg, opts, logging.logger(cmd.ErrOrStderr()))
 			if err != nil {
 				return namedBy(err, map[string]string{
 					"System.HealthPath": "DYN_SYSTEM_HEALTH_PATH", "System.LivePath": "DYN_SYSTEM_LIVE_PATH", "System: listen": "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT",
-					"RPC.RootPath": "DYN_HTTP_RPC_ROOT_PATH", "RPC: listen": "DYN_HTTP_RPC_PORT", "ControlAddr": "DYN_MOCK_CONTROL",
+					"RPC.RootPath": "DYN_HTTP_RPC_ROOT_PATH", "RPC: listen": "DYN_HTTP_RPC_PORT",
 					"UseEndpointHealthStatus": "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
 				})
 			}
@@ -86,8 +85,8 @@ The endpoints are served by a built-in mock engine, which answers completion req
 		setting{"rpc-port", "DYN_HTTP_RPC_PORT", &portValue{&cfg.RPC.Port}, "port for requests"},
 		setting{"rpc-root-path", "DYN_HTTP_RPC_ROOT_PATH", &stringValue{&cfg.RPC.RootPath, absolutePath}, "path that the endpoints' names are added to"},
 		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long requests in flight may take to finish at the end"},
-		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&opts.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; none: nowhere"},
 	)
+	opts.engine.register(flags)
 	opts.check.register(flags)
 	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &stringValue{target: &cfg.AdminToken}, "what POST /maintenance must bring along; none: nobody may"})
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
@@ -95,18 +94,14 @@ The endpoints are served by a built-in mock engine, which answers completion req
 	return cmd
 }
 
-// newWorker puts a mock engine behind a worker. The returned function runs both.
+// newWorker puts an engine behind a worker. The returned function runs both.
 func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run func(context.Context) error, err error) {
 	if cfg.RPC.AdvertiseHost == "" {
 		cfg.RPC.AdvertiseHost = opts.podIP
 	}
 	cfg.Log = log.WithField(targetKey, "worker")
 	cfg.Canary = opts.check.config()
-	engine, err := mocker.New(mocker.Config{})
-	if err != nil {
-		return nil, err
-	}
-	payload, err := opts.check.payload.request("vllm", "") // which the mock engine stands in for
+	engine, err := opts.engine.engine(opts.check.payload.body, log)
 	if err != nil {
 		return nil, err
 	}
@@ -115,18 +110,14 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		return nil, err
 	}
 	for _, name := range opts.endpoints {
-		err := errors.Join(w.Handle(name, engine.Generate), w.Canary(name, canary.Handler(engine.Generate, payload.Body)))
-		if err != nil {
+		watch := engine.watch
+		watch.Name = name
+		if err := errors.Join(w.Handle(name, engine.handler), w.Watch(watch)); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 	}
-	cfg.Log.WithField("endpoints", strings.Join(opts.endpoints, ",")).Warn("Endpoints are served by the built-in mock engine: answers are made up")
-	if opts.mockControl == "" {
-		return w.Run, nil
+	if opts.engine.backend.Backend == "" {
+		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
-	server, err := mocker.NewServer(mocker.ServerConfig{Engine: engine, ControlAddr: opts.mockControl, Log: log.WithField(targetKey, "mocker")})
-	if err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	return together([]func(context.Context) error{w.Run, server.Run}), nil
+	return together(append(engine.runs, w.Run)), nil
 }
