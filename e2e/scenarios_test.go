@@ -27,6 +27,7 @@ func TestScenarios(t *testing.T) {
 		{"c worker killed or stopped", workerGone},
 		{"f foreign values", foreignValues},
 		{"g lease revoked", leaseRevoked},
+		{"canaries decide", canaryDecides},
 		{"a two frontends, six instances", sixInstances},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +89,12 @@ func (w *world) startFrontends(e *etcd, count int) []*frontend {
 // them. Their names continue from first.
 func (w *world) startWorkers(e *etcd, first, count int, endpoints ...string) []*worker {
 	w.t.Helper()
+	return w.startWorkersWith(e, first, count, nil, endpoints...)
+}
+
+// startWorkersWith is startWorkers with more settings.
+func (w *world) startWorkersWith(e *etcd, first, count int, more map[string]string, endpoints ...string) []*worker {
+	w.t.Helper()
 	var out []*worker
 	for i := range count {
 		p := w.site.reserve(fmt.Sprintf("worker%d", first+i), systemPort, rpcPort, controlPort)
@@ -99,6 +106,7 @@ func (w *world) startWorkers(e *etcd, first, count int, endpoints ...string) []*
 			"DYN_SYSTEM_PORT": p.number(systemPort), "DYN_HTTP_RPC_PORT": p.number(rpcPort),
 			"ETCD_LEASE_TTL": fmt.Sprint(int(leaseTTL.Seconds())),
 		}
+		maps.Copy(env, more)
 		if p.bind != "0.0.0.0" {
 			env["DYN_SYSTEM_HOST"], env["DYN_HTTP_RPC_HOST"] = p.bind, p.bind
 		}
