@@ -36,6 +36,7 @@ func TestEvents(t *testing.T) {
 	}{
 		{"events", "data: {\"a\":1}\n\ndata: [DONE]\n\n", []event{{"", `{"a":1}`}, {"", "[DONE]"}}},
 		{"no space, other ends of lines", "data:1\r\n\r\ndata:2\r\rdata:3\n\n", []event{{"", "1"}, {"", "2"}, {"", "3"}}},
+		{"a name, and a carriage return", "event: error\r\ndata: x\r\ndata: y\r\n\r\n", []event{{"error", "x\ny"}}},
 		{"several lines of data", "data: {\ndata: }\n\n", []event{{"", "{\n}"}}},
 		{"comments, ids and names", ": ping\n\nid: 7\nretry: 10\nevent: error\ndata: x\n\ndata: y\n\n", []event{{"error", "x"}, {"", "y"}}},
 		{"a name that begins like another", "event: errors\ndata: x\n\n", []event{{"errors", "x"}}},

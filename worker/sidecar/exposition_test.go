@@ -58,7 +58,8 @@ nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 
 		{"no labels, times, other ends of lines, no end", "vllm",
 			"vllm:num_requests_running 3 1700000000000\r\nvllm:generation_tokens_total\t4", totals{inFlight: 3, tokens: 4}},
 		{"labels with anything in them", "vllm",
-			`vllm:request_success_total{a="}\"{,\\",finished_reason="st\"op\n",b="finished_reason=\"abort\""} 3`, totals{completed: 3}},
+			`vllm:request_success_total{a="}\"{,\\",finished_reason="st\"op\n",b="finished_reason=\"abort\""} 3
+vllm:request_success_total{a="\"}",finished_reason="abort"} 4`, totals{completed: 3, abandoned: 4}},
 		{"values that are none", "vllm", `vllm:generation_tokens_total NaN
 vllm:generation_tokens_total -1
 vllm:generation_tokens_total +Inf

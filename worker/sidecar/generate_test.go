@@ -256,6 +256,8 @@ func TestConnectionsAreKept(t *testing.T) {
 			return errors.Join(err, http.NewResponseController(w).Flush())
 		})
 		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+		_ = http.NewResponseController(w).Flush() // the end of the body comes on its own, as uvicorn's does
+		<-time.After(5 * time.Millisecond)
 	}))
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {

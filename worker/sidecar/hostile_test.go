@@ -77,7 +77,11 @@ func TestHostileEngines(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := front(t, Config{Backend: raw(t, tt.serve)})
+			begun := time.Now()
 			chunks, err := generate(t, s, streamed)
+			if d := time.Since(begun); d > 3*patience/4 {
+				t.Errorf("it took %v: the client's patience had to end it", d)
+			}
 			if len(chunks) != tt.chunks || status(err) != tt.status || err != nil && !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("got %d chunks and %v (%d), want %d and %q (%d)", len(chunks), err, status(err), tt.chunks, tt.text, tt.status)
 			}

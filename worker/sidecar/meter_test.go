@@ -61,7 +61,7 @@ func TestCountersAway(t *testing.T) {
 		s.meter.run(ctx, 20*time.Millisecond)
 		return nil
 	})
-	for _, how := range []string{"HTTP/1.1 404 Not Found\r\n\r\n", "hang", "HTTP/1.1 200 OK\r\n\r\ngo_goroutines 1\n", "SSH\r\n"} {
+	for _, how := range []string{"HTTP/1.1 404 Not Found\r\n\r\nvllm:num_requests_running 3\n", "hang", "HTTP/1.1 200 OK\r\n\r\ngo_goroutines 1\n", "SSH\r\n"} {
 		hook.Reset()
 		until(t, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
 		broken.Store(how)
@@ -75,6 +75,20 @@ func TestCountersAway(t *testing.T) {
 			return lines(hook) == "Engine's metrics cannot be read: its activity is unknown, Engine's metrics can be read again"
 		})
 	}
+}
+
+// The counters are read after each canary, so that what it moved is seen before it may be taken for a request's doing.
+func TestCanaryHurriesCounters(t *testing.T) {
+	_, server, _ := mock(t, "mock", "")
+	s := front(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
+	s.pace.scrape = patience * 10
+	background(t, s.Run)
+	until(t, "the counters are read at first", func() bool { return !s.meter.last.Load().at.IsZero() })
+	first := s.meter.last.Load().at
+	if r := check(t, s); r.Failure != nil {
+		t.Fatalf("got %v, want a pass", r.Failure)
+	}
+	until(t, "the counters are read again", func() bool { return s.meter.last.Load().at.After(first) })
 }
 
 // monitored is a sidecar's endpoint under a monitor, with its counters for an activity.

@@ -101,12 +101,6 @@ func (w *watch) failed(err error) {
 	}
 }
 
-func (w *watch) isThere() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.there
-}
-
 // follow watches the engine until ctx ends.
 func (s *Sidecar) follow(ctx context.Context) {
 	patience := &backoff.ExponentialBackOff{
@@ -118,7 +112,7 @@ func (s *Sidecar) follow(ctx context.Context) {
 		err := s.look(lookCtx)
 		cancel()
 		pause := s.pace.watch
-		if err != nil && !s.watch.isThere() {
+		if err != nil { // it is away, or just may be
 			pause = patience.NextBackOff()
 		} else {
 			patience.Reset()

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -198,12 +197,9 @@ func TestRequestFindsEngineGone(t *testing.T) {
 	background(t, s.Run)
 	until(t, "the engine is there", func() bool { return s.Model() == "mock" })
 	turn(t, e, mocker.Knobs{Refuse: true})
-	until(t, "the engine refuses", func() bool {
+	// The engine may close its listener before its connections, so that Run's first look passes yet: each request asks for another.
+	until(t, "Run has seen what requests see", func() bool {
 		_, err := generate(t, s, streamed)
-		return status(err) == http.StatusServiceUnavailable
+		return status(err) == http.StatusServiceUnavailable && strings.HasSuffix(lines(hook), "Waiting for the engine")
 	})
-	until(t, "Run has seen it", func() bool { return strings.HasSuffix(lines(hook), "Waiting for the engine") })
-	if _, err := generate(t, s, streamed); err == nil || errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want a refusal", err)
-	}
 }
