@@ -29,8 +29,8 @@ type Config struct {
 	// still, too. So the budget must be longer than the longest prefill, and a minute of it is a case to be expected.
 	// Twice that is the default: a wrong "stalled" takes an engine out of service at its busiest, which pushes the load
 	// on to the next one, while a right one that comes late costs little, because the clients of an engine that hangs
-	// give up, and then it is idle and canaried. Where the activity is read from counters that move during a prefill
-	// (vLLM counts each step of its engine), 15 s are enough.
+	// give up, and then it is idle and canaried. Less is safe only where something moves while a prompt is read, which
+	// neither a proxy nor vLLM's counters show.
 	Stall time.Duration
 
 	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1 s, or Wait if that is
