@@ -9,7 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-const puts = 400
+const puts = 1000
 
 // visibility measures the time from a put until a bare watch has its event, and until /health shows it.
 func visibility(t *testing.T) []figure {
