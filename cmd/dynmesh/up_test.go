@@ -71,14 +71,27 @@ func TestUp(t *testing.T) {
 		}
 		answers = append(answers, answer)
 	}
-	var health struct {
-		Instances []struct {
-			ID        uint64            `json:"instance_id"`
-			Transport map[string]string `json:"transport"`
+	// The frontend hears of the workers from etcd a moment after they know that they are registered.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var health struct {
+			Instances []struct {
+				ID        uint64            `json:"instance_id"`
+				Transport map[string]string `json:"transport"`
+			}
 		}
-	}
-	if err := json.Unmarshal([]byte(answers[0]), &health); err != nil || len(health.Instances) != 2 {
-		t.Errorf("/health = %s, %v, want both workers", answers[0], err)
+		if err := json.Unmarshal([]byte(answers[0]), &health); err != nil {
+			t.Fatalf("/health = %s: %v", answers[0], err)
+		}
+		if len(health.Instances) == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("/health = %s, want both workers", answers[0])
+		}
+		var err error
+		if answers[0], err = fetch(client, lines[0][1], ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if want := `{"message":"Service is live","status":"live"}`; answers[1] != want {
 		t.Errorf("/live = %s, want %s", answers[1], want)
