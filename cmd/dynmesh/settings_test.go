@@ -64,7 +64,7 @@ func TestValues(t *testing.T) {
 		{&level, "loud", "", "want off, error, warn, info, debug or trace"},
 		{&level, "fatal", "", "want off, error, warn, info, debug or trace"},
 		{&stringValue{target: new(string), check: absolutePath}, "health", "", "want a path that begins with /"},
-		{&stringValue{target: new(string), check: readyOrNot}, "maybe", "", "want ready or notready"},
+		{&stringValue{target: new(string), check: oneOf("ready", "notready")}, "maybe", "", "want ready, notready"},
 		{&stringValue{target: new(string), check: reachableHost}, "10.1.2.3", "10.1.2.3", ""},
 		{&stringValue{target: new(string), check: reachableHost}, "0.0.0.0", "", "cannot reach an unspecified address"},
 		{&stringValue{target: new(string), check: reachableHost}, "[::]", "", "cannot reach an unspecified address"},

@@ -78,7 +78,7 @@ answers completion requests with made-up words; with --mock-control its faults c
 		setting{"system-port", "DYN_SYSTEM_PORT", &portValue{&cfg.System.Port}, "port of the status server"},
 		setting{"system-health-path", "DYN_SYSTEM_HEALTH_PATH", &stringValue{&cfg.System.HealthPath, absolutePath}, "path of the readiness answer"},
 		setting{"system-live-path", "DYN_SYSTEM_LIVE_PATH", &stringValue{&cfg.System.LivePath, absolutePath}, "path of the same answer under Dynamo's other name"},
-		setting{"starting-health-status", "DYN_SYSTEM_STARTING_HEALTH_STATUS", &stringValue{&starting, readyOrNot}, "state of a worker without endpoints: ready or notready"},
+		setting{"starting-health-status", "DYN_SYSTEM_STARTING_HEALTH_STATUS", &stringValue{&starting, oneOf(string(worker.Ready), string(worker.NotReady))}, "state of a worker without endpoints: ready or notready"},
 		setting{"use-endpoint-health-status", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &jsonListValue{&cfg.UseEndpointHealthStatus}, "endpoints that must be ready for the worker to be; none: all"},
 		setting{"rpc-host", "DYN_HTTP_RPC_HOST", &stringValue{&cfg.RPC.AdvertiseHost, reachableHost}, "host that others reach this worker at; default POD_IP, else the address that leads to etcd"},
 		setting{"pod-ip", "POD_IP", &stringValue{&opts.podIP, reachableHost}, "the same, as Kubernetes gives it"},

@@ -16,13 +16,6 @@ func namePart(set func(*discovery.Endpoint, string)) func(string) error {
 	}
 }
 
-func readyOrNot(s string) error {
-	if s != "ready" && s != "notready" {
-		return errors.New("want ready or notready")
-	}
-	return nil
-}
-
 // reachableHost accepts a host that means the same to others as it does here.
 func reachableHost(s string) error {
 	_, err := discovery.AdvertiseHost(s, nil)
