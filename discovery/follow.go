@@ -17,7 +17,7 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 	// etcd itself ends the watch of a member that is cut off from its cluster.
 	watcher := clientv3.NewWatcher(client)
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	answers := make(chan *pb.ResponseHeader)
+	questions, answers := make(chan history), make(chan answer)
 	var asking sync.WaitGroup
 	defer func() {
 		cancel()
@@ -37,7 +37,7 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 		ticker := time.NewTicker(f.poll)
 		defer ticker.Stop()
 		tick = ticker.C
-		asking.Go(func() { f.ask(ctx, client, watcher, answers) })
+		asking.Go(func() { f.ask(ctx, client, watcher, questions, answers) })
 	}
 	resync := time.NewTimer(f.untilResync())
 	defer resync.Stop()
@@ -54,8 +54,8 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 			if err := f.take(response); err != nil {
 				return err
 			}
-		case header := <-answers:
-			if err := f.answered(header); err != nil {
+		case a := <-answers:
+			if err := f.answered(a); err != nil {
 				return err
 			}
 		case <-tick:
@@ -65,39 +65,51 @@ func (f *follower) follow(ctx context.Context, client *clientv3.Client, revision
 			if time.Since(f.current) >= f.silence {
 				return errDeaf
 			}
+			select {
+			case questions <- f.history:
+			default: // it is still being asked
+			}
 		}
 	}
 }
 
-// ask reads from etcd every now and then, which tells that it is there and at which revision, and asks the watch to say
+// answer is what etcd says of itself, and what was known when it was asked: the watch may have said more since.
+type answer struct {
+	known  history
+	header *pb.ResponseHeader
+}
+
+// ask reads from etcd when it is told to, which tells that it is there and at which revision, and asks the watch to say
 // where it is. The watch alone would not do: etcd does not say where a watch is until something is written after the
 // revision that it begins at, which in a quiet registry may take hours.
-func (f *follower) ask(ctx context.Context, client *clientv3.Client, watcher clientv3.Watcher, answers chan<- *pb.ResponseHeader) {
-	for ctx.Err() == nil {
-		begun := time.Now()
+func (f *follower) ask(ctx context.Context, client *clientv3.Client, watcher clientv3.Watcher, questions <-chan history, answers chan<- answer) {
+	for {
+		var known history
+		select {
+		case <-ctx.Done():
+			return
+		case known = <-questions:
+		}
 		callCtx, cancel := context.WithTimeout(ctx, f.silence)
-		response, err := client.Get(callCtx, f.key, clientv3.WithKeysOnly())
-		if err == nil {
+		if response, err := client.Get(callCtx, f.key, clientv3.WithKeysOnly()); err == nil {
 			select {
-			case answers <- response.Header:
+			case answers <- answer{known, response.Header}:
 			case <-ctx.Done():
 			}
 			// Blocks while the stream is stuck, hence the bound. Whether it works is seen by what the watch delivers.
 			_ = watcher.RequestProgress(callCtx)
 		}
 		cancel()
-		sleep(ctx, f.poll-time.Since(begun))
 	}
 }
 
 // answered takes in that etcd could be read.
-func (f *follower) answered(header *pb.ResponseHeader) error {
-	if f.history.contradicts(header) {
-		// Perhaps another member that lags behind, perhaps an emptied store: a full read tells.
-		return errBehind
+func (f *follower) answered(a answer) error {
+	if a.known.contradicts(a.header) {
+		return errBehind // perhaps an emptied store: a full read tells
 	}
 	f.heard = time.Now()
-	if header.Revision == f.history.revision {
+	if a.header.Revision <= f.history.revision {
 		f.upToDate() // nothing was written that the watch could have missed
 	}
 	return nil

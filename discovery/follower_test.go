@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -102,4 +103,27 @@ func stepKeys(s step) (puts, deletes []string) {
 	slices.Sort(puts)
 	slices.Sort(s.deletes)
 	return puts, s.deletes
+}
+
+// An answer is held against what was known when etcd was asked: events may have overtaken it.
+func TestAnswered(t *testing.T) {
+	before := history{cluster: 7, term: 2, revision: 10}
+	for _, tt := range []struct {
+		name     string
+		seen     int64 // by the watch, meanwhile
+		revision int64 // of the answer
+		want     error
+		current  bool // the watch has missed nothing
+	}{
+		{"nothing happened", 10, 10, nil, true},
+		{"the watch was faster", 11, 10, nil, true},
+		{"the watch has yet to tell", 10, 11, nil, false},
+		{"etcd has forgotten", 10, 9, errBehind, false},
+	} {
+		f := &follower{link: newLink(Config{}, orDiscard(nil)), history: history{cluster: 7, term: 2, revision: tt.seen}}
+		err := f.answered(answer{before, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 2, Revision: tt.revision}})
+		if !errors.Is(err, tt.want) || !f.current.IsZero() != tt.current {
+			t.Errorf("%s: answered = %v, current %v, want %v, %v", tt.name, err, !f.current.IsZero(), tt.want, tt.current)
+		}
+	}
 }
