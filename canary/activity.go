@@ -1,6 +1,6 @@
 package canary
 
-// Activity is what real requests do to an endpoint, as counters that only grow (InFlight and Blocked aside). Two samples
+// Activity is what real requests do to an endpoint, as counters that only grow (InFlight, Blocked and Doubtful aside). Two samples
 // tell whether it moves. It mirrors worker.Activity; whoever counts elsewhere fills in what they know.
 //
 // Canaries should not be in it: [Handler] calls the handler itself, past the worker's counters. Where they are counted
@@ -14,6 +14,11 @@ type Activity struct {
 	// Blocked is how many of those in flight wait for their client to read: they stand still, and it is not the endpoint's
 	// fault.
 	Blocked uint64
+
+	// Doubtful says that those in flight may be gone already, because the counters are those of an engine that does not say
+	// so. Canaries go out all the same; but one that is late may have stood in line behind them, and says nothing within the
+	// stall budget.
+	Doubtful bool
 
 	// Errors is how many of Failed the endpoint itself failed, as opposed to clients that left. While it grows and nothing
 	// succeeds, requests in flight do not keep canaries away. Leave it 0 where the two cannot be told apart.

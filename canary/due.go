@@ -25,7 +25,7 @@ func (p policy) advance(s *schedule, now instant, full bool, do *actions) {
 		s.last, s.due = now, never
 	case s.phase == running || s.phase == expired:
 		// One at a time. Its end sets the time of the next.
-	case s.moving > 0 && s.ready && !s.failing:
+	case s.moving > 0 && s.ready && !s.failing && !s.doubtful:
 		do.skipped = true
 		s.finding, s.reason = Busy, ""
 		s.due = now + jitter(&s.seed, p.wait)
@@ -54,6 +54,8 @@ func (p policy) press(s *schedule, now instant, do *actions) {
 	case s.phase == dropped && s.told == never:
 		s.told = now
 		do.cut = true
+	case s.phase == dropped && s.draining && now >= s.told+grace:
+		s.phase = lost // elsewhere the next canary's turn finds it; here there is none
 	}
 }
 
@@ -65,7 +67,10 @@ func (p policy) stallAt(s schedule) instant { return max(s.last, s.since, s.unti
 
 // wake is when time alone changes something.
 func (p policy) wake(s schedule) instant {
-	if !s.served || s.draining {
+	switch {
+	case s.draining && s.phase == dropped:
+		return s.told + grace
+	case !s.served || s.draining:
 		return never
 	}
 	at := s.due

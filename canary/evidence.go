@@ -4,11 +4,11 @@ package canary
 func (p policy) sample(s *schedule, a Activity, now instant) {
 	evidence, moving := a.evidence(), a.moving()
 	own := s.counted && (s.phase != resting || now < s.settled)
+	s.stuck = min(s.stuck, moving)
+	moving -= s.stuck
 	if own && moving > 0 {
 		moving-- // the canary
 	}
-	s.stuck = min(s.stuck, moving)
-	moving -= s.stuck
 
 	// Counters that went back are those of an engine that began again: no proof. Neither is what a canary may have moved.
 	switch {
@@ -27,7 +27,7 @@ func (p policy) sample(s *schedule, a Activity, now instant) {
 	if moving > 0 && s.moving == 0 && s.since <= s.last {
 		s.since = now // and stays, when impatient requests come and go: only proof begins it anew
 	}
-	s.evidence, s.errors, s.moving = evidence, a.Errors, moving
+	s.evidence, s.errors, s.moving, s.doubtful = evidence, a.Errors, moving, a.Doubtful
 	if moving > 0 && s.phase == running {
 		s.contended = true
 	}
@@ -47,6 +47,17 @@ func (s *schedule) proven(now instant) {
 	s.last = now
 	s.failures, s.rechecks = 0, 0
 	s.stalled, s.failing = false, false
+}
+
+// hint brings the next canary forward where the last one failed. It is no proof, and changes nothing else.
+func (s *schedule) hint(now instant) {
+	if s.finding != Fail || s.ready {
+		return
+	}
+	s.rechecks = 0
+	if s.phase == resting { // the end of one under way sets the time of the next, soon
+		s.due = min(s.due, now)
+	}
 }
 
 // drop gives up the canary under way: its result is of no use any more.

@@ -50,12 +50,16 @@ type Failure struct {
 	Err    error  // the cause, where there is one
 }
 
-// Error is the reason and the detail.
+// Error is the reason and the detail, which may begin with the reason's word itself ("status 503: …").
 func (f *Failure) Error() string {
-	if f.Detail == "" {
+	switch {
+	case f.Detail == "":
 		return string(f.Reason)
+	case strings.HasPrefix(f.Detail, string(f.Reason)+" "):
+		return f.Detail
+	default:
+		return string(f.Reason) + ": " + f.Detail
 	}
-	return string(f.Reason) + ": " + f.Detail
 }
 
 // Unwrap returns the cause.

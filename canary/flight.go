@@ -86,7 +86,9 @@ func (l *loop) land(f *flight, r Result) {
 
 // failed tells of a canary that counts against its endpoint.
 func (l *loop) failed(w *watched, f *Failure) {
-	w.status.Detail = f.Detail
+	if w.schedule.finding == Fail { // else it is about a stall, which says what it is itself
+		w.status.Detail = f.Detail
+	}
 	l.metrics.failed.WithLabelValues(w.Name, string(f.Reason)).Inc()
 	log := l.log(w.Name).WithField("reason", string(f.Reason))
 	switch {

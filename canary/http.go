@@ -2,7 +2,9 @@ package canary
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +21,7 @@ type HTTPConfig struct {
 	URL    string          // http or https, with a host
 	Body   json.RawMessage // posted; without one, it is a GET
 	Header http.Header     // added to the request, such as Authorization
+	TLS    *tls.Config     // for https; nil: the system's authorities
 
 	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is a JSON object: without
 	// it, an answer that ends early cannot be told from a whole one. See [Payload].
@@ -44,6 +47,7 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 	client := &http.Client{
 		Transport: &http.Transport{
 			DialContext:            new(net.Dialer).DialContext,
+			TLSClientConfig:        cfg.TLS.Clone(),
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -78,7 +82,7 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 		if resp.StatusCode < 200 || resp.StatusCode > 299 {
 			// What the engine says of it helps, if it comes.
 			text, _ := io.ReadAll(io.LimitReader(resp.Body, 4*MaxDetail))
-			return failure(ErrorStatus, "status %d: %s", resp.StatusCode, statusText(text))
+			return failure(ErrorStatus, "status %d: %s", resp.StatusCode, cmp.Or(statusText(text), http.StatusText(resp.StatusCode)))
 		}
 		if method == http.MethodGet {
 			return nil

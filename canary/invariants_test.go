@@ -280,6 +280,12 @@ func TestInvariants(t *testing.T) {
 					w.step(event{kind: drained})
 				}
 			},
+			"it may work again": func(*rapid.T) {
+				w.step(event{kind: hinted, fresh: true, activity: w.activity})
+			},
+			"doubt": func(t *rapid.T) {
+				w.activity.Doubtful = w.activity.InFlight > 0 && rapid.Bool().Draw(t, "doubtful")
+			},
 			"maintenance": func(t *rapid.T) {
 				if rapid.IntRange(0, 5).Draw(t, "really") == 0 {
 					w.step(event{kind: maintaining, until: w.now + time.Duration(rapid.IntRange(0, 100).Draw(t, "s"))*time.Second})

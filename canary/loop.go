@@ -132,7 +132,7 @@ func (l *loop) sample() {
 func (l *loop) ring() {
 	if l.now() >= l.until {
 		l.until = never
-		l.cfg.Log.Info("maintenance is over")
+		l.cfg.Log.Info("Maintenance is over")
 	}
 	for len(l.alarms) > 0 {
 		now := l.now()
@@ -183,15 +183,23 @@ func (l *loop) serve(e Endpoint) {
 }
 
 func (l *loop) drain(names []string) {
-	now := l.now()
+	l.each(names, func(w *watched) { l.step(w, event{kind: drained}, l.now()) })
+}
+
+func (l *loop) recheck(names []string) {
+	l.each(names, func(w *watched) { l.step(w, l.fresh(w, event{kind: hinted}), l.now()) })
+}
+
+// each calls f with the endpoints of these names, or with all where there is none.
+func (l *loop) each(names []string, f func(*watched)) {
 	if len(names) == 0 {
 		for _, w := range l.all {
-			l.step(w, event{kind: drained}, now)
+			f(w)
 		}
 	}
 	for _, name := range names {
 		if w, ok := l.all[name]; ok {
-			l.step(w, event{kind: drained}, now)
+			f(w)
 		}
 	}
 }
@@ -221,7 +229,7 @@ func (l *loop) maintain(until instant, reason string) {
 	now := l.now()
 	if l.until = until; until > now { // else ring ends it
 		d := (until - now).Round(time.Second)
-		l.cfg.Log.WithField("dur", d).Infof("maintenance: nothing runs out of time for %v: %s", d, reason)
+		l.cfg.Log.WithField("dur", d).Infof("Maintenance: nothing runs out of time for %v: %s", d, reason)
 	}
 	for _, w := range l.all {
 		l.step(w, event{kind: maintaining, until: until}, now)

@@ -79,6 +79,14 @@ func (m *Monitor) Drain(names ...string) {
 	_ = m.post(func(l *loop) { l.drain(names) })
 }
 
+// Recheck tells that these endpoints, or all where none is named, may work again if they did not: whoever failed its last
+// canary gets the next one now, and not after its pause. It proves nothing, and others notice nothing of it.
+func (m *Monitor) Recheck(names ...string) {
+	names = slices.Clone(names)
+	// Once the monitor has stopped, there is nothing left to check.
+	_ = m.post(func(l *loop) { l.recheck(names) })
+}
+
 // Forget removes an endpoint, and its metrics.
 func (m *Monitor) Forget(name string) {
 	// Once the monitor has stopped, nothing will speak of it.

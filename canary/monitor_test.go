@@ -201,6 +201,27 @@ func TestMonitorFollowsAnEngine(t *testing.T) {
 	})
 }
 
+// Whoever hears that an endpoint may be back says so, and it need not wait for its pause.
+func TestRecheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{})
+		down, up := &answering{}, &answering{}
+		down.err.Store(&Failure{Reason: Refused})
+		w.serve(Endpoint{Name: "down", Probe: down.probe})
+		w.serve(Endpoint{Name: "up", Probe: up.probe})
+		time.Sleep(16 * time.Second) // 1, 2, 4 and 8 s of pauses are over, about
+		down.err.Store(nil)
+		w.Recheck("unknown", "up")
+		w.want("down", "notready fail(refused)")
+		calls := up.calls.Load()
+		w.Recheck()
+		w.want("down", "ready pass")
+		if got := up.calls.Load(); got != calls {
+			t.Errorf("got %d canaries of one that is ready, want none", got-calls)
+		}
+	})
+}
+
 func TestAThousandRequestsASecondNeedNoCanary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := monitor(t, Config{})
@@ -392,7 +413,7 @@ func TestMaintenance(t *testing.T) {
 		if _, _, ok := w.Maintenance(); ok {
 			t.Errorf("maintenance did not end by itself")
 		}
-		if !slices.Contains(lines(w.log), "INFO maintenance is over") {
+		if !slices.Contains(lines(w.log), "INFO Maintenance is over") {
 			t.Errorf("no line says that maintenance is over")
 		}
 		for _, d := range []time.Duration{-1, 25 * time.Hour} {
@@ -412,6 +433,57 @@ func TestMaintenance(t *testing.T) {
 			t.Errorf("maintenance did not end when told to")
 		}
 	})
+}
+
+// What a stall does to a canary is no news: what is said of the stall stays what it was.
+func TestDetailOfAStallIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := monitor(t, Config{Stall: 15 * time.Second})
+		p := &answering{}
+		var requests atomic.Uint64
+		w.serve(Endpoint{Name: "generate", Probe: p.probe, Activity: func() Activity { return Activity{InFlight: requests.Load()} }})
+		time.Sleep(time.Second)
+		requests.Store(3)
+		p.hang.Store(true)
+		time.Sleep(time.Minute)
+		w.want("generate", "notready stalled")
+		const want = "3 in flight, no progress for 15s"
+		if s, _ := w.Status("generate"); s.Detail != want {
+			t.Errorf("got the detail %q after %d canaries, want %q", s.Detail, p.calls.Load(), want)
+		}
+		w.Drain()
+		synctest.Wait()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if last := w.changes[len(w.changes)-1]; !last.Draining || last.Detail != want {
+			t.Errorf("others hear at the end %+v, want the detail %q", last, want)
+		}
+	})
+}
+
+// An endpoint that is not asked any more does not keep the place of its canary.
+func TestProbesThatDoNotEndOfEndpointsThatDo(t *testing.T) {
+	for name, end := range map[string]func(w *watch){
+		"forgotten": func(w *watch) { w.Forget("deaf") },
+		"drained":   func(w *watch) { w.Drain("deaf") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := monitor(t, Config{MaxCanaries: 1})
+				p := &answering{closed: make(chan struct{})}
+				p.hang.Store(true)
+				p.deaf.Store(true)
+				w.serve(Endpoint{Name: "deaf", Probe: p.probe})
+				time.Sleep(time.Second)
+				end(w)
+				other := &answering{}
+				w.serve(Endpoint{Name: "other", Probe: other.probe})
+				time.Sleep(10 * time.Second)
+				w.want("other", "ready pass")
+				close(p.closed)
+			})
+		})
+	}
 }
 
 func TestNoMoreThanMaxCanariesAtOnce(t *testing.T) {

@@ -31,6 +31,7 @@ type schedule struct {
 	evidence uint64 // counters at the last sample
 	errors   uint64
 	moving   uint64  // in flight, and expected to move
+	doubtful bool    // and may be gone
 	stuck    uint64  // of those in flight, the ones that hang although the endpoint answers others
 	since    instant // when moving first rose from 0 after last
 	last     instant // when something last proved that the endpoint works, or when it was registered
@@ -49,7 +50,7 @@ const (
 	running
 	expired // its deadline has passed: it was told to end, and its result counts
 	dropped // it was told to end, and its result does not count
-	lost    // it was told to end, did not, and has been counted as a failure
+	lost    // it was told to end and did not; where it counts, it has been counted as a failure
 )
 
 // kind is what happened.
@@ -61,6 +62,7 @@ const (
 	answered                // a canary has ended
 	drained                 // the endpoint takes no more requests
 	maintaining             // maintenance begins, is prolonged, or ends
+	hinted                  // whoever failed may work again
 )
 
 // event is one thing that happened. Each may bring a sample of the activity.
@@ -118,6 +120,8 @@ func (p policy) step(s schedule, e event, now instant) (schedule, actions) {
 		s.drop()
 	case maintaining:
 		s.until = e.until
+	case hinted:
+		s.hint(now)
 	case tick: // the sample, and what is due
 	}
 	p.advance(&s, now, e.full, &a)
@@ -137,7 +141,7 @@ func register(s schedule, e event, now instant) schedule {
 		ready: !e.checked, finding: Unchecked,
 		phase: s.phase, canary: s.canary, sent: s.sent, told: s.told, settled: s.settled,
 		evidence: e.activity.evidence(), errors: e.activity.Errors,
-		moving: e.activity.moving(), since: now, last: now,
+		moving: e.activity.moving(), doubtful: e.activity.Doubtful, since: now, last: now,
 		due: now, until: s.until,
 	}
 }

@@ -50,6 +50,7 @@ func describe(s schedule, a actions) string {
 func serve() event          { return event{kind: registered, checked: true} }
 func serveBare() event      { return event{kind: registered} }
 func look() event           { return event{kind: tick} }
+func hint() event           { return event{kind: hinted} }
 func drain() event          { return event{kind: drained} }
 func pass(g int) event      { return event{kind: answered, generation: uint32(g)} }
 func seen(a Activity) event { return event{kind: tick, fresh: true, activity: a} }
@@ -250,6 +251,52 @@ func TestSchedule(t *testing.T) {
 			{11 * s, seen(Activity{InFlight: 5, Failed: 9, Errors: 9, Progress: 9}), "ready pass send"},
 			{11 * s, busyFails(ErrorStatus, inFlight(5)), "notready fail(status) failed"},
 		}},
+		{"requests that may be gone keep no canary away, and one that passes is proof", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, seen(Activity{InFlight: 1, Doubtful: true}), "ready pass send"},
+			{11 * s, busyFails("", Activity{InFlight: 1, Doubtful: true}), "ready pass passed"},
+			{23 * s, seen(Activity{InFlight: 1, Doubtful: true}), "ready pass send"},
+			{23 * s, busyFails(Refused, Activity{InFlight: 1, Doubtful: true}), "notready fail(refused) failed"},
+		}},
+		{"but a canary that is late may stand in line behind them, within the budget", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, seen(Activity{InFlight: 1, Doubtful: true}), "ready pass send"},
+			{14 * s, look(), "ready pass cut(late)"},
+			{14 * s, busyFails(Timeout, Activity{InFlight: 1, Doubtful: true}), "ready busy discarded"},
+			{26 * s, look(), "ready busy send"},
+			{29 * s, look(), "ready busy cut(late)"},
+			{29 * s, busyFails(Timeout, Activity{InFlight: 1, Doubtful: true}), "ready busy discarded"},
+			{131 * s, look(), "notready stalled send"},
+		}},
+		{"a hint brings the recheck forward, and backs off anew", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, fails(Refused), "notready fail(refused) failed"},
+			{2 * s, look(), "notready fail(refused) send"},
+			{2 * s, fails(Refused), "notready fail(refused) failed"},
+			{5 * s, look(), "notready fail(refused) send"},
+			{5 * s, fails(Refused), "notready fail(refused) failed"}, // the next would be 4 s later
+			{6 * s, hint(), "notready fail(refused) send"},
+			{6 * s, hint(), "notready fail(refused)"}, // one is under way
+			{6 * s, fails(ErrorStatus), "notready fail(status) failed"},
+			{7*s + 200*time.Millisecond, look(), "notready fail(status) send"},
+			{8 * s, pass(1), "ready pass passed"},
+			{9 * s, hint(), "ready pass"},
+		}},
+		{"a hint means nothing to those who have not failed", func(p *policy) { p.successes = 2 }, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "notready pass passed"},
+			{1 * s, hint(), "notready pass"},
+			{2 * s, drain(), "notready pass"},
+			{3 * s, hint(), "notready pass"},
+		}},
+		{"a hint for one whose canary hangs is no failure", func(p *policy) { p.failures = 2 }, []line{
+			{0, serve(), "notready unchecked send"},
+			{3 * s, look(), "notready unchecked cut(late)"},
+			{3*s + 250*time.Millisecond, look(), "notready fail(timeout) failed"},
+			{3*s + 300*time.Millisecond, hint(), "notready fail(timeout)"},
+		}},
 		{"requests that wait for their clients are idle", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
@@ -372,6 +419,29 @@ func TestScheduleThatCountsCanaries(t *testing.T) {
 		{5 * s, pass(1), "ready pass passed"},
 		{6 * s, seen(Activity{InFlight: 1, Progress: 3}), "ready pass"},
 		{8 * s, seen(Activity{InFlight: 1, Progress: 9}), "ready busy"}, // that was somebody else
+	})
+}
+
+// A request that hangs by itself is told from the canary that is counted beside it, also when that is over, and does not
+// stall the endpoint time and again.
+func TestRequestThatHangsBesideCountedCanaries(t *testing.T) {
+	const s = time.Second
+	counted := event{kind: registered, checked: true, counted: true}
+	replay(t, usual(t), []line{
+		{0, counted, "notready unchecked send"},
+		{0, pass(1), "ready pass passed"},
+		{5 * s, seen(inFlight(1)), "ready pass"},
+		{124 * s, look(), "ready busy skip"},
+		{125 * s, look(), "notready stalled send"},
+		{125 * s, pass(1), "ready pass passed"},
+		{126 * s, seen(inFlight(2)), "ready pass"}, // the canary still shows
+		{126*s + 500*time.Millisecond, seen(inFlight(1)), "ready pass"},
+		{128 * s, seen(inFlight(1)), "ready pass"},
+		{136 * s, seen(inFlight(1)), "ready pass send"},
+		{136 * s, seen(inFlight(2)), "ready pass"},
+		{136 * s, pass(1), "ready pass passed"},
+		{139 * s, seen(inFlight(1)), "ready pass"},
+		{260 * s, seen(inFlight(1)), "ready pass send"}, // idle but for that
 	})
 }
 
