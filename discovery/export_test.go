@@ -5,6 +5,9 @@ import "time"
 // SetPace makes a watcher poll and give up faster than an operator would want, for tests.
 func (w *Watcher) SetPace(poll, silence time.Duration) {
 	w.follower.poll, w.follower.silence = poll, silence
+	if w.members != nil {
+		w.members.poll, w.members.silence = poll, silence
+	}
 }
 
 // Rereads returns how often everything was read.

@@ -9,16 +9,18 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // The follower's timing. etcd answers a read within milliseconds, and elects a leader within two seconds: three seconds
 // without any answer mean that etcd cannot be read.
 const (
-	defaultPoll    = time.Second     // how often etcd is asked whether it is there
-	defaultSilence = 3 * time.Second // without an answer for so long, what is known counts as stale
-	pageTimeout    = 5 * time.Second // bound on reading one page
-	pageSize       = 1000            // keys a page
-	resyncEvery    = 5 * time.Minute // everything is read anew so often (±20 %), should a watch ever lose an event
+	defaultPoll    = time.Second      // how often etcd is asked whether it is there
+	defaultSilence = 3 * time.Second  // without an answer for so long, what is known counts as stale
+	pageTimeout    = 5 * time.Second  // bound on reading one page
+	pageSize       = 1000             // keys a page
+	deniedEvery    = 30 * time.Second // what etcd's user may not do is tried again so often (±20 %): each time may cost etcd an authentication
+	resyncEvery    = 5 * time.Minute  // everything is read anew so often (±20 %), should a watch ever lose an event
 )
 
 // Reasons for which a session with etcd ends though no call failed.
@@ -75,6 +77,9 @@ func (f *follower) run(ctx context.Context) {
 		if time.Since(f.heard) >= f.silence {
 			f.lapsed = true
 			f.stale(f.heard, f.link.explain(err))
+			if errors.Is(err, rpctypes.ErrPermissionDenied) { // until now it might have been an expired token
+				wait = jitter(deniedEvery, 0.2)
+			}
 		}
 		if time.Since(f.heard) < wait {
 			wait /= 4 // etcd was there a moment ago: a compaction or an election; still jittered

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 )
@@ -15,6 +16,9 @@ const instancesPrefix = "v1/instances/"
 // InstanceID identifies one worker: it is the ID of the worker's etcd lease. It exceeds 2^53, so it must never pass
 // through a float or a JavaScript number.
 type InstanceID uint64
+
+// NewInstanceID chooses an ID at random: 63 bits, because leases are int64 to etcd, and not 0, which asks etcd to choose.
+func NewInstanceID() InstanceID { return InstanceID(rand.Int64N(1<<63-1) + 1) }
 
 // String returns the ID in lower-case hexadecimal without padding, as it stands in etcd keys.
 func (id InstanceID) String() string { return strconv.FormatUint(uint64(id), 16) }

@@ -24,6 +24,7 @@ type lease struct {
 	renewAt  time.Time
 	verifyAt time.Time
 	retryAt  time.Time // nothing is done before: the last call failed, or many may be doing the same
+	putAt    time.Time // no key is put before: etcd has denied it
 	missing  int       // keys not known to be in etcd
 }
 
@@ -37,15 +38,19 @@ func (l lease) next(now time.Time) (action, time.Time) {
 	// A late renewal loses everything, a late key only itself.
 	case !now.Before(l.renewAt):
 		return renew, now
-	case l.missing > 0:
+	case l.missing > 0 && !now.Before(l.putAt):
 		return put, now
 	case !now.Before(l.verifyAt):
 		return verify, now
-	case l.renewAt.Before(l.verifyAt):
-		return rest, l.renewAt
-	default:
-		return rest, l.verifyAt
 	}
+	until := l.verifyAt
+	if l.renewAt.Before(until) {
+		until = l.renewAt
+	}
+	if l.missing > 0 && l.putAt.Before(until) {
+		until = l.putAt
+	}
+	return rest, until
 }
 
 // renewed notes that etcd confirmed the lease in answer to a call made at sent: only from then on is the TTL sure to

@@ -27,6 +27,9 @@ func TestLeaseNext(t *testing.T) {
 		{"rest until the check", lease{granted: true, renewAt: at(3), verifyAt: at(2)}, rest, at(2)},
 		{"a long-expired lease is renewed all the same: only etcd knows", lease{granted: true, expires: at(-60), renewAt: at(-65)}, renew, now},
 		{"a failure holds back the renewal too", lease{granted: true, renewAt: at(-1), retryAt: at(1)}, rest, at(1)},
+		{"keys that are denied wait", lease{granted: true, renewAt: at(30), verifyAt: at(20), putAt: at(10), missing: 1}, rest, at(10)},
+		{"and hold nothing else back", lease{granted: true, renewAt: at(3), verifyAt: at(20), putAt: at(10), missing: 1}, rest, at(3)},
+		{"until they are asked for again", lease{granted: true, renewAt: at(3), verifyAt: at(20), putAt: at(0), missing: 1}, put, now},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			what, until := tt.lease.next(now)

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +20,10 @@ var (
 		"Entries that are left out now because they are not valid instances.", []string{"reason"}, nil)
 	descRejectedTotal = prometheus.NewDesc("dynmesh_registry_rejected_total",
 		"Entries that were found not to be valid instances.", []string{"reason"}, nil)
+	descBadMembers = prometheus.NewDesc("dynmesh_registry_rejected_members",
+		"Entries that are left out now because they are not valid members.", []string{"reason"}, nil)
+	descBadMembersTotal = prometheus.NewDesc("dynmesh_registry_rejected_members_total",
+		"Entries that were found not to be valid members.", []string{"reason"}, nil)
 
 	descLeaseHeld = prometheus.NewDesc("dynmesh_lease_held",
 		"1 while the lease is known to live: granted, and renewed within its TTL.", nil, nil)
@@ -35,7 +38,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descHeard, descRevision, descRereads, descRejected, descRejectedTotal} {
+	for _, d := range []*prometheus.Desc{descState, descHeard, descRevision, descRereads, descRejected, descRejectedTotal, descBadMembers, descBadMembersTotal} {
 		ch <- d
 	}
 }
@@ -53,22 +56,16 @@ func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
 	ch <- gauge(descHeard, silent.Seconds())
 	ch <- gauge(descRevision, float64(s.revision))
 	ch <- counter(descRereads, float64(w.follower.rereads.Load()))
-	current, total := w.rejects.counts()
-	for reason, n := range total {
-		ch <- gauge(descRejected, float64(current[reason]), string(reason))
-		ch <- counter(descRejectedTotal, float64(n), string(reason))
+	for _, bucket := range []struct {
+		rejects  *rejects
+		now, all *prometheus.Desc
+	}{{w.badInstances, descRejected, descRejectedTotal}, {w.badMembers, descBadMembers, descBadMembersTotal}} {
+		current, total := bucket.rejects.counts()
+		for reason, n := range total {
+			ch <- gauge(bucket.now, float64(current[reason]), string(reason))
+			ch <- counter(bucket.all, float64(n), string(reason))
+		}
 	}
-}
-
-// counts returns how many entries are left out now, and how many ever were, by reason.
-func (r *rejects) counts() (current, total map[RejectReason]int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	current = make(map[RejectReason]int)
-	for _, reason := range r.current {
-		current[reason]++
-	}
-	return current, maps.Clone(r.total)
 }
 
 // Describe implements prometheus.Collector.
@@ -81,8 +78,9 @@ func (r *Registrar) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (r *Registrar) Collect(ch chan<- prometheus.Metric) {
 	s := r.status.Load()
-	ch <- gauge(descLeaseHeld, boolValue(s.granted && time.Now().Before(s.expires)))
-	ch <- gauge(descRegistered, boolValue(s.complete))
+	held := s.granted && time.Now().Before(s.expires)
+	ch <- gauge(descLeaseHeld, boolValue(held))
+	ch <- gauge(descRegistered, boolValue(held && s.complete)) // keys end with the lease
 	ch <- counter(descRenewals, float64(r.renewals.Load()))
 	ch <- counter(descGrants, float64(r.grants.Load()))
 	ch <- counter(descFailures, float64(r.failures.Load()))

@@ -1,11 +1,11 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,15 +13,17 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// DefaultLeaseTTL is how long a process that crashed stays registered, where nothing else is said.
+const DefaultLeaseTTL = 10 * time.Second
+
 // The registrar's timing.
 const (
-	defaultLeaseTTL = 10 * time.Second
-	minLeaseTTL     = 2 * time.Second // etcd itself grants no less with its default election timeout
-	maxCallTime     = 3 * time.Second // bound on one call
-	minCallTime     = time.Second
-	verifyEvery     = 15 * time.Second
-	regrantSpread   = 500 * time.Millisecond
-	guardSpread     = time.Second // so that a storm of registrations is not doubled by one of watches
+	minLeaseTTL   = 2 * time.Second // etcd itself grants no less with its default election timeout
+	maxCallTime   = 3 * time.Second // bound on one call
+	minCallTime   = time.Second
+	verifyEvery   = 15 * time.Second
+	regrantSpread = 500 * time.Millisecond
+	guardSpread   = time.Second // so that a storm of registrations is not doubled by one of watches
 )
 
 // callTime bounds one call. A renewal begins with two thirds of the TTL left; it may hang on a member of etcd that is frozen,
@@ -31,8 +33,9 @@ func callTime(ttl time.Duration) time.Duration { return min(max(ttl/5, minCallTi
 // RegistrarConfig configures a Registrar.
 type RegistrarConfig struct {
 	Etcd   Config
-	TTL    time.Duration // of the lease, in whole seconds; default 10 s
-	Member Member        // what the process says of itself, beside its instances
+	ID     InstanceID    // default: a new one
+	TTL    time.Duration // of the lease, in whole seconds; default DefaultLeaseTTL
+	Member Member        // what the process says of itself, beside its instances; default of Role: RoleWorker
 	Log    *logrus.Entry // default: nothing is logged
 }
 
@@ -40,6 +43,7 @@ type RegistrarConfig struct {
 // It is a prometheus.Collector.
 type Registrar struct {
 	id     InstanceID
+	etcd   Config
 	log    *logrus.Entry
 	link   *link
 	guard  *follower
@@ -57,6 +61,8 @@ type Registrar struct {
 	stream    *leaseStream        // for renewals; nil until the first, and after a failure
 	confirmed map[string]struct{} // keys that etcd has under the lease
 	troubled  time.Time           // when calls began to fail; zero when they do not
+	denials   int                 // puts that were denied since the last that was not
+	unread    int                 // looks at the keys that were denied, since the last that was not
 	outage    time.Time           // when the lease was lost or calls began to fail; zero when all keys are in etcd
 	guarding  sync.WaitGroup
 	guarded   bool
@@ -71,17 +77,18 @@ type registrarStatus struct {
 	expires           time.Time
 }
 
-// NewRegistrar checks the configuration and chooses the instance ID. It does not connect.
+// NewRegistrar checks the configuration, and chooses the instance ID where it gives none. It does not connect.
 func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	if err := cfg.Etcd.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.TTL == 0 {
-		cfg.TTL = defaultLeaseTTL
+		cfg.TTL = DefaultLeaseTTL
 	}
 	if cfg.TTL < minLeaseTTL || cfg.TTL%time.Second != 0 {
 		return nil, fmt.Errorf("lease TTL is %v: want whole seconds, %v or more", cfg.TTL, minLeaseTTL)
 	}
+	cfg.Member.Role = cmp.Or(cfg.Member.Role, RoleWorker)
 	if cfg.Member.Labels == nil {
 		cfg.Member.Labels = map[string]string{}
 	}
@@ -89,12 +96,17 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode Member: %w", err)
 	}
-	// The ID is chosen here and not by etcd, so that it is known, and stays, before etcd first answers. 63 bits,
-	// because leases are int64 to etcd, and not 0, which asks etcd to choose.
-	id := InstanceID(rand.Int64N(1<<63-1) + 1)
+	id := cfg.ID
+	if id == 0 {
+		id = NewInstanceID() // here and not by etcd, so that it is known, and stays, before etcd first answers
+	}
+	if id > 1<<63-1 {
+		return nil, fmt.Errorf("ID %s: want 63 bits, as etcd's leases have", id)
+	}
 	log := orDiscard(cfg.Log).WithField("instance", id.String())
 	r := &Registrar{
 		id:        id,
+		etcd:      cfg.Etcd,
 		log:       log,
 		link:      newLink(cfg.Etcd, log),
 		wake:      make(chan struct{}, 1),

@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"maps"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 		t.Errorf("lease = %+v, %v, want 3 keys and a TTL of 10 s", ttl, err)
 	}
 	member, err := client.Get(ctx, r.MemberKey())
-	if err != nil || member.Count != 1 || !strings.Contains(string(member.Kvs[0].Value), `"host":"h1"`) {
+	if err != nil || member.Count != 1 || !strings.HasPrefix(string(member.Kvs[0].Value), `{"role":"worker","host":"h1"`) {
 		t.Errorf("member = %v, %v", member, err)
 	}
 
@@ -47,6 +48,9 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 	eventually(t, 2*time.Second, "a third key", func() bool { return len(instanceKeys(t, client)) == 3 })
 
 	stop()
+	if held, registered := metric(t, r, "dynmesh_lease_held"), metric(t, r, "dynmesh_registered"); held != 0 || registered != 0 {
+		t.Errorf("lease held %v, registered %v after the end, want 0: requests may go on for long, and metrics with them", held, registered)
+	}
 	if keys := instanceKeys(t, client); len(keys) != 0 {
 		t.Errorf("after the end: %v, want no keys", keys)
 	}
@@ -156,6 +160,9 @@ func TestRegistrarSurvivesEtcdRestart(t *testing.T) {
 			eventually(t, 10*time.Second, "the lease counts as not held, and calls fail", func() bool {
 				return metric(t, r, "dynmesh_lease_held") == 0 && metric(t, r, "dynmesh_lease_failures_total") > 0
 			})
+			if metric(t, r, "dynmesh_registered") != 0 {
+				t.Error("its keys count as registered, and the lease that they hang on as not held")
+			}
 			if wiped {
 				dir = t.TempDir()
 			}
@@ -261,4 +268,28 @@ func enableAuth(t *testing.T, client *clientv3.Client) {
 	if _, err := client.AuthEnable(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// "Deadline exceeded" alone tells nobody which address is wrong.
+func TestFailedRegistrationNamesWhatRefuses(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log, hook := logged()
+	start(t, newRegistrar(t, discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{"http://" + nobody}}, Log: log}, "generate").Run)
+	eventually(t, 10*time.Second, "a line that names what refuses", func() bool {
+		for _, e := range hook.AllEntries() {
+			why, _ := e.Data["err"].(error)
+			if strings.Contains(e.Message, "Registration cannot be kept up") && why != nil && strings.Contains(why.Error(), nobody+": connect: connection refused") {
+				return true
+			}
+		}
+		return false
+	})
 }

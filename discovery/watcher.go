@@ -43,29 +43,43 @@ type Update struct {
 	Revision int64         // etcd's, that the view is of
 	Puts     []Instance    // new and changed ones, each once
 	Deletes  []InstanceKey // ones that are gone; may name one that was never put, because its value was bad
+
+	// Of WatcherConfig.Members, in updates of their own: the two buckets are read apart from each other. A member is
+	// known for as long as etcd could last tell, whatever State says.
+	Members     []RegisteredMember // new and changed ones, each once
+	MembersGone []InstanceID       // may name one that was never among Members
+	MembersRead bool               // their bucket has been read at least once: it may be later than the instances'
+
+	// Rejected is all that is left out now, because its key or value is bad; nil: as before.
+	Rejected *Rejects
 }
 
 // WatcherConfig configures a Watcher.
 type WatcherConfig struct {
-	Etcd Config
-	Log  *logrus.Entry // default: nothing is logged
+	Etcd    Config
+	Members bool          // follow what processes say of themselves, too
+	Log     *logrus.Entry // default: nothing is logged
 }
 
 // Watcher follows what is registered in etcd. Make it with NewWatcher. It is a prometheus.Collector.
 type Watcher struct {
 	log      *logrus.Entry
 	follower *follower
+	members  *follower // nil: they are not followed
 	ran      atomic.Bool
 
-	// Of the goroutine that is in Run.
-	apply    func(Update)
-	state    State
-	since    time.Time
-	revision int64
-	waiting  bool // it has been said that there was no first read yet
+	// Each follower has a goroutine. mu makes their steps one sequence.
+	mu          sync.Mutex
+	apply       func(Update)
+	state       State
+	since       time.Time
+	revision    int64
+	waiting     bool // it has been said that there was no first read yet
+	membersRead bool // once at least
+	membersLost bool // it has been said that members cannot be read
 
-	rejects rejects
-	summary atomic.Pointer[summary] // for metrics
+	badInstances, badMembers *rejects
+	summary                  atomic.Pointer[summary] // for metrics
 }
 
 // summary is what metrics show of the state that Run owns.
@@ -82,58 +96,78 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 	}
 	log := orDiscard(cfg.Log)
 	w := &Watcher{
-		log:     log,
-		rejects: rejects{current: make(map[string]RejectReason), total: make(map[RejectReason]int)},
-		since:   time.Now(),
-		follower: &follower{
-			link:    newLink(cfg.Etcd, log),
-			key:     instancesPrefix,
-			prefix:  true,
-			poll:    defaultPoll,
-			silence: defaultSilence,
-			holds:   holds{silence: 6 * time.Second, loss: 20 * time.Second},
-			log:     log,
-		},
+		log:          log,
+		since:        time.Now(),
+		badInstances: newRejects(),
+		badMembers:   newRejects(),
+		follower:     bucket(cfg.Etcd, log, instancesPrefix),
 	}
-	w.follower.changed = w.step
-	w.follower.stale = w.lost
+	w.follower.changed, w.follower.stale = w.step, w.lost
+	if cfg.Members {
+		w.members = bucket(cfg.Etcd, log, membersPrefix)
+		w.members.changed, w.members.stale = w.membersStep, w.membersStale
+	}
 	w.summary.Store(&summary{since: w.since})
 	return w, nil
 }
 
-// Run follows the registry until ctx ends, and then returns nil. It calls apply from one goroutine, in order; the next
+// bucket returns a follower of all keys under prefix, which has a client of its own: what ails one does not ail another.
+func bucket(cfg Config, log *logrus.Entry, prefix string) *follower {
+	return &follower{
+		link:    newLink(cfg, log),
+		key:     prefix,
+		prefix:  true,
+		poll:    defaultPoll,
+		silence: defaultSilence,
+		holds:   holds{silence: 6 * time.Second, loss: 20 * time.Second},
+		log:     log,
+	}
+}
+
+// Run follows the registry until ctx ends, and then returns nil. It calls apply in order, never twice at once; the next
 // step waits for apply to return. That etcd is away is a state, never an error. Run may be called once.
 func (w *Watcher) Run(ctx context.Context, apply func(Update)) error {
 	if w.ran.Swap(true) {
 		return errors.New("watcher: Run called twice")
 	}
 	w.apply = apply
+	var following sync.WaitGroup
+	defer following.Wait()
+	if w.members != nil {
+		following.Go(func() { w.members.run(ctx) })
+	}
 	w.follower.run(ctx)
 	return nil
 }
 
 // step hands on what the follower saw.
 func (w *Watcher) step(s step) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var u Update
+	junk := false // what is left out has changed
 	for _, kv := range s.puts {
 		key := string(kv.Key)
 		instance, err := DecodeInstance(key, kv.Value)
 		if err != nil {
-			w.reject(key, err)
+			junk = w.reject(w.badInstances, key, err, "Registry entry is not a Dynamo instance and is left out until it changes") || junk
 			u.Deletes = appendKey(u.Deletes, key) // it may have been good before, and is spoilt now
 			continue
 		}
-		w.rejects.remove(key)
+		junk = w.badInstances.remove(key) || junk
 		u.Puts = append(u.Puts, instance)
 	}
 	for _, key := range s.deletes {
-		w.rejects.remove(key)
+		junk = w.badInstances.remove(key) || junk
 		u.Deletes = appendKey(u.Deletes, key)
+	}
+	if junk {
+		u.Rejected = w.showRejects()
 	}
 	w.revision = s.revision
 	if w.state != Synced {
 		w.state, w.since = Synced, time.Now()
-	} else if len(u.Puts) == 0 && len(u.Deletes) == 0 {
+	} else if len(u.Puts) == 0 && len(u.Deletes) == 0 && !junk {
 		return // only others' keys, or a reread that changed nothing
 	}
 	w.publish(u)
@@ -141,6 +175,8 @@ func (w *Watcher) step(s step) {
 
 // lost notes that etcd cannot be read. Before the first read there is nothing to be stale.
 func (w *Watcher) lost(heard time.Time, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.state == Syncing && !w.waiting {
 		w.waiting = true
 		w.log.WithField("err", why).Warn("etcd cannot be read: nothing is known yet, trying again until it answers")
@@ -153,7 +189,7 @@ func (w *Watcher) lost(heard time.Time, why error) {
 }
 
 func (w *Watcher) publish(u Update) {
-	u.State, u.Since, u.Revision = w.state, w.since, w.revision
+	u.State, u.Since, u.Revision, u.MembersRead = w.state, w.since, w.revision, w.membersRead
 	w.summary.Store(&summary{state: w.state, since: w.since, revision: w.revision})
 	w.apply(u)
 }
@@ -166,41 +202,20 @@ func appendKey(keys []InstanceKey, key string) []InstanceKey {
 	return keys
 }
 
-func (w *Watcher) reject(key string, err error) {
+// reject remembers that an entry is left out, says so once, and returns whether that changes what is shown of it.
+func (w *Watcher) reject(bucket *rejects, key string, err error, line string) (changed bool) {
 	var why *RejectError
 	if !errors.As(err, &why) {
-		panic(err) // unreachable: DecodeInstance returns nothing else
+		panic(err) // unreachable: the decoders return nothing else
 	}
-	if w.rejects.add(key, why.Reason) {
-		w.log.WithField("key", fmt.Sprintf("%.200s", key)).WithField("err", why.Detail).
-			Warn("Registry entry is not a Dynamo instance and is left out until it changes")
+	changed, news := bucket.add(key, *why)
+	if news {
+		w.log.WithField("key", cutKey(key)).WithField("err", why.Detail).Warn(line)
 	}
+	return changed
 }
 
-// rejects remembers which entries are left out, so that each is logged once. It is safe for concurrent use.
-type rejects struct {
-	mu      sync.Mutex
-	current map[string]RejectReason // by etcd key
-	total   map[RejectReason]int
-}
-
-// add says whether the entry was not yet known to be bad for this reason.
-func (r *rejects) add(key string, reason RejectReason) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.current[key] == reason {
-		return false
-	}
-	r.current[key] = reason
-	r.total[reason]++
-	return true
-}
-
-func (r *rejects) remove(key string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.current, key)
-}
+func (w *Watcher) showRejects() *Rejects { return showRejects(w.badInstances, w.badMembers) }
 
 func orDiscard(log *logrus.Entry) *logrus.Entry {
 	if log != nil {

@@ -108,6 +108,9 @@ func (s *Server) start(cfg Config) error {
 	}
 }
 
+// minBcryptCost is the least that bcrypt allows.
+const minBcryptCost = 4
+
 func (s *Server) embedConfig(cfg Config) *embed.Config {
 	client := url.URL{Scheme: "http", Host: cfg.ClientAddr}
 	peer := url.URL{Scheme: "http", Host: defaultClientAddr}
@@ -119,7 +122,8 @@ func (s *Server) embedConfig(cfg Config) *embed.Config {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.TickMs, c.ElectionMs = tickMs, electionMs
 	c.UnsafeNoFsync = s.tempDir != ""
-	c.EnableGRPCGateway = false // a client of the server inside itself: more goroutines, and nobody here asks it
+	c.BcryptCost = minBcryptCost // users here are for tests, in which many clients authenticate on few cores
+	c.EnableGRPCGateway = false  // a client of the server inside itself: more goroutines, and nobody here asks it
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(s.quiet(discovery.ZapLogger(cfg.Log)))
 	c.GRPCAdditionalServerOptions = append(c.GRPCAdditionalServerOptions, s.streams.serverOption())
 	return c

@@ -1,0 +1,385 @@
+package discovery_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+)
+
+func TestDecodeMember(t *testing.T) {
+	const key = "v1/dynmesh/members/694d9b90ff8deb4b"
+	for _, tt := range []struct {
+		name, key, value string
+		want             discovery.RegisteredMember
+		reason           discovery.RejectReason
+	}{
+		{name: "all of it", key: key,
+			value: `{"role":"frontend","host":"h","pid":7,"version":"v1","started_at":"2026-11-22T10:00:00Z","system_url":"http://h:1","gossip_addr":"[::1]:7946","labels":{"zone":"a"}}`,
+			want: discovery.RegisteredMember{ID: 0x694d9b90ff8deb4b, Member: discovery.Member{
+				Role: "frontend", Host: "h", PID: 7, Version: "v1", StartedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
+				SystemURL: "http://h:1", GossipAddr: "[::1]:7946", Labels: map[string]string{"zone": "a"},
+			}}},
+		{name: "an older version's", key: key, value: `{"host":"h"}`, want: discovery.RegisteredMember{ID: 0x694d9b90ff8deb4b, Member: discovery.Member{Role: "worker", Host: "h"}}},
+		{name: "a newer version's", key: key, value: `{"role":"router","mood":["fine"],"labels":null}`, want: discovery.RegisteredMember{ID: 0x694d9b90ff8deb4b, Member: discovery.Member{Role: "router"}}},
+		{name: "another bucket", key: "v1/instances/a/b/c/1", value: `{}`, reason: discovery.RejectKey},
+		{name: "not an ID", key: "v1/dynmesh/members/0A", value: `{}`, reason: discovery.RejectKey},
+		{name: "two parts", key: key + "/x", value: `{}`, reason: discovery.RejectKey},
+		{name: "not UTF-8 in the key", key: key + "\xff", value: `{}`, reason: discovery.RejectKey},
+		{name: "no object", key: key, value: `null`, reason: discovery.RejectJSON},
+		{name: "no JSON", key: key, value: `hello`, reason: discovery.RejectJSON},
+		{name: "not UTF-8", key: key, value: "{\"host\":\"\xff\"}", reason: discovery.RejectJSON},
+		{name: "large", key: key, value: `{"host":"` + strings.Repeat("x", 1<<20) + `"}`, reason: discovery.RejectSize},
+		{name: "type", key: key, value: `{"pid":"7"}`, reason: discovery.RejectField},
+		{name: "time", key: key, value: `{"started_at":"yesterday"}`, reason: discovery.RejectField},
+		{name: "labels", key: key, value: `{"labels":{"a":1}}`, reason: discovery.RejectField},
+		{name: "address without port", key: key, value: `{"gossip_addr":"10.0.0.1"}`, reason: discovery.RejectField},
+		{name: "address without host", key: key, value: `{"gossip_addr":":7946"}`, reason: discovery.RejectField},
+		{name: "port 0", key: key, value: `{"gossip_addr":"10.0.0.1:0"}`, reason: discovery.RejectField},
+	} {
+		got, err := discovery.DecodeMember(tt.key, []byte(tt.value))
+		if tt.reason == "" {
+			if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", tt.want) {
+				t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
+			}
+			continue
+		}
+		var why *discovery.RejectError
+		if !errors.As(err, &why) || why.Reason != tt.reason || why.Detail == "" || len(why.Detail) > 300 {
+			t.Errorf("%s: %v, want it rejected for %s, in a few words", tt.name, err, tt.reason)
+		}
+	}
+}
+
+// What a registrar writes is what others read.
+func TestRegistrarWritesMember(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	etcd := discovery.Config{Endpoints: []string{server.Endpoint()}}
+	net := startNetwork(t, server.Endpoint())
+	want := discovery.Member{
+		Role: discovery.RoleFrontend, Host: "h", PID: 7, Version: "v1", StartedAt: time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
+		SystemURL: "http://h:8000", GossipAddr: "10.0.0.1:7946", Labels: map[string]string{"zone": "a"},
+	}
+	id := discovery.NewInstanceID()
+	r := newRegistrar(t, discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{net.endpoint()}}, ID: id, Member: want})
+	start(t, r.Run)
+	awaitRegistered(t, r)
+	if err := net.listener.Close(); err != nil { // what the registrar has must do
+		t.Fatal(err)
+	}
+	for what, sample := range map[string]func(context.Context, int) ([]discovery.RegisteredMember, error){
+		"on the registrar's connection": r.SampleMembers,
+		"on one of its own": func(ctx context.Context, n int) ([]discovery.RegisteredMember, error) {
+			return discovery.SampleMembers(ctx, etcd, n)
+		},
+	} {
+		got, err := sample(context.Background(), 10)
+		if err != nil || len(got) != 1 || got[0].ID != id || fmt.Sprintf("%+v", got[0].Member) != fmt.Sprintf("%+v", want) {
+			t.Errorf("%s: %+v, %v, want %+v", what, got, err, want)
+		}
+	}
+}
+
+// A sample begins at a random place, goes on at the beginning, names nobody twice, and is all where there is no more.
+func TestSampleMembers(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	etcd := discovery.Config{Endpoints: []string{server.Endpoint()}}
+	ctx := context.Background()
+	var ops []clientv3.Op
+	for range 40 {
+		ops = append(ops, clientv3.OpPut("v1/dynmesh/members/"+discovery.NewInstanceID().String(), `{"gossip_addr":"10.0.0.1:7946"}`))
+	}
+	ops = append(ops, clientv3.OpPut("v1/dynmesh/members", "{}"), clientv3.OpPut("v1/dynmesh/members0", "{}")) // siblings
+	if _, err := client.Txn(ctx).Then(ops...).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[discovery.InstanceID]int)
+	for range 60 {
+		members, err := discovery.SampleMembers(ctx, etcd, 8)
+		if err != nil || len(members) != 8 {
+			t.Fatalf("a sample of 8: %d, %v", len(members), err)
+		}
+		once := make(map[discovery.InstanceID]bool)
+		for _, m := range members {
+			seen[m.ID]++
+			once[m.ID] = true
+		}
+		if len(once) != len(members) {
+			t.Fatalf("a sample names one twice: %v", members)
+		}
+	}
+	// Each begins a sample with a chance that is its distance from the one before it: only those that lie very close are rare.
+	if len(seen) < 36 {
+		t.Errorf("60 samples of 8 have shown %d of 40 members, want nearly all", len(seen))
+	}
+	for _, n := range []int{40, 50, 1000} {
+		if members, err := discovery.SampleMembers(ctx, etcd, n); err != nil || len(members) != 40 {
+			t.Errorf("a sample of %d: %d, %v, want all 40", n, len(members), err)
+		}
+	}
+	if members, err := discovery.SampleMembers(ctx, etcd, 0); err != nil || len(members) != 1 {
+		t.Errorf("a sample of 0: %d, %v, want one", len(members), err)
+	}
+	if _, err := client.Put(ctx, "v1/dynmesh/members/1", "junk"); err != nil {
+		t.Fatal(err)
+	}
+	if members, err := discovery.SampleMembers(ctx, etcd, 100); err != nil || len(members) != 40 {
+		t.Errorf("beside junk: %d, %v, want all 40", len(members), err)
+	}
+}
+
+func TestSampleMembersWithoutEtcd(t *testing.T) {
+	t.Parallel()
+	etcd := discovery.Config{Endpoints: []string{"http://127.0.0.1:1"}}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if members, err := discovery.SampleMembers(ctx, etcd, 8); err == nil || !strings.Contains(err.Error(), "refused") || len(members) > 0 {
+		t.Errorf("SampleMembers = %v, %v, want an error that says why", members, err)
+	}
+	r := newRegistrar(t, discovery.RegistrarConfig{Etcd: etcd}, "generate")
+	start(t, r.Run)
+	ctx, cancel = context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if members, err := r.SampleMembers(ctx, 8); err == nil || len(members) > 0 {
+		t.Errorf("SampleMembers = %v, %v, want an error", members, err)
+	}
+}
+
+// roster is what a consumer of updates knows of members, and of what is left out.
+type roster struct {
+	mu       sync.Mutex
+	members  map[discovery.InstanceID]discovery.Member
+	rejected discovery.Rejects
+	state    discovery.State
+	size     int // of the instances
+	read     bool
+}
+
+func (r *roster) apply(u discovery.Update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range u.Members {
+		r.members[m.ID] = m.Member
+	}
+	for _, id := range u.MembersGone {
+		delete(r.members, id)
+	}
+	if u.Rejected != nil {
+		r.rejected = *u.Rejected
+	}
+	r.state, r.read = u.State, u.MembersRead
+	r.size += len(u.Puts) - len(u.Deletes)
+}
+
+// knows says whether these members are known, and so many entries left out.
+func (r *roster) knows(rejected int, ids ...discovery.InstanceID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Equal(slices.Sorted(maps.Keys(r.members)), ids) && r.rejected.Total == rejected && r.state == discovery.Synced
+}
+
+func startRoster(t *testing.T, cfg discovery.WatcherConfig) (*discovery.Watcher, *roster) {
+	t.Helper()
+	cfg.Members = true
+	w, err := discovery.NewWatcher(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &roster{members: make(map[discovery.InstanceID]discovery.Member)}
+	start(t, func(ctx context.Context) error { return w.Run(ctx, r.apply) })
+	return w, r
+}
+
+// Members come and go beside instances; junk in either bucket is left out, counted, and shown until it is mended or gone.
+func TestWatcherFollowsMembers(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	ctx := context.Background()
+	put := func(key, value string) {
+		t.Helper()
+		if _, err := client.Put(ctx, key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(key string) {
+		t.Helper()
+		if _, err := client.Delete(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("v1/dynmesh/members/1", `{"host":"a"}`)
+	put("v1/dynmesh/members/x", `{}`)
+	put("v1/dynmesh/members/2", `[]`)
+	put("v1/instances/n/c/e/a", "hello")
+	log, hook := logged()
+	w, r := startRoster(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}, Log: log})
+	eventually(t, 5*time.Second, "one member, three bad entries", func() bool { return r.knows(3, 1) })
+	r.mu.Lock()
+	want := []discovery.Rejected{
+		{Key: "v1/dynmesh/members/2", Reason: discovery.RejectJSON, Detail: "value is not a JSON object"},
+		{Key: "v1/dynmesh/members/x", Reason: discovery.RejectKey, Detail: `key: instance ID "x": want 64 bits in lower-case hexadecimal without padding`},
+		{Key: "v1/instances/n/c/e/a", Reason: discovery.RejectJSON, Detail: "value is not a JSON object"},
+	}
+	if !slices.Equal(r.rejected.Entries, want) {
+		t.Errorf("left out: %+v, want %+v", r.rejected.Entries, want)
+	}
+	r.mu.Unlock()
+	if now, ever := metric(t, w, "dynmesh_registry_rejected_members", "json"), metric(t, w, "dynmesh_registry_rejected_members_total", "key"); now != 1 || ever != 1 {
+		t.Errorf("counted %v members for json, %v for their key, want 1, 1", now, ever)
+	}
+	if n := metric(t, w, "dynmesh_registry_rejected", "json"); n != 1 {
+		t.Errorf("counted %v instances, want 1", n)
+	}
+
+	put("v1/instances/n/c", "no instance at all")
+	eventually(t, 5*time.Second, "four bad entries", func() bool { return r.knows(4, 1) })
+	remove("v1/instances/n/c")
+	eventually(t, 5*time.Second, "three again", func() bool { return r.knows(3, 1) })
+	put("v1/dynmesh/members/2", `{"host":"b","role":"frontend"}`)
+	eventually(t, 5*time.Second, "the second is mended", func() bool { return r.knows(2, 1, 2) })
+	put("v1/dynmesh/members/1", `{"host":7}`)
+	eventually(t, 5*time.Second, "the first is spoilt", func() bool { return r.knows(3, 2) })
+	remove("v1/dynmesh/members/1")
+	remove("v1/dynmesh/members/2")
+	remove("v1/dynmesh/members/x")
+	remove("v1/instances/n/c/e/a")
+	eventually(t, 5*time.Second, "all are gone", func() bool { return r.knows(0) })
+	if n := countLines(hook, "not a dynmesh member"); n != 3 {
+		t.Errorf("%d lines of members, want 3", n)
+	}
+}
+
+// A sea of junk is shown as the first hundred of it, and how much there is.
+func TestWatcherShowsSomeOfMuchJunk(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	long := "v1/instances/" + strings.Repeat("é", 500)
+	ops := []clientv3.Op{clientv3.OpPut(long, "x")}
+	for i := range 2500 {
+		ops = append(ops, clientv3.OpPut(fmt.Sprintf("v1/instances/junk/%05d", i), "x"))
+		if len(ops) == 100 || i == 2499 {
+			if _, err := client.Txn(context.Background()).Then(ops...).Commit(); err != nil {
+				t.Fatal(err)
+			}
+			ops = nil
+		}
+	}
+	_, r := startRoster(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}})
+	eventually(t, 10*time.Second, "all of it", func() bool { return r.knows(2501) })
+	eventually(t, 10*time.Second, "that there are no members", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.read })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.rejected.Entries); n != discovery.MaxRejects {
+		t.Fatalf("%d entries, want %d", n, discovery.MaxRejects)
+	}
+	for i, e := range r.rejected.Entries {
+		if want := fmt.Sprintf("v1/instances/junk/%05d", i); e.Key != want {
+			t.Errorf("entry %d is %q, want %q", i, e.Key, want)
+		}
+	}
+}
+
+// Who may not read the members' bucket still sees the instances, and one line says what is missing.
+func TestWatcherWithoutRightToMembers(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	putInstances(t, client, 1, 3)
+	ctx := context.Background()
+	reader := addUser(t, client, "reader")
+	grant := func(kind clientv3.PermissionType, prefix string) {
+		t.Helper()
+		if _, err := client.RoleGrantPermission(ctx, reader, prefix, clientv3.GetPrefixRangeEnd(prefix), kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant(clientv3.PermissionType(clientv3.PermRead), "v1/instances/")
+	enableAuth(t, client)
+	etcd := discovery.Config{Endpoints: []string{server.Endpoint()}, Username: reader, Password: "secret"}
+	log, hook := logged()
+	_, r := startRoster(t, discovery.WatcherConfig{Etcd: etcd, Log: log})
+	eventually(t, 30*time.Second, "the instances", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.size == 3 })
+	eventually(t, 30*time.Second, "the line", func() bool { return countLines(hook, "Members cannot be read") == 1 })
+	r.mu.Lock()
+	if r.state != discovery.Synced {
+		t.Errorf("the registry is %v, want synced", r.state)
+	}
+	if r.read {
+		t.Error("members count as read, and may not be")
+	}
+	r.mu.Unlock()
+
+	// A frontend that may not write: it says so once, and asks again now and then only.
+	front := newRegistrar(t, discovery.RegistrarConfig{Etcd: etcd, Log: log, Member: discovery.Member{Role: discovery.RoleFrontend}})
+	start(t, front.Run)
+	eventually(t, 30*time.Second, "it holds a lease all the same", func() bool { return metric(t, front, "dynmesh_lease_renewals_total") >= 2 })
+	if n := metric(t, front, "dynmesh_lease_failures_total"); n < 2 || n > 3 {
+		t.Errorf("%v failures within seven seconds, want 2, or 3 where a call took too long", n)
+	}
+	if n := countLines(hook, "This process cannot be registered"); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+}
+
+// Who may write its keys and not read them stays registered, and says so once.
+func TestRegistrarWithoutRightToRead(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	ctx := context.Background()
+	writer := addUser(t, client, "writer")
+	for _, prefix := range []string{"v1/instances/", "v1/dynmesh/members/"} {
+		if _, err := client.RoleGrantPermission(ctx, writer, prefix, clientv3.GetPrefixRangeEnd(prefix), clientv3.PermissionType(clientv3.PermWrite)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enableAuth(t, client)
+	log, hook := logged()
+	r := newRegistrar(t, discovery.RegistrarConfig{
+		Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}, Username: writer, Password: "secret"}, Log: log,
+	})
+	if err := r.Add(discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}, discovery.HTTPTransport("http://127.0.0.1:1/e")); err != nil {
+		t.Fatal(err)
+	}
+	start(t, r.Run)
+	eventually(t, 60*time.Second, "the line", func() bool { return countLines(hook, "may not read the keys that it writes") == 1 })
+	before, failures := metric(t, r, "dynmesh_lease_renewals_total"), metric(t, r, "dynmesh_lease_failures_total")
+	eventually(t, 60*time.Second, "three renewals more", func() bool { return metric(t, r, "dynmesh_lease_renewals_total") >= before+3 })
+	if n := metric(t, r, "dynmesh_lease_failures_total"); n != failures {
+		t.Errorf("%v failures after it was said, want none", n-failures)
+	}
+	if n := countLines(hook, "Registration cannot be kept up"); n > 1 {
+		t.Errorf("%d lines of trouble, want 1 at most", n)
+	}
+}
+
+// addUser adds a user without rights, whose role has the same name, and returns it.
+func addUser(t *testing.T, client *clientv3.Client, name string) string {
+	t.Helper()
+	ctx := context.Background()
+	if _, err := client.RoleAdd(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.UserAdd(ctx, name, "secret"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.UserGrantRole(ctx, name, name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

@@ -1,0 +1,114 @@
+package discovery
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Bounds on Rejects: they say that there is junk, and what it is like, however much there is.
+const (
+	MaxRejects     = 100 // entries
+	MaxRejectedKey = 200 // bytes of a key
+)
+
+// Rejects is what is left out of the registry now, because nobody could know what it means.
+type Rejects struct {
+	Total   int        // of entries left out
+	Entries []Rejected // the first MaxRejects of them by key
+}
+
+// Rejected is one entry that is left out.
+type Rejected struct {
+	Key    string // valid UTF-8, cut to MaxRejectedKey bytes
+	Reason RejectReason
+	Detail string // for people, a few words
+}
+
+// rejects remembers which entries of a bucket are left out. It is safe for concurrent use.
+type rejects struct {
+	mu      sync.Mutex
+	current map[string]RejectError // by etcd key
+	total   map[RejectReason]int
+}
+
+func newRejects() *rejects {
+	return &rejects{current: make(map[string]RejectError), total: make(map[RejectReason]int)}
+}
+
+// add says whether the entry was not yet known to be bad in this way, and whether it was not even for this reason.
+func (r *rejects) add(key string, why RejectError) (changed, news bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, known := r.current[key]
+	r.current[key] = why
+	if news = !known || before.Reason != why.Reason; news {
+		r.total[why.Reason]++
+	}
+	return before != why, news
+}
+
+// remove says whether the entry was left out.
+func (r *rejects) remove(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.current[key]
+	delete(r.current, key)
+	return known
+}
+
+// counts returns how many entries are left out now, and how many ever were, by reason.
+func (r *rejects) counts() (current, total map[RejectReason]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current = make(map[RejectReason]int)
+	for _, why := range r.current {
+		current[why.Reason]++
+	}
+	return current, maps.Clone(r.total)
+}
+
+// showRejects puts what several buckets leave out into one list.
+func showRejects(buckets ...*rejects) *Rejects {
+	var shown Rejects
+	var entries []Rejected
+	for _, r := range buckets {
+		r.mu.Lock()
+		shown.Total += len(r.current)
+		for key, why := range r.current {
+			entries = append(entries, Rejected{Key: key, Reason: why.Reason, Detail: why.Detail})
+			if len(entries) == 10*MaxRejects { // now and then, so that a sea of junk is not sorted as a whole
+				entries = first(entries)
+			}
+		}
+		r.mu.Unlock()
+	}
+	shown.Entries = first(entries)
+	for i := range shown.Entries {
+		shown.Entries[i].Key = cutKey(shown.Entries[i].Key)
+	}
+	return &shown
+}
+
+// first sorts entries and keeps the first MaxRejects.
+func first(entries []Rejected) []Rejected {
+	slices.SortFunc(entries, func(a, b Rejected) int { return cmp.Compare(a.Key, b.Key) })
+	return entries[:min(len(entries), MaxRejects)]
+}
+
+// cutKey makes a key fit for people.
+func cutKey(key string) string {
+	key = strings.ToValidUTF8(key, "\uFFFD")
+	if len(key) <= MaxRejectedKey {
+		return key
+	}
+	const more = "…"
+	n := MaxRejectedKey - len(more)
+	for !utf8.RuneStart(key[n]) {
+		n--
+	}
+	return key[:n] + more
+}
