@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"time"
 )
 
@@ -54,7 +55,11 @@ func (k *Knobs) UnmarshalJSON(b []byte) error {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&w); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return fmt.Errorf("%s is a %s: want a %v", wrong.Field, wrong.Value, wrong.Type)
+			want := "a " + wrong.Type.String()
+			if wrong.Type.Kind() == reflect.Int {
+				want = "a whole number"
+			}
+			return fmt.Errorf("%s is a %s: want %s", wrong.Field, wrong.Value, want)
 		}
 		return err
 	}
