@@ -1,0 +1,37 @@
+package observation_test
+
+import (
+	"fmt"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// A worker tells what it found, a frontend learns it.
+func Example() {
+	worker := observation.New(observation.Observer{ID: 0x694d9b90, Epoch: 1})
+	frontend := observation.New(observation.Observer{ID: 0x1234, Epoch: 1})
+
+	said, err := worker.Observe(observation.Finding{
+		Subject: observation.Subject{ID: 0x694d9b90, Endpoint: generate},
+		Kind:    observation.Canary, Finding: canary.Fail, Reason: canary.Timeout,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var toSend observation.Dirty
+	toSend.Mark(said.Entries...)
+
+	for _, packet := range toSend.Take(0, 1200, 2) {
+		learnt, err := frontend.Merge(packet)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, o := range learnt.Set {
+			fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Kind, o.Finding.Finding, o.Reason)
+		}
+	}
+	// Output: 694d9b90 says of dyn://dynamo.backend.generate canary fail timeout
+}

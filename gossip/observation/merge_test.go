@@ -1,0 +1,348 @@
+package observation_test
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// reader is a member that says nothing.
+var reader = observation.Observer{ID: 1 << 60, Epoch: 1}
+
+// A crafted message comes from a small world, so that everything in it collides: epochs, floors, sequences, even different bytes
+// under the same sequence.
+func crafted() *rapid.Generator[[]byte] {
+	return rapid.Custom(func(t *rapid.T) []byte {
+		var entries []observation.Entry
+		for range rapid.IntRange(1, 6).Draw(t, "entries") {
+			o := observation.Observer{ID: discovery.InstanceID(rapid.IntRange(1, 2).Draw(t, "observer")), Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}
+			floor := rapid.SampledFrom([]uint64{0, 0, 0, 1, 2, 3, 4, 5, 6}).Draw(t, "floor")
+			s := observation.Subject{ID: discovery.InstanceID(rapid.IntRange(1, 3).Draw(t, "subject"))}
+			if rapid.Bool().Draw(t, "endpoint") {
+				s.Endpoint = generate
+			}
+			seq := rapid.Uint64Range(1, 6).Draw(t, "seq")
+			f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass, Detail: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "detail")}
+			if s.ID == o.ID {
+				f.Kind = observation.Canary
+			}
+			if rapid.IntRange(0, 3).Draw(t, "withdrawn") == 0 {
+				f = nil
+			}
+			entries = append(entries, observation.Crafted(o, floor, s, seq, observation.Encode(seq, f)))
+		}
+		return observation.Messages(entries, observation.MaxBatch)[0]
+	})
+}
+
+func merged(t testing.TB, parts ...[][]byte) *observation.Table {
+	tb := observation.New(reader)
+	for _, p := range parts {
+		mustMerge(t, tb, p...)
+	}
+	return tb
+}
+
+func standing(tb *observation.Table) map[observation.Key]observation.Observation {
+	all := map[observation.Key]observation.Observation{}
+	for o := range tb.All() {
+		all[o.Key()] = o
+	}
+	return all
+}
+
+func equal(a, b *observation.Table) bool {
+	return a.Digest() == b.Digest() && maps.Equal(standing(a), standing(b))
+}
+
+func TestMergeLaws(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		messages := rapid.SliceOfN(crafted(), 1, 6)
+		x, y, z := messages.Draw(rt, "x"), messages.Draw(rt, "y"), messages.Draw(rt, "z")
+		all := merged(t, x, y, z)
+
+		if !equal(all, merged(t, rapid.Permutation(slices.Concat(x, y, z)).Draw(rt, "order"))) {
+			rt.Fatal("merge does not commute")
+		}
+		xy, yz := everything(merged(t, x, y)), everything(merged(t, y, z))
+		if left, right := merged(t, xy, z), merged(t, x, yz); !equal(left, right) || !equal(left, all) {
+			rt.Fatal("merge is not associative")
+		}
+		before := standing(all)
+		again := mustMerge(t, all, slices.Concat(y, xy, everything(all))...)
+		if len(again.Set)+len(again.Withdrawn)+len(again.Entries) > 0 || !maps.Equal(before, standing(all)) {
+			rt.Fatalf("merge is not idempotent: %v", again)
+		}
+		if !equal(all, merged(t, everything(all))) {
+			rt.Fatal("what a table sends is not what it holds")
+		}
+	})
+}
+
+// Whoever follows only the changes knows what the table knows, and whoever merges only the entries that a table passes on as well.
+func TestChangesTellTheWholeTable(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tb, relay := observation.New(reader), observation.New(reader)
+		follows := map[observation.Key]observation.Observation{}
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			var c observation.Changes
+			switch o := (observation.Observer{ID: 1, Epoch: rapid.Uint64Range(1, 2).Draw(rt, "epoch")}); rapid.IntRange(0, 5).Draw(rt, "step") {
+			case 0:
+				c = tb.Forget(o, clock(100))
+				relay.Forget(o, clock(100)) // it is not passed on
+			case 1:
+				tb.Recall(o)
+				relay.Recall(o)
+			default:
+				c = mustMerge(t, tb, crafted().Draw(rt, "message"))
+			}
+			for _, k := range c.Withdrawn {
+				if _, ok := follows[k]; !ok {
+					rt.Fatalf("%v is withdrawn and never stood", k)
+				}
+				delete(follows, k)
+			}
+			for _, o := range c.Set {
+				follows[o.Key()] = o
+			}
+			mustMerge(t, relay, observation.Messages(c.Entries, observation.MaxPacket)...)
+			now := standing(tb)
+			for k, o := range now { // what is said again in other words only has another place
+				f := follows[k]
+				if f.Seq = o.Seq; f != o {
+					rt.Fatalf("changes told %v, the table holds %v", f, o)
+				}
+			}
+			if len(now) != len(follows) {
+				rt.Fatalf("changes told %v, the table holds %v", follows, now)
+			}
+			if !equal(tb, relay) {
+				rt.Fatalf("a relay holds %v, not %v", standing(relay), now)
+			}
+			if d, s, ok := tb.Counted(); d != tb.Digest() || s != tb.Stats() || !ok {
+				rt.Fatalf("digest or stats %+v are not those of what is held: %+v", tb.Stats(), s)
+			}
+		}
+	})
+}
+
+func TestStructuralOwnership(t *testing.T) {
+	self := observation.Observer{ID: 7, Epoch: 5}
+	other := observation.Observer{ID: 8, Epoch: 5}
+	for _, c := range []struct {
+		name    string
+		by      observation.Observer
+		subject discovery.InstanceID
+		kind    observation.Kind
+		finding canary.Finding
+		want    observation.Cause
+		taken   bool
+	}{
+		{"canary of itself", other, 8, observation.Canary, canary.Pass, 0, true},
+		{"canary of another", other, 9, observation.Canary, canary.Pass, observation.NotOwner, false},
+		{"traffic of itself", other, 8, observation.Traffic, canary.Busy, 0, true},
+		{"traffic of another", other, 9, observation.Traffic, canary.Busy, observation.NotOwner, false},
+		{"process of itself", other, 8, observation.Process, canary.Pass, 0, true},
+		{"process of another", other, 9, observation.Process, canary.Pass, observation.NotOwner, false},
+		{"path of itself", other, 8, observation.Path, canary.Pass, observation.NotOwner, false},
+		{"path of another", other, 9, observation.Path, canary.Fail, 0, true},
+		{"path of this member", other, 7, observation.Path, canary.Fail, 0, true},
+		{"a kind to come, of itself", other, 8, 77, canary.Pass, 0, true},
+		{"a kind to come, of another", other, 9, 77, canary.Pass, 0, true},
+		{"under our name", self, 7, observation.Canary, canary.Pass, observation.Forged, false},
+		{"under our name, of a former life", observation.Observer{ID: 7, Epoch: 4}, 7, observation.Canary, canary.Pass, observation.FormerLife, false},
+		{"under our name, of a later life", observation.Observer{ID: 7, Epoch: 6}, 7, observation.Canary, canary.Pass, observation.Forged, false},
+		{"of nobody", other, 0, observation.Path, canary.Pass, observation.Malformed, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tb := observation.New(self)
+			before := tb.Digest()
+			e := observation.Crafted(c.by, 0, observation.Subject{ID: c.subject}, 3, observation.Encode(3, &observation.Finding{Kind: c.kind, Finding: c.finding}))
+			got := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...)
+			var want observation.Ignored
+			if !c.taken {
+				want[c.want] = 1
+			}
+			if got.Ignored != want || (len(got.Set) == 1) != c.taken {
+				t.Errorf("set %v, ignored %v, want %v, %v", got.Set, got.Ignored, c.taken, want)
+			}
+			if _, stands := tb.Get(c.by.ID, observation.Subject{ID: c.subject}); stands != c.taken {
+				t.Errorf("stands %v, want %v", stands, c.taken)
+			}
+			if c.by.ID == self.ID && tb.Digest() != before {
+				t.Error("our own name was written under by another")
+			}
+		})
+	}
+}
+
+func TestLaterLifeReplacesTheFormer(t *testing.T) {
+	first, second := observation.New(observation.Observer{ID: 7, Epoch: 1}), observation.New(observation.Observer{ID: 7, Epoch: 2})
+	c := mustObserve(t, first, own(7, canary.Pass))
+	tb := merged(t, everything(first))
+	got := mustMerge(t, tb, everything(second)...)
+	if len(got.Withdrawn) != 1 || got.Withdrawn[0] != c.Set[0].Key() || len(got.Entries) != 1 {
+		t.Fatalf("the later life begins: %+v", got)
+	}
+	relay := merged(t, everything(first), observation.Messages(got.Entries, observation.MaxPacket))
+	if !equal(tb, relay) {
+		t.Fatal("that a life is over was not passed on")
+	}
+	got = mustMerge(t, tb, everything(first)...)
+	if len(got.Set) > 0 || got.Ignored[observation.Superseded] != 1 {
+		t.Fatalf("the former life is back: %+v", got)
+	}
+}
+
+// All members drop the same of what is too much, in whatever order it comes.
+func TestTooManyEntriesOfOneObserver(t *testing.T) {
+	const extra = 40
+	o := observation.Observer{ID: 5, Epoch: 1}
+	f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass}
+	var entries []observation.Entry
+	for i := range uint64(observation.MaxEntries + extra) {
+		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: discovery.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
+	}
+	a := merged(t, observation.Messages(entries, observation.MaxBatch))
+	slices.Reverse(entries)
+	b := merged(t, observation.Messages(entries, observation.MaxBatch))
+	if !equal(a, b) {
+		t.Error("what is kept depends on the order")
+	}
+	if n := a.Stats().Observations; n != observation.MaxEntries {
+		t.Errorf("%d are kept, want %d", n, observation.MaxEntries)
+	}
+	if _, ok := a.Get(5, observation.Subject{ID: 10 + extra - 1}); ok {
+		t.Error("what was said longest ago is kept")
+	}
+	if _, ok := a.Get(5, observation.Subject{ID: 10 + extra}); !ok {
+		t.Error("more is dropped than is too much")
+	}
+}
+
+func TestTooManyObservers(t *testing.T) {
+	tb := observation.New(reader)
+	var entries []observation.Entry
+	for i := range observation.MaxObservers + 2 {
+		entries = append(entries, observation.Crafted(observation.Observer{ID: discovery.InstanceID(i + 1), Epoch: 1}, 0, observation.Subject{}, 0, nil))
+	}
+	got := mustMerge(t, tb, observation.Messages(entries, observation.MaxBatch)...)
+	if n := tb.Stats().Observers; n != observation.MaxObservers || got.Ignored[observation.Full] != 3 {
+		t.Errorf("%d observers, %d ignored", n, got.Ignored[observation.Full])
+	}
+	tb.Forget(observation.Observer{ID: 1, Epoch: 1}, clock(1))
+	got = mustMerge(t, tb, observation.Messages(entries[len(entries)-1:], observation.MaxBatch)...)
+	if got.Ignored[observation.Full] != 0 {
+		t.Error("there is no room though one was forgotten")
+	}
+}
+
+func TestTooManyBytes(t *testing.T) {
+	tb := observation.New(reader)
+	big := make([]byte, observation.MaxEntry-100)
+	raw := func(seq uint64) []byte {
+		return append(observation.Encode(seq, &observation.Finding{Kind: observation.Path, Finding: canary.Pass}), unknownField(99, big)...)
+	}
+	full := 0
+	for id := 1; full == 0; id++ {
+		o := observation.Observer{ID: discovery.InstanceID(id), Epoch: 1}
+		var entries []observation.Entry
+		for i := range uint64(7) {
+			entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: discovery.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
+		}
+		full = mustMerge(t, tb, observation.Messages(entries, 120<<10)...).Ignored[observation.Full]
+	}
+	if size := tb.Stats().Size; size > observation.MaxSize || size < observation.MaxSize-2*observation.MaxEntry {
+		t.Errorf("size is %d, the bound %d", size, observation.MaxSize)
+	}
+	for i := range 2 * observation.MaxEntry / 256 { // what is our own is always taken, so the table is above its bound now
+		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(i + 1)}, Kind: observation.Path, Finding: canary.Pass})
+	}
+	o := observation.Observer{ID: 1, Epoch: 1}
+	s := observation.Subject{ID: 1 << 40}
+	got := mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(o, 0, s, 50, observation.Encode(50, nil))}, observation.MaxBatch)...)
+	if fmt.Sprint(got.Withdrawn) != fmt.Sprint([]observation.Key{{Observer: o, Subject: s}}) {
+		t.Errorf("a full table does not take a withdrawal: %+v", got)
+	}
+}
+
+// Who has gone mad has ever new endpoints, and their names take more room than what is said of them.
+func TestLongNamesCount(t *testing.T) {
+	tb := observation.New(reader)
+	o := observation.Observer{ID: 1, Epoch: 1}
+	name := strings.Repeat("x", observation.MaxName-10)
+	var entries []observation.Entry
+	for i := range uint64(100) {
+		s := observation.Subject{ID: 1, Endpoint: discovery.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
+		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &observation.Finding{Kind: observation.Canary, Finding: canary.Pass})))
+	}
+	mustMerge(t, tb, observation.Messages(entries, 120<<10)...)
+	if size := tb.Stats().Size; size < 100*len(name) {
+		t.Errorf("100 endpoints with names of %d bytes count as %d bytes", len(name), size)
+	}
+	if mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 1, Epoch: 2}, 0, observation.Subject{}, 0, nil)}, 120<<10)...); tb.Stats().Size != 0 {
+		t.Errorf("an empty table counts as %d bytes", tb.Stats().Size)
+	}
+}
+
+func TestOwnFloorIsOurs(t *testing.T) {
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	mustObserve(t, tb, own(7, canary.Pass))
+	before := tb.Digest()
+	e := observation.Crafted(tb.Self(), 2, observation.Subject{}, 0, nil)
+	if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); c.Ignored[observation.Forged] != 1 || tb.Digest() != before {
+		t.Errorf("a floor that we did not raise: %+v", c)
+	}
+}
+
+func TestLongEntriesGetMessagesOfTheirOwn(t *testing.T) {
+	f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass}
+	var entries []observation.Entry
+	for i := range uint64(4) {
+		long := unknownField(99, make([]byte, i%2*5000))
+		entries = append(entries, observation.Crafted(reader, 0, observation.Subject{ID: 5 + discovery.InstanceID(i)}, i+1, append(observation.Encode(i+1, f), long...)))
+	}
+	sent := observation.Messages(entries, 1000)
+	if tb := observation.New(observation.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
+		t.Errorf("%d messages, %v", len(sent), standing(tb))
+	}
+}
+
+// memberlist uses the memory of a message again.
+func TestMergeKeepsNothingOfTheMessage(t *testing.T) {
+	all := everything(goldenTable(t))
+	tb := merged(t, all)
+	before := standing(tb)
+	for _, m := range all {
+		for i := range m {
+			m[i] = 0xee
+		}
+	}
+	if _, _, ok := tb.Counted(); !ok || !maps.Equal(standing(tb), before) {
+		t.Errorf("the table holds %v", standing(tb))
+	}
+}
+
+func TestEntriesThatNoOneCouldReplaceAreRefused(t *testing.T) {
+	o := observation.Observer{ID: 5, Epoch: 1}
+	f := &observation.Finding{Kind: observation.Process, Finding: canary.Pass}
+	for name, e := range map[string]observation.Entry{
+		"without a sequence": observation.Crafted(o, 0, observation.Subject{ID: 5}, 0, observation.Encode(0, f)),
+		"the last sequence":  observation.Crafted(o, 0, observation.Subject{ID: 5}, math.MaxUint64, observation.Encode(math.MaxUint64, f)),
+		"too long":           observation.Crafted(o, 0, observation.Subject{ID: 5}, 1, append(observation.Encode(1, f), unknownField(99, make([]byte, observation.MaxEntry))...)),
+	} {
+		tb := observation.New(reader)
+		if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); len(c.Set) > 0 || c.Ignored[observation.Malformed] != 1 {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}

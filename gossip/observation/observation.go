@@ -1,0 +1,68 @@
+package observation
+
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// Observer is one life of a member. A worker's ID is its instance ID; a frontend's is its own choice. Of two lives with one
+// ID the one with the higher epoch is the later one.
+type Observer struct {
+	ID    discovery.InstanceID
+	Epoch uint64 // unix milliseconds at its start; only ever compared with other epochs of the same ID
+}
+
+// Subject is what an observation is about. It is comparable.
+type Subject struct {
+	ID       discovery.InstanceID
+	Endpoint discovery.Endpoint // zero: the whole process, with all its instances
+}
+
+// Kind is what a finding rests on.
+type Kind uint8
+
+// The kinds. What another version calls by another number is kept and passed on, and concludes nothing.
+const (
+	Canary  Kind = 1 // the worker's own canary, or that there is none (canary.Unchecked)
+	Traffic Kind = 2 // real requests at the worker
+	Path    Kind = 3 // another member's probe over the network
+	Process Kind = 4 // what a process says of itself as a whole: that it is there, or drains
+)
+
+// String returns canary, traffic, path or process.
+func (k Kind) String() string {
+	switch k {
+	case Canary:
+		return "canary"
+	case Traffic:
+		return "traffic"
+	case Path:
+		return "path"
+	case Process:
+		return "process"
+	}
+	return "unknown"
+}
+
+// Finding is what an observer says of a subject now. It stands until the observer says something else, withdraws it, or
+// is gone: an observer that is alive and silent still means it.
+type Finding struct {
+	Subject  Subject
+	Kind     Kind
+	Finding  canary.Finding // Path: Pass or Fail. Process: Pass
+	Ready    bool           // Canary and Traffic: the worker's own conclusion, thresholds included
+	Draining bool           // Process: it takes no new requests and will leave
+	Reason   canary.Reason  // where Finding is Fail
+	Detail   string         // one line of valid UTF-8, at most canary.MaxDetail bytes; may be empty
+	Latency  time.Duration  // of what was asked, where there was an answer; microseconds on the wire
+	At       time.Time      // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire
+}
+
+// Observation is a finding with its author and its place among the author's findings.
+type Observation struct {
+	Finding
+	Observer Observer
+	Seq      uint64 // counts all findings of one life of the observer: no two have the same
+}

@@ -1,0 +1,239 @@
+package observation_test
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// Whatever Observe accepts, others read as it was returned.
+func TestWhatIsObservedIsReadTheSame(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		self := observation.Observer{ID: 7, Epoch: rapid.Uint64().Draw(rt, "epoch")}
+		tb := observation.New(self)
+		f := observation.Finding{
+			Subject:  observation.Subject{ID: rapid.SampledFrom([]discovery.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
+			Kind:     rapid.SampledFrom([]observation.Kind{observation.Canary, observation.Traffic, observation.Process, observation.Path, 0, 5}).Draw(rt, "kind"),
+			Finding:  rapid.SampledFrom([]canary.Finding{canary.Pass, canary.Fail, canary.Fail, canary.Busy, canary.Unchecked, canary.Stalled, "", "unknown", "x"}).Draw(rt, "finding"),
+			Ready:    rapid.Bool().Draw(rt, "ready"),
+			Draining: rapid.Bool().Draw(rt, "draining"),
+			Reason:   rapid.SampledFrom([]canary.Reason{"", canary.Timeout, canary.Timeout, canary.Cut, "x"}).Draw(rt, "reason"),
+			Detail:   string(rapid.SliceOf(rapid.Byte()).Draw(rt, "detail")) + rapid.String().Draw(rt, "more"),
+			Latency:  time.Duration(rapid.Int64().Draw(rt, "latency")),
+			At:       time.Unix(rapid.Int64().Draw(rt, "at"), 0),
+		}
+		if rapid.Bool().Draw(rt, "endpoint") {
+			f.Subject.Endpoint = discovery.Endpoint{Name: rapid.String().Draw(rt, "name"), Component: "\xff"}
+		}
+		c, err := tb.Observe(f)
+		if err != nil {
+			if tb.Stats().Observations != 0 || len(c.Entries) > 0 {
+				rt.Fatal("it was refused and has an effect")
+			}
+			sensible := f.Subject.ID != 0 && f.Kind >= observation.Canary && f.Kind <= observation.Process && (f.Kind == observation.Path) == (f.Subject.ID != 7) &&
+				slices.Contains([]canary.Finding{canary.Pass, canary.Fail, canary.Busy, canary.Unchecked, canary.Stalled}, f.Finding) &&
+				(f.Reason != "x" || f.Finding != canary.Fail)
+			if sensible {
+				rt.Fatalf("refused %+v: %v", f, err)
+			}
+			return
+		}
+		var d observation.Dirty
+		d.Mark(c.Entries...)
+		got := mustMerge(t, observation.New(reader), append(d.Take(0, 1200, 3), d.TakeLarge()...)...)
+		if len(c.Set) != 1 || !slices.Equal(got.Set, c.Set) {
+			rt.Fatalf("observed %+v, others read %+v", c.Set, got.Set)
+		}
+		o := got.Set[0]
+		if len(o.Detail) > canary.MaxDetail || !utf8.ValidString(o.Detail) || strings.ContainsAny(o.Detail, "\n\r\x00") {
+			rt.Fatalf("detail %q", o.Detail)
+		}
+		if _, err := o.At.MarshalJSON(); err != nil || o.Latency < 0 || o.Latency > 24*time.Hour {
+			rt.Fatalf("at %v, latency %v: %v", o.At, o.Latency, err)
+		}
+		if want := f.Reason; f.Finding == canary.Fail && o.Reason != want || f.Finding != canary.Fail && o.Reason != "" {
+			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Finding.Finding, want)
+		}
+		if o.Subject != f.Subject || o.Kind != f.Kind || o.Finding.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {
+			rt.Fatalf("observed %+v, others read %+v", f, o)
+		}
+	})
+}
+
+// What is not fit for others does not even go out.
+func TestOnlyWhatIsFitIsWritten(t *testing.T) {
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	c := mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Process, Finding: canary.Pass,
+		Detail: strings.Repeat("\xff\n", 5000), Latency: -time.Hour, At: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)})
+	got := c.Entries[0].Raw()
+	want := observation.Encode(1, &observation.Finding{Kind: observation.Process, Finding: canary.Pass, Detail: c.Set[0].Detail})
+	if !bytes.Equal(got, want) || len(c.Set[0].Detail) > canary.MaxDetail {
+		t.Errorf("wrote %x, want %x", got, want)
+	}
+}
+
+func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	f := own(7, canary.Fail)
+	f.Reason, f.At = canary.Timeout, clock(0)
+	mustObserve(t, tb, f)
+	f.At, f.Latency = clock(5), time.Second
+	if c := mustObserve(t, tb, f); len(c.Set)+len(c.Entries) > 0 {
+		t.Errorf("with another time only: %+v", c)
+	}
+	f.Reason = canary.Refused
+	if c := mustObserve(t, tb, f); len(c.Set) != 1 || c.Set[0].Seq != 2 || len(c.Entries) != 1 {
+		t.Errorf("with another reason: %+v", c)
+	}
+	tb.Withdraw(f.Subject)
+	if c := tb.Withdraw(f.Subject); len(c.Withdrawn)+len(c.Entries) > 0 {
+		t.Errorf("withdrawn twice: %+v", c)
+	}
+	if c := mustObserve(t, tb, f); len(c.Set) != 1 || c.Set[0].Seq != 4 {
+		t.Errorf("after a withdrawal: %+v", c)
+	}
+	if c := tb.Withdraw(observation.Subject{ID: 12}); len(c.Withdrawn)+len(c.Entries) > 0 {
+		t.Errorf("withdrew what never was: %+v", c)
+	}
+}
+
+// Relays bring back what this member said, and that is neither new nor forged.
+func TestOwnWordsComeBack(t *testing.T) {
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	var said [][]byte
+	say := func(c observation.Changes) {
+		said = append(said, observation.Messages(c.Entries, observation.MaxPacket)...)
+	}
+	for i := range 60 {
+		say(mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(10 + i%20)}, Kind: observation.Path, Finding: canary.Pass, Ready: i%3 == 0}))
+		say(tb.Withdraw(observation.Subject{ID: discovery.InstanceID(10 + (i+7)%20)}))
+		say(tb.Expire(clock(30 * i)))
+	}
+	before := tb.Digest()
+	got := mustMerge(t, tb, said...)
+	if got.Ignored[observation.Stale] == 0 || got.Ignored[observation.Forged] > 0 || len(got.Set)+len(got.Withdrawn)+len(got.Entries) > 0 || tb.Digest() != before {
+		t.Errorf("own words: %+v", got)
+	}
+}
+
+// Withdrawals end, and nobody who follows ever misses what stands, though half of what is sent is lost and the rest is late.
+func TestWithdrawalsEnd(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		author, follower := observation.New(observation.Observer{ID: 7, Epoch: 1}), observation.New(reader)
+		stands, anew := map[discovery.InstanceID]bool{}, map[discovery.InstanceID]bool{}
+		var way [][]byte // what is on its way, and what will be sent again
+		now := 0
+		for range rapid.IntRange(50, 300).Draw(rt, "steps") {
+			id := discovery.InstanceID(rapid.IntRange(100, 160).Draw(rt, "subject"))
+			s := observation.Subject{ID: id}
+			var c observation.Changes
+			switch rapid.IntRange(0, 4).Draw(rt, "step") {
+			case 0, 1:
+				c = mustObserve(t, author, observation.Finding{Subject: s, Kind: observation.Path, Finding: canary.Pass})
+				stands[id] = true
+			case 2, 3:
+				c = author.Withdraw(s)
+				delete(stands, id)
+			case 4:
+				now += rapid.IntRange(0, 50).Draw(rt, "seconds")
+				if r := author.Expire(clock(now)); len(r.Entries) > 0 {
+					if len(r.Set)+len(r.Withdrawn) > 0 {
+						rt.Fatalf("said anew: %+v", r)
+					}
+					// Settle is there for this: what is said anew is everywhere before the floor is.
+					got := mustMerge(t, follower, observation.Messages(r.Entries, observation.MaxPacket)...)
+					for _, k := range got.Withdrawn {
+						if anew[k.Subject.ID] {
+							rt.Fatalf("%v was withdrawn in between", k)
+						}
+					}
+					if r.Entries[0].Raw() != nil {
+						anew = maps.Clone(stands)
+					}
+				}
+			}
+			way = append(way, observation.Messages(c.Entries, observation.MaxPacket)...)
+			if len(way) > 0 {
+				mustMerge(t, follower, way[rapid.IntRange(0, len(way)-1).Draw(rt, "arrives")])
+			}
+			st := author.Stats()
+			if st.Observations != len(stands) {
+				rt.Fatalf("%d stand, want %d", st.Observations, len(stands))
+			}
+		}
+		// In the end all is quiet: the table is compared, and what is old comes once more.
+		for range 3 {
+			now += 100
+			author.Expire(clock(now))
+		}
+		if st := author.Stats(); st.Withdrawn > max(16, st.Observations/2) {
+			rt.Fatalf("%d withdrawals are kept for %d observations", st.Withdrawn, st.Observations)
+		}
+		mustMerge(t, follower, everything(author)...)
+		mustMerge(t, follower, way...)
+		if got := standing(follower); len(got) != len(stands) {
+			rt.Fatalf("%d stand at the follower, want %d", len(got), len(stands))
+		}
+		if want := merged(t, everything(author)); !equal(want, follower) {
+			rt.Fatal("the follower holds something else")
+		}
+	})
+}
+
+func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	for i := range 20 {
+		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass})
+	}
+	for i := range 17 {
+		if c := tb.Expire(clock(0)); len(c.Entries) > 0 {
+			t.Fatalf("after %d withdrawals: %+v", i, c)
+		}
+		tb.Withdraw(observation.Subject{ID: discovery.InstanceID(10 + i)})
+	}
+	if c := tb.Expire(clock(0)); len(c.Entries) != 3 || c.Entries[0].Floor() != 0 || len(c.Set)+len(c.Withdrawn) > 0 {
+		t.Fatalf("say anew: %+v", c)
+	}
+	if c := tb.Expire(clock(59)); len(c.Entries) > 0 || tb.Stats().Withdrawn != 17 {
+		t.Fatalf("not settled: %+v", c)
+	}
+	c := tb.Expire(clock(60))
+	if len(c.Entries) != 1 || c.Entries[0].Raw() != nil || c.Entries[0].Floor() != 38 || len(c.Set)+len(c.Withdrawn) > 0 {
+		t.Fatalf("settled: %+v", c)
+	}
+	if st := tb.Stats(); st.Withdrawn != 0 || st.Observations != 3 {
+		t.Fatalf("settled: %+v", st)
+	}
+}
+
+func TestOwnTableIsBounded(t *testing.T) {
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	f := func(i int) observation.Finding {
+		return observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass}
+	}
+	for i := range observation.MaxEntries {
+		mustObserve(t, tb, f(i))
+	}
+	if _, err := tb.Observe(f(observation.MaxEntries)); !errors.Is(err, observation.ErrFull) {
+		t.Fatalf("one more: %v", err)
+	}
+	tb.Withdraw(f(0).Subject)
+	c := mustObserve(t, tb, f(observation.MaxEntries))
+	if len(c.Set) != 1 || len(c.Withdrawn) != 0 || tb.Stats().Observations != observation.MaxEntries || tb.Stats().Withdrawn != 0 {
+		t.Errorf("in place of what was withdrawn: %d set, %d withdrawn, %+v", len(c.Set), len(c.Withdrawn), tb.Stats())
+	}
+	if got := merged(t, everything(tb)); got.Stats().Observations != observation.MaxEntries {
+		t.Errorf("others hold %+v", got.Stats())
+	}
+}

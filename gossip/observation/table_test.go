@@ -1,0 +1,76 @@
+package observation_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+var generate = discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
+
+func own(id discovery.InstanceID, f canary.Finding) observation.Finding {
+	return observation.Finding{Subject: observation.Subject{ID: id, Endpoint: generate}, Kind: observation.Canary, Finding: f, Ready: f == canary.Pass}
+}
+
+func mustObserve(t testing.TB, tb *observation.Table, f observation.Finding) observation.Changes {
+	t.Helper()
+	c, err := tb.Observe(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func everything(tb *observation.Table) [][]byte {
+	var all [][]byte
+	for i := range observation.Buckets {
+		all = append(all, tb.Bucket(i)...)
+	}
+	return all
+}
+
+func mustMerge(t testing.TB, tb *observation.Table, messages ...[]byte) observation.Changes {
+	t.Helper()
+	var sum observation.Changes
+	for _, m := range messages {
+		c, err := tb.Merge(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Set = append(sum.Set, c.Set...)
+		sum.Withdrawn = append(sum.Withdrawn, c.Withdrawn...)
+		sum.Entries = append(sum.Entries, c.Entries...)
+		for i, n := range c.Ignored {
+			sum.Ignored[i] += n
+		}
+	}
+	return sum
+}
+
+func TestRoundTrip(t *testing.T) {
+	a := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	b := observation.New(observation.Observer{ID: 8, Epoch: 1})
+	c := mustObserve(t, a, own(7, canary.Pass))
+	var d observation.Dirty
+	d.Mark(c.Entries...)
+	got := mustMerge(t, b, d.Take(0, 1200, 2)...)
+	if !slices.Equal(got.Set, c.Set) || len(got.Set) != 1 {
+		t.Fatalf("merged %v, want %v", got.Set, c.Set)
+	}
+	mustMerge(t, a, everything(b)...)
+	if a.Digest() != b.Digest() {
+		t.Fatal("digests differ")
+	}
+	w := a.Withdraw(got.Set[0].Subject)
+	d.Mark(w.Entries...)
+	got = mustMerge(t, b, d.Take(0, 1200, 2)...)
+	if !slices.Equal(got.Withdrawn, w.Withdrawn) || len(got.Withdrawn) != 1 {
+		t.Fatalf("withdrew %v, want %v", got.Withdrawn, w.Withdrawn)
+	}
+}
+
+func clock(seconds int) time.Time { return time.Unix(1_800_000_000+int64(seconds), 0) }

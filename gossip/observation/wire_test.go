@@ -1,0 +1,276 @@
+package observation_test
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+func unknownField(n protowire.Number, v []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), v)
+}
+
+// golden is version 1. These bytes are sent by members that will not be updated at the same time: when a test that uses them
+// fails, the code is wrong, not the bytes.
+const golden = "0101" + // version 1, a batch
+	"0a1b" + "0a0664796e616d6f" + "12076261636b656e64" + "1a0867656e6572617465" + // dynamo.backend.generate
+	"127b" + "094beb8dff909b4d69" + "1080a0f1c2b134" + // a life: ID, epoch
+	"220f" + "1801" + "2002" + "2804" + "3801" + "58fba0f1c2b134" + // 1: pass, process, draining, at
+	"222e" + "0801" + "1802" + "2003" + "2801" + "3001" + "4002" + // 2: the endpoint, fail, canary, ready, frozen
+	"4a166e6f7468696e672061667465722033206368756e6b73" + "50d209" + "58fba0f1c2b134" + // detail, latency, at
+	"221b" + "0801" + "110900000000000000" + "1803" + "2002" + "2803" + "50e807" + "58fba0f1c2b134" + // 3: of another, path
+	"220b" + "110a00000000000000" + "1805" + // 5: withdrawn
+	"120d" + "090700000000000000" + "1001" + "1803" // another life, with a floor
+
+func goldenTable(t testing.TB) *observation.Table {
+	tb := observation.New(observation.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
+	at := time.UnixMilli(1_800_000_000_123)
+	s := observation.Subject{ID: 0x694d9b90ff8deb4b, Endpoint: generate}
+	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 0x694d9b90ff8deb4b}, Kind: observation.Process, Finding: canary.Pass, Draining: true, At: at})
+	mustObserve(t, tb, observation.Finding{Subject: s, Kind: observation.Canary, Finding: canary.Fail, Ready: true, Reason: canary.Frozen,
+		Detail: "nothing after 3 chunks", Latency: 1234567 * time.Nanosecond, At: at})
+	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 9, Endpoint: generate}, Kind: observation.Path, Finding: canary.Pass, Latency: time.Millisecond, At: at})
+	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 10}, Kind: observation.Path, Finding: canary.Pass, At: at})
+	tb.Withdraw(observation.Subject{ID: 10})
+	mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 7, Epoch: 1}, 3, observation.Subject{}, 0, nil)}, 100)...)
+	return tb
+}
+
+func TestGolden(t *testing.T) {
+	tb := goldenTable(t)
+	sent := everything(tb)
+	var all []observation.Entry
+	for _, m := range sent {
+		all = append(all, mustMerge(t, observation.New(reader), m).Entries...)
+	}
+	slices.SortFunc(all, func(a, b observation.Entry) int {
+		return cmp.Or(-cmp.Compare(a.Key().Observer.ID, b.Key().Observer.ID), bytes.Compare(a.Raw(), b.Raw()))
+	})
+	if got := hex.EncodeToString(observation.Messages(all, 1000)[0]); got != golden {
+		t.Errorf("sent\n%s\nwant\n%s", got, golden)
+	}
+	message, err := hex.DecodeString(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := merged(t, [][]byte{message}); !equal(got, merged(t, sent)) {
+		t.Errorf("read %v", standing(got))
+	}
+}
+
+// Members compare hashes, so they too are part of version 1.
+func TestGoldenDigest(t *testing.T) {
+	d := goldenTable(t).Digest()
+	for i, h := range d {
+		if h != map[int]uint64{8: 0x8af561d24699f31b, 205: 0x4fc2b450df78d295}[i] {
+			t.Errorf("bucket %d is %x", i, h)
+		}
+	}
+	back, err := observation.ParseDigest(d.Message())
+	if err != nil || back != d || len(d.Message()) != 2053 {
+		t.Errorf("as a message of %d bytes it is not the same: %v", len(d.Message()), err)
+	}
+}
+
+// A relay that knows nothing of a field passes it on as it came, wherever the author put it.
+func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
+	o := observation.Observer{ID: 7, Epoch: 1}
+	s := observation.Subject{ID: 8, Endpoint: generate}
+	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Pass})
+	later := unknownField(77, []byte("zone-b"))
+	for name, raw := range map[string][]byte{
+		"behind":                       bytes.Join([][]byte{known, later}, nil),
+		"in front":                     bytes.Join([][]byte{later, known}, nil),
+		"between":                      bytes.Join([][]byte{known[:2], later, known[2:]}, nil),
+		"an old field of another type": bytes.Join([][]byte{known, unknownField(1, []byte("x")), unknownField(4, []byte("y"))}, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := observation.Messages([]observation.Entry{observation.Crafted(o, 0, s, 1, raw)}, observation.MaxPacket)
+			relay := observation.New(reader)
+			got := mustMerge(t, relay, first...)
+			if len(got.Entries) != 1 || !bytes.Equal(got.Entries[0].Raw(), raw) || got.Entries[0].Key().Subject != s {
+				t.Fatalf("the relay keeps %x, want %x", got.Entries, raw)
+			}
+			var d observation.Dirty
+			d.Mark(got.Entries...)
+			for how, sent := range map[string][][]byte{"by packet": d.Take(0, 1200, 5), "by bucket": everything(relay)} {
+				got := mustMerge(t, observation.New(observation.Observer{ID: 99, Epoch: 1}), sent...)
+				if len(got.Set) != 1 || !bytes.Equal(got.Entries[len(got.Entries)-1].Raw(), raw) && !bytes.Equal(got.Entries[0].Raw(), raw) {
+					t.Errorf("%s: %x came, want %x", how, got.Entries, raw)
+				}
+			}
+		})
+	}
+}
+
+// Whatever order the fields have, and wherever what an entry refers to stands, it is the same message.
+func TestAnyOrderOfFields(t *testing.T) {
+	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Pass})
+	endpoint := []byte{8, 1}
+	subject := protowire.AppendFixed64(protowire.AppendTag(nil, 2, protowire.Fixed64Type), 8)
+	life := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7)
+	name := unknownField(1, bytes.Join([][]byte{unknownField(3, []byte("generate")), unknownField(2, []byte("backend")), unknownField(1, []byte("dynamo"))}, nil))
+	var want *observation.Table
+	for i, entry := range [][][]byte{
+		{endpoint, subject, known}, {known, endpoint, subject}, {endpoint, known, subject}, {known[:2], subject, known[2:], endpoint},
+		{endpoint, subject, endpoint, known[:4], subject, known[4:]},
+	} {
+		body := unknownField(2, append(unknownField(4, bytes.Join(entry, nil)), life...))
+		for _, message := range [][]byte{bytes.Join([][]byte{{1, 1}, name, body}, nil), bytes.Join([][]byte{{1, 1}, body, name}, nil)} {
+			got := merged(t, [][]byte{message})
+			if _, ok := got.Get(7, observation.Subject{ID: 8, Endpoint: generate}); !ok {
+				t.Fatalf("order %d: read %v", i, standing(got))
+			}
+			if want == nil {
+				want = got
+			}
+			if !equal(got, want) {
+				t.Errorf("order %d: another table", i)
+			}
+		}
+	}
+}
+
+func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
+	o := observation.Observer{ID: 7, Epoch: 1}
+	raw := bytes.Join([][]byte{{0x18, 1}, {0x20, 99}, {0x28, 4}, {0x40, 98}}, nil)
+	tb := merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, observation.Subject{ID: 7}, 1, raw)}, 1000))
+	got, ok := tb.Get(7, observation.Subject{ID: 7})
+	if !ok || got.Finding.Finding != observation.UnknownFinding || got.Reason != observation.UnknownReason || got.Kind != observation.Process {
+		t.Errorf("read %+v", got)
+	}
+	raw = []byte{0x18, 1, 0x20, 2, 0x28, 0x81, 2} // kind 257, whose last byte is Canary's
+	tb = merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, observation.Subject{ID: 8}, 1, raw)}, 1000))
+	if got, ok := tb.Get(7, observation.Subject{ID: 8}); !ok || got.Kind.String() != "unknown" {
+		t.Errorf("read %+v", got)
+	}
+}
+
+// The numbers of wire.proto.
+func TestNumbers(t *testing.T) {
+	for i, f := range []canary.Finding{canary.Unchecked, canary.Pass, canary.Fail, canary.Busy, canary.Stalled} {
+		want := []byte{0x18, 1, 0x20, byte(i + 1), 0x28, 1}
+		if got := observation.Encode(1, &observation.Finding{Kind: observation.Canary, Finding: f}); !bytes.Equal(got, want) {
+			t.Errorf("%s is written as %x, want %x", f, got, want)
+		}
+	}
+	for i, r := range []canary.Reason{canary.Timeout, canary.Frozen, canary.Refused, canary.Unreachable, canary.ErrorStatus, canary.ErrorChunk, canary.Errored,
+		canary.Panicked, canary.Empty, canary.Malformed, canary.Oversized, canary.Cut, canary.Canceled} {
+		want := []byte{0x18, 1, 0x20, 3, 0x28, 3, 0x40, byte(i + 1)}
+		if got := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Fail, Reason: r}); !bytes.Equal(got, want) {
+			t.Errorf("%s is written as %x, want %x", r, got, want)
+		}
+	}
+}
+
+func TestBadMessages(t *testing.T) {
+	good := everything(goldenTable(t))[0]
+	tb := observation.New(reader)
+	mustMerge(t, tb, good)
+	before := tb.Digest()
+	for name, c := range map[string]struct {
+		message []byte
+		want    error
+	}{
+		"empty":                     {nil, observation.ErrMalformed},
+		"one byte":                  {[]byte{1}, observation.ErrMalformed},
+		"another version":           {[]byte{2, 1}, observation.ErrVersion},
+		"another type":              {[]byte{1, 16}, observation.ErrType},
+		"a digest":                  {before.Message(), observation.ErrType},
+		"too long":                  {append([]byte{1, 1}, unknownField(99, make([]byte, observation.MaxMessage))...), observation.ErrMalformed},
+		"garbage":                   {[]byte{1, 1, 0xff, 0xff, 0xff}, observation.ErrMalformed},
+		"an observer without ID":    {append([]byte{1, 1}, unknownField(2, nil)...), observation.ErrMalformed},
+		"an endpoint that is not":   {append([]byte{1, 1}, unknownField(2, append(protowire.AppendFixed64([]byte{9}, 3), unknownField(4, []byte{8, 1, 0x18, 1})...))...), observation.ErrMalformed},
+		"a name without end":        {append([]byte{1, 1}, unknownField(1, unknownField(1, make([]byte, observation.MaxName+1)))...), observation.ErrMalformed},
+		"good, and then cut":        {good[:len(good)-1], observation.ErrMalformed},
+		"later life, and then junk": {append(observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1 << 60}, 0, observation.Subject{}, 0, nil)}, 100)[0], 0xff), observation.ErrMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := tb.Merge(c.message)
+			if !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+			if tb.Digest() != before || len(got.Set)+len(got.Withdrawn)+len(got.Entries) > 0 {
+				t.Error("it had an effect")
+			}
+		})
+	}
+}
+
+// Names that others put into etcd are bytes.
+func TestOddNames(t *testing.T) {
+	for _, e := range []discovery.Endpoint{
+		{Namespace: "\xff\x00", Component: "a.b/c", Name: "\n"}, {Name: "x"}, {Namespace: "x"}, {Component: strings.Repeat("ü", 300)},
+		{Namespace: strings.Repeat("n", observation.MaxName)},
+	} {
+		tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+		f := observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: e}, Kind: observation.Path, Finding: canary.Pass}
+		c := mustObserve(t, tb, f)
+		var d observation.Dirty
+		d.Mark(c.Entries...)
+		got := mustMerge(t, observation.New(reader), append(d.Take(0, 1200, 3), d.TakeLarge()...)...)
+		if len(got.Set) != 1 || got.Set[0].Subject != f.Subject {
+			t.Errorf("%q became %+v", e, got.Set)
+		}
+	}
+	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	_, err := tb.Observe(observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: discovery.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
+		Kind: observation.Path, Finding: canary.Pass})
+	if err == nil {
+		t.Error("a name that no other member accepts was accepted")
+	}
+}
+
+// Every word of package canary has a number: one that is added there needs one here.
+func TestAllWordsOfCanaryHaveNumbers(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../../canary/finding.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		typ, _ := spec.Type.(*ast.Ident)
+		lit, _ := spec.Values[0].(*ast.BasicLit)
+		if typ == nil || lit == nil || lit.Kind != token.STRING {
+			return true
+		}
+		word, _ := strconv.Unquote(lit.Value)
+		f := observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Canary, Finding: canary.Fail}
+		switch typ.Name {
+		case "Finding":
+			f.Finding = canary.Finding(word)
+		case "Reason":
+			f.Reason = canary.Reason(word)
+		default:
+			return true
+		}
+		n++
+		tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+		if c, err := tb.Observe(f); err != nil || len(c.Set) != 1 || c.Set[0].Finding != f {
+			t.Errorf("%s %q: %+v, %v", typ.Name, word, c.Set, err)
+		}
+		return true
+	})
+	if n < 18 {
+		t.Errorf("found %d words, there are 18 at least", n)
+	}
+}
