@@ -1,0 +1,69 @@
+package path
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+)
+
+// find has each of many watched workers become something at a random moment, and returns how long each watcher took to say
+// so.
+func find(t *testing.T, s state, want canary.Reason, change func(*network)) []time.Duration {
+	t.Helper()
+	var took []time.Duration
+	for seed := range 100 {
+		n := newNetwork(uint64(seed))
+		change(n)
+		w := &worker{}
+		a, b := n.member(w), n.member(w)
+		at := 20*time.Second + time.Duration(n.rng.Int64N(int64(5*time.Second)))
+		n.after(at, func() { n.become(w, s) })
+		n.run(at + 10*time.Second)
+		for _, x := range []*watcher{a, b} {
+			// A better reason may come later.
+			if len(x.log) < 2 || x.log[0].Finding.Finding != canary.Pass || x.log[1].Finding.Finding != canary.Fail ||
+				x.finding() != canary.Fail || x.watch.Finding().Reason != want {
+				t.Fatalf("seed %d: got %+v, want a pass and then a failure for %q", seed, x.log, want)
+			}
+			f := x.log[1]
+			took = append(took, f.at-at)
+		}
+	}
+	slices.Sort(took)
+	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))].Round(time.Millisecond) }
+	t.Logf("found after: p1 %v, p50 %v, p99 %v, max %v", at(0.01), at(0.5), at(0.99), at(1))
+	return took
+}
+
+// TestFindingTimes is how long it takes, by what happened and how far away it is.
+func TestFindingTimes(t *testing.T) {
+	far := func(n *network) { n.delay = 100 * time.Millisecond }
+	near := func(*network) {}
+	for _, tc := range []struct {
+		name   string
+		state  state
+		reason canary.Reason
+		change func(*network)
+		max    time.Duration
+	}{
+		{"silent", silent, canary.Timeout, near, 3 * time.Second},
+		{"silent and far", silent, canary.Timeout, far, 3300 * time.Millisecond},
+		{"frozen", frozen, canary.Timeout, near, 3 * time.Second},
+		// The kernel's word takes a way, and the question another way and back.
+		{"killed", dead, canary.Refused, near, 3 * time.Millisecond},
+		{"killed and far", dead, canary.Refused, far, 300 * time.Millisecond},
+		{"killed, and its port is closed last", dying, canary.Refused, near, 60 * time.Millisecond},
+		{"replaced", other, canary.Unreachable, near, 3 * time.Millisecond},
+		{"no packets, and killed", dead, canary.Refused, func(n *network) { n.udp = false }, 3 * time.Millisecond},
+		{"no packets, and silent", silent, canary.Timeout, func(n *network) { n.udp = false }, 5 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			took := find(t, tc.state, tc.reason, tc.change)
+			if last := took[len(took)-1]; last > tc.max {
+				t.Errorf("found after %v, want %v at most", last, tc.max)
+			}
+		})
+	}
+}
