@@ -1,0 +1,106 @@
+package gossip
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// Config configures a [Pool]. Role must be given; all else has a default.
+type Config struct {
+	// ID is the member's name, which it keeps for as long as its process lives: a worker's instance ID. Default: a random one.
+	ID discovery.InstanceID
+
+	// Role is what the member does in the mesh.
+	Role Role
+
+	// Bind is where the pool listens, host:port, over TCP and UDP (DYN_GOSSIP_BIND); default 0.0.0.0:0, which is any free
+	// port.
+	Bind string
+
+	// Advertise is where others reach it, host or host:port (DYN_GOSSIP_ADVERTISE). Default: the address that Bind names, or
+	// where Bind names none, one of the host's; and the port that was bound.
+	Advertise string
+
+	// Join are addresses of members, host:port (DYN_GOSSIP_JOIN). A name may stand for many addresses. None is needed
+	// where Seeds are there.
+	Join []string
+
+	// Seeds returns addresses of members, host:port, that somebody else keeps: etcd. It is asked when the member is alone,
+	// and every 30 s. It may fail or be slow: its context ends after 5 s. Default: none.
+	Seeds func(ctx context.Context) ([]string, error)
+
+	// Label keeps pools apart that reach each other by accident (DYN_GOSSIP_LABEL), 1 to 64 bytes; default "dynmesh".
+	Label string
+
+	// Keyring encrypts and authenticates all that members say to each other; the idle connections by which they see each
+	// other die say nothing. Nil: anybody who reaches the port and knows the label is believed.
+	Keyring *Keyring
+
+	// Service is host:port of the member's requests, which others connect to, to see whether they can; empty for none.
+	Service string
+
+	// LeaseTTL is how long the member stays registered after it has died; 0 where it is not registered. Others are told.
+	LeaseTTL time.Duration
+
+	// Version is the program's; others are told. At most 32 bytes.
+	Version string
+
+	Log *logrus.Entry // nil discards
+}
+
+const (
+	maxLabel    = 64
+	maxLeaseTTL = 24 * time.Hour
+)
+
+func (c Config) settle() (Config, error) {
+	for c.ID == 0 {
+		c.ID = discovery.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
+	}
+	if c.Role != Worker && c.Role != Frontend {
+		return c, fmt.Errorf("field Role is %q: want %q or %q", c.Role, Worker, Frontend)
+	}
+	c.Bind = cmp.Or(c.Bind, "0.0.0.0:0")
+	for _, addr := range c.Join {
+		if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+			return c, fmt.Errorf("field Join has %q: want host:port", addr)
+		}
+	}
+	c.Label = cmp.Or(c.Label, "dynmesh")
+	if len(c.Label) > maxLabel {
+		return c, fmt.Errorf("field Label has %d bytes: want at most %d", len(c.Label), maxLabel)
+	}
+	if c.Keyring != nil && c.Keyring.ring == nil {
+		return c, fmt.Errorf("field Keyring has no key: use NewKeyring or LoadKeyring")
+	}
+	if c.Service != "" {
+		host, port, err := net.SplitHostPort(c.Service)
+		if err != nil || host == "" || port == "" || len(c.Service) > maxService {
+			return c, fmt.Errorf("field Service is %q: want host:port", c.Service)
+		}
+	}
+	if c.LeaseTTL < 0 || c.LeaseTTL > maxLeaseTTL {
+		return c, fmt.Errorf("field LeaseTTL is %v: want 0 to %v", c.LeaseTTL, maxLeaseTTL)
+	}
+	if c.Version = strings.ToValidUTF8(c.Version, ""); len(c.Version) > maxVersion {
+		c.Version = strings.ToValidUTF8(c.Version[:maxVersion], "")
+	}
+	if c.Log == nil {
+		discard := logrus.New()
+		discard.SetOutput(io.Discard)
+		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
+		c.Log = logrus.NewEntry(discard)
+	}
+	c.Log = c.Log.WithFields(logrus.Fields{"component": "gossip", "instance": c.ID.String()})
+	return c, nil
+}

@@ -1,0 +1,53 @@
+package gossip_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// A worker says that one of its instances is well, and a frontend hears of it.
+func Example() {
+	ctx, leave := context.WithCancel(context.Background())
+	run := func(cfg gossip.Config) (*gossip.Pool, <-chan error) {
+		pool, err := gossip.NewPool(cfg)
+		if err != nil {
+			panic(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- pool.Run(ctx) }()
+		return pool, ended
+	}
+	frontend, frontendEnded := run(gossip.Config{Role: gossip.Frontend, Bind: "127.0.0.1:0"})
+	worker, workerEnded := run(gossip.Config{
+		Role: gossip.Worker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
+	})
+
+	worker.Observe(observation.Finding{
+		Subject: observation.Subject{
+			ID:       worker.Self().ID,
+			Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"},
+		},
+		Kind: observation.Canary, Finding: canary.Pass, Ready: true,
+	})
+
+	for heard := false; !heard; {
+		<-frontend.Changed()
+		for _, o := range frontend.Take().Observations {
+			if o.Kind == observation.Canary {
+				fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Finding.Finding)
+				heard = true
+			}
+		}
+	}
+
+	leave()
+	fmt.Println(<-workerEnded, <-frontendEnded)
+	// Output:
+	// 694d9b90ff8deb4b says of dyn://dynamo.backend.generate pass
+	// <nil> <nil>
+}

@@ -1,0 +1,178 @@
+package gossip
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// memberlist calls its delegates while it holds its locks: whatever the loop does, they return, and what waits is bounded.
+func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
+	p, err := newPool(Config{Role: Worker, ID: 1, Bind: "10.0.0.1:1"}, newFabric(1).host(1)) // its loop never runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	d := &delegate{inbox: p.inbox, metrics: p.metrics, outbox: p.outbox, meta: []byte("x")}
+	batch := append([]byte{observation.Version, observation.TypeBatch}, make([]byte, 1200)...)
+	large := append([]byte{observation.Version, typeBundle}, make([]byte, maxBundle)...)
+	ping := message{typ: typePing, from: p.self, addr: p.Addr()}.encode()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 20000 {
+			d.NotifyMsg(batch)
+			d.NotifyMsg(ping)
+			d.NotifyMsg([]byte{9, 9})
+			d.NotifyMsg(nil)
+			d.MergeRemoteState(d.LocalState(false), false)
+			d.NotifyJoin(&memberlist.Node{Name: fmt.Sprint("n", i%100)})
+			d.NotifyLeave(&memberlist.Node{Name: fmt.Sprint("n", i%100)})
+			d.NotifyPingComplete(&memberlist.Node{Name: fmt.Sprint("n", i%100)}, 0, nil)
+			d.GetBroadcasts(3, 1100)
+			p.Observe(canaryOf(1, fmt.Sprint(i%100), canary.Pass))
+			if i < 20 {
+				d.NotifyMsg(large)
+			}
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("a delegate waits")
+	}
+	w := p.inbox.take()
+	bytes := 0
+	for _, m := range w.messages {
+		bytes += len(m)
+	}
+	if len(w.messages) > maxWaiting || bytes > maxWaitingBytes || len(w.pings) != maxPings || len(w.nodes) != 100 || len(w.own) != 100 {
+		t.Errorf("%d messages of %d bytes, %d pings, %d nodes, %d findings wait", len(w.messages), bytes, len(w.pings), len(w.nodes), len(w.own))
+	}
+	if dropped := counts(p.metrics.dropped, "what"); dropped["messages"] == 0 || dropped["pings"] == 0 {
+		t.Errorf("dropped: %v", dropped)
+	}
+	if len(w.messages) > 0 {
+		batch[2] = 99 // the buffer is memberlist's
+		if w.messages[0][2] == 99 {
+			t.Error("NotifyMsg has kept the buffer")
+		}
+	}
+}
+
+func TestManySmallMessagesAreBounded(t *testing.T) {
+	b := newInbox(newMetrics())
+	for range maxWaiting + 100 {
+		b.message([]byte{observation.Version, observation.TypeBatch})
+	}
+	if n := len(b.take().messages); n != maxWaiting {
+		t.Errorf("%d messages wait", n)
+	}
+	b.message([]byte{observation.Version, observation.TypeBatch})
+	if n := len(b.take().messages); n != 1 {
+		t.Errorf("after that %d messages wait", n)
+	}
+}
+
+// stop holds whoever logs that a finding is wrong.
+type stop struct{ stuck, free chan struct{} }
+
+func (s *stop) Levels() []logrus.Level { return []logrus.Level{logrus.ErrorLevel} }
+
+func (s *stop) Fire(*logrus.Entry) error {
+	close(s.stuck)
+	<-s.free
+	return nil
+}
+
+// A member whose loop is stuck does not hold up others, nor memberlist itself.
+func TestStuckLoopIsNobodyElsesBusiness(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(3, nil)
+		m.joined(peers...)
+		hook := &stop{stuck: make(chan struct{}), free: make(chan struct{})}
+		peers[1].cfg.Log.Logger.AddHook(hook)
+		peers[1].Observe(observation.Finding{}) // which it logs, and there it stays
+		<-hook.stuck
+		peers[0].Observe(canaryOf(1, "generate", canary.Pass))
+		m.pass(30 * time.Second)
+		if s := peers[0].state(2); s != Alive {
+			t.Errorf("memberlist holds it for %s", s)
+		}
+		if peers[2].read(); len(peers[2].observations) != 1 {
+			t.Error("the third one has heard of nothing")
+		}
+		close(hook.free)
+		m.within(2*time.Second, "caught up", func() bool { return agree(peers...) })
+	})
+}
+
+func TestNoticesOfOneMember(t *testing.T) {
+	for _, c := range []struct {
+		said []notice
+		want notice
+	}{
+		{[]notice{suspected}, suspected},
+		{[]notice{suspected, udpWorks}, udpWorks},
+		{[]notice{udpWorks, suspected}, suspected},
+		{[]notice{udpDegraded, udpWorks}, udpWorks},
+		{[]notice{udpDegraded, suspected}, udpDegraded | suspected},
+	} {
+		b := newInbox(newMetrics())
+		for _, n := range c.said {
+			b.notice("x", n)
+		}
+		if got := b.take().notices["x"]; got != c.want {
+			t.Errorf("%v: got %v, want %v", c.said, got, c.want)
+		}
+	}
+}
+
+// Run returns soon, whatever is under way, and leaves nothing behind but what memberlist needs for its last probe.
+func TestNothingIsLeftRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before, _ := bubbled()
+		f := newFabric(1)
+		m := &mesh{T: t, fabric: f}
+		peers := m.starts(3, func(c *Config) { c.Join = append(c.Join, "10.0.9.9:1") }) // nobody answers there
+		m.joined(peers...)
+		f.set(func() { peers[2].host.gone = true })
+		peers[0].Observe(canaryOf(1, "generate", canary.Pass))
+		m.pass(2 * time.Second) // probes and joins of what is gone are under way
+		for _, p := range peers {
+			begun := time.Now()
+			p.end()
+			<-p.ended
+			if d := time.Since(begun); p.err != nil || d > leaveTimeout+100*time.Millisecond {
+				t.Errorf("%s ended with %v after %v", p.Self().ID, p.err, d)
+			}
+		}
+		m.pass(10 * time.Second)
+		synctest.Wait()
+		if after, stacks := bubbled(); after > before {
+			t.Errorf("%d goroutines, before: %d\n%s", after, before, stacks)
+		}
+	})
+}
+
+// bubbled counts the goroutines in bubbles. Those of the process would be too many now and then: the runtime starts its own.
+func bubbled() (n int, stacks string) {
+	buf := make([]byte, 1<<20)
+	stacks = string(buf[:runtime.Stack(buf, true)])
+	for line := range strings.Lines(stacks) {
+		if strings.HasPrefix(line, "goroutine ") && strings.Contains(line, "synctest bubble ") {
+			n++
+		}
+	}
+	return n, stacks
+}

@@ -1,0 +1,147 @@
+package gossip
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// maxKeys bounds a keyring: each packet that no key fits costs one attempt with each.
+const maxKeys = 16
+
+// Keyring holds the keys of a pool. It is safe for concurrent use, and its keys may change while a pool uses it.
+//
+// To change the key of a pool that runs: add the new key as the last on every member; when all have it put it first; when
+// all have done that remove the old one.
+type Keyring struct {
+	file string // empty: the keys do not change
+	ring *memberlist.Keyring
+
+	mu   sync.Mutex
+	read []byte // the file's content when its keys were last installed; nil: never
+}
+
+// GenerateKey returns a new key: 32 random bytes in base64.
+func GenerateKey() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+// NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one that encrypts.
+func NewKeyring(keys ...string) (*Keyring, error) {
+	parsed, err := parseKeys(keys)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyring{ring: &memberlist.Keyring{}}
+	k.install(parsed)
+	return k, nil
+}
+
+// LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one that encrypts; lines that
+// begin with # do not count. A pool that uses it looks at the file every 2 s.
+func LoadKeyring(file string) (*Keyring, error) {
+	k := &Keyring{file: file, ring: &memberlist.Keyring{}}
+	if err := k.Reload(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Reload reads the keyring's file again; it does nothing where there is none. When it fails the keys stay as they were.
+func (k *Keyring) Reload() error {
+	_, err := k.reload()
+	return err
+}
+
+func (k *Keyring) reload() (changed bool, err error) {
+	if k.file == "" {
+		return false, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	content, err := os.ReadFile(k.file)
+	if err != nil {
+		return false, fmt.Errorf("read keyring: %w", err)
+	}
+	if k.read != nil && bytes.Equal(content, k.read) {
+		return false, nil
+	}
+	var lines []string
+	scanner := bufio.NewScanner(bytes.NewReader(content))
+	for scanner.Scan() {
+		if line := strings.TrimSpace(scanner.Text()); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
+	}
+	keys, err := parseKeys(lines)
+	if err != nil {
+		return false, fmt.Errorf("keyring %s: %w", k.file, err)
+	}
+	k.install(keys)
+	k.read = content
+	return true, nil
+}
+
+// parseKeys never puts a key into an error.
+func parseKeys(lines []string) ([][]byte, error) {
+	if len(lines) == 0 {
+		return nil, errors.New("no key in it")
+	}
+	if len(lines) > maxKeys {
+		return nil, fmt.Errorf("it has %d keys, want at most %d", len(lines), maxKeys)
+	}
+	var keys [][]byte
+	for i, line := range lines {
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil {
+			return nil, fmt.Errorf("key %d is not base64", i+1)
+		}
+		if memberlist.ValidateKey(key) != nil {
+			return nil, fmt.Errorf("key %d has %d bytes: want 16, 24 or 32", i+1, len(key))
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// install makes keys the ring's, while packets are encrypted and decrypted with it.
+//
+// memberlist hands its slice of keys to readers without a copy, and RemoveKey moves the keys behind the removed one in
+// place, under the readers' eyes. So what has to go is first brought to the end, where nothing needs to move: UseKey, which
+// makes a new slice, brings to the front what stays. Of what is new only the first is there before that, and the rest comes
+// after, so that nothing is encrypted with a key that others may not have yet.
+func (k *Keyring) install(keys [][]byte) {
+	has := func(in [][]byte, key []byte) bool {
+		return slices.ContainsFunc(in, func(other []byte) bool { return bytes.Equal(key, other) })
+	}
+	must := func(err error) {
+		if err != nil {
+			panic(err) // unreachable: parseKeys has checked them, and what is used or removed is there
+		}
+	}
+	old := slices.Clone(k.ring.GetKeys())
+	must(k.ring.AddKey(keys[0]))
+	for _, key := range slices.Backward(keys) {
+		if has(old, key) {
+			must(k.ring.UseKey(key))
+		}
+	}
+	must(k.ring.UseKey(keys[0]))
+	for now := slices.Clone(k.ring.GetKeys()); len(now) > 0 && !has(keys, now[len(now)-1]); now = now[:len(now)-1] {
+		must(k.ring.RemoveKey(now[len(now)-1]))
+	}
+	for _, key := range keys {
+		must(k.ring.AddKey(key))
+	}
+}

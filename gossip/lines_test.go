@@ -1,0 +1,65 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+func TestNoKeyIsSaidWhereOthersCanReach(t *testing.T) {
+	for _, tt := range []struct {
+		bind, advertise string
+		want            bool
+	}{
+		{"127.0.0.1:0", "", false},
+		{"localhost:0", "", false},
+		{"0.0.0.0:0", "127.0.0.1", true}, // told to nobody, and open to all
+		{"127.0.0.1:0", "192.0.2.1", true},
+		{"0.0.0.0:0", "192.0.2.1", true},
+	} {
+		var b bytes.Buffer
+		log := logrus.New()
+		log.SetOutput(&b)
+		p, err := NewPool(Config{Role: Worker, Bind: tt.bind, Advertise: tt.advertise, Log: logrus.NewEntry(log)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := p.Run(ended); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(b.String(), "Gossip has no key"); got != tt.want {
+			t.Errorf("bound to %s, advertised as %q: got warned %v, want %v", tt.bind, tt.advertise, got, tt.want)
+		}
+	}
+}
+
+// That nobody else is there is no news of a member that leaves, nor is its own end.
+func TestLeavingIsNoLoss(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		inBubble(t, seed, func(m *mesh) {
+			peers := m.starts(3, func(c *Config) { c.Role = Frontend })
+			m.joined(peers...)
+			m.pass(2 * time.Second)
+			for _, p := range peers[1:] {
+				p.end()
+				<-p.ended
+				for _, line := range []string{"No other member is left", "Members died"} {
+					if log := p.log.String(); strings.Contains(log, line) {
+						t.Errorf("%s logged %q as it left:\n%s", p.Self().ID, line, log)
+					}
+				}
+			}
+			m.pass(2 * time.Second)
+			if log := peers[0].log.String(); !strings.Contains(log, "No other member is left") {
+				t.Errorf("got nothing said by the one that stays:\n%s", log)
+			}
+		})
+	}
+}

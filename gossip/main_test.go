@@ -1,0 +1,16 @@
+package gossip
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// prepare is for what a build needs before its first test.
+var prepare = func() {}
+
+// memberlist's last probe may end seconds after the pool has.
+func TestMain(m *testing.M) {
+	prepare()
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
+}

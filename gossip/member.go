@@ -1,0 +1,59 @@
+package gossip
+
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// Role is what a member does in the mesh.
+type Role string
+
+// The roles.
+const (
+	Worker   Role = "worker"
+	Frontend Role = "frontend"
+)
+
+// MemberState is what the pool believes of a member.
+type MemberState string
+
+// The states.
+const (
+	Alive   MemberState = "alive"
+	Suspect MemberState = "suspect" // this member's own probe had no answer; the others are being asked
+	Dead    MemberState = "dead"    // declared so: nobody could reach it, and it did not object in time
+	Left    MemberState = "left"    // it said good-bye
+)
+
+// Member is one process in the pool, as this one sees it.
+type Member struct {
+	observation.Observer
+	Role     Role
+	Addr     string        // host:port of its gossip
+	Service  string        // host:port of its requests; empty for a frontend
+	Version  string        // of its program
+	LeaseTTL time.Duration // of its registration; 0 where it has none
+	State    MemberState
+	Since    time.Time // when State began, by this process's clock
+}
+
+// Health is what the pool knows of itself.
+type Health struct {
+	Alive, Suspect, Dead int // members, this one among Alive
+	Score                int // memberlist's health score: 0 is well, above it this process may be what is slow or cut off
+	UDPDegraded          int // members that answer over TCP and not over UDP
+}
+
+// Update is what has changed since the last one was taken. Observations of members that are dead or gone stay until they
+// are named in Withdrawn: whether to believe them is the reader's decision.
+type Update struct {
+	Health       Health
+	Members      []Member               // new ones, and those that changed
+	Forgotten    []observation.Observer // members that are not kept any longer
+	Observations []observation.Observation
+	Withdrawn    []Key
+}
+
+// Key names one observation: an observer has at most one of each subject.
+type Key = observation.Key

@@ -1,0 +1,225 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// peer is a pool on a host of a fabric, and what its reader has been told.
+type peer struct {
+	*Pool
+	host  *host
+	end   context.CancelFunc
+	ended chan struct{}
+	err   error // of Run, once ended is closed
+	log   *lines
+
+	health       Health
+	members      map[discovery.InstanceID]Member
+	observations map[Key]observation.Observation // but for those of paths
+	paths        map[Key]observation.Observation
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// mesh is peers on a fabric, in a bubble.
+type mesh struct {
+	*testing.T
+	*fabric
+	peers []*peer
+}
+
+// inBubble runs f on virtual time, and ends all peers that it has left running.
+func inBubble(t *testing.T, seed uint64, f func(*mesh)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{T: t, fabric: newFabric(seed)}
+		defer func() {
+			for _, p := range m.peers {
+				p.end()
+			}
+			for _, p := range m.peers {
+				<-p.ended
+			}
+			time.Sleep(time.Minute) // memberlist's last probes
+		}()
+		f(m)
+	})
+}
+
+// start begins a pool on the n-th host, which joins at the first one. The ID is n, unless edit says otherwise.
+func (m *mesh) start(n int, edit func(*Config)) *peer {
+	m.Helper()
+	h := m.host(n)
+	log := &lines{}
+	logger := logrus.New()
+	logger.SetOutput(log)
+	cfg := Config{
+		ID: discovery.InstanceID(n), Role: Worker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
+		Log: logrus.NewEntry(logger),
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	pool, err := newPool(cfg, h)
+	if err != nil {
+		m.Fatal(err)
+	}
+	p := &peer{
+		Pool: pool, host: h, ended: make(chan struct{}), log: log,
+		members: make(map[discovery.InstanceID]Member), observations: make(map[Key]observation.Observation),
+		paths: make(map[Key]observation.Observation),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.end = cancel
+	pool.Changed()
+	go func() {
+		p.err = pool.Run(ctx)
+		close(p.ended)
+	}()
+	m.peers = append(m.peers, p)
+	return p
+}
+
+// starts begins peers on the hosts 1 to n.
+func (m *mesh) starts(n int, edit func(*Config)) []*peer {
+	var all []*peer
+	for i := range n {
+		all = append(all, m.start(i+1, edit))
+	}
+	return all
+}
+
+func hostAddr(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}) }
+
+// bubbleStart is when time begins in a bubble.
+func bubbleStart() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+func netip4(n int) string { return hostAddr(n).String() }
+
+// kill ends a peer as SIGKILL does.
+func (m *mesh) kill(p *peer) {
+	p.host.kill()
+	p.end()
+	<-p.ended
+}
+
+func (p *peer) read() {
+	u := p.Take()
+	p.health = u.Health
+	for _, o := range u.Forgotten {
+		if p.members[o.ID].Observer == o {
+			delete(p.members, o.ID)
+		}
+	}
+	for _, m := range u.Members {
+		p.members[m.ID] = m
+	}
+	for _, k := range u.Withdrawn {
+		delete(p.observations, k)
+		delete(p.paths, k)
+	}
+	for _, o := range u.Observations {
+		if o.Kind == observation.Path {
+			p.paths[o.Key()] = o
+		} else {
+			p.observations[o.Key()] = o
+		}
+	}
+}
+
+// state is what the peer believes of another.
+func (p *peer) state(id discovery.InstanceID) MemberState {
+	p.read()
+	return p.members[id].State
+}
+
+// alive is how many members it holds for alive, itself among them.
+func (p *peer) alive() int {
+	p.read()
+	n := 0
+	for _, m := range p.members {
+		if m.State == Alive {
+			n++
+		}
+	}
+	return n
+}
+
+// pass lets time pass. It takes none, since it is the bubble's.
+func (m *mesh) pass(d time.Duration) { time.Sleep(d) }
+
+// within waits until the condition holds, and returns how long that took.
+func (m *mesh) within(d time.Duration, what string, holds func() bool) time.Duration {
+	m.Helper()
+	begun := time.Now()
+	for !holds() {
+		if time.Since(begun) > d {
+			for _, p := range m.peers {
+				p.read()
+				m.Logf("%s: %d observations, members %v", p.Self().ID, len(p.observations), p.members)
+			}
+			m.Fatalf("after %v: not %s", d, what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// joined waits until all peers see each other.
+func (m *mesh) joined(peers ...*peer) {
+	m.Helper()
+	m.within(10*time.Second, "all members alive", func() bool {
+		return !slices.ContainsFunc(peers, func(p *peer) bool { return p.alive() < len(peers) })
+	})
+}
+
+// agree says whether all know the same observations.
+func agree(peers ...*peer) bool {
+	for _, p := range peers {
+		p.read()
+	}
+	for _, p := range peers[1:] {
+		if !maps.EqualFunc(p.observations, peers[0].observations, func(a, b observation.Observation) bool { return a == b }) {
+			return false
+		}
+	}
+	return true
+}
+
+// canaryOf is what a worker says of one of its instances.
+func canaryOf(id discovery.InstanceID, endpoint string, f canary.Finding) observation.Finding {
+	return observation.Finding{
+		Subject: observation.Subject{ID: id, Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
+		Kind:    observation.Canary, Finding: f, Ready: f == canary.Pass, At: time.Now(),
+	}
+}

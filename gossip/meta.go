@@ -1,0 +1,117 @@
+package gossip
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// nodeName is the member's name in memberlist. The epoch is in it because memberlist holds whoever comes back under the name of
+// one that has died for that one, and would not let it in from another address.
+func nodeName(o observation.Observer) string {
+	return o.ID.String() + "-" + strconv.FormatUint(o.Epoch, 36)
+}
+
+// parseNodeName reads what nodeName writes, and nothing else: two names must not mean one member.
+func parseNodeName(name string) (observation.Observer, error) {
+	id, epoch, ok := strings.Cut(name, "-")
+	if !ok {
+		return observation.Observer{}, errors.New("its name has no epoch")
+	}
+	var o observation.Observer
+	var err error
+	if o.ID, err = discovery.ParseInstanceID(id); err != nil {
+		return o, err
+	}
+	if o.Epoch, err = strconv.ParseUint(epoch, 36, 64); err != nil || o.ID == 0 || nodeName(o) != name {
+		return o, errors.New("its name has no ID or no epoch")
+	}
+	return o, nil
+}
+
+// The fields of a member's metadata: what others must know of it before it says anything. New ones may be added; whoever does
+// not know them leaves them alone.
+const (
+	metaRole = protowire.Number(iota + 1)
+	metaService
+	metaLeaseTTL // milliseconds
+	metaVersion
+)
+
+// The longest that Service and Version may be. They keep the metadata under memberlist's 512 bytes.
+const (
+	maxService = 300 // a host name of 253, and a port
+	maxVersion = 32
+)
+
+func encodeMeta(m Member) []byte {
+	var b []byte
+	text := func(n protowire.Number, s string) {
+		if s != "" {
+			b = protowire.AppendTag(b, n, protowire.BytesType)
+			b = protowire.AppendString(b, s)
+		}
+	}
+	text(metaRole, string(m.Role))
+	text(metaService, m.Service)
+	if m.LeaseTTL > 0 {
+		b = protowire.AppendTag(b, metaLeaseTTL, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(m.LeaseTTL/time.Millisecond))
+	}
+	text(metaVersion, m.Version)
+	return b
+}
+
+func decodeMeta(b []byte) (m Member, err error) {
+	err = fields(b, func(n protowire.Number, v uint64, text []byte) {
+		switch n {
+		case metaRole:
+			m.Role = Role(text)
+		case metaService:
+			m.Service = string(text)
+		case metaLeaseTTL:
+			m.LeaseTTL = time.Duration(min(v, uint64(maxLeaseTTL/time.Millisecond))) * time.Millisecond
+		case metaVersion:
+			m.Version = string(text)
+		}
+	})
+	if err == nil && m.Role == "" {
+		err = errors.New("its metadata has no role")
+	}
+	return m, err
+}
+
+// fields goes through the numbers and bytes of a protobuf message, and passes by all else.
+func fields(b []byte, each func(n protowire.Number, v uint64, text []byte)) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		var v uint64
+		var text []byte
+		switch typ {
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v, n = protowire.ConsumeFixed64(b)
+		case protowire.BytesType:
+			text, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		each(num, v, text)
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package gossip
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// metrics are the counters of one pool; what is a state is read at the scrape, from what the loop left there.
+type metrics struct {
+	rejected, dropped, ignored, bytes, syncs *prometheus.CounterVec
+	direct                                   prometheus.Counter
+	connects                                 *prometheus.CounterVec
+
+	udpIn, udpOut, tcpIn, tcpOut prometheus.Counter
+
+	state atomic.Pointer[snapshot]
+
+	members, score, degraded, observations, waiting *prometheus.Desc
+}
+
+// snapshot is the loop's state, for metrics.
+type snapshot struct {
+	health  Health
+	left    int
+	table   observation.Stats
+	waiting int
+}
+
+func newMetrics() *metrics {
+	const prefix = "dynmesh_gossip_"
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+	}
+	m := &metrics{
+		rejected: vec("rejected_total", "What came to the port of gossip and was not taken in, by why.", "reason"),
+		dropped:  vec("dropped_total", "What was dropped because more came than could be worked off; it comes again.", "what"),
+		ignored:  vec("ignored_total", "Observations received that changed nothing, by why; stale ones are everyday.", "cause"),
+		bytes:    vec("bytes_total", "Bytes of gossip.", "network", "direction"),
+		syncs:    vec("syncs_total", "Comparisons of what two members know, by how they ended.", "result"),
+		connects: vec("path_connects_total", "Connections made to see whether a worker can be reached, by what for and how they ended.", "purpose", "outcome"),
+		direct: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "direct_total",
+			Help: "Packets with own findings that went straight to another member."}),
+		members: prometheus.NewDesc(prefix+"members", "Members, by what this one believes of them.", []string{"state"}, nil),
+		score: prometheus.NewDesc(prefix+"health_score",
+			"0 when this process meets memberlist's times; above it is slow or cut off itself.", nil, nil),
+		degraded:     prometheus.NewDesc(prefix+"udp_degraded_members", "Members that answer over TCP and not over UDP.", nil, nil),
+		observations: prometheus.NewDesc(prefix+"observations", "Observations that stand.", nil, nil),
+		waiting:      prometheus.NewDesc(prefix+"waiting", "Observations that are still to be passed on.", nil, nil),
+	}
+	m.udpIn, m.udpOut = m.bytes.WithLabelValues("udp", "received"), m.bytes.WithLabelValues("udp", "sent")
+	m.tcpIn, m.tcpOut = m.bytes.WithLabelValues("tcp", "received"), m.bytes.WithLabelValues("tcp", "sent")
+	m.state.Store(&snapshot{})
+	return m
+}
+
+func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc() }
+func (m *metrics) drop(what string)     { m.dropped.WithLabelValues(what).Inc() }
+func (m *metrics) sync(result string)   { m.syncs.WithLabelValues(result).Inc() }
+
+func (m *metrics) ignore(i observation.Ignored) {
+	for cause, n := range i {
+		if n > 0 {
+			m.ignored.WithLabelValues(observation.Cause(cause).String()).Add(float64(n))
+		}
+	}
+}
+
+func (m *metrics) received(network string, n int) {
+	if network == "udp" {
+		m.udpIn.Add(float64(max(n, 0)))
+	} else {
+		m.tcpIn.Add(float64(max(n, 0)))
+	}
+}
+
+func (m *metrics) sent(network string, n int) {
+	if network == "udp" {
+		m.udpOut.Add(float64(max(n, 0)))
+	} else {
+		m.tcpOut.Add(float64(max(n, 0)))
+	}
+}
+
+func (m *metrics) counters() []prometheus.Collector {
+	return []prometheus.Collector{m.rejected, m.dropped, m.ignored, m.bytes, m.syncs, m.direct, m.connects}
+}
+
+// Describe is for Prometheus.
+func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
+	m := p.metrics
+	for _, c := range m.counters() {
+		c.Describe(ch)
+	}
+	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting} {
+		ch <- d
+	}
+}
+
+// Collect is for Prometheus.
+func (p *Pool) Collect(ch chan<- prometheus.Metric) {
+	m, s := p.metrics, p.metrics.state.Load()
+	for _, c := range m.counters() {
+		c.Collect(ch)
+	}
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	gauge(m.members, s.health.Alive, string(Alive))
+	gauge(m.members, s.health.Suspect, string(Suspect))
+	gauge(m.members, s.health.Dead, string(Dead))
+	gauge(m.members, s.left, string(Left))
+	gauge(m.score, s.health.Score)
+	gauge(m.degraded, s.health.UDPDegraded)
+	gauge(m.observations, s.table.Observations)
+	gauge(m.waiting, s.waiting)
+}

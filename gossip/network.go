@@ -1,0 +1,104 @@
+package gossip
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// network is what the pool needs of one. Tests have another, which loses, delays and cuts.
+type network interface {
+	// listen binds TCP and UDP to the same port; 0 is any that is free in both.
+	listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error)
+	dial(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// sockets is the network of the host.
+type sockets struct{}
+
+const (
+	udpReceiveBuffer = 1 << 20 // for the packets that come while the process does not get a CPU
+	bindAttempts     = 16      // a port that is free in TCP may be taken in UDP
+)
+
+func (sockets) listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
+	var err error
+	for range bindAttempts {
+		var streams *net.TCPListener
+		streams, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(bind))
+		if err != nil {
+			return nil, nil, err
+		}
+		at := netip.AddrPortFrom(bind.Addr(), streams.Addr().(*net.TCPAddr).AddrPort().Port())
+		var packets *net.UDPConn
+		packets, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err == nil {
+			for size := udpReceiveBuffer; size > 1<<16 && packets.SetReadBuffer(size) != nil; size /= 2 {
+				continue // the host allows less: less is well, too
+			}
+			return streams, packets, nil
+		}
+		_ = streams.Close()
+		if bind.Port() != 0 {
+			break
+		}
+	}
+	return nil, nil, err
+}
+
+func (sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// resolveBind reads Config.Bind.
+func resolveBind(bind string) (netip.AddrPort, error) {
+	addr, err := net.ResolveTCPAddr("tcp", bind)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("field Bind is %q: want host:port: %w", bind, err)
+	}
+	at := addr.AddrPort()
+	if !at.Addr().IsValid() {
+		at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
+	}
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), nil
+}
+
+// resolveAdvertise reads Config.Advertise: where others reach what is bound at the given address.
+func resolveAdvertise(advertise string, bound netip.AddrPort) (netip.AddrPort, error) {
+	if advertise == "" {
+		if bound.Addr().IsUnspecified() {
+			return netip.AddrPortFrom(interfaceAddr(), bound.Port()), nil
+		}
+		return bound, nil
+	}
+	if ip, err := netip.ParseAddr(advertise); err == nil {
+		advertise = netip.AddrPortFrom(ip, bound.Port()).String()
+	} else if _, _, err := net.SplitHostPort(advertise); err != nil {
+		advertise = net.JoinHostPort(advertise, fmt.Sprint(bound.Port()))
+	}
+	addr, err := net.ResolveTCPAddr("tcp", advertise)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("field Advertise is %q: want host or host:port: %w", advertise, err)
+	}
+	at := netip.AddrPortFrom(addr.AddrPort().Addr().Unmap(), addr.AddrPort().Port())
+	if !at.Addr().IsValid() || at.Addr().IsUnspecified() || at.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("field Advertise is %q: others cannot reach that", advertise)
+	}
+	return at, nil
+}
+
+func interfaceAddr() netip.Addr {
+	addrs, err := net.InterfaceAddrs()
+	if err == nil {
+		for _, addr := range addrs {
+			if n, ok := addr.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+				if ip, ok := netip.AddrFromSlice(n.IP); ok {
+					return ip.Unmap()
+				}
+			}
+		}
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1}) // a host without a network: whoever reaches it is on it
+}

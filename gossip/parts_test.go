@@ -1,0 +1,259 @@
+package gossip
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+func TestNodeNames(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := observation.Observer{
+			ID: discovery.InstanceID(rapid.Uint64Min(1).Draw(t, "id")), Epoch: rapid.Uint64().Draw(t, "epoch"),
+		}
+		if got, err := parseNodeName(nodeName(o)); err != nil || got != o {
+			t.Fatalf("%s is read as %v, %v", nodeName(o), got, err)
+		}
+		name := rapid.StringMatching(`[0-9a-zA-Z-]{0,20}`).Draw(t, "name")
+		if got, err := parseNodeName(name); err == nil && nodeName(got) != name {
+			t.Fatalf("%s is read as %v, whose name is %s", name, got, nodeName(got))
+		}
+	})
+	for _, bad := range []string{"", "host-1", "a", "a-", "-a", "0-1", "A-1", "a-B", "0a-1", "a-01", "a-1-1"} {
+		if o, err := parseNodeName(bad); err == nil {
+			t.Errorf("%q is read as %v", bad, o)
+		}
+	}
+}
+
+func TestMetadataFitsAndComesBack(t *testing.T) {
+	want := Member{Role: Frontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
+	b := encodeMeta(want)
+	if len(b) > 512 {
+		t.Errorf("metadata has %d bytes", len(b))
+	}
+	if got, err := decodeMeta(b); err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := decodeMeta(append(b, 0xa2, 0x06, 3, 'n', 'e', 'w')); err != nil {
+		t.Errorf("a field of a later version: %v", err)
+	}
+	for _, bad := range [][]byte{nil, {1}, []byte("{}"), {0x0a, 200}} {
+		if m, err := decodeMeta(bad); err == nil {
+			t.Errorf("%q is read as %+v", bad, m)
+		}
+	}
+}
+
+// golden is version 1 of the messages: it must never change.
+func golden() map[string]message {
+	from := observation.Observer{ID: 0x0102030405060708, Epoch: 300}
+	return map[string]message{
+		"0110090807060504030201" + "10ac02" + "1a0c" + "31302e302e302e313a393939" + "2007" + "2801": {typ: typePing, from: from, addr: "10.0.0.1:999", nonce: 7, stream: true},
+		"0111090807060504030201" + "10ac02" + "2007":                                                {typ: typePong, from: from, nonce: 7},
+		"0112090807060504030201" + "10ac02" + "310500000000000000" + "510600000000000000" + "4001":  {typ: typeHint, from: from, sum: 5, members: 6, reply: true},
+		"0113090807060504030201" + "10ac02" + "3a02aabb" + "4001":                                   {typ: typeState, from: from, digest: []byte{0xaa, 0xbb}, reply: true},
+	}
+}
+
+func TestGoldenMessages(t *testing.T) {
+	for want, m := range golden() {
+		b := m.encode()
+		if got := fmt.Sprintf("%x", b); got != want {
+			t.Errorf("type %d: %s, want %s", m.typ, got, want)
+		}
+		back, err := decodeMessage(append(b, 0xa2, 0x06, 3, 'n', 'e', 'w')) // with a field of a later version
+		if err != nil || fmt.Sprint(back) != fmt.Sprint(m) {
+			t.Errorf("got %+v, %v, want %+v", back, err, m)
+		}
+	}
+	all := bundles(observation.Observer{ID: 1, Epoch: 2}, [][]byte{{1, 1, 9}, make([]byte, maxBundle), {2, 2}})
+	if len(all) != 3 {
+		t.Fatalf("%d bundles", len(all))
+	}
+	if got := fmt.Sprintf("%x", all[0]); got != "011409010000000000000010024a03010109" {
+		t.Errorf("bundle: %s", got)
+	}
+	n := 0
+	for _, b := range all {
+		m, err := decodeMessage(b)
+		if err != nil || m.from.ID != 1 {
+			t.Errorf("got %v, %v", m.from, err)
+		}
+		n += len(m.messages)
+	}
+	if n != 3 {
+		t.Errorf("%d messages come back", n)
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	for _, m := range golden() {
+		f.Add(m.encode())
+	}
+	f.Add(bundles(observation.Observer{ID: 1}, [][]byte{{1, 1}})[0])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < 2 {
+			return
+		}
+		m, err := decodeMessage(b)
+		if err != nil {
+			return
+		}
+		m.messages, m.members = nil, 0 // these are encoded elsewhere, or with some types only
+		if m.typ != typeHint {
+			m.sum = 0
+		}
+		back, err := decodeMessage(m.encode())
+		if back.members = 0; err != nil || fmt.Sprint(back) != fmt.Sprint(m) {
+			t.Errorf("%+v comes back as %+v, %v", m, back, err)
+		}
+	})
+}
+
+func TestContacts(t *testing.T) {
+	now := time.Now()
+	c := newContacts("self:1")
+	c.joined("self:1")
+	if !c.alone() {
+		t.Error("with itself it is not alone")
+	}
+	c.joined("a:1")
+	c.joined("a:1") // a second life, before the first is known to be gone
+	c.joined("b:1")
+	c.gone("a:1", true, now)
+	if addr, ok := c.lost(now); ok {
+		t.Errorf("%s is lost, and somebody is there", addr)
+	}
+	c.gone("b:1", true, now)
+	if addr, ok := c.lost(now); !ok || addr != "b:1" {
+		t.Errorf("lost is %q", addr)
+	}
+	if got := c.missing([]string{"self:1", "a:1", "b:1", "c:1"}); !slices.Equal(got, []string{"b:1", "c:1"}) {
+		t.Errorf("missing are %v", got)
+	}
+	if _, ok := c.lost(now.Add(keepLost)); ok {
+		t.Error("it is remembered for ever")
+	}
+	for i := range maxLost + 100 {
+		addr := fmt.Sprint("x:", i)
+		c.joined(addr)
+		c.gone(addr, true, now.Add(time.Duration(i)))
+	}
+	if _, oldest := c.dead["x:99"]; len(c.dead) != maxLost || oldest {
+		t.Errorf("%d are remembered, the oldest: %v", len(c.dead), oldest)
+	}
+	c.gone("a:1", false, now)
+	if !c.alone() {
+		t.Error("it is not alone")
+	}
+}
+
+// A reader that takes seldom ends with the same as one that takes after each change, and never hears that something is gone of
+// which it never heard.
+func TestUpdatesCoalesce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type view struct {
+			members map[observation.Observer]Member
+			seen    map[Key]observation.Observation
+		}
+		apply := func(v view, u Update) {
+			for _, o := range u.Forgotten {
+				if _, ok := v.members[o]; !ok {
+					t.Fatalf("%v is forgotten, and was never there", o)
+				}
+				delete(v.members, o)
+			}
+			for _, m := range u.Members {
+				v.members[m.Observer] = m
+			}
+			for _, k := range u.Withdrawn {
+				if _, ok := v.seen[k]; !ok {
+					t.Fatalf("%v is withdrawn, and was never there", k)
+				}
+				delete(v.seen, k)
+			}
+			for _, o := range u.Observations {
+				v.seen[o.Key()] = o
+			}
+		}
+		lazy := view{map[observation.Observer]Member{}, map[Key]observation.Observation{}}
+		truth := view{map[observation.Observer]Member{}, map[Key]observation.Observation{}}
+		u := newUpdates()
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			o := observation.Observer{ID: discovery.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
+			for known := range truth.members { // the table has one life of each
+				if known.ID == o.ID {
+					o = known
+				}
+			}
+			if o.Epoch == 0 {
+				o.Epoch = uint64(i + 1)
+			}
+			switch rapid.IntRange(0, 4).Draw(t, "what") {
+			case 0:
+				m := Member{Observer: o, State: Alive, Since: time.Unix(int64(i), 0)}
+				truth.members[o] = m
+				u.member(m)
+			case 1:
+				delete(truth.members, o)
+				u.forget(o)
+			case 2:
+				seen := observation.Observation{Observer: o, Seq: uint64(i), Finding: observation.Finding{Finding: canary.Pass}}
+				truth.seen[seen.Key()] = seen
+				u.observations([]observation.Observation{seen}, nil)
+			case 3:
+				delete(truth.seen, Key{Observer: o})
+				u.observations(nil, []Key{{Observer: o}})
+			case 4:
+				select {
+				case <-u.changed:
+				default:
+				}
+				apply(lazy, u.take())
+			}
+		}
+		apply(lazy, u.take())
+		if !maps.Equal(lazy.members, truth.members) || !maps.Equal(lazy.seen, truth.seen) {
+			t.Fatalf("the reader has %v, and the truth is %v", lazy, truth)
+		}
+	})
+}
+
+// memberlist refuses a push/pull with whoever knows of a member that is out of line, itself included.
+func TestMembersOutOfLineAreRefused(t *testing.T) {
+	meta := encodeMeta(Member{Role: Worker})
+	in := memberlist.Node{
+		Name: "7-1", Addr: []byte{10, 0, 0, 7}, Port: 7946, Meta: meta,
+		PMin: 1, PMax: 5, PCur: 2, DMin: delegateVersion, DMax: delegateVersion, DCur: delegateVersion,
+	}
+	d := &delegate{metrics: newMetrics(), outbox: &outbox{}}
+	if err := d.NotifyAlive(&in); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+	for name, edit := range map[string]func(*memberlist.Node){
+		"its protocol":     func(n *memberlist.Node) { n.PCur = 9 },
+		"no protocol":      func(n *memberlist.Node) { n.PCur = 0 },
+		"the lowest":       func(n *memberlist.Node) { n.PMin = 3 },
+		"the highest":      func(n *memberlist.Node) { n.PMax = 1 },
+		"our own protocol": func(n *memberlist.Node) { n.DCur = delegateVersion + 1 },
+		"no port":          func(n *memberlist.Node) { n.Port = 0 },
+	} {
+		out := in
+		edit(&out)
+		if d.NotifyAlive(&out) == nil {
+			t.Errorf("%s out of line: let in", name)
+		}
+	}
+}

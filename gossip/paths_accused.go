@@ -1,0 +1,79 @@
+package gossip
+
+import (
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// accused are the workers of whom somebody says that they cannot be reached, and who says so. They are to watch nobody, until it is
+// taken back: when a rack loses its power, whom it watched itself is somebody else's at once, and not when memberlist has given up
+// the watchers as well. One voice is enough for that. Where it was wrong, a worker had one watcher more for a while.
+type accused map[discovery.InstanceID]map[discovery.InstanceID]struct{}
+
+// found is told of each change of the table: what a member has found, or has taken back.
+func (p *paths) found(k Key, f canary.Finding) {
+	if k.Subject.Endpoint != (discovery.Endpoint{}) || k.Observer.ID == k.Subject.ID || p.stopped() {
+		return
+	}
+	accusers := p.accused[k.Subject.ID]
+	if _, before := accusers[k.Observer.ID]; before == (f == canary.Fail) {
+		return
+	}
+	switch {
+	case f != canary.Fail && len(accusers) == 1:
+		delete(p.accused, k.Subject.ID)
+	case f != canary.Fail:
+		delete(accusers, k.Observer.ID)
+	case accusers == nil:
+		p.accused[k.Subject.ID] = map[discovery.InstanceID]struct{}{k.Observer.ID: {}}
+	default:
+		accusers[k.Observer.ID] = struct{}{}
+	}
+	p.appoint(k.Subject.ID)
+	p.pump()
+}
+
+// appoint has a member be a watcher, or no longer.
+func (p *paths) appoint(id discovery.InstanceID) {
+	m := p.members[id]
+	if m == nil {
+		return
+	}
+	if m.alive() && !p.isAccused(id) {
+		p.lose(p.workers.Join(id), p.endLost)
+	} else {
+		p.gain(p.workers.Leave(id))
+	}
+}
+
+// isAccused reports whether somebody who is there says so.
+func (p *paths) isAccused(id discovery.InstanceID) bool {
+	for by := range p.accused[id] {
+		if m := p.members[by]; by == p.loop.pool.self.ID || m != nil && m.alive() {
+			return true
+		}
+	}
+	return false
+}
+
+// heardOf is told that a member has come, or is gone: what it says of others counts from now on, or no longer.
+func (p *paths) heardOf(by discovery.InstanceID) {
+	for id, accusers := range p.accused {
+		if _, accuses := accusers[by]; accuses {
+			p.appoint(id)
+		}
+	}
+}
+
+// follow hands a change of the table on.
+func (p *paths) follow(c observation.Changes) {
+	for _, k := range c.Withdrawn {
+		p.found(k, "")
+	}
+	for _, o := range c.Set {
+		if o.Kind == observation.Path {
+			p.found(Key{Observer: o.Observer, Subject: o.Subject}, o.Finding.Finding)
+		}
+	}
+}

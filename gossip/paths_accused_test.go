@@ -1,0 +1,123 @@
+package gossip
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/path"
+)
+
+// A rack loses its power, and with a worker in it go both that watched it. Others take their place as soon as somebody misses
+// those, long before memberlist has given them up.
+func TestPathsOfARack(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		fail func(*mesh, *peer)
+		max  time.Duration
+	}{
+		{"killed", func(_ *mesh, p *peer) { p.host.kill() }, 100 * time.Millisecond},
+		{"silent", func(m *mesh, p *peer) { m.set(func() { p.host.gone = true }) }, 4500 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inBubble(t, 1, func(m *mesh) {
+				defer m.endAll()
+				m.set(func() { m.faults.delay = time.Millisecond })
+				frontend, all := m.fleet(12)
+				byID := map[discovery.InstanceID]*peer{}
+				for _, p := range all {
+					byID[p.Self().ID] = p
+				}
+				of := frontend.loop.paths.workers.Of
+				// The rack is a worker and its watchers, each of whom has a watcher outside.
+				var rack []*peer
+				for _, p := range all[1:] {
+					ids := append(of(p.Self().ID), p.Self().ID)
+					inside := func(id discovery.InstanceID) bool { return slices.Contains(ids, id) }
+					seen := func(id discovery.InstanceID) bool {
+						return slices.ContainsFunc(of(id), func(by discovery.InstanceID) bool { return !inside(by) })
+					}
+					if !inside(frontend.Self().ID) && seen(ids[0]) && seen(ids[1]) {
+						rack = []*peer{byID[ids[0]], byID[ids[1]], p}
+						break
+					}
+				}
+				if rack == nil {
+					t.Fatal("no worker is watched by two that others watch")
+				}
+				victim := rack[2].Self().ID
+				m.pass(10 * time.Second)
+				for _, p := range rack {
+					tc.fail(m, p)
+				}
+				failing := func() (n int) {
+					for by, o := range frontend.views(worker(victim)) {
+						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Finding.Finding == canary.Fail {
+							n++
+						}
+					}
+					return n
+				}
+				d := m.within(tc.max, "two others miss the one whose watchers are gone", func() bool { return failing() >= path.Watchers })
+				t.Logf("after %v; gossip says %v of it", d, frontend.state(victim))
+				for _, p := range all[1:] {
+					v := frontend.views(worker(p.Self().ID))
+					if !slices.Contains(rack, p) && !frontend.told(worker(p.Self().ID), len(v), canary.Pass, "") {
+						t.Errorf("%v: got %v", p.Self().ID, v)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Half of the workers are killed, and half of those that are left with those that took their place, and so on, faster than memberlist
+// gives anybody up: its own news fills the packets of gossip, and most of whom it counts as alive are dead.
+func TestPathsOfRacksInARow(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		defer m.endAll()
+		m.set(func() { m.faults.delay = time.Millisecond })
+		frontend := m.start(1, func(c *Config) { c.Role = Frontend })
+		alive := []*peer{m.start(2, func(c *Config) { c.Role = Frontend })}
+		frontends, hosts := 2, 2
+		for range 10 {
+			hosts++
+			alive = append(alive, m.start(hosts, nil))
+		}
+		m.joined(append(alive, frontend)...)
+		for round := range 6 {
+			m.pass(8 * time.Second)
+			var rack []*peer
+			for i := len(alive) - 1; i >= frontends-1; i-- {
+				if (i+round)%2 == 0 {
+					rack = append(rack, alive[i])
+					alive = slices.Delete(alive, i, i+1)
+				}
+			}
+			for _, p := range rack {
+				p.host.kill()
+			}
+			m.within(500*time.Millisecond, "each of them is missed by two that live", func() bool {
+				return !slices.ContainsFunc(rack, func(victim *peer) bool {
+					misses := 0
+					for by, o := range frontend.views(worker(victim.Self().ID)) {
+						lives := by == frontend.Self().ID || slices.ContainsFunc(alive, func(p *peer) bool { return p.Self().ID == by })
+						if lives && o.Finding.Finding == canary.Fail {
+							misses++
+						}
+					}
+					return misses < path.Watchers
+				})
+			})
+			for _, p := range rack {
+				p.end()
+				hosts++
+				alive = append(alive, m.start(hosts, nil))
+			}
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package gossip
+
+import (
+	"math/rand/v2"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/path"
+)
+
+// watch begins to watch a member, or again because it has moved or begun another life. What was said of it stands until there
+// is something else to say.
+func (p *paths) watch(m *member) *watch {
+	w := p.watches[m.ID]
+	if w != nil && w.member.Observer == m.Observer && w.member.Addr == m.Addr {
+		moved := w.service != m.Service
+		w.member, w.service = m, m.Service
+		if moved {
+			p.step(w, path.Event{Kind: path.Readdressed, Service: m.Service != ""})
+		}
+		return w
+	}
+	if w != nil {
+		p.close(w)
+	}
+	state := path.NewMember(rand.Uint64(), m.Service != "", p.now())
+	w = &watch{
+		id: m.ID, member: m, state: &state, service: m.Service, subjects: []observation.Subject{{ID: m.ID}}, index: -1,
+	}
+	p.watches[m.ID] = w
+	p.step(w, path.Event{})
+	return w
+}
+
+// gain begins to watch what has become ours, since somebody else is there no longer.
+func (p *paths) gain(targets []discovery.InstanceID) {
+	for _, id := range targets {
+		if m := p.members[id]; m != nil && m.Role == Worker && m.State != Left {
+			p.step(p.watch(m), path.Event{Kind: path.Inherited})
+		}
+	}
+}
+
+// lose has what has become somebody else's end after a while.
+func (p *paths) lose(targets []discovery.InstanceID, end func(discovery.InstanceID)) {
+	at := p.now() + linger
+	for _, id := range targets {
+		p.endSilent(id)
+		p.leaving = append(p.leaving, leaving{at, id, end})
+	}
+}
+
+// endSilent ends a watch that has said nothing yet: nobody would miss it. Whoever joins hears of the others one after the other,
+// and each of the first is its own to watch until it hears of more: of n members, 2·ln n are for a moment.
+func (p *paths) endSilent(id discovery.InstanceID) {
+	if w := p.watches[id]; w != nil && w.state.Finding() == (path.Finding{}) {
+		p.endLost(id)
+	}
+}
+
+// endLost ends the watch of what is still somebody else's.
+func (p *paths) endLost(id discovery.InstanceID) {
+	if !p.workers.Mine(id) && p.watches[id] != nil {
+		p.end(p.watches[id])
+		delete(p.watches, id)
+	}
+}
+
+// drop forgets a worker that is no target any longer.
+func (p *paths) drop(id discovery.InstanceID) {
+	p.workers.Remove(id)
+	if w := p.watches[id]; w != nil {
+		p.end(w)
+		delete(p.watches, id)
+	}
+}

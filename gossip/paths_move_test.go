@@ -1,0 +1,152 @@
+package gossip
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/path"
+)
+
+// A watch goes from member to member as they come and go, and is never missing meanwhile.
+func TestPathsMoveWithTheMembers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		defer m.endAll()
+		m.set(func() { m.faults.delay = time.Millisecond })
+		frontend, all := m.fleet(4)
+		least, most := path.Watchers, 0
+		look := func(d time.Duration, except *peer) {
+			for range d / (100 * time.Millisecond) {
+				m.pass(100 * time.Millisecond)
+				for _, p := range all[1:] {
+					if n := len(frontend.views(worker(p.Self().ID))); p != except {
+						least, most = min(least, n), max(most, n)
+					}
+				}
+			}
+		}
+		for i := range 6 {
+			m.start(20+i, func(c *Config) { c.Role = Frontend })
+			look(5*time.Second, nil)
+		}
+		look(2*linger, nil)
+		if least < path.Watchers || most <= path.Watchers {
+			t.Errorf("workers had %d to %d watchers while members joined: want %d at least, and more for a while", least, most, path.Watchers)
+		}
+		for _, p := range all[1:] {
+			if got := frontend.views(worker(p.Self().ID)); len(got) != path.Watchers {
+				t.Errorf("%v has %d watchers after all have joined: %v", p.Self().ID, len(got), got)
+			}
+		}
+		for _, p := range m.peers[len(all):] {
+			p.end()
+			<-p.ended
+		}
+		look(time.Minute, nil)
+		for _, p := range all[1:] {
+			if got := frontend.views(worker(p.Self().ID)); len(got) != path.Watchers {
+				t.Errorf("%v has %d watchers after they have left: %v", p.Self().ID, len(got), got)
+			}
+		}
+		all[4].end() // a worker that leaves is watched no longer
+		<-all[4].ended
+		m.within(3*time.Second, "nobody speaks of one that left", func() bool { return len(frontend.views(worker(all[4].Self().ID))) == 0 })
+	})
+}
+
+// A newcomer hears of the others one after the other. What is its own to watch until it has heard of all is watched by them already,
+// and it says nothing of it.
+func TestNewcomerSpeaksOfItsShareOnly(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		m.set(func() { m.faults.delay = time.Millisecond })
+		all := m.starts(20, nil)
+		m.joined(all...)
+		newcomer := m.start(21, nil)
+		m.joined(append(all, newcomer)...)
+		m.pass(linger / 2)
+		newcomer.read()
+		share := path.NewAssignment(newcomer.self.ID)
+		for _, p := range all {
+			share.Join(p.self.ID)
+		}
+		for _, p := range all {
+			told := newcomer.views(worker(p.self.ID))[newcomer.self.ID].Finding.Finding != ""
+			if mine := share.Add(p.self.ID); mine != told {
+				t.Errorf("of %s, to be watched by the newcomer: %v, it speaks: %v", p.self.ID, mine, told)
+			}
+		}
+	})
+}
+
+// Instances whose workers are no members are watched by frontends, each address once.
+func TestPathsOfForeignInstances(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		defer m.endAll()
+		m.set(func() { m.faults.delay = time.Millisecond })
+		fronts := m.starts(3, func(c *Config) { c.Role = Frontend })
+		workers := []*peer{m.start(4, nil), m.start(5, nil)}
+		all := append(slices.Clone(fronts), workers...)
+		m.joined(all...)
+		h := m.host(50)
+		stop := h.serve(9000)
+		h.serve(9001)
+		instance := func(id discovery.InstanceID, endpoint string) observation.Subject {
+			return observation.Subject{ID: id, Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}}
+		}
+		a, b, other := instance(70, "generate"), instance(70, "embed"), instance(71, "generate")
+		for _, p := range all { // workers are told, too, and take no notice
+			p.WatchForeign(Foreign{a, netip4(50) + ":9000"})
+			p.WatchForeign(Foreign{b, netip4(50) + ":9000"})
+			p.WatchForeign(Foreign{other, netip4(50) + ":9001"})
+		}
+		m.within(10*time.Second, "all pass", func() bool {
+			return fronts[0].told(a, 2, canary.Pass, "") && fronts[0].told(b, 2, canary.Pass, "") && fronts[1].told(other, 2, canary.Pass, "")
+		})
+		if x, y := slices.Sorted(maps.Keys(fronts[0].views(a))), slices.Sorted(maps.Keys(fronts[0].views(b))); !slices.Equal(x, y) {
+			t.Errorf("two instances of one worker are watched by %v and %v", x, y)
+		}
+		m.pass(5 * time.Second)
+		for _, p := range fronts {
+			for addr, w := range p.loop.paths.foreigns.watches {
+				if want := map[bool]int{true: 2, false: 1}[strings.HasSuffix(addr, ":9000")]; len(w.subjects) != want {
+					t.Errorf("%s: %d instances at one watch, want %d", addr, len(w.subjects), want)
+				}
+			}
+		}
+		stop()
+		d := m.within(3*time.Second, "both instances refused", func() bool {
+			return fronts[0].told(a, 2, canary.Fail, canary.Refused) && fronts[0].told(b, 2, canary.Fail, canary.Refused)
+		})
+		t.Logf("refused after %v", d)
+		if !fronts[0].told(other, 2, canary.Pass, "") {
+			t.Errorf("the other: %v", fronts[0].views(other))
+		}
+		gone := slices.Sorted(maps.Keys(fronts[0].views(a)))[1]
+		left := slices.DeleteFunc(slices.Clone(fronts), func(p *peer) bool { return p.Self().ID == gone })
+		m.kill(fronts[gone-1])
+		m.within(30*time.Second, "the third frontend watches in its stead", func() bool {
+			v := left[0].views(a)
+			delete(v, gone)
+			return len(v) == 2
+		})
+		for _, p := range left {
+			p.UnwatchForeign(a)
+			p.WatchForeign(Foreign{b, netip4(50) + ":9001"}) // moved
+		}
+		m.within(3*time.Second, "nothing is said of what is not there, and the one that moved passes", func() bool {
+			v, moved := left[0].views(a), left[0].views(b)
+			delete(v, gone)
+			delete(moved, gone)
+			return len(v) == 0 && len(moved) == 2 && !slices.ContainsFunc(slices.Collect(maps.Values(moved)),
+				func(o observation.Observation) bool { return o.Finding.Finding != canary.Pass })
+		})
+	})
+}

@@ -1,0 +1,130 @@
+package gossip
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+func TestObservationsReachAll(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(5, nil)
+		m.joined(peers...)
+		peers[3].Observe(canaryOf(4, "generate", canary.Pass))
+		m.within(3*time.Second, "known to all", func() bool {
+			for _, p := range peers {
+				if p.read(); len(p.observations) != 1 {
+					return false
+				}
+			}
+			return true
+		})
+	})
+}
+
+func TestLossyNetworkLosesNothing(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(8, nil)
+		m.joined(peers...)
+		m.set(func() {
+			m.faults = faults{loss: 0.3, delay: 100 * time.Millisecond, jitter: 50 * time.Millisecond, duplicate: 0.1}
+		})
+		dead := 0
+		for i := range 60 {
+			p := peers[i%len(peers)]
+			p.Observe(canaryOf(p.Self().ID, fmt.Sprint("e", i), canary.Pass))
+			m.pass(time.Second)
+			for _, p := range peers {
+				if p.alive() < len(peers) && p.health.Dead > 0 {
+					dead++
+				}
+				if len(p.members) != len(peers) {
+					t.Fatalf("%s has forgotten somebody: %v", p.Self().ID, p.members)
+				}
+			}
+		}
+		m.within(15*time.Second, "agreed", func() bool { return agree(peers...) && len(peers[0].observations) == 60 })
+		// That is memberlist's own opinion: who believes it is to hear what the paths say.
+		t.Logf("in %d of %d looks somebody was held for dead", dead, 60*len(peers))
+	})
+}
+
+// A process that is stopped takes connections, and nothing from them: the sender must not stay there.
+func TestSendingToAStoppedMemberEnds(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(2, nil)
+		m.joined(peers...)
+		m.set(func() { peers[1].host.paused = true })
+		node, err := nodeAt(peers[1].Self(), peers[1].Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for range 2 { // the first fills the buffers
+			_ = peers[0].list.Load().SendReliable(&node, make([]byte, streamBuffer))
+		}
+		conn, dialed := peers[0].transport.DialTimeout(peers[1].Addr(), 10*time.Second)
+		if dialed != nil {
+			t.Fatal(dialed)
+		}
+		for err = nil; err == nil; {
+			_, err = conn.Write(make([]byte, streamBuffer))
+		}
+		if d := time.Since(begun); d < 9*time.Second || d > 31*time.Second {
+			t.Errorf("it ended with %v after %v", err, d)
+		}
+		peers[0].transport.mu.Lock()
+		defer peers[0].transport.mu.Unlock()
+		for c := range peers[0].transport.conns {
+			if c == conn.(*kept).Conn {
+				t.Error("a connection that cannot be written is kept")
+			}
+		}
+	})
+}
+
+// Whoever makes the reader's calls in a loop does not wake the pool with each.
+func TestReaderStartsWithAllThatIsKnown(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(2, nil)
+		m.joined(peers...)
+		pool, err := newPool(Config{Role: Frontend, ID: 9, Bind: "10.0.0.9:7946", Join: []string{peers[0].Addr()}}, m.host(9))
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers[0].Observe(canaryOf(1, "generate", canary.Pass))
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- pool.Run(ctx) }()
+		m.pass(10 * time.Second)
+		if u := pool.Take(); len(u.Members)+len(u.Observations) > 0 {
+			t.Errorf("nobody has asked, and %+v is kept", u)
+		}
+		<-pool.Changed()
+		synctest.Wait()
+		u := pool.Take()
+		own := slices.ContainsFunc(u.Observations, func(o observation.Observation) bool { return o.Kind == observation.Canary })
+		if len(u.Members) != 3 || !own || u.Health.Alive != 3 {
+			t.Errorf("the first update is %+v", u)
+		}
+		pool.Changed()
+		pool.Changed()
+		if w := pool.inbox.take(); w.listens {
+			t.Error("each call wakes the loop")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,407 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// Packets leave somebody out now and then: memberlist makes up for it after half a minute, hints do within seconds.
+func TestWhoMissedAMemberHearsOfItSoon(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(6, nil)
+		m.joined(peers...)
+		m.set(func() { peers[2].host.udpDown = true })
+		late := m.start(7, nil)
+		m.pass(3 * time.Second)
+		if peers[2].state(7) != "" || late.alive() != 7 {
+			t.Skip("memberlist's push/pull came in between")
+		}
+		m.set(func() { peers[2].host.udpDown = false })
+		m.within(7*time.Second, "known to the one who missed it", func() bool { return peers[2].state(7) == Alive })
+	})
+}
+
+func TestSeedsAreEnoughToMeet(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		var asked atomic.Int64
+		peers := m.starts(4, func(c *Config) {
+			c.Join = nil
+			c.Seeds = func(context.Context) ([]string, error) {
+				if asked.Add(1) <= 4 {
+					return nil, errors.New("etcd is away")
+				}
+				return []string{"nonsense", netip4(1) + ":7946", netip4(2) + ":7946", netip4(3) + ":7946", netip4(4) + ":7946"}, nil
+			}
+		})
+		m.joined(peers...)
+		before := asked.Load()
+		m.pass(5 * time.Minute)
+		if n := asked.Load() - before; n < 4*8 || n > 4*12 {
+			t.Errorf("seeds were asked for %d times in 5 min by 4 members that are not alone: want about 10 times each", n)
+		}
+	})
+}
+
+func TestSeedsThatHangKeepNobodyFromRejoining(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(2, func(c *Config) {
+			c.Seeds = func(ctx context.Context) ([]string, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		})
+		m.within(12*time.Second, "joined", func() bool { return peers[0].alive() == 2 && peers[1].alive() == 2 })
+	})
+}
+
+func TestKilledMemberIsDead(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(5, nil)
+		m.joined(peers...)
+		peers[4].Observe(canaryOf(5, "generate", canary.Pass))
+		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
+		m.kill(peers[4])
+		alive := peers[:4]
+		suspected := false
+		m.within(20*time.Second, "dead for all", func() bool {
+			suspected = suspected || slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) == Suspect })
+			return !slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) != Dead })
+		})
+		if !suspected {
+			t.Error("nobody has suspected it before")
+		}
+		if h := peers[0].health; h.Alive != 4 || h.Dead != 1 || h.Suspect != 0 {
+			t.Errorf("health is %+v", h)
+		}
+		if len(peers[0].observations) != 1 {
+			t.Error("what it said is gone at once, and the reader cannot say what was")
+		}
+		m.within(keepDead+2*time.Second, "forgotten", func() bool {
+			return !slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) != "" || len(p.observations) > 0 })
+		})
+		m.pass(3 * time.Minute) // and nobody brings it back
+		if !agree(alive...) || len(peers[0].observations) != 0 || peers[0].state(5) != "" {
+			t.Errorf("it has come back: %v", peers[0].observations)
+		}
+	})
+}
+
+func TestMemberThatLeavesHasLeft(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(5, nil)
+		m.joined(peers...)
+		begun := time.Now()
+		peers[4].end()
+		if <-peers[4].ended; peers[4].err != nil {
+			t.Errorf("Run returned %v", peers[4].err)
+		}
+		if d := time.Since(begun); d > leaveTimeout+100*time.Millisecond {
+			t.Errorf("it took %v to leave", d)
+		}
+		m.within(time.Second, "left for all", func() bool {
+			return !slices.ContainsFunc(peers[:4], func(p *peer) bool { return p.state(5) != Left })
+		})
+		m.within(keepLeft+2*time.Second, "forgotten", func() bool { return peers[0].state(5) == "" })
+	})
+}
+
+// A worker says that it drains long before it goes.
+func TestMemberThatDrainsHasLeftHoweverItGoes(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(4, nil)
+		m.joined(peers...)
+		peers[3].Observe(observation.Finding{
+			Subject: observation.Subject{ID: 4}, Kind: observation.Process, Finding: canary.Pass, Draining: true,
+		})
+		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
+		m.kill(peers[3])
+		m.within(20*time.Second, "left for all", func() bool {
+			return !slices.ContainsFunc(peers[:3], func(p *peer) bool { return p.state(4) != Left })
+		})
+	})
+}
+
+func TestMembersLeaveTogether(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(6, nil)
+		m.joined(peers...)
+		begun := time.Now()
+		for _, p := range peers {
+			p.end()
+		}
+		for _, p := range peers {
+			<-p.ended
+		}
+		if d := time.Since(begun); d > leaveTimeout {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+func TestRestartInPlaceIsAnotherLife(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(4, nil)
+		m.joined(peers...)
+		peers[3].Observe(canaryOf(4, "old", canary.Pass))
+		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
+		m.kill(peers[3])
+		first := peers[3].Self()
+		again := m.start(4, nil)
+		begun := time.Now()
+		m.within(5*time.Second, "the new life alive for all", func() bool {
+			return !slices.ContainsFunc(peers[:3], func(p *peer) bool {
+				p.read()
+				return p.members[4].Observer != again.Self() || p.members[4].State != Alive
+			})
+		})
+		t.Logf("took %v", time.Since(begun))
+		for _, p := range peers[:3] {
+			if len(p.observations) != 0 {
+				t.Errorf("the former life's observations stand: %v", p.observations)
+			}
+		}
+		again.Observe(canaryOf(4, "new", canary.Pass))
+		survivors := append(slices.Clone(peers[:3]), again)
+		for range 120 { // the former name dies meanwhile
+			m.pass(time.Second)
+			for _, p := range survivors {
+				if p.read(); p.members[4].Observer != again.Self() || p.members[4].State == Dead {
+					t.Fatalf("%s holds %v for member 4; the first life was %v", p.Self().ID, p.members[4], first)
+				}
+			}
+		}
+		if !agree(survivors...) || len(survivors[0].observations) != 1 {
+			t.Errorf("observations are %v", survivors[0].observations)
+		}
+	})
+}
+
+func TestHealedPartitionAgreesWithinTenSeconds(t *testing.T) {
+	t.Parallel()
+	for _, length := range []time.Duration{20 * time.Second, time.Minute, 5 * time.Minute} {
+		t.Run(length.String(), func(t *testing.T) {
+			inBubble(t, 1, func(m *mesh) {
+				peers := m.starts(6, nil)
+				m.joined(peers...)
+				for _, p := range peers {
+					p.Observe(canaryOf(p.Self().ID, "generate", canary.Pass))
+				}
+				m.within(3*time.Second, "agreed", func() bool { return agree(peers...) && len(peers[0].observations) == 6 })
+				m.cut(1, peers[3].host, peers[4].host, peers[5].host)
+				m.pass(length / 2)
+				peers[0].Observe(canaryOf(1, "generate", canary.Fail))
+				peers[5].Observe(canaryOf(6, "another", canary.Pass))
+				m.pass(length / 2)
+				for _, p := range peers {
+					if n := p.alive(); n != 3 {
+						t.Errorf("%s sees %d members alive while cut off", p.Self().ID, n)
+					}
+				}
+				m.cut(0, peers[3].host, peers[4].host, peers[5].host)
+				d := m.within(10*time.Second, "all agree", func() bool {
+					if !agree(peers...) || len(peers[0].observations) != 7 {
+						return false
+					}
+					return !slices.ContainsFunc(peers, func(p *peer) bool { return p.alive() != 6 })
+				})
+				t.Logf("agreed after %v", d)
+				m.pass(time.Minute)
+				if !agree(peers...) || len(peers[0].observations) != 7 || peers[5].alive() != 6 {
+					t.Error("a minute later they do not agree any longer")
+				}
+			})
+		})
+	}
+}
+
+// Two halves that have much to say to each other: more than packets carry in that time.
+func TestHealedPartitionWithManyInstances(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		const members, each = 12, 80
+		peers := m.starts(members, nil)
+		m.joined(peers...)
+		var other []*host
+		for _, p := range peers[members/2:] {
+			other = append(other, p.host)
+		}
+		m.cut(1, other...)
+		m.within(time.Minute, "cut", func() bool { return peers[0].alive() == members/2 && peers[members-1].alive() == members/2 })
+		for _, p := range peers {
+			for i := range each {
+				p.Observe(canaryOf(p.Self().ID, string(rune('a'+i%26))+string(rune('a'+i/26)), canary.Pass))
+			}
+		}
+		m.pass(30 * time.Second)
+		m.cut(0, other...)
+		d := m.within(10*time.Second, "all agree", func() bool {
+			m.pass(90 * time.Millisecond)
+			return agree(peers...) && len(peers[0].observations) == members*each
+		})
+		t.Logf("agreed after %v", d)
+	})
+}
+
+// What one member learns in bulk the others learn at once, and not when packets have carried it or everybody has become quiet.
+func TestMuchThatWasLearntSpreads(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(6, nil)
+		m.joined(peers...)
+		m.pass(10 * time.Second)
+		stranger := observation.New(observation.Observer{ID: 99, Epoch: 1})
+		const many = 2500
+		for i := range many {
+			if _, err := stranger.Observe(canaryOf(99, fmt.Sprint("e", i), canary.Pass)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var all [][]byte
+		for i := range observation.Buckets {
+			all = append(all, stranger.Bucket(i)...)
+		}
+		for _, b := range bundles(peers[1].Self(), all) {
+			peers[0].inbox.message(b)
+		}
+		// The first one tells three, each of whom tells three: whether that is everybody is chance, and the rest takes a comparison more.
+		m.within(time.Second, "known to four", func() bool {
+			n := 0
+			for _, p := range peers {
+				if p.read(); len(p.observations) == many {
+					n++
+				}
+			}
+			return n >= 4
+		})
+		m.within(10*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == many })
+	})
+}
+
+func TestSuspicionEndsWhenTheMemberIsBack(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(3, nil)
+		m.joined(peers...)
+		m.set(func() { peers[2].host.gone = true })
+		m.within(10*time.Second, "suspected", func() bool { return peers[0].state(3) == Suspect || peers[1].state(3) == Suspect })
+		m.set(func() { peers[2].host.gone = false })
+		m.within(3*time.Second, "alive again", func() bool { return peers[0].state(3) == Alive && peers[1].state(3) == Alive })
+		m.pass(time.Minute)
+		if s := peers[0].state(3); s != Alive {
+			t.Errorf("a minute later it is %s", s)
+		}
+	})
+}
+
+// memberlist does not say when a suspicion is over. Two of the others hear from the member five times a second; the rest ask.
+func TestSuspiciousMemberIsAsked(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(12, nil)
+		m.joined(peers...)
+		for _, p := range peers[:11] {
+			p.inbox.notice(nodeName(peers[11].Self()), suspected)
+		}
+		synctest.Wait()
+		suspects := func() int {
+			n := 0
+			for _, p := range peers[:11] {
+				if p.state(12) == Suspect {
+					n++
+				}
+			}
+			return n
+		}
+		if n := suspects(); n != 11 {
+			t.Errorf("%d suspect it", n)
+		}
+		m.within(2*choreInterval, "suspected by nobody", func() bool { return suspects() == 0 })
+	})
+}
+
+func TestMemberWithoutUDPIsDegraded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(3, nil)
+		m.joined(peers...)
+		m.set(func() { peers[2].host.udpDown = true })
+		m.within(30*time.Second, "degraded", func() bool { return peers[0].alive() > 0 && peers[0].health.UDPDegraded == 1 })
+		m.pass(2 * time.Minute)
+		if s := peers[0].state(3); s != Alive {
+			t.Errorf("it is %s", s)
+		}
+		peers[2].Observe(canaryOf(3, "generate", canary.Pass))
+		m.within(40*time.Second, "known by TCP", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
+		m.set(func() { peers[2].host.udpDown = false })
+		m.within(time.Minute, "well again", func() bool { p := peers[0]; p.read(); return p.health.UDPDegraded == 0 })
+	})
+}
+
+func TestStrangersAreForgotten(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		peers := m.starts(2, nil)
+		m.joined(peers...)
+		stranger := observation.New(observation.Observer{ID: 99, Epoch: 1})
+		if _, err := stranger.Observe(canaryOf(99, "generate", canary.Pass)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range observation.Buckets {
+			for _, b := range stranger.Bucket(i) {
+				peers[0].inbox.message(b)
+			}
+		}
+		known := func(p *peer) bool {
+			p.read()
+			_, ok := p.observations[Key{Observer: observation.Observer{ID: 99, Epoch: 1}, Subject: canaryOf(99, "generate", "").Subject}]
+			return ok
+		}
+		m.within(3*time.Second, "known to both", func() bool { return known(peers[0]) && known(peers[1]) })
+		m.within(keepStrangers+2*expiryInterval+time.Second, "forgotten", func() bool { return !known(peers[0]) && !known(peers[1]) })
+		m.pass(2 * time.Minute)
+		if known(peers[0]) || known(peers[1]) {
+			t.Error("it has come back")
+		}
+	})
+}
+
+func TestMetadataReachesOthers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		a := m.start(1, nil)
+		b := m.start(2, func(c *Config) {
+			c.Role, c.Service, c.LeaseTTL, c.Version = Frontend, "10.9.9.9:8000", 10*time.Second, "v1.2.3"
+		})
+		m.joined(a, b)
+		got := a.members[2]
+		got.Since = time.Time{}
+		want := Member{
+			Observer: b.Self(), Role: Frontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
+			LeaseTTL: 10 * time.Second, State: Alive,
+		}
+		if got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if self := a.members[discovery.InstanceID(1)]; self.Observer != a.Self() || self.State != Alive {
+			t.Errorf("of itself it knows %+v", self)
+		}
+	})
+}

@@ -1,0 +1,117 @@
+package gossip
+
+import (
+	"sync"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// updates holds what the reader has not taken. Of everything only the latest waits, and what the reader has never heard of is not
+// taken back, so that it is bounded by the state's size however slow the reader is.
+type updates struct {
+	changed chan struct{}
+
+	mu        sync.Mutex
+	health    Health
+	members   map[discovery.InstanceID]Member
+	forgotten map[observation.Observer]struct{}
+	set       map[Key]observation.Observation
+	withdrawn map[Key]struct{}
+
+	// What the reader knows.
+	knownMembers map[observation.Observer]struct{}
+	known        map[Key]struct{}
+}
+
+func newUpdates() *updates {
+	u := &updates{changed: make(chan struct{}, 1), knownMembers: map[observation.Observer]struct{}{}, known: map[Key]struct{}{}}
+	u.clear()
+	return u
+}
+
+func (u *updates) clear() {
+	u.members = make(map[discovery.InstanceID]Member)
+	u.forgotten = make(map[observation.Observer]struct{})
+	u.set = make(map[Key]observation.Observation)
+	u.withdrawn = make(map[Key]struct{})
+}
+
+func (u *updates) change(f func()) {
+	u.mu.Lock()
+	f()
+	u.mu.Unlock()
+	select {
+	case u.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (u *updates) member(m Member) {
+	u.change(func() {
+		delete(u.forgotten, m.Observer)
+		u.members[m.ID] = m
+	})
+}
+
+func (u *updates) forget(o observation.Observer) {
+	u.change(func() {
+		if m, ok := u.members[o.ID]; ok && m.Observer == o {
+			delete(u.members, o.ID)
+		}
+		if _, ok := u.knownMembers[o]; ok {
+			u.forgotten[o] = struct{}{}
+		}
+	})
+}
+
+func (u *updates) observations(set []observation.Observation, withdrawn []Key) {
+	if len(set)+len(withdrawn) == 0 {
+		return
+	}
+	u.change(func() {
+		for _, o := range set {
+			delete(u.withdrawn, o.Key())
+			u.set[o.Key()] = o
+		}
+		for _, k := range withdrawn {
+			delete(u.set, k)
+			if _, ok := u.known[k]; ok {
+				u.withdrawn[k] = struct{}{}
+			}
+		}
+	})
+}
+
+func (u *updates) setHealth(h Health) {
+	u.mu.Lock()
+	same := u.health == h
+	u.mu.Unlock()
+	if !same {
+		u.change(func() { u.health = h })
+	}
+}
+
+func (u *updates) take() Update {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t := Update{Health: u.health}
+	for o := range u.forgotten {
+		t.Forgotten = append(t.Forgotten, o)
+		delete(u.knownMembers, o)
+	}
+	for _, m := range u.members {
+		t.Members = append(t.Members, m)
+		u.knownMembers[m.Observer] = struct{}{}
+	}
+	for k := range u.withdrawn {
+		t.Withdrawn = append(t.Withdrawn, k)
+		delete(u.known, k)
+	}
+	for k, o := range u.set {
+		t.Observations = append(t.Observations, o)
+		u.known[k] = struct{}{}
+	}
+	u.clear()
+	return t
+}

@@ -1,0 +1,145 @@
+package gossip
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// The types of messages, beside those of package observation.
+const (
+	typePing = observation.FirstFreeType + iota
+	typePong
+	typeHint
+	typeState
+	typeBundle
+)
+
+// The fields of all of them, as wire.proto has them: the same field means the same everywhere.
+const (
+	fieldID = protowire.Number(iota + 1)
+	fieldEpoch
+	fieldAddr
+	fieldNonce
+	fieldStream
+	fieldSum
+	fieldDigest
+	fieldReply
+	fieldMessages
+	fieldMembers
+)
+
+// maxBundle is where a bundle ends and another begins. memberlist gives each 10 s, and what has not arrived then has not
+// arrived at all: over a slow or lossy way a large one never would.
+const maxBundle = 256 << 10
+
+// message is any of them. What a type does not have is zero.
+type message struct {
+	typ      byte
+	from     observation.Observer
+	addr     string
+	nonce    uint64
+	stream   bool
+	sum      uint64
+	digest   []byte
+	reply    bool // of a hint: news
+	messages [][]byte
+	members  uint64
+}
+
+func (m message) encode() []byte {
+	b := append(make([]byte, 0, 48+len(m.addr)+len(m.digest)), observation.Version, m.typ)
+	b = protowire.AppendTag(b, fieldID, protowire.Fixed64Type)
+	b = protowire.AppendFixed64(b, uint64(m.from.ID))
+	number := func(n protowire.Number, v uint64) {
+		if v != 0 {
+			b = protowire.AppendTag(b, n, protowire.VarintType)
+			b = protowire.AppendVarint(b, v)
+		}
+	}
+	number(fieldEpoch, m.from.Epoch)
+	if m.addr != "" {
+		b = protowire.AppendTag(b, fieldAddr, protowire.BytesType)
+		b = protowire.AppendString(b, m.addr)
+	}
+	number(fieldNonce, m.nonce)
+	number(fieldStream, protowire.EncodeBool(m.stream))
+	if m.typ == typeHint {
+		b = protowire.AppendTag(b, fieldSum, protowire.Fixed64Type)
+		b = protowire.AppendFixed64(b, m.sum)
+		b = protowire.AppendTag(b, fieldMembers, protowire.Fixed64Type)
+		b = protowire.AppendFixed64(b, m.members)
+	}
+	if m.digest != nil {
+		b = protowire.AppendTag(b, fieldDigest, protowire.BytesType)
+		b = protowire.AppendBytes(b, m.digest)
+	}
+	number(fieldReply, protowire.EncodeBool(m.reply))
+	return b
+}
+
+// decodeMessage reads a message of which the version and the type are known. What is in it shares memory with b.
+func decodeMessage(b []byte) (message, error) {
+	m := message{typ: b[1]}
+	err := fields(b[2:], func(n protowire.Number, v uint64, text []byte) {
+		switch n {
+		case fieldID:
+			m.from.ID = discovery.InstanceID(v)
+		case fieldEpoch:
+			m.from.Epoch = v
+		case fieldAddr:
+			m.addr = string(text)
+		case fieldNonce:
+			m.nonce = v
+		case fieldStream:
+			m.stream = v != 0
+		case fieldSum:
+			m.sum = v
+		case fieldDigest:
+			m.digest = text
+		case fieldReply:
+			m.reply = v != 0
+		case fieldMembers:
+			m.members = v
+		case fieldMessages:
+			m.messages = append(m.messages, text)
+		}
+	})
+	if err == nil && m.from.ID == 0 {
+		err = errors.New("it does not say whose it is")
+	}
+	return m, err
+}
+
+// bundles puts messages together, so that few connections are needed.
+func bundles(from observation.Observer, messages [][]byte) [][]byte {
+	var all [][]byte
+	var b []byte
+	for _, m := range messages {
+		if b != nil && len(b)+len(m) > maxBundle {
+			all, b = append(all, b), nil
+		}
+		if b == nil {
+			b = message{typ: typeBundle, from: from}.encode()
+		}
+		b = protowire.AppendTag(b, fieldMessages, protowire.BytesType)
+		b = protowire.AppendBytes(b, m)
+	}
+	if b != nil {
+		all = append(all, b)
+	}
+	return all
+}
+
+// sumOf is a digest in eight bytes.
+func sumOf(d observation.Digest) uint64 {
+	var sum uint64
+	for i, h := range d {
+		sum = (sum ^ h ^ uint64(i)) * 0x9e3779b97f4a7c15
+		sum ^= sum >> 29
+	}
+	return sum
+}
