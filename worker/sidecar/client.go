@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -23,12 +24,13 @@ const (
 )
 
 // newClient makes the client of one engine. It has no time limits beyond the dial's: an engine may well think for minutes.
-func newClient() *http.Client {
+func newClient(trust *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			// No Proxy: the environment's is for the outside, and the engine is next door.
 			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSHandshakeTimeout:    dialTimeout,
+			TLSClientConfig:        trust,
 			DisableCompression:     true,
 			MaxIdleConns:           maxIdle,
 			MaxIdleConnsPerHost:    maxIdle,

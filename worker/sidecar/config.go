@@ -15,8 +15,10 @@ import (
 
 // Where the activity of an endpoint is read.
 const (
-	ActivityProxy   = "proxy"   // all requests pass through Generate, and the worker counts them
-	ActivityMetrics = "metrics" // requests reach the engine by other ways, too: its own Prometheus counters say what it does
+	ActivityProxy = "proxy" // all requests pass through Generate, and the worker counts them
+	// ActivityMetrics: requests reach the engine by other ways, too, and its own Prometheus counters say what it does. For 2 s
+	// after a canary, what moves may be its doing, so the wait between canaries should be 3 s at least.
+	ActivityMetrics = "metrics"
 )
 
 // Config says which engine a [Sidecar] stands in front of.
@@ -37,6 +39,17 @@ type Config struct {
 	// Metrics is the URL of the engine's counters. Default: where the engine has them, which is /metrics beside the rest,
 	// /prometheus/metrics with TensorRT-LLM, and port 8002 with Triton.
 	Metrics string
+
+	// APIKey goes along with all that the engine is asked, as Authorization: Bearer. The counters get it only where they are at
+	// the same host, by the same scheme. It is in no log and no error.
+	APIKey string
+
+	// CAFile is a PEM bundle that the certificate of an engine behind https must chain to. Default: the system's. It is read
+	// once.
+	CAFile string
+
+	// OnSight is told each time that the engine is seen where it was not before: the moment to ask it again. It must not block.
+	OnSight func()
 
 	Log *logrus.Entry // nil discards
 }
@@ -73,6 +86,16 @@ func (c Config) settle() (Config, engine, *url.URL, error) {
 		c.Metrics = e.metrics.url(base)
 	} else if _, err := parseURL(c.Metrics); err != nil {
 		return refuse(fmt.Errorf("field Metrics is %q: want http://HOST:PORT/PATH", c.Metrics))
+	}
+	if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return refuse(errors.New("field APIKey has characters that no header can carry"))
+	}
+	if c.CAFile != "" && base.Scheme != "https" {
+		// It would have been thought safe, and be plain text, the key included.
+		return refuse(errors.New("field CAFile is set, and the engine's URL is not https"))
+	}
+	if c.OnSight == nil {
+		c.OnSight = func() {}
 	}
 	if c.Log == nil {
 		discard := logrus.New()

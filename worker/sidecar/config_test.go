@@ -28,11 +28,15 @@ func TestNewRefuses(t *testing.T) {
 		{"a payload that is null", func(c *Config) { c.Payload = json.RawMessage(`null`) }, "Payload"},
 		{"a payload that is no JSON", func(c *Config) { c.Payload = json.RawMessage(`{`) }, "Payload"},
 		{"an unknown activity", func(c *Config) { c.Activity = "guess" }, "Activity is"},
+		{"a key of two lines", func(c *Config) { c.APIKey = "s3cret\r\nX: y" }, "APIKey has characters"},
+		{"authorities for plain text", func(c *Config) { c.CAFile = "ca.pem" }, "CAFile is set"},
+		{"authorities that are not there", func(c *Config) { c.Backend, c.CAFile = "https://x", "/none.pem" }, "CAFile: open"},
+		{"authorities that are none", func(c *Config) { c.Backend, c.CAFile = "https://x", "config_test.go" }, "no PEM certificate"},
 		{"metrics that are no URL", func(c *Config) { c.Metrics = "8002" }, "Metrics is"},
 	} {
 		cfg := good
 		tt.turn(&cfg)
-		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: got %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}

@@ -13,7 +13,10 @@ type counters struct {
 	series []series
 
 	// stepwise: the engine sets its gauges when its scheduler takes a step, and an idle one takes none, so that they show the
-	// last step's requests for ever. They are believed only for as long as something moves.
+	// last step's requests for ever, or for half a minute with SGLang. When nothing moves, they are doubtful: canaries go out, and
+	// one that is late may have stood in line behind a long step. What no counter shows is the step that an idle engine begins
+	// with, until its end: where steps are longer than a canary's timeout (prefills that are not chunked), the traffic should
+	// pass through the proxy.
 	stepwise bool
 }
 

@@ -8,6 +8,7 @@
 //   - [Sidecar.Probe] is its canary: it asks the engine itself, past the handler, so that the worker's counters see real
 //     requests only.
 //   - [Sidecar.Activity] reads the engine's own counters, for traffic that reaches the engine by other ways.
+//   - [Sidecar.Answered] tells when the engine has answered for the first time, which is when its endpoint may be registered.
 //   - [Sidecar.Run] waits for the engine, finds its model's name, and goes on watching. It ends with its context only: an
 //     engine that is away is a fact to report, and no reason to exit.
 //

@@ -36,7 +36,7 @@ func badGateway(cause error, format string, args ...any) *Error {
 
 // refused is an answer with an error status. What is not an error to a client would be no error to the worker.
 func refused(status int, body []byte) *Error {
-	e := &Error{Status: status, Text: oneLine([]byte(fmt.Sprintf("status %d: %s", status, errorText(body))), maxText)}
+	e := &Error{Status: status, Text: oneLine([]byte(fmt.Sprintf("status %d: %s", status, cmp.Or(errorText(body), http.StatusText(status)))), maxText)}
 	if status < 400 || status > 599 {
 		e.Status = http.StatusBadGateway
 	}

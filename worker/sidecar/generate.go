@@ -35,6 +35,10 @@ const (
 // It reads on from the engine when send has returned, so that nothing piles up. When ctx ends, or send fails, the
 // connection is closed at once, for the engine to stop working on it.
 func (s *Sidecar) Generate(ctx context.Context, request json.RawMessage, send func(chunk any) error) error {
+	return s.access.hide(s.generate(ctx, request, send))
+}
+
+func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send func(chunk any) error) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	// The way to triton's models is the only one that needs the name, and it is configured.
@@ -45,6 +49,7 @@ func (s *Sidecar) Generate(ctx context.Context, request json.RawMessage, send fu
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream, application/json")
+	s.access.header(req.Header)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return s.broken(ctx, err)

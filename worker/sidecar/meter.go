@@ -15,6 +15,7 @@ import (
 type meter struct {
 	client   *http.Client
 	url      string
+	access   access
 	index    index
 	stepwise bool
 	log      *logrus.Entry
@@ -23,9 +24,9 @@ type meter struct {
 	last atomic.Pointer[reading]
 }
 
-func newMeter(client *http.Client, url string, c counters, model string, log *logrus.Entry) *meter {
+func newMeter(client *http.Client, url string, a access, c counters, model string, log *logrus.Entry) *meter {
 	m := &meter{
-		client: client, url: url, index: c.index(model), stepwise: c.stepwise,
+		client: client, url: url, access: a, index: c.index(model), stepwise: c.stepwise,
 		log: log, now: make(chan struct{}, 1),
 	}
 	m.last.Store(&reading{})
@@ -85,6 +86,7 @@ func (m *meter) scrape(ctx context.Context, within time.Duration) (totals, error
 		return totals{}, fmt.Errorf("read metrics: %w", err) // unreachable: the URL has been parsed
 	}
 	req.Header.Set("Accept", "text/plain;version=0.0.4")
+	m.access.header(req.Header)
 	resp, err := m.client.Do(req)
 	if err != nil {
 		return totals{}, fmt.Errorf("read metrics: %w", bare(err))

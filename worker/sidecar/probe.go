@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/dynmesh/dynmesh/canary"
 )
@@ -25,7 +26,10 @@ func (s *Sidecar) Probe() canary.Probe {
 		if err != nil {
 			return err
 		}
-		err = probe(ctx)
+		err = s.access.hide(probe(ctx))
+		if err == nil {
+			s.watch.proven()
+		}
 		s.meter.hurry() // so that what the canary moved is not taken for a request's doing
 		if f, ok := errors.AsType[*canary.Failure](err); ok {
 			switch f.Reason {
@@ -46,12 +50,17 @@ func (s *Sidecar) canary(model string) (canary.Probe, error) {
 	if s.cfg.Payload != nil {
 		payload.Body, payload.Path = s.cfg.Payload, s.engine.route(fieldsOf(s.cfg.Payload), model)
 	}
-	return canary.HTTP(canary.HTTPConfig{URL: s.url(payload.Path), Body: payload.Body, WantDone: payload.WantDone})
+	header := http.Header{}
+	s.access.header(header)
+	return canary.HTTP(canary.HTTPConfig{
+		URL: s.url(payload.Path), Body: payload.Body, Header: header, TLS: s.access.trust, WantDone: payload.WantDone,
+	})
 }
 
 // lookFailure gives the reasons of a canary where the question was another.
 func lookFailure(ctx context.Context, err error) error {
 	bad, isMalformed := errors.AsType[*malformed](err)
+	refusal, isStatus := errors.AsType[*Error](err)
 	switch {
 	case ctx.Err() != nil:
 		return err // canary.Check sees why
@@ -59,7 +68,9 @@ func lookFailure(ctx context.Context, err error) error {
 		return &canary.Failure{Reason: canary.Refused, Detail: "connection refused", Err: err}
 	case isMalformed:
 		return &canary.Failure{Reason: canary.Malformed, Detail: oneLine([]byte(bad.text), canary.MaxDetail), Err: err}
+	case isStatus:
+		return &canary.Failure{Reason: canary.ErrorStatus, Detail: oneLine([]byte(refusal.Text), canary.MaxDetail), Err: err}
 	default:
-		return err // an *Error has a status, and canary.Check knows the others
+		return err // canary.Check knows them
 	}
 }

@@ -10,7 +10,7 @@ const (
 	// stale is how old a reading may be to say anything.
 	stale = 2 * time.Second
 
-	// believed is how long the gauges of a stepwise engine are, after something has moved.
+	// believed is how long the gauges of a stepwise engine are beyond doubt, after something has moved.
 	believed = 10 * time.Second
 )
 
@@ -48,9 +48,8 @@ func (r reading) next(t totals, at time.Time, stepwise bool) reading {
 		a.Progress += grown[tokens] + grown[beat] + grown[completed] + grown[failures] + grown[abandoned]
 	}
 	n.activity.InFlight = uint64(max(t[inFlight], t[queued]))
-	if stepwise && at.Sub(n.moved) > believed {
-		n.activity.InFlight = 0
-	}
+	// Either a long step, such as a prefill, or the last one of an engine that has been idle since.
+	n.activity.Doubtful = stepwise && n.activity.InFlight > 0 && at.Sub(n.moved) > believed
 	return n
 }
 
@@ -58,7 +57,7 @@ func (r reading) next(t totals, at time.Time, stepwise bool) reading {
 func (r reading) tell(now time.Time) canary.Activity {
 	a := r.activity
 	if now.Sub(r.at) > stale {
-		a.InFlight = 0
+		a.InFlight, a.Doubtful = 0, false
 	}
 	return a
 }

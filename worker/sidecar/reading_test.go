@@ -52,8 +52,11 @@ func TestReading(t *testing.T) {
 		{"a gauge that nothing moves is believed for a while", true,
 			[]step{second(totals{tokens: 1}), second(totals{tokens: 2, inFlight: 1}), {believed, totals{tokens: 2, inFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1}},
-		{"and no longer", true,
+		{"and is doubtful then", true,
 			[]step{second(totals{tokens: 1}), second(totals{tokens: 2, inFlight: 1}), {believed + 1, totals{tokens: 2, inFlight: 1}}},
+			canary.Activity{InFlight: 1, Progress: 1, Doubtful: true}},
+		{"one of nothing is beyond doubt", true,
+			[]step{second(totals{tokens: 1}), second(totals{tokens: 2}), {believed + 1, totals{tokens: 2}}},
 			canary.Activity{Progress: 1}},
 		{"one that does not need steps is", false,
 			[]step{second(totals{tokens: 1}), second(totals{tokens: 2, inFlight: 1}), {time.Hour, totals{tokens: 2, inFlight: 1}}},
@@ -68,7 +71,7 @@ func TestReading(t *testing.T) {
 		if got := r.tell(at); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
-		tt.want.InFlight = 0
+		tt.want.InFlight, tt.want.Doubtful = 0, false
 		if got := r.tell(at.Add(stale + 1)); got != tt.want {
 			t.Errorf("%s, stale: got %+v, want %+v", tt.name, got, tt.want)
 		}

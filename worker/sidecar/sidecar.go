@@ -17,6 +17,7 @@ type Sidecar struct {
 	cfg    Config
 	engine engine
 	base   *url.URL
+	access access
 	client *http.Client
 	pace   pace
 	watch  watch
@@ -32,10 +33,14 @@ func New(cfg Config) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new sidecar: %w", err)
 	}
-	s := &Sidecar{cfg: settled, engine: e, base: base, client: newClient(), pace: defaultPace()}
-	s.watch = watch{log: settled.Log, fixed: settled.Model != "", model: settled.Model, nudge: make(chan struct{}, 1)}
+	a, err := newAccess(settled)
+	if err != nil {
+		return nil, fmt.Errorf("new sidecar: %w", err)
+	}
+	s := &Sidecar{cfg: settled, engine: e, base: base, access: a, client: newClient(a.trust), pace: defaultPace()}
+	s.watch = watch{log: settled.Log, fixed: settled.Model != "", model: settled.Model, nudge: make(chan struct{}, 1), first: make(chan struct{})}
 	if settled.Activity == ActivityMetrics {
-		s.meter = newMeter(s.client, settled.Metrics, e.metrics, settled.Model, settled.Log)
+		s.meter = newMeter(s.client, settled.Metrics, a.metrics(base, settled.Metrics), e.metrics, settled.Model, settled.Log)
 	}
 	return s, nil
 }
@@ -65,6 +70,11 @@ func (s *Sidecar) Model() string {
 	model, _ := s.watch.known()
 	return model
 }
+
+// Answered returns a channel that is closed once the engine has answered for the first time: it has told what it serves, or a
+// canary has passed. That is the moment to register the endpoint; whether it is ready remains for canaries to say. It
+// stays closed when the engine goes away again.
+func (s *Sidecar) Answered() <-chan struct{} { return s.watch.first }
 
 // Activity returns what canary.Endpoint.Activity should be when Config.Activity is ActivityMetrics, and CountsCanaries must be
 // set then: the engine counts canaries, too. It is nil otherwise: the worker's own counters are the ones to use.

@@ -38,8 +38,10 @@ type watch struct {
 	log   *logrus.Entry
 	fixed bool          // the model's name is configured
 	nudge chan struct{} // somebody found the engine gone, or its model
+	first chan struct{} // closed once the engine has answered
 
 	mu      sync.Mutex
+	seen    bool // first is closed
 	there   bool
 	waiting bool // and that has been logged
 	stale   bool // the model may be another one by now
@@ -69,21 +71,39 @@ func (w *watch) doubt() {
 }
 
 // answered takes in that the engine is there. models is empty where it does not list them.
-func (w *watch) answered(models []string) {
+// back says that it was not there before.
+func (w *watch) answered(models []string) (back bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before := w.model
+	before, back := w.model, !w.there
 	if len(models) > 0 && !slices.Contains(models, w.model) {
 		w.model = models[0] // vLLM has the base model first, and adapters after it
 	}
 	log := w.log.WithField("model", w.model)
 	switch {
-	case !w.there:
+	case back:
 		log.Info("Engine is there")
 	case before != w.model:
 		log.Info("Engine serves another model")
 	}
 	w.there, w.waiting, w.stale = true, false, false
+	w.see()
+	return back
+}
+
+// proven takes in that the engine has answered a canary well, whatever it says of its models.
+func (w *watch) proven() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.see()
+}
+
+// see tells those who wait for the engine's first answer. The caller has the lock.
+func (w *watch) see() {
+	if !w.seen {
+		w.seen = true
+		close(w.first)
+	}
 }
 
 // failed takes in that the engine did not answer well. One that was there, and is slow or failing now, may just be busy:
@@ -129,16 +149,22 @@ func (s *Sidecar) follow(ctx context.Context) {
 	}
 }
 
+// Find asks the engine which model it serves, as the first canary would: after it, none has to. It returns why that failed.
+func (s *Sidecar) Find(ctx context.Context) error { return s.look(ctx) }
+
 // look asks the engine whether it is there, and which model it has, and remembers the answer.
 func (s *Sidecar) look(ctx context.Context) error {
 	models, err := s.ask(ctx)
 	if err != nil {
+		err = s.access.hide(err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // who asked has left, which says nothing of the engine
 			s.watch.failed(err)
 		}
 		return err
 	}
-	s.watch.answered(models)
+	if s.watch.answered(models) {
+		s.cfg.OnSight()
+	}
 	return nil
 }
 
@@ -150,11 +176,15 @@ func (s *Sidecar) ask(ctx context.Context) (models []string, _ error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask engine: %w", err) // unreachable: the URL has been parsed
 	}
+	s.access.header(req.Header)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, bare(err)
 	}
 	defer resp.Body.Close()
+	if s.watch.fixed && s.engine.models && resp.StatusCode/100 == 4 {
+		return nil, nil // it has no list, or none for us, and needs none
+	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, refused(resp.StatusCode, readSome(resp.Body, end, maxErrorBody, errorWait))
 	}

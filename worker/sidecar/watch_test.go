@@ -61,9 +61,15 @@ func TestEngineComesAndGoes(t *testing.T) {
 	}
 	until(t, "not ready before the engine", is(false, canary.Refused))
 	until(t, "waiting", func() bool { return lines(hook) == "Waiting for the engine" })
+	if closed(s.Answered()) {
+		t.Error("the engine has answered, it says, and there is none")
+	}
 
 	_, _, stop := mock(t, "first", addr)
 	until(t, "ready with the engine", is(true, ""))
+	if !closed(s.Answered()) {
+		t.Error("the engine has not answered, it says")
+	}
 	until(t, "the model is known", func() bool { return s.Model() == "first" })
 
 	stop()
@@ -77,6 +83,75 @@ func TestEngineComesAndGoes(t *testing.T) {
 	}
 	if got, want := lines(hook), "Waiting for the engine, Engine is there, Waiting for the engine, Engine is there"; got != want {
 		t.Errorf("logged %s, want %s", got, want)
+	}
+}
+
+// An engine in sight is asked at once: nothing else would ask it before the test is over.
+func TestEngineInSightIsAskedAtOnce(t *testing.T) {
+	addr := freeAddr(t)
+	monitor, err := canary.NewMonitor(canary.Config{Wait: patience * 10, Recheck: patience * 10, Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := running(t, Config{Backend: "http://" + addr, OnSight: func() { monitor.Recheck() }})
+	background(t, monitor.Run)
+	if err := monitor.Serve(canary.Endpoint{Name: "generate", Probe: s.Probe()}); err != nil {
+		t.Fatal(err)
+	}
+	status := func() canary.Status {
+		now, _ := monitor.Status("generate")
+		return now
+	}
+	until(t, "refused", func() bool { return status().Reason == canary.Refused })
+	mock(t, "mock", addr)
+	until(t, "ready", func() bool { return status().Ready })
+}
+
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// What counts as an engine's first answer. One that has no list of models, or none for us, is there where it is not asked for
+// their names; one that says that it is not ready is not.
+func TestAnswered(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cfg    Config
+		answer string
+		want   bool
+	}{
+		{"a list", Config{}, "200 OK\r\n\r\n{\"data\":[{\"id\":\"a\"}]}", true},
+		{"no list", Config{}, "404 Not Found\r\n\r\n", false},
+		{"no list, and the name is known", Config{Model: "a"}, "404 Not Found\r\n\r\n", true},
+		{"no list for us, and the name is known", Config{Model: "a"}, "401 Unauthorized\r\n\r\n", true},
+		{"loading", Config{Model: "a"}, "503 Service Unavailable\r\n\r\n", false},
+		{"triton is not ready", Config{Model: "a", Engine: "triton"}, "400 Bad Request\r\n\r\n", false},
+		{"triton is ready", Config{Model: "a", Engine: "triton"}, "200 OK\r\n\r\n", true},
+	} {
+		tt.cfg.Backend = answering(t, func(string) string { return "HTTP/1.1 " + tt.answer })
+		s := front(t, tt.cfg)
+		err := s.look(t.Context())
+		if closed(s.Answered()) != tt.want {
+			t.Errorf("%s: answered is %v (%v), want %v", tt.name, !tt.want, err, tt.want)
+		}
+	}
+	// A canary that passes is an answer, too.
+	s := front(t, Config{Model: "a", Backend: answering(t, func(request string) string {
+		if strings.HasPrefix(request, "GET ") {
+			return "HTTP/1.1 500 Internal Server Error\r\n\r\n"
+		}
+		return sseHead + token + "data: [DONE]\n\n"
+	})})
+	if err := s.look(t.Context()); err == nil || closed(s.Answered()) {
+		t.Errorf("a broken list: got %v, want an error and no answer", err)
+	}
+	if got := check(t, s); got.Failure != nil || !closed(s.Answered()) {
+		t.Errorf("got %v, want a pass that counts as an answer", got.Failure)
 	}
 }
 
@@ -165,9 +240,8 @@ func TestAnotherModel(t *testing.T) {
 
 // An engine that is there and slow is not taken for one that is away.
 func TestSlowIsNotAway(t *testing.T) {
-	var w watch
 	log, hook := logger()
-	w.log = log
+	w := watch{log: log, first: make(chan struct{})}
 	w.answered([]string{"a"})
 	w.failed(context.DeadlineExceeded)
 	w.failed(&Error{Status: 500})
