@@ -42,6 +42,14 @@ func (w *Worker) declare(e canary.Endpoint) error {
 	return nil
 }
 
+// Recheck tells that what is behind the endpoints may work again: those whose last canary failed get the next one now. It
+// does nothing where there are no canaries.
+func (w *Worker) Recheck() {
+	if w.monitor != nil {
+		w.monitor.Recheck()
+	}
+}
+
 // newMonitor makes the monitor that says of each endpoint whether it is ready. Without one, being served is enough.
 func (w *Worker) newMonitor() error {
 	if w.cfg.Canary == nil {
@@ -51,15 +59,16 @@ func (w *Worker) newMonitor() error {
 	if cfg.Log == nil {
 		cfg.Log = w.log
 	}
-	tell := cfg.OnChange
+	also := cfg.OnChange
 	cfg.OnChange = func(s canary.Status) {
 		status := NotReady
 		if s.Ready {
 			status = Ready
 		}
 		w.endpoints[s.Endpoint].status.set(status)
-		if tell != nil {
-			tell(s)
+		w.tell(s)
+		if also != nil {
+			also(s)
 		}
 	}
 	monitor, err := canary.NewMonitor(cfg)

@@ -1,9 +1,12 @@
 package worker
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,6 +97,35 @@ func TestTrafficVouchesForAnEndpoint(t *testing.T) {
 	r.becomes("ready by that request", `"generate":"ready"`, http.StatusOK)
 }
 
+// An endpoint whose canary failed is asked again as soon as somebody says that it may work again.
+func TestRecheck(t *testing.T) {
+	var works atomic.Bool
+	cfg := local()
+	cfg.Canary = &canary.Config{Wait: patience * 10, Recheck: patience * 10, Timeout: patience}
+	w := create(t, cfg, map[string]Handler{"generate": echo})
+	asked := make(chan struct{}, 10)
+	if err := w.Canary("generate", func(context.Context) error {
+		asked <- struct{}{}
+		if works.Load() {
+			return nil
+		}
+		return errors.New("not yet")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r := drive(t, w)
+	arrives(t, "the first canary goes out", asked)
+	r.becomes("it fails", `"generate":"notready"`, http.StatusServiceUnavailable)
+	works.Store(true)
+	until(t, "the recheck passes", func() bool {
+		r.Recheck() // the first one may come before the canary has ended
+		status, _ := r.get("/health")
+		return status == http.StatusOK
+	})
+	none := create(t, local(), nil)
+	none.Recheck()
+}
+
 func TestCanaryRefuses(t *testing.T) {
 	w := create(t, local(), map[string]Handler{"generate": echo})
 	probe := canary.TCP("127.0.0.1:1")
@@ -130,10 +162,10 @@ func TestMaintenance(t *testing.T) {
 		status int
 		answer string
 	}{
-		{"no token configured", local(), "", `{"duration":"1m"}`, 403, "none is configured"},
-		{"no token configured, empty one sent", local(), "Bearer ", `{"duration":"1m"}`, 403, "none is configured"},
-		{"no token sent", withToken, "", `{"duration":"1m"}`, 403, "Bearer TOKEN"},
-		{"wrong token", withToken, "Bearer s3cret2", `{"duration":"1m"}`, 403, "Bearer TOKEN"},
+		{"no token configured", local(), "", `{"duration":"1m"}`, 403, "started without DYN_ADMIN_TOKEN"},
+		{"no token configured, empty one sent", local(), "Bearer ", `{"duration":"1m"}`, 403, "started without DYN_ADMIN_TOKEN"},
+		{"no token sent", withToken, "", `{"duration":"1m"}`, 403, "Bearer TOKEN, with the DYN_ADMIN_TOKEN"},
+		{"wrong token", withToken, "Bearer s3cret2", `{"duration":"1m"}`, 403, "Bearer TOKEN, with the DYN_ADMIN_TOKEN"},
 		{"not JSON", withToken, "Bearer s3cret", `1m`, 400, `want {\"duration\"`},
 		{"unknown field", withToken, "Bearer s3cret", `{"time":"1m"}`, 400, `unknown field`},
 		{"no unit", withToken, "Bearer s3cret", `{"duration":"10"}`, 400, `want one with a unit`},

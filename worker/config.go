@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/sirupsen/logrus"
 )
 
@@ -20,6 +21,11 @@ type Config struct {
 
 	Etcd     discovery.Config
 	LeaseTTL time.Duration // of the registration, in whole seconds; default 10 s
+
+	// Gossip makes the worker a member of the mesh, which it tells what it finds of its endpoints, and by which it is watched
+	// over the network. Its ID, Role, Service and LeaseTTL are the worker's; and where they are not given, so are its
+	// Advertise, Seeds (members that are in etcd), Version and Log. Nil: it is no member.
+	Gossip *gossip.Config
 
 	System SystemConfig
 	RPC    RPCConfig
@@ -33,6 +39,11 @@ type Config struct {
 
 	// Canary has endpoints checked by canaries, as it says. Nil: there are none, and an endpoint is ready when it is served.
 	Canary *canary.Config
+
+	// RegisterAfter holds the registration back until it is closed, for endpoints that cannot answer yet, such as those of
+	// an engine that is still loading; both servers serve meanwhile. Nil: it is not held back. It must not wait for the
+	// worker to be ready: who would make it so may know it by its registration only.
+	RegisterAfter <-chan struct{}
 
 	// AdminToken is what POST /maintenance must bring along. Empty: nobody may.
 	AdminToken string
@@ -73,6 +84,7 @@ const (
 // settle fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
 func (c Config) settle() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")
+	c.LeaseTTL = cmp.Or(c.LeaseTTL, discovery.DefaultLeaseTTL)
 	c.Component = cmp.Or(c.Component, "backend")
 	c.System.Host = cmp.Or(c.System.Host, "0.0.0.0")
 	c.System.HealthPath = cmp.Or(c.System.HealthPath, "/health")

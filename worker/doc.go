@@ -4,7 +4,7 @@
 // A [Worker] has two servers. The status server answers probes (/health, /live, /livez) and Prometheus (/metrics). The
 // request server answers POST {root}/{endpoint}, streaming what the endpoint's [Handler] sends. Both are bound by [New], so
 // that their addresses are true before [Worker.Run] serves them. Run also registers the endpoints, and when its context
-// ends it stops everything in the order that loses no request.
+// ends it stops everything in the order that loses no request. With Config.Gossip the worker is a member of the mesh, too.
 //
 // Programs that serve inference use this package. What frontends conclude from it is not here, and the mock engine for
 // demonstrations and tests is in worker/mocker.

@@ -24,7 +24,10 @@ type maintenanceRequest struct {
 func (w *Worker) serveMaintenance(s *server) {
 	s.app.Post(maintenancePath, func(c *fiber.Ctx) error {
 		if !w.admits(c.Get(fiber.HeaderAuthorization)) {
-			return fiber.NewError(http.StatusForbidden, "maintenance wants the admin token: Authorization: Bearer TOKEN (none is configured without DYN_ADMIN_TOKEN)")
+			if w.cfg.AdminToken == "" {
+				return fiber.NewError(http.StatusForbidden, "maintenance is off: this worker was started without DYN_ADMIN_TOKEN")
+			}
+			return fiber.NewError(http.StatusForbidden, "maintenance wants Authorization: Bearer TOKEN, with the DYN_ADMIN_TOKEN of this worker")
 		}
 		if w.monitor == nil {
 			return fiber.NewError(http.StatusConflict, "there are no canaries here that maintenance could hold back")
@@ -42,7 +45,6 @@ func (w *Worker) serveMaintenance(s *server) {
 		if err := w.monitor.Maintain(d, request.Reason); err != nil {
 			return fiber.NewError(http.StatusBadRequest, err.Error())
 		}
-		w.log.WithField("dur", d).WithField("reason", request.Reason).Info("Maintenance: canaries and requests in flight do not run out of time until dur is over")
 		return c.JSON(map[string]string{"status": "maintenance", "until": time.Now().Add(d).UTC().Format(time.RFC3339)})
 	})
 }

@@ -129,3 +129,50 @@ func TestReadyWithoutEtcd(t *testing.T) {
 		t.Errorf("Run took %v to end, want no more than the registrar's 3s", d)
 	}
 }
+
+// TestRegisterAfter: a worker whose registration is held back serves, says whether it is ready, and is in nobody's list
+// before it is let go.
+func TestRegisterAfter(t *testing.T) {
+	etcd, seen := startEtcd(t)
+	first := run(t, etcdConfig(etcd, nil), map[string]Handler{"echo": echo})
+	arrives(t, "the other one is registered", first.Registered())
+
+	hold := make(chan struct{})
+	r := run(t, etcdConfig(etcd, hold), map[string]Handler{"echo": echo})
+	r.ready()
+	if status, body := r.call("echo", `{}`); status != 200 || body != "{}\n" {
+		t.Errorf("got %d %q, want an answer", status, body)
+	}
+	// One that is not held back, and began later, overtakes it.
+	last := run(t, etcdConfig(etcd, nil), map[string]Handler{"echo": echo})
+	arrives(t, "the last one is registered", last.Registered())
+	until(t, "the watcher has seen it", func() bool { return len(seen.transports()) == 2 })
+	if _, ok := seen.transports()["dyn://dynamo.backend.echo "+r.ID().String()]; ok {
+		t.Error("it is registered while it is held back")
+	}
+	close(hold)
+	arrives(t, "it is registered", r.Registered())
+	until(t, "the watcher has seen it, too", func() bool { return len(seen.transports()) == 3 })
+}
+
+// TestShutdownBeforeRegistration: what holds a registration back does not hold up the end.
+func TestShutdownBeforeRegistration(t *testing.T) {
+	etcd, seen := startEtcd(t)
+	r := run(t, etcdConfig(etcd, make(chan struct{})), map[string]Handler{"echo": echo})
+	r.ready()
+	start := time.Now()
+	r.cancel()
+	r.join()
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("Run took %v to end, want no wait: there is nothing to deregister", d)
+	}
+	if got := seen.transports(); len(got) != 0 {
+		t.Errorf("registered: %v, want nothing", got)
+	}
+}
+
+func etcdConfig(etcd discovery.Config, hold <-chan struct{}) Config {
+	cfg := local()
+	cfg.Etcd, cfg.RegisterAfter = etcd, hold
+	return cfg
+}

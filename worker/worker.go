@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 )
@@ -30,6 +29,7 @@ type Worker struct {
 	registrar *discovery.Registrar
 	metrics   *prometheus.Registry
 	monitor   *canary.Monitor // nil: no canaries
+	pool      *gossip.Pool    // nil: no member of the mesh
 	stopping  atomic.Bool
 
 	mu        sync.Mutex
@@ -79,6 +79,7 @@ func build(cfg Config) (_ *Worker, err error) {
 			for _, ln := range listeners {
 				ln.stop()
 			}
+			w.closePool()
 		}
 	}()
 	for _, at := range []struct {
@@ -92,42 +93,20 @@ func build(cfg Config) (_ *Worker, err error) {
 		listeners = append(listeners, ln)
 	}
 	w.system, w.rpc = newServer(listeners[0]), newServer(listeners[1])
+	id := discovery.NewInstanceID()
+	if err := w.newPool(id); err != nil {
+		return nil, err
+	}
 	if w.registrar, err = discovery.NewRegistrar(discovery.RegistrarConfig{
-		Etcd: w.cfg.Etcd, TTL: w.cfg.LeaseTTL, Log: w.log, Member: w.member(),
+		Etcd: w.cfg.Etcd, ID: id, TTL: w.cfg.LeaseTTL, Log: w.log, Member: w.member(),
 	}); err != nil {
 		return nil, err
 	}
-	w.log = w.log.WithField("instance", w.registrar.ID().String())
+	w.log = w.log.WithField("instance", id.String())
 	if err := w.newMonitor(); err != nil {
 		return nil, err
 	}
 	return w, w.registerMetrics()
-}
-
-// advertised chooses the host that others are told. An address that the request server is bound to alone is the only
-// one that can be true.
-func advertised(cfg Config) (string, error) {
-	explicit := cfg.RPC.AdvertiseHost
-	if ip, err := netip.ParseAddr(cfg.RPC.Host); explicit == "" && (err != nil || !ip.IsUnspecified()) {
-		explicit = cfg.RPC.Host
-	}
-	return discovery.AdvertiseHost(explicit, cfg.Etcd.Endpoints)
-}
-
-// member is what the worker says of itself in the registry.
-func (w *Worker) member() discovery.Member {
-	host, err := os.Hostname()
-	if err != nil {
-		host = w.host // a name for people: the address serves them too
-	}
-	return discovery.Member{
-		Host:      host,
-		PID:       os.Getpid(),
-		Version:   w.cfg.Version,
-		StartedAt: w.started,
-		SystemURL: "http://" + hostPort(w.host, w.system.ln.port()),
-		Labels:    w.cfg.Labels,
-	}
 }
 
 // Handle declares an endpoint. It must be called before Run, and refuses names that are not 1 to 255 characters of
@@ -152,13 +131,17 @@ func (w *Worker) handle(name string, h Handler) error {
 		return errors.New("it has a handler already")
 	}
 	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is served.
-	e := discovery.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
 	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + w.cfg.RPC.RootPath + "/" + name
-	if err := w.registrar.Add(e, discovery.HTTPTransport(url)); err != nil {
+	if err := w.registrar.Add(w.endpoint(name), discovery.HTTPTransport(url)); err != nil {
 		return err
 	}
 	w.endpoints[name] = &endpoint{name: name, handler: h}
 	return nil
+}
+
+// endpoint is the whole name of an endpoint of this worker.
+func (w *Worker) endpoint(name string) discovery.Endpoint {
+	return discovery.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
 }
 
 // Close releases the addresses of a Worker that will not run. Once Run has been called it does nothing.
@@ -169,6 +152,7 @@ func (w *Worker) Close() error {
 		w.stage = closed
 		w.system.ln.stop()
 		w.rpc.ln.stop()
+		w.closePool()
 	}
 	return nil
 }

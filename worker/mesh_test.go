@@ -1,0 +1,401 @@
+package worker
+
+import (
+	"context"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+)
+
+// onlooker is a frontend's membership, and what it has been told.
+type onlooker struct {
+	*gossip.Pool
+
+	mu       sync.Mutex
+	members  map[observation.Observer]gossip.Member
+	findings map[gossip.Key]observation.Observation
+	drained  map[discovery.InstanceID]time.Time // when that was heard
+}
+
+// look runs a pool beside the workers until the test ends.
+func look(t *testing.T, etcd discovery.Config) *onlooker {
+	t.Helper()
+	pool, err := gossip.NewPool(gossip.Config{
+		Role: gossip.Frontend, Bind: "127.0.0.1:0",
+		Seeds: func(ctx context.Context) ([]string, error) {
+			members, err := discovery.SampleMembers(ctx, etcd, 16)
+			return discovery.GossipAddrs(members), err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &onlooker{
+		Pool: pool, members: map[observation.Observer]gossip.Member{}, findings: map[gossip.Key]observation.Observation{},
+		drained: map[discovery.InstanceID]time.Time{},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	changed := pool.Changed()
+	running.Go(func() {
+		for {
+			select {
+			case <-changed:
+				o.take(pool.Take())
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	running.Go(func() {
+		if err := pool.Run(ctx); err != nil {
+			t.Errorf("the frontend's pool: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return o
+}
+
+func (o *onlooker) take(u gossip.Update) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range u.Members {
+		o.members[m.Observer] = m
+	}
+	for _, gone := range u.Forgotten {
+		delete(o.members, gone)
+	}
+	for _, f := range u.Observations {
+		o.findings[gossip.Key{Observer: f.Observer, Subject: f.Subject}] = f
+		if _, known := o.drained[f.Subject.ID]; f.Draining && !known {
+			o.drained[f.Subject.ID] = time.Now()
+		}
+	}
+	for _, k := range u.Withdrawn {
+		delete(o.findings, k)
+	}
+}
+
+// own returns what a worker says of itself; of one endpoint, or as a whole.
+func (o *onlooker) own(w *Worker, endpoint string) (f observation.Observation, ok bool) {
+	s := observation.Subject{ID: w.ID()}
+	if endpoint != "" {
+		s.Endpoint = w.endpoint(endpoint)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f, ok = o.findings[gossip.Key{Observer: w.pool.Self(), Subject: s}]
+	return f, ok
+}
+
+// says tells whether a worker's own finding is this one.
+func (o *onlooker) says(w *Worker, endpoint string, finding canary.Finding, ready bool) bool {
+	f, ok := o.own(w, endpoint)
+	return ok && f.Finding.Finding == finding && f.Ready == ready
+}
+
+func (o *onlooker) state(w *Worker) gossip.MemberState {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.members[w.pool.Self()].State
+}
+
+// watched says whether another member finds the worker reachable.
+func (o *onlooker) watched(w *Worker) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(slices.Collect(maps.Values(o.findings)), func(f observation.Observation) bool {
+		return f.Subject == observation.Subject{ID: w.ID()} && f.Kind == observation.Path && f.Finding.Finding == canary.Pass
+	})
+}
+
+// meshed is a worker's configuration with gossip, on loopback.
+func meshed(etcd discovery.Config) Config {
+	cfg := local()
+	cfg.Etcd = etcd
+	cfg.Gossip = &gossip.Config{Bind: "127.0.0.1:0"}
+	return cfg
+}
+
+// Workers and frontends find each other by what etcd says of them, and a worker tells what it is and what it serves.
+func TestMesh(t *testing.T) {
+	etcd, _ := startEtcd(t)
+	a := run(t, meshed(etcd), map[string]Handler{"generate": echo, "embed": echo})
+	b := run(t, meshed(etcd), map[string]Handler{"generate": echo})
+	for _, w := range []*harness{a, b} {
+		until(t, "the workers know each other", func() bool {
+			_, metrics := w.get("/metrics")
+			return strings.Contains(metrics, `dynmesh_gossip_members{state="alive"} 2`)
+		})
+	}
+	o := look(t, etcd)
+	for _, w := range []*harness{a, b} {
+		until(t, "the frontend knows the worker", func() bool { return o.state(w.Worker) == gossip.Alive })
+		until(t, "it says that it is there", func() bool { return o.says(w.Worker, "", canary.Pass, false) })
+		until(t, "its endpoint is ready", func() bool { return o.says(w.Worker, "generate", canary.Unchecked, true) })
+		until(t, "others reach it", func() bool { return o.watched(w.Worker) })
+	}
+	until(t, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", canary.Unchecked, true) })
+	o.mu.Lock()
+	m := o.members[a.pool.Self()]
+	o.mu.Unlock()
+	want := gossip.Member{
+		Observer: a.pool.Self(), Role: gossip.Worker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
+		State: gossip.Alive, Since: m.Since,
+	}
+	if m != want || m.ID != a.ID() {
+		t.Errorf("the frontend knows %+v, want %+v", m, want)
+	}
+	members, err := discovery.SampleMembers(t.Context(), etcd, 10)
+	if err != nil || len(members) != 2 {
+		t.Fatalf("etcd has %v, %v, want both workers", members, err)
+	}
+	addrs := discovery.GossipAddrs(members)
+	slices.Sort(addrs)
+	if want := slices.Sorted(slices.Values([]string{a.GossipAddr(), b.GossipAddr()})); !slices.Equal(addrs, want) {
+		t.Errorf("etcd has %v for gossip, want %v", addrs, want)
+	}
+}
+
+// A worker that ends says so before it is taken from the registry, goes on until its requests are answered, and leaves: it is
+// not taken for dead. A new one in its place is known at once.
+func TestMeshShutdown(t *testing.T) {
+	etcd, seen := startEtcd(t)
+	cfg := meshed(etcd)
+	g := newGate()
+	r := run(t, cfg, map[string]Handler{"generate": g.handle})
+	other := run(t, meshed(etcd), map[string]Handler{"embed": echo})
+	o := look(t, etcd)
+	arrives(t, "it is registered", r.Registered())
+	arrives(t, "the other one, too", other.Registered())
+	until(t, "the registry has both", func() bool { return len(seen.transports()) == 2 })
+	until(t, "the frontend knows it", func() bool {
+		return o.says(r.Worker, "generate", canary.Unchecked, true) && o.state(r.Worker) == gossip.Alive
+	})
+
+	resp := r.generate()
+	defer func() { _ = resp.Body.Close() }()
+	arrives(t, "the handler works", g.entered)
+	r.cancel()
+	until(t, "its keys are gone", func() bool { return len(seen.transports()) == 1 })
+	gone := time.Now()
+	if f, _ := o.own(r.Worker, ""); !f.Draining || gone.Sub(f.At) < farewell {
+		t.Errorf("when its keys were gone the frontend had heard %+v, want that it drains, since %v at least", f, farewell)
+	}
+	if s := o.state(r.Worker); s != gossip.Alive {
+		t.Errorf("while it drains it is %s, want alive", s)
+	}
+	close(g.open)
+	r.join()
+	until(t, "it has left", func() bool { return o.state(r.Worker) == gossip.Left })
+
+	// As a supervisor would start it again: on the same ports.
+	_, cfg.RPC.Port = splitPort(t, r.RPCAddr())
+	cfg.Gossip = &gossip.Config{Bind: r.GossipAddr()}
+	again := run(t, cfg, map[string]Handler{"generate": echo})
+	until(t, "the new one is known", func() bool {
+		return o.says(again.Worker, "generate", canary.Unchecked, true) && o.state(again.Worker) == gossip.Alive
+	})
+}
+
+func splitPort(t *testing.T, addr string) (host string, port int) {
+	t.Helper()
+	at, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.IP.String(), at.Port
+}
+
+// What canaries find is known to others as soon as to the worker, with etcd or without it.
+func TestMeshWithoutEtcd(t *testing.T) {
+	etcd, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := sync.OnceValue(etcd.Close)
+	t.Cleanup(func() {
+		if err := closed(); err != nil {
+			t.Error(err)
+		}
+	})
+	registry := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	r, engine := watched(t, meshed(registry))
+	o := look(t, registry)
+	until(t, "a canary has passed", func() bool {
+		return o.says(r.Worker, "generate", canary.Pass, true) && o.says(r.Worker, "embed", canary.Unchecked, true)
+	})
+	if f, _ := o.own(r.Worker, "generate"); f.Kind != observation.Canary || f.Latency <= 0 {
+		t.Errorf("the frontend was told %+v, want a canary and how long it took", f)
+	}
+	turn(t, engine, mocker.Knobs{ErrorStatus: 503})
+	until(t, "a canary has failed", func() bool { return o.says(r.Worker, "generate", canary.Fail, false) })
+	if f, _ := o.own(r.Worker, "generate"); f.Reason == "" || f.Detail == "" {
+		t.Errorf("the frontend was told %+v, want the reason", f)
+	}
+
+	if err := closed(); err != nil {
+		t.Fatal(err)
+	}
+	turn(t, engine, mocker.Knobs{})
+	until(t, "it has recovered", func() bool { return o.says(r.Worker, "generate", canary.Pass, true) })
+	if status, text := r.call("generate", `{"prompt":"x","max_tokens":1}`); status != 200 {
+		t.Fatalf("a request: %d %s", status, text)
+	}
+	until(t, "traffic vouches for it", func() bool {
+		f, _ := o.own(r.Worker, "generate")
+		return f.Kind == observation.Traffic && f.Finding.Finding == canary.Busy && f.Ready || f.Finding.Finding == canary.Pass
+	})
+	if s := o.state(r.Worker); s != gossip.Alive {
+		t.Errorf("without etcd the worker is %s, want alive", s)
+	}
+}
+
+// Whatever stands in the members' bucket keeps nobody from finding the others.
+func TestMeshBesideJunk(t *testing.T) {
+	server, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	etcd := discovery.Config{Endpoints: []string{server.Endpoint()}}
+	client, err := clientv3.New(clientv3.Config{Endpoints: etcd.Endpoints, DialTimeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	for key, value := range map[string]string{
+		"x": "{}", "1": "junk", "2": `{"gossip_addr":"no address"}`, "3": `{"gossip_addr":"127.0.0.1:1"}`,
+		"4000000000000000": `{"gossip_addr":"` + server.Endpoint()[len("http://"):] + `"}`, // somebody who does not gossip
+		"5000000000000000": `{"host":"an older version"}`, "6000000000000000": `{"gossip_addr":"nobody.invalid:7946"}`,
+	} {
+		if _, err := client.Put(t.Context(), "v1/dynmesh/members/"+key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := run(t, meshed(etcd), map[string]Handler{"generate": echo})
+	b := run(t, meshed(etcd), map[string]Handler{"generate": echo})
+	o := look(t, etcd)
+	for _, w := range []*harness{a, b} {
+		until(t, "the frontend knows the worker", func() bool {
+			return o.says(w.Worker, "generate", canary.Unchecked, true) && o.state(w.Worker) == gossip.Alive
+		})
+	}
+}
+
+func TestFindingOf(t *testing.T) {
+	e := discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}
+	base := observation.Finding{Subject: observation.Subject{ID: 7, Endpoint: e}, Kind: observation.Canary}
+	for _, tt := range []struct {
+		name   string
+		status canary.Status
+		want   func(*observation.Finding)
+	}{
+		{"served", canary.Status{Finding: canary.Unchecked, Ready: true}, func(f *observation.Finding) { f.Finding, f.Ready = canary.Unchecked, true }},
+		{"passed", canary.Status{Finding: canary.Pass, Ready: true, Duration: time.Second},
+			func(f *observation.Finding) { f.Finding, f.Ready, f.Latency = canary.Pass, true, time.Second }},
+		{"failed, below the threshold", canary.Status{Finding: canary.Fail, Ready: true, Reason: canary.Timeout, Detail: "d", Duration: time.Second},
+			func(f *observation.Finding) {
+				f.Finding, f.Ready, f.Reason, f.Detail = canary.Fail, true, canary.Timeout, "d"
+			}},
+		{"busy", canary.Status{Finding: canary.Busy, Ready: true, Reason: canary.Timeout, Duration: time.Second},
+			func(f *observation.Finding) { f.Kind, f.Finding, f.Ready = observation.Traffic, canary.Busy, true }},
+		{"stalled", canary.Status{Finding: canary.Stalled, Detail: "2 in flight"}, func(f *observation.Finding) { f.Finding, f.Detail = canary.Stalled, "2 in flight" }},
+	} {
+		want := base
+		tt.want(&want)
+		if got := findingOf(7, e, tt.status); got != want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, want)
+		}
+	}
+}
+
+func TestGossipConfig(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		edit func(*Config)
+		want string
+	}{
+		{"bind", func(c *Config) { c.Gossip = &gossip.Config{Bind: "nowhere"} }, "field Bind"},
+		{"advertise", func(c *Config) { c.Gossip = &gossip.Config{Bind: "127.0.0.1:0", Advertise: "0.0.0.0"} }, "field Advertise"},
+		{"label", func(c *Config) { c.Gossip = &gossip.Config{Label: strings.Repeat("x", 100)} }, "field Label"},
+	} {
+		cfg := local()
+		tt.edit(&cfg)
+		w, err := New(cfg)
+		if err == nil || !strings.HasPrefix(err.Error(), "new worker: gossip: ") || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: New = %v, want an error that names the %s", tt.name, err, tt.want)
+		}
+		if w != nil {
+			_ = w.Close()
+		}
+	}
+}
+
+// Which address others are told: where the pool is bound, else the worker's own, where that is one.
+func TestGossipHost(t *testing.T) {
+	for _, tt := range []struct{ bind, host, want string }{
+		{"", "10.1.2.3", "10.1.2.3"},
+		{"0.0.0.0:7946", "10.1.2.3", "10.1.2.3"},
+		{":7946", "10.1.2.3", "10.1.2.3"},
+		{"[::]:0", "fd00::1", "fd00::1"},
+		{"127.0.0.1:0", "10.1.2.3", ""},
+		{"", "worker.example", "127.0.0.1"}, // the way to etcd
+	} {
+		w := &Worker{host: tt.host, cfg: local()}
+		if got := w.gossipHost(tt.bind); got != tt.want {
+			t.Errorf("bound to %q, worker at %s: %q, want %q", tt.bind, tt.host, got, tt.want)
+		}
+	}
+}
+
+// A worker that never runs, and one that cannot be made, hold no address.
+func TestGossipIsReleased(t *testing.T) {
+	free := func(addr string) {
+		t.Helper()
+		conn, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			t.Errorf("%s is held: %v", addr, err)
+			return
+		}
+		_ = conn.Close()
+	}
+	w := create(t, meshed(local().Etcd), nil)
+	addr := w.GossipAddr()
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	free(addr)
+	cfg := meshed(local().Etcd)
+	cfg.Gossip.Bind, cfg.LeaseTTL = addr, time.Second
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "lease TTL") {
+		t.Errorf("New = %v, want an error of the lease", err)
+	}
+	free(addr)
+
+	r := drive(t, create(t, meshed(local().Etcd), map[string]Handler{"echo": echo}))
+	r.ready()
+	addr = r.GossipAddr()
+	r.cancel()
+	r.join()
+	free(addr)
+	if none := create(t, local(), nil).GossipAddr(); none != "" {
+		t.Errorf("a worker without gossip is at %q", none)
+	}
+}
