@@ -1,0 +1,62 @@
+package verdict
+
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// Evidence is all that a frontend knows of one instance.
+type Evidence struct {
+	Registered bool // etcd lists it, by what was last read
+	Read       bool // the registry has been read, so that not being Registered means something
+
+	Gossip  bool // this process takes part in gossip; if not, nothing below counts but Worker.Dynmesh
+	Score   int  // memberlist's opinion of this process: 0 is well, see Unwell
+	Worker  Worker
+	Own     *observation.Finding // the worker's word of this instance, in its present life; nil: none
+	Overdue bool                 // Own is nil, and the worker has had the time to send it, or has taken it back
+	Paths   []Path               // at most one of each watcher
+
+	Unreached time.Time // since when it has been Unreachable, by this process's clock; zero: it is not
+}
+
+// Worker is what is known of the process that serves the instance.
+type Worker struct {
+	State    gossip.MemberState   // empty: it is no member
+	Since    time.Time            // when State began, by this process's clock
+	LeaseTTL time.Duration        // 0: not known
+	Process  *observation.Finding // its word of itself, in its present life; nil: none
+	Dynmesh  bool                 // etcd says that it runs dynmesh
+	Gossips  bool                 // etcd says that it takes part in gossip, too
+}
+
+// Path is what one watcher says of the way to the instance.
+type Path struct {
+	By      string             // the watcher, for people
+	State   gossip.MemberState // of the watcher; empty: it is no member
+	Lost    bool               // somebody who is alive cannot reach the watcher itself
+	Former  bool               // it is about a former life of the worker
+	Finding canary.Finding     // Pass or Fail
+	Reason  canary.Reason
+	Detail  string
+	At      time.Time // by the watcher's clock
+}
+
+// Counts says whether the finding is believed: that of a watcher that is alive, about this life. A suspect watcher may be
+// the one that is cut off, so what it says counts for an instance only; and one that others have lost may have died with the
+// instance, so what it says does not.
+func (p Path) Counts() bool {
+	if p.Former {
+		return false
+	}
+	switch p.Finding {
+	case canary.Pass:
+		return (p.State == gossip.Alive || p.State == gossip.Suspect) && !p.Lost
+	case canary.Fail:
+		return p.State == gossip.Alive
+	}
+	return false
+}

@@ -1,0 +1,239 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// began is the time from which tests count.
+var began = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+
+func later(d time.Duration) time.Time { return began.Add(d) }
+
+// watcher is a way in which one watcher can stand to an instance.
+type watcher struct {
+	path         Path
+	passes, fail int // what it counts for, by the rules in words
+	refused      bool
+}
+
+// watchersThere are all ways that matter.
+func watchersThere() []watcher {
+	path := func(s gossip.MemberState, f canary.Finding, r canary.Reason) Path {
+		return Path{By: "worker 1f", State: s, Finding: f, Reason: r, At: began}
+	}
+	former := path(gossip.Alive, canary.Fail, canary.Refused)
+	former.Former = true
+	lost := func(p Path) Path {
+		p.Lost = true
+		return p
+	}
+	return []watcher{
+		{path: path(gossip.Alive, canary.Pass, ""), passes: 1},
+		{path: lost(path(gossip.Alive, canary.Pass, ""))},
+		{path: lost(path(gossip.Alive, canary.Fail, canary.Refused)), fail: 1, refused: true},
+		{path: path(gossip.Alive, canary.Fail, canary.Refused), fail: 1, refused: true},
+		{path: path(gossip.Alive, canary.Fail, canary.Timeout), fail: 1},
+		{path: path(gossip.Suspect, canary.Pass, ""), passes: 1},
+		{path: path(gossip.Suspect, canary.Fail, canary.Refused)},
+		{path: path(gossip.Dead, canary.Pass, "")},
+		{path: path("", canary.Fail, canary.Refused)},
+		{path: path(gossip.Alive, canary.Busy, "")}, // what another version may say
+		{path: former},
+	}
+}
+
+// groups returns all multisets of at most n watchers.
+func groups(n int) [][]watcher {
+	all := [][]watcher{nil}
+	var grow func(from int, group []watcher)
+	grow = func(from int, group []watcher) {
+		if len(group) == n {
+			return
+		}
+		for i, w := range watchersThere()[from:] {
+			next := append(slices.Clone(group), w)
+			all = append(all, next)
+			grow(from+i, next)
+		}
+	}
+	grow(0, nil)
+	return all
+}
+
+// ownWords are all that a worker can have said of an instance.
+func ownWords() []*observation.Finding {
+	words := []*observation.Finding{nil}
+	for _, kind := range []observation.Kind{observation.Canary, observation.Traffic, 99} {
+		for _, finding := range []canary.Finding{canary.Unchecked, canary.Pass, canary.Fail, canary.Busy, canary.Stalled} {
+			for _, ready := range []bool{false, true} {
+				words = append(words, &observation.Finding{Kind: kind, Finding: finding, Ready: ready, Reason: canary.Timeout, At: began})
+			}
+		}
+	}
+	return words
+}
+
+// fewWords are those that matter beside many watchers.
+func fewWords() []*observation.Finding {
+	return []*observation.Finding{nil, {Kind: observation.Canary, Finding: canary.Pass, Ready: true, At: began}, {Kind: observation.Canary, Finding: canary.Fail, At: began}}
+}
+
+// The rules once more, in other words, over all states that there can be.
+func TestProductOfStates(t *testing.T) {
+	flags := []bool{false, true}
+	n := 0
+	for _, group := range groups(3) {
+		words := ownWords()
+		if len(group) > 2 {
+			words = fewWords()
+		}
+		var paths []Path
+		passes, fails, refused := 0, 0, false
+		for _, w := range group {
+			paths = append(paths, w.path)
+			passes += w.passes
+			fails += w.fail
+			refused = refused || w.refused
+		}
+		for _, state := range []gossip.MemberState{"", gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left} {
+			for _, draining := range flags {
+				for _, own := range words {
+					for mask := range 8 {
+						e := Evidence{
+							Gossip: true, Read: true, Registered: mask&1 != 0, Overdue: own == nil && mask&2 != 0, Score: mask & 4, // 0 or 4
+							Worker: Worker{State: state, Since: began, LeaseTTL: 10 * time.Second},
+							Own:    own, Paths: paths,
+						}
+						if draining {
+							e.Worker.Process = &observation.Finding{Kind: observation.Process, Finding: canary.Pass, Draining: true, At: began}
+						}
+						n++
+						check(t, e, want(e, draining, passes, fails, refused))
+						if t.Failed() {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d states", n)
+}
+
+// want applies the rules to counts that were made apart from the code under test.
+func want(e Evidence, draining bool, passes, fails int, refused bool) State {
+	state := e.Worker.State
+	lost := state == gossip.Dead || state == gossip.Left
+	if draining && !lost {
+		return Draining
+	}
+	if state == gossip.Left {
+		return Unreachable
+	}
+	if fails > passes && fails >= 2 {
+		return Unreachable
+	}
+	if passes == 0 && fails == 1 && (state == "" || state == gossip.Dead || state == gossip.Suspect && refused) {
+		return Unreachable
+	}
+	if passes == 0 && fails == 0 && state == gossip.Dead && e.Score == 0 {
+		return Unreachable
+	}
+	if e.Own != nil && e.Own.Kind < 3 && !e.Own.Ready {
+		return NotReady
+	}
+	if e.Own == nil && e.Overdue && e.Registered && state != "" && !lost {
+		return NotReady
+	}
+	return Ready
+}
+
+func check(t *testing.T, e Evidence, state State) {
+	t.Helper()
+	v := Of(e)
+	if v.State != state {
+		t.Errorf("got %v, want %v, of %+v", v, state, e)
+	}
+	there := e.Worker.State == gossip.Alive || e.Worker.State == gossip.Suspect
+	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == canary.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == canary.Busy)
+	if v.Verified != (state == Ready && vouched) {
+		t.Errorf("got verified %v of %+v", v.Verified, e)
+	}
+	checkReasons(t, e, v)
+	if state == Draining || e.Worker.State == gossip.Left {
+		return
+	}
+	// More evidence in one direction never moves the verdict in the other.
+	pass := Path{By: "worker 2f", State: gossip.Alive, Finding: canary.Pass, At: began}
+	fail := Path{By: "worker 2f", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Timeout, At: began}
+	better, worse := e, e
+	better.Paths, worse.Paths = append(slices.Clone(e.Paths), pass), append(slices.Clone(e.Paths), fail)
+	if v.State != Unreachable && Of(better).State == Unreachable {
+		t.Errorf("a watcher more that reaches it made it unreachable: %+v", e)
+	}
+	if v.State == Unreachable && Of(worse).State != Unreachable {
+		t.Errorf("a watcher more that cannot reach it made it %s: %+v", Of(worse).State, e)
+	}
+}
+
+func checkReasons(t *testing.T, e Evidence, v Verdict) {
+	t.Helper()
+	all := strings.Join(v.Reasons, "\n")
+	if len(v.Reasons) == 0 || len(v.Reasons) > 5 {
+		t.Errorf("got %d reasons of %+v", len(v.Reasons), e)
+	}
+	for i, r := range v.Reasons {
+		if r == "" || strings.ContainsAny(r, "\n") || strings.Contains(r, "%!") || strings.Contains(r, "0001-01-01") || !utf8.ValidString(r) || strings.HasSuffix(r, ".") {
+			t.Errorf("got reason %q of %+v", r, e)
+		}
+		if slices.Contains(v.Reasons[:i], r) {
+			t.Errorf("got %q twice of %+v", r, e)
+		}
+	}
+	if (v.State == Unreachable && e.Registered) != strings.Contains(all, "etcd then drops it") {
+		t.Errorf("what happens next: got %q of %+v", v.Reasons, e)
+	}
+	if e.Registered == strings.Contains(all, "etcd does not list it") {
+		t.Errorf("registered %v: got %q", e.Registered, v.Reasons)
+	}
+	if e.Worker.State == gossip.Dead && !strings.Contains(all, "dead at") && len(e.Paths) == 0 {
+		t.Errorf("a death that is not told: %q of %+v", v.Reasons, e)
+	}
+}
+
+// Without gossip only etcd is left, whatever else stands in the evidence.
+func TestWithoutGossip(t *testing.T) {
+	for _, group := range groups(2) {
+		e := Evidence{Registered: true, Read: true, Worker: Worker{State: gossip.Dead, Since: began, Process: &observation.Finding{Draining: true}}, Own: &observation.Finding{Kind: observation.Canary}, Overdue: true}
+		for _, w := range group {
+			e.Paths = append(e.Paths, w.path)
+		}
+		v := Of(e)
+		if got := fmt.Sprint(v); got != "{ready false [etcd lists it, and nothing else is known: this frontend takes no part in gossip]}" {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+func TestCutOff(t *testing.T) {
+	for _, tt := range []struct {
+		unreachable, instances int
+		want                   bool
+	}{
+		{0, 0, false}, {1, 1, false}, {2, 2, false}, {2, 3, false},
+		{3, 3, true}, {3, 5, true}, {3, 6, false}, {4, 6, true}, {50, 100, false}, {51, 100, true},
+	} {
+		if got := CutOff(tt.unreachable, tt.instances); got != tt.want {
+			t.Errorf("%d of %d: got %v, want %v", tt.unreachable, tt.instances, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,279 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// reasons says why v follows, what else is known that an operator would want to know, and what happens next. Times are
+// absolute, in the form that all of /mesh has: answers are rendered ahead, and programs can make ages of them.
+func (e Evidence) reasons(v Verdict) []string {
+	var r []string
+	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
+	switch v.State {
+	case Draining:
+		add("its worker said at %s that it shuts down: it takes no new requests, finishes those it has, and leaves", at(e.Worker.Process.At))
+	case Unreachable:
+		r = e.whyUnreachable()
+	case NotReady:
+		add("%s", e.whyNotReady())
+	default:
+		add("%s", e.whyReady(v.Verified))
+	}
+	if v.State != Unreachable {
+		r = append(r, e.doubts()...)
+	}
+	if !e.Registered {
+		if e.Read {
+			add("etcd does not list it: it is known from gossip only")
+		} else {
+			add("etcd has not been read yet: it is known from gossip only")
+		}
+	}
+	return r
+}
+
+func (e Evidence) whyUnreachable() []string {
+	passes, fails := e.tally()
+	var r []string
+	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
+	switch w := e.Worker; {
+	case w.State == gossip.Left && e.announced():
+		add("its worker shut down in order and left gossip at %s, but etcd still lists it", at(w.Since))
+	case w.State == gossip.Left:
+		add("its worker left gossip at %s, but etcd still lists it", at(w.Since))
+	case fails >= 2 && fails > passes:
+		add("%s", e.watchers(canary.Fail))
+		switch w.State {
+		case gossip.Dead:
+			add("gossip declared its worker dead at %s", at(w.Since))
+		case gossip.Suspect:
+			add("gossip has suspected its worker since %s", at(w.Since))
+		case gossip.Alive:
+			if e.spoken() && e.Own.Ready {
+				add("gossip still counts its worker as alive, and at %s it called itself ready: it died just now, or others cannot reach it", at(e.Own.At))
+			} else {
+				add("gossip still counts its worker as alive: it died just now, or others cannot reach it")
+			}
+		}
+	case w.State == gossip.Dead:
+		add("gossip declared its worker dead at %s, and no watcher reaches it", at(w.Since))
+		if fails > 0 {
+			add("%s", e.watchers(canary.Fail))
+		}
+	case e.there():
+		if fails > 0 {
+			add("%s", e.watchers(canary.Fail))
+		}
+		if w.State == gossip.Suspect {
+			add("gossip has suspected its worker since %s", at(w.Since))
+		}
+		if !e.closed() { // then it is unreached, or there would be no such verdict
+			add("it has been unreachable since %s, and nobody has reached it since then", at(e.Unreached))
+		}
+	default:
+		add("%s", e.watchers(canary.Fail))
+		add("%s", e.stranger())
+	}
+	return append(r, e.next()...)
+}
+
+// next says what becomes of an instance that is unreachable.
+func (e Evidence) next() []string {
+	if !e.Registered {
+		return nil
+	}
+	gone := "its lease ends"
+	if !e.gone() {
+		gone = "if its process is gone, its lease ends"
+	}
+	if e.Worker.LeaseTTL == 0 {
+		return []string{gone + " by itself, and etcd then drops it"}
+	}
+	return []string{fmt.Sprintf("%s by about %s, and etcd then drops it", gone, e.lastSign().Add(e.Worker.LeaseTTL).UTC().Format(time.RFC3339))}
+}
+
+// lastSign is when the worker was there at the latest, as far as can be told: then its watchers had all lost it, or
+// gossip noticed by itself.
+func (e Evidence) lastSign() time.Time {
+	var last time.Time
+	for _, p := range e.Paths {
+		if p.Counts() && p.Finding == canary.Fail && p.At.After(last) {
+			last = p.At
+		}
+	}
+	if since := e.Worker.Since; last.IsZero() || e.Worker.State != gossip.Alive && since.Before(last) {
+		return since
+	}
+	return last
+}
+
+func (e Evidence) whyNotReady() string {
+	switch own := e.Own; {
+	case own == nil:
+		return "etcd lists it, but its worker, which gossip knows as " + string(e.Worker.State) + ", does not say that it serves this endpoint"
+	case own.Finding == canary.Stalled:
+		return fmt.Sprintf("its worker has said since %s that it stalls: requests are in flight, and nothing moves%s", at(own.At), after(own.Detail))
+	case own.Finding == canary.Fail:
+		return fmt.Sprintf("its worker's canaries have failed since %s: %s", at(own.At), cause(own.Reason, own.Detail))
+	case own.Finding == canary.Unchecked:
+		return fmt.Sprintf("its worker has not seen it answer yet, it said at %s%s", at(own.At), after(own.Detail))
+	case own.Finding == canary.Busy:
+		return fmt.Sprintf("its worker said at %s that it is busy with requests and has not answered well since it was last not ready", at(own.At))
+	default:
+		return fmt.Sprintf("its worker's canaries have passed since %s, too few in a row for its worker to call it ready", at(own.At))
+	}
+}
+
+func (e Evidence) whyReady(verified bool) string {
+	own := e.Own
+	switch {
+	case !e.Gossip:
+		return "etcd lists it, and nothing else is known: this frontend takes no part in gossip"
+	case e.Worker.State == "":
+		return e.stranger() + ": " + e.lease()
+	case !e.there():
+		if e.Registered {
+			return "gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does"
+		}
+		return "gossip has lost its worker, and its own last word no longer vouches for it"
+	case own == nil:
+		return "its worker is a member of gossip, and has not told of this endpoint yet"
+	case !e.spoken():
+		return "its worker tells of it in a way that this version does not know"
+	case verified && own.Kind == observation.Traffic:
+		return fmt.Sprintf("real requests are answered, its worker says since %s", at(own.At))
+	case verified:
+		return fmt.Sprintf("its worker's canaries have passed since %s%s", at(own.At), took(own.Latency))
+	case own.Finding == canary.Fail:
+		return fmt.Sprintf("its worker's canaries have failed since %s (%s), too few in a row to give it up", at(own.At), cause(own.Reason, own.Detail))
+	case own.Finding == canary.Stalled:
+		return fmt.Sprintf("its worker has said since %s that it stalls, and still calls it ready", at(own.At))
+	case own.Finding == canary.Busy:
+		return fmt.Sprintf("its worker has said since %s that it is busy with requests, and still calls it ready", at(own.At))
+	default:
+		return "its worker serves it without a canary: nothing vouches for its answers"
+	}
+}
+
+// lease says what is left to vouch for an instance whose worker says nothing.
+func (e Evidence) lease() string {
+	passes, _ := e.tally()
+	vouch := "only its lease in etcd vouches for it"
+	if !e.Registered {
+		vouch = "nothing vouches for it"
+	}
+	if passes == 0 {
+		return vouch
+	}
+	if e.Registered {
+		return "its lease in etcd vouches for it, and " + e.watchers(canary.Pass)
+	}
+	return e.watchers(canary.Pass)
+}
+
+// stranger says why a worker is no member.
+func (e Evidence) stranger() string {
+	switch w := e.Worker; {
+	case w.Gossips:
+		return "gossip does not know its worker, which has told etcd that it gossips"
+	case w.Dynmesh:
+		return "its worker takes no part in gossip"
+	default:
+		return "its worker does not run dynmesh"
+	}
+}
+
+// doubts is what speaks against an instance and does not decide.
+func (e Evidence) doubts() []string {
+	var r []string
+	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
+	passes, fails := e.tally()
+	switch w := e.Worker; {
+	case w.State == gossip.Suspect:
+		add("gossip has suspected its worker since %s, and asks the others", at(w.Since))
+	case w.State == gossip.Dead && passes > 0:
+		add("gossip declared its worker dead at %s, which is not believed: %s", at(w.Since), e.watchers(canary.Pass))
+	case w.State == gossip.Dead:
+		add("gossip declared its worker dead at %s, which is not believed: nobody else says so, and this frontend is itself slow or cut off (health score %d)",
+			at(w.Since), e.Score)
+	}
+	if fails > 0 {
+		add("%s", e.watchers(canary.Fail))
+	}
+	return r
+}
+
+// named is the most watchers that a reason names.
+const named = 3
+
+// watchers says who of the watchers has found what, since when.
+func (e Evidence) watchers(finding canary.Finding) string {
+	passes, fails := e.tally()
+	var who []string
+	for _, p := range e.Paths {
+		if !p.Counts() || p.Finding != finding {
+			continue
+		}
+		said := p.By + " since " + at(p.At)
+		if finding == canary.Fail {
+			said += " (" + cause(p.Reason, p.Detail) + ")"
+		}
+		who = append(who, said)
+	}
+	n, all := len(who), passes+fails
+	if len(who) > named {
+		who = append(who[:named], fmt.Sprintf("and %d more", n-named))
+	}
+	verb := map[canary.Finding][2]string{canary.Pass: {"reaches it", "reach it"}, canary.Fail: {"cannot reach it", "cannot reach it"}}[finding]
+	switch {
+	case all == 1:
+		return fmt.Sprintf("its only watcher %s: %s", verb[0], who[0])
+	case n == 1:
+		return fmt.Sprintf("1 of %d watchers %s: %s", all, verb[0], who[0])
+	default:
+		return fmt.Sprintf("%d of %d watchers %s: %s", n, all, verb[1], strings.Join(who, ", "))
+	}
+}
+
+// CutOff says whether so many instances of an endpoint are unreachable at once that it may be this process that is cut off.
+func CutOff(unreachable, instances int) bool { return unreachable >= 3 && 2*unreachable > instances }
+
+// CutOffReason is the last reason of each unreachable instance of such an endpoint.
+const CutOffReason = "more than half of this endpoint's instances are unreachable from here: it may be this frontend that is cut off"
+
+// at writes a time as all of /mesh does: UTC, RFC 3339, milliseconds.
+func at(t time.Time) string { return t.UTC().Format(Time) }
+
+// Time is the form of times in reasons, for programs that make ages of them.
+const Time = "2006-01-02T15:04:05.000Z"
+
+func cause(reason canary.Reason, detail string) string {
+	if reason == "" {
+		reason = "no reason given"
+	}
+	return string(reason) + after(detail)
+}
+
+func after(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return ": " + detail
+}
+
+func took(latency time.Duration) string {
+	if latency <= 0 {
+		return ""
+	}
+	unit := time.Microsecond
+	if latency >= time.Millisecond {
+		unit = 100 * time.Microsecond
+	}
+	return ", the first in " + latency.Round(unit).String()
+}

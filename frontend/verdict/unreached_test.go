@@ -1,0 +1,70 @@
+package verdict
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip"
+)
+
+// That nobody says any longer that an instance cannot be reached is no sign of life.
+func TestUnreachedUntilReached(t *testing.T) {
+	pass := Path{By: "worker 1", State: gossip.Alive, Finding: canary.Pass, At: began}
+	fail := Path{By: "worker 2", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Timeout, At: began}
+	lost := pass
+	lost.Lost = true
+	for _, tt := range []struct {
+		name      string
+		state     gossip.MemberState
+		since     time.Duration // of the state, after it became unreachable
+		unreached bool
+		paths     []Path
+		want      State
+	}{
+		{"never was", gossip.Alive, -time.Hour, false, nil, Ready},
+		{"no word", gossip.Alive, -time.Hour, true, nil, Unreachable},
+		{"one still fails", gossip.Alive, -time.Hour, true, []Path{fail}, Unreachable},
+		{"one still fails, and never was", gossip.Alive, -time.Hour, false, []Path{fail}, Ready},
+		{"reached by one that is lost", gossip.Alive, -time.Hour, true, []Path{lost}, Unreachable},
+		{"reached", gossip.Alive, -time.Hour, true, []Path{pass}, Ready},
+		{"reached by one of two", gossip.Alive, -time.Hour, true, []Path{pass, fail}, Ready},
+		{"suspected since", gossip.Suspect, time.Second, true, nil, Unreachable},
+		{"back since", gossip.Alive, time.Second, true, []Path{fail}, Ready},
+		{"a stranger now", "", 0, true, nil, Ready}, // whose lease counts
+	} {
+		e := Evidence{Registered: true, Read: true, Gossip: true, Paths: tt.paths, Worker: Worker{State: tt.state, Since: began.Add(tt.since)}}
+		if tt.unreached {
+			e.Unreached = began
+		}
+		v := Of(e)
+		if v.State != tt.want {
+			t.Errorf("%s: got %s %q, want %s", tt.name, v.State, v.Reasons, tt.want)
+		}
+		if said := strings.Contains(strings.Join(v.Reasons, "\n"), "nobody has reached it since then"); said != (tt.want == Unreachable) {
+			t.Errorf("%s: got %q", tt.name, v.Reasons)
+		}
+	}
+}
+
+// Whoever becomes unreachable is so for the same reasons a moment later: looking again, for whatever cause, changes no answer.
+func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
+	for _, group := range groups(2) {
+		for _, state := range []gossip.MemberState{gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left, ""} {
+			e := Evidence{Registered: true, Read: true, Gossip: true, Worker: Worker{State: state, Since: began}}
+			for _, w := range group {
+				e.Paths = append(e.Paths, w.path)
+			}
+			first := Of(e)
+			if first.State != Unreachable {
+				continue
+			}
+			e.Unreached = later(time.Second)
+			if again := Of(e); !slices.Equal(again.Reasons, first.Reasons) {
+				t.Errorf("got %q, and again %q", first.Reasons, again.Reasons)
+			}
+		}
+	}
+}

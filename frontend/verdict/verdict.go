@@ -1,0 +1,145 @@
+package verdict
+
+import (
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// State is what an instance is, in one word.
+type State string
+
+// The states.
+const (
+	Ready       State = "ready"       // nothing known speaks against sending it requests
+	NotReady    State = "notready"    // it is there and cannot serve, by its own worker's word
+	Unreachable State = "unreachable" // its process is gone, or out of reach
+	Draining    State = "draining"    // it takes no new requests and will leave
+)
+
+// Verdict is what follows from the evidence.
+type Verdict struct {
+	State    State
+	Verified bool     // Ready only: a canary or real requests vouch for it, by the word of a worker that is alive
+	Reasons  []string // in plain words; the first one decides, and there is always one
+}
+
+// Unwell is the health score of memberlist from which this process may itself be what is slow or cut off.
+const Unwell = 3
+
+// Of concludes. The first rule that fits decides.
+func Of(e Evidence) Verdict {
+	if !e.Gossip {
+		e.Worker, e.Own, e.Overdue, e.Paths = Worker{Dynmesh: e.Worker.Dynmesh}, nil, false, nil
+	}
+	v := Verdict{State: Ready}
+	switch {
+	case e.draining():
+		v.State = Draining
+	case e.unreachable():
+		v.State = Unreachable
+	case e.notReady():
+		v.State = NotReady
+	default:
+		v.Verified = e.verified()
+	}
+	v.Reasons = e.reasons(v)
+	return v
+}
+
+// draining: the process said so, and is there to finish what it has.
+func (e Evidence) draining() bool {
+	return e.announced() && !e.gone()
+}
+
+// announced says whether the process has told that it shuts down.
+func (e Evidence) announced() bool {
+	return e.Worker.Process != nil && e.Worker.Process.Draining
+}
+
+// gone says whether gossip counts the worker as lost, by good-bye or by silence.
+func (e Evidence) gone() bool {
+	return e.Worker.State == gossip.Dead || e.Worker.State == gossip.Left
+}
+
+func (e Evidence) unreachable() bool {
+	passes, fails := e.tally()
+	switch {
+	case e.Worker.State == gossip.Left:
+		return true // its own word
+	case fails >= 2 && fails > passes:
+		return true
+	case e.Worker.State == gossip.Dead:
+		// An unwell process loses members that are well: then somebody else has to say so too.
+		return passes == 0 && (e.Score < Unwell || fails > 0)
+	case e.Worker.State == gossip.Suspect:
+		return e.closed() || e.unreached()
+	case e.Worker.State == "":
+		return passes == 0 && fails > 0 // no gossip to wait for: the watchers that there are
+	}
+	return e.unreached()
+}
+
+// unreached says whether nothing has come to light for an instance that is Unreachable. That watchers take back what they
+// found, because others are to watch, or may be cut off themselves, is no sign of life.
+func (e Evidence) unreached() bool {
+	passes, _ := e.tally()
+	back := e.Worker.State == gossip.Alive && !e.Worker.Since.Before(e.Unreached)
+	return !e.Unreached.IsZero() && e.there() && passes == 0 && !back
+}
+
+// tally counts what watchers say, of those that count.
+func (e Evidence) tally() (passes, fails int) {
+	for _, p := range e.Paths {
+		switch {
+		case !p.Counts():
+		case p.Finding == canary.Pass:
+			passes++
+		default:
+			fails++
+		}
+	}
+	return passes, fails
+}
+
+// closed says whether gossip suspects the worker, and the only watcher that counts found that nothing listens.
+func (e Evidence) closed() bool {
+	passes, fails := e.tally()
+	return e.Worker.State == gossip.Suspect && passes == 0 && fails == 1 && e.refused()
+}
+
+// refused says whether a watcher found that nothing listens, which only a kernel that is there can tell.
+func (e Evidence) refused() bool {
+	for _, p := range e.Paths {
+		if p.Counts() && p.Finding == canary.Fail && p.Reason == canary.Refused {
+			return true
+		}
+	}
+	return false
+}
+
+// notReady: the worker says so, or is silent about what etcd lists in its name. Its last word stands also when gossip has
+// lost it, until it says better.
+func (e Evidence) notReady() bool {
+	if e.spoken() {
+		return !e.Own.Ready
+	}
+	return e.Own == nil && e.Overdue && e.Registered && e.there()
+}
+
+// spoken says whether the worker has told of this instance in a way that this version understands.
+func (e Evidence) spoken() bool {
+	return e.Own != nil && (e.Own.Kind == observation.Canary || e.Own.Kind == observation.Traffic)
+}
+
+// there says whether gossip counts the worker as a member that may answer.
+func (e Evidence) there() bool {
+	return e.Worker.State == gossip.Alive || e.Worker.State == gossip.Suspect
+}
+
+func (e Evidence) verified() bool {
+	if !e.there() || !e.spoken() || !e.Own.Ready {
+		return false
+	}
+	return e.Own.Finding == canary.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == canary.Busy
+}
