@@ -1,0 +1,160 @@
+package expect
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// Bounds of what Parse takes.
+const (
+	maxText  = 64 << 10 // bytes
+	maxItems = 256
+)
+
+const example = scheme + "namespace.component.endpoint>=1"
+
+// Parse reads one expectation or several; package expect's documentation has the grammar. Its error is a *SyntaxError.
+func Parse(text string) ([]Expectation, error) {
+	p := &parser{text: text}
+	if len(text) > maxText {
+		p.at = maxText
+		return nil, p.want("at most %d bytes", maxText)
+	}
+	var all []Expectation
+	for {
+		p.skip(" \t\r\n,")
+		if p.at == len(text) && len(all) > 0 {
+			return all, nil
+		}
+		if len(all) == maxItems {
+			return nil, p.want("at most %d expectations", maxItems)
+		}
+		e, err := p.expectation()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+}
+
+// parser is a place in a text.
+type parser struct {
+	text string
+	at   int
+}
+
+func (p *parser) want(format string, args ...any) error {
+	return &SyntaxError{Text: p.text, At: p.at, Want: fmt.Sprintf(format, args...)}
+}
+
+func (p *parser) rest() string { return p.text[p.at:] }
+
+func (p *parser) skip(set string) {
+	p.at = len(p.text) - len(strings.TrimLeft(p.rest(), set))
+}
+
+// take goes past word, or to where the text departs from it.
+func (p *parser) take(word string) bool {
+	for i := range len(word) {
+		if p.at == len(p.text) || p.text[p.at] != word[i] {
+			return false
+		}
+		p.at++
+	}
+	return true
+}
+
+func (p *parser) expectation() (Expectation, error) {
+	var e Expectation
+	if !p.take(scheme) {
+		return e, p.want("%s", example)
+	}
+	begin := p.at
+	for i, name := range []string{"namespace", "component", "endpoint"} {
+		if i > 0 && !p.take(".") {
+			return e, p.want(". and the %s: a name has three parts", name)
+		}
+		if err := p.part(name); err != nil {
+			return e, err
+		}
+	}
+	e.Endpoint = scheme + p.text[begin:p.at]
+	p.skip(" \t")
+	switch {
+	case strings.HasPrefix(p.rest(), "."):
+		return e, p.want(">= and how many: a name has three parts")
+	case strings.HasPrefix(p.rest(), "{"):
+		return e, p.want(">= and how many; {verified} comes after that")
+	case !p.take(">="):
+		return e, p.want(">= and how many")
+	}
+	p.skip(" \t")
+	return e, p.count(&e)
+}
+
+// part goes past one part of a name.
+func (p *parser) part(what string) error {
+	if p.take(wild) {
+		if isNameByte(p.rest()) || strings.HasPrefix(p.rest(), wild) {
+			return p.want(". or >= after *, which stands for the whole %s", what)
+		}
+		return nil
+	}
+	begin := p.at
+	for isNameByte(p.rest()) {
+		if p.at-begin == discovery.MaxNameLength {
+			return p.want("%s of at most %d characters", what, discovery.MaxNameLength)
+		}
+		p.at++
+	}
+	switch {
+	case strings.HasPrefix(p.rest(), wild):
+		return p.want("* only in place of the whole %s", what)
+	case p.at == begin:
+		return p.want("the %s: A-Z a-z 0-9 _ -, or * for any", what)
+	}
+	return nil
+}
+
+// count reads how many, and the suffix, up to where the next expectation may begin.
+func (p *parser) count(e *Expectation) error {
+	begin := p.at
+	p.skip("0123456789")
+	if p.at == begin {
+		return p.want("a whole number, 0 to %d", MaxCount)
+	}
+	n, err := strconv.Atoi(p.text[begin:p.at])
+	if err != nil || n > MaxCount {
+		p.at = begin
+		return p.want("a whole number, 0 to %d", MaxCount)
+	}
+	e.Want = n
+	p.skip(" \t")
+	if strings.HasPrefix(p.rest(), "{") {
+		if e.Verified = p.take(verified); !e.Verified {
+			return p.want("%s", verified)
+		}
+		p.skip(" \t")
+	}
+	if p.at < len(p.text) && !strings.ContainsRune(",\r\n", rune(p.text[p.at])) {
+		if e.Verified {
+			return p.want("a comma or the end")
+		}
+		return p.want("a comma, %s or the end", verified)
+	}
+	return nil
+}
+
+func isNameByte(s string) bool {
+	if s == "" {
+		return false
+	}
+	switch c := s[0]; {
+	case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-':
+		return true
+	}
+	return false
+}

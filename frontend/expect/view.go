@@ -1,0 +1,36 @@
+package expect
+
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// View is what a fleet has, as a frontend sees it. The order of what is in it does not matter.
+type View struct {
+	Discovery discovery.State
+	Since     time.Time // when Discovery began
+	Endpoints []Endpoint
+}
+
+// Endpoint is one endpoint with its instances.
+type Endpoint struct {
+	Name      string // dyn://namespace.component.endpoint, as it came: others may have registered anything
+	Instances []Instance
+}
+
+// Instance is one worker that serves an endpoint.
+type Instance struct {
+	ID         discovery.InstanceID
+	Verdict    string // one of the constants; another word does not count as ready
+	Verified   bool   // a fresh canary or real traffic vouches for it
+	Registered bool   // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted
+}
+
+// The verdicts, in the order in which reasons name them. A newer frontend may know more.
+const (
+	Unreachable = "unreachable"
+	NotReady    = "notready"
+	Draining    = "draining"
+	Ready       = "ready"
+)
