@@ -1,0 +1,38 @@
+// The kinds of instances as the page shows them: the verdicts, and of the ready ones apart those that nobody vouches for.
+// Each has a word and a shape besides a colour; glyphs.css has the shapes.
+
+// From the worst to the best: that is the order in which they are shown.
+export const kinds = [
+  { name: 'unreachable', word: 'unreachable', meaning: 'its process is gone, or out of reach' },
+  { name: 'notready', word: 'not ready', meaning: 'it is there and cannot serve' },
+  { name: 'draining', word: 'draining', meaning: 'it takes no new requests and will leave' },
+  { name: 'unverified', word: 'unverified', meaning: 'ready, though no canary or request vouches for it' },
+  { name: 'ready', word: 'ready', meaning: 'ready, and verified by a canary or by real requests' },
+];
+
+const known = new Map(kinds.map((kind, rank) => [kind.name, { ...kind, rank }]));
+const words = { notready: 'not ready' };
+
+// An instance that changed so often within ten minutes is unsteady, whatever it is at the moment: it was down twice.
+export const manyFlaps = 4;
+
+// kindOf returns the kind of an instance of /mesh. A verdict of a later version shows as what it is called.
+export function kindOf(data) {
+  const name = data.verdict === 'ready' && !data.verified ? 'unverified' : data.verdict;
+  return known.get(name) ?? { name: 'notready', word: String(data.verdict), rank: 1 };
+}
+
+// wordOf is a verdict in words.
+export function wordOf(verdict) {
+  return words[verdict] ?? String(verdict);
+}
+
+// unsteady instances are ready now, but not for long by what they did before.
+export function unsteady(data) {
+  return data.verdict === 'ready' && data.flaps >= manyFlaps;
+}
+
+// unwell says whether an instance belongs among those that need a look.
+export function unwell(data) {
+  return data.verdict !== 'ready' || !data.registered || data.flaps >= manyFlaps;
+}
