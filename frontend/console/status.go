@@ -1,0 +1,176 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/plain"
+)
+
+// Lengths of what others chose, in characters.
+const (
+	maxName   = 100
+	maxReason = 400
+)
+
+// unwell is the health score from which frontends doubt themselves, and warn of it: verdict.Unwell, whose package brings gossip
+// along. Less is nothing: a worker that is killed costs a point or two, for some seconds.
+const unwell = 3
+
+// Status renders a snapshot: what the frontend stands on, a table of endpoints, and a table of the instances that are not
+// ready. now is the frontend's.
+func Status(s Snapshot, now time.Time, style Style) string {
+	var b strings.Builder
+	writeHead(&b, s, now, style)
+	b.WriteByte('\n')
+	switch rows := endpointRows(s); {
+	case len(rows) > 0:
+		writeEndpoints(&b, rows, style)
+	case discovery.State(s.Mesh.Discovery.State) == discovery.Syncing:
+		b.WriteString("What is registered is not known yet.\n")
+	default:
+		b.WriteString("Nothing is registered.\n")
+	}
+	writeInstances(&b, s, now, style)
+	for _, w := range s.Mesh.Warnings {
+		fmt.Fprintf(&b, "\n%s %s\n", style.paint(yellow, "warning:"), aged(plain.Text(w, maxReason), now))
+	}
+	return b.String()
+}
+
+// writeHead says what the rest rests on.
+func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
+	d, g := s.Mesh.Discovery, s.Mesh.Gossip
+	registry, c := "synced", green
+	switch discovery.State(d.State) {
+	case discovery.Syncing:
+		registry, c = "not read yet: etcd has not answered", red
+	case discovery.Stale:
+		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", clock(d.Since)), yellow
+	}
+	fmt.Fprintf(b, "frontend  %s\n", plain.Text(s.Frontend, maxName))
+	fmt.Fprintf(b, "registry  %s\n", style.paint(c, aged(registry, now)))
+	gossip, c := fmt.Sprintf("%d members, %d alive", g.Members, g.Alive), noColour
+	if g.Suspect > 0 {
+		gossip += fmt.Sprintf(", %d suspect", g.Suspect)
+	}
+	if g.Dead > 0 {
+		gossip += fmt.Sprintf(", %d dead", g.Dead)
+	}
+	if g.UDPDegraded > 0 {
+		gossip += fmt.Sprintf(", %d without UDP", g.UDPDegraded)
+	}
+	switch {
+	case g.HealthScore >= unwell:
+		gossip, c = fmt.Sprintf("%s; this frontend is slow or cut off (health score %d)", gossip, g.HealthScore), yellow
+	case g.HealthScore > 0:
+		gossip += fmt.Sprintf(", health score %d", g.HealthScore)
+	}
+	switch g.State {
+	case "off":
+		gossip, c = "off: this frontend takes no part, so it knows what etcd lists and no more", yellow
+	case "alone":
+		gossip, c = "alone: this frontend knows of no other member that is there", yellow
+	}
+	fmt.Fprintf(b, "gossip    %s\n", style.paint(c, gossip))
+	switch {
+	case s.Doubt != nil:
+		fmt.Fprintf(b, "ready     %s\n", style.paint(yellow, "unknown: "+plain.Text(s.Doubt.Error(), maxReason)))
+	case s.Ready == nil:
+		b.WriteString("ready     unknown: this frontend has no /ready\n")
+	case s.Ready.Ready && len(s.Ready.Expectations) == 0:
+		b.WriteString("ready     yes, but nothing is expected: it says only that etcd has been read\n")
+	case s.Ready.Ready:
+		fmt.Fprintf(b, "ready     %s\n", style.paint(green, "yes"))
+	default:
+		fmt.Fprintf(b, "ready     %s\n", style.paint(red, "no"))
+		for _, r := range s.Ready.Reasons {
+			fmt.Fprintf(b, "          %s\n", aged(plain.Text(r, 4*maxReason), now))
+		}
+	}
+}
+
+// endpointRow is a line of the table of endpoints: an endpoint that there is, or one that is expected.
+type endpointRow struct {
+	client.Endpoint
+	expected []expect.Outcome
+}
+
+// endpointRows returns what there is and what is expected, by name.
+func endpointRows(s Snapshot) []endpointRow {
+	var rows []endpointRow
+	for _, e := range s.Mesh.Endpoints {
+		rows = append(rows, endpointRow{Endpoint: e})
+	}
+	if s.Ready != nil {
+		for _, o := range s.Ready.Expectations {
+			i := slices.IndexFunc(rows, func(r endpointRow) bool { return r.Name == o.Endpoint })
+			if i < 0 {
+				i = len(rows)
+				rows = append(rows, endpointRow{Endpoint: matching(s.Mesh, o)})
+			}
+			rows[i].expected = append(rows[i].expected, o)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b endpointRow) int { return cmp.Compare(a.Name, b.Name) })
+	return rows
+}
+
+// matching adds up the endpoints that an expectation is about.
+func matching(m *client.Mesh, o expect.Outcome) client.Endpoint {
+	sum := client.Endpoint{Name: o.Endpoint}
+	for _, e := range m.Endpoints {
+		if o.Expectation().Matches(e.Name) {
+			sum.Ready += e.Ready
+			sum.Registered += e.Registered
+			sum.Verified += e.Verified
+			sum.Unregistered += e.Unregistered
+		}
+	}
+	return sum
+}
+
+func (r endpointRow) wants() (text string, c colour) {
+	c = green
+	for _, o := range r.expected {
+		have := r.Ready
+		want := strconv.Itoa(o.Want)
+		if o.Verified {
+			have = r.Verified
+			want += " verified"
+		}
+		if have < o.Want {
+			c = red
+		}
+		text += ", " + want
+	}
+	if len(r.expected) == 0 && r.Ready < r.Registered {
+		c = yellow
+	}
+	return strings.TrimPrefix(text, ", "), c
+}
+
+func writeEndpoints(b *strings.Builder, rows []endpointRow, style Style) {
+	t := table{style: style}
+	heads := []string{"ENDPOINT", "+READY", "+REGISTERED", "+EXPECTED"}
+	if style.Wide {
+		heads = append(heads, "+VERIFIED", "+UNREGISTERED")
+	}
+	t.heads(heads...)
+	for _, r := range rows {
+		wants, c := r.wants()
+		cells := []cell{{plain.Text(r.Name, maxName), noColour}, {strconv.Itoa(r.Ready), c}, {strconv.Itoa(r.Registered), noColour}, {wants, noColour}}
+		if style.Wide {
+			cells = append(cells, cell{strconv.Itoa(r.Verified), noColour}, cell{strconv.Itoa(r.Unregistered), noColour})
+		}
+		t.row(cells...)
+	}
+	t.write(b)
+}

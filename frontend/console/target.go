@@ -1,0 +1,116 @@
+package console
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/plain"
+)
+
+// Target is what an operator typed to mean an instance.
+type Target struct {
+	endpoint string // dyn://namespace.component.endpoint; empty: any
+	id       string // lower-case hex digits: an ID or the beginning of one
+}
+
+// Found is an instance and what it serves.
+type Found struct {
+	Endpoint string
+	client.Instance
+}
+
+// maxListed is how many IDs an error names.
+const maxListed = 8
+
+// ParseTarget reads an ID in hex (or in decimal digits, as /health writes it), or the beginning of one in hex, alone or
+// behind an endpoint and a slash.
+func ParseTarget(s string) (Target, error) {
+	wrong := errors.New("want an instance: its ID in hex, the beginning of that, or dyn://namespace.component.endpoint/ID")
+	var t Target
+	rest := strings.TrimPrefix(s, "dyn://")
+	if i := strings.LastIndexByte(rest, '/'); i >= 0 {
+		t.endpoint, rest = "dyn://"+rest[:i], rest[i+1:]
+	}
+	t.id = strings.TrimPrefix(strings.ToLower(rest), "0x")
+	if t.id == "" || strings.Trim(t.id, "0123456789abcdef") != "" || len(t.id) > 20 {
+		return Target{}, wrong
+	}
+	return t, nil
+}
+
+// In finds the instances that are meant: all that one worker serves, unless an endpoint was named. An error says that
+// there is none, or that several workers could be meant.
+func (t Target) In(m *client.Mesh) ([]Found, error) {
+	all := t.of(m)
+	decimal, err := strconv.ParseUint(t.id, 10, 64)
+	for _, meant := range []func(client.Instance) bool{
+		func(i client.Instance) bool { return i.ID.String() == t.id },
+		func(i client.Instance) bool { return strings.HasPrefix(i.ID.String(), t.id) },
+		func(i client.Instance) bool { return err == nil && i.ID == client.ID(decimal) },
+	} {
+		found := slices.DeleteFunc(slices.Clone(all), func(f Found) bool { return !meant(f.Instance) })
+		if len(found) == 0 {
+			continue
+		}
+		return found, t.unique(found)
+	}
+	if w := t.leftOut(m); w != "" {
+		return nil, fmt.Errorf("no instance %s among the %d that are known: %s", plain.Text(t.id, maxName), len(all), plain.Text(w, maxReason))
+	}
+	if t.endpoint != "" && len(all) == 0 {
+		return nil, fmt.Errorf("no endpoint %s is known: dynmesh status lists those that are", plain.Text(t.endpoint, maxName))
+	}
+	return nil, fmt.Errorf("no instance %s among the %d that are known: dynmesh status -o wide lists them", plain.Text(t.id, maxName), len(all))
+}
+
+// leftOut returns what the frontend warns of an entry in etcd that has this ID and makes no sense: whoever asks has seen it there.
+func (t Target) leftOut(m *client.Mesh) string {
+	for _, w := range m.Warnings {
+		if key, _, ok := strings.Cut(w, " is left out"); ok && strings.HasSuffix(key, "/"+t.id) {
+			return w
+		}
+	}
+	return ""
+}
+
+// of returns the instances of the endpoint that was named, or all.
+func (t Target) of(m *client.Mesh) []Found {
+	var all []Found
+	for _, e := range m.Endpoints {
+		if t.endpoint != "" && t.endpoint != e.Name {
+			continue
+		}
+		for _, i := range e.Instances {
+			all = append(all, Found{e.Name, i})
+		}
+	}
+	return all
+}
+
+// unique says which workers could be meant, if they are several.
+func (t Target) unique(found []Found) error {
+	var ids []client.ID
+	for _, f := range found {
+		ids = append(ids, f.ID)
+	}
+	slices.SortFunc(ids, func(a, b client.ID) int { return cmp.Compare(discovery.InstanceID(a), discovery.InstanceID(b)) })
+	ids = slices.Compact(ids)
+	if len(ids) == 1 {
+		return nil
+	}
+	var names []string
+	for _, id := range ids[:min(maxListed, len(ids))] {
+		names = append(names, id.String())
+	}
+	text := strings.Join(names, ", ")
+	if more := len(ids) - maxListed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Errorf("%s begins the IDs of %d workers: %s", t.id, len(ids), text)
+}

@@ -1,0 +1,14 @@
+package console
+
+import (
+	"testing"
+
+	frontends "github.com/dynmesh/dynmesh/frontend/verdict"
+)
+
+// The frontend warns of itself from the same health score on.
+func TestUnwell(t *testing.T) {
+	if unwell != frontends.Unwell {
+		t.Errorf("got %d, want %d", unwell, frontends.Unwell)
+	}
+}
