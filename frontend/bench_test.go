@@ -17,7 +17,7 @@ import (
 
 // filled returns a registry that knows n instances.
 func filled(n int) *registry {
-	r := newRegistry(quiet(), func(*listing) {})
+	r := newRegistry(quiet(), func(_, _ *page) {})
 	r.take(synced(fleet(n)...))
 	r.render()
 	return r
@@ -49,7 +49,7 @@ func BenchmarkChange(b *testing.B) {
 			r := filled(n)
 			k := key("dynamo", "backend-4", "generate", 0x694d9b9000000000+uint64(n)/2)
 			k.ID++ // between two that are there
-			put := synced(instance(k))
+			put := synced(httpInstance(k))
 			gone := discovery.Update{State: discovery.Synced, Since: put.Since, Deletes: []discovery.InstanceKey{k}}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
@@ -68,7 +68,7 @@ func BenchmarkChange(b *testing.B) {
 func BenchmarkFirstList(b *testing.B) {
 	instances := fleet(100_000)
 	for b.Loop() {
-		r := newRegistry(quiet(), func(*listing) {})
+		r := newRegistry(quiet(), func(_, _ *page) {})
 		r.take(synced(instances...))
 		r.render()
 	}
@@ -154,6 +154,7 @@ func benchmarkHealth(b *testing.B, n int) {
 type reader struct {
 	net.Conn
 	*bufio.Reader
+	path string
 }
 
 func newReader(b *testing.B, addr string) *reader {
@@ -161,12 +162,12 @@ func newReader(b *testing.B, addr string) *reader {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &reader{Conn: c, Reader: bufio.NewReaderSize(c, 256<<10)}
+	return &reader{Conn: c, Reader: bufio.NewReaderSize(c, 256<<10), path: "/health"}
 }
 
 func (r *reader) request(b *testing.B) time.Duration {
 	began := time.Now()
-	if _, err := io.WriteString(r.Conn, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(r.Conn, "GET "+r.path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		b.Fatal(err)
 	}
 	var length int
@@ -186,8 +187,8 @@ func (r *reader) request(b *testing.B) time.Duration {
 	return time.Since(began)
 }
 
-// heap returns the bytes that are reachable.
-func heap() uint64 {
+// reachable returns the bytes that are reachable.
+func reachable() uint64 {
 	runtime.GC()
 	runtime.GC() // the second frees what sync.Pool held through the first
 	var m runtime.MemStats
@@ -198,15 +199,15 @@ func heap() uint64 {
 // A page of 100,000 instances and the one before it, each with both forms of its body, take at most 2 KiB an instance.
 func TestMemoryPerInstance(t *testing.T) {
 	const n = 100_000
-	before := heap()
+	before := reachable()
 	c := newCompressor()
-	r := newRegistry(quiet(), func(l *listing) { l.gzip.Store(c.compress(l.plain)) })
+	r := newRegistry(quiet(), func(_, p *page) { p.gzip.Store(c.compress(p.plain)) })
 	r.take(synced(fleet(n)...))
 	r.render()
 	old := r.page.Load()
-	r.take(synced(instance(key("dynamo", "backend-4", "generate", 1))))
+	r.take(synced(httpInstance(key("dynamo", "backend-4", "generate", 1))))
 	r.render()
-	per := float64(heap()-before) / n
+	per := float64(reachable()-before) / n
 	t.Logf("%.0f bytes an instance, of which %d are one plain body", per, old.plain.size/n)
 	if per > 2048 {
 		t.Errorf("got %.0f bytes an instance, want at most 2048", per)

@@ -15,18 +15,23 @@ type chunk struct {
 	sum       uint64 // of the records' hashes, wrapping
 }
 
-// newChunk copies records: what it is given may be scratch.
+// newChunk copies records, and what it is given may be scratch. Those of the chunk have their JSON in the chunk's own: held twice,
+// it would be most of what there is in memory.
 func newChunk(records []*record) *chunk {
-	c := &chunk{records: slices.Clone(records)}
 	size := 0
-	for _, r := range c.records {
+	for _, r := range records {
 		size += len(",") + len(r.json)
+	}
+	c := &chunk{records: make([]*record, len(records)), json: make([]byte, 0, size)}
+	own := make([]record, len(records))
+	for i, r := range records {
+		own[i] = *r
+		begin := len(c.json) + len(",")
+		c.json = append(append(c.json, ','), r.json...)
+		own[i].json = c.json[begin:len(c.json):len(c.json)]
+		c.records[i] = &own[i]
 		c.sum += r.hash
 		c.endpoints = count(c.endpoints, endpointCount{r.endpoint, 1})
-	}
-	c.json = make([]byte, 0, size)
-	for _, r := range c.records {
-		c.json = append(append(c.json, ','), r.json...)
 	}
 	return c
 }

@@ -105,7 +105,7 @@ func TestSpliceModel(t *testing.T) {
 			got := map[discovery.InstanceKey]string{}
 			for _, c := range chunks {
 				for _, r := range c.records {
-					got[discovery.InstanceKey{Endpoint: r.endpoint.Endpoint, ID: r.id}] = r.json
+					got[discovery.InstanceKey{Endpoint: r.endpoint.Endpoint, ID: r.id}] = string(r.json)
 				}
 			}
 			if !maps.Equal(got, model) {

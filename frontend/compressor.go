@@ -18,10 +18,10 @@ const gzipRest = 9
 // gzipDelay is how long a change is out before it is compressed: whoever waits for the change itself goes first.
 const gzipDelay = renderWindow
 
-// compressor adds the gzip form to listings, the newest first and only. In a storm it takes at most a tenth of one core,
+// compressor adds the gzip form to documents, the newest first and only. In a storm it takes at most a tenth of one core,
 // and clients that would accept gzip get the plain form meanwhile.
 type compressor struct {
-	newest chan *listing // holds one
+	newest chan *document // holds one
 	done   chan struct{}
 	writer *gzip.Writer
 	buffer bytes.Buffer
@@ -32,19 +32,19 @@ func newCompressor() *compressor {
 	if err != nil {
 		panic(err) // unreachable: the level is one of the package's own
 	}
-	return &compressor{newest: make(chan *listing, 1), done: make(chan struct{}), writer: writer}
+	return &compressor{newest: make(chan *document, 1), done: make(chan struct{}), writer: writer}
 }
 
-// offer makes l the next to be compressed, in place of any other that still waits. Only one goroutine may call it.
-func (c *compressor) offer(l *listing) {
-	if l.plain.size < gzipMinimum {
+// offer makes d the next to be compressed, in place of any other that still waits. Only one goroutine may call it.
+func (c *compressor) offer(d *document) {
+	if d.plain.size < gzipMinimum {
 		return
 	}
 	select {
 	case <-c.newest:
 	default:
 	}
-	c.newest <- l
+	c.newest <- d
 }
 
 // stop makes run return. No offer may follow.
@@ -64,21 +64,21 @@ func (c *compressor) run() {
 		}
 	}
 	for {
-		var l *listing
+		var d *document
 		select {
 		case <-c.done:
 			return
-		case l = <-c.newest:
+		case d = <-c.newest:
 		}
 		if pause(gzipDelay) {
 			return
 		}
 		select {
-		case l = <-c.newest:
+		case d = <-c.newest:
 		default:
 		}
 		start := time.Now()
-		l.gzip.Store(c.compress(l.plain))
+		d.gzip.Store(c.compress(d.plain))
 		if pause(gzipRest * time.Since(start)) {
 			return
 		}
@@ -97,7 +97,7 @@ func (c *compressor) compress(plain *body) *body {
 	if err := c.writer.Close(); err != nil {
 		panic(err) // unreachable, as above
 	}
-	b := newBody([][]byte{bytes.Clone(c.buffer.Bytes())}, strings.TrimSuffix(plain.etag, `"`)+`-gzip"`, plain.serial)
-	b.encoding = "gzip"
+	b := newBody([][]byte{bytes.Clone(c.buffer.Bytes())}, strings.TrimSuffix(plain.etag, `"`)+`-gzip"`)
+	b.encoding, b.serial = "gzip", plain.serial
 	return b
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/expect"
 )
 
 // Config says where a [Frontend] listens and what it watches. The zero value is usable: every field has a default.
@@ -24,7 +25,27 @@ type Config struct {
 	// 5 s. A fifth of it, at most 1 s, passes with 503 answers before the listener closes.
 	GracefulShutdownTimeout time.Duration
 
-	Etcd    discovery.Config
+	// GRPCHealthAddr is the host:port at which grpc.health.v1 is answered; a port of 0 is any free one, see
+	// Frontend.GRPCHealthAddr. Default: none.
+	GRPCHealthAddr string
+
+	Etcd discovery.Config
+
+	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run runs it, and leaves it when
+	// the last request is answered. Default: none, and verdicts then rest on etcd alone.
+	Pool Pool
+
+	// Expect is what /ready wants the fleet to have; all of it has to hold. Default: nothing, and /ready then says whether
+	// the registry has been read.
+	Expect []expect.Expectation
+
+	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC health; default 1024.
+	MaxStreams int
+
+	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each endpoint: a time series
+	// more for each, and another whenever its verdict is one that it never had.
+	InstanceMetrics bool
+
 	Version string        // shown in dynmesh_frontend_info
 	Log     *logrus.Entry // default: discarded
 }
@@ -34,12 +55,13 @@ const (
 	defaultHealthPath      = "/health"
 	defaultLivePath        = "/live"
 	defaultShutdownTimeout = 5 * time.Second
+	defaultMaxStreams      = 1024
 	metricsPath            = "/metrics"
 )
 
 // reservedPaths belong to the other routes of a frontend, present or announced: a health check moved onto one of them
 // today would break at the next upgrade.
-var reservedPaths = []string{metricsPath, "/ready", "/mesh", "/events", "/sd/prometheus", "/"}
+var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, "/"}
 
 // withDefaults returns a copy with every default filled in, or says which field cannot be used.
 func (c Config) withDefaults() (Config, error) {
@@ -55,6 +77,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.GracefulShutdownTimeout == 0 {
 		c.GracefulShutdownTimeout = defaultShutdownTimeout
 	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = defaultMaxStreams
+	}
 	if c.Log == nil {
 		discard := logrus.New()
 		discard.SetOutput(io.Discard)
@@ -65,6 +90,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.GracefulShutdownTimeout < 0 {
 		return Config{}, fmt.Errorf("GracefulShutdownTimeout %v: want a positive duration", c.GracefulShutdownTimeout)
+	}
+	if c.MaxStreams < 0 {
+		return Config{}, fmt.Errorf("MaxStreams %d: want a positive number", c.MaxStreams)
+	}
+	for _, e := range c.Expect {
+		if _, err := expect.Parse(e.String()); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", "Expect", err)
+		}
 	}
 	if err := validatePath(c.HealthPath); err != nil {
 		return Config{}, fmt.Errorf("HealthPath %q: %w", c.HealthPath, err)
@@ -96,7 +129,7 @@ func validatePath(path string) error {
 		}
 	}
 	for _, reserved := range reservedPaths {
-		if trimSlash(path) == reserved || strings.HasPrefix(path, "/mesh/") {
+		if trimSlash(path) == reserved || strings.HasPrefix(path, meshPath+"/") {
 			return fmt.Errorf("is a route of its own: want none of %s", strings.Join(reservedPaths, " "))
 		}
 	}

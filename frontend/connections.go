@@ -100,15 +100,15 @@ func (c *connections) count() int {
 }
 
 // relieve closes the connections that send the oldest answers, until those still being sent take at most limit bytes
-// beyond the current one. What several connections send, or several answers share, counts once.
-func (c *connections) relieve(current *body, limit int) {
+// beyond the current ones. What several connections send, or several answers share, counts once.
+func (c *connections) relieve(limit int, current ...*body) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	readers := map[*body][]*conn{}
 	total := 0
 	for open := range c.open {
 		b := open.sending.Load()
-		if b == nil || b.serial == current.serial {
+		if b == nil || slices.ContainsFunc(current, func(now *body) bool { return now.serial == b.serial }) {
 			continue
 		}
 		if len(readers[b]) == 0 {
@@ -130,7 +130,9 @@ func (c *connections) relieve(current *body, limit int) {
 		}
 		return n
 	}
-	pinned(current)
+	for _, now := range current {
+		pinned(now)
+	}
 	total = 0
 	newestFirst := slices.SortedFunc(maps.Keys(readers), func(a, b *body) int { return cmp.Compare(b.serial, a.serial) })
 	for _, b := range newestFirst {
@@ -150,6 +152,7 @@ type conn struct {
 	set     *connections
 	sending atomic.Pointer[body] // what is on its way to the client, and so kept in memory
 	next    *stream              // the server is about to send it; the server's goroutine only
+	leave   func()               // called when the connection closes; nil: there is nothing to leave
 }
 
 // Write keeps what goes ahead of a stream, so as to send both in one packet. The server would send the header alone, and
@@ -171,11 +174,21 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(c.Conn, r)
 }
 
+// SetWriteDeadline does not say that the connection is closed already: the server would panic, where the write that
+// follows fails in any case. It may have been closed to relieve the memory, or at the end.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	_ = c.Conn.SetWriteDeadline(t)
+	return nil
+}
+
 // Close is called by the server when it has finished with the connection, or to end an idle one: then twice.
 func (c *conn) Close() error {
 	c.set.mu.Lock()
 	if _, open := c.set.open[c]; open {
 		delete(c.set.open, c)
+		if c.leave != nil {
+			c.leave()
+		}
 		c.set.served.Done()
 	}
 	c.set.mu.Unlock()

@@ -66,7 +66,7 @@ func TestSlowClientsCostOnlyThemselves(t *testing.T) {
 		if got := f.get("/live"); got.code != http.StatusOK {
 			t.Errorf("/live: got %d, want 200", got.code)
 		}
-		source <- synced(instance(key("zz", "late", "generate", uint64(n))))
+		source <- synced(httpInstance(key("zz", "late", "generate", uint64(n))))
 		want := fmt.Sprintf(`"endpoint":"generate","instance_id":%d,"namespace":"zz"`, n)
 		eventually(t, "the update", func() bool { return strings.Contains(f.get("/health").body, want) })
 		if took := time.Since(began); took > 5*time.Second {
@@ -96,13 +96,13 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	limits.pinned = size * 3 / 2 // room for one replaced answer and a half
 	f := large(t, Config{}, source, limits)
 	publish := func(version int) { // of every instance, so that two answers share nothing
-		before := f.registry.page.Load()
+		before := f.registry.page.Load().listing
 		instances := fleet(largeFleet)
 		for i := range instances {
 			instances[i].Transport = raw(fmt.Sprintf(`{"http":"http://10.0.0.1/%d"}`, version))
 		}
 		source <- synced(instances...)
-		eventually(t, "a new page", func() bool { return f.registry.page.Load() != before })
+		eventually(t, "a new listing", func() bool { return f.registry.page.Load().listing != before })
 	}
 	oldest := []net.Conn{f.slowClient(), f.slowClient()} // both pin one answer: counted once, cut together
 	eventually(t, "two readers", func() bool { return f.sendingNow() == 2 })
@@ -122,7 +122,7 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	eventually(t, "one reader", func() bool { return f.sendingNow() == 1 })
 	f.slowClient() // of the current answer
 	eventually(t, "two readers", func() bool { return f.sendingNow() == 2 })
-	f.connections.relieve(f.registry.page.Load().plain, 0)
+	f.connections.relieve(0, f.registry.page.Load().plain)
 	eventually(t, "the reader of the current answer alone", func() bool { return f.sendingNow() == 1 })
 }
 
@@ -138,10 +138,10 @@ func TestSlowReadersOfSimilarAnswersAreKept(t *testing.T) {
 	for n := range slow {
 		f.slowClient()
 		eventually(t, "another reader", func() bool { return f.sendingNow() == n+1 })
-		source <- synced(instance(key("dynamo", fmt.Sprintf("backend-%d", n), "generate", 1)))
+		source <- synced(httpInstance(key("dynamo", fmt.Sprintf("backend-%d", n), "generate", 1)))
 		f.waitInstances(largeFleet + n + 1)
 	}
-	f.connections.relieve(f.registry.page.Load().plain, limits.pinned)
+	f.connections.relieve(limits.pinned, f.registry.page.Load().plain)
 	if got := f.connections.cut.Load(); got != 0 || f.sendingNow() != slow {
 		t.Errorf("got %d connections cut and %d left, want none and %d", got, f.sendingNow(), slow)
 	}
@@ -232,5 +232,15 @@ func TestAcceptOutlivesWantOfFiles(t *testing.T) {
 	_ = set.Close()
 	if _, err := set.Accept(); err == nil {
 		t.Error("got a connection from a closed listener")
+	}
+}
+
+// The server panics where a deadline cannot be set, which must not be the end of all for one that was closed meanwhile.
+func TestDeadlineOfAClosedConnection(t *testing.T) {
+	one, other := net.Pipe()
+	_ = other.Close()
+	_ = one.Close()
+	if err := (&conn{Conn: one}).SetWriteDeadline(time.Now()); err != nil {
+		t.Errorf("got %v", err)
 	}
 }

@@ -103,6 +103,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 	defer func() { _ = silent.Close() }()
 	eventually(t, "both clients", func() bool { return f.sendingNow() == 1 && f.connections.count() >= 2 })
+	eventually(t, "an end of rendering", func() bool { return f.registry.page.Load().view.gzip.Load() != nil })
 	began := time.Now()
 	f.stop()
 	if err := <-f.done; err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -18,18 +17,7 @@ type listing struct {
 	instances int
 	endpoints []endpointCount // sorted by namespace, component, name
 	head      []byte          // the answer up to the instances
-	plain     *body
-	gzip      atomic.Pointer[body] // nil until it is compressed, and for ever when that is not worth it
-}
-
-// body is an answer in one encoding. Its segments may be shared with other bodies, but lead to nothing else that a slow
-// client who still reads them could keep in memory.
-type body struct {
-	segments [][]byte // one after the other; at least one
-	size     int      // of all segments
-	etag     string
-	encoding string // Content-Encoding; empty for identity
-	serial   uint64 // counts the listings of this process; both forms of one listing have the same
+	document
 }
 
 const (
@@ -43,13 +31,11 @@ const (
 // still fits; previous may be nil.
 func newListing(chunks []*chunk, previous *listing) *listing {
 	l := &listing{chunks: chunks}
-	var serial uint64
 	if previous != nil {
-		serial = previous.plain.serial + 1
 		l.endpoints = make([]endpointCount, 0, len(previous.endpoints)+1)
 	}
 	if len(chunks) == 0 {
-		l.plain = newBody([][]byte{[]byte(emptyBody)}, tag(0, 0), serial)
+		l.plain = newBody([][]byte{[]byte(emptyBody)}, tag(0, 0))
 		return l
 	}
 	var sum uint64
@@ -71,7 +57,7 @@ func newListing(chunks []*chunk, previous *listing) *listing {
 	if len(chunks) == 1 {
 		segments = [][]byte{slices.Concat(segments...)} // so little is sooner copied than sent in three parts
 	}
-	l.plain = newBody(segments, tag(sum, l.instances), serial)
+	l.plain = newBody(segments, tag(sum, l.instances))
 	return l
 }
 
@@ -82,14 +68,6 @@ func (l *listing) apply(changes []change) *listing {
 		return l
 	}
 	return newListing(chunks, l)
-}
-
-func newBody(segments [][]byte, etag string, serial uint64) *body {
-	b := &body{segments: segments, etag: etag, serial: serial}
-	for _, s := range segments {
-		b.size += len(s)
-	}
-	return b
 }
 
 // tag names a listing by the sum of its records' hashes and their number. A listing is a set whose order is given, so

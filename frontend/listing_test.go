@@ -90,7 +90,7 @@ func fromScratch(model map[discovery.InstanceKey]string) *listing {
 // In JSON these names look the same, so all that tells the two listings apart is which instance comes first.
 func TestTagsTellOrdersApart(t *testing.T) {
 	page := func(first, second string) *body {
-		r := newRegistry(quiet(), func(*listing) {})
+		r := newRegistry(quiet(), func(_, _ *page) {})
 		r.take(synced(
 			discovery.Instance{InstanceKey: key("a\xfe", "b", "c", 1), Transport: raw(first)},
 			discovery.Instance{InstanceKey: key("a\xff", "b", "c", 1), Transport: raw(second)},
@@ -110,7 +110,7 @@ func TestTagsTellOrdersApart(t *testing.T) {
 func TestOneChangeSharesTheRestOfTheBody(t *testing.T) {
 	r := filled(largeFleet)
 	old := r.page.Load()
-	r.take(synced(instance(key("dynamo", "backend-4", "generate", 1))))
+	r.take(synced(httpInstance(key("dynamo", "backend-4", "generate", 1))))
 	r.render()
 	now := r.page.Load()
 	shared := map[*byte]bool{}

@@ -158,7 +158,7 @@ func key(namespace, component, name string, id uint64) discovery.InstanceKey {
 	}
 }
 
-func instance(k discovery.InstanceKey) discovery.Instance {
+func httpInstance(k discovery.InstanceKey) discovery.Instance {
 	return discovery.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
 }
 

@@ -25,6 +25,16 @@ var (
 		"Version of the published state; each change visible to clients raises it.", nil, nil)
 	connectionsDesc = prometheus.NewDesc("dynmesh_frontend_connections",
 		"Open client connections.", nil, nil)
+	streamsDesc = prometheus.NewDesc("dynmesh_frontend_event_streams",
+		"Clients that listen to /events.", nil, nil)
+	watchesDesc = prometheus.NewDesc("dynmesh_frontend_grpc_watches",
+		"Clients that watch gRPC health.", nil, nil)
+	eventsDesc = prometheus.NewDesc("dynmesh_frontend_events_total",
+		"Changes rendered for those who listen, each once for all of them.", nil, nil)
+	refusedDesc = prometheus.NewDesc("dynmesh_frontend_streams_refused_total",
+		"Streams and watches refused because there were too many.", nil, nil)
+	resyncsDesc = prometheus.NewDesc("dynmesh_frontend_event_resyncs_total",
+		"Streams ended because the client was too slow.", nil, nil)
 	slowReadersDesc = prometheus.NewDesc("dynmesh_frontend_slow_readers_cut_total",
 		"Connections closed because slow clients together held too many replaced answers in memory.", nil, nil)
 )
@@ -37,8 +47,10 @@ func newMetrics(f *Frontend, source any) *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collector{f},
 	)
-	if c, ok := source.(prometheus.Collector); ok {
-		metrics.MustRegister(c)
+	for _, part := range []any{source, f.cfg.Pool} {
+		if c, ok := part.(prometheus.Collector); ok {
+			metrics.MustRegister(c)
+		}
 	}
 	return metrics
 }
@@ -49,7 +61,11 @@ type collector struct{ *Frontend }
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		infoDesc, endpointInstancesDesc, rendersDesc, bodyBytesDesc, stateVersionDesc, connectionsDesc, slowReadersDesc,
+		streamsDesc, watchesDesc, eventsDesc, refusedDesc, resyncsDesc,
 	} {
+		ch <- d
+	}
+	for _, d := range fleetDescs() {
 		ch <- d
 	}
 }
@@ -71,6 +87,16 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, e := range byName(p.endpoints) {
 		gauge(endpointInstancesDesc, e.instances, e.name)
 	}
+	collectFleet(p.view, c.cfg.InstanceMetrics, gauge)
+	watches := 0
+	if c.grpcHealth != nil {
+		watches = int(c.grpcHealth.watchers.Load())
+		gauge(watchesDesc, watches)
+	}
+	gauge(streamsDesc, max(0, c.feed.count()-watches))
+	counter(eventsDesc, c.feed.rendered.Load())
+	counter(refusedDesc, c.feed.refused.Load())
+	counter(resyncsDesc, c.feed.resyncs.Load())
 	gauge(connectionsDesc, c.connections.count())
 	counter(rendersDesc, c.registry.renders.Load())
 	counter(slowReadersDesc, c.connections.cut.Load())
@@ -95,7 +121,7 @@ func byName(endpoints []endpointCount) []nameCount {
 		case last >= 0 && unique[last].name == e.name:
 			unique[last].instances += e.instances
 		case len(unique) == maxEndpointSeries:
-			unique = append(unique, nameCount{"other", e.instances})
+			unique = append(unique, nameCount{other, e.instances})
 		case len(unique) > maxEndpointSeries:
 			unique[last].instances += e.instances
 		default:

@@ -50,15 +50,15 @@ func TestMetricsOfForeignNames(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{Version: "\xff"}, defaultLimits, source)
 	puts := []discovery.Instance{
-		instance(key("a.b", "c", "d", 1)),
-		instance(key("a", "b.c", "d", 1)),
-		instance(key("a\xff", "b", "c", 1)),
-		instance(key("a\xfe", "b", "c", 1)),
-		instance(key("a\"\n", "b", "c", 1)),
+		httpInstance(key("a.b", "c", "d", 1)),
+		httpInstance(key("a", "b.c", "d", 1)),
+		httpInstance(key("a\xff", "b", "c", 1)),
+		httpInstance(key("a\xfe", "b", "c", 1)),
+		httpInstance(key("a\"\n", "b", "c", 1)),
 	}
 	const named = 3 // of those five
 	for n := range maxEndpointSeries + 50 {
-		puts = append(puts, instance(key("z", fmt.Sprintf("b%05d", n), "g", 1)))
+		puts = append(puts, httpInstance(key("z", fmt.Sprintf("b%05d", n), "g", 1)))
 	}
 	source <- synced(puts...)
 	f.waitInstances(len(puts))

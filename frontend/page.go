@@ -13,6 +13,7 @@ type page struct {
 	state   discovery.State
 	since   time.Time // when state began; for Stale, when etcd was last heard
 	*listing
+	view *view // of the mesh; nil in a registry without one
 }
 
 // discoveryHeader is the value of X-Dynmesh-Discovery.

@@ -11,7 +11,7 @@ import (
 
 // rendered returns the plain answer after one update.
 func rendered(puts ...discovery.Instance) string {
-	r := newRegistry(quiet(), func(*listing) {})
+	r := newRegistry(quiet(), func(_, _ *page) {})
 	r.take(synced(puts...))
 	r.render()
 	return text(r.page.Load().plain)
@@ -99,16 +99,16 @@ func TestBodyIsExact(t *testing.T) {
 }
 
 func TestBodyOfInvalidUTF8IsValidJSON(t *testing.T) {
-	got := rendered(instance(key("\xff\xfe", "b\xc3", "g", 1)))
+	got := rendered(httpInstance(key("\xff\xfe", "b\xc3", "g", 1)))
 	if !json.Valid([]byte(got)) {
 		t.Errorf("got %q, want valid JSON", got)
 	}
 }
 
 func TestBodyReturnsToEmptyForm(t *testing.T) {
-	r := newRegistry(quiet(), func(*listing) {})
+	r := newRegistry(quiet(), func(_, _ *page) {})
 	k := key("dynamo", "backend", "generate", 1)
-	r.take(synced(instance(k)))
+	r.take(synced(httpInstance(k)))
 	r.render()
 	r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k, key("never", "seen", "x", 2)}})
 	r.render()

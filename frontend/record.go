@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 // endpoint is one endpoint's name, shared by all its records: comparing two instances of one endpoint compares a pointer
@@ -29,8 +31,29 @@ func newEndpoint(e discovery.Endpoint) *endpoint {
 type record struct {
 	endpoint *endpoint
 	id       discovery.InstanceID
-	json     string
+	json     []byte // of a record in a chunk, a part of the chunk's
 	hash     uint64
+	standing // in views
+}
+
+// standing is what of an instance counts for more than its own part of the answer. It is small, because there may be very
+// many.
+type standing struct {
+	state                uint8 // index in states
+	verified, registered bool
+}
+
+// states are the verdicts, in the order in which they are counted and shown.
+var states = [...]verdict.State{verdict.Ready, verdict.NotReady, verdict.Unreachable, verdict.Draining}
+
+func (s standing) verdict() verdict.State { return states[s.state] }
+
+// standing returns what counts of i.
+func (i *instance) standing() standing {
+	return standing{
+		state:    uint8(max(0, slices.Index(states[:], i.verdict.State))),
+		verified: i.verdict.Verified, registered: i.registered,
+	}
 }
 
 // newRecord copies json. The hash covers the endpoint's true name too: in JSON, names that are not UTF-8 can look alike,
@@ -38,7 +61,7 @@ type record struct {
 func newRecord(e *endpoint, id discovery.InstanceID, json []byte) *record {
 	hash := xxhash.NewWithSeed(e.hash)
 	_, _ = hash.Write(json) // never fails
-	return &record{endpoint: e, id: id, json: string(json), hash: hash.Sum64()}
+	return &record{endpoint: e, id: id, json: bytes.Clone(json), hash: hash.Sum64()}
 }
 
 // compare orders records as design wants instances listed: namespace, component, endpoint, id.
@@ -85,7 +108,7 @@ func merge(records []*record, changes []change) []*record {
 		i, found := slices.BinarySearchFunc(records[from:], c.record, (*record).compare)
 		from += i
 		switch {
-		case c.gone && !found, !c.gone && found && records[from].json == c.json:
+		case c.gone && !found, !c.gone && found && bytes.Equal(records[from].json, c.json):
 			continue
 		case c.gone:
 			size--

@@ -42,7 +42,7 @@ func TestMergeModel(t *testing.T) {
 				t.Fatalf("got %d records, want %d", len(records), len(keys))
 			}
 			for i, r := range records {
-				if got := (discovery.InstanceKey{Endpoint: r.endpoint.Endpoint, ID: r.id}); got != keys[i] || r.json != model[got] {
+				if got := (discovery.InstanceKey{Endpoint: r.endpoint.Endpoint, ID: r.id}); got != keys[i] || string(r.json) != model[got] {
 					t.Fatalf("record %d: got %v %s, want %v %s", i, got, r.json, keys[i], model[keys[i]])
 				}
 			}

@@ -25,9 +25,11 @@ type registry struct {
 	page    atomic.Pointer[page]
 	renders atomic.Uint64
 
-	// published is called, by run, after each page whose listing is new. It must not block.
-	published func(*listing)
+	// published is called, by run, after each page whose listing or view is new. It must not block.
+	published func(old, now *page)
 
+	mesh      *mesh // what is known beyond the listing; nil: nothing else is wanted
+	serial    uint64
 	endpoints map[discovery.Endpoint]*endpoint
 	pending   []change // in the order they came; not in the page yet
 	state     discovery.State
@@ -36,7 +38,7 @@ type registry struct {
 	scratch   []byte
 }
 
-func newRegistry(log *logrus.Entry, published func(*listing)) *registry {
+func newRegistry(log *logrus.Entry, published func(old, now *page)) *registry {
 	r := &registry{
 		log: log, published: published,
 		endpoints: map[discovery.Endpoint]*endpoint{},
@@ -46,19 +48,33 @@ func newRegistry(log *logrus.Entry, published func(*listing)) *registry {
 	return r
 }
 
+// withMesh has the registry's pages show m, too. It must be called before run.
+func (r *registry) withMesh(m *mesh) {
+	r.mesh = m
+	p := *r.page.Load()
+	p.view = m.render(p.version, 0, time.Now())
+	r.page.Store(&p)
+}
+
 // run applies updates until the channel is closed.
 func (r *registry) run(updates <-chan discovery.Update) {
-	timer := time.NewTimer(0)
+	timer, look := stopped(), stopped()
 	defer timer.Stop()
-	<-timer.C
+	defer look.Stop()
+	gossiped := r.mesh.changed()
 	waiting := false
 	for {
 		select {
 		case u, ok := <-updates:
 			if !ok {
+				r.mesh.stop()
 				return
 			}
 			r.take(u)
+		case <-gossiped:
+			r.mesh.gossip()
+		case <-look.C:
+			r.mesh.wake()
 		case <-timer.C:
 			waiting = false
 		}
@@ -71,12 +87,23 @@ func (r *registry) run(updates <-chan discovery.Update) {
 			continue
 		}
 		r.render()
+		if at, ok := r.mesh.next(); ok {
+			look.Reset(time.Until(at))
+		}
 	}
+}
+
+// stopped returns a timer that is yet to be set.
+func stopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
 }
 
 // take remembers what an update says for the next rendering.
 func (r *registry) take(u discovery.Update) {
 	r.state, r.since = u.State, u.Since
+	r.mesh.take(u)
 	if len(u.Puts)+len(u.Deletes) > cap(r.pending)-len(r.pending) {
 		grown := make([]change, len(r.pending), len(r.pending)+max(len(r.pending), len(u.Puts)+len(u.Deletes)))
 		copy(grown, r.pending)
@@ -110,8 +137,11 @@ func (r *registry) take(u discovery.Update) {
 // changed says whether a page rendered now might differ from the one that is published.
 func (r *registry) changed() bool {
 	p := r.page.Load()
-	return len(r.pending) > 0 || p.state != r.state || !p.since.Equal(r.since)
+	return len(r.pending) > 0 || p.state != r.state || !p.since.Equal(r.since) || r.mesh.pending()
 }
+
+// largeWork is the number of instances of the mesh from which the listing does not wait for them: it is much the cheaper.
+const largeWork = 1000
 
 // render publishes all that was taken.
 func (r *registry) render() {
@@ -119,17 +149,37 @@ func (r *registry) render() {
 	now := old.apply(latest(r.pending))
 	if now != old.listing {
 		r.renders.Add(1)
+		r.serial++
+		now.plain.serial = r.serial
 	}
 	r.pending = forget(r.pending)
 	r.forgetEndpoints(now)
-	if now != old.listing || old.state != r.state || !old.since.Equal(r.since) {
-		r.page.Store(&page{version: old.version + 1, state: r.state, since: r.since, listing: now})
+	changed := now != old.listing || old.state != r.state || !old.since.Equal(r.since)
+	if changed && r.mesh.work() > largeWork {
+		r.publish(now, r.page.Load().view)
+		changed = false
+	}
+	view := r.page.Load().view
+	if touched := r.mesh.settle(time.Now()); r.mesh != nil && (touched || changed) {
+		r.serial++
+		view = r.mesh.render(r.page.Load().version+1, r.serial, time.Now())
+		changed = true
+	}
+	if changed {
+		r.publish(now, view)
 	}
 	r.rendered = time.Now()
-	if now != old.listing {
-		r.published(now)
-	}
 	r.logState(old, r.rendered)
+}
+
+// publish makes a page of a listing and a view.
+func (r *registry) publish(l *listing, v *view) {
+	old := r.page.Load()
+	now := &page{version: old.version + 1, state: r.state, since: r.since, listing: l, view: v}
+	r.page.Store(now)
+	if now.listing != old.listing || now.view != old.view {
+		r.published(old, now)
+	}
 }
 
 // logState tells operators when discovery goes and comes back: until then, answers may be wrong about the fleet.
@@ -162,11 +212,11 @@ func (r *registry) forgetEndpoints(l *listing) {
 	}
 }
 
-// forget empties changes and keeps its array only when that is small: the first list may be 100,000 long.
-func forget(changes []change) []change {
-	if cap(changes) > 1024 {
+// forget empties list and keeps its array only when that is small: the first list may be 100,000 long.
+func forget[T any](list []T) []T {
+	if cap(list) > 1024 {
 		return nil
 	}
-	clear(changes)
-	return changes[:0]
+	clear(list)
+	return list[:0]
 }

@@ -33,7 +33,7 @@ func TestRenderIn(t *testing.T) {
 // bubble runs f on virtual time with a registry that is being fed by send.
 func bubble(t *testing.T, f func(t *testing.T, r *registry, send func(discovery.Update))) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(quiet(), func(*listing) {})
+		r := newRegistry(quiet(), func(_, _ *page) {})
 		updates := make(chan discovery.Update)
 		done := make(chan struct{})
 		go func() {
@@ -52,7 +52,7 @@ func bubble(t *testing.T, f func(t *testing.T, r *registry, send func(discovery.
 func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
 		for n := range 5 {
-			send(synced(instance(key("d", "b", "g", uint64(n)))))
+			send(synced(httpInstance(key("d", "b", "g", uint64(n)))))
 			if got := r.page.Load().instances; got != n+1 {
 				t.Errorf("update %d: got %d instances at once, want %d", n, got, n+1)
 			}
@@ -63,9 +63,9 @@ func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
 
 func TestSecondChangeWaitsForTheWindow(t *testing.T) {
 	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
-		send(synced(instance(key("d", "b", "g", 1))))
+		send(synced(httpInstance(key("d", "b", "g", 1))))
 		time.Sleep(4 * time.Millisecond)
-		send(synced(instance(key("d", "b", "g", 2))))
+		send(synced(httpInstance(key("d", "b", "g", 2))))
 		time.Sleep(6*time.Millisecond - time.Nanosecond)
 		synctest.Wait()
 		if got := r.page.Load().instances; got != 1 {
@@ -84,7 +84,7 @@ func TestStormRendersHundredTimesASecond(t *testing.T) {
 		began := time.Now()
 		var n uint64
 		for time.Since(began) < time.Second {
-			send(synced(instance(key("d", "b", "g", n))))
+			send(synced(httpInstance(key("d", "b", "g", n))))
 			n++
 			time.Sleep(100 * time.Microsecond)
 		}
@@ -101,7 +101,7 @@ func TestStormRendersHundredTimesASecond(t *testing.T) {
 
 func TestNothingNewIsNotPublished(t *testing.T) {
 	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
-		u := synced(instance(key("d", "b", "g", 1)))
+		u := synced(httpInstance(key("d", "b", "g", 1)))
 		send(u)
 		before := r.page.Load()
 		time.Sleep(time.Second)
@@ -117,7 +117,7 @@ func TestNothingNewIsNotPublished(t *testing.T) {
 
 func TestStateChangeSharesTheBody(t *testing.T) {
 	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
-		send(synced(instance(key("d", "b", "g", 1))))
+		send(synced(httpInstance(key("d", "b", "g", 1))))
 		before := r.page.Load()
 		time.Sleep(time.Second)
 		send(discovery.Update{State: discovery.Stale, Since: time.Now()})
@@ -140,7 +140,7 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 		log := logrus.New()
 		log.SetOutput(&out)
 		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
-		r := newRegistry(logrus.NewEntry(log), func(*listing) {})
+		r := newRegistry(logrus.NewEntry(log), func(_, _ *page) {})
 		step := func(u discovery.Update) {
 			r.take(u)
 			r.render()
@@ -163,10 +163,10 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 }
 
 func TestForgottenNamesDoNotPileUp(t *testing.T) {
-	r := newRegistry(quiet(), func(*listing) {})
+	r := newRegistry(quiet(), func(_, _ *page) {})
 	for n := range uint64(100) {
 		k := key("ns"+discovery.InstanceID(n).String(), "b", "g", n)
-		r.take(synced(instance(k)))
+		r.take(synced(httpInstance(k)))
 		r.render()
 		r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k}})
 		r.render()

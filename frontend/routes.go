@@ -10,6 +10,8 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
+
+	"github.com/dynmesh/dynmesh/frontend/web"
 )
 
 const headerDiscovery = "X-Dynmesh-Discovery"
@@ -41,9 +43,16 @@ func (f *Frontend) newApp() *fiber.App {
 	}
 	app.Get(f.cfg.LivePath, f.live)
 	app.Get(f.cfg.HealthPath, f.health)
+	app.Get(meshPath, f.showMesh)
+	app.Get(meshPath+"/:endpoint", f.showPart)
+	app.Get(meshPath+"/:endpoint/:instance", f.showPart)
+	app.Get(readyPath, f.ready)
+	app.Get(targetsPath, f.showTargets)
+	app.Get(eventsPath, f.events)
 	app.Get(metricsPath, adaptor.HTTPHandler(promhttp.HandlerFor(f.metrics, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 8, // each renders its own answer: scrapers that pile up must not fill the memory
 	})))
+	web.Mount(app)
 	return app
 }
 
@@ -63,12 +72,17 @@ func (f *Frontend) health(c *fiber.Ctx) error {
 		return shuttingDown(c)
 	}
 	p := f.registry.page.Load()
+	return answerWith(c, p, p.plain, p.gzip.Load())
+}
+
+// answerWith sends that form of a page's answer which the client wants, or says that it has it already. The gzip form may
+// be nil.
+func answerWith(c *fiber.Ctx, p *page, answer, other *body) error {
 	request, response := &c.Request().Header, &c.Response().Header
 	response.Set(headerDiscovery, p.discoveryHeader(time.Now()))
 	response.Set(fiber.HeaderCacheControl, "no-cache")
 	response.Set(fiber.HeaderVary, fiber.HeaderAcceptEncoding)
 
-	answer, other := p.plain, p.gzip.Load()
 	if other != nil && acceptsGzip(request.PeekAll(fiber.HeaderAcceptEncoding)) {
 		answer, other = other, answer
 	}

@@ -178,12 +178,12 @@ func TestETagFollowsTheBody(t *testing.T) {
 
 func TestSmallBodiesAreNotCompressed(t *testing.T) {
 	c := newCompressor()
-	c.offer(newListing(nil, nil))
+	c.offer(&newListing(nil, nil).document)
 	if len(c.newest) != 0 {
 		t.Error("got a small listing queued, want it left alone")
 	}
-	large := &listing{plain: newBody([][]byte{bytes.Repeat([]byte("x"), gzipMinimum)}, "", 1)}
-	newer := &listing{plain: newBody([][]byte{bytes.Repeat([]byte("y"), gzipMinimum)}, "", 2)}
+	large := &document{plain: newBody([][]byte{bytes.Repeat([]byte("x"), gzipMinimum)}, "")}
+	newer := &document{plain: newBody([][]byte{bytes.Repeat([]byte("y"), gzipMinimum)}, "")}
 	c.offer(large)
 	c.offer(newer)
 	if got := <-c.newest; got != newer {
@@ -198,7 +198,6 @@ func TestWrongRequests(t *testing.T) {
 		code         int
 		allow        string
 	}{
-		{http.MethodGet, "/", 404, ""},
 		{http.MethodGet, "/nothing", 404, ""},
 		{http.MethodGet, "/health/x", 404, ""},
 		{http.MethodGet, "/Health", 404, ""},

@@ -46,7 +46,7 @@ func TestReadersSeeWholeUpdates(t *testing.T) {
 	}
 	for n := uint64(1); n <= total; n++ {
 		a, b := key("dynamo", "a", "generate", n), key("dynamo", "b", "generate", n)
-		u := synced(instance(a), instance(b))
+		u := synced(httpInstance(a), httpInstance(b))
 		if n > kept {
 			a.ID -= kept
 			b.ID -= kept

@@ -1,0 +1,89 @@
+package frontend
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it dies, and its entries
+// go; somebody writes junk beside it.
+func TestFromEtcdToMesh(t *testing.T) {
+	etcd, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = etcd.Close() }()
+	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg, Members: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := newFakePool()
+	f := start(t, Config{Pool: pool}, defaultLimits, watcher)
+	worker, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg, Member: discovery.Member{
+		Host: "host-1", Version: "v1.2.3", GossipAddr: "10.0.0.1:7946", StartedAt: time.Unix(1000, 0), Labels: map[string]string{"zone": "a"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := discovery.InstanceKey{ID: worker.ID(), Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}}
+	if err := worker.Add(k.Endpoint, discovery.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	registered := make(chan error, 1)
+	go func() { registered <- worker.Run(ctx) }()
+
+	path := "/mesh/dynamo.backend.generate/" + k.ID.String()
+	wait := func(verdict, words string) (last seenInstance) {
+		t.Helper()
+		eventually(t, verdict+": "+words, func() bool {
+			got := f.get(path)
+			if got.code != 200 {
+				return false
+			}
+			last = parsed(t, got.body).of(k)
+			return last.Verdict == verdict && strings.Contains(strings.Join(last.Reasons, "\n"), words)
+		})
+		return last
+	}
+	got := wait("ready", "gossip does not know its worker, which has told etcd that it gossips")
+	if got.Worker == nil || got.Worker.Host != "host-1" {
+		t.Errorf("got worker %+v, want its host", got.Worker)
+	}
+	self := observation.Observer{ID: k.ID, Epoch: 1}
+	pool.say(gossip.Update{
+		Members:      []gossip.Member{{Observer: self, Role: gossip.Worker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+		Observations: []observation.Observation{canaryOf(k, 1, true)},
+	})
+	if got = wait("ready", "canaries have passed"); !got.Verified {
+		t.Error("got not verified")
+	}
+	path2 := observation.Observation{Observer: pool.Self(), Seq: 1, Finding: observation.Finding{
+		Subject: observation.Subject{ID: k.ID}, Kind: observation.Path, Finding: canary.Fail, Reason: canary.Refused, At: time.Now(),
+	}}
+	pool.say(gossip.Update{
+		Members:      []gossip.Member{{Observer: self, Role: gossip.Worker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+		Observations: []observation.Observation{path2},
+	})
+	got = wait("unreachable", "gossip declared its worker dead at ")
+	if len(got.Changes) != 1 || got.Changes[0].To != "unreachable" || got.Flaps != 1 {
+		t.Errorf("got %+v", got.Changes)
+	}
+	if listed := f.get("/health").body; !strings.Contains(listed, `"endpoint":"generate"`) {
+		t.Errorf("/health: got %s, want what etcd lists, reachable or not", listed)
+	}
+	stop()
+	if err := <-registered; err != nil {
+		t.Error(err)
+	}
+	eventually(t, "404", func() bool { return f.get(path).code == 404 })
+}

@@ -1,0 +1,222 @@
+package frontend
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// rig is a registry with a mesh on virtual time, which begins at 2000-01-01T00:00:00Z.
+type rig struct {
+	t    *testing.T
+	r    *registry
+	pool *fakePool
+	feed chan discovery.Update
+	log  lockedBuffer
+	seq  uint64
+}
+
+// lockedBuffer is written by one goroutine and read by another.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take empties the buffer.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
+// meshed runs f with a rig; without gossip if alone.
+func meshed(t *testing.T, alone bool, f func(*rig)) { expecting(t, "", alone, f) }
+
+// expecting is meshed with expectations.
+func expecting(t *testing.T, expectations string, alone bool, f func(*rig)) {
+	var all []expect.Expectation
+	if expectations != "" {
+		var err error
+		if all, err = expect.Parse(expectations); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		rig := &rig{t: t, pool: newFakePool(), feed: make(chan discovery.Update)}
+		log := logrus.New()
+		log.SetOutput(&rig.log)
+		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
+		rig.r = newRegistry(logrus.NewEntry(log), func(_, _ *page) {})
+		var pool Pool
+		if !alone {
+			pool = rig.pool
+		}
+		m := newMesh(logrus.NewEntry(log), pool)
+		m.expect(all)
+		rig.r.withMesh(m)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			rig.r.run(rig.feed)
+		}()
+		defer func() {
+			close(rig.feed)
+			<-done
+		}()
+		f(rig)
+	})
+}
+
+// rest lets time pass, and everything happen that is due.
+func (r *rig) rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r *rig) send(u discovery.Update) {
+	r.feed <- u
+	r.rest(renderWindow)
+}
+
+func (r *rig) say(u gossip.Update) {
+	r.pool.say(u)
+	r.rest(renderWindow)
+}
+
+// member says that gossip knows a worker in that state.
+func (r *rig) member(id discovery.InstanceID, state gossip.MemberState) {
+	r.say(gossip.Update{Members: []gossip.Member{workerAs(id, 1, state)}})
+}
+
+func workerAs(id discovery.InstanceID, epoch uint64, state gossip.MemberState) gossip.Member {
+	return gossip.Member{
+		Observer: observation.Observer{ID: id, Epoch: epoch}, Role: gossip.Worker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+		State: state, Since: time.Now(),
+	}
+}
+
+// next gives an observation its time and a later sequence.
+func (r *rig) next(o observation.Observation) observation.Observation {
+	r.seq++
+	o.Seq, o.At = r.seq, time.Now()
+	return o
+}
+
+func (r *rig) canary(k discovery.InstanceKey, ready bool) {
+	r.say(gossip.Update{Observations: []observation.Observation{r.next(canaryOf(k, 0, ready))}})
+}
+
+// lost says that one worker cannot reach another.
+func (r *rig) lost(id, by discovery.InstanceID) {
+	r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(id, by, 0, canary.Fail))}})
+}
+
+// seen is what tests read of an answer.
+type seen struct {
+	Version   uint64
+	Discovery struct{ Revision int64 }
+	Endpoints []seenEndpoint
+	Members   []struct{ ID, Role, State string }
+	Warnings  []string
+}
+
+type seenEndpoint struct {
+	jsonEndpoint
+	Instances []seenInstance
+}
+
+type seenInstance struct {
+	ID, Verdict          string
+	Verified, Registered bool
+	Reasons              []string
+	Observations         []struct {
+		Observer, Kind, Finding string
+		Counts                  bool
+	}
+	Worker  *struct{ Host, Gossip string }
+	Flaps   int
+	Since   string
+	Changes []struct{ At, From, To, Reason string }
+}
+
+func (r *rig) seen() seen {
+	r.t.Helper()
+	var s seen
+	if err := json.Unmarshal([]byte(text(r.r.page.Load().view.plain)), &s); err != nil {
+		r.t.Fatalf("%v in %s", err, text(r.r.page.Load().view.plain))
+	}
+	return s
+}
+
+// of returns an instance as /mesh shows it; one without a verdict if it does not.
+func (s seen) of(k discovery.InstanceKey) seenInstance {
+	for _, e := range s.Endpoints {
+		for _, i := range e.Instances {
+			if e.Endpoint == k.Endpoint.String() && i.ID == k.ID.String() {
+				return i
+			}
+		}
+	}
+	return seenInstance{}
+}
+
+// want checks the verdict on an instance, and that one of the reasons has these words.
+func (r *rig) want(k discovery.InstanceKey, verdict, words string) {
+	r.t.Helper()
+	i := r.seen().of(k)
+	if i.Verdict != verdict || !strings.Contains(strings.Join(i.Reasons, "\n"), words) {
+		r.t.Errorf("got %q, %q, want %q, %q", i.Verdict, i.Reasons, verdict, words)
+	}
+}
+
+// lines returns what was logged since the last call.
+func (r *rig) lines() []string {
+	return strings.FieldsFunc(r.log.take(), func(c rune) bool { return c == '\n' })
+}
+
+func member(id discovery.InstanceID, host string) discovery.RegisteredMember {
+	return discovery.RegisteredMember{ID: id, Member: discovery.Member{
+		Role: discovery.RoleWorker, Host: host, PID: 7, Version: "v1.2.3", StartedAt: time.Unix(946684000, 0),
+		SystemURL: "http://" + host + ":8081", GossipAddr: "10.0.0.1:7946", Labels: map[string]string{"zone": "a<b"},
+	}}
+}
+
+// trio is three instances of one endpoint, each with a worker that gossip knows; they have found each other well.
+func (r *rig) trio() (a, b, c discovery.InstanceKey) {
+	a, b, c = key("d", "b", "g", 0xa), key("d", "b", "g", 0xb), key("d", "b", "g", 0xc)
+	u := synced(httpInstance(a), httpInstance(b), httpInstance(c))
+	g := gossip.Update{Health: gossip.Health{Alive: 4}}
+	for n, k := range []discovery.InstanceKey{a, b, c} {
+		u.Members = append(u.Members, member(k.ID, fmt.Sprintf("host-%c", 'a'+n)))
+		g.Members = append(g.Members, workerAs(k.ID, 1, gossip.Alive))
+		g.Observations = append(g.Observations, r.next(canaryOf(k, 0, true)))
+		for _, by := range []discovery.InstanceKey{a, b, c} {
+			if by != k {
+				g.Observations = append(g.Observations, r.next(pathOf(k.ID, by.ID, 0, canary.Pass)))
+			}
+		}
+	}
+	r.send(u)
+	r.say(g)
+	return a, b, c
+}

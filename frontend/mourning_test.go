@@ -1,0 +1,131 @@
+package frontend
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// forget says that gossip keeps nothing of a worker any longer.
+func (r *rig) forget(k discovery.InstanceKey, watchers ...discovery.InstanceID) {
+	life := observation.Observer{ID: k.ID, Epoch: 1}
+	u := gossip.Update{Forgotten: []observation.Observer{life}, Withdrawn: []gossip.Key{
+		{Observer: life, Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}},
+		{Observer: life, Subject: observation.Subject{ID: k.ID}},
+	}}
+	for _, by := range watchers {
+		u.Withdrawn = append(u.Withdrawn, gossip.Key{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: k.ID}})
+	}
+	r.say(u)
+}
+
+// state says that discovery is in that state from now on.
+func (r *rig) state(s discovery.State) { r.send(discovery.Update{State: s, Since: time.Now()}) }
+
+// probed says what this frontend has found of an instance whose worker is no member.
+func (r *rig) probed(k discovery.InstanceKey, f canary.Finding) {
+	o := observation.Observation{Observer: r.pool.Self(), Finding: observation.Finding{
+		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Path, Finding: f,
+	}}
+	if f == canary.Fail {
+		o.Reason = canary.Refused
+	}
+	r.say(gossip.Update{Observations: []observation.Observation{r.next(o)}})
+}
+
+// Gossip forgets the dead after a while. They are no better for it while etcd, which cannot be read, goes on listing them.
+func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
+	for state, words := range map[gossip.MemberState]string{gossip.Dead: "declared its worker dead at ", gossip.Left: "left gossip at "} {
+		meshed(t, false, func(r *rig) {
+			a, b, c := r.trio()
+			r.state(discovery.Stale)
+			r.lost(a.ID, b.ID)
+			r.lost(a.ID, c.ID)
+			r.member(a.ID, state)
+			r.want(a, "unreachable", words)
+			r.rest(time.Minute)
+			r.forget(a, b.ID, c.ID)
+			for range 30 {
+				r.want(a, "unreachable", words)
+				r.rest(time.Second)
+			}
+			if got := len(r.seen().of(a).Changes); got != 1 {
+				t.Errorf("got %d changes, want 1", got)
+			}
+			r.rest(time.Hour)
+			r.want(a, "unreachable", words)
+
+			// When etcd can be read, its leases are what is newer: those of the dead end.
+			r.state(discovery.Synced)
+			r.rest(10 * time.Second)
+			r.want(a, "unreachable", words)
+			r.rest(time.Minute)
+			r.want(a, "ready", "only its lease in etcd vouches for it")
+		})
+	}
+}
+
+// Who is cut off from gossip and not from its clients is found well by those who connect to it.
+func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, b, c := r.trio()
+		subject := observation.Subject{ID: a.ID, Endpoint: a.Endpoint}
+		r.state(discovery.Stale)
+		r.member(a.ID, gossip.Dead)
+		r.rest(time.Minute)
+		r.forget(a, b.ID, c.ID)
+		r.rest(strangerAfter)
+		if r.pool.watches(subject) == "" {
+			t.Error("it is not watched")
+		}
+		r.probed(a, canary.Fail)
+		r.want(a, "unreachable", "cannot reach it")
+		r.probed(a, canary.Pass)
+		r.want(a, "ready", "which is not believed: its only watcher reaches it")
+		r.member(a.ID, gossip.Alive)
+		r.want(a, "ready", "has not told of this endpoint yet")
+		if r.pool.watches(subject) != "" {
+			t.Error("a member is watched as a stranger")
+		}
+	})
+}
+
+// A member that was cut off and forgotten comes back before what it says does.
+func TestComingBackIsNotMute(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, b, c := r.trio()
+		r.member(a.ID, gossip.Dead)
+		r.rest(time.Minute)
+		r.forget(a, b.ID, c.ID)
+		r.rest(time.Second)
+		r.member(a.ID, gossip.Alive)
+		r.want(a, "ready", "has not told of this endpoint yet")
+		r.rest(muteAfter)
+		r.want(a, "notready", "does not say that it serves this endpoint")
+		r.canary(a, true)
+		r.want(a, "ready", "canaries have passed")
+
+		// Its next life does not answer for what was kept of the former one, either.
+		r.say(gossip.Update{
+			Members:   []gossip.Member{workerAs(a.ID, 2, gossip.Alive)},
+			Withdrawn: []gossip.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}},
+		})
+		r.want(a, "ready", "has not told of this endpoint yet")
+	})
+}
+
+// etcd that was emptied counts anew.
+func TestRevisionIsEtcds(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		for _, revision := range []int64{1234, 5} {
+			r.send(discovery.Update{State: discovery.Synced, Since: time.Now(), Revision: revision})
+			if got := r.seen().Discovery.Revision; got != revision {
+				t.Errorf("got %d, want %d", got, revision)
+			}
+		}
+	})
+}

@@ -1,0 +1,98 @@
+package frontend
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+var _ Pool = (*gossip.Pool)(nil)
+
+// fakePool is gossip that a test speaks through. Its state between two calls of Take is one update.
+type fakePool struct {
+	changed chan struct{}
+	running chan struct{} // closed when Run has begun
+	fail    chan error    // ends Run
+	leave   func() error  // called when Run is to end; may be nil
+
+	mu      sync.Mutex
+	next    gossip.Update
+	watched map[observation.Subject]string
+	closed  bool
+}
+
+func newFakePool() *fakePool {
+	return &fakePool{
+		changed: make(chan struct{}, 1), running: make(chan struct{}), fail: make(chan error), watched: map[observation.Subject]string{},
+		next: gossip.Update{Health: gossip.Health{Alive: 1}},
+	}
+}
+
+func (p *fakePool) Run(ctx context.Context) error {
+	close(p.running)
+	select {
+	case err := <-p.fail:
+		return err
+	case <-ctx.Done():
+	}
+	if p.leave != nil {
+		return p.leave()
+	}
+	return nil
+}
+
+func (p *fakePool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return nil
+}
+
+func (p *fakePool) Self() observation.Observer { return observation.Observer{ID: 0xfe, Epoch: 1} }
+
+func (p *fakePool) Changed() <-chan struct{} { return p.changed }
+
+func (p *fakePool) Take() gossip.Update {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.next
+	p.next = gossip.Update{Health: u.Health}
+	return u
+}
+
+// say adds to the next update.
+func (p *fakePool) say(u gossip.Update) {
+	p.mu.Lock()
+	if u.Health != (gossip.Health{}) {
+		p.next.Health = u.Health
+	}
+	p.next.Members = append(p.next.Members, u.Members...)
+	p.next.Forgotten = append(p.next.Forgotten, u.Forgotten...)
+	p.next.Observations = append(p.next.Observations, u.Observations...)
+	p.next.Withdrawn = append(p.next.Withdrawn, u.Withdrawn...)
+	p.mu.Unlock()
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *fakePool) WatchForeign(f gossip.Foreign) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watched[f.Subject] = f.Addr
+}
+
+func (p *fakePool) UnwatchForeign(s observation.Subject) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.watched, s)
+}
+
+func (p *fakePool) watches(s observation.Subject) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.watched[s]
+}

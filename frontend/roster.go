@@ -1,0 +1,153 @@
+package frontend
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// touch marks an instance: what is known of it may have changed.
+func (m *mesh) touch(i *instance) {
+	if !i.dirty {
+		i.dirty = true
+		m.dirty = append(m.dirty, i)
+	}
+}
+
+func (m *mesh) touchWorker(w *worker) {
+	for _, i := range w.instances {
+		m.touch(i)
+	}
+	m.tidy(w)
+}
+
+// heard takes note that what others say of w as a whole may count for something else, and so what it says of others. Who was
+// lost is lost until somebody reaches it.
+func (m *mesh) heard(w *worker) {
+	missed, reached := false, false
+	for _, f := range w.paths {
+		missed = missed || !f.former && f.Finding.Finding == canary.Fail && m.stateOf(f.Observer) == gossip.Alive
+		reached = reached || f.Finding.Finding == canary.Pass && m.path(f).Counts()
+	}
+	m.touchWorker(w)
+	if lost := missed || w.lost && !reached; lost != w.lost {
+		w.lost = lost
+		for id := range w.watches { // which ends: nobody becomes lost because another does, or is found again
+			m.heard(m.workers[id])
+		}
+	}
+}
+
+func (m *mesh) touchAll(which func(*instance) bool) {
+	for _, g := range m.order {
+		for _, i := range g.instances {
+			if which(i) {
+				m.touch(i)
+			}
+		}
+	}
+}
+
+// worker returns the worker of that ID, a new one where there is none.
+func (m *mesh) worker(id discovery.InstanceID) *worker {
+	w := m.workers[id]
+	if w == nil {
+		w = &worker{id: id}
+		m.workers[id] = w
+	}
+	return w
+}
+
+// tidy forgets a worker of whom nothing is left.
+func (m *mesh) tidy(w *worker) {
+	if w.member == nil && w.info == nil && w.process == nil && len(w.instances)+len(w.paths)+len(w.watches) == 0 {
+		delete(m.workers, w.id)
+	}
+}
+
+func (m *mesh) find(s observation.Subject) *instance {
+	if g := m.groups[s.Endpoint]; g != nil {
+		return g.instances[s.ID]
+	}
+	return nil
+}
+
+// instance returns the instance that is meant, a new one where there is none.
+func (m *mesh) instance(s observation.Subject) *instance {
+	if i := m.find(s); i != nil {
+		return i
+	}
+	g := m.group(s.Endpoint)
+	w := m.worker(s.ID)
+	i := &instance{worker: w, group: g, place: unplanned}
+	g.instances[s.ID] = i
+	w.instances = append(w.instances, i)
+	return i
+}
+
+// group returns an endpoint's, a new one where there is none.
+func (m *mesh) group(e discovery.Endpoint) *group {
+	if g := m.groups[e]; g != nil {
+		return g
+	}
+	g := &group{endpoint: newEndpoint(e), instances: map[discovery.InstanceID]*instance{}}
+	g.awaited = slices.ContainsFunc(m.expectations, func(e expect.Expectation) bool { return e.Matches(g.name) })
+	m.groups[g.Endpoint] = g
+	at, _ := slices.BinarySearchFunc(m.order, g, (*group).compare)
+	m.order = slices.Insert(m.order, at, g)
+	return g
+}
+
+// drop forgets an instance of which nothing is known any more.
+func (m *mesh) drop(i *instance) {
+	if i.registered || i.own != nil || len(i.paths) > 0 {
+		return
+	}
+	delete(i.group.instances, i.worker.id)
+	i.worker.instances = slices.DeleteFunc(i.worker.instances, func(o *instance) bool { return o == i })
+	m.tidy(i.worker)
+}
+
+// nameOf returns what people know a process by.
+func (m *mesh) nameOf(o observation.Observer) string {
+	if o.ID == m.self.ID {
+		return "this frontend"
+	}
+	w := m.workers[o.ID]
+	name := "member"
+	if w != nil && w.member != nil {
+		name = string(w.member.Role)
+	} else if w != nil && w.info != nil {
+		name = w.info.Role
+	}
+	name += " " + o.ID.String()
+	if w != nil && w.info != nil && w.info.Host != "" {
+		name += " on " + w.info.Host
+	}
+	return name
+}
+
+// stateOf returns whether an observer is there: not another life of it.
+func (m *mesh) stateOf(o observation.Observer) gossip.MemberState {
+	if o == m.self {
+		return gossip.Alive
+	}
+	if w := m.workers[o.ID]; w != nil && w.member != nil && w.member.Epoch == o.Epoch {
+		return w.member.State
+	}
+	return ""
+}
+
+// forgetGroups drops the endpoints that have no instances left.
+func (m *mesh) forgetGroups() {
+	if len(m.order) == 0 || !slices.ContainsFunc(m.order, (*group).empty) {
+		return
+	}
+	m.order = slices.DeleteFunc(m.order, (*group).empty)
+	maps.DeleteFunc(m.groups, func(_ discovery.Endpoint, g *group) bool { return g.empty() })
+}

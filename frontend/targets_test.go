@@ -1,0 +1,111 @@
+package frontend
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// targets returns what Prometheus would be told, by address.
+func (r *rig) targets() map[string]map[string]string {
+	r.t.Helper()
+	var list []jsonTarget
+	if err := json.Unmarshal([]byte(text(r.r.page.Load().view.targets)), &list); err != nil {
+		r.t.Fatal(err)
+	}
+	all := map[string]map[string]string{}
+	for _, target := range list {
+		if len(target.Targets) != 1 || all[target.Targets[0]] != nil {
+			r.t.Errorf("got %+v, want one address each, and each once", target)
+		}
+		all[target.Targets[0]] = target.Labels
+	}
+	return all
+}
+
+func TestTargets(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, b, c := r.trio()
+		golden(t, "targets.json", text(r.r.page.Load().view.targets))
+		if got := r.targets()["host-a:8081"][metaLabel+"endpoints"]; got != ",dyn://d.b.g," {
+			t.Errorf("got endpoints %q", got)
+		}
+		before := r.r.page.Load().view
+		r.canary(a, false)
+		if now := r.r.page.Load().view; now == before || now.targets != before.targets {
+			t.Error("got another list, want the same as long as no process changes")
+		}
+		second := key("d", "b", "a", 0xa)
+		front := discovery.RegisteredMember{ID: 0xf, Member: discovery.Member{Role: discovery.RoleFrontend, Host: "front", SystemURL: "https://front/base/", Labels: map[string]string{"a-b": "1", "a_b": "2", "é": "x\xff"}}}
+		r.send(discovery.Update{State: discovery.Synced, Puts: []discovery.Instance{httpInstance(second)}, Deletes: []discovery.InstanceKey{b}, Members: []discovery.RegisteredMember{front}, MembersGone: []discovery.InstanceID{c.ID}})
+		got := r.targets()
+		if len(got) != 3 || got["host-a:8081"][metaLabel+"endpoints"] != ",dyn://d.b.a,dyn://d.b.g," || got["host-b:8081"][metaLabel+"endpoints"] != "" {
+			t.Errorf("got %v", got)
+		}
+		f := got["front:443"]
+		if f["__scheme__"] != "https" || f["__metrics_path__"] != "/base/metrics" || f[metaLabel+"role"] != "frontend" || f[metaLabel+"label_a_b"] != "1" || f[metaLabel+"label__"] != "x\uFFFD" {
+			t.Errorf("got %v", f)
+		}
+		// One that comes back as another process of the same ID.
+		r.send(discovery.Update{State: discovery.Synced, MembersGone: []discovery.InstanceID{front.ID}})
+		front.SystemURL = "http://front:9"
+		r.send(discovery.Update{State: discovery.Synced, Members: []discovery.RegisteredMember{front}})
+		if got := r.targets(); len(got) != 3 || got["front:9"] == nil {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestTargetsOfWhoDoesNotSay(t *testing.T) {
+	meshed(t, true, func(r *rig) {
+		u := synced()
+		for n, at := range []string{"", "host:8081", "ftp://host:1", "http://:8081", "http://0.0.0.0:8081", "http://host:0", "http://host:99999", "http://%zz", "\x00"} {
+			u.Members = append(u.Members, discovery.RegisteredMember{ID: discovery.InstanceID(n + 1), Member: discovery.Member{SystemURL: at}})
+		}
+		r.send(u)
+		if got := r.targets(); len(got) != 0 {
+			t.Errorf("got %v, want none", got)
+		}
+	})
+}
+
+func TestTargetsRoute(t *testing.T) {
+	t.Parallel()
+	source := make(updates)
+	f := start(t, Config{}, defaultLimits, source)
+	got := f.get("/sd/prometheus")
+	const unread = `{"code":503,"message":"the registry in etcd has not been read yet","status":"error"}`
+	if got.code != http.StatusServiceUnavailable || got.body != unread || got.header.Get(headerDiscovery) != "syncing" {
+		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, unread)
+	}
+	// Instances and members are read apart: without the latter, an empty list would be no truth.
+	source <- synced(httpInstance(key("d", "b", "g", 1)))
+	eventually(t, "the instance", func() bool { return strings.Contains(f.get("/health").body, `"instance_id":1`) })
+	eventually(t, "that it is in /mesh", func() bool { return strings.Contains(f.get("/mesh").body, `"id":"1"`) })
+	if got := f.get("/sd/prometheus"); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, "what processes tell etcd of themselves has not been read yet") {
+		t.Errorf("got %d %s, want 503 before the members have been read", got.code, got.body)
+	}
+	source <- discovery.Update{State: discovery.Synced, Since: time.Unix(1000, 0), MembersRead: true}
+	eventually(t, "200", func() bool { return f.get("/sd/prometheus").code == http.StatusOK })
+	got = f.get("/sd/prometheus")
+	if got.body != "[]" || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %v %s, want an empty list", got.header, got.body)
+	}
+	u := synced()
+	u.Members = []discovery.RegisteredMember{member(1, "h")}
+	source <- u
+	eventually(t, "the target", func() bool { return strings.Contains(f.get("/sd/prometheus").body, `"h:8081"`) })
+	source <- discovery.Update{State: discovery.Stale, Since: time.Unix(2000, 0)}
+	eventually(t, "that etcd is away", func() bool { return strings.HasPrefix(f.get("/sd/prometheus").header.Get(headerDiscovery), "stale") })
+	got = f.get("/sd/prometheus")
+	if got.code != http.StatusOK || !strings.Contains(got.body, `"h:8081"`) {
+		t.Errorf("got %d %s, want what was known", got.code, got.body)
+	}
+	if again := f.get("/sd/prometheus", "If-None-Match", got.header.Get("ETag")); again.code != http.StatusNotModified {
+		t.Errorf("got %d, want 304", again.code)
+	}
+}

@@ -1,0 +1,116 @@
+package web_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// desk is a window as people have it.
+func desk() window { return window{width: 1440, height: 900} }
+
+// The page in a real browser, on a real frontend and a real etcd.
+func TestPage(t *testing.T) {
+	b := startBrowser(t)
+	for _, scenario := range []struct {
+		name string
+		run  func(*testing.T, browser)
+	}{
+		{"what happens to workers", happenings},
+		{"a thousand instances", thousand},
+		{"the frontend goes away and comes back", frontendAway},
+		{"the frontend and etcd go away, and the frontend comes back", bothAway},
+		{"a cable is pulled", cablePulled},
+		{"files of the page that do not arrive", filesLost},
+		{"files of the page, and more, that do not arrive", filesLostWithMore},
+		{"hostile names", hostile},
+		{"etcd away", etcdAway},
+		{"etcd never there", etcdNever},
+		{"nothing registered yet", nothing},
+		{"what is expected and not there", expected},
+		{"the look is in the address", address},
+		{"keys", keys},
+		{"a phone", phone},
+	} {
+		t.Run(scenario.name, func(t *testing.T) { scenario.run(t, b) })
+	}
+}
+
+// cell is the selector of a worker's cell.
+func cell(w *worker) string { return fmt.Sprintf(`.cell[aria-label^="%s:"]`, w.host) }
+
+func happenings(t *testing.T, b browser) {
+	m := newMesh(t)
+	m.add(12, endpoints()...)
+	m.settled()
+	p := open(t, b, m.url(), desk())
+	p.waits("#headline", "12 ready of 12 registered")
+	p.waits("#troubles", "Not well: none", "Everyone is well.")
+	ready := 12
+	for _, c := range []struct {
+		name    string
+		happens func(*worker)
+		verdict string
+		word    string
+		why     string
+	}{
+		{"killed", (*worker).killed, "unreachable", "unreachable", "(refused)"},
+		{"frozen", (*worker).frozen, "notready", "not ready", "timeout: no answer within 3s"},
+		{"cut off", (*worker).cutOff, "unreachable", "unreachable", "(timeout)"},
+		{"drained", (*worker).drained, "draining", "draining", "that it shuts down"},
+	} {
+		w := m.workers[12-ready]
+		c.happens(w)
+		eventually(t, c.verdict, func() bool { return w.verdict() == c.verdict })
+		known := time.Now()
+		row := fmt.Sprintf(`.trouble.%s:has(.name)`, c.verdict)
+		p.waits(row, w.host, w.ID.String(), c.word, c.why)
+		p.waits(cell(w)+"."+c.verdict, c.word)
+		ready--
+		p.waits("#headline", fmt.Sprintf("%d ready of 12 registered", ready))
+		if took := time.Since(known); took > 2*time.Second {
+			t.Errorf("%s: the page showed it %v after /mesh did, want within 2 s", c.name, took)
+		} else {
+			t.Logf("%s: %v after /mesh", c.name, took)
+		}
+	}
+	// The worst come first, and of those the newest.
+	rows := strings.Split(p.text(".trouble .name"), "\n")
+	if got, want := strings.Join(rows, " "), "gpu-002 gpu-000 gpu-001 gpu-003"; got != want {
+		t.Errorf("got the order %q, want %q", got, want)
+	}
+	if got := eval[string](p, "document.title"); got != "4 not well · dynmesh" {
+		t.Errorf("got the title %q", got)
+	}
+	m.workers[1].recovered()
+	p.waits(cell(m.workers[1])+".ready", "ready")
+	p.quiet()
+}
+
+func nothing(t *testing.T, b browser) {
+	m := newMesh(t)
+	p := open(t, b, m.url(), desk())
+	p.waits("#empty", "Nothing is registered yet", "dynmesh worker --backend")
+	if got := p.text("#fleet, #troubles"); got != "" {
+		t.Errorf("got %q besides", got)
+	}
+	m.add(3, endpoints()...)
+	p.waits("#headline", "3 ready of 3 registered")
+	if got := p.text("#empty"); got != "" {
+		t.Errorf("got %q still", got)
+	}
+	p.quiet()
+}
+
+func expected(t *testing.T, b browser) {
+	m := newMesh(t, "dyn://dynamo.backend.generate>=5", "dyn://dynamo.prefill.generate>=2")
+	p := open(t, b, m.url(), desk())
+	p.waits("#headline", "0 ready of 0 registered of 7 expected")
+	p.waits(".endpoint.missing", "dynamo.backend.generate", "of 5 expected, 5 short", "nobody is there")
+	m.add(4, endpoints()[0], endpoints()[1])
+	p.waits("#headline", "4 ready of 4 registered of 7 expected")
+	p.waits(".endpoint.missing", "of 5 expected, 3 short")
+	p.waits(".endpoint.well", "dynamo.prefill.generate", "of 2 expected", "all well")
+	p.quiet()
+}
