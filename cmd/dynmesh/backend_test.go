@@ -2,8 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
+	"io"
+	stdlog "log"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -49,12 +55,12 @@ func TestCanaryCommand(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"vllm", mocker.Knobs{}, nil, exitOK, "canary       passed (vllm at " + url + ")\nfirst chunk  "},
+		{"vllm", mocker.Knobs{}, nil, exitOK, "canary       passed\nengine       vllm at " + url + "\nmodel        llama\nfirst chunk  "},
 		{"openai finds the model", mocker.Knobs{}, []string{"--engine", "openai"}, exitOK, `"model":"llama"`},
 		{"own payload", mocker.Knobs{}, []string{"--payload", `{"prompt":"x","max_tokens":3,"stream":true}`}, exitOK, "canary       passed"},
-		{"frozen", mocker.Knobs{Tokens: 2, Freeze: new(int)}, []string{"--timeout", "0.3"}, exitFailed, "dynmesh: canary failed: timeout"},
-		{"error", mocker.Knobs{ErrorStatus: 503}, nil, exitFailed, "dynmesh: canary failed: "},
-		{"unknown engine", mocker.Knobs{}, []string{"--engine", "x"}, exitUsage, `want vllm, sglang, trtllm, openai, triton`},
+		{"frozen", mocker.Knobs{Tokens: 2, Freeze: new(int)}, []string{"--timeout", "0.3"}, exitFailed, "canary       failed: timeout: "},
+		{"error", mocker.Knobs{ErrorStatus: 503}, nil, exitFailed, "dynmesh: canary failed: status 503: "},
+		{"unknown engine", mocker.Knobs{}, []string{"--engine", "x"}, exitUsage, `want vllm, sglang, trtllm, openai or triton`},
 		{"bad payload", mocker.Knobs{}, []string{"--payload", "[]"}, exitUsage, `want a JSON object`},
 	} {
 		if err := engine.SetKnobs(tt.knobs); err != nil {
@@ -62,6 +68,120 @@ func TestCanaryCommand(t *testing.T) {
 		}
 		if code, text := canary(tt.args...); code != tt.code || !strings.Contains(text, tt.want) {
 			t.Errorf("%s: exit %d\n%swant %d and %q", tt.name, code, text, tt.code, tt.want)
+		}
+	}
+}
+
+// A mock engine as a process of its own, a canary that finds it well, a fault, and one that finds that.
+func TestMockEngineCommand(t *testing.T) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	defer interrupt()
+	var stdout, stderr output
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"mock-engine", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--model", "tiny"}, &stdout, &stderr)
+	}()
+	var addr []string
+	for deadline := time.Now().Add(20 * time.Second); addr == nil; time.Sleep(10 * time.Millisecond) {
+		if addr = regexp.MustCompile(`Mock engine serves addr=(\S+) control=(\S+)`).FindStringSubmatch(stderr.String()); time.Now().After(deadline) {
+			t.Fatalf("no addresses in the log: %s", stderr.String())
+		}
+	}
+	canary := func() (int, string) {
+		var stdout, stderr output
+		code := run(context.Background(), []string{"canary", "--backend", "http://" + addr[1]}, &stdout, &stderr)
+		return code, stdout.String() + stderr.String()
+	}
+	if code, text := canary(); code != exitOK || !strings.Contains(text, `"model":"tiny"`) {
+		t.Errorf("exit %d: %s", code, text)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+addr[2]+"/mock/knobs", strings.NewReader(`{"error_status":500}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if code, text := canary(); code != exitFailed || !strings.Contains(text, "status 500") {
+		t.Errorf("exit %d: %s", code, text)
+	}
+	interrupt()
+	if code := <-done; code != exitOK {
+		t.Errorf("exit %d, want %d: %s", code, exitOK, stderr.String())
+	}
+	for name, args := range map[string][]string{"DYN_MOCK_LISTEN": {"--listen", addr[1]}, "DYN_MOCK_CONTROL": {"--listen", "127.0.0.1:0", "--control", addr[1]}} {
+		taken, err := net.Listen("tcp", addr[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr output
+		code := run(context.Background(), append([]string{"mock-engine"}, args...), &stderr, &stderr)
+		if code != exitUsage || !strings.Contains(stderr.String(), "dynmesh: "+name+": new mock server: ") {
+			t.Errorf("exit %d: %s, want %d and %s", code, stderr.String(), exitUsage, name)
+		}
+		_ = taken.Close()
+	}
+}
+
+// An engine behind TLS that wants a key.
+func TestCanaryCommandAccess(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer s3cret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"data":[{"id":"llama"}],"choices":[{"text":"a","finish_reason":"length"}]}`+"\n")
+	}))
+	server.Config.ErrorLog = stdlog.New(io.Discard, "", 0) // that some do not trust it is the point
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		env     map[string]string
+		backend string
+		code    int
+		want    string
+	}{
+		{"both", map[string]string{"DYN_BACKEND_API_KEY": "s3cret", "DYN_BACKEND_CA": ca}, server.URL, exitOK, "canary       passed"},
+		{"no key", map[string]string{"DYN_BACKEND_CA": ca}, server.URL, exitFailed, "canary failed: status 401: Unauthorized"},
+		{"no authority", map[string]string{"DYN_BACKEND_API_KEY": "s3cret"}, server.URL, exitFailed, "certificate signed by unknown authority"},
+		{"bad key", map[string]string{"DYN_BACKEND_API_KEY": "s3cret\t"}, server.URL, exitUsage, "DYN_BACKEND_API_KEY: new sidecar: field APIKey has characters"},
+		{"no file", map[string]string{"DYN_BACKEND_CA": "/none.pem"}, server.URL, exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile: open /none.pem"},
+		{"not https", map[string]string{"DYN_BACKEND_CA": ca}, "http://127.0.0.1:1", exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile is set"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			var stdout, stderr output
+			code := run(context.Background(), []string{"canary", "--backend", tt.backend}, &stdout, &stderr)
+			text := stdout.String() + stderr.String()
+			if code != tt.code || !strings.Contains(text, tt.want) || strings.Contains(text, "s3cret") {
+				t.Errorf("exit %d\n%swant %d and %q, and not the key", code, text, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+// What cannot be used of a backend's settings.
+func TestBadBackendSettings(t *testing.T) {
+	for want, args := range map[string][]string{
+		"DYN_BACKEND: new sidecar: field Backend is":                                   {"--backend", "localhost:8000"},
+		"DYN_MODEL: new sidecar: field Model is missing":                               {"--backend", "http://127.0.0.1:1", "--engine", "triton"},
+		"DYN_BACKEND_METRICS: new sidecar: field Metrics is":                           {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--backend-metrics", "8002"},
+		"DYN_CANARY_WAIT_TIME=1s: want 3s or more with DYN_BACKEND_ACTIVITY=metrics\n": {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--canary-wait-time", "1"},
+		"DYN_MOCK_CONTROL and DYN_BACKEND: want one of them":                           {"--backend", "http://127.0.0.1:1", "--mock-control", "127.0.0.1:0"},
+	} {
+		var out output
+		if code := run(context.Background(), append([]string{"worker"}, args...), &out, &out); code != exitUsage || !strings.Contains(out.String(), want) {
+			t.Errorf("%q: exit %d: %s, want %d and %s", args, code, out.String(), exitUsage, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
-func newCanaryCommand(logging *logOptions) *cobra.Command {
+func newCanaryCommand() *cobra.Command {
 	cfg := sidecar.Config{Engine: "vllm"}
 	timeout := 3 * time.Second
 	var payload payloadValue
@@ -21,22 +22,23 @@ func newCanaryCommand(logging *logOptions) *cobra.Command {
 		Use:   "canary",
 		Short: "Send one canary to an engine now, and say what came back",
 		Long: `canary sends the request that a worker would send to see whether the engine completes requests, and judges the whole
-answer as a worker would: the thing to run when one doubts a payload. Exit code 0: it passed, 1: it failed.`,
+answer as a worker would. Use it to try out an engine or a payload. Exit codes: 0 it passed, 1 it failed, 2 a setting cannot be used.`,
 		Example: "  dynmesh canary --backend http://127.0.0.1:8000 --engine sglang",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Backend == "" {
 				return errors.New("DYN_BACKEND or --backend is missing: want the engine's root URL, such as http://127.0.0.1:8000")
 			}
 			cfg.Payload = payload.body
-			cfg.Log = logging.logger(cmd.ErrOrStderr()).WithField(targetKey, "sidecar")
 			s, err := sidecar.New(cfg)
 			if err != nil {
-				return err
+				return namedBy(err, backendVariables())
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return ran(report(cmd.OutOrStdout(), cfg, canary.Check(ctx, s.Probe())))
+			// The times are to be those of the canary alone. Where this fails, the canary says why.
+			_ = s.Find(ctx)
+			return ran(report(cmd.OutOrStdout(), cfg, s.Model(), canary.Check(ctx, s.Probe())))
 		},
 	}
 	flags := cmd.Flags()
@@ -50,17 +52,17 @@ answer as a worker would: the thing to run when one doubts a payload. Exit code 
 }
 
 // report prints what a canary found, and returns why it failed.
-func report(out io.Writer, cfg sidecar.Config, r canary.Result) error {
+func report(out io.Writer, cfg sidecar.Config, model string, r canary.Result) error {
 	verdict := "passed"
 	if r.Failure != nil {
-		verdict = "failed"
+		verdict = "failed: " + r.Failure.Error()
 	}
 	first := "none"
 	if r.Chunks > 0 {
 		first = r.FirstChunk.Round(10 * time.Microsecond).String()
 	}
-	if _, err := fmt.Fprintf(out, "canary       %s (%s at %s)\nfirst chunk  %s\nwhole        %s\nchunks       %d\nanswer       %s\n",
-		verdict, cfg.Engine, cfg.Backend, first, r.Total.Round(10*time.Microsecond), r.Chunks, r.Sample); err != nil {
+	if _, err := fmt.Fprintf(out, "canary       %s\nengine       %s at %s\nmodel        %s\nfirst chunk  %s\nwhole        %s\nchunks       %d\nanswer       %s\n",
+		verdict, cfg.Engine, cfg.Backend, cmp.Or(model, "not known"), first, r.Total.Round(10*time.Microsecond), r.Chunks, cmp.Or(r.Sample, "none")); err != nil {
 		return err
 	}
 	if r.Failure != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
@@ -27,9 +29,9 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 	registerBackend(flags, &o.backend)
 	register(flags,
 		setting{"activity", "DYN_BACKEND_ACTIVITY", &stringValue{&o.backend.Activity, oneOf(sidecar.ActivityProxy, sidecar.ActivityMetrics)},
-			"how real traffic is seen: proxy, or metrics where it goes around the proxy"},
-		setting{"backend-metrics", "DYN_BACKEND_METRICS", &stringValue{target: &o.backend.Metrics}, "URL of the engine's counters; default the engine's own place for them"},
-		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; none: nowhere"},
+			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
+		setting{"backend-metrics", "DYN_BACKEND_METRICS", &stringValue{target: &o.backend.Metrics}, "URL of the engine's counters; default the engine's usual one"},
+		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
 }
 
@@ -38,8 +40,18 @@ func registerBackend(flags *pflag.FlagSet, cfg *sidecar.Config) {
 	register(flags,
 		setting{"backend", "DYN_BACKEND", &stringValue{target: &cfg.Backend}, "root URL of the engine, such as http://127.0.0.1:8000"},
 		setting{"engine", "DYN_ENGINE", &stringValue{&cfg.Engine, oneOf(canary.Engines()...)}, "what kind it is: " + strings.Join(canary.Engines(), ", ")},
+		setting{"backend-api-key", "DYN_BACKEND_API_KEY", &stringValue{target: &cfg.APIKey}, "key that the engine wants, sent as Authorization: Bearer"},
+		setting{"backend-ca", "DYN_BACKEND_CA", &stringValue{target: &cfg.CAFile}, "PEM file of the authorities that sign the certificate of an engine behind https"},
 		setting{"model", "DYN_MODEL", &stringValue{target: &cfg.Model}, "name of its model; default the first one that it lists"},
 	)
+}
+
+// backendVariables names the settings behind the fields of a sidecar.Config.
+func backendVariables() map[string]string {
+	return map[string]string{
+		"field Backend": "DYN_BACKEND", "field Engine": "DYN_ENGINE", "field Model": "DYN_MODEL", "field Metrics": "DYN_BACKEND_METRICS",
+		"field APIKey": "DYN_BACKEND_API_KEY", "field CAFile": "DYN_BACKEND_CA",
+	}
 }
 
 func oneOf(words ...string) func(string) error {
@@ -49,7 +61,8 @@ func oneOf(words ...string) func(string) error {
 				return nil
 			}
 		}
-		return errors.New("want " + strings.Join(words, ", "))
+		last := len(words) - 1
+		return errors.New("want " + strings.Join(words[:last], ", ") + " or " + words[last])
 	}
 }
 
@@ -57,26 +70,36 @@ func oneOf(words ...string) func(string) error {
 type engine struct {
 	handler worker.Handler
 	watch   canary.Endpoint               // but for its name
+	there   <-chan struct{}               // closed once it can be registered; nil: at once
 	runs    []func(context.Context) error // what must run beside the worker
 }
 
-func (o engineOptions) engine(payload json.RawMessage, log *logrus.Logger) (engine, error) {
+// minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's counters may have been the
+// canary, and real requests would never count.
+const minMetricsWait = 3 * time.Second
+
+// engine makes what is behind a worker. onSight is told when a backend comes, also when it comes back.
+func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSight func()) (engine, error) {
 	if o.backend.Backend == "" {
-		return o.mock(payload, log)
+		return o.mock(check.payload.body, log)
 	}
 	if o.mockControl != "" {
 		return engine{}, errors.New("DYN_MOCK_CONTROL and DYN_BACKEND: want one of them: there is no mock engine where there is a backend")
 	}
-	o.backend.Payload = payload
+	if check.enabled && o.backend.Activity == sidecar.ActivityMetrics && check.cfg.Wait < minMetricsWait {
+		return engine{}, fmt.Errorf("DYN_CANARY_WAIT_TIME=%v: want %v or more with DYN_BACKEND_ACTIVITY=%s", check.cfg.Wait, minMetricsWait, sidecar.ActivityMetrics)
+	}
+	o.backend.Payload, o.backend.OnSight = check.payload.body, onSight
 	o.backend.Log = log.WithField(targetKey, "sidecar")
 	s, err := sidecar.New(o.backend)
 	if err != nil {
-		return engine{}, namedBy(err, map[string]string{"Backend": "DYN_BACKEND", "Engine": "DYN_ENGINE", "Model": "DYN_MODEL", "Metrics": "DYN_BACKEND_METRICS"})
+		return engine{}, namedBy(err, backendVariables())
 	}
 	activity := s.Activity()
 	return engine{
 		handler: s.Generate,
 		watch:   canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
+		there:   s.Answered(),
 		runs:    []func(context.Context) error{s.Run},
 	}, nil
 }

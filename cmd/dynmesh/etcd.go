@@ -24,7 +24,7 @@ func registerEtcd(flags *pflag.FlagSet, cfg *discovery.Config) {
 
 func registerLeaseTTL(flags *pflag.FlagSet, ttl *time.Duration) {
 	*ttl = 10 * time.Second
-	register(flags, setting{"etcd-lease-ttl", "ETCD_LEASE_TTL", &secondsValue{ttl, 2 * time.Second}, "how long a worker that is gone stays registered, in whole seconds"})
+	register(flags, setting{"etcd-lease-ttl", "ETCD_LEASE_TTL", &secondsValue{ttl, 2 * time.Second}, "how long a process that is gone stays registered, in whole seconds"})
 }
 
 func etcdEndpoint(s string) error {

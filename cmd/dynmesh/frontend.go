@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,31 +18,48 @@ func newFrontendCommand(logging *logOptions) *cobra.Command {
 		HealthPath:              "/health",
 		LivePath:                "/live",
 		GracefulShutdownTimeout: 5 * time.Second,
+		MaxStreams:              1024,
 		Version:                 version(),
 	}
+	grpcHealthPort := off
+	var opts gossipOptions
+	var member membership
 	cmd := &cobra.Command{
 		Use:   "frontend",
-		Short: "Report its own liveness, and list what is registered",
-		Long: `A frontend watches the registry in etcd and serves it over HTTP:
+		Short: "Say what is registered, and whether it works",
+		Long: `A frontend watches the registry in etcd, hears by gossip what workers and other frontends find, and serves over HTTP:
 
   GET /live     200 as long as it serves, whatever etcd and the workers do
   GET /health   what is registered, as JSON; the header X-Dynmesh-Discovery says how fresh that is
-  GET /metrics  Prometheus
+  GET /mesh     for each instance whether it works, and why; /mesh/{endpoint} and /mesh/{endpoint}/{id} for less
+  GET /ready    200 once the registry has been read and the fleet has what --expect asks for, else 503 and what is missing
+  GET /events   the content of /mesh, then each change, as server-sent events
+  GET /metrics  Prometheus; GET /sd/prometheus lists what it can scrape
+  GET /         a page that shows the mesh live
 
-Any number of frontends can run beside each other.`,
-		Args: cobra.NoArgs,
+Any number of frontends can run beside each other. They find each other and the workers through etcd, where read permission is
+enough for them.`,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkEtcd(cfg.Etcd); err != nil {
 				return err
 			}
-			cfg.Log = logging.logger(cmd.ErrOrStderr()).WithField(targetKey, "frontend")
-			f, err := frontend.New(cfg)
+			if grpcHealthPort != off {
+				cfg.GRPCHealthAddr = net.JoinHostPort(cfg.Host, grpcHealthPort)
+			}
+			log := logging.logger(cmd.ErrOrStderr())
+			cfg.Log = log.WithField(targetKey, "frontend")
+			var err error
+			if member.gossip, err = opts.config(); err != nil {
+				return err
+			}
+			_, run, err := newFrontend(cfg, member)
 			if err != nil {
-				return namedBy(err, map[string]string{
+				return namedBy(err, gossipVariables(opts.advertise == "" && member.podIP != ""), map[string]string{"gRPC health": "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"}, map[string]string{
 					"HealthPath": "DYN_HTTP_SVC_HEALTH_PATH", "LivePath": "DYN_HTTP_SVC_LIVE_PATH", "listen": "DYN_HTTP_HOST and DYN_HTTP_PORT",
 				})
 			}
-			return ran(f.Run(cmd.Context()))
+			return ran(together(append(opts.rereads(member.gossip, log), run))(cmd.Context()))
 		},
 	}
 	flags := cmd.Flags()
@@ -49,8 +69,28 @@ Any number of frontends can run beside each other.`,
 		setting{"http-port", "DYN_HTTP_PORT", &portValue{&cfg.Port}, "port to listen on"},
 		setting{"health-path", "DYN_HTTP_SVC_HEALTH_PATH", &stringValue{&cfg.HealthPath, absolutePath}, "path of the listing"},
 		setting{"live-path", "DYN_HTTP_SVC_LIVE_PATH", &stringValue{&cfg.LivePath, absolutePath}, "path of the liveness answer"},
-		setting{"graceful-shutdown-timeout", "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "bound on the end"},
+		setting{"graceful-shutdown-timeout", "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long a shutdown may take"},
 	)
+	register(flags,
+		setting{"grpc-health-port", "DYN_GRPC_HEALTH_PORT", &stringValue{&grpcHealthPort, portOrOff}, "port of grpc.health.v1, where an endpoint's name is a service; 0: a free one; " + off + ": none"},
+		setting{"max-streams", "DYN_HTTP_MAX_STREAMS", &countValue{&cfg.MaxStreams, 1_000_000}, "how many clients may listen at the same time, to /events and to gRPC health"},
+		setting{"instance-metrics", "DYN_METRICS_PER_INSTANCE", &boolValue{&cfg.InstanceMetrics}, "put the verdict on each instance into /metrics, too"},
+	)
+	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
+	opts.register(flags)
+	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&member.podIP, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
+	registerLeaseTTL(flags, &member.leaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
+}
+
+// off is what DYN_GRPC_HEALTH_PORT says where there is to be no gRPC health.
+const off = "off"
+
+// portOrOff accepts a port, or off.
+func portOrOff(s string) error {
+	if _, err := strconv.ParseUint(s, 10, 16); err != nil && s != off {
+		return errors.New("want a port, 1 to 65535, 0 for a free one, or " + off + " for none")
+	}
+	return nil
 }

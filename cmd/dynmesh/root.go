@@ -1,7 +1,12 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // runError marks an error of a command that had begun to run. All others are errors of usage.
@@ -18,12 +23,45 @@ func ran(err error) error {
 	return &runError{err}
 }
 
+// knownCommand is for a command with others below it: what cobra has not found there is none.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := cmd.CommandPath() + " --help lists those that there are"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q: %s", args[0], hint)
+}
+
+// noArguments is for a command that has flags only. A word that is left over is most often the value of a flag that needs
+// none.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("argument %q: %s takes flags only (true or false follow a flag after =, as in --log-jsonl=false)", args[0], cmd.CommandPath())
+}
+
+// oneArgument is for a command about one thing. what says what it is.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return fmt.Errorf("%d arguments: want one, %s", len(args), what)
+	}
+}
+
 func newRootCommand() *cobra.Command {
 	var logging logOptions
 	root := &cobra.Command{
 		Use:   "dynmesh",
 		Short: "A health mesh for inference fleets, on etcd, beside NVIDIA Dynamo",
-		Long: `dynmesh keeps workers registered in etcd under leases, and lists what is registered at a frontend's /health.
+		Long: `dynmesh tells the truth about a fleet of workers, and says why. Workers are registered in etcd under leases, canaries check
+that their requests complete, and members watch each other and gossip what they find. A frontend concludes from all of it:
+GET /mesh has a verdict on each instance with its reasons, GET /health lists what is registered, and GET / shows it to people.
 It speaks NVIDIA Dynamo's conventions, so it can share an etcd with a running Dynamo.
 
 Every setting is a flag and a variable of the environment; the flag wins. Durations are seconds (10 or 1.5) or carry a
@@ -34,17 +72,28 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
   dynmesh frontend --http-port 8000            a frontend for the etcd at ETCD_ENDPOINTS
   dynmesh worker                               a worker with a mock engine
   dynmesh worker --backend http://127.0.0.1:8000 --engine vllm    the sidecar of an engine
-  dynmesh canary --backend http://127.0.0.1:8000 --engine vllm    one canary, now`,
+  dynmesh canary --backend http://127.0.0.1:8000 --engine vllm    one canary, now
+  dynmesh status                               who is ready, who is not, and why
+  dynmesh wait --expect 'dyn://dynamo.*.generate>=16'             until so many are
+  dynmesh keygen                               a key that encrypts gossip`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return readEnvironment(cmd.Flags())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	logging.register(root.PersistentFlags())
-	root.AddCommand(newUpCommand(&logging), newFrontendCommand(&logging), newWorkerCommand(&logging), newCanaryCommand(&logging), newVersionCommand())
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newUpCommand(&logging), newFrontendCommand(&logging), newWorkerCommand(&logging), newCanaryCommand(), newMockEngineCommand(&logging), newKeygenCommand(), newVersionCommand())
+	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
+			return fmt.Errorf("%w: %s --help lists those that there are", err, cmd.CommandPath())
+		}
+		return err
+	})
+	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
+
 	return root
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 )
@@ -59,14 +62,30 @@ func shown(f *pflag.Flag, value string) string {
 }
 
 // namedBy puts the variable's name before an error that names the field of a Config, which is what packages know.
-func namedBy(err error, variables map[string]string) error {
+func namedBy(err error, variables ...map[string]string) error {
 	if err == nil {
 		return nil
 	}
-	for field, variable := range variables {
-		if strings.Contains(err.Error(), field) {
-			return fmt.Errorf("%s: %w", variable, err)
+	for _, some := range variables {
+		for field, variable := range some {
+			if strings.Contains(err.Error(), field) {
+				return fmt.Errorf("%s: %w%s", variable, err, advice(err))
+			}
 		}
 	}
 	return err
+}
+
+// advice says what to do about an address that cannot be listened on, where the error is Go's own and does not.
+func advice(err error) string {
+	failed, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case !ok || failed.Op != "listen":
+		return ""
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; stop the other program or choose another port (0: any free one)"
+	case errors.Is(err, syscall.EACCES):
+		return "; choose a port from 1024 on, or grant the right to bind lower ones"
+	}
+	return "; choose an address that this machine has (0.0.0.0: all of them)"
 }

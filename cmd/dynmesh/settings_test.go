@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestValues(t *testing.T) {
 		{&level, "loud", "", "want off, error, warn, info, debug or trace"},
 		{&level, "fatal", "", "want off, error, warn, info, debug or trace"},
 		{&stringValue{target: new(string), check: absolutePath}, "health", "", "want a path that begins with /"},
-		{&stringValue{target: new(string), check: oneOf("ready", "notready")}, "maybe", "", "want ready, notready"},
+		{&stringValue{target: new(string), check: oneOf("ready", "notready")}, "maybe", "", "want ready or notready"},
 		{&stringValue{target: new(string), check: reachableHost}, "10.1.2.3", "10.1.2.3", ""},
 		{&stringValue{target: new(string), check: reachableHost}, "0.0.0.0", "", "cannot reach an unspecified address"},
 		{&stringValue{target: new(string), check: reachableHost}, "[::]", "", "cannot reach an unspecified address"},
@@ -113,6 +114,14 @@ func TestFlagsOverEnvironmentOverDefaults(t *testing.T) {
 
 // What cannot be used stops the program before it begins, with one line that names setting, value and what is accepted.
 func TestBadSettingsStopWithOneLine(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	taken := ln.Addr().String()
+	_, port, _ := net.SplitHostPort(taken)
+	const otherPort = "stop the other program or choose another port (0: any free one)"
 	for _, tt := range []struct {
 		name string
 		env  map[string]string
@@ -123,9 +132,17 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 			`dynmesh: DYN_HTTP_PORT="eighty": want a port, 1 to 65535, or 0 for a free one`},
 		{"flag", nil, []string{"frontend", "--http-port", "eighty"},
 			`dynmesh: invalid argument "eighty" for "--http-port" flag: want a port, 1 to 65535, or 0 for a free one`},
-		{"unknown flag", nil, []string{"frontend", "--port", "1"}, "dynmesh: unknown flag: --port"},
-		{"unknown command", nil, []string{"fronted"}, `dynmesh: unknown command "fronted" for "dynmesh"`},
-		{"argument", nil, []string{"frontend", "x"}, `dynmesh: unknown command "x" for "dynmesh frontend"`},
+		{"unknown flag", nil, []string{"frontend", "--port", "1"}, "dynmesh: unknown flag: --port: dynmesh frontend --help lists those that there are"},
+		{"unknown command", nil, []string{"fronted"}, `dynmesh: unknown command "fronted": did you mean frontend?`},
+		{"no such command", nil, []string{"doctor"}, `dynmesh: unknown command "doctor": dynmesh --help lists those that there are`},
+		{"argument", nil, []string{"frontend", "x"}, `dynmesh: argument "x": dynmesh frontend takes flags only`},
+		{"word after a switch", nil, []string{"worker", "--health-check", "false"}, `dynmesh: argument "false": dynmesh worker takes flags only (true or false follow a flag after =`},
+		{"endpoint twice", map[string]string{"DYN_ENDPOINTS": "a,b,a"}, []string{"worker"}, `dynmesh: DYN_ENDPOINTS="a,b,a": "a" is there twice: want each once`},
+		{"gossip's address", map[string]string{"DYN_GOSSIP_BIND": taken, "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: DYN_GOSSIP_BIND: gossip: listen tcp " + taken + ": bind: address already in use; " + otherPort},
+		{"port of requests", map[string]string{"DYN_HTTP_RPC_BIND": "127.0.0.1", "DYN_HTTP_RPC_PORT": port, "DYN_SYSTEM_PORT": "0"}, []string{"worker"}, "address already in use; " + otherPort},
+		{"port of the frontend", map[string]string{"DYN_HTTP_HOST": "127.0.0.1", "DYN_HTTP_PORT": port}, []string{"frontend", "--gossip-bind=off"}, "address already in use; " + otherPort + "\n"},
+		{"port of the mock engine", map[string]string{"DYN_MOCK_LISTEN": taken}, []string{"mock-engine"}, "DYN_MOCK_LISTEN: new mock server: Addr: listen tcp " + taken + ": bind: address already in use; " + otherPort},
+		{"pod's address", map[string]string{"POD_IP": "no.such.host.invalid", "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: POD_IP: gossip: field Advertise"},
 		{"lease", map[string]string{"ETCD_LEASE_TTL": "1.5"}, []string{"worker"}, `dynmesh: ETCD_LEASE_TTL="1.5": want whole seconds, 2 or more`},
 		{"namespace", map[string]string{"DYN_NAMESPACE": "a.b"}, []string{"worker"}, `dynmesh: DYN_NAMESPACE="a.b": namespace name "a.b" has the character '.'`},
 		{"level", map[string]string{"DYN_LOG": "loud"}, []string{"up"}, `dynmesh: DYN_LOG="loud": want off, error, warn, info, debug or trace`},

@@ -13,17 +13,30 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
-	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-const loopback = "127.0.0.1"
+const (
+	loopback = "127.0.0.1"
+	upGossip = loopback + ":0"
+)
 
 // upShutdown bounds each part's own end, so that all of them together stay below 10 s.
 const upShutdown = 2 * time.Second
+
+// upCanaryWait is short, so that a fault that one makes for a look shows soon.
+const upCanaryWait = 5 * time.Second
+
+// etcdServer is the etcd that up runs.
+type etcdServer interface {
+	Endpoint() string
+	Close() error
+}
 
 type upOptions struct {
 	workers  int
@@ -37,9 +50,9 @@ func newUpCommand(logging *logOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run everything in one process, on loopback, for a look",
-		Long: `up runs an etcd, a frontend and workers with mock engines in one process. All of them are the real parts; only the
-engines make up their answers. Ctrl-C ends everything in order.`,
-		Args: cobra.NoArgs,
+		Long: `up runs an etcd, a frontend and workers with mock engines in one process, gossip between them included. All of them are the
+real parts; only the engines make up their answers. Ctrl-C ends everything in order.`,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ran(up(cmd.Context(), opts, logging.logger(cmd.ErrOrStderr()), cmd.OutOrStdout()))
 		},
@@ -57,11 +70,7 @@ engines make up their answers. Ctrl-C ends everything in order.`,
 
 // up starts everything, says where it is, and waits for the end of ctx or of a part.
 func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) (err error) {
-	etcd, err := localetcd.Start(localetcd.Config{
-		Dir:        opts.dataDir,
-		ClientAddr: net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)),
-		Log:        log.WithField(targetKey, "etcd"),
-	})
+	etcd, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
 	if err != nil {
 		return hinted(err, "--etcd-port 0 takes any free port")
 	}
@@ -71,15 +80,15 @@ func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) 
 		}
 	}()
 	registry := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
-	front, err := frontend.New(frontend.Config{
+	front, runFront, err := newFrontend(frontend.Config{
 		Host: loopback, Port: opts.httpPort, Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(),
 		Log: log.WithField(targetKey, "frontend"),
-	})
+	}, membership{gossip: &gossip.Config{Bind: upGossip}, leaseTTL: discovery.DefaultLeaseTTL})
 	if err != nil {
 		return hinted(err, "--http-port 0 takes any free port")
 	}
 	running := newParts()
-	running.start("frontend", front.Run)
+	running.start("frontend", runFront)
 
 	workers, err := upWorkers(opts.workers, registry, log)
 	if err != nil {
@@ -121,9 +130,15 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger) (_ []*worke
 			}
 		}
 	}()
+	payload, err := canary.PayloadFor("vllm", "") // which the mock engine stands in for
+	if err != nil {
+		return nil, err
+	}
 	for i := range n {
 		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version()}
 		cfg.System.Host, cfg.RPC.Host, cfg.RPC.AdvertiseHost = loopback, loopback, loopback
+		cfg.Gossip = &gossip.Config{Bind: upGossip}
+		cfg.Canary = &canary.Config{Wait: upCanaryWait}
 		cfg.Log = log.WithField(targetKey, fmt.Sprintf("worker-%d", i+1))
 		w, err := worker.New(cfg)
 		if err != nil {
@@ -134,7 +149,7 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger) (_ []*worke
 		if err != nil {
 			return nil, err
 		}
-		if err := w.Handle("generate", engine.Generate); err != nil {
+		if err := errors.Join(w.Handle("generate", engine.Generate), w.Canary("generate", canary.Handler(engine.Generate, payload.Body))); err != nil {
 			return nil, err
 		}
 	}
@@ -147,8 +162,8 @@ func sayWhere(out io.Writer, etcd, front string, workers []*worker.Worker) error
 	for i, w := range workers {
 		text += fmt.Sprintf("  worker %-2d http://%s/v1/rpc/generate  status http://%s/health  id %s\n", i+1, w.RPCAddr(), w.SystemAddr(), w.ID())
 	}
-	text += fmt.Sprintf("\nTry:\n  curl -s %s/health\n  curl -s %s/live\n  curl -sN http://%s/v1/rpc/generate -d '{\"prompt\":\"hello\",\"max_tokens\":5}'\n\n",
-		front, front, workers[0].RPCAddr())
+	text += fmt.Sprintf("\nTry:\n  %s/ in a browser: the mesh, live\n  dynmesh status --frontend %s\n  curl -s %s/health\n  curl -s %s/live\n  curl -s %s/mesh\n  curl -sN http://%s/v1/rpc/generate -d '{\"prompt\":\"hello\",\"max_tokens\":5}'\n\n",
+		front, front, front, front, front, workers[0].RPCAddr())
 	_, err := io.WriteString(out, text)
 	return err
 }

@@ -41,7 +41,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// A new user's first minute: up, the three curl lines that it prints, Ctrl-C.
+// A new user's first minute: up, the curl lines that it prints, Ctrl-C.
 func TestUp(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
@@ -59,8 +59,13 @@ func TestUp(t *testing.T) {
 			t.Fatalf("no curl lines within 30 s:\n%s%s", stdout.String(), stderr.String())
 		}
 	}
-	if len(lines) != 3 {
-		t.Fatalf("%d curl lines, want 3:\n%s", len(lines), stdout.String())
+	for _, line := range []string{"\n  http://127.0.0.1:", "/ in a browser: the mesh, live\n", "\n  dynmesh status --frontend http://127.0.0.1:"} {
+		if !strings.Contains(stdout.String(), line) {
+			t.Errorf("said\n%s\nwithout %q", stdout.String(), line)
+		}
+	}
+	if len(lines) != 4 {
+		t.Fatalf("%d curl lines, want 4:\n%s", len(lines), stdout.String())
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	var answers []string
@@ -96,8 +101,28 @@ func TestUp(t *testing.T) {
 	if want := `{"message":"Service is live","status":"live"}`; answers[1] != want {
 		t.Errorf("/live = %s, want %s", answers[1], want)
 	}
-	if n := strings.Count(strings.TrimSpace(answers[2]), "\n") + 1; n < 5 {
-		t.Errorf("the answer to a request for 5 tokens has %d lines: %s", n, answers[2])
+	if n := strings.Count(strings.TrimSpace(answers[3]), "\n") + 1; n < 5 {
+		t.Errorf("the answer to a request for 5 tokens has %d lines: %s", n, answers[3])
+	}
+	// All of it gossips, both workers and the frontend, and canaries vouch for both.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var mesh struct {
+			Gossip    struct{ Alive int }
+			Endpoints []struct{ Verified int }
+		}
+		if err := json.Unmarshal([]byte(answers[2]), &mesh); err != nil {
+			t.Fatalf("/mesh = %s: %v", answers[2], err)
+		}
+		if mesh.Gossip.Alive == 3 && len(mesh.Endpoints) == 1 && mesh.Endpoints[0].Verified == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("/mesh = %s, want three members alive and two instances verified", answers[2])
+		}
+		var err error
+		if answers[2], err = fetch(client, lines[2][1], ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	interrupt()

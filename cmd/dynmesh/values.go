@@ -124,6 +124,7 @@ func (v *boolValue) Set(s string) error {
 type listValue struct {
 	target *[]string
 	check  func(string) error // of one item; nil: anything
+	once   bool               // no item twice
 	set    bool               // the default has been replaced
 }
 
@@ -152,11 +153,18 @@ func (v *listValue) Set(s string) error {
 			return err
 		}
 	}
-	if !v.set {
-		*v.target = nil
+	if v.set {
+		items = append(slices.Clone(*v.target), items...)
+	}
+	if sorted := slices.Sorted(slices.Values(items)); v.once {
+		for i, item := range sorted[1:] {
+			if item == sorted[i] {
+				return fmt.Errorf("%q is there twice: want each once", item)
+			}
+		}
 	}
 	v.set = true
-	*v.target = append(*v.target, items...)
+	*v.target = items
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -18,6 +19,7 @@ type workerOptions struct {
 	podIP     string
 	engine    engineOptions
 	check     healthCheckOptions
+	gossip    gossipOptions
 }
 
 func newWorkerCommand(logging *logOptions) *cobra.Command {
@@ -39,15 +41,18 @@ status server:
   GET /health, /live        status server: 200 when ready, 503 when not
   GET /livez                status server: 200 as long as the process serves; the one for liveness probes
   GET /metrics              status server: Prometheus
-  POST /maintenance         status server: {"duration":"10m","reason":"weights"} holds canaries back; wants DYN_ADMIN_TOKEN
+  POST /maintenance         status server: {"duration":"10m","reason":"weights"} suspends timeouts of canaries and requests; needs DYN_ADMIN_TOKEN
 
-With DYN_HEALTH_CHECK_ENABLED, each endpoint is verified by a minimal real request when it is served and whenever it has
-been idle, left alone while it is busy, and not ready when it stops completing requests.
+With DYN_HEALTH_CHECK_ENABLED, each endpoint gets a canary, a minimal real request, when it is first served and whenever it
+has been idle. It gets none while it is busy, and it is not ready when it stops completing requests.
 
-With --backend, requests go to an engine that is already there, which needs to know nothing of dynmesh: this worker is its
-sidecar, and canaries are on unless switched off. Without one, the endpoints are served by a built-in mock engine, which
-answers completion requests with made-up words; with --mock-control its faults can be set over HTTP at /mock/knobs.`,
-		Args: cobra.NoArgs,
+With --backend, requests go to an engine that is already there and need not know of dynmesh: this worker is its
+sidecar, and canaries are on unless switched off. Without --backend, the endpoints are served by a built-in mock engine, which
+answers completion requests with made-up words; with --mock-control its faults can be set over HTTP at /mock/knobs.
+
+Workers and frontends find each other through etcd, and tell each other what they find by gossip: see --gossip-bind and
+dynmesh keygen.`,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkEtcd(cfg.Etcd); err != nil {
 				return err
@@ -56,9 +61,9 @@ answers completion requests with made-up words; with --mock-control its faults c
 			opts.check.enabled = wantsCanaries(cmd.Flags(), opts.check.enabled, opts.engine.backend.Backend)
 			run, err := newWorker(cfg, opts, logging.logger(cmd.ErrOrStderr()))
 			if err != nil {
-				return namedBy(err, map[string]string{
+				return namedBy(err, gossipVariables(false), map[string]string{
 					"System.HealthPath": "DYN_SYSTEM_HEALTH_PATH", "System.LivePath": "DYN_SYSTEM_LIVE_PATH", "System: listen": "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT",
-					"RPC.RootPath": "DYN_HTTP_RPC_ROOT_PATH", "RPC: listen": "DYN_HTTP_RPC_PORT",
+					"RPC.RootPath": "DYN_HTTP_RPC_ROOT_PATH", "RPC: listen": "DYN_HTTP_RPC_BIND and DYN_HTTP_RPC_PORT",
 					"UseEndpointHealthStatus": "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
 				})
 			}
@@ -67,46 +72,52 @@ answers completion requests with made-up words; with --mock-control its faults c
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cfg.System.Host, cfg.System.Port, cfg.RPC.Port = "0.0.0.0", 8081, 8888
+	cfg.System.Host, cfg.RPC.Host, cfg.System.Port, cfg.RPC.Port = "0.0.0.0", "0.0.0.0", 8081, 8888
 	cfg.System.HealthPath, cfg.System.LivePath, cfg.RPC.RootPath = "/health", "/live", "/v1/rpc"
 	register(flags,
 		setting{"namespace", "DYN_NAMESPACE", &stringValue{&cfg.Namespace, namePart(func(e *discovery.Endpoint, s string) { e.Namespace = s })}, "first part of the endpoints' names"},
 		setting{"component", "DYN_COMPONENT", &stringValue{&cfg.Component, namePart(func(e *discovery.Endpoint, s string) { e.Component = s })}, "second part of the endpoints' names"},
-		setting{"endpoint", "DYN_ENDPOINTS", &listValue{target: &opts.endpoints, check: namePart(func(e *discovery.Endpoint, s string) { e.Name = s })}, "endpoints to serve"},
+		setting{"endpoint", "DYN_ENDPOINTS", &listValue{target: &opts.endpoints, once: true, check: namePart(func(e *discovery.Endpoint, s string) { e.Name = s })}, "endpoints to serve"},
 		setting{"label", "DYN_LABELS", &labelsValue{&cfg.Labels}, "facts about this worker for people, such as zone=a"},
 		setting{"system-host", "DYN_SYSTEM_HOST", &stringValue{target: &cfg.System.Host}, "address of the status server"},
 		setting{"system-port", "DYN_SYSTEM_PORT", &portValue{&cfg.System.Port}, "port of the status server"},
 		setting{"system-health-path", "DYN_SYSTEM_HEALTH_PATH", &stringValue{&cfg.System.HealthPath, absolutePath}, "path of the readiness answer"},
 		setting{"system-live-path", "DYN_SYSTEM_LIVE_PATH", &stringValue{&cfg.System.LivePath, absolutePath}, "path of the same answer under Dynamo's other name"},
 		setting{"starting-health-status", "DYN_SYSTEM_STARTING_HEALTH_STATUS", &stringValue{&starting, oneOf(string(worker.Ready), string(worker.NotReady))}, "state of a worker without endpoints: ready or notready"},
-		setting{"use-endpoint-health-status", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &jsonListValue{&cfg.UseEndpointHealthStatus}, "endpoints that must be ready for the worker to be; none: all"},
+		setting{"use-endpoint-health-status", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &jsonListValue{&cfg.UseEndpointHealthStatus}, "endpoints that must be ready for the worker to be ready; none: all"},
 		setting{"rpc-host", "DYN_HTTP_RPC_HOST", &stringValue{&cfg.RPC.AdvertiseHost, reachableHost}, "host that others reach this worker at; default POD_IP, else the address that leads to etcd"},
 		setting{"pod-ip", "POD_IP", &stringValue{&opts.podIP, reachableHost}, "the same, as Kubernetes gives it"},
+		setting{"rpc-bind", "DYN_HTTP_RPC_BIND", &stringValue{target: &cfg.RPC.Host}, "address to listen on for requests; unless it is 0.0.0.0, others are told it too, where neither --rpc-host nor --pod-ip is set"},
 		setting{"rpc-port", "DYN_HTTP_RPC_PORT", &portValue{&cfg.RPC.Port}, "port for requests"},
 		setting{"rpc-root-path", "DYN_HTTP_RPC_ROOT_PATH", &stringValue{&cfg.RPC.RootPath, absolutePath}, "path that the endpoints' names are added to"},
-		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long requests in flight may take to finish at the end"},
+		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long requests in flight may take to finish at shutdown"},
 	)
 	opts.engine.register(flags)
 	opts.check.register(flags)
-	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &stringValue{target: &cfg.AdminToken}, "what POST /maintenance must bring along; none: nobody may"})
+	opts.gossip.register(flags)
+	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &stringValue{target: &cfg.AdminToken}, "token that POST /maintenance requires; none: the route is closed; better given by the variable"})
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
 }
 
-// newWorker puts an engine behind a worker. The returned function runs both.
+// newWorker puts an engine behind a worker. The returned function runs both, and what belongs to them.
 func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run func(context.Context) error, err error) {
 	if cfg.RPC.AdvertiseHost == "" {
 		cfg.RPC.AdvertiseHost = opts.podIP
 	}
 	cfg.Log = log.WithField(targetKey, "worker")
 	cfg.Canary = opts.check.config()
-	engine, err := opts.engine.engine(opts.check.payload.body, log)
+	if cfg.Gossip, err = opts.gossip.config(); err != nil {
+		return nil, err
+	}
+	var w *worker.Worker
+	engine, err := opts.engine.engine(opts.check, log, func() { w.Recheck() }) // w is there before the engine is run
 	if err != nil {
 		return nil, err
 	}
-	w, err := worker.New(cfg)
-	if err != nil {
+	cfg.RegisterAfter = engine.there
+	if w, err = worker.New(cfg); err != nil {
 		return nil, err
 	}
 	for _, name := range opts.endpoints {
@@ -119,5 +130,5 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if opts.engine.backend.Backend == "" {
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
-	return together(append(engine.runs, w.Run)), nil
+	return together(append(slices.Concat(engine.runs, opts.gossip.rereads(cfg.Gossip, log)), w.Run)), nil
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh/gossip"
+)
+
+// gossipOff is what DYN_GOSSIP_BIND says where there is to be no gossip.
+const gossipOff = "off"
+
+// gossipOptions are the settings of gossip, the same for workers and frontends.
+type gossipOptions struct {
+	bind, advertise, label, key, keyring string
+	join                                 []string
+}
+
+func (o *gossipOptions) register(flags *pflag.FlagSet) {
+	o.bind, o.label = "0.0.0.0:0", "dynmesh"
+	register(flags,
+		setting{"gossip-bind", "DYN_GOSSIP_BIND", &stringValue{&o.bind, gossipBind}, "host:port of gossip, over TCP and UDP; " + gossipOff + ": no gossip"},
+		setting{"gossip-advertise", "DYN_GOSSIP_ADVERTISE", &stringValue{&o.advertise, gossipAdvertise}, "host or host:port that others reach it at; default POD_IP, else the address that leads to etcd"},
+		setting{"gossip-join", "DYN_GOSSIP_JOIN", &listValue{target: &o.join, check: memberAddress}, "members to contact, host:port, besides those that etcd lists"},
+		setting{"gossip-label", "DYN_GOSSIP_LABEL", &stringValue{&o.label, gossipLabel}, "name of the mesh: members with different labels do not mix"},
+		setting{"gossip-key", "DYN_GOSSIP_KEY", &stringValue{target: &o.key}, "encrypts gossip: what dynmesh keygen prints; better given by the variable"},
+		setting{"gossip-keyring-file", "DYN_GOSSIP_KEYRING_FILE", &stringValue{target: &o.keyring}, "the same in a file, one key a line, the first encrypts; read again on SIGHUP and when it changes"},
+	)
+}
+
+// config returns nil where there is to be no gossip.
+func (o gossipOptions) config() (*gossip.Config, error) {
+	if o.bind == gossipOff {
+		return nil, nil
+	}
+	cfg := &gossip.Config{Bind: o.bind, Advertise: o.advertise, Label: o.label, Join: o.join}
+	var err error
+	switch {
+	case o.key != "" && o.keyring != "":
+		return nil, errors.New("DYN_GOSSIP_KEY and DYN_GOSSIP_KEYRING_FILE: both are set, want one of them")
+	case o.key != "":
+		if cfg.Keyring, err = gossip.NewKeyring(o.key); err != nil {
+			return nil, fmt.Errorf("DYN_GOSSIP_KEY: %w: want 16, 24 or 32 bytes in base64, as dynmesh keygen prints them", err)
+		}
+	case o.keyring != "":
+		if cfg.Keyring, err = gossip.LoadKeyring(o.keyring); err != nil {
+			return nil, fmt.Errorf("DYN_GOSSIP_KEYRING_FILE: %w: want a file with a key a line, as dynmesh keygen prints them", err)
+		}
+	}
+	return cfg, nil
+}
+
+// gossipVariables names the settings behind the fields of a gossip.Config. pod: its Advertise is POD_IP.
+func gossipVariables(pod bool) map[string]string {
+	advertise := "DYN_GOSSIP_ADVERTISE"
+	if pod {
+		advertise = "POD_IP"
+	}
+	return map[string]string{
+		"field Bind": "DYN_GOSSIP_BIND", "gossip: listen": "DYN_GOSSIP_BIND", "field Advertise": advertise,
+		"field Join": "DYN_GOSSIP_JOIN", "field Label": "DYN_GOSSIP_LABEL",
+	}
+}
+
+// rereads has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as processes do.
+func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []func(context.Context) error {
+	if cfg == nil || o.keyring == "" {
+		return nil
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP) // from now on, and not from when it runs: a signal must not end a process that starts
+	entry := log.WithField(targetKey, "gossip")
+	return []func(context.Context) error{func(ctx context.Context) error {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-signals:
+			}
+			if err := cfg.Keyring.Reload(); err != nil {
+				entry.WithField("err", err).Error("Cannot read the keyring again: the keys stay as they were")
+				continue
+			}
+			entry.Info("Keyring read again")
+		}
+	}}
+}
+
+func gossipBind(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if _, portErr := strconv.ParseUint(port, 10, 16); s != gossipOff && (err != nil || portErr != nil) {
+		return errors.New("want host:port, such as 0.0.0.0:7946 (port 0: a free one), or off")
+	}
+	return nil
+}
+
+func gossipAdvertise(s string) error {
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+			return errors.New("want host or host:port")
+		}
+		s = host
+	}
+	return reachableHost(s)
+}
+
+func memberAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 || host == "" {
+		return fmt.Errorf("%q: want host:port of a member", s)
+	}
+	return nil
+}
+
+func gossipLabel(s string) error {
+	if len(s) == 0 || len(s) > 64 {
+		return errors.New("want 1 to 64 bytes")
+	}
+	return nil
+}
