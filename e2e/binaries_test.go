@@ -11,20 +11,26 @@ import (
 type binaries struct {
 	etcd    string // compiled from the version in go.mod; empty when an image is used in its place
 	dynmesh string
+	bare    string
 }
 
 func (b binaries) path(of binary) string {
-	if of == etcdBinary {
+	switch of {
+	case etcdBinary:
 		return b.etcd
+	case bareBinary:
+		return b.bare
+	default:
+		return b.dynmesh
 	}
-	return b.dynmesh
 }
 
 func compile(t *testing.T, withEtcd bool) binaries {
 	t.Helper()
 	dir := t.TempDir()
-	b := binaries{dynmesh: filepath.Join(dir, "dynmesh")}
+	b := binaries{dynmesh: filepath.Join(dir, "dynmesh"), bare: filepath.Join(dir, "bare")}
 	build(t, b.dynmesh, "github.com/dynmesh/dynmesh/cmd/dynmesh")
+	build(t, b.bare, "github.com/dynmesh/dynmesh/e2e/bare")
 	if withEtcd {
 		b.etcd = filepath.Join(dir, "etcd")
 		build(t, b.etcd, "go.etcd.io/etcd/server/v3")

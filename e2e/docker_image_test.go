@@ -21,19 +21,23 @@ import (
 
 // images are what containers are made from.
 type images struct {
-	etcd, dynmesh string
-	about         string // where etcd is from
+	etcd, dynmesh, bare string
+	about               string // where etcd is from
 }
 
 func (i images) holds(tags []string) bool {
-	return slices.Contains(tags, i.etcd) || slices.Contains(tags, i.dynmesh)
+	return slices.Contains(tags, i.etcd) || slices.Contains(tags, i.dynmesh) || slices.Contains(tags, i.bare)
 }
 
 func (i images) of(b binary) (image, executable string) {
-	if b == etcdBinary {
+	switch b {
+	case etcdBinary:
 		return i.etcd, "/usr/local/bin/etcd" // as in etcd's official images
+	case bareBinary:
+		return i.bare, "/usr/local/bin/bare"
+	default:
+		return i.dynmesh, "/usr/local/bin/dynmesh"
 	}
-	return i.dynmesh, "/usr/local/bin/dynmesh"
 }
 
 // prepare makes the images, or takes those that are there already. etcdImage is used as it is, when given.
@@ -41,9 +45,13 @@ func (e *dockerEngine) prepare(t *testing.T, b binaries, etcdImage string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
+	e.files = b
 	var err error
 	if e.images.dynmesh, err = e.imageFromScratch(ctx, "dynmesh", b.dynmesh); err != nil {
 		t.Fatalf("image of dynmesh: %v", err)
+	}
+	if e.images.bare, err = e.imageFromScratch(ctx, "bare", b.bare); err != nil {
+		t.Fatalf("image of bare memberlist: %v", err)
 	}
 	if etcdImage != "" {
 		e.images.etcd, e.images.about = etcdImage, "etcd from image "+etcdImage

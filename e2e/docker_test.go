@@ -27,6 +27,7 @@ type dockerEngine struct {
 	about  string
 	run    string // names this run in labels and names
 	images images
+	files  binaries // what the images were made of
 }
 
 // dialDocker returns an engine without images yet, or why there is none.
@@ -59,6 +60,8 @@ func dialDocker(t *testing.T) (*dockerEngine, error) {
 }
 
 func (e *dockerEngine) String() string { return e.about + ", " + e.images.about }
+
+func (e *dockerEngine) file(of binary) string { return e.files.path(of) }
 
 func (e *dockerEngine) labels() map[string]string {
 	return map[string]string{runLabel: e.run, bornLabel: strconv.FormatInt(time.Now().Unix(), 10)}

@@ -12,6 +12,8 @@ import (
 type engine interface {
 	String() string // said in the output, so that nobody takes one kind of run for the other
 	newSite(t *testing.T) site
+	// file is a program on this machine, for commands that people run.
+	file(of binary) string
 }
 
 // A site is the private ground of one test. What stands on it is removed when the test ends.
@@ -35,6 +37,7 @@ var (
 	controlPort = port{"control", 9400} // the knobs of a worker's mock engine
 	clientPort  = port{"client", 2379}  // etcd's
 	peerPort    = port{"peer", 2380}    // etcd's
+	gossipPort  = port{"gossip", 7946}  // memberlist's
 )
 
 // A place is where one program runs.
@@ -58,6 +61,7 @@ type binary int
 const (
 	etcdBinary binary = iota
 	dynmeshBinary
+	bareBinary // memberlist alone, as a baseline
 )
 
 // A spec is what to run.

@@ -29,11 +29,14 @@ var homes = []home{
 		"only discovery knows how the registry is stored, and what its client does when it fails"},
 	{module + "/discovery/localetcd", []string{"cmd"}, []string{"discovery", "e2e", "frontend", "worker", "gossip", "canary"},
 		"it brings an etcd server along"},
-	{"github.com/hashicorp/memberlist", []string{"gossip"}, nil, "its delegates have rules of their own, which only gossip keeps"},
+	{"github.com/hashicorp/memberlist", []string{"gossip", "e2e/bare"}, []string{"e2e/figures"}, "its delegates have rules of their own, which only gossip keeps; e2e holds gossip against it"},
 	{"github.com/gofiber/fiber", []string{"frontend", "worker"}, nil, "its values are only good within a handler"},
 	{"github.com/valyala/fasthttp", []string{"frontend", "worker"}, []string{"e2e"}, "it comes with fiber, and its values too are only good within a handler"},
 	{"github.com/spf13/", []string{"cmd"}, nil, "flags and environment are the command's business: packages take a Config"},
 	{"github.com/moby/", nil, []string{"e2e"}, "only these tests start containers"},
+	{"k8s.io/", nil, []string{"e2e"}, "dynmesh asks nothing of Kubernetes: only the test of the manifests knows its types"},
+	{"sigs.k8s.io/", nil, []string{"e2e"}, "it is there to build and read the manifests"},
+	{"golang.org/x/crypto/x509roots", []string{"cmd"}, nil, "whom a program trusts is for the program to say, not for a library"},
 }
 
 // TestLaws holds the source to what the design says about the house.

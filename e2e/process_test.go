@@ -36,6 +36,8 @@ func (e *processEngine) String() string {
 	return "plain processes on loopback, NOT containers: " + e.why
 }
 
+func (e *processEngine) file(of binary) string { return e.binaries.path(of) }
+
 func (e *processEngine) newSite(t *testing.T) site {
 	return &processSite{t: t, engine: e, dir: t.TempDir()}
 }

@@ -8,35 +8,52 @@ import (
 	"time"
 )
 
-// canaryDecides: a worker with canaries is ready once a request has completed, not ready when its engine freezes in the
-// middle of an answer, refuses or answers nothing, and ready again when that is over. /live says what /health says, /livez
-// stays 200, and the worker stays registered.
+// canaryDecides: a sidecar is ready once a request has completed. Each fault of its engine, alone and while it is idle, makes it
+// not ready within the wait and the timeout, for the right reason, and it is ready again when that is over. /live says what
+// /health says, /livez stays 200, and the sidecar stays registered.
 func canaryDecides(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 1)
-	workers := w.startWorkersWith(e, 0, 1, map[string]string{
-		"DYN_HEALTH_CHECK_ENABLED": "true", "DYN_CANARY_WAIT_TIME": "1", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT": "1",
-	}, "generate")
-	keys := keysOf(workers...)
+	engine := w.startEngine(w.reserveEngine())
+	const wait, timeout = time.Second, time.Second
+	sidecar := w.launchSidecar(e, engine.where(), map[string]string{
+		"DYN_CANARY_WAIT_TIME": wait.String(), "DYN_HEALTH_CHECK_REQUEST_TIMEOUT": timeout.String(),
+	})
+	sidecars := []*worker{sidecar}
+	eventually(t, settled, "the sidecar is registered", func() error { return sidecar.findID(e) })
+	keys := keysOf(sidecars...)
 	await(t, settled, frontends, keys)
-	sameLives := w.census(frontends, workers)
-	vigils := append(w.alive(frontends, workers), w.listed(frontends, keys)...)
+	sameLives := w.census(frontends, sidecars)
+	vigils := append(w.alive(frontends, sidecars), w.listed(frontends, keys)...)
 
-	worker := workers[0]
-	worker.awaitStatus(t, http.StatusOK, "ready")
-	for _, knobs := range []string{`{"freeze":1}`, `{"error_status":503}`, `{"empty":true}`, `{"error_chunk":0}`, `{"refuse":true}`} {
-		worker.turn(t, knobs)
+	sidecar.awaitStatus(t, http.StatusOK, "ready")
+	for _, fault := range []struct{ knobs, reason string }{
+		{`{"freeze":0}`, "timeout"},
+		{`{"freeze":1}`, "frozen"}, // a verdict from the first chunk would miss it
+		{`{"first_token_delay":"1m"}`, "timeout"},
+		{`{"error_status":503}`, "status"},
+		{`{"error_chunk":0}`, "error_chunk"},
+		{`{"empty":true}`, "empty"},
+		{`{"drop":1}`, "cut"},
+		{`{"refuse":true}`, "refused"},
+	} {
+		failed := fmt.Sprintf(`dynmesh_canary_failed_total{endpoint="generate",reason=%q}`, fault.reason)
+		before := sidecar.metric(t, failed)
+		engine.turn(t, fault.knobs)
 		began := time.Now()
-		worker.awaitStatus(t, http.StatusServiceUnavailable, "notready")
-		failed := time.Since(began)
-		// Idle for the wait time, +10 %, then the timeout; the rest is what a busy machine needs.
-		if limit := 2100*time.Millisecond + 2*time.Second; failed > limit {
-			t.Errorf("%s: not ready after %v, want %v at most", knobs, millis(failed), limit)
+		sidecar.awaitStatus(t, http.StatusServiceUnavailable, "notready")
+		took := time.Since(began)
+		// The wait varies by 10 %; the rest is what a busy machine needs.
+		if limit := wait*11/10 + timeout + 2*time.Second; took > limit {
+			t.Errorf("%s: not ready after %v, want %v at most", fault.knobs, millis(took), limit)
 		}
-		worker.turn(t, `{}`)
+		if sidecar.metric(t, failed) == before {
+			t.Errorf("%s: no canary failed for the reason %q", fault.knobs, fault.reason)
+		}
+		engine.turn(t, `{}`)
 		began = time.Now()
-		worker.awaitStatus(t, http.StatusOK, "ready")
-		t.Logf("%s: not ready after %v, ready %v after it was over", knobs, millis(failed), millis(time.Since(began)))
+		sidecar.awaitStatus(t, http.StatusOK, "ready")
+		t.Logf("%s: not ready after %v (%s), ready %v after it was over", fault.knobs, millis(took), fault.reason, millis(time.Since(began)))
 	}
 	end(t, vigils...)
 	sameLives()

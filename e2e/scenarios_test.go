@@ -28,7 +28,21 @@ func TestScenarios(t *testing.T) {
 		{"f foreign values", foreignValues},
 		{"g lease revoked", leaseRevoked},
 		{"canaries decide", canaryDecides},
+		{"engine: a long prefill", shortPrefill},
+		{"engine: a long prefill, around the sidecar", shortPrefillAround},
+		{"engine: a thousand requests a second", shortLoad},
+		{"engine: late, away, back", shortAbsence},
 		{"a two frontends, six instances", sixInstances},
+		{"mesh: a worker killed", inShort(workerKilled)},
+		{"mesh: a host vanishes", inShort(hostVanishes)},
+		{"mesh: a rack fails", inShort(rackFails)},
+		{"mesh: the network parts", inShort(networkParts)},
+		{"mesh: etcd away", inShort(registryAway)},
+		{"mesh: packets lost", inShort(packetsLost)},
+		{"mesh: processors starved", inShort(processorsStarved)},
+		{"page: what happens to workers", pageShows},
+		{"oncall: nine of fourteen are missing", nineMissing},
+		{"oncall: all say the same", allSaySame},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			t.Parallel()

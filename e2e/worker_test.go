@@ -12,8 +12,10 @@ import (
 
 type worker struct {
 	program
+	component string
 	endpoints []string
-	id        uint64 // its etcd lease
+	id        uint64   // its etcd lease
+	earlier   []uint64 // IDs of its earlier lives, which may still be in etcd
 }
 
 func (w *worker) name() string { return w.where().name }
@@ -22,7 +24,7 @@ func (w *worker) name() string { return w.where().name }
 func (w *worker) keys() []string {
 	var keys []string
 	for _, endpoint := range w.endpoints {
-		keys = append(keys, registered{Namespace: "dynamo", Component: "backend", Endpoint: endpoint, ID: w.id}.key())
+		keys = append(keys, registered{Namespace: "dynamo", Component: w.component, Endpoint: endpoint, ID: w.id}.key())
 	}
 	return keys
 }
@@ -53,7 +55,7 @@ func (w *worker) findID(e *etcd) error {
 		if json.Unmarshal(kv.Value, &value) != nil {
 			continue // not ours
 		}
-		if value.Transport.HTTP != w.transport(value.Endpoint) {
+		if value.Transport.HTTP != w.transport(value.Endpoint) || slices.Contains(w.earlier, value.ID) {
 			continue
 		}
 		if value.ID != uint64(kv.Lease) || (w.id != 0 && value.ID != w.id) {
@@ -89,4 +91,13 @@ func (w *worker) turn(t *testing.T, knobs string) {
 		body, _ := io.ReadAll(answer.Body)
 		t.Fatalf("set knobs of %s: got %s: %s", w.name(), answer.Status, body)
 	}
+}
+
+// restart runs a worker that has ended once more, at the same place, and returns once its new life is registered.
+func (w *world) restart(e *etcd, ended *worker) {
+	w.t.Helper()
+	w.awaitEnd(ended)
+	ended.earlier, ended.id = append(ended.earlier, ended.id), 0
+	w.must("start "+ended.name(), ended.start(sameDisk))
+	eventually(w.t, settled, ended.name()+" is registered again", func() error { return ended.findID(e) })
 }

@@ -20,12 +20,13 @@ const (
 
 // world is one test's fleet.
 type world struct {
-	t    *testing.T
-	site site
+	t       *testing.T
+	site    site
+	dynmesh string // the program, for commands that people run
 }
 
 func newWorld(t *testing.T, e engine) *world {
-	return &world{t: t, site: e.newSite(t)}
+	return &world{t: t, site: e.newSite(t), dynmesh: e.file(dynmeshBinary)}
 }
 
 func (w *world) launch(spec spec) program {
@@ -65,12 +66,19 @@ func (w *world) must(what string, err error) {
 // startFrontends starts so many frontends and returns once each says that it has read the registry.
 func (w *world) startFrontends(e *etcd, count int) []*frontend {
 	w.t.Helper()
+	return w.startFrontendsWith(e, count, nil)
+}
+
+// startFrontendsWith is startFrontends with more settings.
+func (w *world) startFrontendsWith(e *etcd, count int, more map[string]string) []*frontend {
+	w.t.Helper()
 	var out []*frontend
 	for i := range count {
 		p := w.site.reserve(fmt.Sprintf("frontend%d", i), httpPort)
+		env := map[string]string{"DYN_HTTP_HOST": p.bind, "DYN_HTTP_PORT": p.number(httpPort)}
+		maps.Copy(env, more)
 		out = append(out, &frontend{program: w.launch(spec{
-			place: p, binary: dynmeshBinary, etcd: e.addresses(), args: []string{"frontend"},
-			env: map[string]string{"DYN_HTTP_HOST": p.bind, "DYN_HTTP_PORT": p.number(httpPort)},
+			place: p, binary: dynmeshBinary, etcd: e.addresses(), args: []string{"frontend"}, env: env,
 		})})
 	}
 	for _, f := range out {
@@ -98,19 +106,19 @@ func (w *world) startWorkersWith(e *etcd, first, count int, more map[string]stri
 	var out []*worker
 	for i := range count {
 		p := w.site.reserve(fmt.Sprintf("worker%d", first+i), systemPort, rpcPort, controlPort)
-		args := []string{"worker", "--component", "backend", "--mock-control", p.listen(controlPort)}
+		args := []string{"worker", "--mock-control", p.listen(controlPort)}
 		for _, endpoint := range endpoints {
 			args = append(args, "--endpoint", endpoint)
 		}
 		env := map[string]string{
 			"DYN_SYSTEM_PORT": p.number(systemPort), "DYN_HTTP_RPC_PORT": p.number(rpcPort),
-			"ETCD_LEASE_TTL": fmt.Sprint(int(leaseTTL.Seconds())),
+			"ETCD_LEASE_TTL": fmt.Sprint(int(leaseTTL.Seconds())), "DYN_COMPONENT": "backend",
 		}
 		maps.Copy(env, more)
 		if p.bind != "0.0.0.0" {
 			env["DYN_SYSTEM_HOST"], env["DYN_HTTP_RPC_HOST"] = p.bind, p.bind
 		}
-		out = append(out, &worker{endpoints: endpoints, program: w.launch(spec{
+		out = append(out, &worker{component: env["DYN_COMPONENT"], endpoints: endpoints, program: w.launch(spec{
 			place: p, binary: dynmeshBinary, etcd: e.addresses(), args: args, env: env,
 		})})
 	}

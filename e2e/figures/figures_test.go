@@ -32,8 +32,14 @@ func TestFigures(t *testing.T) {
 		t.Skip("left out: measures for some minutes and wants the machine to itself; run make bench")
 	}
 	var rows []figure
-	for _, measure := range []func(*testing.T) []figure{throughput, visibility, storm, memory, tracking} {
-		rows = append(rows, measure(t)...)
+	for _, measure := range []struct {
+		name string
+		run  func(*testing.T) []figure
+	}{
+		{"throughput", throughput}, {"visibility", visibility}, {"storm", storm}, {"memory", memory}, {"tracking", tracking}, {"listeners", listeners},
+		{"dissemination", dissemination},
+	} {
+		t.Run(measure.name, func(t *testing.T) { rows = append(rows, measure.run(t)...) })
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %d CPUs, %s/%s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)

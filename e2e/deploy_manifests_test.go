@@ -1,0 +1,190 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	kyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+)
+
+const kubernetesDir = "../deploy/kubernetes"
+
+// serviceMonitor is the part of the Prometheus operator's type that is used here: its module would bring the whole operator's
+// dependencies along for one document.
+type serviceMonitor struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Selector  metav1.LabelSelector `json:"selector"`
+		JobLabel  string               `json:"jobLabel,omitempty"`
+		Endpoints []struct {
+			Port        string `json:"port"`
+			Path        string `json:"path"`
+			Interval    string `json:"interval,omitempty"`
+			HonorLabels bool   `json:"honorLabels,omitempty"`
+		} `json:"endpoints"`
+	} `json:"spec"`
+}
+
+func (m *serviceMonitor) DeepCopyObject() runtime.Object { out := *m; return &out }
+
+// decoder takes documents as the API server does with fieldValidation=Strict: what it does not know, or finds twice, is
+// an error.
+func decoder(t *testing.T) runtime.Decoder {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme), networkingv1.AddToScheme(scheme), policyv1.AddToScheme(scheme))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scheme.AddKnownTypeWithName(schema.GroupVersionKind{Group: "monitoring.coreos.com", Version: "v1", Kind: "ServiceMonitor"}, &serviceMonitor{})
+	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+}
+
+// cluster is what one folder makes of a cluster.
+type cluster struct {
+	deployments []*appsv1.Deployment
+	services    []*corev1.Service
+	settings    []*corev1.ConfigMap
+	secrets     []*corev1.Secret
+	policies    []*networkingv1.NetworkPolicy
+	budgets     []*policyv1.PodDisruptionBudget
+	monitors    []*serviceMonitor
+}
+
+// kustomized builds a folder as `kubectl apply -k` does.
+func kustomized(t *testing.T, folder string) (c cluster) {
+	t.Helper()
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(kubernetesDir, folder))
+	if err != nil {
+		t.Fatalf("build %s: %v", folder, err)
+	}
+	decode := decoder(t)
+	for _, resource := range built.Resources() {
+		text, err := resource.AsYAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, _, err := decode.Decode(text, nil, nil)
+		if err != nil {
+			t.Errorf("%s, %s: %v\n%s", folder, resource.CurId(), err, text)
+			continue
+		}
+		switch o := object.(type) {
+		case *appsv1.Deployment:
+			c.deployments = append(c.deployments, o)
+		case *corev1.Service:
+			c.services = append(c.services, o)
+		case *corev1.ConfigMap:
+			c.settings = append(c.settings, o)
+		case *corev1.Secret:
+			c.secrets = append(c.secrets, o)
+		case *networkingv1.NetworkPolicy:
+			c.policies = append(c.policies, o)
+		case *policyv1.PodDisruptionBudget:
+			c.budgets = append(c.budgets, o)
+		case *serviceMonitor:
+			c.monitors = append(c.monitors, o)
+		case *corev1.Namespace:
+		default:
+			t.Errorf("%s: nothing here checks a %T", folder, o)
+		}
+	}
+	return c
+}
+
+// TestManifests holds deploy/kubernetes to Kubernetes' types, and to what the program says of itself.
+func TestManifests(t *testing.T) {
+	t.Run("files", eachFileIsGoodAndUsed)
+	help := askForHelp(t, "frontend", "worker", "mock-engine")
+	for _, folder := range []string{"frontend", "example"} {
+		t.Run(folder, func(t *testing.T) { kustomized(t, folder).check(t, help, folder == "example") })
+	}
+	t.Run("compose", func(t *testing.T) { checkCompose(t, help) })
+}
+
+// eachFileIsGoodAndUsed decodes every document of every file, patches included, and looks for files that no kustomization
+// names.
+func eachFileIsGoodAndUsed(t *testing.T) {
+	decode := decoder(t)
+	named, found := make(map[string]bool), 0
+	var files []string
+	err := filepath.WalkDir(kubernetesDir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if entry.Name() != "kustomization.yaml" {
+			files = append(files, path)
+			return eachDocument(content, func(document []byte) error {
+				found++
+				if _, _, err := decode.Decode(document, nil, nil); err != nil {
+					t.Errorf("%s: %v", path, err)
+				}
+				return nil
+			})
+		}
+		var k types.Kustomization
+		if err := k.Unmarshal(content); err != nil { // strict
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		for _, p := range k.Patches {
+			k.Resources = append(k.Resources, p.Path)
+		}
+		for _, name := range slices.Concat(k.Resources, k.Components) {
+			named[filepath.Join(filepath.Dir(path), name)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !named[file] {
+			t.Errorf("%s is in no kustomization", file)
+		}
+	}
+	if found < 15 {
+		t.Errorf("got %d documents, want all of %s", found, kubernetesDir)
+	}
+}
+
+func eachDocument(content []byte, visit func([]byte) error) error {
+	documents := kyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(bytes.TrimSpace(document)) > 0 {
+			if err := visit(document); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package figures
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+const (
+	poolSize = 200
+	spreads  = 20 // findings sent in each round, one after the other
+)
+
+// dissemination measures the time until 99 % of 200 members know a finding, and the same for a broadcast of memberlist's own.
+func dissemination(t *testing.T) []figure {
+	var ratios []float64
+	var ours, bare []time.Duration
+	for range 3 {
+		b := bareSpread(t)
+		o := poolSpread(t)
+		ratios = append(ratios, float64(median(o))/float64(median(b)))
+		ours, bare = append(ours, o...), append(bare, b...)
+	}
+	return []figure{{
+		fmt.Sprintf("a finding reaches 99 %% of %d members, ÷ a broadcast of bare memberlist", poolSize),
+		fmt.Sprintf("%s; medians %v ÷ %v", spread(ratios), median(ours).Round(time.Millisecond), median(bare).Round(time.Millisecond)),
+		"≤ 1.2", median(ratios) <= 1.2,
+	}}
+}
+
+// arrivals collects when each member heard of what is being spread.
+type arrivals struct {
+	mu     sync.Mutex
+	round  uint64
+	at     []time.Time
+	enough chan struct{}
+}
+
+func (a *arrivals) begin(round uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.round, a.at, a.enough = round, nil, make(chan struct{})
+}
+
+// heard notes that one member, each only once a round, has heard.
+func (a *arrivals) heard(round uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if round != a.round {
+		return
+	}
+	a.at = append(a.at, time.Now())
+	if len(a.at) == poolSize*99/100-1 { // without the one that says it
+		close(a.enough)
+	}
+}
+
+// wait returns how long after began 99 % had heard.
+func (a *arrivals) wait(t *testing.T, began time.Time) time.Duration {
+	t.Helper()
+	select {
+	case <-a.enough:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("not heard by 99 %% within 30 s: by %d of %d", len(a.at), poolSize)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.at[poolSize*99/100-2].Sub(began)
+}
+
+// poolSpread has one of 200 pools find something, again and again.
+func poolSpread(t *testing.T) []time.Duration {
+	var heard arrivals
+	pools := startPools(t, poolSize, func(u gossip.Update, seen *uint64) {
+		for _, o := range u.Observations {
+			if o.Kind == observation.Canary && uint64(o.Latency) > *seen {
+				*seen = uint64(o.Latency)
+				heard.heard(uint64(o.Latency / time.Millisecond))
+			}
+		}
+	})
+	defer pools.stop()
+	speaker := pools.pools[0]
+	var times []time.Duration
+	for i := range spreads {
+		heard.begin(uint64(i + 1))
+		began := time.Now()
+		finding := canary.Pass
+		if i%2 == 1 {
+			finding = canary.Unchecked
+		}
+		speaker.Observe(observation.Finding{
+			Subject: observation.Subject{ID: speaker.Self().ID, Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}},
+			Kind:    observation.Canary, Finding: finding, Ready: true, Latency: time.Duration(i+1) * time.Millisecond, At: began,
+		})
+		times = append(times, heard.wait(t, began))
+	}
+	return times
+}
+
+// pools is a mesh in this process, over loopback.
+type pools struct {
+	pools []*gossip.Pool
+	stop  func()
+}
+
+// startPools returns once all know each other. seen is a word of each member's own.
+func startPools(t *testing.T, n int, changed func(u gossip.Update, seen *uint64)) pools {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	p := pools{stop: func() { cancel(); running.Wait() }}
+	alive := make([]int, n)
+	var mu sync.Mutex
+	for i := range n {
+		cfg := gossip.Config{Role: gossip.Worker, Bind: "127.0.0.1:0"}
+		if i > 0 {
+			cfg.Join = []string{p.pools[0].Addr()}
+		}
+		pool, err := gossip.NewPool(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.pools = append(p.pools, pool)
+		running.Go(func() {
+			if err := pool.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		running.Go(func() {
+			var seen uint64
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-pool.Changed():
+				}
+				u := pool.Take()
+				mu.Lock()
+				alive[i] = u.Health.Alive
+				mu.Unlock()
+				changed(u, &seen)
+			}
+		})
+	}
+	await(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, known := range alive {
+			if known < n {
+				return false
+			}
+		}
+		return true
+	})
+	settleDown()
+	return p
+}
+
+// settleDown lets what came of joining pass.
+func settleDown() { <-time.After(5 * time.Second) }
+
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatal("the members do not know each other after 2 minutes")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// bareSpread has one of 200 members of bare memberlist, with its LAN settings and its own queue, broadcast as much.
+func bareSpread(t *testing.T) []time.Duration {
+	var heard arrivals
+	members := make([]*bareMember, poolSize)
+	for i := range members {
+		config := memberlist.DefaultLANConfig()
+		config.Name, config.BindAddr, config.BindPort = fmt.Sprint("bare", i), "127.0.0.1", 0
+		config.LogOutput = io.Discard
+		m := &bareMember{heard: &heard}
+		config.Delegate = m
+		list, err := memberlist.Create(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.list = list
+		m.queue = memberlist.TransmitLimitedQueue{NumNodes: list.NumMembers, RetransmitMult: config.RetransmitMult}
+		m.ready.Store(true)
+		members[i] = m
+		defer func() { _ = list.Shutdown() }()
+		if i > 0 {
+			if _, err := list.Join([]string{members[0].list.LocalNode().Address()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	await(t, func() bool {
+		for _, m := range members {
+			if m.list.NumMembers() < poolSize {
+				return false
+			}
+		}
+		return true
+	})
+	settleDown()
+	var times []time.Duration
+	for i := range spreads {
+		heard.begin(uint64(i + 1))
+		began := time.Now()
+		message := binary.BigEndian.AppendUint64(nil, uint64(i+1))
+		members[0].seen = uint64(i + 1)
+		members[0].queue.QueueBroadcast(broadcast(append(message, make([]byte, 56)...))) // about as long as ours
+		times = append(times, heard.wait(t, began))
+	}
+	return times
+}
