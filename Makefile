@@ -8,15 +8,21 @@ PKG       ?= ./...
 TESTFLAGS ?=
 ARGS      ?=
 FUZZTIME  ?= 30s
+HISTORIES ?= 10000
+
+# make image IMAGE=registry.example/dynmesh:1.2 IMAGEFLAGS='--label team=a'
+IMAGE      ?= dynmesh:dev
+ETCDIMAGE  ?= dynmesh-etcd:dev
+IMAGEFLAGS ?=
 
 # The race detector needs cgo, which Go switches off where it finds no C compiler.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e e2e-long bench lint fmt fuzz clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Ctrl-C reaches dynmesh, which stops in order and exits 0; make waits for it and then ends by the same signal, as make
 # does. Any other end of dynmesh is make's error.
@@ -26,16 +32,40 @@ run: build ## Start an etcd, a frontend and three workers on this machine; Ctrl-
 build: ## Compile bin/dynmesh
 	go build -o bin/dynmesh ./cmd/dynmesh
 
+# The program says itself which version it is (from git, by -buildvcs), and the label repeats it.
+STATIC := CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=auto -ldflags '-s -w'
+image: ## Build the image dynmesh:dev (IMAGE=name:tag), with docker, from nothing but the program
+	$(STATIC) -tags noetcd -o bin/image/dynmesh ./cmd/dynmesh
+	docker build -t $(IMAGE) -f deploy/Dockerfile $(IMAGEFLAGS) \
+		--label org.opencontainers.image.version="$$(go version -m bin/image/dynmesh | awk '$$1 == "mod" { print $$3 }')" \
+		--label org.opencontainers.image.revision="$$(git rev-parse HEAD 2>/dev/null)" \
+		--label org.opencontainers.image.created="$$(git log -1 --format=%cI 2>/dev/null)" bin/image
+
+etcd-image: ## Build the image dynmesh-etcd:dev (ETCDIMAGE=name:tag), which deploy/compose.yaml wants
+	@mkdir -p bin/etcd-image/data
+	$(STATIC) -o bin/etcd-image/etcd go.etcd.io/etcd/server/v3
+	docker build -t $(ETCDIMAGE) -f deploy/etcd.Dockerfile $(IMAGEFLAGS) bin/etcd-image
+
 test: ## Run all tests that need nothing but Go, with the race detector; says what it leaves out
 	@$(if $(RACE),,echo 'make test: no C compiler (go env CGO_ENABLED is not 1), so the race detector is LEFT OUT')
 	go run $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- $(RACE) -timeout 10m $(TESTFLAGS) $(PKG)
 
+pictures: ## Take the pictures in docs/img anew, with Chromium
+	DYNMESH_BROWSER=require DYNMESH_PICTURES=$(CURDIR)/docs/img go test -count=1 -timeout 5m -run '^TestPictures$$' ./frontend/web
+
+histories: ## Run HISTORIES (10000) random histories of a mesh on virtual time, each from a seed; minutes
+	DYNMESH_HISTORIES=$(HISTORIES) go test -count=1 -timeout 12h -run '^TestHistories$$' $(TESTFLAGS) ./gossip
+
 # More at once than there are cores: the scenarios mostly wait.
 e2e: ## Run the scenarios: real processes, real etcd, real faults; in docker where an engine answers
-	DYNMESH_E2E=1 go test -v -count=1 -timeout 15m -parallel 4 -run '^TestScenarios$$' $(TESTFLAGS) ./e2e
+	DYNMESH_E2E=1 go test -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy)$$' $(TESTFLAGS) ./e2e
 
-bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks
-	DYNMESH_BENCH=1 go test -count=1 -run '^TestFigures$$' -v -timeout 60m ./e2e/figures
+e2e-long: ## Run those scenarios, besides, that take minutes because they keep the default times
+	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
+
+# One package after the other, so that they do not share the processors and say at once what they have measured.
+bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory
+	DYNMESH_BENCH=1 go test -p 1 -count=1 -run '^Test(Figures|TenThousandIdleEndpoints|Upkeep)$$' -v -timeout 90m ./e2e/figures ./canary ./gossip
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
 lint: ## Check formatting, vet, go.mod and the linters of .golangci.yml; goes through all of them
