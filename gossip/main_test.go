@@ -6,9 +6,6 @@ import (
 	"go.uber.org/goleak"
 )
 
-// prepare is for what a build needs before its first test.
-var prepare = func() {}
-
 // memberlist's last probe may end seconds after the pool has.
 func TestMain(m *testing.M) {
 	prepare()
