@@ -156,11 +156,7 @@ func (p *paths) due(time.Time, time.Duration) (next time.Time) {
 		return time.Time{}
 	}
 	now := p.now()
-	for len(p.leaving) > 0 && p.leaving[0].at <= now {
-		l := p.leaving[0]
-		p.leaving = p.leaving[1:]
-		l.end(l.target)
-	}
+	p.endLeaving(now)
 	p.wakeUp(now)
 	p.pump()
 	p.askWitnesses(now)

@@ -2,6 +2,8 @@ package gossip
 
 import (
 	"math/rand/v2"
+	"slices"
+	"time"
 
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -47,6 +49,22 @@ func (p *paths) lose(targets []discovery.InstanceID, end func(discovery.Instance
 	for _, id := range targets {
 		p.endSilent(id)
 		p.leaving = append(p.leaving, leaving{at, id, end})
+	}
+}
+
+// endLeaving ends what has been somebody else's for a while. But nobody stops saying that a worker cannot be reached because it is
+// somebody else's to watch: that one may be out of reach itself, and what it found before would then be held against one voice less.
+func (p *paths) endLeaving(now time.Duration) {
+	for len(p.leaving) > 0 && p.leaving[0].at <= now {
+		l := p.leaving[0]
+		p.leaving = p.leaving[1:]
+		if w := p.watches[l.target]; w == nil || !w.fails() || p.workers.Mine(l.target) {
+			l.end(l.target)
+			continue
+		}
+		if again := func(o leaving) bool { return o.target == l.target }; !slices.ContainsFunc(p.leaving, again) {
+			p.leaving = append(p.leaving, leaving{now + linger, l.target, l.end})
+		}
 	}
 }
 

@@ -60,6 +60,40 @@ func TestPathsMoveWithTheMembers(t *testing.T) {
 	})
 }
 
+// Whose watch has become somebody else's says that the worker cannot be reached for as long as that is so.
+func TestFailuresOutlastTheirTurn(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		defer m.endAll()
+		m.set(func() { m.faults.delay = time.Millisecond })
+		frontend, all := m.fleet(4)
+		joined := slices.Clone(all)
+		for i := range 6 {
+			joined = append(joined, m.start(20+i, func(c *Config) { c.Role = Frontend }))
+		}
+		m.joined(joined...)
+		m.pass(linger / 2)
+		n := slices.IndexFunc(all, func(p *peer) bool { return len(frontend.views(worker(p.self.ID))) > path.Watchers })
+		if n < 0 {
+			t.Fatal("no worker has become somebody else's to watch: choose other members")
+		}
+		lost := worker(all[n].self.ID)
+		watchers := len(frontend.views(lost))
+		m.set(func() { all[n].host.paused = true })
+		m.within(5*time.Second, "all of them fail", func() bool { return frontend.told(lost, watchers, canary.Fail, canary.Timeout) })
+		for range 40 {
+			m.pass(linger / 10)
+			if !frontend.told(lost, watchers, canary.Fail, canary.Timeout) {
+				t.Fatalf("%d watchers could not reach it, and it is still so: %v", watchers, frontend.views(lost))
+			}
+		}
+		m.set(func() { all[n].host.paused = false })
+		m.within(2*linger+5*time.Second, "those whose turn it is pass, and the others are silent", func() bool {
+			return frontend.told(lost, path.Watchers, canary.Pass, "")
+		})
+	})
+}
+
 // A newcomer hears of the others one after the other. What is its own to watch until it has heard of all is watched by them already,
 // and it says nothing of it.
 func TestNewcomerSpeaksOfItsShareOnly(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
@@ -84,6 +85,12 @@ func (w *watch) finding() (path.Finding, time.Duration) {
 		return w.foreign.Finding(), 0
 	}
 	return w.state.Finding(), w.state.RTT()
+}
+
+// fails reports whether it is said that the worker cannot be reached.
+func (w *watch) fails() bool {
+	f, _ := w.finding()
+	return f.Finding == canary.Fail
 }
 
 // close ends a watch. What it said stands.

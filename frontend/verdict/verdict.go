@@ -80,8 +80,8 @@ func (e Evidence) unreachable() bool {
 	return e.unreached()
 }
 
-// unreached says whether nothing has come to light for an instance that is Unreachable. That watchers take back what they
-// found, because others are to watch, or may be cut off themselves, is no sign of life.
+// unreached says whether nothing has come to light for an instance that is Unreachable. That watchers fall silent, gone or
+// cut off themselves, is no sign of life.
 func (e Evidence) unreached() bool {
 	passes, _ := e.tally()
 	back := e.Worker.State == gossip.Alive && !e.Worker.Since.Before(e.Unreached)
