@@ -70,7 +70,6 @@ func (l *loop) run(ctx context.Context) {
 	l.chores, l.expiry, l.hints = now.Add(choreInterval), now.Add(expiryInterval), now.Add(jittered(hintInterval))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	due := now
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,9 +79,9 @@ func (l *loop) run(ctx context.Context) {
 		}
 		now := time.Now()
 		l.turn(l.pool.inbox.take(), now)
-		next := l.due(now, max(0, now.Sub(due)))
+		next := l.due(now)
 		l.flush(now)
-		due = earliest(next, l.hints, l.spreads)
+		due := earliest(next, l.hints, l.spreads)
 		if len(l.again) > 0 {
 			due = earliest(due, l.again[0].at)
 		}
@@ -106,7 +105,7 @@ func (l *loop) turn(b batch, now time.Time) {
 		l.ping(m, now)
 	}
 	for _, e := range b.paths {
-		l.paths.event(e, now)
+		l.paths.event(e)
 	}
 	for s, f := range b.own {
 		if f == nil {
@@ -116,7 +115,7 @@ func (l *loop) turn(b batch, now time.Time) {
 		}
 	}
 	for s, addr := range b.foreign {
-		l.paths.foreign(s, addr, now)
+		l.paths.foreign(s, addr)
 	}
 	for _, m := range b.messages {
 		l.message(m, now)
@@ -128,7 +127,7 @@ func (l *loop) turn(b batch, now time.Time) {
 }
 
 // due does what time demands, and returns when it wants to be called again.
-func (l *loop) due(now time.Time, late time.Duration) time.Time {
+func (l *loop) due(now time.Time) time.Time {
 	if !now.Before(l.expiry) {
 		l.expiry = now.Add(expiryInterval)
 		l.apply(l.table.Expire(now), false, now)
@@ -149,7 +148,7 @@ func (l *loop) due(now time.Time, late time.Duration) time.Time {
 		l.spreads = time.Time{}
 		l.spread()
 	}
-	next := earliest(l.chores, l.hints, l.paths.due(now, late))
+	next := earliest(l.chores, l.hints, l.paths.due())
 	for len(l.again) > 0 && !now.Before(l.again[0].at) {
 		l.straight(l.again[0].messages)
 		l.again = l.again[1:]

@@ -42,9 +42,9 @@ type paths struct {
 
 // leaving is a target that has become somebody else's.
 type leaving struct {
-	at     time.Duration
-	target discovery.InstanceID
-	end    func(discovery.InstanceID)
+	at      time.Duration // when its watch may end
+	target  discovery.InstanceID
+	foreign bool
 }
 
 func newPaths(l *loop) *paths {
@@ -67,7 +67,7 @@ func (p *paths) now() time.Duration { return time.Since(p.origin) }
 func (p *paths) stopped() bool { return p.ctx.Err() != nil }
 
 // member is told of each member that is new, has changed, or is alive no longer; this one too.
-func (p *paths) member(m *member, _ time.Time) {
+func (p *paths) member(m *member) {
 	if m.Observer == p.loop.pool.self || p.stopped() {
 		return
 	}
@@ -104,7 +104,7 @@ func (p *paths) forgotten(o observation.Observer) {
 }
 
 // foreign is told what WatchForeign and UnwatchForeign (with no address) say.
-func (p *paths) foreign(s observation.Subject, addr string, _ time.Time) {
+func (p *paths) foreign(s observation.Subject, addr string) {
 	if p.foreigns != nil && !p.stopped() {
 		p.foreigns.set(s, addr)
 		p.pump()
@@ -113,7 +113,7 @@ func (p *paths) foreign(s observation.Subject, addr string, _ time.Time) {
 
 // ponged is told of each answer to a ping; loop.sendPing sends them. Whoever answers in a worker's place does not know that it was
 // asked as another one: then the nonce tells for whom it answered.
-func (p *paths) ponged(pong message, _ time.Time) {
+func (p *paths) ponged(pong message) {
 	if p.stopped() {
 		return
 	}
@@ -144,14 +144,14 @@ func (p *paths) sent(nonce uint64) *watch {
 }
 
 // event is told what inbox.path was given.
-func (p *paths) event(e pathEvent, _ time.Time) {
+func (p *paths) event(e pathEvent) {
 	p.ended(e)
 	p.pump()
 }
 
 // due does what is due, and says when it wants to be called again; zero: not before something happens. A watch sees for
 // itself whether it is called late.
-func (p *paths) due(time.Time, time.Duration) (next time.Time) {
+func (p *paths) due() (next time.Time) {
 	if p.stopped() {
 		return time.Time{}
 	}

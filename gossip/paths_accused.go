@@ -41,7 +41,7 @@ func (p *paths) appoint(id discovery.InstanceID) {
 		return
 	}
 	if m.alive() && !p.isAccused(id) {
-		p.lose(p.workers.Join(id), p.endLost)
+		p.lose(p.workers.Join(id))
 	} else {
 		p.gain(p.workers.Leave(id))
 	}

@@ -34,7 +34,9 @@ func newForeigns(p *paths) *foreigns {
 // frontend is told who else watches.
 func (f *foreigns) frontend(id discovery.InstanceID, alive bool) {
 	if alive {
-		f.paths.lose(f.workers.Join(id), f.endLost)
+		for _, target := range f.workers.Join(id) {
+			f.paths.leaveLater(leaving{target: target, foreign: true})
+		}
 		return
 	}
 	for _, target := range f.workers.Leave(id) {
@@ -104,13 +106,20 @@ func (f *foreigns) detach(s observation.Subject, addr string) {
 	}
 }
 
-func (f *foreigns) endLost(id discovery.InstanceID) {
+// endLost is to foreign instances what paths.endLost is to members.
+func (f *foreigns) endLost(id discovery.InstanceID) bool {
 	if f.workers.Mine(id) {
-		return
+		return true
 	}
+	ended := true
 	for _, at := range f.places[id] {
+		if w := f.watches[at.addr]; w != nil && w.fails() {
+			ended = false
+			continue
+		}
 		f.detach(at.subject, at.addr)
 	}
+	return ended
 }
 
 func (f *foreigns) stop() {

@@ -44,26 +44,33 @@ func (p *paths) gain(targets []discovery.InstanceID) {
 }
 
 // lose has what has become somebody else's end after a while.
-func (p *paths) lose(targets []discovery.InstanceID, end func(discovery.InstanceID)) {
-	at := p.now() + linger
+func (p *paths) lose(targets []discovery.InstanceID) {
 	for _, id := range targets {
 		p.endSilent(id)
-		p.leaving = append(p.leaving, leaving{at, id, end})
+		p.leaveLater(leaving{target: id})
 	}
 }
 
-// endLeaving ends what has been somebody else's for a while. But nobody stops saying that a worker cannot be reached because it is
-// somebody else's to watch: that one may be out of reach itself, and what it found before would then be held against one voice less.
+// leaveLater has a watch end when linger is over.
+func (p *paths) leaveLater(l leaving) {
+	l.at = p.now() + linger
+	p.leaving = append(p.leaving, l)
+}
+
+// endLeaving ends watches for which linger is over, but for those that say that the worker cannot be reached: nobody takes that back
+// because it is another's turn to watch. That one may be out of reach itself, and what it found before would be held against one
+// voice less.
 func (p *paths) endLeaving(now time.Duration) {
 	for len(p.leaving) > 0 && p.leaving[0].at <= now {
 		l := p.leaving[0]
 		p.leaving = p.leaving[1:]
-		if w := p.watches[l.target]; w == nil || !w.fails() || p.workers.Mine(l.target) {
-			l.end(l.target)
-			continue
+		end := p.endLost
+		if l.foreign {
+			end = p.foreigns.endLost
 		}
-		if again := func(o leaving) bool { return o.target == l.target }; !slices.ContainsFunc(p.leaving, again) {
-			p.leaving = append(p.leaving, leaving{now + linger, l.target, l.end})
+		again := func(o leaving) bool { return o.target == l.target && o.foreign == l.foreign }
+		if !end(l.target) && !slices.ContainsFunc(p.leaving, again) {
+			p.leaveLater(l)
 		}
 	}
 }
@@ -76,12 +83,18 @@ func (p *paths) endSilent(id discovery.InstanceID) {
 	}
 }
 
-// endLost ends the watch of what is still somebody else's.
-func (p *paths) endLost(id discovery.InstanceID) {
-	if !p.workers.Mine(id) && p.watches[id] != nil {
-		p.end(p.watches[id])
-		delete(p.watches, id)
+// endLost ends the watch of what is still somebody else's. It returns false for one that has failed, and goes on.
+func (p *paths) endLost(id discovery.InstanceID) bool {
+	w := p.watches[id]
+	switch {
+	case w == nil, p.workers.Mine(id):
+		return true
+	case w.fails():
+		return false
 	}
+	p.end(w)
+	delete(p.watches, id)
+	return true
 }
 
 // drop forgets a worker that is no target any longer.

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -90,6 +91,52 @@ func TestFailuresOutlastTheirTurn(t *testing.T) {
 		m.set(func() { all[n].host.paused = false })
 		m.within(2*linger+5*time.Second, "those whose turn it is pass, and the others are silent", func() bool {
 			return frontend.told(lost, path.Watchers, canary.Pass, "")
+		})
+	})
+}
+
+// And so it is with instances whose workers are no members.
+func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		defer m.endAll()
+		m.set(func() { m.faults.delay = time.Millisecond })
+		h := m.host(50)
+		var all []observation.Subject
+		var stops []func()
+		for i := range 8 {
+			stops = append(stops, h.serve(uint16(9000+i)))
+			all = append(all, observation.Subject{ID: discovery.InstanceID(70 + i), Endpoint: discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}})
+		}
+		frontend := func(n int) *peer {
+			p := m.start(n, func(c *Config) { c.Role = Frontend })
+			for i, s := range all {
+				p.WatchForeign(Foreign{s, fmt.Sprintf("%s:%d", netip4(50), 9000+i)})
+			}
+			return p
+		}
+		fronts := []*peer{frontend(1), frontend(2)}
+		m.joined(fronts...)
+		m.within(5*time.Second, "all pass", func() bool {
+			return !slices.ContainsFunc(all, func(s observation.Subject) bool { return !fronts[0].told(s, path.Watchers, canary.Pass, "") })
+		})
+		fronts = append(fronts, frontend(3), frontend(4))
+		m.joined(fronts...)
+		m.pass(linger / 2)
+		n := slices.IndexFunc(all, func(s observation.Subject) bool { return len(fronts[0].views(s)) > path.Watchers })
+		if n < 0 {
+			t.Fatal("no instance has become somebody else's to watch: choose other members")
+		}
+		watchers := len(fronts[0].views(all[n]))
+		stops[n]()
+		m.within(4*time.Second, "all of them fail", func() bool { return fronts[0].told(all[n], watchers, canary.Fail, canary.Refused) })
+		m.pass(3 * linger)
+		if !fronts[0].told(all[n], watchers, canary.Fail, canary.Refused) {
+			t.Errorf("%d watchers could not reach it, and it is still so: %v", watchers, fronts[0].views(all[n]))
+		}
+		h.serve(uint16(9000 + n))
+		m.within(2*linger+5*time.Second, "those whose turn it is pass, and the others are silent", func() bool {
+			return fronts[0].told(all[n], path.Watchers, canary.Pass, "")
 		})
 	})
 }

@@ -85,7 +85,7 @@ func (l *loop) settle(now time.Time) {
 // tell says to the reader and to the paths what has become of a member.
 func (l *loop) tell(m *member, now time.Time) {
 	l.stirred = true
-	l.paths.member(m, now)
+	l.paths.member(m)
 	if l.listened {
 		l.pool.updates.member(m.Member)
 	}
@@ -127,7 +127,7 @@ func (l *loop) ping(m message, now time.Time) {
 		if from := l.members.current(m.from); from != nil {
 			l.unsuspect(from, now)
 		}
-		l.paths.ponged(m, now)
+		l.paths.ponged(m)
 		return
 	}
 	to, err := nodeAt(m.from, m.addr)
