@@ -69,7 +69,7 @@ func encodeMeta(m Member) []byte {
 }
 
 func decodeMeta(b []byte) (m Member, err error) {
-	err = fields(b, func(n protowire.Number, v uint64, text []byte) {
+	err = observation.EachField(b, func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
 		switch n {
 		case metaRole:
 			m.Role = Role(text)
@@ -80,38 +80,10 @@ func decodeMeta(b []byte) (m Member, err error) {
 		case metaVersion:
 			m.Version = string(text)
 		}
+		return nil
 	})
 	if err == nil && m.Role == "" {
 		err = errors.New("its metadata has no role")
 	}
 	return m, err
-}
-
-// fields goes through the numbers and bytes of a protobuf message, and passes by all else.
-func fields(b []byte, each func(n protowire.Number, v uint64, text []byte)) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		b = b[n:]
-		var v uint64
-		var text []byte
-		switch typ {
-		case protowire.VarintType:
-			v, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed64Type:
-			v, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			text, n = protowire.ConsumeBytes(b)
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		b = b[n:]
-		each(num, v, text)
-	}
-	return nil
 }

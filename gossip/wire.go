@@ -84,7 +84,7 @@ func (m message) encode() []byte {
 // decodeMessage reads a message of which the version and the type are known. What is in it shares memory with b.
 func decodeMessage(b []byte) (message, error) {
 	m := message{typ: b[1]}
-	err := fields(b[2:], func(n protowire.Number, v uint64, text []byte) {
+	err := observation.EachField(b[2:], func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
 		switch n {
 		case fieldID:
 			m.from.ID = discovery.InstanceID(v)
@@ -107,6 +107,7 @@ func decodeMessage(b []byte) (message, error) {
 		case fieldMessages:
 			m.messages = append(m.messages, text)
 		}
+		return nil
 	})
 	if err == nil && m.from.ID == 0 {
 		err = errors.New("it does not say whose it is")

@@ -47,7 +47,7 @@ func ParseDigest(message []byte) (d Digest, err error) {
 		return d, err
 	}
 	found := false
-	err = eachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
+	err = EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 1 || typ != protowire.BytesType {
 			return nil
 		}

@@ -29,7 +29,7 @@ func parse(message []byte) (batch, error) {
 	// Endpoints may stand behind what refers to them, as in any protobuf message.
 	var names []discovery.Endpoint
 	var b batch
-	err = eachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
+	err = EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 1 || typ != protowire.BytesType {
 			return nil
 		}
@@ -40,7 +40,7 @@ func parse(message []byte) (batch, error) {
 	if err != nil {
 		return batch{}, err
 	}
-	err = eachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
+	err = EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 2 || typ != protowire.BytesType {
 			return nil
 		}
@@ -50,7 +50,7 @@ func parse(message []byte) (batch, error) {
 }
 
 func parseEndpoint(b []byte) (e discovery.Endpoint, err error) {
-	err = eachField(b, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
+	err = EachField(b, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if typ != protowire.BytesType {
 			return nil
 		}
@@ -73,7 +73,7 @@ func parseEndpoint(b []byte) (e discovery.Endpoint, err error) {
 
 func (b *batch) parseLife(body []byte, names []discovery.Endpoint) error {
 	var p part
-	err := eachField(body, func(num protowire.Number, typ protowire.Type, _ []byte, v uint64) error {
+	err := EachField(body, func(num protowire.Number, typ protowire.Type, _ []byte, v uint64) error {
 		switch {
 		case num == 1 && typ == protowire.Fixed64Type:
 			p.observer.ID = discovery.InstanceID(v)
@@ -93,7 +93,7 @@ func (b *batch) parseLife(body []byte, names []discovery.Endpoint) error {
 		return badf("an observer without an ID")
 	}
 	b.lives = append(b.lives, p)
-	return eachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
+	return EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 4 || typ != protowire.BytesType {
 			return nil
 		}

@@ -46,7 +46,7 @@ func (t *Table) Answer(summary []byte) ([][]byte, error) {
 		return nil, err
 	}
 	asked := map[int]map[discovery.InstanceID]uint64{}
-	err = eachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
+	err = EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 1 || typ != protowire.BytesType {
 			return nil
 		}
@@ -74,7 +74,7 @@ func (t *Table) Answer(summary []byte) ([][]byte, error) {
 
 func parseBucket(b []byte) (index int, lives map[discovery.InstanceID]uint64, err error) {
 	lives = map[discovery.InstanceID]uint64{}
-	err = eachField(b, func(num protowire.Number, typ protowire.Type, v []byte, n uint64) error {
+	err = EachField(b, func(num protowire.Number, typ protowire.Type, v []byte, n uint64) error {
 		switch {
 		case num == 1 && typ == protowire.VarintType:
 			if n >= Buckets {

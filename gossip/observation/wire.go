@@ -49,8 +49,8 @@ func open(message []byte, want byte) ([]byte, error) {
 	return message[2:], nil
 }
 
-// eachField calls f with each field of a message: v for bytes, n for numbers.
-func eachField(b []byte, f func(num protowire.Number, typ protowire.Type, v []byte, n uint64) error) error {
+// EachField calls f with each field of a protobuf message: v for bytes, n for numbers. Its errors are ErrMalformed, and those of f.
+func EachField(b []byte, f func(num protowire.Number, typ protowire.Type, v []byte, n uint64) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
