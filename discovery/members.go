@@ -18,26 +18,8 @@ func (w *Watcher) membersStep(s step) {
 	first := !w.membersRead
 	w.membersRead = true
 	var u Update
-	junk := false
-	for _, kv := range s.puts {
-		key := string(kv.Key)
-		member, err := DecodeMember(key, kv.Value)
-		if err != nil {
-			junk = w.reject(w.badMembers, key, err, "Registry entry is not a dynmesh member and is left out until it changes") || junk
-			u.MembersGone = appendMember(u.MembersGone, key) // it may have been good before, and is spoilt now
-			continue
-		}
-		junk = w.badMembers.remove(key) || junk
-		u.Members = append(u.Members, member)
-	}
-	for _, key := range s.deletes {
-		junk = w.badMembers.remove(key) || junk
-		u.MembersGone = appendMember(u.MembersGone, key)
-	}
-	if junk {
-		u.Rejected = w.showRejects()
-	}
-	if len(u.Members) > 0 || len(u.MembersGone) > 0 || junk || first {
+	u.Members, u.MembersGone, u.Rejected = sift(w, s, w.badMembers, DecodeMember, parseMemberKey)
+	if len(u.Members) > 0 || len(u.MembersGone) > 0 || u.Rejected != nil || first {
 		w.publish(u)
 	}
 }
@@ -53,12 +35,4 @@ func (w *Watcher) membersStale(heard time.Time, why error) {
 	w.membersLost = true
 	w.log.WithField("key", membersPrefix).WithField("err", why).
 		Warn("Members cannot be read, though instances can: what they say of themselves is unknown, or as old as this")
-}
-
-// appendMember appends the member that key names, if it names one.
-func appendMember(ids []InstanceID, key string) []InstanceID {
-	if id, err := parseMemberKey(key); err == nil {
-		return append(ids, id)
-	}
-	return ids
 }

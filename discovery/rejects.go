@@ -30,13 +30,14 @@ type Rejected struct {
 
 // rejects remembers which entries of a bucket are left out. It is safe for concurrent use.
 type rejects struct {
+	what    string // should be there
 	mu      sync.Mutex
 	current map[string]RejectError // by etcd key
 	total   map[RejectReason]int
 }
 
-func newRejects() *rejects {
-	return &rejects{current: make(map[string]RejectError), total: make(map[RejectReason]int)}
+func newRejects(what string) *rejects {
+	return &rejects{what: what, current: make(map[string]RejectError), total: make(map[RejectReason]int)}
 }
 
 // add says whether the entry was not yet known to be bad in this way, and whether it was not even for this reason.

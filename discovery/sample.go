@@ -11,6 +11,7 @@ import (
 // Bounds of a sample.
 const (
 	maxSample     = 100
+	maxSeeds      = 16
 	sampleTimeout = 5 * time.Second
 )
 
@@ -49,6 +50,13 @@ func (r *Registrar) SampleMembers(ctx context.Context, n int) ([]RegisteredMembe
 		return nil, fmt.Errorf("sample members: %w", err)
 	}
 	return members, nil
+}
+
+// Seeds returns where some of the members that gossip are reached, host:port. One that answers is enough. It is as safe, and as bounded,
+// as SampleMembers.
+func (r *Registrar) Seeds(ctx context.Context) ([]string, error) {
+	members, err := r.SampleMembers(ctx, maxSeeds)
+	return GossipAddrs(members), err
 }
 
 // sample reads n members from place on, and goes on at the beginning of the bucket when it comes to its end. IDs are random,

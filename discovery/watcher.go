@@ -98,8 +98,8 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 	w := &Watcher{
 		log:          log,
 		since:        time.Now(),
-		badInstances: newRejects(),
-		badMembers:   newRejects(),
+		badInstances: newRejects("Dynamo instance"),
+		badMembers:   newRejects("dynmesh member"),
 		follower:     bucket(cfg.Etcd, log, instancesPrefix),
 	}
 	w.follower.changed, w.follower.stale = w.step, w.lost
@@ -145,29 +145,11 @@ func (w *Watcher) step(s step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var u Update
-	junk := false // what is left out has changed
-	for _, kv := range s.puts {
-		key := string(kv.Key)
-		instance, err := DecodeInstance(key, kv.Value)
-		if err != nil {
-			junk = w.reject(w.badInstances, key, err, "Registry entry is not a Dynamo instance and is left out until it changes") || junk
-			u.Deletes = appendKey(u.Deletes, key) // it may have been good before, and is spoilt now
-			continue
-		}
-		junk = w.badInstances.remove(key) || junk
-		u.Puts = append(u.Puts, instance)
-	}
-	for _, key := range s.deletes {
-		junk = w.badInstances.remove(key) || junk
-		u.Deletes = appendKey(u.Deletes, key)
-	}
-	if junk {
-		u.Rejected = w.showRejects()
-	}
+	u.Puts, u.Deletes, u.Rejected = sift(w, s, w.badInstances, DecodeInstance, ParseInstanceKey)
 	w.revision = s.revision
 	if w.state != Synced {
 		w.state, w.since = Synced, time.Now()
-	} else if len(u.Puts) == 0 && len(u.Deletes) == 0 && !junk {
+	} else if len(u.Puts) == 0 && len(u.Deletes) == 0 && u.Rejected == nil {
 		return // only others' keys, or a reread that changed nothing
 	}
 	w.publish(u)
@@ -194,28 +176,48 @@ func (w *Watcher) publish(u Update) {
 	w.apply(u)
 }
 
-// appendKey appends the instance that key names, if it names one.
-func appendKey(keys []InstanceKey, key string) []InstanceKey {
-	if k, err := ParseInstanceKey(key); err == nil {
-		return append(keys, k)
+// sift decodes what the follower saw of one bucket, and remembers in bad what is left out of it. rejected is nil where that has not
+// changed.
+func sift[V, K any](w *Watcher, s step, bad *rejects, decode func(string, []byte) (V, error), parse func(string) (K, error)) (puts []V, gone []K, rejected *Rejects) {
+	junk := false
+	remove := func(key string) {
+		if k, err := parse(key); err == nil { // else it never was one
+			gone = append(gone, k)
+		}
 	}
-	return keys
+	for _, kv := range s.puts {
+		key := string(kv.Key)
+		v, err := decode(key, kv.Value)
+		if err != nil {
+			junk = w.reject(bad, key, err) || junk
+			remove(key) // it may have been good before, and is spoilt now
+			continue
+		}
+		junk = bad.remove(key) || junk
+		puts = append(puts, v)
+	}
+	for _, key := range s.deletes {
+		junk = bad.remove(key) || junk
+		remove(key)
+	}
+	if junk {
+		rejected = showRejects(w.badInstances, w.badMembers)
+	}
+	return puts, gone, rejected
 }
 
 // reject remembers that an entry is left out, says so once, and returns whether that changes what is shown of it.
-func (w *Watcher) reject(bucket *rejects, key string, err error, line string) (changed bool) {
+func (w *Watcher) reject(bucket *rejects, key string, err error) (changed bool) {
 	var why *RejectError
 	if !errors.As(err, &why) {
 		panic(err) // unreachable: the decoders return nothing else
 	}
 	changed, news := bucket.add(key, *why)
 	if news {
-		w.log.WithField("key", cutKey(key)).WithField("err", why.Detail).Warn(line)
+		w.log.WithField("key", cutKey(key)).WithField("err", why.Detail).Warn("Registry entry is not a " + bucket.what + " and is left out until it changes")
 	}
 	return changed
 }
-
-func (w *Watcher) showRejects() *Rejects { return showRejects(w.badInstances, w.badMembers) }
 
 func orDiscard(log *logrus.Entry) *logrus.Entry {
 	if log != nil {

@@ -12,14 +12,9 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
-const (
-	// farewell is how long the worker stays in the registry when it has said that it drains: the pool tells frontends at
-	// once, and again after 50 ms. Who sees its keys go then knows why.
-	farewell = 100 * time.Millisecond
-
-	// seeds is how many members the registry is asked for. One that answers is enough.
-	seeds = 16
-)
+// farewell is how long the worker stays in the registry when it has said that it drains: the pool tells frontends at
+// once, and again after 50 ms. Who sees its keys go then knows why.
+const farewell = 100 * time.Millisecond
 
 // newPool makes the worker a member of the mesh, where it is to be one.
 func (w *Worker) newPool(id discovery.InstanceID) error {
@@ -35,10 +30,7 @@ func (w *Worker) newPool(id discovery.InstanceID) error {
 		cfg.Advertise = w.gossipHost(cfg.Bind)
 	}
 	if cfg.Seeds == nil {
-		cfg.Seeds = func(ctx context.Context) ([]string, error) {
-			members, err := w.registrar.SampleMembers(ctx, seeds)
-			return discovery.GossipAddrs(members), err
-		}
+		cfg.Seeds = func(ctx context.Context) ([]string, error) { return w.registrar.Seeds(ctx) } // which is not there yet
 	}
 	if cfg.Log == nil {
 		cfg.Log = w.log

@@ -21,9 +21,6 @@ type membership struct {
 	leaseTTL time.Duration
 }
 
-// seeds is how many members etcd is asked for. One that answers is enough.
-const seeds = 16
-
 // newFrontend makes a frontend, and what runs it. As a member it is registered in dynmesh's own bucket, so that frontends find
 // each other; what they conclude does not depend on that.
 func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(context.Context) error, error) {
@@ -41,10 +38,7 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 	var registrar *discovery.Registrar
 	g := *m.gossip
 	g.ID, g.Role, g.LeaseTTL, g.Version, g.Log = discovery.NewInstanceID(), gossip.Frontend, m.leaseTTL, cfg.Version, cfg.Log
-	g.Seeds = func(ctx context.Context) ([]string, error) {
-		members, err := registrar.SampleMembers(ctx, seeds)
-		return discovery.GossipAddrs(members), err
-	}
+	g.Seeds = func(ctx context.Context) ([]string, error) { return registrar.Seeds(ctx) } // which is not there yet
 	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && err == nil && unspecified(bound) {
 		g.Advertise = host
 	}
