@@ -36,6 +36,18 @@ func newChunk(records []*record) *chunk {
 	return c
 }
 
+// appendRecords appends the records of chunks in JSON, with commas between them.
+func appendRecords(segments [][]byte, chunks []*chunk) [][]byte {
+	for n, c := range chunks {
+		json := c.json
+		if n == 0 {
+			json = json[len(","):]
+		}
+		segments = append(segments, json)
+	}
+	return segments
+}
+
 // endpointCount says how many instances of an endpoint there are.
 type endpointCount struct {
 	*endpoint

@@ -126,12 +126,12 @@ func (d delta) json(now *view) []byte {
 	list(len(d.parts), func(i int) { b = append(append(b, strings.TrimSuffix(string(d.parts[i].head), partRecords)...), '}') })
 	b = append(b, `],"instances":[`...)
 	list(len(d.changed), func(i int) {
-		b = append(append(b, `{"endpoint":`...), quoted(d.changed[i].endpoint.name)...)
+		b = append(append(b, `{"endpoint":`...), encoded(d.changed[i].endpoint.name)...)
 		b = append(append(b, ','), bytes.TrimPrefix(d.changed[i].json, []byte("{"))...)
 	})
 	b = append(b, `],"gone":[`...)
 	list(len(d.gone), func(i int) {
-		b = append(append(b, `{"endpoint":`...), quoted(d.gone[i].endpoint.name)...)
+		b = append(append(b, `{"endpoint":`...), encoded(d.gone[i].endpoint.name)...)
 		b = append(append(append(b, `,"id":"`...), d.gone[i].id.String()...), `"}`...)
 	})
 	b = append(b, ']')
@@ -152,9 +152,4 @@ func (d delta) json(now *view) []byte {
 		b = append(append(b, `,"warnings":`...), now.warnings...)
 	}
 	return append(b, '}')
-}
-
-// quoted returns s as JSON.
-func quoted(s string) []byte {
-	return encoded(s)
 }

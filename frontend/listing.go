@@ -49,11 +49,7 @@ func newListing(chunks []*chunk, previous *listing) *listing {
 	l.head = headOf(l.endpoints, previous)
 	segments := make([][]byte, 0, len(chunks)+2)
 	segments = append(segments, l.head)
-	for _, c := range chunks {
-		segments = append(segments, c.json)
-	}
-	segments[1] = segments[1][len(","):] // none before the first record
-	segments = append(segments, []byte(bodyEnd))
+	segments = append(appendRecords(segments, chunks), []byte(bodyEnd))
 	if len(chunks) == 1 {
 		segments = [][]byte{slices.Concat(segments...)} // so little is sooner copied than sent in three parts
 	}

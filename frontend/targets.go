@@ -104,15 +104,7 @@ func (m *mesh) renderTargets(version, serial uint64) *body {
 	if m.targetsBody != nil && slices.Equal(m.targetsShown, m.targets.chunks) {
 		return m.targetsBody
 	}
-	segments := [][]byte{[]byte("[")}
-	for n, c := range m.targets.chunks {
-		json := c.json
-		if n == 0 {
-			json = json[len(","):]
-		}
-		segments = append(segments, json)
-	}
-	segments = append(segments, []byte("]"))
+	segments := append(appendRecords([][]byte{[]byte("[")}, m.targets.chunks), []byte("]"))
 	m.targetsBody, m.targetsShown = newBody(segments, fmt.Sprintf(`"%s-%d"`, m.epoch, version)), m.targets.chunks
 	m.targetsBody.serial = serial
 	return m.targetsBody

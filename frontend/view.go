@@ -90,14 +90,7 @@ func (m *mesh) render(version, serial uint64, now time.Time) *view {
 		segments[1] = segments[1][len(","):] // none before the first endpoint
 	}
 	segments = append(segments, []byte(viewMembers))
-	for n, c := range m.members.chunks {
-		segments = append(segments, c.json)
-		if n == 0 {
-			last := len(segments) - 1
-			segments[last] = segments[last][len(","):]
-		}
-	}
-	segments = append(segments, v.tail)
+	segments = append(appendRecords(segments, m.members.chunks), v.tail)
 	v.ready, v.targets = m.ready(awaited), m.renderTargets(version, serial)
 	v.plain = newBody(segments, fmt.Sprintf(`"%s-%d"`, m.epoch, version))
 	v.plain.serial = serial
@@ -109,16 +102,11 @@ func newPart(g *group) *part {
 	p := &part{endpoint: g.endpoint, counts: g.counts, expected: g.expected, head: opened(g.head(), partRecords), chunks: g.chunks}
 	p.segments = make([][]byte, 0, len(g.chunks)+2)
 	p.segments = append(p.segments, slices.Concat([]byte(","), p.head))
-	size := len(p.head)
-	for n, c := range g.chunks {
-		json := c.json
-		if n == 0 {
-			json = json[len(","):]
-		}
-		p.segments = append(p.segments, json)
-		size += len(json)
+	p.segments = append(appendRecords(p.segments, g.chunks), []byte(partEnd))
+	size := 0
+	for _, s := range p.segments {
+		size += len(s)
 	}
-	p.segments = append(p.segments, []byte(partEnd))
 	if size <= smallPart {
 		p.segments = [][]byte{slices.Concat(p.segments...)}
 	}
