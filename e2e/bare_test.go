@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -70,11 +69,6 @@ func (b *barePool) deaths(t *testing.T, since time.Time) (n int) {
 		}
 	}
 	return n
-}
-
-func (b *barePool) kill(i int) {
-	b.world.t.Helper()
-	b.world.must("kill bare member", b.members[i].signal(syscall.SIGKILL))
 }
 
 // settle waits until the observer counts all members as alive: one that was cut off tells others, as it comes back, whom it held

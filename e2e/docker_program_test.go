@@ -140,6 +140,17 @@ func (c *dockerContainer) start(disk disk) error {
 	})
 }
 
+func (c *dockerContainer) pid() (pid int, err error) {
+	err = c.do(func(ctx context.Context) error {
+		answer, err := c.engine.api.ContainerInspect(ctx, c.name, client.ContainerInspectOptions{})
+		if err == nil {
+			pid = answer.Container.State.Pid
+		}
+		return err
+	})
+	return pid, err
+}
+
 func (c *dockerContainer) signal(sig os.Signal) error {
 	number, ok := sig.(syscall.Signal)
 	if !ok {

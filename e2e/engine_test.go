@@ -78,6 +78,7 @@ type spec struct {
 // A program is running, or has been. Its methods may be called by one goroutine at a time, but for state and logs.
 type program interface {
 	where() *place
+	pid() (int, error) // on the machine that runs it
 	signal(sig os.Signal) error
 	pause() error // frozen: connections stay open and nothing answers
 	resume() error

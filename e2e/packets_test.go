@@ -52,14 +52,7 @@ func iptables(p program, args ...string) error {
 	if !ok {
 		return fmt.Errorf("%s is not a container", p.where().name)
 	}
-	pid := 0
-	err := c.do(func(ctx context.Context) error {
-		answer, err := c.engine.api.ContainerInspect(ctx, c.name, client.ContainerInspectOptions{})
-		if err == nil {
-			pid = answer.Container.State.Pid
-		}
-		return err
-	})
+	pid, err := c.pid()
 	if err != nil {
 		return err
 	}

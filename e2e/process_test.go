@@ -150,6 +150,11 @@ func (p *process) end() {
 	<-ended
 }
 
+func (p *process) pid() (int, error) {
+	cmd, _ := p.current()
+	return cmd.Process.Pid, nil
+}
+
 func (p *process) signal(sig os.Signal) error {
 	cmd, _ := p.current()
 	return cmd.Process.Signal(sig)

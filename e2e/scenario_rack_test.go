@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -27,16 +25,7 @@ func rackFails(t *testing.T, w *world, full bool) {
 			}
 		}
 		vigils := w.neverUnreachable(frontends, others...)
-		began := time.Now()
-		var kills sync.WaitGroup
-		for _, victim := range rack {
-			kills.Go(func() {
-				if err := victim.signal(syscall.SIGKILL); err != nil {
-					t.Errorf("kill %s: %v", victim.name(), err)
-				}
-			})
-		}
-		kills.Wait()
+		began := w.crash(programsOf(nil, rack)...)
 		awaitVerdict(t, 15*time.Second, frontends, "unreachable", rack...)
 		times = append(times, time.Since(began))
 		for _, victim := range rack {

@@ -80,11 +80,11 @@ func registryAway(t *testing.T, w *world, full bool) {
 
 	w.during(etcdStopped{server: e.servers[0], by: syscall.SIGKILL, disk: sameDisk}, func() {
 		began := time.Now()
-		w.must("kill", killed.signal(syscall.SIGKILL))
-		took := awaitVerdict(t, 5*time.Second, frontends, "unreachable", killed)
-		t.Logf("etcd away: killed → unreachable in %v", millis(took))
+		crashed := w.crash(killed)
+		awaitVerdict(t, 5*time.Second, frontends, "unreachable", killed)
+		t.Logf("etcd away: killed → unreachable in %v", millis(time.Since(crashed)))
 		frozen.turn(t, `{"freeze":1}`)
-		took = awaitVerdict(t, settled, frontends, "notready", frozen)
+		took := awaitVerdict(t, settled, frontends, "notready", frozen)
 		t.Logf("etcd away: engine frozen → notready in %v", millis(took))
 		frozen.turn(t, `{}`)
 		took = awaitVerdict(t, settled, frontends, "ready", frozen)

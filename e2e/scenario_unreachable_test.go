@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -21,11 +20,9 @@ func workerKilled(t *testing.T, w *world, full bool) {
 		victim := workers[i%len(workers)]
 		restarted := time.Now()
 		vigils := w.neverUnreachable(frontends, without(workers, victim)...)
-		began := time.Now()
-		w.must("kill", victim.signal(syscall.SIGKILL))
-		beside.kill(i % len(workers))
-		took := awaitVerdict(t, 5*time.Second, frontends, "unreachable", victim)
-		times = append(times, took)
+		began := w.crash(beside.with(i%len(workers), victim)...)
+		awaitVerdict(t, 5*time.Second, frontends, "unreachable", victim)
+		times = append(times, time.Since(began))
 		beside.measure(i%len(workers), victim, began)
 		w.restart(e, victim)
 		awaitVerdict(t, settled, frontends, "ready", victim)
@@ -57,12 +54,13 @@ func hostVanishes(t *testing.T, w *world, full bool) {
 		if _, docker := w.site.(*dockerSite); i%2 == 1 && docker {
 			f = cutOff{victim}
 		}
+		began := time.Now() // what docker takes to do it is counted, too
 		w.during(f, func() {
-			began := time.Now()
+			broken := time.Now()
 			beside.inject(i%len(workers), f)
-			took := awaitVerdict(t, 10*time.Second, frontends, "unreachable", victim)
-			times = append(times, took)
-			beside.measure(i%len(workers), victim, began)
+			awaitVerdict(t, 10*time.Second, frontends, "unreachable", victim)
+			times = append(times, time.Since(began))
+			beside.measure(i%len(workers), victim, broken)
 		})
 		back = append(back, awaitVerdict(t, settled, frontends, "ready", victim))
 		beside.heal(i%len(workers), f)
@@ -111,10 +109,12 @@ func startBeside(w *world, e *etcd, members int, full bool) *beside {
 	return &beside{etcd: e, bare: w.startBare(members)}
 }
 
-func (b *beside) kill(i int) {
-	if b != nil {
-		b.bare.kill(i)
+// with is a worker, and the bare member that is to suffer the same.
+func (b *beside) with(i int, victim *worker) []program {
+	if b == nil {
+		return []program{victim}
 	}
+	return []program{victim, b.bare.members[i]}
 }
 
 func (b *beside) restart(i int) {
