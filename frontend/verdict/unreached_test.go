@@ -68,3 +68,25 @@ func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 		}
 	}
 }
+
+// It takes more watchers who cannot reach an instance than watchers who do, and two at least.
+func TestMajorityOfWatchers(t *testing.T) {
+	for passes := range 5 {
+		for fails := range 5 {
+			e := Evidence{Registered: true, Read: true, Gossip: true, Worker: Worker{State: gossip.Alive, Since: began}}
+			for range passes {
+				e.Paths = append(e.Paths, Path{By: "worker 1", State: gossip.Alive, Finding: canary.Pass, At: began})
+			}
+			for range fails {
+				e.Paths = append(e.Paths, Path{By: "worker 2", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Timeout, At: began})
+			}
+			want := Ready
+			if fails >= 2 && passes < fails {
+				want = Unreachable
+			}
+			if got := Of(e).State; got != want {
+				t.Errorf("%d reach it and %d cannot: got %s, want %s", passes, fails, got, want)
+			}
+		}
+	}
+}
