@@ -41,7 +41,7 @@ func (l *loop) node(e nodeEvent, now time.Time) {
 	}
 	l.members[m.ID] = m
 	l.pool.contacts.joined(m.Addr)
-	l.tell(m, now)
+	l.tell(m)
 }
 
 // gone is told of a member that memberlist has given up, or that left.
@@ -73,7 +73,7 @@ func (l *loop) become(m *member, s MemberState, now time.Time) {
 		l.pool.outbox.leave(m.node.Name, now)
 	}
 	m.State, m.Since = s, now
-	l.tell(m, now)
+	l.tell(m)
 }
 
 // settle takes note that who is alive has changed.
@@ -83,7 +83,7 @@ func (l *loop) settle(now time.Time) {
 }
 
 // tell says to the reader and to the paths what has become of a member.
-func (l *loop) tell(m *member, now time.Time) {
+func (l *loop) tell(m *member) {
 	l.stirred = true
 	l.paths.member(m)
 	if l.listened {

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"context"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -19,119 +17,6 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
-
-// onlooker is a frontend's membership, and what it has been told.
-type onlooker struct {
-	*gossip.Pool
-
-	mu       sync.Mutex
-	members  map[observation.Observer]gossip.Member
-	findings map[gossip.Key]observation.Observation
-	drained  map[discovery.InstanceID]time.Time // when that was heard
-}
-
-// look runs a pool beside the workers until the test ends.
-func look(t *testing.T, etcd discovery.Config) *onlooker {
-	t.Helper()
-	pool, err := gossip.NewPool(gossip.Config{
-		Role: gossip.Frontend, Bind: "127.0.0.1:0",
-		Seeds: func(ctx context.Context) ([]string, error) {
-			members, err := discovery.SampleMembers(ctx, etcd, 16)
-			return discovery.GossipAddrs(members), err
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &onlooker{
-		Pool: pool, members: map[observation.Observer]gossip.Member{}, findings: map[gossip.Key]observation.Observation{},
-		drained: map[discovery.InstanceID]time.Time{},
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	changed := pool.Changed()
-	running.Go(func() {
-		for {
-			select {
-			case <-changed:
-				o.take(pool.Take())
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	running.Go(func() {
-		if err := pool.Run(ctx); err != nil {
-			t.Errorf("the frontend's pool: %v", err)
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
-	return o
-}
-
-func (o *onlooker) take(u gossip.Update) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, m := range u.Members {
-		o.members[m.Observer] = m
-	}
-	for _, gone := range u.Forgotten {
-		delete(o.members, gone)
-	}
-	for _, f := range u.Observations {
-		o.findings[gossip.Key{Observer: f.Observer, Subject: f.Subject}] = f
-		if _, known := o.drained[f.Subject.ID]; f.Draining && !known {
-			o.drained[f.Subject.ID] = time.Now()
-		}
-	}
-	for _, k := range u.Withdrawn {
-		delete(o.findings, k)
-	}
-}
-
-// own returns what a worker says of itself; of one endpoint, or as a whole.
-func (o *onlooker) own(w *Worker, endpoint string) (f observation.Observation, ok bool) {
-	s := observation.Subject{ID: w.ID()}
-	if endpoint != "" {
-		s.Endpoint = w.endpoint(endpoint)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	f, ok = o.findings[gossip.Key{Observer: w.pool.Self(), Subject: s}]
-	return f, ok
-}
-
-// says tells whether a worker's own finding is this one.
-func (o *onlooker) says(w *Worker, endpoint string, finding canary.Finding, ready bool) bool {
-	f, ok := o.own(w, endpoint)
-	return ok && f.Finding.Finding == finding && f.Ready == ready
-}
-
-func (o *onlooker) state(w *Worker) gossip.MemberState {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.members[w.pool.Self()].State
-}
-
-// watched says whether another member finds the worker reachable.
-func (o *onlooker) watched(w *Worker) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.ContainsFunc(slices.Collect(maps.Values(o.findings)), func(f observation.Observation) bool {
-		return f.Subject == observation.Subject{ID: w.ID()} && f.Kind == observation.Path && f.Finding.Finding == canary.Pass
-	})
-}
-
-// meshed is a worker's configuration with gossip, on loopback.
-func meshed(etcd discovery.Config) Config {
-	cfg := local()
-	cfg.Etcd = etcd
-	cfg.Gossip = &gossip.Config{Bind: "127.0.0.1:0"}
-	return cfg
-}
 
 // Workers and frontends find each other by what etcd says of them, and a worker tells what it is and what it serves.
 func TestMesh(t *testing.T) {
