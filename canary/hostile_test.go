@@ -85,6 +85,7 @@ func TestHostileEngines(t *testing.T) {
 		{"a document without end", flood("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "[1,"), Oversized},
 		{"an error page without end", flood("HTTP/1.1 502 Bad Gateway\r\n\r\n", "<br>"), ErrorStatus},
 		{"garbage where events are wanted", say(sseHead, "<html>what?</html>\n\n"), Malformed},
+		{"fields that the standard does not know", say(sseHead, "trace: 1\ndebug\n", token, "trace: 2\n\ndata: [DONE]\n\n"), ""},
 		{"half of JSON", say(sseHead, "data: {\"choices\":[\n\n"), Malformed},
 		{"a web page", say("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"), Malformed},
 		{"a redirect", say("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), ErrorStatus},

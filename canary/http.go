@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
 // HTTPConfig says what an [HTTP] probe sends where.
@@ -114,23 +116,27 @@ func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *Failur
 	if err != nil {
 		kind = ""
 	}
-	lines := newLineReader(resp.Body)
 	var next func() (string, []byte, error)
+	stray := func() string { return "" }
 	switch kind {
 	case "text/event-stream":
-		next = (&sse{lines: lines}).next
+		events := sse.NewEvents(resp.Body, maxAnswer, maxAnswer)
+		next, stray = events.Next, events.Stray
 	case "application/json":
 		next, wantDone = (&document{r: resp.Body}).next, false
 	case "text/html":
 		return failure(Malformed, "the answer is %s", strconv.Quote(kind)) // a proxy's, or of another server
 	default:
-		next, wantDone = jsonLines{lines}.next, false
+		next, wantDone = jsonLines{sse.NewLines(resp.Body, maxAnswer, maxAnswer)}.next, false
 	}
 	j := judge{ctx: ctx, wantDone: wantDone}
 	for !j.done {
 		event, data, err := next()
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if errors.Is(err, sse.ErrTooLong) {
+			err = errOversized
 		}
 		if err != nil {
 			return transportFailure(ctx, err)
@@ -139,7 +145,26 @@ func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *Failur
 			return f
 		}
 	}
+	if line := stray(); line != "" {
+		return failure(Malformed, "not an event stream: %s", line)
+	}
 	return j.end()
+}
+
+// jsonLines reads JSON documents, one a line. Empty lines mean nothing.
+type jsonLines struct{ lines *sse.Lines }
+
+// next returns one document, good until the next call, or an error; io.EOF is the end.
+func (j jsonLines) next() (event string, data []byte, err error) {
+	for {
+		line, err := j.lines.Next()
+		if len(line) > 0 {
+			return "", line, nil // what follows the last line says io.EOF again
+		}
+		if err != nil {
+			return "", nil, err
+		}
+	}
 }
 
 // document reads one JSON document, of however many lines.

@@ -11,6 +11,9 @@ import (
 // maxAnswer bounds what an engine may send, in bytes. A canary's answer is one token; what is larger by far is not one.
 const maxAnswer = 1 << 20
 
+// errOversized says that an answer is longer than a canary's can be.
+var errOversized = errors.New("the answer is too large")
+
 // judge draws the verdict over a whole answer, chunk by chunk.
 type judge struct {
 	ctx      context.Context

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"unicode/utf8"
+
+	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
 // piece is what a stream's reader returns once.
@@ -29,31 +31,12 @@ func pieces(next func() (string, []byte, error)) (all []piece, err error) {
 	}
 }
 
-func sseOf(r io.Reader) func() (string, []byte, error)   { return (&sse{lines: newLineReader(r)}).next }
-func linesOf(r io.Reader) func() (string, []byte, error) { return jsonLines{newLineReader(r)}.next }
+func sseOf(r io.Reader) func() (string, []byte, error) {
+	return sse.NewEvents(r, maxAnswer, maxAnswer).Next
+}
 
-func TestSSE(t *testing.T) {
-	for _, tt := range []struct {
-		name, stream string
-		want         []piece
-	}{
-		{"events", "data: {\"a\":1}\n\ndata: [DONE]\n\n", []piece{{"", `{"a":1}`}, {"", "[DONE]"}}},
-		{"no space, other ends of lines", "data:1\r\n\r\ndata:2\r\rdata:3\n\n", []piece{{"", "1"}, {"", "2"}, {"", "3"}}},
-		{"several lines of data", "data: {\ndata: }\n\n", []piece{{"", "{\n}"}}},
-		{"comments, ids and names", ": ping\n\nid: 7\nretry: 10\nevent: error\ndata: x\n\ndata: y\n\n", []piece{{"error", "x"}, {"", "y"}}},
-		{"an event without data is none", "event: error\n\ndata: y\n\n", []piece{{"", "y"}}},
-		{"byte order mark", "\uFEFFdata: 1\n\n", []piece{{"", "1"}}},
-		{"no end", "data: 1\n\ndata: [DONE]", []piece{{"", "1"}, {"", "[DONE]"}}},
-		{"empty data", "data\n\ndata:\n\n", []piece{{"", ""}, {"", ""}}},
-		{"nothing", "", nil},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := pieces(sseOf(strings.NewReader(tt.stream)))
-			if err != nil || !equalPieces(got, tt.want) {
-				t.Errorf("got %q, %v, want %q", got, err, tt.want)
-			}
-		})
-	}
+func linesOf(r io.Reader) func() (string, []byte, error) {
+	return jsonLines{sse.NewLines(r, maxAnswer, maxAnswer)}.next
 }
 
 func equalPieces(a, b []piece) bool {
@@ -81,8 +64,8 @@ func TestStreamsAreBounded(t *testing.T) {
 		{"empty lines without end", linesOf(endless("\n"))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := pieces(tt.next); !errors.Is(err, errOversized) {
-				t.Errorf("got %v, want %v", err, errOversized)
+			if _, err := pieces(tt.next); !errors.Is(err, sse.ErrTooLong) {
+				t.Errorf("got %v, want %v", err, sse.ErrTooLong)
 			}
 		})
 	}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
 const (
@@ -23,17 +25,13 @@ var errNoCounters = errors.New("none of the engine's counters is there")
 // have, ten are of interest, and it looks at no more of the others than their name; prometheus/common's parser makes
 // objects of all of them, every second.
 func (x index) read(r io.Reader) (totals, error) {
-	limited := &io.LimitedReader{R: r, N: maxExposition + 1}
-	lines := newLineReader(limited, maxSample)
+	lines := sse.NewLines(r, maxSample, maxExposition)
 	var sum totals
 	found := false
 	for {
-		line, err := lines.next()
+		line, err := lines.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return totals{}, err
-		}
-		if limited.N <= 0 {
-			return totals{}, errTooLong
 		}
 		found = x.add(&sum, line) || found
 		if err != nil {

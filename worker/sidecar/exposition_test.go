@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
 func TestExposition(t *testing.T) {
@@ -96,8 +98,8 @@ func TestExpositionRefuses(t *testing.T) {
 	}{
 		"nothing":               {strings.NewReader(""), errNoCounters},
 		"another's":             {strings.NewReader("go_goroutines 7\n"), errNoCounters},
-		"a line without end":    {endless("x"), errTooLong},
-		"lines without end":     {endless("vllm:generation_tokens_total 1\n"), errTooLong},
+		"a line without end":    {endless("x"), sse.ErrTooLong},
+		"lines without end":     {endless("vllm:generation_tokens_total 1\n"), sse.ErrTooLong},
 		"an end before the end": {io.MultiReader(strings.NewReader("vllm:generation_tokens_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 	} {
 		if got, err := x.read(tt.r); !errors.Is(err, tt.want) || got != (totals{}) {

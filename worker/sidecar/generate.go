@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
 // MaxEvent is how many bytes one event of a stream, or an answer in one piece, may have.
@@ -73,10 +74,12 @@ func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send fu
 
 // passStream sends each event as it comes.
 func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chunk any) error) error {
-	events := newEventReader(body, MaxEvent)
+	events := sse.NewEvents(body, MaxEvent, 0)
 	for {
-		name, data, err := events.next()
+		name, data, err := events.Next()
 		switch {
+		case errors.Is(err, io.EOF) && events.Stray() != "":
+			return badGateway(nil, "not an event stream: %s", events.Stray())
 		case errors.Is(err, io.EOF):
 			if s.engine.done {
 				return badGateway(io.ErrUnexpectedEOF, "the stream ended without %s", doneMark)
@@ -94,7 +97,7 @@ func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chun
 		if string(data) == doneMark {
 			return nil
 		}
-		if err := pass(name, data, send); err != nil {
+		if err := pass(name, bytes.Clone(data), send); err != nil {
 			return err
 		}
 	}
@@ -103,14 +106,14 @@ func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chun
 // passDocument sends an answer that comes in one piece.
 func (s *Sidecar) passDocument(ctx context.Context, resp *http.Response, send func(chunk any) error) error {
 	if resp.ContentLength > MaxEvent {
-		return badGateway(errTooLong, "an answer of %d bytes, more than %d", resp.ContentLength, MaxEvent)
+		return badGateway(sse.ErrTooLong, "an answer of %d bytes, more than %d", resp.ContentLength, MaxEvent)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxEvent+1))
 	if err != nil {
 		return s.broken(ctx, err)
 	}
 	if len(data) > MaxEvent {
-		return s.broken(ctx, errTooLong)
+		return s.broken(ctx, sse.ErrTooLong)
 	}
 	return pass("", data, send)
 }
@@ -141,7 +144,7 @@ func (s *Sidecar) broken(ctx context.Context, err error) error {
 	case isGone(err):
 		s.watch.doubt()
 		return &Error{Status: http.StatusServiceUnavailable, Text: "connection refused", Err: err}
-	case errors.Is(err, errTooLong):
+	case errors.Is(err, sse.ErrTooLong):
 		return badGateway(err, "an event or answer of more than %d bytes", MaxEvent)
 	case errors.Is(err, io.EOF):
 		return badGateway(err, "the connection broke off")

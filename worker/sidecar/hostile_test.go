@@ -73,6 +73,7 @@ func TestHostileEngines(t *testing.T) {
 		{"a status, and open", sayOpen("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 9\r\n\r\noh"), 0, 500, "status 500: oh"},
 		{"[DONE], and open", sayOpen(sseHead, token, done), 1, 0, ""},
 		{"[DONE], and more without end", flood(sseHead+token+done, token), 1, 0, ""},
+		{"fields that the standard does not know", say(sseHead, "trace: 1\ndebug\n", token, "trace: 2\n\n", done), 1, 0, ""},
 		{"pings, then a token", say(sseHead, ": ping\n\n: ping\n\n\n\n", token, done), 1, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
