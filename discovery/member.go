@@ -3,11 +3,14 @@ package discovery
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode"
 )
 
 // membersPrefix is dynmesh's own bucket: facts about processes stand beside Dynamo's values, never inside them.
@@ -43,22 +46,16 @@ func memberKey(id InstanceID) string { return membersPrefix + id.String() }
 // a worker's: versions may differ. Its error is a *RejectError.
 func DecodeMember(key string, value []byte) (RegisteredMember, error) {
 	var none RegisteredMember
-	if !utf8.ValidString(key) {
-		return none, reject(RejectKey, "key is not UTF-8")
+	if err := checkKey(key); err != nil {
+		return none, err
 	}
 	id, err := parseMemberKey(key)
 	if err != nil {
-		return none, reject(RejectKey, "key: %.200v", err)
+		return none, reject(RejectKey, "key: %v", err)
 	}
-	if len(value) > maxValueSize {
-		return none, reject(RejectSize, "value has %d bytes, more than %d", len(value), maxValueSize)
-	}
-	if !utf8.Valid(value) {
-		return none, reject(RejectJSON, "value is not UTF-8")
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(value, &fields); err != nil || fields == nil {
-		return none, reject(RejectJSON, "value is not a JSON object")
+	fields, err := decodeFields(value)
+	if err != nil {
+		return none, err
 	}
 	m := RegisteredMember{ID: id, Member: Member{Role: RoleWorker}}
 	for _, field := range []struct {
@@ -79,7 +76,49 @@ func DecodeMember(key string, value []byte) (RegisteredMember, error) {
 	if m.GossipAddr != "" && !reachable(m.GossipAddr) {
 		return none, reject(RejectField, "gossip_addr is %.64q: want host:port", m.GossipAddr)
 	}
+	m.Member = m.bounded()
 	return m, nil
+}
+
+// Bounds on what one member says of itself, in bytes but for maxLabels.
+const (
+	maxRole       = 32
+	maxHost       = 255
+	maxVersion    = 128
+	maxURL        = 512
+	maxGossipAddr = 255 + len(":65535")
+	maxLabels     = 100
+	maxLabelName  = 128
+	maxLabelValue = 256
+)
+
+// bounded returns m with each text as one line of limited length, and no password in the URL.
+func (m Member) bounded() Member {
+	m.Role, m.Host, m.Version = oneLine(m.Role, maxRole), oneLine(m.Host, maxHost), oneLine(m.Version, maxVersion)
+	m.SystemURL = boundedURL(m.SystemURL)
+	labels := make(map[string]string, min(len(m.Labels), maxLabels))
+	for _, name := range slices.Sorted(maps.Keys(m.Labels)) {
+		if len(labels) == maxLabels {
+			break
+		}
+		labels[oneLine(name, maxLabelName)] = oneLine(m.Labels[name], maxLabelValue)
+	}
+	if m.Labels != nil {
+		m.Labels = labels
+	}
+	return m
+}
+
+// boundedURL returns the URL without user, query and fragment; empty where it is no URL or too long, for a part of one leads elsewhere.
+func boundedURL(raw string) string {
+	if len(raw) > maxURL {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" {
+		return ""
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
 func parseMemberKey(key string) (InstanceID, error) {
@@ -94,5 +133,6 @@ func parseMemberKey(key string) (InstanceID, error) {
 func reachable(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	n, portErr := strconv.ParseUint(port, 10, 16)
-	return err == nil && portErr == nil && n != 0 && host != "" && !strings.ContainsAny(host, " /@")
+	printable := strings.IndexFunc(host, func(r rune) bool { return !unicode.IsGraphic(r) }) < 0
+	return len(addr) <= maxGossipAddr && err == nil && portErr == nil && n != 0 && host != "" && printable && !strings.ContainsAny(host, " /@")
 }

@@ -2,6 +2,7 @@ package discovery_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -57,6 +60,118 @@ func TestDecodeMember(t *testing.T) {
 		var why *discovery.RejectError
 		if !errors.As(err, &why) || why.Reason != tt.reason || why.Detail == "" || len(why.Detail) > 300 {
 			t.Errorf("%s: %v, want it rejected for %s, in a few words", tt.name, err, tt.reason)
+		}
+	}
+}
+
+// What one process says of itself costs others a few hundred bytes, fits into a line, and gives no secret away.
+func TestDecodeMemberBoundsTexts(t *testing.T) {
+	const key = "v1/dynmesh/members/1"
+	decode := func(field, value string) (discovery.RegisteredMember, error) {
+		t.Helper()
+		text, err := json.Marshal(map[string]any{field: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return discovery.DecodeMember(key, text)
+	}
+	fields := map[string]func(discovery.RegisteredMember) string{
+		"role":       func(m discovery.RegisteredMember) string { return m.Role },
+		"host":       func(m discovery.RegisteredMember) string { return m.Host },
+		"version":    func(m discovery.RegisteredMember) string { return m.Version },
+		"system_url": func(m discovery.RegisteredMember) string { return m.SystemURL },
+	}
+	for field, of := range fields {
+		m, err := decode(field, strings.Repeat("x", 60_000))
+		if err != nil || len(of(m)) > 512 {
+			t.Errorf("%s of 60,000 bytes: %d are left, %v", field, len(of(m)), err)
+		}
+		if m, err = decode(field, "a\r\n\x1b[31mb\u2028c\u202ed\x00"); err != nil || strings.IndexFunc(of(m), func(r rune) bool { return !unicode.IsGraphic(r) }) >= 0 {
+			t.Errorf("%s with control characters: %q, %v", field, of(m), err)
+		}
+	}
+	for _, addr := range []string{strings.Repeat("x", 300) + ":1", "a\nb:1", "a\u202eb:1"} {
+		if m, err := decode("gossip_addr", addr); err == nil {
+			t.Errorf("gossip_addr %.20q… became %.20q…, want an error", addr, m.GossipAddr)
+		} else if len(err.Error()) > discovery.MaxRejectedDetail {
+			t.Errorf("the error has %d bytes", len(err.Error()))
+		}
+	}
+	for raw, want := range map[string]string{
+		"http://u:secret@h:1/a?token=secret#x": "http://h:1/a",
+		"http://[::1]:9/":                      "http://[::1]:9/",
+		"http:h:1":                             "",
+		"http://h:x":                           "",
+		"":                                     "",
+	} {
+		if m, err := decode("system_url", raw); err != nil || m.SystemURL != want {
+			t.Errorf("system_url %q became %q, %v, want %q", raw, m.SystemURL, err, want)
+		}
+	}
+
+	labels := make(map[string]string)
+	for i := range 500 {
+		labels[fmt.Sprintf("%04d\n%s", i, strings.Repeat("n", 10))] = strings.Repeat("é", 20)
+	}
+	labels["0000"] = strings.Repeat("é", 5000)
+	text, err := json.Marshal(map[string]any{"labels": labels})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := discovery.DecodeMember(key, text)
+	if err != nil || len(m.Labels) != 100 || m.Labels["0001 nnnnnnnnnn"] != strings.Repeat("é", 20) {
+		t.Errorf("501 labels became %d, %v, want the first 100", len(m.Labels), err)
+	}
+	if n := len(m.Labels["0000"]); n > 256 || !utf8.ValidString(m.Labels["0000"]) {
+		t.Errorf("a label of 10,000 bytes became one of %d", n)
+	}
+}
+
+// Keys and values as large as etcd takes them leave a line each, in the log and in the list, whatever is in them.
+func TestWatcherBoundsWhatItSaysOfJunk(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	put := func(key, value string) {
+		t.Helper()
+		if _, err := client.Put(context.Background(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const mebibyte = 1 << 20
+	for i := range 10 {
+		put(fmt.Sprintf("v1/instances/n/c/e/%d%s", i, strings.Repeat("\n\x1b", mebibyte/2)), "x")
+		put(fmt.Sprintf("v1/dynmesh/members/%d%s", i, strings.Repeat("\xff\u202e", mebibyte/4)), "x")
+	}
+	name := strings.Repeat("\n", 1000-len("v1/instances/n/c//1")) // a key that may be one
+	put("v1/instances/n/c/"+name+"/1", strings.Repeat("x", mebibyte))
+	put("v1/instances/n/c/"+name+"/2", `{"namespace":"`+strings.Repeat(`\u202e`, 1000)+`"}`)
+	put("v1/dynmesh/members/1", `{"gossip_addr":"`+strings.Repeat(`\n`, 10_000)+`"}`)
+
+	log, hook := logged()
+	_, r := startRoster(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}, Log: log})
+	eventually(t, 20*time.Second, "all of it", func() bool { return r.knows(23) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fits := func(what, text string) {
+		t.Helper()
+		control := strings.IndexFunc(text, func(c rune) bool { return !unicode.IsGraphic(c) })
+		if len(text) > 200 || !utf8.ValidString(text) || control >= 0 {
+			t.Errorf("%s has %d bytes: %.300q", what, len(text), text)
+		}
+	}
+	for _, e := range r.rejected.Entries {
+		fits("key", e.Key)
+		fits("detail", e.Detail)
+	}
+	lines := hook.AllEntries()
+	if len(lines) != 23 {
+		t.Errorf("%d lines, want 23", len(lines))
+	}
+	for _, line := range lines {
+		fits("message", line.Message)
+		for name, value := range line.Data {
+			fits(name, fmt.Sprint(value))
 		}
 	}
 }

@@ -96,6 +96,9 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode Member: %w", err)
 	}
+	if len(member) > maxValueSize { // nobody would read it
+		return nil, fmt.Errorf("Member has %d bytes: want at most %d, its Labels included", len(member), maxValueSize)
+	}
 	id := cfg.ID
 	if id == 0 {
 		id = NewInstanceID() // here and not by etcd, so that it is known, and stays, before etcd first answers

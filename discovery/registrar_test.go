@@ -76,6 +76,9 @@ func TestRegistrarRefuses(t *testing.T) {
 			t.Errorf("%s: Add = %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}
+	if _, err := discovery.NewRegistrar(discovery.RegistrarConfig{Member: discovery.Member{Host: strings.Repeat("h", 1<<16)}}); err == nil || !strings.Contains(err.Error(), "Member has") {
+		t.Errorf("64 KiB of host: error %v, want one that names Member", err)
+	}
 	for _, ttl := range []time.Duration{-time.Second, time.Second, 2500 * time.Millisecond} {
 		if _, err := discovery.NewRegistrar(discovery.RegistrarConfig{TTL: ttl}); err == nil || !strings.Contains(err.Error(), "lease TTL") {
 			t.Errorf("TTL %v: error %v, want one that names it", ttl, err)

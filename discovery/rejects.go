@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 )
 
 // Bounds on Rejects: they say that there is junk, and what it is like, however much there is.
 const (
-	MaxRejects     = 100 // entries
-	MaxRejectedKey = 200 // bytes of a key
+	MaxRejects        = 100 // entries
+	MaxRejectedKey    = 200 // bytes of a key
+	MaxRejectedDetail = 200 // bytes of a detail
 )
 
 // Rejects is what is left out of the registry now, because nobody could know what it means.
@@ -23,9 +25,9 @@ type Rejects struct {
 
 // Rejected is one entry that is left out.
 type Rejected struct {
-	Key    string // valid UTF-8, cut to MaxRejectedKey bytes
+	Key    string // one line of valid UTF-8, cut to MaxRejectedKey bytes
 	Reason RejectReason
-	Detail string // for people, a few words
+	Detail string // for people: one line of at most MaxRejectedDetail bytes
 }
 
 // rejects remembers which entries of a bucket are left out. It is safe for concurrent use.
@@ -101,15 +103,20 @@ func first(entries []Rejected) []Rejected {
 }
 
 // cutKey makes a key fit for people.
-func cutKey(key string) string {
-	key = strings.ToValidUTF8(key, "\uFFFD")
-	if len(key) <= MaxRejectedKey {
-		return key
+func cutKey(key string) string { return oneLine(key, MaxRejectedKey) }
+
+// oneLine makes text from the registry fit for people: valid UTF-8 of at most max bytes, where each run of white space and of
+// characters that do not show is one space.
+func oneLine(s string, max int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 4*max)], "\uFFFD") // a text that is too long costs no more than a line of it
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || !unicode.IsGraphic(r) }), " ")
+	if len(s) <= max {
+		return s
 	}
 	const more = "…"
-	n := MaxRejectedKey - len(more)
-	for !utf8.RuneStart(key[n]) {
+	n := max - len(more)
+	for !utf8.RuneStart(s[n]) {
 		n--
 	}
-	return key[:n] + more
+	return s[:n] + more
 }

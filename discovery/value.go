@@ -9,8 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxValueSize bounds what one instance may put into every listing. Dynamo's values have about 200 bytes.
-const maxValueSize = 64 << 10
+// Bounds on one entry of the registry.
+const (
+	maxKeySize   = 1 << 10  // bytes; the longest that dynmesh itself writes has 797
+	maxValueSize = 64 << 10 // bytes; Dynamo's values have about 200
+)
 
 const endpointType = "Endpoint"
 
@@ -19,7 +22,7 @@ type RejectReason string
 
 // The reasons, in the order in which an entry is checked.
 const (
-	RejectKey       RejectReason = "key"       // the key is not namespace/component/endpoint/id
+	RejectKey       RejectReason = "key"       // the key is too long, or not namespace/component/endpoint/id
 	RejectSize      RejectReason = "size"      // the value is larger than 64 KiB
 	RejectJSON      RejectReason = "json"      // the value is not a JSON object in UTF-8
 	RejectField     RejectReason = "field"     // a known field is missing or of a wrong type
@@ -30,35 +33,55 @@ const (
 // RejectError says why an entry of the registry cannot be listed.
 type RejectError struct {
 	Reason RejectReason
-	Detail string // for people, a few words; never the value itself, which may be large
+	Detail string // for people: one line of at most MaxRejectedDetail bytes
 }
 
 func (e *RejectError) Error() string { return e.Detail }
 
 func reject(reason RejectReason, format string, args ...any) error {
-	return &RejectError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+	return &RejectError{Reason: reason, Detail: oneLine(fmt.Sprintf(format, args...), MaxRejectedDetail)}
+}
+
+// decodeFields returns the fields of an entry's value.
+func decodeFields(value []byte) (map[string]json.RawMessage, error) {
+	if len(value) > maxValueSize {
+		return nil, reject(RejectSize, "value has %d bytes, more than %d", len(value), maxValueSize)
+	}
+	// encoding/json lets invalid UTF-8 through in raw messages; it would then spoil the whole listing.
+	if !utf8.Valid(value) {
+		return nil, reject(RejectJSON, "value is not UTF-8")
+	}
+	// A map and not a struct: its keys are matched exactly, where a struct's fields would match in any case.
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(value, &fields); err != nil || fields == nil {
+		return nil, reject(RejectJSON, "value is not a JSON object")
+	}
+	return fields, nil
+}
+
+// checkKey refuses what cannot be a key before anything is made of it.
+func checkKey(key string) error {
+	if len(key) > maxKeySize {
+		return reject(RejectKey, "key has %d bytes, more than %d", len(key), maxKeySize)
+	}
+	if !utf8.ValidString(key) {
+		return reject(RejectKey, "key is not UTF-8")
+	}
+	return nil
 }
 
 // DecodeInstance reads one entry of the instances bucket. Its error is a *RejectError.
 func DecodeInstance(key string, value []byte) (Instance, error) {
-	if !utf8.ValidString(key) {
-		return Instance{}, reject(RejectKey, "key is not UTF-8")
+	if err := checkKey(key); err != nil {
+		return Instance{}, err
 	}
 	k, err := ParseInstanceKey(key)
 	if err != nil {
 		return Instance{}, reject(RejectKey, "%v", err)
 	}
-	if len(value) > maxValueSize {
-		return Instance{}, reject(RejectSize, "value has %d bytes, more than %d", len(value), maxValueSize)
-	}
-	// encoding/json lets invalid UTF-8 through in raw messages; it would then spoil the whole listing.
-	if !utf8.Valid(value) {
-		return Instance{}, reject(RejectJSON, "value is not UTF-8")
-	}
-	// A map and not a struct: its keys are matched exactly, where a struct's fields would match in any case.
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(value, &fields); err != nil || fields == nil {
-		return Instance{}, reject(RejectJSON, "value is not a JSON object")
+	fields, err := decodeFields(value)
+	if err != nil {
+		return Instance{}, err
 	}
 	if err := checkFields(k, fields); err != nil {
 		return Instance{}, err
