@@ -75,9 +75,32 @@ func checkEtcdEndpoint(endpoint string) (scheme string, err error) {
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	known := !ok || scheme == "http" || scheme == "https"
 	if err != nil || portErr != nil || n == 0 || !known || host == "" || strings.ContainsAny(host, "/@?# ") {
-		return "", fmt.Errorf("etcd endpoint %q: want http://host:port, https://host:port or host:port", endpoint)
+		return "", fmt.Errorf("etcd endpoint %q: want http://host:port, https://host:port or host:port%s", withoutUser(endpoint), userHint(endpoint))
 	}
 	return scheme, nil
+}
+
+// withoutUser returns an endpoint as it may be shown, however malformed it is: without user, password and query.
+func withoutUser(endpoint string) string {
+	rest := endpoint
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 { // the last one: a password may have any character
+		rest = "…" + rest[i:]
+		if scheme, _, ok := strings.Cut(endpoint[:i], "://"); ok && !strings.ContainsAny(scheme, "@:") {
+			rest = scheme + "://" + rest
+		}
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i] + "…"
+	}
+	return rest
+}
+
+// userHint says where a user that stands in an endpoint belongs.
+func userHint(endpoint string) string {
+	if strings.Contains(endpoint, "@") {
+		return "; user and password are settings of their own"
+	}
+	return ""
 }
 
 func (c Config) endpoints() []string {

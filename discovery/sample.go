@@ -21,6 +21,9 @@ const (
 //
 // With a password each call costs etcd an authentication: who has a Registrar asks that.
 func SampleMembers(ctx context.Context, cfg Config, n int) ([]RegisteredMember, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("sample members: %w", err)
+	}
 	link := newLink(cfg, orDiscard(nil))
 	defer link.close()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)

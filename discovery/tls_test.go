@@ -108,6 +108,26 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
+// Where somebody put a password into an endpoint, errors must not carry it into logs.
+func TestEndpointErrorsHidePasswords(t *testing.T) {
+	for _, endpoint := range []string{
+		"http://u:SECRET@a:2379", "https://SECRET@a:2379", "u:SECRET@a:2379", "http://u:SECRET/@?#SECRET@a:2379", "ftp://u:SECRET@a",
+		"http://a:2379?token=SECRET", "http://a:2379/#SECRET", "http:/u:SECRET@a:2379", "http://u:SECRET@", "u:SECRET@http://a:2379",
+	} {
+		for _, endpoints := range [][]string{{endpoint}, {"http://good:2379", endpoint}} {
+			cfg := discovery.Config{Endpoints: endpoints}
+			_, sampled := discovery.SampleMembers(t.Context(), cfg, 1)
+			_, watched := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg})
+			_, registered := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg})
+			for _, err := range []error{cfg.Validate(), sampled, watched, registered} {
+				if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), "etcd endpoint") {
+					t.Errorf("%s: error %v, want one without the password", endpoint, err)
+				}
+			}
+		}
+	}
+}
+
 // startTLS terminates TLS in front of target and returns the address for https.
 func startTLS(t *testing.T, target string, ca *authority, cert *issued) string {
 	t.Helper()

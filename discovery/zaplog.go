@@ -1,7 +1,8 @@
 package discovery
 
 import (
-	"maps"
+	"regexp"
+	"strings"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
@@ -57,7 +58,7 @@ func (c *zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if why, ok := data["error"].(string); ok && c.keep != nil {
 		c.keep.last.Store(&why)
 	}
-	c.log.WithFields(data).WithTime(entry.Time).Log(c.level(entry.Level), entry.Message)
+	c.log.WithFields(data).WithTime(entry.Time).Log(c.level(entry.Level), withoutPasswords(entry.Message))
 	return nil
 }
 
@@ -69,8 +70,31 @@ func logrusFields(fields []zapcore.Field) logrus.Fields {
 		f.AddTo(enc)
 	}
 	out := make(logrus.Fields, len(enc.Fields))
-	maps.Copy(out, enc.Fields)
+	for name, value := range enc.Fields {
+		switch v := value.(type) {
+		case string:
+			value = withoutPasswords(v)
+		case []any: // such as endpoints
+			for i, element := range v {
+				if text, ok := element.(string); ok {
+					v[i] = withoutPasswords(text)
+				}
+			}
+		}
+		out[name] = value
+	}
 	return out
+}
+
+// userInURL is the user of each URL in a text. A password has any character but those that end a URL there.
+var userInURL = regexp.MustCompile(`://[^\s"'<>]*@`)
+
+// withoutPasswords returns a text in which no URL has a user. A proxy's from the environment would have one.
+func withoutPasswords(text string) string {
+	if !strings.Contains(text, "://") {
+		return text
+	}
+	return userInURL.ReplaceAllString(text, "://…@")
 }
 
 // logrusLevel translates one level. etcd's info is chatter to an operator of dynmesh (raft terms, gRPC balancers), so

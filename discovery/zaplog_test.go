@@ -2,6 +2,9 @@ package discovery
 
 import (
 	"errors"
+	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/sirupsen/logrus"
@@ -37,6 +40,29 @@ func TestZapLogger(t *testing.T) {
 		if e.Level != w.level || e.Message != w.message || e.Data[w.field] != w.value || e.Data["component"] != "etcd" {
 			t.Errorf("line %d = %v %q %v, want %v %q with %s=%v", i, e.Level, e.Message, e.Data, w.level, w.message, w.field, w.value)
 		}
+	}
+}
+
+// etcd and gRPC log URLs as they were given, a proxy's from the environment among them.
+func TestZapLoggerHidesPasswords(t *testing.T) {
+	log, hook := test.NewNullLogger()
+	log.SetLevel(logrus.TraceLevel)
+	const bad = "https://u:SECRET/1@h:1"
+	var keep complaint
+	z := clientLogger(logrus.NewEntry(log), &keep).With(zap.String("proxy", bad))
+	z.Warn("cannot reach "+bad+" now", zap.Error(fmt.Errorf("dial %q: refused", bad)), zap.Strings("endpoints", []string{"a:1", bad}))
+	ZapLogger(logrus.NewEntry(log)).Error("no URL: a@b", zap.Any("url", &url.URL{Scheme: "http", Host: "h", User: url.UserPassword("u", "SECRET")}))
+	for _, e := range hook.AllEntries() {
+		line, err := e.String()
+		if err != nil || strings.Contains(line, "SECRET") {
+			t.Errorf("the log has a password, %v: %s", err, line)
+		}
+	}
+	if why := *keep.last.Load(); why != `dial "https://…@h:1": refused` {
+		t.Errorf("kept %q", why)
+	}
+	if first := hook.AllEntries()[0]; first.Message != "cannot reach https://…@h:1 now" || fmt.Sprint(first.Data["endpoints"]) != "[a:1 https://…@h:1]" {
+		t.Errorf("line = %q %v", first.Message, first.Data)
 	}
 }
 
