@@ -26,7 +26,7 @@ type Reason string
 // The reasons.
 const (
 	Timeout     Reason = "timeout"     // no answer, or not all of it, by the deadline
-	Frozen      Reason = "frozen"      // the answer began, then nothing came until the deadline
+	Frozen      Reason = "frozen"      // it took the connection, or began its answer, and then nothing came
 	Refused     Reason = "refused"     // nothing listens
 	Unreachable Reason = "unreachable" // no connection, for another reason than Refused
 	ErrorStatus Reason = "status"      // an error status, or a gRPC status that is not SERVING

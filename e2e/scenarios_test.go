@@ -35,6 +35,7 @@ func TestScenarios(t *testing.T) {
 		{"a two frontends, six instances", sixInstances},
 		{"mesh: a worker killed", inShort(workerKilled)},
 		{"mesh: a host vanishes", inShort(hostVanishes)},
+		{"mesh: all restarted, then frozen", allRestartedThenFrozen},
 		{"mesh: a rack fails", inShort(rackFails)},
 		{"mesh: the network parts", inShort(networkParts)},
 		{"mesh: etcd away", inShort(registryAway)},

@@ -105,7 +105,7 @@ func (w *world) startWorkersWith(e *etcd, first, count int, more map[string]stri
 	w.t.Helper()
 	var out []*worker
 	for i := range count {
-		p := w.site.reserve(fmt.Sprintf("worker%d", first+i), systemPort, rpcPort, controlPort)
+		p := w.site.reserve(fmt.Sprintf("worker%d", first+i), systemPort, rpcPort, controlPort, gossipPort)
 		args := []string{"worker", "--mock-control", p.listen(controlPort)}
 		for _, endpoint := range endpoints {
 			args = append(args, "--endpoint", endpoint)
@@ -113,6 +113,7 @@ func (w *world) startWorkersWith(e *etcd, first, count int, more map[string]stri
 		env := map[string]string{
 			"DYN_SYSTEM_PORT": p.number(systemPort), "DYN_HTTP_RPC_PORT": p.number(rpcPort),
 			"ETCD_LEASE_TTL": fmt.Sprint(int(leaseTTL.Seconds())), "DYN_COMPONENT": "backend",
+			"DYN_GOSSIP_BIND": p.listen(gossipPort), // so that the next life of it is where this one was
 		}
 		maps.Copy(env, more)
 		if p.bind != "0.0.0.0" {

@@ -35,6 +35,7 @@ type mesh struct {
 	health   gossip.Health
 	rejected *discovery.Rejects
 	met      bool // what processes tell etcd of themselves has been read
+	peers    int  // other members that may have an opinion: those that are there and not lost
 	known    int  // of workers, those that etcd says take part in gossip, this process not counted
 
 	expectations []expect.Expectation

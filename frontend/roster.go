@@ -41,6 +41,25 @@ func (m *mesh) heard(w *worker) {
 			m.heard(m.workers[id])
 		}
 	}
+	m.countPeer(w)
+}
+
+// countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody has lost.
+func (m *mesh) countPeer(w *worker) {
+	peer := w.there() && !w.lost && w.id != m.self.ID
+	if peer == w.peer {
+		return
+	}
+	w.peer = peer
+	before := m.peers
+	if peer {
+		m.peers++
+	} else {
+		m.peers--
+	}
+	if (before == 0) != (m.peers == 0) {
+		m.touchAll(func(i *instance) bool { return i.worker.lost })
+	}
 }
 
 func (m *mesh) touchAll(which func(*instance) bool) {

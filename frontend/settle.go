@@ -91,7 +91,7 @@ func (m *mesh) evidence(i *instance, now time.Time) (e verdict.Evidence, again t
 	w := i.worker
 	e = verdict.Evidence{
 		Registered: i.registered, Read: m.state != discovery.Syncing,
-		Gossip: m.pool != nil, Score: m.health.Score,
+		Gossip: m.pool != nil, Score: m.health.Score, Alone: m.peers == 0,
 		Worker: verdict.Worker{State: w.state(), Process: w.present(w.process)},
 		Own:    w.present(i.own),
 	}

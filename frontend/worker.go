@@ -22,6 +22,7 @@ type worker struct {
 	instances []*instance              // those that it serves
 	watches   map[discovery.InstanceID]struct{}
 	lost      bool // somebody who is alive cannot reach it
+	peer      bool // it is one of mesh.peers
 	retarget  bool // how Prometheus is shown it may have changed
 }
 

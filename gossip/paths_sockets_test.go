@@ -205,7 +205,7 @@ func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	w.until("found by both", w.fails(canary.Timeout))
+	w.until("found by both", w.fails(canary.Frozen))
 	took := time.Since(stopped)
 	t.Logf("SIGSTOP was known from both watchers after %v", took)
 	if took > 4*time.Second { // 3 on a machine with nothing else to do

@@ -96,7 +96,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 	}{
 		{name: "killed", fail: func(m *mesh, p *peer) { p.host.kill() }, reason: canary.Refused,
 			detail: "its port of gossip refuses connections", max: 30 * time.Millisecond},
-		{name: "paused", fail: func(m *mesh, p *peer) { m.set(func() { p.host.paused = true }) }, reason: canary.Timeout,
+		{name: "paused", fail: func(m *mesh, p *peer) { m.set(func() { p.host.paused = true }) }, reason: canary.Frozen,
 			detail: "accepts connections but does not answer", max: 3 * time.Second,
 			recover: func(m *mesh, p *peer) { m.set(func() { p.host.paused = false }) }},
 		{name: "cut off", fail: func(m *mesh, p *peer) { m.set(func() { p.host.gone = true }) }, reason: canary.Timeout,

@@ -20,6 +20,10 @@ type Evidence struct {
 	Overdue bool                 // Own is nil, and the worker has had the time to send it, or has taken it back
 	Paths   []Path               // at most one of each watcher
 
+	// Alone says that no member is left who could have another opinion than those in Paths: all but
+	// this frontend are gone, or somebody who is alive cannot reach them.
+	Alone bool
+
 	Unreached time.Time // since when it has been Unreachable, by this process's clock; zero: it is not
 }
 

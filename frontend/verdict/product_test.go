@@ -21,8 +21,8 @@ func later(d time.Duration) time.Time { return began.Add(d) }
 // watcher is a way in which one watcher can stand to an instance.
 type watcher struct {
 	path         Path
-	passes, fail int // what it counts for, by the rules in words
-	refused      bool
+	passes, fail int  // what it counts for, by the rules in words
+	proven       bool // it heard so from the worker's kernel
 }
 
 // watchersThere are all ways that matter.
@@ -39,8 +39,9 @@ func watchersThere() []watcher {
 	return []watcher{
 		{path: path(gossip.Alive, canary.Pass, ""), passes: 1},
 		{path: lost(path(gossip.Alive, canary.Pass, ""))},
-		{path: lost(path(gossip.Alive, canary.Fail, canary.Refused)), fail: 1, refused: true},
-		{path: path(gossip.Alive, canary.Fail, canary.Refused), fail: 1, refused: true},
+		{path: lost(path(gossip.Alive, canary.Fail, canary.Refused)), fail: 1, proven: true},
+		{path: path(gossip.Alive, canary.Fail, canary.Refused), fail: 1, proven: true},
+		{path: path(gossip.Alive, canary.Fail, canary.Frozen), fail: 1, proven: true},
 		{path: path(gossip.Alive, canary.Fail, canary.Timeout), fail: 1},
 		{path: path(gossip.Suspect, canary.Pass, ""), passes: 1},
 		{path: path(gossip.Suspect, canary.Fail, canary.Refused)},
@@ -97,19 +98,19 @@ func TestProductOfStates(t *testing.T) {
 			words = fewWords()
 		}
 		var paths []Path
-		passes, fails, refused := 0, 0, false
+		passes, fails, proven := 0, 0, false
 		for _, w := range group {
 			paths = append(paths, w.path)
 			passes += w.passes
 			fails += w.fail
-			refused = refused || w.refused
+			proven = proven || w.proven
 		}
 		for _, state := range []gossip.MemberState{"", gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left} {
 			for _, draining := range flags {
 				for _, own := range words {
-					for mask := range 8 {
+					for mask := range 16 {
 						e := Evidence{
-							Gossip: true, Read: true, Registered: mask&1 != 0, Overdue: own == nil && mask&2 != 0, Score: mask & 4, // 0 or 4
+							Gossip: true, Read: true, Registered: mask&1 != 0, Overdue: own == nil && mask&2 != 0, Score: mask & 4, Alone: mask&8 != 0, // a score of 0 or 4
 							Worker: Worker{State: state, Since: began, LeaseTTL: 10 * time.Second},
 							Own:    own, Paths: paths,
 						}
@@ -117,7 +118,7 @@ func TestProductOfStates(t *testing.T) {
 							e.Worker.Process = &observation.Finding{Kind: observation.Process, Finding: canary.Pass, Draining: true, At: began}
 						}
 						n++
-						check(t, e, want(e, draining, passes, fails, refused))
+						check(t, e, want(e, draining, passes, fails, proven))
 						if t.Failed() {
 							return
 						}
@@ -130,7 +131,7 @@ func TestProductOfStates(t *testing.T) {
 }
 
 // want applies the rules to counts that were made apart from the code under test.
-func want(e Evidence, draining bool, passes, fails int, refused bool) State {
+func want(e Evidence, draining bool, passes, fails int, proven bool) State {
 	state := e.Worker.State
 	lost := state == gossip.Dead || state == gossip.Left
 	if draining && !lost {
@@ -142,7 +143,7 @@ func want(e Evidence, draining bool, passes, fails int, refused bool) State {
 	if fails > passes && fails >= 2 {
 		return Unreachable
 	}
-	if passes == 0 && fails == 1 && (state == "" || state == gossip.Dead || state == gossip.Suspect && refused) {
+	if passes == 0 && fails == 1 && (state == "" || state == gossip.Dead || proven && (state == gossip.Suspect || e.Alone)) {
 		return Unreachable
 	}
 	if passes == 0 && fails == 0 && state == gossip.Dead && e.Score == 0 {

@@ -73,6 +73,9 @@ func (e Evidence) whyUnreachable() []string {
 		if w.State == gossip.Suspect {
 			add("gossip has suspected its worker since %s", at(w.Since))
 		}
+		if e.Alone && w.State == gossip.Alive && e.closed() {
+			add("no other member is left that could reach it")
+		}
 		if !e.closed() { // then it is unreached, or there would be no such verdict
 			add("it has been unreachable since %s, and nobody has reached it since then", at(e.Unreached))
 		}

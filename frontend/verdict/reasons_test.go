@@ -114,6 +114,12 @@ func TestReasons(t *testing.T) {
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:00.100Z (refused)
 			gossip has suspected its worker since 2026-11-22T10:00:01.000Z
 			if its process is gone, its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
+		{"stopped, and all others too", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Pass, true), Alone: true,
+			Paths: []Path{fail(b, 3*second, canary.Frozen, "accepts connections but does not answer")}}, `
+			unreachable
+			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:03.000Z (frozen: accepts connections but does not answer)
+			no other member is left that could reach it
+			if its process is gone, its lease ends by about 2026-11-22T10:00:13Z, and etcd then drops it`},
 		{"foreign and dead", Evidence{Paths: []Path{fail(b, second, canary.Timeout, "connect: no answer within 1s")}}, `
 			unreachable
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:01.000Z (timeout: connect: no answer within 1s)

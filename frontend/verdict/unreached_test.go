@@ -53,17 +53,19 @@ func TestUnreachedUntilReached(t *testing.T) {
 func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 	for _, group := range groups(2) {
 		for _, state := range []gossip.MemberState{gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left, ""} {
-			e := Evidence{Registered: true, Read: true, Gossip: true, Worker: Worker{State: state, Since: began}}
-			for _, w := range group {
-				e.Paths = append(e.Paths, w.path)
-			}
-			first := Of(e)
-			if first.State != Unreachable {
-				continue
-			}
-			e.Unreached = later(time.Second)
-			if again := Of(e); !slices.Equal(again.Reasons, first.Reasons) {
-				t.Errorf("got %q, and again %q", first.Reasons, again.Reasons)
+			for _, alone := range []bool{false, true} {
+				e := Evidence{Registered: true, Read: true, Gossip: true, Alone: alone, Worker: Worker{State: state, Since: began}}
+				for _, w := range group {
+					e.Paths = append(e.Paths, w.path)
+				}
+				first := Of(e)
+				if first.State != Unreachable {
+					continue
+				}
+				e.Unreached = later(time.Second)
+				if again := Of(e); !slices.Equal(again.Reasons, first.Reasons) {
+					t.Errorf("got %q, and again %q", first.Reasons, again.Reasons)
+				}
 			}
 		}
 	}

@@ -72,12 +72,10 @@ func (e Evidence) unreachable() bool {
 	case e.Worker.State == gossip.Dead:
 		// An unwell process loses members that are well: then somebody else has to say so too.
 		return passes == 0 && (e.Score < Unwell || fails > 0)
-	case e.Worker.State == gossip.Suspect:
-		return e.closed() || e.unreached()
 	case e.Worker.State == "":
 		return passes == 0 && fails > 0 // no gossip to wait for: the watchers that there are
 	}
-	return e.unreached()
+	return e.closed() || e.unreached()
 }
 
 // unreached says whether nothing has come to light for an instance that is Unreachable. That watchers fall silent, gone or
@@ -102,16 +100,22 @@ func (e Evidence) tally() (passes, fails int) {
 	return passes, fails
 }
 
-// closed says whether gossip suspects the worker, and the only watcher that counts found that nothing listens.
+// closed says whether the only watcher that counts has proof that the host is there and the process is
+// not, where nothing more is to be had: gossip suspects the worker, too, or nobody is left to ask.
+// Gossip's own judgement waits for members to confirm it, and takes half a minute where all of those
+// are gone.
 func (e Evidence) closed() bool {
 	passes, fails := e.tally()
-	return e.Worker.State == gossip.Suspect && passes == 0 && fails == 1 && e.refused()
+	confirmed := e.Worker.State == gossip.Suspect || e.Worker.State == gossip.Alive && e.Alone
+	return confirmed && passes == 0 && fails == 1 && e.proven()
 }
 
-// refused says whether a watcher found that nothing listens, which only a kernel that is there can tell.
-func (e Evidence) refused() bool {
+// proven says whether a watcher heard of the failure from the worker's kernel, which refused a
+// connection, or took it for a process that then did not answer. A watcher that is itself cut off hears
+// neither.
+func (e Evidence) proven() bool {
 	for _, p := range e.Paths {
-		if p.Counts() && p.Finding == canary.Fail && p.Reason == canary.Refused {
+		if p.Counts() && p.Finding == canary.Fail && (p.Reason == canary.Refused || p.Reason == canary.Frozen) {
 			return true
 		}
 	}

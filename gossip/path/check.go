@@ -108,7 +108,7 @@ func (h *heart) asked(o Outcome, now time.Duration, a *Actions) {
 func (h *heart) failSilent(now time.Duration, a *Actions) {
 	switch {
 	case h.check.accepted > 0:
-		h.fail(canary.Timeout, "accepts connections but does not answer", now, a)
+		h.fail(canary.Frozen, "accepts connections but does not answer", now, a)
 	case h.check.noWay:
 		h.fail(canary.Unreachable, "no answer, and no way to its host", now, a)
 	default:

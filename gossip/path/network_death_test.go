@@ -50,7 +50,7 @@ func TestFindingTimes(t *testing.T) {
 	}{
 		{"silent", silent, canary.Timeout, near, 3 * time.Second},
 		{"silent and far", silent, canary.Timeout, far, 3300 * time.Millisecond},
-		{"frozen", frozen, canary.Timeout, near, 3 * time.Second},
+		{"frozen", frozen, canary.Frozen, near, 3 * time.Second},
 		// The kernel's word takes a way, and the question another way and back.
 		{"killed", dead, canary.Refused, near, 3 * time.Millisecond},
 		{"killed and far", dead, canary.Refused, far, 300 * time.Millisecond},

@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 				n.after(time.Second, func() { n.become(w.worker, well) })
 			}},
 		{name: "frozen, and thawed", dials: 1, within: 11 * time.Second,
-			want: []Finding{{canary.Fail, canary.Timeout, "accepts connections but does not answer"}, pass},
+			want: []Finding{{canary.Fail, canary.Frozen, "accepts connections but does not answer"}, pass},
 			fault: func(n *network, w *watcher) {
 				n.become(w.worker, frozen)
 				n.after(6*time.Second, func() { n.become(w.worker, well) })
@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 				each(n, 450*time.Millisecond, func() { w.asleep = n.now + 400*time.Millisecond })
 			}},
 		{name: "this process is starved, and the worker freezes", dials: 2, within: 45 * time.Second,
-			want: []Finding{{}, {canary.Fail, canary.Timeout, "accepts connections but does not answer"}}, // at a time when it is not late
+			want: []Finding{{}, {canary.Fail, canary.Frozen, "accepts connections but does not answer"}}, // at a time when it is not late
 			fault: func(n *network, w *watcher) {
 				each(n, 450*time.Millisecond, func() { w.asleep = n.now + 400*time.Millisecond })
 				n.become(w.worker, frozen)

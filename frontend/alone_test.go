@@ -1,0 +1,36 @@
+package frontend
+
+import (
+	"testing"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/gossip/observation"
+)
+
+// All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute to
+// declare them dead, because it waits for members that are gone to confirm it.
+func TestAllButThisFrontendAreLost(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, b, c := r.trio()
+		finds := func(k discovery.InstanceKey, f canary.Finding, reason canary.Reason) {
+			o := r.next(pathOf(k.ID, 0, 0, f))
+			o.Observer, o.Reason = r.pool.Self(), reason
+			r.say(gossip.Update{Observations: []observation.Observation{o}})
+		}
+
+		finds(a, canary.Fail, canary.Frozen)
+		finds(b, canary.Fail, canary.Timeout)
+		r.want(a, "ready", "1 of 2 watchers cannot reach it") // c may be right
+		finds(c, canary.Fail, canary.Frozen)
+		r.want(a, "unreachable", "no other member is left that could reach it")
+		r.want(b, "ready", "its only watcher cannot reach it") // this frontend may be what is cut off
+		r.want(c, "unreachable", "no other member is left that could reach it")
+
+		finds(b, canary.Pass, "")
+		r.want(a, "ready", "1 of 2 watchers cannot reach it") // b is there again, and still says that it reaches it
+		r.member(b.ID, gossip.Dead)
+		r.want(a, "unreachable", "no other member is left that could reach it")
+	})
+}
