@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/discovery"
@@ -45,6 +46,8 @@ type Config struct {
 	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each endpoint: a time series
 	// more for each, and another whenever its verdict is one that it never had.
 	InstanceMetrics bool
+
+	Metrics []prometheus.Collector // of the program around the frontend, served at /metrics as well
 
 	Version string        // shown in dynmesh_frontend_info
 	Log     *logrus.Entry // default: discarded

@@ -52,6 +52,7 @@ func newMetrics(f *Frontend, source any) *prometheus.Registry {
 			metrics.MustRegister(c)
 		}
 	}
+	metrics.MustRegister(f.cfg.Metrics...)
 	return metrics
 }
 

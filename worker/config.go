@@ -11,6 +11,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 	// GracefulShutdownTimeout is how long requests may still run when Run's context has ended; default 30 s. What is
 	// left is then cancelled, which takes 2 s more at most.
 	GracefulShutdownTimeout time.Duration
+
+	Metrics []prometheus.Collector // of the program around the worker, served at /metrics as well
 
 	Version string            // of the program, for /metrics and the registry
 	Labels  map[string]string // free facts about the worker, for the registry

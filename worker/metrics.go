@@ -69,10 +69,10 @@ func number(s Status) float64 {
 }
 
 func (w *Worker) registerMetrics() error {
-	for _, c := range []prometheus.Collector{
+	for _, c := range append([]prometheus.Collector{
 		newCollector(w), w.registrar, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
+	}, w.cfg.Metrics...) {
 		if err := w.metrics.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}

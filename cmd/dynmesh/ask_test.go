@@ -88,7 +88,7 @@ func TestAskCommands(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr output
-			code := run(context.Background(), strings.Fields(tt.args), &stdout, &stderr)
+			code := execute(context.Background(), strings.Fields(tt.args), &stdout, &stderr)
 			if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) ||
 				(tt.stderr == "") != (stderr.String() == "") {
 				t.Errorf("exit %d\n%s%s\nwant %d, %q and %q", code, stdout.String(), stderr.String(), tt.code, tt.stdout, tt.stderr)
@@ -100,7 +100,7 @@ func TestAskCommands(t *testing.T) {
 	}
 	t.Run("json is JSON", func(t *testing.T) {
 		var stdout, stderr output
-		run(context.Background(), []string{"status", "-o", "json", "--frontend", hostile}, &stdout, &stderr)
+		execute(context.Background(), []string{"status", "-o", "json", "--frontend", hostile}, &stdout, &stderr)
 		var got, want any
 		if err := json.Unmarshal([]byte(stdout.String()), &got); err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestAskEnvironment(t *testing.T) {
 		{[]string{"wait", "--expect", "dyn://a.b.c>=2"}, 1}, // the flag wins
 	} {
 		var stdout, stderr output
-		if code := run(context.Background(), tt.args, &stdout, &stderr); code != tt.code {
+		if code := execute(context.Background(), tt.args, &stdout, &stderr); code != tt.code {
 			t.Errorf("%v: exit %d, want %d:\n%s", tt.args, code, tt.code, stderr.String())
 		}
 	}
@@ -150,7 +150,7 @@ func TestWaitInterrupted(t *testing.T) {
 	defer interrupt()
 	var stdout, stderr output
 	done := make(chan int, 1)
-	go func() { done <- run(ctx, []string{"wait", "--frontend", s.URL}, &stdout, &stderr) }()
+	go func() { done <- execute(ctx, []string{"wait", "--frontend", s.URL}, &stdout, &stderr) }()
 	for deadline := time.Now().Add(20 * time.Second); stderr.String() == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was said within 20 s")

@@ -18,7 +18,7 @@ func TestAskUp(t *testing.T) {
 	var upOut, upErr output
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &upOut, &upErr)
+		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &upOut, &upErr)
 	}()
 	front := regexp.MustCompile(`frontend  (http://127\.0\.0\.1:\d+)`)
 	var url []string
@@ -32,7 +32,7 @@ func TestAskUp(t *testing.T) {
 	ask := func(want int, args ...string) string {
 		t.Helper()
 		var stdout, stderr output
-		if code := run(context.Background(), args, &stdout, &stderr); code != want {
+		if code := execute(context.Background(), args, &stdout, &stderr); code != want {
 			t.Errorf("%v: exit %d, want %d\n%s%s", args, code, want, stdout.String(), stderr.String())
 		}
 		return stdout.String() + stderr.String()

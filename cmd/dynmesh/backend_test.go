@@ -45,7 +45,7 @@ func TestCanaryCommand(t *testing.T) {
 	engine, url := startEngine(t, "")
 	canary := func(args ...string) (int, string) {
 		var stdout, stderr output
-		code := run(context.Background(), append([]string{"canary", "--backend", url}, args...), &stdout, &stderr)
+		code := execute(context.Background(), append([]string{"canary", "--backend", url}, args...), &stdout, &stderr)
 		return code, stdout.String() + stderr.String()
 	}
 	for _, tt := range []struct {
@@ -79,7 +79,7 @@ func TestMockEngineCommand(t *testing.T) {
 	var stdout, stderr output
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"mock-engine", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--model", "tiny"}, &stdout, &stderr)
+		done <- execute(ctx, []string{"mock-engine", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--model", "tiny"}, &stdout, &stderr)
 	}()
 	var addr []string
 	for deadline := time.Now().Add(20 * time.Second); addr == nil; time.Sleep(10 * time.Millisecond) {
@@ -89,7 +89,7 @@ func TestMockEngineCommand(t *testing.T) {
 	}
 	canary := func() (int, string) {
 		var stdout, stderr output
-		code := run(context.Background(), []string{"canary", "--backend", "http://" + addr[1]}, &stdout, &stderr)
+		code := execute(context.Background(), []string{"canary", "--backend", "http://" + addr[1]}, &stdout, &stderr)
 		return code, stdout.String() + stderr.String()
 	}
 	if code, text := canary(); code != exitOK || !strings.Contains(text, `"model":"tiny"`) {
@@ -118,7 +118,7 @@ func TestMockEngineCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stderr output
-		code := run(context.Background(), append([]string{"mock-engine"}, args...), &stderr, &stderr)
+		code := execute(context.Background(), append([]string{"mock-engine"}, args...), &stderr, &stderr)
 		if code != exitUsage || !strings.Contains(stderr.String(), "dynmesh: "+name+": new mock server: ") {
 			t.Errorf("exit %d: %s, want %d and %s", code, stderr.String(), exitUsage, name)
 		}
@@ -161,7 +161,7 @@ func TestCanaryCommandAccess(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			var stdout, stderr output
-			code := run(context.Background(), []string{"canary", "--backend", tt.backend}, &stdout, &stderr)
+			code := execute(context.Background(), []string{"canary", "--backend", tt.backend}, &stdout, &stderr)
 			text := stdout.String() + stderr.String()
 			if code != tt.code || !strings.Contains(text, tt.want) || strings.Contains(text, "s3cret") {
 				t.Errorf("exit %d\n%swant %d and %q, and not the key", code, text, tt.code, tt.want)
@@ -180,7 +180,7 @@ func TestBadBackendSettings(t *testing.T) {
 		"DYN_MOCK_CONTROL and DYN_BACKEND: want one of them":                           {"--backend", "http://127.0.0.1:1", "--mock-control", "127.0.0.1:0"},
 	} {
 		var out output
-		if code := run(context.Background(), append([]string{"worker"}, args...), &out, &out); code != exitUsage || !strings.Contains(out.String(), want) {
+		if code := execute(context.Background(), append([]string{"worker"}, args...), &out, &out); code != exitUsage || !strings.Contains(out.String(), want) {
 			t.Errorf("%q: exit %d: %s, want %d and %s", args, code, out.String(), exitUsage, want)
 		}
 	}
@@ -201,7 +201,7 @@ func TestSidecar(t *testing.T) {
 	var stdout, stderr output
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"worker", "--backend", "http://" + addr, "--etcd-endpoints", "http://127.0.0.1:1", "--system-host", "127.0.0.1",
+		done <- execute(ctx, []string{"worker", "--backend", "http://" + addr, "--etcd-endpoints", "http://127.0.0.1:1", "--system-host", "127.0.0.1",
 			"--system-port", "0", "--rpc-port", "0", "--canary-wait-time", "0.2", "--health-check-request-timeout", "0.5"}, &stdout, &stderr)
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}

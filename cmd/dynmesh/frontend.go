@@ -11,7 +11,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend"
 )
 
-func newFrontendCommand(logging *logOptions) *cobra.Command {
+func newFrontendCommand(logging *logging) *cobra.Command {
 	cfg := frontend.Config{
 		Host:                    "0.0.0.0",
 		Port:                    8000,
@@ -47,7 +47,8 @@ enough for them.`,
 			if grpcHealthPort != off {
 				cfg.GRPCHealthAddr = net.JoinHostPort(cfg.Host, grpcHealthPort)
 			}
-			log := logging.logger(cmd.ErrOrStderr())
+			log := logging.logger()
+			cfg.Metrics = logging.metrics()
 			cfg.Log = log.WithField(targetKey, "frontend")
 			var err error
 			if member.gossip, err = opts.config(); err != nil {

@@ -36,7 +36,7 @@ func command(t *testing.T, args ...string) (log *output, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	log = &output{}
-	go func() { done <- run(ctx, args, log, log) }()
+	go func() { done <- execute(ctx, args, log, log) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -148,7 +148,7 @@ func TestBadGossipSettingsStopWithOneLine(t *testing.T) {
 				var stdout, stderr bytes.Buffer
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 				defer cancel()
-				code := run(ctx, []string{command, "--log", "error"}, &stdout, &stderr)
+				code := execute(ctx, []string{command, "--log", "error"}, &stdout, &stderr)
 				line := stderr.String()
 				if code != exitUsage || !strings.Contains(line, tt.want) || strings.Count(line, "\n") != 1 || stdout.Len() > 0 {
 					t.Errorf("exit %d, %q, %q, want %d and one line with %q", code, stdout.String(), line, exitUsage, tt.want)
@@ -167,7 +167,7 @@ func TestKeygen(t *testing.T) {
 	keys := make(map[string]bool)
 	for range 2 {
 		var stdout, stderr bytes.Buffer
-		if code := run(context.Background(), []string{"keygen"}, &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
+		if code := execute(context.Background(), []string{"keygen"}, &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
 			t.Fatalf("exit %d, %q", code, stderr.String())
 		}
 		line, ok := strings.CutSuffix(stdout.String(), "\n")

@@ -2,38 +2,104 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	stdlog "log"
+	"os"
+	"os/signal"
+	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc/grpclog"
+
+	"github.com/dynmesh/dynmesh/internal/logqueue"
 )
 
-// logOptions are the settings of the log, the same for every command.
-type logOptions struct {
+// flushTimeout bounds how long the end of a process waits for its log to be written.
+const flushTimeout = time.Second
+
+// logging is the log of one process, and its settings. All that goes to stderr goes through its queue, so that no reader
+// of stderr can hold anything up.
+type logging struct {
 	level levelValue
 	jsonl bool
+	queue *logqueue.Queue
 }
 
-func (o *logOptions) register(flags *pflag.FlagSet) {
-	o.level.level = logrus.InfoLevel
+func newLogging(stderr io.Writer) *logging {
+	l := &logging{level: levelValue{logrus.InfoLevel}}
+	l.queue = logqueue.New(stderr, logqueue.Config{Notice: l.notice})
+	return l
+}
+
+// close writes what is left. A reader that does not read gets flushTimeout.
+func (l *logging) close() { _ = l.queue.Close(flushTimeout) }
+
+func (l *logging) register(flags *pflag.FlagSet) {
 	register(flags,
-		setting{"log", "DYN_LOG", &o.level, "least level that is logged: off, error, warn, info, debug or trace"},
-		setting{"log-jsonl", "DYN_LOGGING_JSONL", &boolValue{&o.jsonl}, "log JSON lines and not text"},
+		setting{"log", "DYN_LOG", &l.level, "least level that is logged: off, error, warn, info, debug or trace"},
+		setting{"log-jsonl", "DYN_LOGGING_JSONL", &boolValue{&l.jsonl}, "log JSON lines and not text"},
 	)
 }
 
-// logger returns the log of one program.
-func (o *logOptions) logger(out io.Writer) *logrus.Logger {
+// logger returns the log of a program that runs until it is told to end. From now on no end of a reader ends it: writing
+// to a closed pipe is an error, and no SIGPIPE.
+func (l *logging) logger() *logrus.Logger {
+	signal.Ignore(syscall.SIGPIPE)
 	log := logrus.New()
-	log.SetOutput(out)
-	log.SetLevel(o.level.level)
-	if o.jsonl {
-		log.SetFormatter(jsonLines{})
-	} else {
-		log.SetFormatter(textLines{})
-	}
+	log.SetOutput(l.queue)
+	log.SetLevel(l.level.level)
+	log.SetFormatter(l.formatter())
 	return log
+}
+
+func (l *logging) formatter() logrus.Formatter {
+	if l.jsonl {
+		return jsonLines{}
+	}
+	return textLines{}
+}
+
+// notice is the line that says that others are missing, at whatever level: it is about the log.
+func (l *logging) notice(dropped uint64, since time.Time) []byte {
+	line, err := l.formatter().Format(&logrus.Entry{
+		Time: time.Now(), Level: logrus.WarnLevel,
+		Message: fmt.Sprintf("%d lines of the log were dropped since %s: they could not be written", dropped, since.UTC().Format(logTime)),
+	})
+	if err != nil {
+		return nil
+	}
+	return line
+}
+
+// metrics are for the /metrics of whatever runs in this process.
+func (l *logging) metrics() []prometheus.Collector {
+	return []prometheus.Collector{prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "dynmesh_log_lines_dropped_total",
+		Help: "Lines of this process' log that could not be written: nobody read them, or the disk was full.",
+	}, func() float64 { return float64(l.queue.Dropped()) })}
+}
+
+// adoptGlobalLoggers puts the queue behind the loggers that libraries reach for by themselves: gRPC's, at the level that
+// its own variables ask for, and Go's. It must be called before anything else runs, because gRPC does not lock its own.
+func (l *logging) adoptGlobalLoggers() {
+	stdlog.SetOutput(l.queue)
+	info, warning, failure := io.Discard, io.Discard, io.Discard
+	switch strings.ToLower(os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL")) {
+	case "", "error":
+		failure = l.queue
+	case "warning":
+		warning = l.queue
+	case "info":
+		info = l.queue
+	}
+	verbosity, _ := strconv.Atoi(os.Getenv("GRPC_GO_LOG_VERBOSITY_LEVEL"))
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2WithVerbosity(info, warning, failure, verbosity))
 }
 
 // levelValue takes Dynamo's DYN_LOG: a level, then levels of single targets. Those are for Dynamo's own modules, except

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -64,8 +65,12 @@ func (jsonLines) Format(e *logrus.Entry) ([]byte, error) {
 // jsonField keeps numbers and booleans, and writes everything else as text does: errors and durations have no JSON.
 func jsonField(value any) any {
 	switch v := value.(type) {
-	case bool, int, int64, uint64, float64, string:
+	case bool, int, int64, uint64, string:
 		return v
+	case float64:
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			return v
+		}
 	case time.Time:
 		return v.UTC().Format(time.RFC3339Nano)
 	}

@@ -22,11 +22,14 @@ func TestLogLines(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			log := (&logOptions{level: levelValue{logrus.InfoLevel}, jsonl: tt.jsonl}).logger(&out)
+			logging := newLogging(&out)
+			logging.jsonl = tt.jsonl
+			log := logging.logger()
 			log.WithTime(at).WithFields(logrus.Fields{
 				targetKey: "worker", "instance": "694d9b90ff8deb4b", "n": 3, "dur": 1500 * time.Millisecond, "err": errors.New(`put 2 keys: "x"`),
 			}).Warn("Lease is gone")
 			log.Debug("left out")
+			logging.close()
 			if out.String() != tt.want {
 				t.Errorf("got  %swant %s", out.String(), tt.want)
 			}
@@ -37,8 +40,10 @@ func TestLogLines(t *testing.T) {
 // Text from the registry must not be able to forge a line.
 func TestTextLinesStayOneLine(t *testing.T) {
 	var out bytes.Buffer
-	log := (&logOptions{level: levelValue{logrus.InfoLevel}}).logger(&out)
+	logging := newLogging(&out)
+	log := logging.logger()
 	log.WithField("key", "a\n2026-11-22T10:00:00.000000Z ERROR dynmesh: forged").Info("one\ntwo")
+	logging.close()
 	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 1 {
 		t.Errorf("%d lines, want 1: %q", n, out.String())
 	}

@@ -21,14 +21,18 @@ const (
 
 func main() {
 	ctx, stop := untilSignal(context.Background())
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	logging := newLogging(os.Stderr)
+	logging.adoptGlobalLoggers()
+	code := run(ctx, os.Args[1:], os.Stdout, logging)
 	stop()
 	os.Exit(code)
 }
 
-// run executes one command line and returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	cmd := newRootCommand()
+// run executes one command line, closes the log, and returns the exit code.
+func run(ctx context.Context, args []string, stdout io.Writer, logging *logging) int {
+	defer logging.close()
+	stderr := logging.queue
+	cmd := newRootCommand(logging)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)

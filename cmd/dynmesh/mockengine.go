@@ -6,7 +6,7 @@ import (
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-func newMockEngineCommand(logging *logOptions) *cobra.Command {
+func newMockEngineCommand(logging *logging) *cobra.Command {
 	cfg := mocker.Config{Model: "mock"}
 	listen := mocker.ServerConfig{Addr: "127.0.0.1:8000", ControlAddr: "127.0.0.1:9100"}
 	cmd := &cobra.Command{
@@ -20,7 +20,7 @@ resets the others.`,
   curl -X PUT 127.0.0.1:9100/mock/knobs -d '{}'              all is well again`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log := logging.logger(cmd.ErrOrStderr()).WithField(targetKey, "mocker")
+			log := logging.logger().WithField(targetKey, "mocker")
 			engine, err := mocker.New(cfg)
 			if err != nil {
 				return err

@@ -54,8 +54,7 @@ func oneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
-func newRootCommand() *cobra.Command {
-	var logging logOptions
+func newRootCommand(logging *logging) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dynmesh",
 		Short: "A health mesh for inference fleets, on etcd, beside NVIDIA Dynamo",
@@ -85,7 +84,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	logging.register(root.PersistentFlags())
-	root.AddCommand(newUpCommand(&logging), newFrontendCommand(&logging), newWorkerCommand(&logging), newCanaryCommand(), newMockEngineCommand(&logging), newKeygenCommand(), newVersionCommand())
+	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newVersionCommand())
 	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {

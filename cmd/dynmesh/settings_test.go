@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -164,7 +165,7 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			code := run(ctx, tt.args, &stdout, &stderr)
+			code := execute(ctx, tt.args, &stdout, &stderr)
 			line := stderr.String()
 			if code != exitUsage || !strings.Contains(line, tt.want) || strings.Count(line, "\n") != 1 || stdout.Len() > 0 {
 				t.Errorf("exit %d, %q, %q, want %d and one line with %q", code, stdout.String(), line, exitUsage, tt.want)
@@ -175,9 +176,11 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 
 // Every flag has its variable, and help shows both.
 func TestHelpShowsFlagsAndVariables(t *testing.T) {
-	for _, cmd := range newRootCommand().Commands() {
+	logging := newLogging(io.Discard)
+	defer logging.close()
+	for _, cmd := range newRootCommand(logging).Commands() {
 		var out bytes.Buffer
-		if code := run(context.Background(), []string{cmd.Name(), "--help"}, &out, &out); code != exitOK {
+		if code := execute(context.Background(), []string{cmd.Name(), "--help"}, &out, &out); code != exitOK {
 			t.Errorf("%s --help: exit %d", cmd.Name(), code)
 		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/logqueue"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
@@ -45,7 +47,7 @@ type upOptions struct {
 	dataDir  string
 }
 
-func newUpCommand(logging *logOptions) *cobra.Command {
+func newUpCommand(logging *logging) *cobra.Command {
 	opts := upOptions{workers: 3, httpPort: 8000, etcdPort: 2379}
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -54,7 +56,10 @@ func newUpCommand(logging *logOptions) *cobra.Command {
 real parts; only the engines make up their answers. Ctrl-C ends everything in order.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return ran(up(cmd.Context(), opts, logging.logger(cmd.ErrOrStderr()), cmd.OutOrStdout()))
+			// The addresses need no more of a reader than the log does.
+			out := logqueue.New(cmd.OutOrStdout(), logqueue.Config{})
+			defer func() { _ = out.Close(flushTimeout) }()
+			return ran(up(cmd.Context(), opts, logging, out))
 		},
 	}
 	flags := cmd.Flags()
@@ -69,7 +74,8 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 }
 
 // up starts everything, says where it is, and waits for the end of ctx or of a part.
-func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) (err error) {
+func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (err error) {
+	log := logging.logger()
 	etcd, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
 	if err != nil {
 		return hinted(err, "--etcd-port 0 takes any free port")
@@ -82,7 +88,7 @@ func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) 
 	registry := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
 	front, runFront, err := newFrontend(frontend.Config{
 		Host: loopback, Port: opts.httpPort, Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(),
-		Log: log.WithField(targetKey, "frontend"),
+		Log: log.WithField(targetKey, "frontend"), Metrics: logging.metrics(),
 	}, membership{gossip: &gossip.Config{Bind: upGossip}, leaseTTL: discovery.DefaultLeaseTTL})
 	if err != nil {
 		return hinted(err, "--http-port 0 takes any free port")
@@ -90,7 +96,7 @@ func up(ctx context.Context, opts upOptions, log *logrus.Logger, out io.Writer) 
 	running := newParts()
 	running.start("frontend", runFront)
 
-	workers, err := upWorkers(opts.workers, registry, log)
+	workers, err := upWorkers(opts.workers, registry, log, logging.metrics())
 	if err != nil {
 		_ = running.stop() // the error above is the one to report
 		return err
@@ -121,7 +127,7 @@ func hinted(err error, hint string) error {
 	return err
 }
 
-func upWorkers(n int, registry discovery.Config, log *logrus.Logger) (_ []*worker.Worker, err error) {
+func upWorkers(n int, registry discovery.Config, log *logrus.Logger, metrics []prometheus.Collector) (_ []*worker.Worker, err error) {
 	var workers []*worker.Worker
 	defer func() {
 		if err != nil {
@@ -135,7 +141,7 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger) (_ []*worke
 		return nil, err
 	}
 	for i := range n {
-		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version()}
+		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: metrics}
 		cfg.System.Host, cfg.RPC.Host, cfg.RPC.AdvertiseHost = loopback, loopback, loopback
 		cfg.Gossip = &gossip.Config{Bind: upGossip}
 		cfg.Canary = &canary.Config{Wait: upCanaryWait}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,6 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+	}
 	goleak.VerifyTestMain(m,
 		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds after its server.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -41,6 +45,11 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
+// execute is run with a log of its own.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, args, stdout, newLogging(stderr))
+}
+
 // A new user's first minute: up, the curl lines that it prints, Ctrl-C.
 func TestUp(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
@@ -48,7 +57,7 @@ func TestUp(t *testing.T) {
 	var stdout, stderr output
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &stdout, &stderr)
+		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &stdout, &stderr)
 	}()
 
 	curl := regexp.MustCompile(`(?m)^  curl -sN? (\S+)(?: -d '(.*)')?$`)
@@ -166,7 +175,7 @@ func TestUpWithTakenPort(t *testing.T) {
 	var stdout, stderr output
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "1"}, &stdout, &stderr)
+		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "1"}, &stdout, &stderr)
 	}()
 	front := regexp.MustCompile(`frontend  http://127\.0\.0\.1:(\d+)`)
 	var port []string
@@ -177,7 +186,7 @@ func TestUpWithTakenPort(t *testing.T) {
 		}
 	}
 	var out, errs output
-	if code := run(context.Background(), []string{"up", "--http-port", port[1], "--etcd-port", "0"}, &out, &errs); code != exitFailed ||
+	if code := execute(context.Background(), []string{"up", "--http-port", port[1], "--etcd-port", "0"}, &out, &errs); code != exitFailed ||
 		!strings.Contains(errs.String(), "address already in use") || !strings.Contains(errs.String(), "--http-port 0") {
 		t.Errorf("second up: exit %d, %q, want %d and what to do", code, errs.String(), exitFailed)
 	}

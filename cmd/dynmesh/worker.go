@@ -22,7 +22,7 @@ type workerOptions struct {
 	gossip    gossipOptions
 }
 
-func newWorkerCommand(logging *logOptions) *cobra.Command {
+func newWorkerCommand(logging *logging) *cobra.Command {
 	cfg := worker.Config{
 		Namespace:               "dynamo",
 		Component:               "backend",
@@ -57,9 +57,10 @@ dynmesh keygen.`,
 			if err := checkEtcd(cfg.Etcd); err != nil {
 				return err
 			}
+			cfg.Metrics = logging.metrics()
 			cfg.StartingStatus = worker.Status(starting)
 			opts.check.enabled = wantsCanaries(cmd.Flags(), opts.check.enabled, opts.engine.backend.Backend)
-			run, err := newWorker(cfg, opts, logging.logger(cmd.ErrOrStderr()))
+			run, err := newWorker(cfg, opts, logging.logger())
 			if err != nil {
 				return namedBy(err, gossipVariables(false), map[string]string{
 					"System.HealthPath": "DYN_SYSTEM_HEALTH_PATH", "System.LivePath": "DYN_SYSTEM_LIVE_PATH", "System: listen": "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT",
