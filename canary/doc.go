@@ -17,7 +17,7 @@
 // # Probes
 //
 // A [Probe] is one func(ctx) error. [Handler] asks an endpoint of this process, [HTTP] one behind a URL, whose streamed answer
-// it judges to the end, [TCP] and [GRPC] ask less. [PayloadFor] knows what to send to which engine. [Check] runs a
+// it judges to the end. [Check] runs a
 // probe once and measures it.
 //
 // # Canaries and real requests

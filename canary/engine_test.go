@@ -87,19 +87,15 @@ func faults() []struct {
 	}
 }
 
-func mockPayload(t testing.TB) Payload {
-	t.Helper()
-	p, err := PayloadFor("vllm", "mock")
-	if err != nil {
-		t.Fatalf("PayloadFor: %v", err)
-	}
-	return p
-}
+// vLLM's canary, which the mock engine takes as well.
+const (
+	mockPath   = "/v1/completions"
+	mockCanary = `{"model":"mock","prompt":[1],"temperature":0,"max_tokens":1,"stream":true}`
+)
 
 func httpProbe(t testing.TB, url string) Probe {
 	t.Helper()
-	p := mockPayload(t)
-	probe, err := HTTP(HTTPConfig{URL: url + p.Path, Body: p.Body, WantDone: p.WantDone})
+	probe, err := HTTP(HTTPConfig{URL: url + mockPath, Body: json.RawMessage(mockCanary), WantDone: true})
 	if err != nil {
 		t.Fatalf("HTTP: %v", err)
 	}
@@ -154,7 +150,7 @@ func TestFaultsOfHandler(t *testing.T) {
 			if err != nil {
 				t.Fatalf("mocker.New: %v", err)
 			}
-			probe := Handler(e.Generate, mockPayload(t).Body)
+			probe := Handler(e.Generate, json.RawMessage(mockCanary))
 			timeout := patience
 			if tt.handler.late() {
 				timeout = 300 * time.Millisecond

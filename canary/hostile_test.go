@@ -188,20 +188,17 @@ func TestConnectionsEndWithTheirCanary(t *testing.T) {
 	}
 }
 
-func TestTCP(t *testing.T) {
+func TestUnreachable(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := ask(t, TCP(ln.Addr().String()), patience); r.Failure != nil {
-		t.Errorf("listening: got %v, want a pass", r.Failure)
-	}
 	ln.Close()
-	r := ask(t, TCP(ln.Addr().String()), patience)
+	r := ask(t, httpProbe(t, "http://"+ln.Addr().String()), patience)
 	if reason(r) != Refused || r.Failure.Detail != "connection refused" {
 		t.Errorf("closed: got %v, want refused: connection refused", r.Failure)
 	}
-	if r := ask(t, TCP("127.0.0.1:99999"), patience); reason(r) != Unreachable {
+	if r := ask(t, httpProbe(t, "http://127.0.0.1:99999"), patience); reason(r) != Unreachable {
 		t.Errorf("no such port: got %v, want %v", r.Failure, Unreachable)
 	}
 }

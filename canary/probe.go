@@ -14,7 +14,7 @@ import (
 // A [Monitor] may prolong a canary's time (maintenance), so its ctx has no deadline that could be read. It just ends, with the
 // cause context.DeadlineExceeded when the time is over.
 //
-// [Handler], [HTTP], [TCP] and [GRPC] make probes; any func will do. One that sees an answer come in pieces tells
+// [Handler] and [HTTP] make probes; any func will do. One that sees an answer come in pieces tells
 // [NoteChunk] of each.
 type Probe func(ctx context.Context) error
 

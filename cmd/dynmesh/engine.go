@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker"
+	engines "github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
@@ -39,7 +40,7 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 func registerBackend(flags *pflag.FlagSet, cfg *sidecar.Config) {
 	register(flags,
 		setting{"backend", "DYN_BACKEND", &stringValue{target: &cfg.Backend}, "root URL of the engine, such as http://127.0.0.1:8000"},
-		setting{"engine", "DYN_ENGINE", &stringValue{&cfg.Engine, oneOf(canary.Engines()...)}, "what kind it is: " + strings.Join(canary.Engines(), ", ")},
+		setting{"engine", "DYN_ENGINE", &stringValue{&cfg.Engine, oneOf(engines.Names()...)}, "what kind it is: " + strings.Join(engines.Names(), ", ")},
 		setting{"backend-api-key", "DYN_BACKEND_API_KEY", &stringValue{target: &cfg.APIKey}, "key that the engine wants, sent as Authorization: Bearer"},
 		setting{"backend-ca", "DYN_BACKEND_CA", &stringValue{target: &cfg.CAFile}, "PEM file of the authorities that sign the certificate of an engine behind https"},
 		setting{"model", "DYN_MODEL", &stringValue{target: &cfg.Model}, "name of its model; default the first one that it lists"},
@@ -110,11 +111,7 @@ func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine
 		return engine{}, err
 	}
 	if payload == nil {
-		p, err := canary.PayloadFor("vllm", "") // which the mock engine stands in for
-		if err != nil {
-			return engine{}, err
-		}
-		payload = p.Body
+		payload = mocker.Canary()
 	}
 	e := engine{handler: m.Generate, watch: canary.Endpoint{Probe: canary.Handler(m.Generate, payload)}}
 	if o.mockControl != "" {

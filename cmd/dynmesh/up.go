@@ -136,10 +136,6 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger, metrics []p
 			}
 		}
 	}()
-	payload, err := canary.PayloadFor("vllm", "") // which the mock engine stands in for
-	if err != nil {
-		return nil, err
-	}
 	for i := range n {
 		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: metrics}
 		cfg.System.Host, cfg.RPC.Host, cfg.RPC.AdvertiseHost = loopback, loopback, loopback
@@ -155,7 +151,7 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger, metrics []p
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(w.Handle("generate", engine.Generate), w.Canary("generate", canary.Handler(engine.Generate, payload.Body))); err != nil {
+		if err := errors.Join(w.Handle("generate", engine.Generate), w.Canary("generate", canary.Handler(engine.Generate, mocker.Canary()))); err != nil {
 			return nil, err
 		}
 	}

@@ -59,6 +59,11 @@ type request struct {
 	limit        int // on tokens; 0 where the request sets none
 }
 
+// Canary returns the smallest request that the engine answers: vLLM's canary, without a model's name.
+func Canary() json.RawMessage {
+	return json.RawMessage(`{"prompt":[1],"temperature":0,"max_tokens":1,"stream":true}`)
+}
+
 // defaultCompletionTokens is what OpenAI's completions (not its chats) end after when a request sets no limit.
 const defaultCompletionTokens = 16
 

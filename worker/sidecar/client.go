@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -58,12 +57,4 @@ func readSome(body io.Reader, cut func(), n int64, within time.Duration) []byte 
 	defer timer.Stop()
 	text, _ := io.ReadAll(io.LimitReader(body, n))
 	return text
-}
-
-// join adds an escaped path to an engine's root.
-func join(base *url.URL, path string) string {
-	u := *base
-	u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + path
-	u.Path, _ = url.PathUnescape(u.RawPath) // both parts are escaped well
-	return u.String()
 }

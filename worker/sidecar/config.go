@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/sirupsen/logrus"
 )
 
@@ -24,7 +24,7 @@ const (
 // Config says which engine a [Sidecar] stands in front of.
 type Config struct {
 	Backend string // the engine's root, such as http://127.0.0.1:8000; required
-	Engine  string // one of canary.Engines(); required
+	Engine  string // one of engine.Names(); required
 
 	// Model is the name that the engine serves its model under. Empty means that the first one of GET /v1/models is meant,
 	// which is asked for again when the engine has been away. Triton has no such list: it needs the name.
@@ -55,17 +55,17 @@ type Config struct {
 }
 
 // settle fills in what is missing and refuses what cannot be.
-func (c Config) settle() (Config, engine, *url.URL, error) {
-	refuse := func(err error) (Config, engine, *url.URL, error) { return Config{}, engine{}, nil, err }
+func (c Config) settle() (Config, engine.Engine, *url.URL, error) {
+	refuse := func(err error) (Config, engine.Engine, *url.URL, error) { return Config{}, engine.Engine{}, nil, err }
 	base, err := parseURL(c.Backend)
 	if err != nil {
 		return refuse(fmt.Errorf("field Backend is %q: want http://HOST:PORT", c.Backend))
 	}
-	e, ok := engines()[c.Engine]
-	if !ok {
-		return refuse(fmt.Errorf("field Engine is %q: want one of %s", c.Engine, strings.Join(canary.Engines(), ", ")))
+	e, err := engine.Find(c.Engine)
+	if err != nil {
+		return refuse(fmt.Errorf("field Engine is %q: want one of %s", c.Engine, strings.Join(engine.Names(), ", ")))
 	}
-	if c.Model == "" && e.needsModel {
+	if c.Model == "" && e.NeedsModel && !e.ListsModels {
 		return refuse(fmt.Errorf("field Model is missing: engine %s does not tell it", c.Engine))
 	}
 	if c.Payload != nil {
@@ -83,7 +83,7 @@ func (c Config) settle() (Config, engine, *url.URL, error) {
 		return refuse(fmt.Errorf("field Activity is %q: want %s or %s", c.Activity, ActivityProxy, ActivityMetrics))
 	}
 	if c.Metrics == "" {
-		c.Metrics = e.metrics.url(base)
+		c.Metrics = e.Counters.URL(base)
 	} else if _, err := parseURL(c.Metrics); err != nil {
 		return refuse(fmt.Errorf("field Metrics is %q: want http://HOST:PORT/PATH", c.Metrics))
 	}

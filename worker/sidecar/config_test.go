@@ -2,11 +2,8 @@ package sidecar
 
 import (
 	"encoding/json"
-	"net/url"
 	"strings"
 	"testing"
-
-	"github.com/dynmesh/dynmesh/canary"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -46,70 +43,5 @@ func TestNewRefuses(t *testing.T) {
 	}
 	if s.Activity() != nil || s.Model() != "" {
 		t.Errorf("got an activity or a model, want none")
-	}
-}
-
-// Every engine that canaries know can be stood in front of.
-func TestEngines(t *testing.T) {
-	if got, want := len(engines()), len(canary.Engines()); got != want {
-		t.Errorf("got %d engines, want %d", got, want)
-	}
-	for _, name := range canary.Engines() {
-		e, ok := engines()[name]
-		if !ok || e.ready == "" || e.route == nil || len(e.metrics.series) == 0 {
-			t.Errorf("engine %s: got %+v, want all of it", name, e)
-		}
-		p, err := canary.PayloadFor(name, "m/x")
-		if err != nil {
-			t.Fatalf("PayloadFor: %v", err)
-		}
-		if got := e.route(fieldsOf(p.Body), "m/x"); got != p.Path || e.done != p.WantDone {
-			t.Errorf("engine %s: its canary goes to %s, want %s", name, got, p.Path)
-		}
-	}
-}
-
-func TestRoutes(t *testing.T) {
-	for _, tt := range []struct{ engine, request, want string }{
-		{"vllm", `{"prompt":"x"}`, "/v1/completions"},
-		{"vllm", `{"messages":[]}`, "/v1/chat/completions"},
-		{"vllm", `{"messages":null,"prompt":"x"}`, "/v1/completions"},
-		{"vllm", `{"text":"x"}`, "/v1/completions"},
-		{"vllm", `{"a":{"messages":[]}}`, "/v1/completions"},
-		{"vllm", `[`, "/v1/completions"},
-		{"trtllm", `{"messages":[]}`, "/v1/chat/completions"},
-		{"openai", `{"messages":[]}`, "/v1/chat/completions"},
-		{"sglang", `{"text":"x"}`, "/generate"},
-		{"sglang", `{"input_ids":[1]}`, "/generate"},
-		{"sglang", `{"prompt":"x"}`, "/v1/completions"},
-		{"sglang", `{"messages":[]}`, "/v1/chat/completions"},
-		{"triton", `{"text_input":"x"}`, "/v2/models/a%2Fb%20c/generate_stream"},
-	} {
-		if got := engines()[tt.engine].route(fieldsOf([]byte(tt.request)), "a/b c"); got != tt.want {
-			t.Errorf("%s %s: got %s, want %s", tt.engine, tt.request, got, tt.want)
-		}
-	}
-}
-
-func TestURLs(t *testing.T) {
-	for _, tt := range []struct{ base, path, want string }{
-		{"http://h:1", "/v1/models", "http://h:1/v1/models"},
-		{"http://h:1/", "/v1/models", "http://h:1/v1/models"},
-		{"http://h:1/a%2Fb/", "/v2/models/x%2Fy/generate_stream", "http://h:1/a%2Fb/v2/models/x%2Fy/generate_stream"},
-	} {
-		base, err := url.Parse(tt.base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := join(base, tt.path); got != tt.want {
-			t.Errorf("%s and %s: got %s, want %s", tt.base, tt.path, got, tt.want)
-		}
-	}
-	base, _ := url.Parse("http://[::1]:8000/x")
-	if got, want := tritonCounters().url(base), "http://[::1]:8002/metrics"; got != want {
-		t.Errorf("triton's metrics: got %s, want %s", got, want)
-	}
-	if got, want := trtllmCounters().url(base), "http://[::1]:8000/x/prometheus/metrics"; got != want {
-		t.Errorf("trtllm's metrics: got %s, want %s", got, want)
 	}
 }

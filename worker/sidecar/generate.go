@@ -43,7 +43,7 @@ func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send fu
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	// The way to triton's models is the only one that needs the name, and it is configured.
-	target := s.url(s.engine.route(fieldsOf(request), s.cfg.Model))
+	target := s.url(s.engine.Path(request, s.cfg.Model))
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(request))
 	if err != nil {
 		return fmt.Errorf("ask engine: %w", err) // unreachable: the URL has been parsed
@@ -81,7 +81,7 @@ func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chun
 		case errors.Is(err, io.EOF) && events.Stray() != "":
 			return badGateway(nil, "not an event stream: %s", events.Stray())
 		case errors.Is(err, io.EOF):
-			if s.engine.done {
+			if s.engine.EndsInDone {
 				return badGateway(io.ErrUnexpectedEOF, "the stream ended without %s", doneMark)
 			}
 			return nil

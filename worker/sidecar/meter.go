@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/sirupsen/logrus"
 )
 
@@ -16,7 +17,7 @@ type meter struct {
 	client   *http.Client
 	url      string
 	access   access
-	index    index
+	counters engine.Reader
 	stepwise bool
 	log      *logrus.Entry
 	now      chan struct{} // read them now
@@ -24,9 +25,9 @@ type meter struct {
 	last atomic.Pointer[reading]
 }
 
-func newMeter(client *http.Client, url string, a access, c counters, model string, log *logrus.Entry) *meter {
+func newMeter(client *http.Client, url string, a access, c engine.Counters, model string, log *logrus.Entry) *meter {
 	m := &meter{
-		client: client, url: url, access: a, index: c.index(model), stepwise: c.stepwise,
+		client: client, url: url, access: a, counters: c.Reader(model), stepwise: c.Stepwise,
 		log: log, now: make(chan struct{}, 1),
 	}
 	m.last.Store(&reading{})
@@ -78,26 +79,26 @@ func (m *meter) run(ctx context.Context, every time.Duration) {
 }
 
 // scrape asks for the counters once.
-func (m *meter) scrape(ctx context.Context, within time.Duration) (totals, error) {
+func (m *meter) scrape(ctx context.Context, within time.Duration) (engine.Totals, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url, http.NoBody)
 	if err != nil {
-		return totals{}, fmt.Errorf("read metrics: %w", err) // unreachable: the URL has been parsed
+		return engine.Totals{}, fmt.Errorf("read metrics: %w", err) // unreachable: the URL has been parsed
 	}
 	req.Header.Set("Accept", "text/plain;version=0.0.4")
 	m.access.header(req.Header)
 	resp, err := m.client.Do(req)
 	if err != nil {
-		return totals{}, fmt.Errorf("read metrics: %w", bare(err))
+		return engine.Totals{}, fmt.Errorf("read metrics: %w", bare(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return totals{}, fmt.Errorf("read metrics: status %d", resp.StatusCode)
+		return engine.Totals{}, fmt.Errorf("read metrics: status %d", resp.StatusCode)
 	}
-	t, err := m.index.read(resp.Body)
+	t, err := m.counters.Read(resp.Body)
 	if err != nil {
-		return totals{}, fmt.Errorf("read metrics: %w", err)
+		return engine.Totals{}, fmt.Errorf("read metrics: %w", err)
 	}
 	return t, nil
 }

@@ -43,17 +43,17 @@ func (s *Sidecar) Probe() canary.Probe {
 
 // canary makes the probe for a model. It holds nothing that would have to be closed.
 func (s *Sidecar) canary(model string) (canary.Probe, error) {
-	payload, err := canary.PayloadFor(s.cfg.Engine, model)
-	if err != nil {
-		return nil, err
-	}
-	if s.cfg.Payload != nil {
-		payload.Body, payload.Path = s.cfg.Payload, s.engine.route(fieldsOf(s.cfg.Payload), model)
+	body := s.cfg.Payload
+	if body == nil {
+		var err error
+		if body, err = s.engine.Canary(model); err != nil {
+			return nil, err
+		}
 	}
 	header := http.Header{}
 	s.access.header(header)
 	return canary.HTTP(canary.HTTPConfig{
-		URL: s.url(payload.Path), Body: payload.Body, Header: header, TLS: s.access.trust, WantDone: payload.WantDone,
+		URL: s.url(s.engine.Path(body, model)), Body: body, Header: header, TLS: s.access.trust, WantDone: s.engine.EndsInDone,
 	})
 }
 

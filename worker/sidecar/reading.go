@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 // reading is what is known of an engine's activity from its counters. It is a value: next takes one and returns the next.
 type reading struct {
 	at       time.Time // when the engine was asked for the totals; zero before the first time
-	totals   totals
+	totals   engine.Totals
 	moved    time.Time // when a total last changed, gauges of requests aside
 	activity canary.Activity
 }
@@ -25,29 +26,29 @@ type reading struct {
 // next takes in new totals. What has happened between two readings counts only if they are close together: across a gap,
 // a canary may have come and gone, and it would vouch for itself. Totals that went back are those of an engine that began
 // again, and are where counting goes on from.
-func (r reading) next(t totals, at time.Time, stepwise bool) reading {
+func (r reading) next(t engine.Totals, at time.Time, stepwise bool) reading {
 	n := reading{at: at, totals: t, moved: r.moved, activity: r.activity}
-	var grown [quantities]uint64
+	var grown [len(engine.Totals{})]uint64
 	again := r.at.IsZero() || at.Sub(r.at) > stale
-	for _, q := range []quantity{tokens, completed, abandoned, failures} {
+	for _, q := range []engine.Quantity{engine.Tokens, engine.Completed, engine.Aborted, engine.Failed} {
 		again = again || t[q] < r.totals[q]
 		if t[q] != r.totals[q] {
 			n.moved = at
 			grown[q] = uint64(max(t[q]-r.totals[q], 0))
 		}
 	}
-	if t[beat] != r.totals[beat] {
+	if t[engine.Iteration] != r.totals[engine.Iteration] {
 		n.moved = at
-		grown[beat] = 1
+		grown[engine.Iteration] = 1
 	}
 	if !again {
 		a := &n.activity
-		a.Completed += grown[completed]
-		a.Errors += grown[failures]
-		a.Failed += grown[failures] + grown[abandoned]
-		a.Progress += grown[tokens] + grown[beat] + grown[completed] + grown[failures] + grown[abandoned]
+		a.Completed += grown[engine.Completed]
+		a.Errors += grown[engine.Failed]
+		a.Failed += grown[engine.Failed] + grown[engine.Aborted]
+		a.Progress += grown[engine.Tokens] + grown[engine.Iteration] + grown[engine.Completed] + grown[engine.Failed] + grown[engine.Aborted]
 	}
-	n.activity.InFlight = uint64(max(t[inFlight], t[queued]))
+	n.activity.InFlight = uint64(max(t[engine.InFlight], t[engine.Queued]))
 	// Either a long step, such as a prefill, or the last one of an engine that has been idle since.
 	n.activity.Doubtful = stepwise && n.activity.InFlight > 0 && at.Sub(n.moved) > believed
 	return n

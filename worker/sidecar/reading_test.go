@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 func TestReading(t *testing.T) {
 	type step struct {
 		after time.Duration // since the step before
-		t     totals
+		t     engine.Totals
 	}
-	second := func(t totals) step { return step{time.Second, t} }
+	second := func(t engine.Totals) step { return step{time.Second, t} }
 	for _, tt := range []struct {
 		name     string
 		stepwise bool
@@ -20,46 +21,46 @@ func TestReading(t *testing.T) {
 		want     canary.Activity
 	}{
 		{"the first reading counts nothing", false,
-			[]step{second(totals{tokens: 100, completed: 10, inFlight: 2})},
+			[]step{second(engine.Totals{engine.Tokens: 100, engine.Completed: 10, engine.InFlight: 2})},
 			canary.Activity{InFlight: 2}},
 		{"tokens and ends", false,
-			[]step{second(totals{tokens: 100, completed: 10}), second(totals{tokens: 107, completed: 11})},
+			[]step{second(engine.Totals{engine.Tokens: 100, engine.Completed: 10}), second(engine.Totals{engine.Tokens: 107, engine.Completed: 11})},
 			canary.Activity{Completed: 1, Progress: 8}},
 		{"what clients abandon proves nothing", false,
-			[]step{second(totals{}), second(totals{abandoned: 3})},
+			[]step{second(engine.Totals{}), second(engine.Totals{engine.Aborted: 3})},
 			canary.Activity{Failed: 3, Progress: 3}},
 		{"what the engine fails is its error", false,
-			[]step{second(totals{}), second(totals{failures: 2})},
+			[]step{second(engine.Totals{}), second(engine.Totals{engine.Failed: 2})},
 			canary.Activity{Failed: 2, Errors: 2, Progress: 2}},
 		{"it adds up", false,
-			[]step{second(totals{tokens: 1}), second(totals{tokens: 2}), second(totals{tokens: 4})},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2}), second(engine.Totals{engine.Tokens: 4})},
 			canary.Activity{Progress: 3}},
 		{"across a gap nothing counts", false,
-			[]step{second(totals{tokens: 1}), {2100 * time.Millisecond, totals{tokens: 9, completed: 1, inFlight: 1}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), {2100 * time.Millisecond, engine.Totals{engine.Tokens: 9, engine.Completed: 1, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1}},
 		{"and then it goes on", false,
-			[]step{second(totals{tokens: 1}), {3 * time.Second, totals{tokens: 9}}, second(totals{tokens: 10})},
+			[]step{second(engine.Totals{engine.Tokens: 1}), {3 * time.Second, engine.Totals{engine.Tokens: 9}}, second(engine.Totals{engine.Tokens: 10})},
 			canary.Activity{Progress: 1}},
 		{"an engine that began again", false,
-			[]step{second(totals{tokens: 100, completed: 2}), second(totals{tokens: 5, completed: 3}), second(totals{tokens: 6, completed: 3})},
+			[]step{second(engine.Totals{engine.Tokens: 100, engine.Completed: 2}), second(engine.Totals{engine.Tokens: 5, engine.Completed: 3}), second(engine.Totals{engine.Tokens: 6, engine.Completed: 3})},
 			canary.Activity{Progress: 1}},
 		{"the larger of two gauges", false,
-			[]step{second(totals{inFlight: 2, queued: 5})},
+			[]step{second(engine.Totals{engine.InFlight: 2, engine.Queued: 5})},
 			canary.Activity{InFlight: 5}},
 		{"a beat", true,
-			[]step{second(totals{beat: 0.1}), second(totals{beat: 0.2, inFlight: 1}), second(totals{beat: 0.2, inFlight: 1}), second(totals{beat: 0.1, inFlight: 1})},
+			[]step{second(engine.Totals{engine.Iteration: 0.1}), second(engine.Totals{engine.Iteration: 0.2, engine.InFlight: 1}), second(engine.Totals{engine.Iteration: 0.2, engine.InFlight: 1}), second(engine.Totals{engine.Iteration: 0.1, engine.InFlight: 1})},
 			canary.Activity{InFlight: 1, Progress: 2}},
 		{"a gauge that nothing moves is believed for a while", true,
-			[]step{second(totals{tokens: 1}), second(totals{tokens: 2, inFlight: 1}), {believed, totals{tokens: 2, inFlight: 1}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {believed, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1}},
 		{"and is doubtful then", true,
-			[]step{second(totals{tokens: 1}), second(totals{tokens: 2, inFlight: 1}), {believed + 1, totals{tokens: 2, inFlight: 1}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {believed + 1, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1, Doubtful: true}},
 		{"one of nothing is beyond doubt", true,
-			[]step{second(totals{tokens: 1}), second(totals{tokens: 2}), {believed + 1, totals{tokens: 2}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2}), {believed + 1, engine.Totals{engine.Tokens: 2}}},
 			canary.Activity{Progress: 1}},
 		{"one that does not need steps is", false,
-			[]step{second(totals{tokens: 1}), second(totals{tokens: 2, inFlight: 1}), {time.Hour, totals{tokens: 2, inFlight: 1}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {time.Hour, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1}},
 	} {
 		var r reading

@@ -9,13 +9,14 @@ import (
 	"sync"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 // Sidecar stands in front of one engine. Make it with [New]. All its methods may be called from any goroutine. Generate and Probe
 // work without Run, which is what keeps Model and Activity up to date, and logs when the engine comes and goes.
 type Sidecar struct {
 	cfg    Config
-	engine engine
+	engine engine.Engine
 	base   *url.URL
 	access access
 	client *http.Client
@@ -40,7 +41,7 @@ func New(cfg Config) (*Sidecar, error) {
 	s := &Sidecar{cfg: settled, engine: e, base: base, access: a, client: newClient(a.trust), pace: defaultPace()}
 	s.watch = watch{log: settled.Log, fixed: settled.Model != "", model: settled.Model, nudge: make(chan struct{}, 1), first: make(chan struct{})}
 	if settled.Activity == ActivityMetrics {
-		s.meter = newMeter(s.client, settled.Metrics, a.metrics(base, settled.Metrics), e.metrics, settled.Model, settled.Log)
+		s.meter = newMeter(s.client, settled.Metrics, a.metrics(base, settled.Metrics), e.Counters, settled.Model, settled.Log)
 	}
 	return s, nil
 }
@@ -90,4 +91,4 @@ func (s *Sidecar) Activity() func() canary.Activity {
 }
 
 // url is that of one of the engine's routes, whose path is escaped already.
-func (s *Sidecar) url(path string) string { return join(s.base, path) }
+func (s *Sidecar) url(path string) string { return engine.URL(s.base, path) }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 // An engine whose gauges stand still when it is idle and when it is in a long step alike: canaries go out, and one that is late
@@ -37,12 +38,12 @@ func TestLongStepOrIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 		background(t, monitor.Run)
-		counted := totals{inFlight: 1}
+		counted := engine.Totals{engine.InFlight: 1}
 		// during lets seconds pass, in which the counters move or not, and says for how long the endpoint was ready.
 		during := func(d time.Duration, moves bool) (ready time.Duration) {
 			for range d / time.Second {
 				if moves {
-					counted[tokens]++
+					counted[engine.Tokens]++
 				}
 				next := last.Load().next(counted, time.Now(), true)
 				last.Store(&next)

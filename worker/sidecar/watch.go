@@ -172,7 +172,7 @@ func (s *Sidecar) look(ctx context.Context) error {
 func (s *Sidecar) ask(ctx context.Context) (models []string, _ error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url(s.engine.ready), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url(s.engine.Ready), http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("ask engine: %w", err) // unreachable: the URL has been parsed
 	}
@@ -182,7 +182,7 @@ func (s *Sidecar) ask(ctx context.Context) (models []string, _ error) {
 		return nil, bare(err)
 	}
 	defer resp.Body.Close()
-	if s.watch.fixed && s.engine.models && resp.StatusCode/100 == 4 {
+	if s.watch.fixed && s.engine.ListsModels && resp.StatusCode/100 == 4 {
 		return nil, nil // it has no list, or none for us, and needs none
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
@@ -192,7 +192,7 @@ func (s *Sidecar) ask(ctx context.Context) (models []string, _ error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.watch.fixed || !s.engine.models {
+	if s.watch.fixed || !s.engine.ListsModels {
 		return nil, nil
 	}
 	return readModels(body)

@@ -1,4 +1,4 @@
-package sidecar
+package engine
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
-func TestExposition(t *testing.T) {
+func TestCounters(t *testing.T) {
 	for _, tt := range []struct {
 		name, engine, text string
-		want               totals
+		want               Totals
 	}{
 		// vLLM's own form, two engine cores, and a neighbour whose name begins the same.
 		{"vllm", "vllm", `# HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -30,7 +30,7 @@ vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 10.
 vllm:request_success_total{engine="0",finished_reason="length",model_name="m"} 5.0
 vllm:request_success_total{engine="0",finished_reason="abort",model_name="m"} 3.0
 vllm:request_success_total{engine="0",finished_reason="error",model_name="m"} 1.0
-`, totals{inFlight: 7, tokens: 1500, completed: 15, abandoned: 3, failures: 1}},
+`, Totals{InFlight: 7, Tokens: 1500, Completed: 15, Aborted: 3, Failed: 1}},
 		{"sglang", "sglang", `sglang:num_running_reqs{model_name="m"} 162.0
 sglang:num_queue_reqs{model_name="m"} 2826.0
 sglang:prompt_tokens_total{model_name="m"} 8.128902e+06
@@ -39,7 +39,7 @@ sglang:realtime_tokens_total{mode="decode",model_name="m"} 3.0
 sglang:realtime_tokens_total{mode="prefill_compute",model_name="m"} 4.0
 sglang:num_requests_total{model_name="m"} 9.0
 sglang:num_aborted_requests_total{model_name="m"} 2.0
-`, totals{inFlight: 2988, tokens: 7557579, abandoned: 2}},
+`, Totals{InFlight: 2988, Tokens: 7557579, Aborted: 2}},
 		{"trtllm", "trtllm", `trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="stop"} 150.0
 trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="cancelled"} 4.0
 trtllm_request_error_total{error_type="x"} 1
@@ -47,7 +47,7 @@ trtllm_num_requests_running{model_name="m"} 3
 trtllm_num_requests_waiting{model_name="m"} 1
 trtllm_iteration_latency_seconds{model_name="m"} 0.015
 trtllm_generation_tokens_total{model_name="m"} 7
-`, totals{inFlight: 4, tokens: 7, beat: 0.015, completed: 150, abandoned: 4, failures: 1}},
+`, Totals{InFlight: 4, Tokens: 7, Iteration: 0.015, Completed: 150, Aborted: 4, Failed: 1}},
 		{"triton", "triton", `nv_inference_request_success{model="m",version="1"} 161
 nv_inference_request_success{model="other",version="1"} 999
 nv_inference_request_failure{model="m",reason="BACKEND",version="1"} 2
@@ -56,12 +56,25 @@ nv_inference_pending_request_count{model="m",version="1"} 1
 nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 3
 nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="active",version="1"} 7
 nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 512
-`, totals{inFlight: 7, queued: 1, tokens: 80, completed: 161, failures: 2}},
+`, Totals{InFlight: 7, Queued: 1, Tokens: 80, Completed: 161, Failed: 2}},
 		{"no labels, times, other ends of lines, no end", "vllm",
-			"vllm:num_requests_running 3 1700000000000\r\nvllm:generation_tokens_total\t4", totals{inFlight: 3, tokens: 4}},
+			"vllm:num_requests_running 3 1700000000000\r\nvllm:generation_tokens_total\t4", Totals{InFlight: 3, Tokens: 4}},
 		{"labels with anything in them", "vllm",
 			`vllm:request_success_total{a="}\"{,\\",finished_reason="st\"op\n",b="finished_reason=\"abort\""} 3
-vllm:request_success_total{a="\"}",finished_reason="abort"} 4`, totals{completed: 3, abandoned: 4}},
+vllm:request_success_total{a="\"}",finished_reason="abort"} 4`, Totals{Completed: 3, Aborted: 4}},
+		{"OpenMetrics, with exemplars", "vllm", `vllm:num_requests_running 2.0 1700000000.123
+vllm:request_success_total{finished_reason="stop"} 3.0 # {trace_id="a{b} # \"c"} 1.0 1700000000.5
+vllm:generation_tokens_total 4.0 # {} 1
+# EOF
+`, Totals{InFlight: 2, Tokens: 4, Completed: 3}},
+		{"names in quotes, spaces wherever they may be", "vllm", `{"vllm:num_requests_running"} 2
+{"vllm:request_success_total", finished_reason = "abort" , "a.b"="c"} 3
+vllm:request_success_total { finished_reason="error", } 4
+{"vllm:num_requests_running\"",a="b"} 5
+{"vllm:num_requests_running
+{vllm:num_requests_running} 6
+{"" 7
+`, Totals{InFlight: 2, Aborted: 3, Failed: 4}},
 		{"values that are none", "vllm", `vllm:generation_tokens_total NaN
 vllm:generation_tokens_total -1
 vllm:generation_tokens_total +Inf
@@ -70,14 +83,18 @@ vllm:generation_tokens_total
 vllm:generation_tokens_total x
 vllm:generation_tokens_total{a="b" 7
 vllm:generation_tokens_total 5
-`, totals{tokens: 5}},
+`, Totals{Tokens: 5}},
 	} {
-		x := engines()[tt.engine].metrics.index("m")
+		e, err := Find(tt.engine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := e.Counters.Reader("m")
 		for name, r := range map[string]io.Reader{
 			"at once":      strings.NewReader(tt.text),
 			"byte by byte": iotest.OneByteReader(strings.NewReader(tt.text)),
 		} {
-			got, err := x.read(r)
+			got, err := x.Read(r)
 			for q := range got {
 				if math.Abs(got[q]-tt.want[q]) > 1e-9 {
 					t.Errorf("%s, %s: quantity %d: got %v, want %v", tt.name, name, q, got[q], tt.want[q])
@@ -90,8 +107,8 @@ vllm:generation_tokens_total 5
 	}
 }
 
-func TestExpositionRefuses(t *testing.T) {
-	x := vllmCounters().index("m")
+func TestCountersRefused(t *testing.T) {
+	x := vllm().Counters.Reader("m")
 	for name, tt := range map[string]struct {
 		r    io.Reader
 		want error
@@ -99,23 +116,24 @@ func TestExpositionRefuses(t *testing.T) {
 		"nothing":               {strings.NewReader(""), errNoCounters},
 		"another's":             {strings.NewReader("go_goroutines 7\n"), errNoCounters},
 		"a line without end":    {endless("x"), sse.ErrTooLong},
-		"lines without end":     {endless("vllm:generation_tokens_total 1\n"), sse.ErrTooLong},
+		"lines without end":     {endless("vllm:x 1\n"), sse.ErrTooLong},
+		"samples without end":   {endless("vllm:generation_tokens_total 1\n"), errTooMany},
 		"an end before the end": {io.MultiReader(strings.NewReader("vllm:generation_tokens_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 	} {
-		if got, err := x.read(tt.r); !errors.Is(err, tt.want) || got != (totals{}) {
+		if got, err := x.Read(tt.r); !errors.Is(err, tt.want) || got != (Totals{}) {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, tt.want)
 		}
 	}
 }
 
-func FuzzExposition(f *testing.F) {
+func FuzzCounters(f *testing.F) {
 	f.Add([]byte("# TYPE a counter\nvllm:request_success_total{finished_reason=\"st\\\"op\",b=\"}\"} 1.5e3 17\nvllm:generation_tokens_total 4"))
 	f.Add([]byte(`vllm:request_success_total{finished_reason="abort`))
 	f.Add([]byte(`vllm:request_success_total{="} 1`))
-	x := vllmCounters().index("m")
+	x := vllm().Counters.Reader("m")
 	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := x.read(bytes.NewReader(text))
-		slow, slowErr := x.read(iotest.OneByteReader(bytes.NewReader(text)))
+		got, err := x.Read(bytes.NewReader(text))
+		slow, slowErr := x.Read(iotest.OneByteReader(bytes.NewReader(text)))
 		if got != slow || !errors.Is(slowErr, err) {
 			t.Errorf("got %v, %v at once, and %v, %v byte by byte", got, err, slow, slowErr)
 		}
@@ -128,15 +146,25 @@ func FuzzExposition(f *testing.F) {
 }
 
 // What a scrape of vLLM costs: a thousand lines, of which ten count.
-func BenchmarkExposition(b *testing.B) {
+func BenchmarkCounters(b *testing.B) {
 	text := strings.Repeat("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=\"0.001\",model_name=\"meta-llama/Llama-3.1-8B-Instruct\"} 27.0\n", 1000) +
 		strings.Repeat("vllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 1\n", 10)
-	x := vllmCounters().index("m")
+	x := vllm().Counters.Reader("m")
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		if _, err := x.read(strings.NewReader(text)); err != nil {
+		if _, err := x.Read(strings.NewReader(text)); err != nil {
 			b.Fatal(err)
 		}
 	}
+}
+
+// endless repeats a text for ever.
+type endless string
+
+func (e endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		n += copy(p[n:], e)
+	}
+	return n, nil
 }

@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/dynmesh/dynmesh/internal/sse"
+)
+
+// Counters says where an engine has its Prometheus counters, and which of them tell what.
+type Counters struct {
+	Port   string // "" is the engine's own
+	Path   string
+	Series []Series
+
+	// Stepwise: the engine sets its gauges when its scheduler takes a step, and an idle one takes
+	// none. So they show the last step's requests for ever, or for half a minute with SGLang.
+	//
+	// When nothing moves, they are doubtful: canaries go out, and one that is late may have stood in
+	// line behind a long step. No counter shows the step that an idle engine begins with, until its
+	// end. Where steps are longer than a canary's timeout (prefills that are not chunked), the
+	// traffic should pass through the proxy.
+	Stepwise bool
+}
+
+// Series is one name of the table. Its samples are added up, whatever their labels, but for those of
+// one label.
+type Series struct {
+	Counts Quantity
+	Name   string
+	Label  string   // "" takes all samples
+	Values []string // of the label, that count; {model} stands for the model's name
+	Except bool     // Values are those that do not count
+}
+
+// Quantity is what a series counts.
+type Quantity uint8
+
+// The quantities.
+const (
+	InFlight  Quantity = iota // gauge: requests under way, waiting ones included
+	Queued                    // gauge: the same seen from elsewhere; the larger of the two is right
+	Tokens                    // counter: work that is done for requests
+	Iteration                 // gauge: each change is work that is done
+	Completed                 // counter: requests that ended well
+	Aborted                   // counter: requests that ended otherwise, by no fault of the engine
+	Failed                    // counter: requests that the engine failed
+	quantities
+)
+
+// Totals is one reading of an engine's counters, by quantity.
+type Totals [quantities]float64
+
+// URL is where the counters of the engine at root are by default.
+func (c Counters) URL(root *url.URL) string {
+	if c.Port == "" {
+		return URL(root, c.Path)
+	}
+	host := net.JoinHostPort(root.Hostname(), c.Port)
+	return (&url.URL{Scheme: root.Scheme, User: root.User, Host: host, Path: c.Path}).String()
+}
+
+const (
+	maxExposition = 16 << 20 // bytes of all counters; vLLM has some hundred kilobytes
+	maxSample     = 64 << 10 // bytes of one line
+	maxSamples    = 10_000   // that are of interest: a thousand models' of Triton; 0.1 s of work
+	maxCount      = 1 << 53  // beyond it a float64 does not count by ones
+)
+
+var (
+	errNoCounters = errors.New("none of the engine's counters is there")
+	errTooMany    = errors.New("too many samples of the engine's counters")
+)
+
+// Reader adds up the counters of one model. Make it with [Counters.Reader].
+type Reader struct {
+	wanted map[string][]Series // by name
+}
+
+// Reader returns a reader of the counters that concern a model.
+func (c Counters) Reader(model string) Reader {
+	r := Reader{wanted: map[string][]Series{}}
+	for _, s := range c.Series {
+		s.Values = slices.Clone(s.Values)
+		for i := range s.Values {
+			s.Values[i] = strings.ReplaceAll(s.Values[i], "{model}", model)
+		}
+		r.wanted[s.Name] = append(r.wanted[s.Name], s)
+	}
+	return r
+}
+
+// Read adds up the counters of a text in one of Prometheus's formats for text (0.0.4, OpenMetrics).
+// A line that cannot be read is not counted.
+//
+// Of the thousand and more lines that engines have, ten are of interest. Prometheus's parser gets
+// those alone, one by one: it would make objects of all, every second, and stops at the first that is
+// wrong.
+func (r Reader) Read(text io.Reader) (Totals, error) {
+	lines := sse.NewLines(text, maxSample, maxExposition)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	var sum Totals
+	found, samples := false, 0
+	for {
+		line, err := lines.Next()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return Totals{}, err
+		}
+		if series, ok := r.wanted[string(nameOf(line))]; ok {
+			if samples++; samples > maxSamples {
+				return Totals{}, errTooMany
+			}
+			found = add(&sum, &parser, series, line) || found
+		}
+		if err != nil {
+			break
+		}
+	}
+	if !found {
+		return Totals{}, errNoCounters
+	}
+	return sum, nil
+}
+
+// add adds the sample of a line, and says whether it could be read.
+func add(sum *Totals, parser *expfmt.TextParser, series []Series, line []byte) bool {
+	sample, ok := sampleOf(line)
+	if !ok {
+		return false
+	}
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(append(bytes.Clone(sample), '\n')))
+	if err != nil {
+		return false
+	}
+	read := false
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			v := metric.GetUntyped().GetValue()
+			if math.IsNaN(v) || v < 0 || v > maxCount {
+				continue
+			}
+			read = true
+			for _, s := range series {
+				value := ""
+				for _, label := range metric.GetLabel() {
+					if label.GetName() == s.Label {
+						value = label.GetValue()
+					}
+				}
+				if s.Label == "" || slices.Contains(s.Values, value) != s.Except {
+					sum[s.Counts] += v
+				}
+			}
+		}
+	}
+	return read
+}
+
+// nameOf returns the name that a line begins with: name{…}, or {"name",…}.
+func nameOf(line []byte) []byte {
+	if rest, ok := bytes.CutPrefix(line, []byte(`{"`)); ok {
+		name, _, _ := bytes.Cut(rest, []byte(`"`)) // no name of the table has an escape in it
+		return name
+	}
+	return line[:max(bytes.IndexAny(line, "{ \t"), 0)]
+}
+
+// sampleOf cuts off what follows a line's value: the time, which OpenMetrics writes otherwise than
+// Prometheus, and the exemplar.
+func sampleOf(line []byte) (sample []byte, ok bool) {
+	end := skipBlanks(line, bytes.IndexAny(line, "{ \t"))
+	if end < len(line) && line[end] == '{' {
+		if end = labelsEnd(line, end); end < 0 {
+			return nil, false
+		}
+		end = skipBlanks(line, end)
+	}
+	if n := bytes.IndexAny(line[end:], " \t#"); n >= 0 {
+		return line[:end+n], n > 0
+	}
+	return line, end < len(line)
+}
+
+func skipBlanks(line []byte, from int) int {
+	for from < len(line) && (line[from] == ' ' || line[from] == '\t') {
+		from++
+	}
+	return from
+}
+
+// labelsEnd is where the braces that open at begin have closed, or -1.
+func labelsEnd(line []byte, begin int) int {
+	quoted := false
+	for i := begin + 1; i < len(line); i++ {
+		switch {
+		case quoted && line[i] == '\\':
+			i++
+		case line[i] == '"':
+			quoted = !quoted
+		case line[i] == '}' && !quoted:
+			return i + 1
+		}
+	}
+	return -1
+}
