@@ -81,7 +81,7 @@ func (w *Worker) newMonitor() error {
 
 // watch runs the monitor until ctx ends. All canaries have ended when it returns.
 func (w *Worker) watch(ctx context.Context) error {
-	for _, e := range w.served() {
+	for _, e := range w.sorted() {
 		watch := e.watch
 		watch.Name = e.name
 		if watch.Activity == nil {

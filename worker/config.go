@@ -79,11 +79,6 @@ type RPCConfig struct {
 	AdvertiseHost string
 }
 
-const (
-	livezPath   = "/livez"
-	metricsPath = "/metrics"
-)
-
 // settle fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
 func (c Config) settle() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")

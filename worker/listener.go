@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"net"
+	"net/http"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -10,15 +13,19 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// maxUnread is how long one piece of an answer may wait for its client to read.
 const (
+	// maxUnread is how long a client may leave one piece of an answer unread. Without a bound it
+	// would hold its handler for ever. The bound is on each piece of writePiece bytes, since a
+	// whole answer may rightly stream for hours.
 	maxUnread  = 30 * time.Second
 	writePiece = 64 << 10
+
+	// slowClient is when a request counts as blocked by its client.
+	slowClient = 10 * time.Millisecond
 )
 
-// listener knows its open connections, and which of them carry a request. The server's own shutdown does not: it would
-// wait for every client that keeps a connection open without using it (fasthttp counts a new one as busy until its first
-// request is read), and polls ten times a second.
+// listener knows its open connections, and which of them carry a request. net/http's own Shutdown
+// polls twice a second, and waits 5 s for a client that has connected and asks for nothing.
 type listener struct {
 	net.Listener
 	log       *logrus.Entry
@@ -31,10 +38,13 @@ type listener struct {
 	empty chan struct{}      // closed when it has begun and no connection is left
 }
 
-// conn is one connection. The server tells the listener when it begins and ends to carry a request.
+// conn is one connection.
 type conn struct {
 	net.Conn
-	busy bool // guarded by the listener's mu
+	busy bool // it carries a request; guarded by the listener's mu
+
+	// count is that of the request that is answered. Whoever writes to the connection owns it.
+	count *counters
 }
 
 func listen(host string, port int, log *logrus.Entry) (*listener, error) {
@@ -42,6 +52,10 @@ func listen(host string, port int, log *logrus.Entry) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newListener(ln, log), nil
+}
+
+func newListener(ln net.Listener, log *logrus.Entry) *listener {
 	return &listener{
 		Listener:  ln,
 		log:       log,
@@ -49,10 +63,19 @@ func listen(host string, port int, log *logrus.Entry) (*listener, error) {
 		conns:     make(map[*conn]struct{}),
 		drain:     make(chan struct{}),
 		empty:     make(chan struct{}),
-	}, nil
+	}
 }
 
-// Accept outlasts what passes, such as a want of file descriptors: the server ends with the first error it sees.
+// port is the one that was bound, where the configuration said any.
+func (l *listener) port() int {
+	if addr, ok := l.Addr().(*net.TCPAddr); ok {
+		return addr.Port
+	}
+	return 0 // unreachable: it listens on TCP
+}
+
+// Accept outlasts temporary errors, such as a want of file descriptors. net/http would, too, but
+// for some of them, and without an end when the listener is closed meanwhile.
 func (l *listener) Accept() (net.Conn, error) {
 	l.begun.Do(func() { close(l.accepting) })
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
@@ -60,7 +83,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err == nil {
 			return l.add(inner)
 		}
-		if !passing(err) {
+		if !isTemporary(err) {
 			return nil, err
 		}
 		l.log.WithField("err", err).WithField("dur", wait).Warn("Cannot accept a connection, trying again")
@@ -72,7 +95,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-func passing(err error) bool {
+func isTemporary(err error) bool {
 	for _, e := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET,
 	} {
@@ -104,37 +127,32 @@ func (l *listener) draining() bool {
 	}
 }
 
-// begin marks a connection that carries a request, and says whether the request may still begin.
-func (l *listener) begin(c net.Conn) bool {
+// connState is told by the server what becomes of a connection.
+func (l *listener) connState(nc net.Conn, state http.ConnState) {
+	c, ok := nc.(*conn)
+	if !ok {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c, ok := c.(*conn); ok {
+	switch state {
+	case http.StateActive:
 		c.busy = true
-	}
-	return !l.draining()
-}
-
-// idle follows begin when the answer is written.
-func (l *listener) idle(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.busy = false
-	if l.draining() {
-		_ = c.Close() // its answer is out; the server notices and forgets it
-	}
-}
-
-// forget is called when the server has done with a connection, and with all that worked for it.
-func (l *listener) forget(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.conns, c)
-	if len(l.conns) == 0 && l.draining() {
-		l.closeEmpty()
+	case http.StateIdle:
+		c.busy = false
+		if l.draining() {
+			_ = c.Close() // its answer is out
+		}
+	case http.StateClosed: // the handler has returned
+		delete(l.conns, c)
+		if len(l.conns) == 0 && l.draining() {
+			l.closeEmpty()
+		}
 	}
 }
 
-// stop closes the listener and the connections without a request. Those with one are closed as their answers end.
+// stop closes the listener and the connections without a request. Those with one are closed as
+// their answers end.
 func (l *listener) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,18 +201,55 @@ func (l *listener) closeEmpty() {
 	}
 }
 
-// Write bounds how long a client may leave an answer unread: without a bound it would hold its handler for ever. The
-// bound is on each piece, since a whole answer may rightly stream for hours.
+type connKey struct{}
+
+// withConn lets handlers find the connection of their request.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// connOf returns nil where a test calls a handler without a connection.
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}
+
+// CloseWrite lets net/http end an answer before the client has sent all of its request.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// Write bounds how long a client may leave an answer unread.
 func (c *conn) Write(b []byte) (int, error) {
 	for written := 0; ; {
-		piece := b[written:min(written+writePiece, len(b))]
-		if err := c.SetWriteDeadline(time.Now().Add(maxUnread)); err != nil {
-			return written, err
-		}
-		n, err := c.Conn.Write(piece)
+		n, err := c.writePiece(b[written:min(written+writePiece, len(b))])
 		written += n
 		if err != nil || written == len(b) {
 			return written, err
 		}
 	}
+}
+
+// writePiece counts the request as blocked when its client is slow. It may write less than b.
+func (c *conn) writePiece(b []byte) (int, error) {
+	start := time.Now()
+	if err := c.SetWriteDeadline(start.Add(slowClient)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, err
+	}
+	if c.count != nil {
+		c.count.block()
+		defer c.count.unblock()
+	}
+	if err := c.SetWriteDeadline(start.Add(maxUnread)); err != nil {
+		return n, err
+	}
+	m, err := c.Conn.Write(b[n:])
+	return n + m, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -77,10 +78,7 @@ func (s *scripted) Accept() (net.Conn, error) {
 func (s *scripted) Close() error { close(s.closed); return nil }
 
 func newScripted(errs ...error) *listener {
-	return &listener{
-		Listener: &scripted{errs: errs, closed: make(chan struct{})}, log: discardLog(), conns: map[*conn]struct{}{},
-		accepting: make(chan struct{}), drain: make(chan struct{}), empty: make(chan struct{}),
-	}
+	return newListener(&scripted{errs: errs, closed: make(chan struct{})}, discardLog())
 }
 
 func TestAcceptOutlastsWhatPasses(t *testing.T) {
@@ -99,7 +97,7 @@ func TestAcceptOutlastsWhatPasses(t *testing.T) {
 		if n := l.wait(time.Second); n != 1 {
 			t.Errorf("%d connections are left, want the one that the server has not done with", n)
 		}
-		l.forget(c.(*conn))
+		l.connState(c, http.StateClosed)
 		if n := l.wait(time.Second); n != 0 {
 			t.Errorf("%d connections are left, want none", n)
 		}
@@ -129,9 +127,7 @@ func TestConnectionsDuringTheShutdown(t *testing.T) {
 		conns = append(conns, c.(*conn))
 	}
 	working, waiting := conns[0], conns[1]
-	if !l.begin(working) {
-		t.Error("a request was refused before the shutdown")
-	}
+	l.connState(working, http.StateActive)
 	l.stop()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a connection that came late: got %v, want %v", err, net.ErrClosed)
@@ -140,15 +136,12 @@ func TestConnectionsDuringTheShutdown(t *testing.T) {
 	if !open(working) || open(waiting) {
 		t.Errorf("open: working %v, waiting %v; want true and false", open(working), open(waiting))
 	}
-	if l.begin(waiting) {
-		t.Error("a request was let in after the shutdown began")
-	}
-	l.idle(working)
+	l.connState(working, http.StateIdle)
 	if open(working) {
 		t.Error("a connection is open though its answer is out")
 	}
-	l.forget(working)
-	l.forget(waiting)
+	l.connState(working, http.StateClosed)
+	l.connState(waiting, http.StateClosed)
 	if n := l.wait(patience); n != 0 {
 		t.Errorf("%d connections are left, want none", n)
 	}

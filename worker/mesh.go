@@ -50,7 +50,7 @@ func (w *Worker) join(ctx context.Context, died chan<- error) (leave func()) {
 		return func() {}
 	}
 	w.observe(observation.Finding{Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: canary.Pass})
-	for _, e := range w.served() {
+	for _, e := range w.sorted() {
 		w.tell(canary.Status{Endpoint: e.name, Finding: canary.Unchecked, Ready: e.status.get() == Ready})
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -48,7 +48,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	status, endpoints := w.readiness()
-	for _, e := range w.served() {
+	for _, e := range w.sorted() {
 		a := e.activity()
 		count(c.requests, a.Completed, e.name, "completed")
 		count(c.requests, a.Failed, e.name, "failed")

@@ -18,43 +18,43 @@ func TestReadiness(t *testing.T) {
 		{"serves nothing, starting ready", facts{starting: Ready}, Ready, statuses{}},
 		{
 			"one endpoint, ready",
-			facts{starting: NotReady, served: statuses{"a": Ready}},
+			facts{starting: NotReady, handled: statuses{"a": Ready}},
 			Ready, statuses{"a": Ready},
 		}, {
 			"one endpoint, not ready: the starting status has no say",
-			facts{starting: Ready, served: statuses{"a": NotReady}},
+			facts{starting: Ready, handled: statuses{"a": NotReady}},
 			NotReady, statuses{"a": NotReady},
 		}, {
 			"all served count when none is listed",
-			facts{starting: NotReady, served: statuses{"a": Ready, "b": NotReady}},
+			facts{starting: NotReady, handled: statuses{"a": Ready, "b": NotReady}},
 			NotReady, statuses{"a": Ready, "b": NotReady},
 		}, {
 			"all served and all ready",
-			facts{starting: NotReady, served: statuses{"a": Ready, "b": Ready}},
+			facts{starting: NotReady, handled: statuses{"a": Ready, "b": Ready}},
 			Ready, statuses{"a": Ready, "b": Ready},
 		}, {
 			"only the listed one counts: it is ready",
-			facts{starting: NotReady, listed: []string{"a"}, served: statuses{"a": Ready, "b": NotReady}},
+			facts{starting: NotReady, listed: []string{"a"}, handled: statuses{"a": Ready, "b": NotReady}},
 			Ready, statuses{"a": Ready, "b": NotReady},
 		}, {
 			"only the listed one counts: it is not ready",
-			facts{starting: Ready, listed: []string{"b"}, served: statuses{"a": Ready, "b": NotReady}},
+			facts{starting: Ready, listed: []string{"b"}, handled: statuses{"a": Ready, "b": NotReady}},
 			NotReady, statuses{"a": Ready, "b": NotReady},
 		}, {
 			"each listed one counts",
-			facts{starting: NotReady, listed: []string{"a", "b"}, served: statuses{"a": Ready, "b": NotReady}},
+			facts{starting: NotReady, listed: []string{"a", "b"}, handled: statuses{"a": Ready, "b": NotReady}},
 			NotReady, statuses{"a": Ready, "b": NotReady},
 		}, {
 			"listed but not served",
-			facts{starting: Ready, listed: []string{"a", "c"}, served: statuses{"a": Ready}},
+			facts{starting: Ready, listed: []string{"a", "c"}, handled: statuses{"a": Ready}},
 			NotReady, statuses{"a": Ready, "c": NotReady},
 		}, {
-			"listed, and nothing served: the starting status has no say",
+			"listed, and nothing handled: the starting status has no say",
 			facts{starting: Ready, listed: []string{"c"}},
 			NotReady, statuses{"c": NotReady},
 		}, {
 			"stopping: nothing is ready any more",
-			facts{stopping: true, starting: Ready, served: statuses{"a": Ready, "b": NotReady}},
+			facts{stopping: true, starting: Ready, handled: statuses{"a": Ready, "b": NotReady}},
 			NotReady, statuses{"a": NotReady, "b": NotReady},
 		}, {
 			"stopping, and serves nothing",
@@ -62,7 +62,7 @@ func TestReadiness(t *testing.T) {
 			NotReady, statuses{},
 		}, {
 			"stopping, with a list",
-			facts{stopping: true, starting: Ready, listed: []string{"a"}, served: statuses{"a": Ready}},
+			facts{stopping: true, starting: Ready, listed: []string{"a"}, handled: statuses{"a": Ready}},
 			NotReady, statuses{"a": NotReady},
 		},
 	} {

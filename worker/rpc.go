@@ -7,56 +7,205 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strings"
+	"sync"
 
-	"github.com/gofiber/fiber/v2"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/canary"
 )
+
+// maxBody bounds a request: the longest prompts are a few MiB.
+const maxBody = 32 << 20
 
 // ErrBadRequest says, wrapped in a handler's error, that the request is at fault: the answer is 400.
 var ErrBadRequest = errors.New("bad request")
 
-// Handler answers one request of an endpoint. It is called from many goroutines at once.
+// Handler answers one request of an endpoint. It is called from many goroutines at once. The
+// request is the handler's to keep.
 //
-// Each call of send streams one chunk to the client as one line of JSON. send returns when the connection has taken the
-// chunk, so a handler cannot run ahead of its client; one chunk later it returns an error if the client is gone. It may
-// be called from any goroutine, until the handler returns.
+// Each call of send streams one chunk to the client as one line of JSON. It returns when the
+// connection has taken the chunk, so a handler cannot run ahead of its client. It may be called from
+// any goroutine, until the handler returns; from then on it returns an error.
 //
-// The first chunk sends the status 200. An error before it gives the answer its status: 400 when it is an
-// [ErrBadRequest], what a method StatusCode() int of it says (400 to 599), else 500; its text goes to the client. After
-// the first chunk, the answer gets a last line {"error":"…"} and the connection breaks off, so that nobody takes it for
-// complete. A panic is an error, too.
+//	the handler returns an error     the client gets
+//	before the first chunk           {"error":"…"}, and as the status 400 for an [ErrBadRequest],
+//	                                 what its method StatusCode() int says (400 to 599), else 500
+//	after it                         status 200, a last line {"error":"…"}, and the connection
+//	                                 breaks off, so that nobody takes the answer for complete
 //
-// ctx ends when the client is gone, which is noticed when the next chunk cannot be written (a handler that sends nothing
-// for long works on in vain), and when the time for a graceful shutdown has run out. A handler that ignores ctx then
-// outlives Run. The request is the handler's to keep.
+// A panic is an error, too.
+//
+// ctx ends when the client is gone, whether the handler sends or not, and when the time for a
+// graceful shutdown has run out; context.Cause tells which. A handler that ignores ctx then outlives
+// Run.
 type Handler func(ctx context.Context, request json.RawMessage, send func(chunk any) error) error
 
-// serveRPC registers the route of requests on s. ctx is that of all handlers.
-func (w *Worker) serveRPC(ctx context.Context, s *server) {
-	s.app.Post(w.cfg.RPC.RootPath+"/:endpoint", func(c *fiber.Ctx) error {
-		e, ok := w.endpoints[c.Params("endpoint")]
-		if !ok {
-			return fiber.NewError(http.StatusNotFound, fmt.Sprintf("no endpoint %q here, there are: %s",
-				c.Params("endpoint"), strings.Join(w.names(), ", ")))
+// Why a request's context ended early.
+var (
+	errClientGone = errors.New("the client is gone")
+	errStopping   = errors.New("the worker is shutting down")
+	errEnded      = errors.New("the request is over")
+)
+
+// rpcRoutes are those of the request server. ctx is that of all handlers.
+func rpcRoutes(ctx context.Context, w *Worker) func(path string) (route, bool) {
+	root := w.cfg.RPC.RootPath + "/"
+	return func(path string) (route, bool) {
+		name, ok := strings.CutPrefix(path, root)
+		if !ok || name == "" || strings.Contains(name, "/") {
+			return route{}, false
 		}
-		// Fiber's own Body would unpack what is packed, without a limit.
-		if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && coding != "identity" {
-			return fiber.NewError(http.StatusUnsupportedMediaType, fmt.Sprintf("content encoding %q: want none", coding))
+		return route{methods: []string{http.MethodPost}, serve: func(rw http.ResponseWriter, r *http.Request) error {
+			e := w.endpoints[name]
+			if e == nil {
+				return &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no endpoint %q here, there are: %s", name, strings.Join(w.names(), ", "))}
+			}
+			// Only once the body has been read does net/http notice that the client leaves.
+			request, err := readBody(rw, r, maxBody)
+			if err != nil {
+				return err
+			}
+			if !json.Valid(request) {
+				return &refusal{status: http.StatusBadRequest, text: "the request's body is not JSON"}
+			}
+			newCall(ctx, e, rw, r, w.log).run(request)
+			return nil
+		}}, true
+	}
+}
+
+// call is one request on its way through a handler, in the goroutine of its connection. So the
+// connection is not done before the handler is, and who waits for the connections waits for all.
+type call struct {
+	endpoint *endpoint
+	log      *logrus.Entry
+	count    *counters
+	stopping context.Context // ends when the worker gives up on requests
+
+	ctx    context.Context // the handler's
+	cancel context.CancelCauseFunc
+	leave  func() bool // no longer cancels ctx when the client leaves
+
+	mu        sync.Mutex // for senders, one of which writes at a time
+	w         http.ResponseWriter
+	flush     func() error
+	conn      *conn // nil in tests
+	line      bytes.Buffer
+	json      *json.Encoder // into line
+	streaming bool          // the first chunk has been sent, and the status with it
+	sentError bool          // a chunk was an error: the answer has failed, whatever the handler returns
+}
+
+func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *http.Request, log *logrus.Entry) *call {
+	c := &call{endpoint: e, log: log, count: e.begin(), stopping: stopping, w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
+	c.json = json.NewEncoder(&c.line) // ends each document with a line feed, and writes none inside
+	c.json.SetEscapeHTML(false)
+	c.ctx, c.cancel = context.WithCancelCause(stopping)
+	c.leave = context.AfterFunc(r.Context(), func() { c.cancel(errClientGone) })
+	if c.conn != nil {
+		c.conn.count = c.count
+	}
+	return c
+}
+
+// run calls the handler. Whatever the handler does, the answer ends, and the process goes on.
+func (c *call) run(request json.RawMessage) {
+	// runtime.Goexit passes by all but what is deferred, and takes the connection along.
+	exits := true
+	err := fmt.Errorf("endpoint %s: the handler ended its goroutine", c.endpoint.name)
+	defer func() {
+		if p := recover(); p != nil {
+			exits = false
+			err = fmt.Errorf("endpoint %s: the handler panicked", c.endpoint.name)
+			c.log.WithFields(logrus.Fields{"endpoint": c.endpoint.name, "panic": p, "stack": string(debug.Stack())}).Error("Handler panicked")
 		}
-		body := bytes.Clone(c.Request().Body()) // the server uses its buffer again
-		if !json.Valid(body) {
-			return fiber.NewError(http.StatusBadRequest, "the request's body is not JSON")
-		}
-		a := newAnswer(ctx, e, w.log.WithField("endpoint", e.name))
-		go a.run(body)
-		if err := a.first(); err != nil {
-			w.log.WithField("endpoint", e.name).WithField("err", err).Debug("Request failed")
-			return fiber.NewError(statusOf(ctx, err), err.Error())
-		}
-		c.Set(fiber.HeaderContentType, "application/x-ndjson")
-		c.Context().SetBodyStream(a, -1) // closes a, which waits for run
+		c.end(err, exits)
+	}()
+	err = c.endpoint.handler(c.ctx, request, c.send)
+	exits = false
+}
+
+// send writes one chunk to the connection.
+func (c *call) send(chunk any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return c.closed()
+	}
+	c.line.Reset()
+	if err := c.json.Encode(chunk); err != nil {
+		return fmt.Errorf("send chunk: %w", err)
+	}
+	if err := c.write(c.line.Bytes()); err != nil {
+		c.cancel(errClientGone) // unless it was cancelled before
+		return c.closed()
+	}
+	if canary.ErrorIn(c.line.Bytes()) != nil {
+		c.sentError = true
 		return nil
-	})
+	}
+	c.count.chunk()
+	return nil
+}
+
+func (c *call) closed() error { return fmt.Errorf("send chunk: %w", context.Cause(c.ctx)) }
+
+// write puts a line on the wire, with the status before the first.
+func (c *call) write(line []byte) error {
+	c.startStream()
+	if _, err := c.w.Write(line); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+func (c *call) startStream() {
+	if !c.streaming {
+		c.streaming = true
+		c.w.Header().Set("Content-Type", "application/x-ndjson")
+		c.w.WriteHeader(http.StatusOK)
+	}
+}
+
+// end follows the handler, which has returned err, with what is left of the answer. last: the
+// connection ends with it.
+func (c *call) end(err error, last bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count.end(c.outcome(err)) // before the client can see the end
+	c.leave()
+	c.cancel(errEnded)
+	if c.conn != nil {
+		c.conn.count = nil // who reads the end slowly holds no handler
+	}
+	switch {
+	case err == nil:
+		c.startStream()
+		_ = c.flush() // with the first line or none: a stream, either way
+	case !c.streaming:
+		c.log.WithFields(logrus.Fields{"endpoint": c.endpoint.name, "err": err}).Debug("Request failed")
+		refuse(c.w, &refusal{status: statusOf(c.stopping, err), text: err.Error(), last: last})
+		_ = c.flush() // nobody else does when the goroutine ends
+	default:
+		line, _ := json.Marshal(map[string]string{"error": err.Error()}) // a map of strings marshals
+		_ = c.write(append(line, '\n'))
+		panic(http.ErrAbortHandler) // so net/http closes the connection in the middle of the body
+	}
+}
+
+// outcome tells whether the endpoint is to blame. What it makes of a context that has ended is not
+// of its choosing.
+func (c *call) outcome(err error) outcome {
+	switch {
+	case err == nil && !c.sentError:
+		return completed
+	case c.ctx.Err() != nil, err != nil && statusOf(c.ctx, err) < http.StatusInternalServerError:
+		return clientError
+	default:
+		return errored
+	}
 }
 
 // statusOf is the status of an answer that failed before its first chunk.

@@ -26,9 +26,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.closePool()
 	requests, cutRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cutRequests(errStopping)
-	w.serveSystem(w.system)
-	w.serveMaintenance(w.system)
-	w.serveRPC(requests, w.rpc)
+	w.system.routes, w.rpc.routes = statusRoutes(w), rpcRoutes(requests, w)
 
 	var serving sync.WaitGroup
 	defer serving.Wait()

@@ -1,110 +1,199 @@
 package worker
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/sirupsen/logrus"
-	"github.com/valyala/fasthttp"
 )
 
 // Limits on clients: what has no bound is held for ever by somebody.
 const (
-	maxBody     = 32 << 20 // the longest prompts are a few MiB
 	maxHeader   = 16 << 10
 	readTimeout = time.Minute // for a whole request
 	idleTimeout = 2 * time.Minute
 )
 
-// lastMoment is what cancelled requests get to end by themselves; and again, to be gone once they are cut.
-const lastMoment = time.Second
+// cancelTimeout is what requests get to end once they are cancelled, and once more when their
+// connections are cut.
+const cancelTimeout = time.Second
+
+// A route is what one path answers.
+type route struct {
+	methods []string
+	serve   func(http.ResponseWriter, *http.Request) error // of a *refusal before its first byte, or nil
+}
 
 // server is one of the worker's two HTTP servers.
 type server struct {
-	app *fiber.App
-	ln  *listener
+	http   http.Server
+	ln     *listener
+	routes func(path string) (route, bool) // set before serve; the path is as the client wrote it
 }
 
 func newServer(ln *listener) *server {
 	s := &server{ln: ln}
-	s.app = fiber.New(fiber.Config{
-		DisableStartupMessage:        true,
-		DisableDefaultDate:           true, // it is kept by a goroutine that nobody can end
-		DisablePreParseMultipartForm: true,
-		CaseSensitive:                true,
-		StrictRouting:                true,
-		BodyLimit:                    maxBody,
-		ReadBufferSize:               maxHeader,
+	s.http = http.Server{
+		Handler:                      s,
+		DisableGeneralOptionsHandler: true,
 		ReadTimeout:                  readTimeout,
 		IdleTimeout:                  idleTimeout,
-		ErrorHandler:                 writeError,
-	})
-	s.app.Server().ConnState = func(nc net.Conn, state fasthttp.ConnState) {
-		c, ok := nc.(*conn)
-		if !ok {
-			return
-		}
-		switch state {
-		case fasthttp.StateIdle:
-			ln.idle(c)
-		case fasthttp.StateClosed:
-			ln.forget(c)
-		}
+		MaxHeaderBytes:               2 * maxHeader, // beyond, net/http refuses in words of its own
+		ConnContext:                  withConn,
+		ConnState:                    ln.connState,
+		ErrorLog:                     stdlog.New(logWriter{ln.log}, "", 0),
 	}
-	s.app.Use(func(c *fiber.Ctx) error {
-		if !ln.begin(c.Context().Conn()) {
-			c.Context().SetConnectionClose()
-			return fiber.NewError(http.StatusServiceUnavailable, "the worker is shutting down")
-		}
-		return c.Next()
-	})
 	return s
 }
 
 // serve returns when the listener is stopped, or with the error that it died of.
 func (s *server) serve() error {
-	err := s.app.Listener(s.ln)
+	err := s.http.Serve(s.ln)
 	if s.ln.draining() {
 		return nil
 	}
-	if err == nil {
-		err = net.ErrClosed
-	}
-	return err
+	return cmp.Or(err, net.ErrClosed)
 }
 
-// writeError answers with {"error":"…"}: what fiber, fasthttp and the handlers here refuse. It copies the text.
-func writeError(c *fiber.Ctx, err error) error {
-	status := http.StatusInternalServerError
-	if e, ok := errors.AsType[*fiber.Error](err); ok {
-		status = e.Code
-	}
-	return c.Status(status).JSON(map[string]string{"error": err.Error()})
-}
-
-// stop refuses new requests and waits for those under way: for the time of grace they run on, then their contexts are
-// cancelled, and if that ends them neither (a client that does not read, a handler that does not listen), their
-// connections are closed.
+// stop refuses new requests and waits for those under way:
+//
+//	grace              they run on
+//	cancelTimeout      their contexts are cancelled
+//	cancelTimeout      their connections are cut: for clients that do not read
+//
+// A handler that ignores all of that is left behind, and logged.
 func (s *server) stop(grace time.Duration, cancel func()) {
 	s.ln.stop()
+	s.http.SetKeepAlivesEnabled(false) // answers that have yet to begin say that it is the last
 	left := s.ln.wait(grace)
 	if left == 0 {
 		return
 	}
-	s.ln.log.WithFields(logrus.Fields{"addr": s.ln.Addr().String(), "requests": left}).Warn("Requests did not finish in time, cancelling them")
+	log := s.ln.log.WithField("addr", s.ln.Addr().String())
+	log.WithField("requests", left).Warn("Requests did not finish in time, cancelling them")
 	cancel()
-	if s.ln.wait(lastMoment) == 0 {
+	if s.ln.wait(cancelTimeout) == 0 {
 		return
 	}
 	s.ln.cut()
-	if left = s.ln.wait(lastMoment); left > 0 {
-		s.ln.log.WithFields(logrus.Fields{"addr": s.ln.Addr().String(), "requests": left}).Error("Requests ignore that they are cancelled, leaving them behind")
+	if left = s.ln.wait(cancelTimeout); left > 0 {
+		log.WithField("requests", left).Error("Requests ignore that they are cancelled, leaving them behind")
 	}
+}
+
+// ServeHTTP answers one request, with {"error":"…"} where it is refused.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := s.answer(w, r); err != nil {
+		refuse(w, err)
+	}
+}
+
+func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
+	if s.ln.draining() { // it came on a connection that was open before
+		return &refusal{status: http.StatusServiceUnavailable, text: "the worker is shutting down", last: true}
+	}
+	if headerSize(r) > maxHeader {
+		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, last: true}
+	}
+	path := cmp.Or(r.URL.RawPath, r.URL.EscapedPath()) // RawPath is empty where both are the same
+	found, ok := s.routes(path)
+	if !ok {
+		return &refusal{status: http.StatusNotFound, text: "Cannot " + r.Method + " " + html.EscapeString(path)}
+	}
+	if !slices.Contains(found.methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(found.methods, ", "))
+		return &refusal{status: http.StatusMethodNotAllowed}
+	}
+	return found.serve(w, r)
+}
+
+func headerSize(r *http.Request) int {
+	size := len(r.Method) + len(r.RequestURI) + len(" HTTP/1.1\r\n\r\n")
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(": \r\n") + len(v)
+		}
+	}
+	return size
+}
+
+// A refusal is the error of a request that is answered with a status and a text.
+type refusal struct {
+	status int
+	text   string // default: that of the status
+	last   bool   // the connection is closed after it, and what is left of the body is not read
+}
+
+func (e *refusal) Error() string { return cmp.Or(e.text, http.StatusText(e.status)) }
+
+func refuse(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	if e, ok := errors.AsType[*refusal](err); ok {
+		status = e.status
+		if e.last {
+			w.Header().Set("Connection", "close")
+		}
+	}
+	writeJSON(w, status, map[string]string{"error": err.Error()})
+}
+
+func writeJSON(w http.ResponseWriter, status int, document any) {
+	body, err := json.Marshal(document)
+	if err != nil { // unreachable: documents are strings, numbers and maps of them
+		status, body = http.StatusInternalServerError, nil
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // it fails where the client is gone, and net/http then closes the connection
+}
+
+// firstBody is how much of a body has room at once, whatever length is announced: the rest is
+// allocated as it comes.
+const firstBody = 64 << 10
+
+// readBody reads a body of at most most bytes. It unpacks nothing: what is packed has no bound.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return nil, &refusal{status: http.StatusUnsupportedMediaType, text: fmt.Sprintf("content encoding %q: want none", coding)}
+	}
+	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, last: true}
+	if r.ContentLength > most {
+		return nil, tooLarge
+	}
+	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), firstBody)+bytes.MinRead))
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, most))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &refusal{status: http.StatusRequestTimeout, last: true}
+	case err != nil:
+		return nil, &refusal{status: http.StatusBadRequest, text: "the request's body cannot be read: " + err.Error(), last: true}
+	}
+	return body.Bytes(), nil
+}
+
+// logWriter takes what net/http has to say, which is little: panics of what is not a Handler.
+type logWriter struct{ log *logrus.Entry }
+
+func (l logWriter) Write(p []byte) (int, error) {
+	l.log.Error(strings.TrimSpace(string(p)))
+	return len(p), nil
 }
 
 func discardLog() *logrus.Entry {

@@ -45,9 +45,9 @@ func (c *counters) chunk() { c.chunks.Add(1) }
 type outcome uint8
 
 const (
-	completed outcome = iota
-	forsaken          // it failed by its client: who left, or whose request was bad
-	errored           // it failed by the endpoint
+	completed   outcome = iota
+	clientError         // it failed by its client: who left, or whose request was bad
+	errored             // it failed by the endpoint
 )
 
 // end follows each begin, once.

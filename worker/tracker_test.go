@@ -27,7 +27,7 @@ func TestTracker(t *testing.T) {
 	c.unblock()
 	c.end(completed)
 	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2})
-	last.end(forsaken)
+	last.end(clientError)
 	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3})
 	tr.begin().end(errored)
 	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, Progress: 4})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -181,8 +180,8 @@ func (w *Worker) Activity(endpoint string) (a canary.Activity, ok bool) {
 	return e.activity(), true
 }
 
-// served returns the endpoints in the order of their names.
-func (w *Worker) served() []*endpoint {
+// sorted returns the endpoints in the order of their names.
+func (w *Worker) sorted() []*endpoint {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.SortedFunc(maps.Values(w.endpoints), func(a, b *endpoint) int { return cmp.Compare(a.name, b.name) })
@@ -190,16 +189,8 @@ func (w *Worker) served() []*endpoint {
 
 func (w *Worker) names() []string {
 	var names []string
-	for _, e := range w.served() {
+	for _, e := range w.sorted() {
 		names = append(names, e.name)
 	}
 	return names
-}
-
-// port is the one that was bound, where the configuration said any.
-func (l *listener) port() int {
-	if addr, ok := l.Addr().(*net.TCPAddr); ok {
-		return addr.Port
-	}
-	return 0 // unreachable: it listens on TCP
 }

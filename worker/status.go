@@ -1,0 +1,208 @@
+package worker
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Status is what a worker says of an endpoint, and of itself. Its text is Dynamo's.
+type Status string
+
+// The two statuses.
+const (
+	Ready    Status = "ready"
+	NotReady Status = "notready"
+)
+
+func (s Status) validate() error {
+	if s != Ready && s != NotReady {
+		return fmt.Errorf("%q: want %q or %q", string(s), Ready, NotReady)
+	}
+	return nil
+}
+
+// statusCell holds one endpoint's status. It has one writer: the canary monitor where there is one,
+// else Run, which says Ready once the endpoint is served.
+type statusCell struct{ ready atomic.Bool }
+
+func (c *statusCell) set(s Status) { c.ready.Store(s == Ready) }
+
+func (c *statusCell) get() Status {
+	if c.ready.Load() {
+		return Ready
+	}
+	return NotReady
+}
+
+// facts is all that readiness depends on. What etcd does is not among them: a worker that waited for
+// the registry to be ready, in a registry that waits for ready workers, would wait for ever.
+type facts struct {
+	stopping bool              // the worker shuts down
+	starting Status            // Config.StartingStatus
+	listed   []string          // Config.UseEndpointHealthStatus
+	handled  map[string]Status // each endpoint that has a handler
+}
+
+// readiness concludes the worker's status, and that of each endpoint to show with it. Listed
+// endpoints that have no handler are among those: they are why the worker is not ready.
+func readiness(f facts) (Status, map[string]Status) {
+	statuses := make(map[string]Status, len(f.handled)+len(f.listed))
+	decisive := make([]string, 0, len(f.handled))
+	for name, status := range f.handled {
+		statuses[name] = status
+		decisive = append(decisive, name)
+	}
+	for _, name := range f.listed {
+		if _, ok := statuses[name]; !ok {
+			statuses[name] = NotReady
+		}
+	}
+	if len(f.listed) > 0 {
+		decisive = f.listed
+	}
+	if f.stopping {
+		for name := range statuses {
+			statuses[name] = NotReady
+		}
+		return NotReady, statuses
+	}
+	if len(decisive) == 0 {
+		return f.starting, statuses
+	}
+	for _, name := range decisive {
+		if statuses[name] != Ready {
+			return NotReady, statuses
+		}
+	}
+	return Ready, statuses
+}
+
+// health is the answer of /health and /live. Its fields are in alphabetical order, as Dynamo writes
+// them.
+type health struct {
+	Endpoints map[string]Status `json:"endpoints"`
+	Status    Status            `json:"status"`
+	Uptime    uptime            `json:"uptime"`
+}
+
+// uptime is a duration in the form of Rust's: whole seconds, and the nanoseconds beyond them.
+type uptime struct {
+	Nanos int64 `json:"nanos"`
+	Secs  int64 `json:"secs"`
+}
+
+func newUptime(d time.Duration) uptime {
+	return uptime{Nanos: int64(d % time.Second), Secs: int64(d / time.Second)}
+}
+
+// Routes of the status server whose paths are not configured.
+const (
+	livezPath       = "/livez"
+	metricsPath     = "/metrics"
+	maintenancePath = "/maintenance"
+)
+
+// maxStatusBody bounds what the status server is sent.
+const maxStatusBody = 4 << 10
+
+// statusRoutes are those of the status server. /health and /live are one by Dynamo's contract. A
+// liveness probe wants /livez: it answers 200 as long as anything answers, so that a worker which is
+// not ready is not restarted.
+func statusRoutes(w *Worker) func(path string) (route, bool) {
+	probe := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, _ *http.Request) error {
+		code := http.StatusOK
+		status, endpoints := w.readiness()
+		if status != Ready {
+			code = http.StatusServiceUnavailable
+		}
+		writeJSON(rw, code, health{Endpoints: endpoints, Status: status, Uptime: newUptime(time.Since(w.started))})
+		return nil
+	}}
+	livez := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, _ *http.Request) error {
+		writeJSON(rw, http.StatusOK, map[string]string{"message": "Service is live", "status": "live"})
+		return nil
+	}}
+	prometheus := promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{})
+	metrics := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, r *http.Request) error {
+		prometheus.ServeHTTP(rw, r)
+		return nil
+	}}
+	routes := map[string]route{
+		w.cfg.System.HealthPath: probe, w.cfg.System.LivePath: probe, livezPath: livez, metricsPath: metrics,
+		maintenancePath: {[]string{http.MethodPost}, w.maintain},
+	}
+	return func(path string) (route, bool) {
+		found, ok := routes[path]
+		return found, ok
+	}
+}
+
+// maintenanceRequest announces work that makes engines slow. A duration of 0s ends it.
+type maintenanceRequest struct {
+	Duration string `json:"duration"`
+	Reason   string `json:"reason"`
+}
+
+// maintain answers POST /maintenance. Whoever may post can keep a worker that hangs in service, so it
+// wants a token, and where none is configured nobody may.
+func (w *Worker) maintain(rw http.ResponseWriter, r *http.Request) error {
+	if !w.admits(r.Header.Get("Authorization")) {
+		// The body of somebody who has no token is not waited for.
+		denied := &refusal{status: http.StatusForbidden, last: r.ContentLength != 0}
+		denied.text = "maintenance wants Authorization: Bearer TOKEN, with the DYN_ADMIN_TOKEN of this worker"
+		if w.cfg.AdminToken == "" {
+			denied.text = "maintenance is off: this worker was started without DYN_ADMIN_TOKEN"
+		}
+		return denied
+	}
+	if w.monitor == nil {
+		return &refusal{status: http.StatusConflict, text: "there are no canaries here that maintenance could hold back"}
+	}
+	body, err := readBody(rw, r, maxStatusBody)
+	if err != nil {
+		return err
+	}
+	bad := func(text string) error { return &refusal{status: http.StatusBadRequest, text: text} }
+	var request maintenanceRequest
+	decoder := json.NewDecoder(strings.NewReader(string(body)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil {
+		return bad(`want {"duration":"10m","reason":"…"}: ` + err.Error())
+	}
+	d, err := time.ParseDuration(request.Duration)
+	if err != nil {
+		return bad(`duration: want one with a unit, such as "10m"`)
+	}
+	if err := w.monitor.Maintain(d, request.Reason); err != nil {
+		return bad(err.Error())
+	}
+	writeJSON(rw, http.StatusOK, map[string]string{"status": "maintenance", "until": time.Now().Add(d).UTC().Format(time.RFC3339)})
+	return nil
+}
+
+// admits compares in constant time, so that answers do not tell how much of a guess was right.
+func (w *Worker) admits(authorization string) bool {
+	token, ok := strings.CutPrefix(authorization, "Bearer ")
+	return ok && w.cfg.AdminToken != "" && subtle.ConstantTimeCompare([]byte(token), []byte(w.cfg.AdminToken)) == 1
+}
+
+// readiness is what the worker says of itself now.
+func (w *Worker) readiness() (Status, map[string]Status) {
+	handled := make(map[string]Status)
+	for _, e := range w.sorted() {
+		handled[e.name] = e.status.get()
+	}
+	return readiness(facts{
+		stopping: w.stopping.Load(),
+		starting: w.cfg.StartingStatus,
+		listed:   w.cfg.UseEndpointHealthStatus,
+		handled:  handled,
+	})
+}
