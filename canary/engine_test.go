@@ -126,7 +126,7 @@ func TestFaultsOverHTTP(t *testing.T) {
 				settled(t, probe, true)
 			}
 			timeout := patience
-			if tt.http.late() {
+			if isLate(tt.http) {
 				timeout = 300 * time.Millisecond
 			}
 			if r := ask(t, probe, timeout); reason(r) != tt.http {
@@ -152,7 +152,7 @@ func TestFaultsOfHandler(t *testing.T) {
 			}
 			probe := Handler(e.Generate, json.RawMessage(mockCanary))
 			timeout := patience
-			if tt.handler.late() {
+			if isLate(tt.handler) {
 				timeout = 300 * time.Millisecond
 			}
 			if r := ask(t, probe, timeout); reason(r) != tt.handler {

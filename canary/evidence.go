@@ -86,7 +86,7 @@ func (p policy) judge(s *schedule, r Reason, now instant, do *actions) {
 	switch {
 	case r == "":
 		p.succeed(s, now, do)
-	case r.late() && s.contended && now < p.stallAt(*s):
+	case isLate(r) && s.contended && now < p.stallAt(*s):
 		// It stood in line behind real requests, and they are within their budget: busy, not dead.
 		do.outcome = discarded
 		if s.ready {
@@ -100,8 +100,8 @@ func (p policy) judge(s *schedule, r Reason, now instant, do *actions) {
 	}
 }
 
-// late says whether time alone was the failure: the endpoint may have had better things to do.
-func (r Reason) late() bool { return r == Timeout || r == Frozen }
+// isLate says whether time alone was the failure: the endpoint may have had better things to do.
+func isLate(r Reason) bool { return r == Timeout || r == Frozen }
 
 func (p policy) succeed(s *schedule, now instant, do *actions) {
 	do.outcome = passed
@@ -121,7 +121,7 @@ func (p policy) fail(s *schedule, r Reason, now instant, do *actions) {
 	s.successes = 0
 	s.failures = min(s.failures+1, p.failures)
 	s.ready = s.ready && s.failures < p.failures
-	if !s.stalled || !r.late() { // what a stall does to a canary is no news
+	if !s.stalled || !isLate(r) { // what a stall does to a canary is no news
 		s.finding, s.reason = Fail, r
 	}
 	p.pause(s, now)

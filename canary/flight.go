@@ -92,7 +92,7 @@ func (l *loop) failed(w *watched, f *Failure) {
 	l.metrics.failed.WithLabelValues(w.Name, string(f.Reason)).Inc()
 	log := l.log(w.Name).WithField("reason", string(f.Reason))
 	switch {
-	case f.Reason.late():
+	case isLate(f.Reason):
 		log.Warnf("Health check timeout for %s", w.Name)
 	case f.Detail == "":
 		log.Errorf("Health check request failed for %s: %s", w.Name, f.Reason)

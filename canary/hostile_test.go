@@ -119,7 +119,7 @@ func TestHostileEngines(t *testing.T) {
 			t.Parallel()
 			probe := httpProbe(t, listenRaw(t, tt.serve))
 			timeout := patience
-			if tt.want.late() || tt.name == "a status, and open" {
+			if isLate(tt.want) || tt.name == "a status, and open" {
 				timeout = 300 * time.Millisecond
 			}
 			r := ask(t, probe, timeout)

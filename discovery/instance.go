@@ -6,12 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 )
-
-// instancesPrefix is Dynamo's bucket for instances. The slash at its end matters: without one, a watch would also
-// match the keys of a bucket whose name merely begins the same.
-const instancesPrefix = "v1/instances/"
 
 // InstanceID identifies one worker: it is the ID of the worker's etcd lease. It exceeds 2^53, so it must never pass
 // through a float or a JavaScript number.
@@ -41,29 +36,12 @@ type InstanceKey struct {
 
 // String returns the etcd key: v1/instances/{namespace}/{component}/{endpoint}/{instance ID in hex}.
 func (k InstanceKey) String() string {
-	return instancesPrefix + k.Endpoint.Namespace + "/" + k.Endpoint.Component + "/" + k.Endpoint.Name + "/" + k.ID.String()
+	return "v1/instances/" + k.Endpoint.Namespace + "/" + k.Endpoint.Component + "/" + k.Endpoint.Name + "/" + k.ID.String()
 }
 
 // Compare orders keys by endpoint, then by ID as a number.
 func (k InstanceKey) Compare(o InstanceKey) int {
 	return cmp.Or(k.Endpoint.Compare(o.Endpoint), cmp.Compare(k.ID, o.ID))
-}
-
-// ParseInstanceKey reads an etcd key of the instances bucket. Names are taken as they are.
-func ParseInstanceKey(key string) (InstanceKey, error) {
-	rest, ok := strings.CutPrefix(key, instancesPrefix)
-	if !ok {
-		return InstanceKey{}, fmt.Errorf("key %q is not under %s", key, instancesPrefix)
-	}
-	parts := strings.Split(rest, "/")
-	if len(parts) != 4 {
-		return InstanceKey{}, fmt.Errorf("key has %d parts, want namespace/component/endpoint/id", len(parts))
-	}
-	id, err := ParseInstanceID(parts[3])
-	if err != nil {
-		return InstanceKey{}, fmt.Errorf("key: %w", err)
-	}
-	return InstanceKey{Endpoint: Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}, ID: id}, nil
 }
 
 // Instance is one worker serving one endpoint, as etcd holds it.

@@ -9,36 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 )
 
 // membersPrefix is dynmesh's own bucket: facts about processes stand beside Dynamo's values, never inside them.
 const membersPrefix = "v1/dynmesh/members/"
-
-// The values of Member.Role.
-const (
-	RoleWorker   = "worker"
-	RoleFrontend = "frontend"
-)
-
-// Member is what a process says of itself, under the same lease as its instances.
-type Member struct {
-	Role       string            `json:"role"` // RoleWorker or RoleFrontend; another one in newer versions
-	Host       string            `json:"host"`
-	PID        int               `json:"pid"`
-	Version    string            `json:"version"`
-	StartedAt  time.Time         `json:"started_at"`
-	SystemURL  string            `json:"system_url"`            // a worker's status server; a frontend's own root
-	GossipAddr string            `json:"gossip_addr,omitempty"` // host:port; empty when it does not gossip
-	Labels     map[string]string `json:"labels"`
-}
-
-// RegisteredMember is a Member as etcd holds it.
-type RegisteredMember struct {
-	ID InstanceID
-	Member
-}
 
 func memberKey(id InstanceID) string { return membersPrefix + id.String() }
 
@@ -94,7 +69,8 @@ const (
 
 // bounded returns m with each text as one line of limited length, and no password in the URL.
 func (m Member) bounded() Member {
-	m.Role, m.Host, m.Version = oneLine(m.Role, maxRole), oneLine(m.Host, maxHost), oneLine(m.Version, maxVersion)
+	m.Role = Role(oneLine(string(m.Role), maxRole))
+	m.Host, m.Version = oneLine(m.Host, maxHost), oneLine(m.Version, maxVersion)
 	m.SystemURL = boundedURL(m.SystemURL)
 	labels := make(map[string]string, min(len(m.Labels), maxLabels))
 	for _, name := range slices.Sorted(maps.Keys(m.Labels)) {

@@ -76,7 +76,7 @@ func TestDecodeMemberBoundsTexts(t *testing.T) {
 		return discovery.DecodeMember(key, text)
 	}
 	fields := map[string]func(discovery.RegisteredMember) string{
-		"role":       func(m discovery.RegisteredMember) string { return m.Role },
+		"role":       func(m discovery.RegisteredMember) string { return string(m.Role) },
 		"host":       func(m discovery.RegisteredMember) string { return m.Host },
 		"version":    func(m discovery.RegisteredMember) string { return m.Version },
 		"system_url": func(m discovery.RegisteredMember) string { return m.SystemURL },

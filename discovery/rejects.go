@@ -10,26 +10,6 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on Rejects: they say that there is junk, and what it is like, however much there is.
-const (
-	MaxRejects        = 100 // entries
-	MaxRejectedKey    = 200 // bytes of a key
-	MaxRejectedDetail = 200 // bytes of a detail
-)
-
-// Rejects is what is left out of the registry now, because nobody could know what it means.
-type Rejects struct {
-	Total   int        // of entries left out
-	Entries []Rejected // the first MaxRejects of them by key
-}
-
-// Rejected is one entry that is left out.
-type Rejected struct {
-	Key    string // one line of valid UTF-8, cut to MaxRejectedKey bytes
-	Reason RejectReason
-	Detail string // for people: one line of at most MaxRejectedDetail bytes
-}
-
 // rejects remembers which entries of a bucket are left out. It is safe for concurrent use.
 type rejects struct {
 	what    string // should be there

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -13,21 +12,6 @@ import (
 const (
 	maxKeySize   = 1 << 10  // bytes; the longest that dynmesh itself writes has 797
 	maxValueSize = 64 << 10 // bytes; Dynamo's values have about 200
-)
-
-const endpointType = "Endpoint"
-
-// RejectReason is the kind of fault for which an entry of the registry is skipped: a label of metrics.
-type RejectReason string
-
-// The reasons, in the order in which an entry is checked.
-const (
-	RejectKey       RejectReason = "key"       // the key is too long, or not namespace/component/endpoint/id
-	RejectSize      RejectReason = "size"      // the value is larger than 64 KiB
-	RejectJSON      RejectReason = "json"      // the value is not a JSON object in UTF-8
-	RejectField     RejectReason = "field"     // a known field is missing or of a wrong type
-	RejectMismatch  RejectReason = "mismatch"  // the value contradicts its key
-	RejectTransport RejectReason = "transport" // the transport is not an object with a key
 )
 
 // RejectError says why an entry of the registry cannot be listed.
@@ -107,7 +91,7 @@ func checkFields(k InstanceKey, fields map[string]json.RawMessage) error {
 		{"namespace", k.Endpoint.Namespace},
 		{"component", k.Endpoint.Component},
 		{"endpoint", k.Endpoint.Name},
-		{"type", endpointType},
+		{"type", EndpointType},
 	} {
 		raw, ok := fields[want.field]
 		if !ok && want.field == "type" {
@@ -139,80 +123,6 @@ func checkTransport(raw json.RawMessage) (json.RawMessage, error) {
 	return compact(raw), nil
 }
 
-// Value returns what etcd holds for the instance.
-func (i Instance) Value() []byte {
-	dst := append(make([]byte, 0, 256), `{"type":"`+endpointType+`","component":`...)
-	dst = appendString(dst, i.Endpoint.Component)
-	dst = append(dst, `,"endpoint":`...)
-	dst = appendString(dst, i.Endpoint.Name)
-	dst = append(dst, `,"namespace":`...)
-	dst = appendString(dst, i.Endpoint.Namespace)
-	dst = append(dst, `,"instance_id":`...)
-	dst = strconv.AppendUint(dst, uint64(i.ID), 10)
-	dst = append(dst, `,"transport":`...)
-	dst = append(dst, i.Transport...)
-	for _, name := range sortedKeys(i.Extra) {
-		dst = appendField(dst, name, i.Extra[name])
-	}
-	return append(dst, '}')
-}
-
-// AppendJSON appends the instance as listings show it: the fields of its value but for type, in alphabetical order,
-// unknown ones included.
-func (i Instance) AppendJSON(dst []byte) []byte {
-	extra := sortedKeys(i.Extra)
-	// appendUpTo places the unknown fields that sort before a known one.
-	appendUpTo := func(name string) {
-		for len(extra) > 0 && (name == "" || extra[0] < name) {
-			dst = appendField(dst, extra[0], i.Extra[extra[0]])
-			extra = extra[1:]
-		}
-	}
-	start := len(dst)
-	for _, field := range []struct {
-		name   string
-		append func([]byte) []byte
-	}{
-		{"component", func(b []byte) []byte { return appendString(b, i.Endpoint.Component) }},
-		{"endpoint", func(b []byte) []byte { return appendString(b, i.Endpoint.Name) }},
-		{"instance_id", func(b []byte) []byte { return strconv.AppendUint(b, uint64(i.ID), 10) }},
-		{"namespace", func(b []byte) []byte { return appendString(b, i.Endpoint.Namespace) }},
-		{"transport", func(b []byte) []byte { return append(b, i.Transport...) }},
-	} {
-		appendUpTo(field.name)
-		dst = append(append(append(dst, `,"`...), field.name...), `":`...)
-		dst = field.append(dst)
-	}
-	appendUpTo("")
-	dst[start] = '{' // where the first field's comma stood
-	return append(dst, '}')
-}
-
-func appendField(dst []byte, name string, value json.RawMessage) []byte {
-	dst = append(dst, ',')
-	dst = appendString(dst, name)
-	dst = append(dst, ':')
-	return append(dst, value...)
-}
-
-// appendString appends s as a JSON string. Unlike json.Marshal it leaves < > & as they are.
-func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
-			var b bytes.Buffer
-			enc := json.NewEncoder(&b)
-			enc.SetEscapeHTML(false)
-			if err := enc.Encode(s); err != nil {
-				panic(err) // unreachable: every string encodes, invalid UTF-8 as U+FFFD
-			}
-			return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
-}
-
 // compact removes white space between tokens and changes nothing else.
 func compact(raw json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
@@ -220,16 +130,4 @@ func compact(raw json.RawMessage) json.RawMessage {
 		panic(err) // unreachable: raw was parsed before
 	}
 	return b.Bytes()
-}
-
-func sortedKeys(m map[string]json.RawMessage) []string {
-	if len(m) == 0 {
-		return nil
-	}
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -21,7 +21,7 @@ func TestInstanceGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Instance{
-		InstanceKey: InstanceKey{Endpoint: Endpoint{"dynamo", "backend", "generate"}, ID: 7587891994254240587},
+		InstanceKey: InstanceKey{Endpoint: Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, ID: 7587891994254240587},
 		Transport:   json.RawMessage(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`),
 	}
 	if !reflect.DeepEqual(got, want) {

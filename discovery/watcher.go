@@ -3,7 +3,6 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -11,48 +10,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 )
-
-// State says how much a Watcher's knowledge is worth now.
-type State uint8
-
-// The states of a Watcher.
-const (
-	Syncing State = iota // the registry has never been read
-	Synced               // what is known is what etcd holds
-	Stale                // etcd cannot be read; what was known last is kept
-)
-
-// String returns syncing, synced or stale.
-func (s State) String() string {
-	switch s {
-	case Syncing:
-		return "syncing"
-	case Synced:
-		return "synced"
-	case Stale:
-		return "stale"
-	}
-	return fmt.Sprintf("State(%d)", s)
-}
-
-// Update is one step of the registry. Applying it leads from one consistent view to the next: a full read arrives
-// whole, and so does each etcd transaction.
-type Update struct {
-	State    State
-	Since    time.Time     // when State began; of Stale, when etcd was last heard
-	Revision int64         // etcd's, that the view is of
-	Puts     []Instance    // new and changed ones, each once
-	Deletes  []InstanceKey // ones that are gone; may name one that was never put, because its value was bad
-
-	// Of WatcherConfig.Members, in updates of their own: the two buckets are read apart from each other. A member is
-	// known for as long as etcd could last tell, whatever State says.
-	Members     []RegisteredMember // new and changed ones, each once
-	MembersGone []InstanceID       // may name one that was never among Members
-	MembersRead bool               // their bucket has been read at least once: it may be later than the instances'
-
-	// Rejected is all that is left out now, because its key or value is bad; nil: as before.
-	Rejected *Rejects
-}
 
 // WatcherConfig configures a Watcher.
 type WatcherConfig struct {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -56,7 +57,7 @@ type (
 	}
 	jsonMember struct {
 		ID    string             `json:"id"`
-		Role  gossip.Role        `json:"role"`
+		Role  discovery.Role     `json:"role"`
 		Addr  string             `json:"addr"`
 		State gossip.MemberState `json:"state"`
 		Since stamp              `json:"since"`

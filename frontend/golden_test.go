@@ -54,7 +54,7 @@ func (r *rig) sample() (dead discovery.InstanceKey) {
 		Health: gossip.Health{Alive: 3, Suspect: 0, Dead: 1, UDPDegraded: 1},
 		Members: []gossip.Member{
 			workerAs(a.ID, 1, gossip.Dead),
-			{Observer: r.pool.Self(), Role: gossip.Frontend, Addr: "10.0.0.9:7946", State: gossip.Alive, Since: time.Now()},
+			{Observer: r.pool.Self(), Role: discovery.RoleFrontend, Addr: "10.0.0.9:7946", State: gossip.Alive, Since: time.Now()},
 		},
 		Observations: []observation.Observation{
 			r.next(observation.Observation{

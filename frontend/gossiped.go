@@ -91,7 +91,7 @@ func (m *mesh) watches(o observation.Observation) {
 }
 
 // withdraw forgets an observation.
-func (m *mesh) withdraw(key gossip.Key) {
+func (m *mesh) withdraw(key observation.Key) {
 	w := m.workers[key.Observer.ID]
 	subject := m.workers[key.Subject.ID]
 	if w == nil || subject == nil {

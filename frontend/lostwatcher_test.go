@@ -43,7 +43,7 @@ func TestWorkersThatDieTogether(t *testing.T) {
 		r.want(a, "ready", "2 of 4 watchers cannot reach it")
 		r.lost(b.ID, c.ID)
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it")
-		r.say(gossip.Update{Withdrawn: []gossip.Key{{Observer: observation.Observer{ID: c.ID, Epoch: 1}, Subject: observation.Subject{ID: b.ID}}}})
+		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: c.ID, Epoch: 1}, Subject: observation.Subject{ID: b.ID}}}})
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it") // c says nothing of b now: that is no sign of life
 		r.member(b.ID, gossip.Suspect)
 		r.member(b.ID, gossip.Alive) // this one is

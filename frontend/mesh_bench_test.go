@@ -23,7 +23,7 @@ func told(n int) (discovery.Update, gossip.Update) {
 			SystemURL: "http://10.0.0.1:8081", Labels: map[string]string{"zone": "a"},
 		}})
 		g.Members = append(g.Members, gossip.Member{
-			Observer: observation.Observer{ID: put.ID, Epoch: 1}, Role: gossip.Worker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+			Observer: observation.Observer{ID: put.ID, Epoch: 1}, Role: discovery.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 			State: gossip.Alive, Since: time.Unix(1000, 0),
 		})
 		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))

@@ -69,7 +69,7 @@ func TestFindingsOfTheDead(t *testing.T) {
 		if got := len(r.seen().Members); got != 2 {
 			t.Errorf("got %d members, want 2", got)
 		}
-		r.say(gossip.Update{Withdrawn: []gossip.Key{{Observer: observation.Observer{ID: b.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
+		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: b.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
 		r.want(a, "unreachable", "nobody has reached it since then")
 		r.member(a.ID, gossip.Suspect)
 		r.want(a, "unreachable", "gossip has suspected its worker")
@@ -91,7 +91,7 @@ func TestRestartInPlace(t *testing.T) {
 		o := r.next(canaryOf(a, 0, true))
 		o.Observer.Epoch = 2
 		r.say(gossip.Update{
-			Withdrawn:    []gossip.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: o.Subject}},
+			Withdrawn:    []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: o.Subject}},
 			Observations: []observation.Observation{o},
 		})
 		r.want(a, "ready", "canaries have passed")
@@ -165,7 +165,7 @@ func TestMuteWorker(t *testing.T) {
 		r.want(a, "notready", "does not say that it serves this endpoint")
 		r.canary(a, true)
 		r.want(a, "ready", "canaries have passed")
-		r.say(gossip.Update{Withdrawn: []gossip.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}}})
+		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}}})
 		r.want(a, "notready", "does not say that it serves this endpoint")
 		r.canary(a, true)
 		r.want(a, "ready", "canaries have passed")
@@ -212,7 +212,7 @@ func TestStrangersAreWatched(t *testing.T) {
 		watched(told, "")
 		r.send(discovery.Update{State: discovery.Synced, Since: u.Since, Deletes: []discovery.InstanceKey{foreign}})
 		watched(foreign, "")
-		r.say(gossip.Update{Withdrawn: []gossip.Key{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
+		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
 		if r.r.mesh.find(subject(foreign)) != nil {
 			t.Error("a gone instance is remembered")
 		}
@@ -223,7 +223,7 @@ func TestHealthScoreThatChanges(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, _, _ := r.trio()
 		for _, by := range []discovery.InstanceID{0xb, 0xc} {
-			r.say(gossip.Update{Withdrawn: []gossip.Key{{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
+			r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
 		}
 		r.member(a.ID, gossip.Dead)
 		r.want(a, "unreachable", "no watcher reaches it")
@@ -363,7 +363,7 @@ func TestLateNews(t *testing.T) {
 		r.say(gossip.Update{
 			Members:      []gossip.Member{workerAs(a.ID, 1, gossip.Dead)},
 			Forgotten:    []observation.Observer{{ID: a.ID, Epoch: 1}},
-			Withdrawn:    []gossip.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: old.Subject}},
+			Withdrawn:    []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: old.Subject}},
 			Observations: []observation.Observation{old},
 		})
 		if now := r.r.page.Load(); now != before {

@@ -61,7 +61,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 	}
 	self := observation.Observer{ID: k.ID, Epoch: 1}
 	pool.say(gossip.Update{
-		Members:      []gossip.Member{{Observer: self, Role: gossip.Worker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+		Members:      []gossip.Member{{Observer: self, Role: discovery.RoleWorker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
 		Observations: []observation.Observation{canaryOf(k, 1, true)},
 	})
 	if got = wait("ready", "canaries have passed"); !got.Verified {
@@ -71,7 +71,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 		Subject: observation.Subject{ID: k.ID}, Kind: observation.Path, Finding: canary.Fail, Reason: canary.Refused, At: time.Now(),
 	}}
 	pool.say(gossip.Update{
-		Members:      []gossip.Member{{Observer: self, Role: gossip.Worker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+		Members:      []gossip.Member{{Observer: self, Role: discovery.RoleWorker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
 		Observations: []observation.Observation{path2},
 	})
 	got = wait("unreachable", "gossip declared its worker dead at ")

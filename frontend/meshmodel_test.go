@@ -33,8 +33,8 @@ func (d *drawer) observer() observation.Observer {
 	return observation.Observer{ID: d.id(), Epoch: uint64(rapid.IntRange(1, 2).Draw(d.T, "epoch"))}
 }
 
-func (d *drawer) key() gossip.Key {
-	k := gossip.Key{Observer: d.observer(), Subject: observation.Subject{ID: d.id()}}
+func (d *drawer) key() observation.Key {
+	k := observation.Key{Observer: d.observer(), Subject: observation.Subject{ID: d.id()}}
 	if rapid.Bool().Draw(d.T, "part") {
 		k.Subject.Endpoint = d.endpoint()
 	}
@@ -72,7 +72,7 @@ func (d *drawer) gossip() gossip.Update {
 	case 2:
 		u.Forgotten = []observation.Observer{d.observer()}
 	case 3:
-		u.Withdrawn = []gossip.Key{d.key()}
+		u.Withdrawn = []observation.Key{d.key()}
 	default:
 		k := d.key()
 		d.seq++
@@ -167,7 +167,7 @@ func empty(m *mesh, pool *fakePool) {
 			for epoch := uint64(1); epoch <= 2; epoch++ {
 				g.Forgotten = append(g.Forgotten, observation.Observer{ID: by, Epoch: epoch})
 				for _, s := range subjects {
-					g.Withdrawn = append(g.Withdrawn, gossip.Key{Observer: observation.Observer{ID: by, Epoch: epoch}, Subject: s})
+					g.Withdrawn = append(g.Withdrawn, observation.Key{Observer: observation.Observer{ID: by, Epoch: epoch}, Subject: s})
 				}
 			}
 		}

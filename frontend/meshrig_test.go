@@ -110,7 +110,7 @@ func (r *rig) member(id discovery.InstanceID, state gossip.MemberState) {
 
 func workerAs(id discovery.InstanceID, epoch uint64, state gossip.MemberState) gossip.Member {
 	return gossip.Member{
-		Observer: observation.Observer{ID: id, Epoch: epoch}, Role: gossip.Worker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+		Observer: observation.Observer{ID: id, Epoch: epoch}, Role: discovery.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }

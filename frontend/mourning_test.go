@@ -13,12 +13,12 @@ import (
 // forget says that gossip keeps nothing of a worker any longer.
 func (r *rig) forget(k discovery.InstanceKey, watchers ...discovery.InstanceID) {
 	life := observation.Observer{ID: k.ID, Epoch: 1}
-	u := gossip.Update{Forgotten: []observation.Observer{life}, Withdrawn: []gossip.Key{
+	u := gossip.Update{Forgotten: []observation.Observer{life}, Withdrawn: []observation.Key{
 		{Observer: life, Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}},
 		{Observer: life, Subject: observation.Subject{ID: k.ID}},
 	}}
 	for _, by := range watchers {
-		u.Withdrawn = append(u.Withdrawn, gossip.Key{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: k.ID}})
+		u.Withdrawn = append(u.Withdrawn, observation.Key{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: k.ID}})
 	}
 	r.say(u)
 }
@@ -112,7 +112,7 @@ func TestComingBackIsNotMute(t *testing.T) {
 		// Its next life does not answer for what was kept of the former one, either.
 		r.say(gossip.Update{
 			Members:   []gossip.Member{workerAs(a.ID, 2, gossip.Alive)},
-			Withdrawn: []gossip.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}},
+			Withdrawn: []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}},
 		})
 		r.want(a, "ready", "has not told of this endpoint yet")
 	})

@@ -142,7 +142,7 @@ func (m *mesh) nameOf(o observation.Observer) string {
 	if w != nil && w.member != nil {
 		name = string(w.member.Role)
 	} else if w != nil && w.info != nil {
-		name = w.info.Role
+		name = string(w.info.Role)
 	}
 	name += " " + o.ID.String()
 	if w != nil && w.info != nil && w.info.Host != "" {

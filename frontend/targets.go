@@ -59,7 +59,7 @@ func (w *worker) target() (jsonTarget, bool) {
 		return jsonTarget{}, false
 	}
 	labels := map[string]string{
-		metaLabel + "instance_id": w.id.String(), metaLabel + "role": w.info.Role, metaLabel + "host": w.info.Host,
+		metaLabel + "instance_id": w.id.String(), metaLabel + "role": string(w.info.Role), metaLabel + "host": w.info.Host,
 		metaLabel + "version": w.info.Version, metaLabel + "endpoints": w.served(),
 		"__scheme__": at.Scheme, "__metrics_path__": strings.TrimRight(at.Path, "/") + metricsPath,
 	}

@@ -21,7 +21,7 @@ type Config struct {
 	ID discovery.InstanceID
 
 	// Role is what the member does in the mesh.
-	Role Role
+	Role discovery.Role
 
 	// Bind is where the pool listens, host:port, over TCP and UDP (DYN_GOSSIP_BIND); default 0.0.0.0:0, which is any free
 	// port.
@@ -67,8 +67,8 @@ func (c Config) settle() (Config, error) {
 	for c.ID == 0 {
 		c.ID = discovery.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
 	}
-	if c.Role != Worker && c.Role != Frontend {
-		return c, fmt.Errorf("field Role is %q: want %q or %q", c.Role, Worker, Frontend)
+	if c.Role != discovery.RoleWorker && c.Role != discovery.RoleFrontend {
+		return c, fmt.Errorf("field Role is %q: want %q or %q", c.Role, discovery.RoleWorker, discovery.RoleFrontend)
 	}
 	c.Bind = cmp.Or(c.Bind, "0.0.0.0:0")
 	for _, addr := range c.Join {

@@ -22,9 +22,9 @@ func Example() {
 		go func() { ended <- pool.Run(ctx) }()
 		return pool, ended
 	}
-	frontend, frontendEnded := run(gossip.Config{Role: gossip.Frontend, Bind: "127.0.0.1:0"})
+	frontend, frontendEnded := run(gossip.Config{Role: discovery.RoleFrontend, Bind: "127.0.0.1:0"})
 	worker, workerEnded := run(gossip.Config{
-		Role: gossip.Worker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
+		Role: discovery.RoleWorker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
 	})
 
 	worker.Observe(observation.Finding{

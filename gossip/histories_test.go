@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -76,7 +77,7 @@ func history(t *testing.T, seed uint64) {
 					c.Join = append(c.Join, netip4(i+1)+":7946")
 				}
 				if n%3 == 0 {
-					c.Role = Frontend
+					c.Role = discovery.RoleFrontend
 				}
 			})
 			means[alive[n]] = map[observation.Subject]observation.Finding{}
@@ -178,7 +179,7 @@ func history(t *testing.T, seed uint64) {
 		})
 		for _, p := range survivors {
 			for s, f := range means[p] {
-				got := survivors[0].observations[Key{Observer: p.Self(), Subject: s}]
+				got := survivors[0].observations[observation.Key{Observer: p.Self(), Subject: s}]
 				if got.Finding.Finding != f.Finding || got.Kind != f.Kind {
 					t.Errorf("%s said %v of %v, and the others know %v", p.Self().ID, f.Finding, s, got)
 				}

@@ -38,7 +38,7 @@ func counts(c prometheus.Collector, label string) map[string]float64 {
 }
 
 // believed is all that a peer believes, but for what changes by itself.
-func believed(p *peer) (map[string]MemberState, map[Key]observation.Observation) {
+func believed(p *peer) (map[string]MemberState, map[observation.Key]observation.Observation) {
 	p.read()
 	states := make(map[string]MemberState)
 	for _, m := range p.members {

@@ -3,16 +3,8 @@ package gossip
 import (
 	"time"
 
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
-)
-
-// Role is what a member does in the mesh.
-type Role string
-
-// The roles.
-const (
-	Worker   Role = "worker"
-	Frontend Role = "frontend"
 )
 
 // MemberState is what the pool believes of a member.
@@ -29,7 +21,7 @@ const (
 // Member is one process in the pool, as this one sees it.
 type Member struct {
 	observation.Observer
-	Role     Role
+	Role     discovery.Role
 	Addr     string        // host:port of its gossip
 	Service  string        // host:port of its requests; empty for a frontend
 	Version  string        // of its program
@@ -52,8 +44,5 @@ type Update struct {
 	Members      []Member               // new ones, and those that changed
 	Forgotten    []observation.Observer // members that are not kept any longer
 	Observations []observation.Observation
-	Withdrawn    []Key
+	Withdrawn    []observation.Key
 }
-
-// Key names one observation: an observer has at most one of each subject.
-type Key = observation.Key

@@ -29,8 +29,8 @@ type peer struct {
 
 	health       Health
 	members      map[discovery.InstanceID]Member
-	observations map[Key]observation.Observation // but for those of paths
-	paths        map[Key]observation.Observation
+	observations map[observation.Key]observation.Observation // but for those of paths
+	paths        map[observation.Key]observation.Observation
 }
 
 // lines is a log that may be read while it is written.
@@ -84,7 +84,7 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	logger := logrus.New()
 	logger.SetOutput(log)
 	cfg := Config{
-		ID: discovery.InstanceID(n), Role: Worker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
+		ID: discovery.InstanceID(n), Role: discovery.RoleWorker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
 		Log: logrus.NewEntry(logger),
 	}
 	if edit != nil {
@@ -96,8 +96,8 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	}
 	p := &peer{
 		Pool: pool, host: h, ended: make(chan struct{}), log: log,
-		members: make(map[discovery.InstanceID]Member), observations: make(map[Key]observation.Observation),
-		paths: make(map[Key]observation.Observation),
+		members: make(map[discovery.InstanceID]Member), observations: make(map[observation.Key]observation.Observation),
+		paths: make(map[observation.Key]observation.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel

@@ -72,7 +72,7 @@ func decodeMeta(b []byte) (m Member, err error) {
 	err = observation.EachField(b, func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
 		switch n {
 		case metaRole:
-			m.Role = Role(text)
+			m.Role = discovery.Role(text)
 		case metaService:
 			m.Service = string(text)
 		case metaLeaseTTL:

@@ -38,7 +38,7 @@ func TestNodeNames(t *testing.T) {
 }
 
 func TestMetadataFitsAndComesBack(t *testing.T) {
-	want := Member{Role: Frontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
+	want := Member{Role: discovery.RoleFrontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
 	b := encodeMeta(want)
 	if len(b) > 512 {
 		t.Errorf("metadata has %d bytes", len(b))
@@ -166,7 +166,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type view struct {
 			members map[observation.Observer]Member
-			seen    map[Key]observation.Observation
+			seen    map[observation.Key]observation.Observation
 		}
 		apply := func(v view, u Update) {
 			for _, o := range u.Forgotten {
@@ -188,8 +188,8 @@ func TestUpdatesCoalesce(t *testing.T) {
 				v.seen[o.Key()] = o
 			}
 		}
-		lazy := view{map[observation.Observer]Member{}, map[Key]observation.Observation{}}
-		truth := view{map[observation.Observer]Member{}, map[Key]observation.Observation{}}
+		lazy := view{map[observation.Observer]Member{}, map[observation.Key]observation.Observation{}}
+		truth := view{map[observation.Observer]Member{}, map[observation.Key]observation.Observation{}}
 		u := newUpdates()
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
 			o := observation.Observer{ID: discovery.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
@@ -214,8 +214,8 @@ func TestUpdatesCoalesce(t *testing.T) {
 				truth.seen[seen.Key()] = seen
 				u.observations([]observation.Observation{seen}, nil)
 			case 3:
-				delete(truth.seen, Key{Observer: o})
-				u.observations(nil, []Key{{Observer: o}})
+				delete(truth.seen, observation.Key{Observer: o})
+				u.observations(nil, []observation.Key{{Observer: o}})
 			case 4:
 				select {
 				case <-u.changed:
@@ -233,7 +233,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 
 // memberlist refuses a push/pull with whoever knows of a member that is out of line, itself included.
 func TestMembersOutOfLineAreRefused(t *testing.T) {
-	meta := encodeMeta(Member{Role: Worker})
+	meta := encodeMeta(Member{Role: discovery.RoleWorker})
 	in := memberlist.Node{
 		Name: "7-1", Addr: []byte{10, 0, 0, 7}, Port: 7946, Meta: meta,
 		PMin: 1, PMax: 5, PCur: 2, DMin: delegateVersion, DMax: delegateVersion, DCur: delegateVersion,

@@ -55,7 +55,7 @@ func newPaths(l *loop) *paths {
 		accused: make(accused), dialer: newDialer(), self: newSelfTest(),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	if l.pool.cfg.Role == Frontend {
+	if l.pool.cfg.Role == discovery.RoleFrontend {
 		p.foreigns = newForeigns(p)
 	}
 	return p
@@ -74,11 +74,11 @@ func (p *paths) member(m *member) {
 	p.members[m.ID] = m
 	p.appoint(m.ID)
 	p.heardOf(m.ID)
-	if p.foreigns != nil && m.Role == Frontend {
+	if p.foreigns != nil && m.Role == discovery.RoleFrontend {
 		p.foreigns.frontend(m.ID, m.alive())
 	}
 	switch {
-	case m.Role != Worker:
+	case m.Role != discovery.RoleWorker:
 	case m.State == Left:
 		p.drop(m.ID)
 	case p.workers.Add(m.ID) || p.watches[m.ID] != nil:
@@ -96,7 +96,7 @@ func (p *paths) forgotten(o observation.Observer) {
 	delete(p.members, o.ID)
 	p.gain(p.workers.Leave(o.ID))
 	p.heardOf(o.ID)
-	if p.foreigns != nil && m.Role == Frontend {
+	if p.foreigns != nil && m.Role == discovery.RoleFrontend {
 		p.foreigns.frontend(o.ID, false)
 	}
 	p.drop(o.ID)

@@ -12,7 +12,7 @@ import (
 type accused map[discovery.InstanceID]map[discovery.InstanceID]struct{}
 
 // found is told of each change of the table: what a member has found, or has taken back.
-func (p *paths) found(k Key, f canary.Finding) {
+func (p *paths) found(k observation.Key, f canary.Finding) {
 	if k.Subject.Endpoint != (discovery.Endpoint{}) || k.Observer.ID == k.Subject.ID || p.stopped() {
 		return
 	}
@@ -73,7 +73,7 @@ func (p *paths) follow(c observation.Changes) {
 	}
 	for _, o := range c.Set {
 		if o.Kind == observation.Path {
-			p.found(Key{Observer: o.Observer, Subject: o.Subject}, o.Finding.Finding)
+			p.found(observation.Key{Observer: o.Observer, Subject: o.Subject}, o.Finding.Finding)
 		}
 	}
 }

@@ -81,8 +81,8 @@ func TestPathsOfRacksInARow(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		defer m.endAll()
 		m.set(func() { m.faults.delay = time.Millisecond })
-		frontend := m.start(1, func(c *Config) { c.Role = Frontend })
-		alive := []*peer{m.start(2, func(c *Config) { c.Role = Frontend })}
+		frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
+		alive := []*peer{m.start(2, func(c *Config) { c.Role = discovery.RoleFrontend })}
 		frontends, hosts := 2, 2
 		for range 10 {
 			hosts++

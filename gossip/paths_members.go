@@ -37,7 +37,7 @@ func (p *paths) watch(m *member) *watch {
 // gain begins to watch what has become ours, since somebody else is there no longer.
 func (p *paths) gain(targets []discovery.InstanceID) {
 	for _, id := range targets {
-		if m := p.members[id]; m != nil && m.Role == Worker && m.State != Left {
+		if m := p.members[id]; m != nil && m.Role == discovery.RoleWorker && m.State != Left {
 			p.step(p.watch(m), path.Event{Kind: path.Inherited})
 		}
 	}

@@ -33,7 +33,7 @@ func TestPathsMoveWithTheMembers(t *testing.T) {
 			}
 		}
 		for i := range 6 {
-			m.start(20+i, func(c *Config) { c.Role = Frontend })
+			m.start(20+i, func(c *Config) { c.Role = discovery.RoleFrontend })
 			look(5*time.Second, nil)
 		}
 		look(2*linger, nil)
@@ -70,7 +70,7 @@ func TestFailuresOutlastTheirTurn(t *testing.T) {
 		frontend, all := m.fleet(4)
 		joined := slices.Clone(all)
 		for i := range 6 {
-			joined = append(joined, m.start(20+i, func(c *Config) { c.Role = Frontend }))
+			joined = append(joined, m.start(20+i, func(c *Config) { c.Role = discovery.RoleFrontend }))
 		}
 		m.joined(joined...)
 		m.pass(linger / 2)
@@ -109,7 +109,7 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 			all = append(all, observation.Subject{ID: discovery.InstanceID(70 + i), Endpoint: discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}})
 		}
 		frontend := func(n int) *peer {
-			p := m.start(n, func(c *Config) { c.Role = Frontend })
+			p := m.start(n, func(c *Config) { c.Role = discovery.RoleFrontend })
 			for i, s := range all {
 				p.WatchForeign(Foreign{s, fmt.Sprintf("%s:%d", netip4(50), 9000+i)})
 			}
@@ -172,7 +172,7 @@ func TestPathsOfForeignInstances(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		defer m.endAll()
 		m.set(func() { m.faults.delay = time.Millisecond })
-		fronts := m.starts(3, func(c *Config) { c.Role = Frontend })
+		fronts := m.starts(3, func(c *Config) { c.Role = discovery.RoleFrontend })
 		workers := []*peer{m.start(4, nil), m.start(5, nil)}
 		all := append(slices.Clone(fronts), workers...)
 		m.joined(all...)

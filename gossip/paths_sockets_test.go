@@ -30,7 +30,7 @@ type real struct {
 
 func startReal(t *testing.T, edit func(*Config)) *real {
 	t.Helper()
-	cfg := Config{Role: Worker, Bind: "127.0.0.1:0"}
+	cfg := Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0"}
 	edit(&cfg)
 	pool, err := NewPool(cfg)
 	if err != nil {
@@ -38,7 +38,7 @@ func startReal(t *testing.T, edit func(*Config)) *real {
 	}
 	p := &peer{
 		Pool: pool, ended: make(chan struct{}), members: make(map[discovery.InstanceID]Member),
-		observations: make(map[Key]observation.Observation), paths: make(map[Key]observation.Observation),
+		observations: make(map[observation.Key]observation.Observation), paths: make(map[observation.Key]observation.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel
@@ -100,8 +100,8 @@ type watched struct {
 }
 
 func newWatched(t *testing.T) *watched {
-	frontend := startReal(t, func(c *Config) { c.Role = Frontend })
-	second := startReal(t, func(c *Config) { c.Role, c.Join = Frontend, []string{frontend.Addr()} })
+	frontend := startReal(t, func(c *Config) { c.Role = discovery.RoleFrontend })
+	second := startReal(t, func(c *Config) { c.Role, c.Join = discovery.RoleFrontend, []string{frontend.Addr()} })
 	return &watched{frontend, second, worker(7)}
 }
 
@@ -120,7 +120,7 @@ func TestChild(t *testing.T) {
 		t.Skip("only as another test's child")
 	}
 	service := listen(t, "127.0.0.1:0")
-	pool, err := NewPool(Config{ID: 7, Role: Worker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()})
+	pool, err := NewPool(Config{ID: 7, Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

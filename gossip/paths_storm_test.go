@@ -20,7 +20,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 		inBubble(t, 1, func(m *mesh) {
 			defer m.endAll()
 			m.set(func() { m.faults.delay = time.Millisecond })
-			frontend := m.start(1, func(c *Config) { c.Role = Frontend })
+			frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
 			m.joined(frontend, m.start(2, nil), m.start(3, nil))
 			subjects := make([]observation.Subject, 200)
 			for i := range subjects {
@@ -57,7 +57,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 		inBubble(t, 1, func(m *mesh) {
 			defer m.endAll()
 			const fleet, dead = 4000, 50
-			frontend := m.start(1, func(c *Config) { c.Role = Frontend })
+			frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
 			m.host(2).serve(servicePort)
 			peer := m.start(2, func(c *Config) { c.Service = fmt.Sprintf("%s:%d", netip4(2), servicePort) })
 			m.joined(frontend, peer)
@@ -95,7 +95,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			defer m.endAll()
 			m.set(func() { m.faults.delay = time.Millisecond })
 			const lost, left = 20, 10
-			frontend := m.start(1, func(c *Config) { c.Role = Frontend })
+			frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
 			peers := m.startsFrom(2, lost+left)
 			m.within(30*time.Second, "all pass", func() bool {
 				frontend.read()

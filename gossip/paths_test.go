@@ -62,7 +62,7 @@ const servicePort = 8080
 // fleet is a frontend, which is member 1, and workers with ports of requests, which are all members after it. All pass.
 func (m *mesh) fleet(workers int) (frontend *peer, all []*peer) {
 	m.Helper()
-	frontend = m.start(1, func(c *Config) { c.Role = Frontend })
+	frontend = m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
 	all = append(all, frontend)
 	for i := range workers {
 		m.host(i + 2).serve(servicePort)
@@ -212,7 +212,7 @@ func TestPathsOverALossyNetwork(t *testing.T) {
 		defer m.endAll()
 		frontend, _ := m.fleet(10)
 		m.set(func() { m.faults.loss, m.faults.delay = 0.3, 100*time.Millisecond })
-		failing := map[Key]bool{}
+		failing := map[observation.Key]bool{}
 		for range 2 * 60 * 10 {
 			m.pass(100 * time.Millisecond)
 			fails := map[observation.Subject]int{}

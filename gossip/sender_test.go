@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -64,8 +65,8 @@ func TestLimitsAreBounded(t *testing.T) {
 func TestUrgentFindingsAreRepeatedSoon(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
-		frontend := m.start(1, func(c *Config) { c.Role = Frontend })
-		other := m.start(2, func(c *Config) { c.Role = Frontend })
+		frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
+		other := m.start(2, func(c *Config) { c.Role = discovery.RoleFrontend })
 		m.joined(frontend, other)
 		m.pass(10 * time.Second)
 		other.Observe(observation.Finding{

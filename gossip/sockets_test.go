@@ -21,7 +21,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 	log := &lines{}
 	logger := logrus.New()
 	logger.SetOutput(log)
-	cfg := Config{Role: Worker, Bind: "127.0.0.1:0", Log: logrus.NewEntry(logger)}
+	cfg := Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Log: logrus.NewEntry(logger)}
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -31,7 +31,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 	}
 	p := &peer{
 		Pool: pool, ended: make(chan struct{}), log: log, members: map[discovery.InstanceID]Member{},
-		observations: map[Key]observation.Observation{}, paths: map[Key]observation.Observation{},
+		observations: map[observation.Key]observation.Observation{}, paths: map[observation.Key]observation.Observation{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel
@@ -143,13 +143,13 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	for want, c := range map[string]Config{
 		"field Role":      {},
-		"field Bind":      {Role: Worker, Bind: "nonsense"},
-		"field Advertise": {Role: Worker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},
-		"field Join":      {Role: Worker, Join: []string{"here"}},
-		"field Label":     {Role: Worker, Label: strings.Repeat("x", 65)},
-		"field Service":   {Role: Worker, Service: "8000"},
-		"field LeaseTTL":  {Role: Worker, LeaseTTL: -time.Second},
-		"field Keyring":   {Role: Worker, Keyring: &Keyring{}},
+		"field Bind":      {Role: discovery.RoleWorker, Bind: "nonsense"},
+		"field Advertise": {Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},
+		"field Join":      {Role: discovery.RoleWorker, Join: []string{"here"}},
+		"field Label":     {Role: discovery.RoleWorker, Label: strings.Repeat("x", 65)},
+		"field Service":   {Role: discovery.RoleWorker, Service: "8000"},
+		"field LeaseTTL":  {Role: discovery.RoleWorker, LeaseTTL: -time.Second},
+		"field Keyring":   {Role: discovery.RoleWorker, Keyring: &Keyring{}},
 	} {
 		p, err := NewPool(c)
 		if err == nil {
@@ -165,7 +165,7 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 	for advertise, want := range map[string]string{
 		"": "127.0.0.1:PORT", "localhost": "127.0.0.1:PORT", "10.1.2.3": "10.1.2.3:PORT", "10.1.2.3:99": "10.1.2.3:99", "::1": "[::1]:PORT",
 	} {
-		p, err := NewPool(Config{Role: Worker, Bind: "127.0.0.1:0", Advertise: advertise})
+		p, err := NewPool(Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Advertise: advertise})
 		if err != nil {
 			t.Errorf("%q: %v", advertise, err)
 			continue
@@ -176,14 +176,14 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 		}
 		// Another one cannot have the same port, and can when it is closed.
 		bind := "127.0.0.1:" + port
-		if twice, err := NewPool(Config{Role: Worker, Bind: bind}); err == nil {
+		if twice, err := NewPool(Config{Role: discovery.RoleWorker, Bind: bind}); err == nil {
 			t.Error("two pools have one port")
 			_ = twice.Close()
 		}
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
-		again, err := NewPool(Config{Role: Worker, Bind: bind})
+		again, err := NewPool(Config{Role: discovery.RoleWorker, Bind: bind})
 		if err != nil {
 			t.Errorf("after Close: %v", err)
 			continue
@@ -196,7 +196,7 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 }
 
 func TestUnboundAddressIsNotAdvertised(t *testing.T) {
-	p, err := NewPool(Config{Role: Worker})
+	p, err := NewPool(Config{Role: discovery.RoleWorker})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,14 +215,14 @@ func TestPoolsOverIPv6(t *testing.T) {
 		l.Close()
 	}
 	service := listen(t, "[::1]:0")
-	first := local(t, func(c *Config) { c.Role, c.Bind = Frontend, "[::1]:0" })
+	first := local(t, func(c *Config) { c.Role, c.Bind = discovery.RoleFrontend, "[::1]:0" })
 	second := local(t, func(c *Config) {
 		c.Bind, c.Advertise, c.Join, c.Service = "[::]:0", "::1", []string{first.Addr()}, service.Addr().String()
 	})
 	eventually(t, "met", func() bool { return first.alive() == 2 && second.alive() == 2 })
 	eventually(t, "reached", func() bool {
 		first.read()
-		o, ok := first.paths[Key{Observer: first.Self(), Subject: worker(second.Self().ID)}]
+		o, ok := first.paths[observation.Key{Observer: first.Self(), Subject: worker(second.Self().ID)}]
 		return ok && o.Finding.Finding == canary.Pass
 	})
 	eventually(t, "tripwire held", func() bool { return holdsConnection(first.Pool) })

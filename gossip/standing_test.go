@@ -269,7 +269,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 		}
 		known := func(p *peer) bool {
 			p.read()
-			_, ok := p.observations[Key{Observer: observation.Observer{ID: 99, Epoch: 1}, Subject: canaryOf(99, "generate", "").Subject}]
+			_, ok := p.observations[observation.Key{Observer: observation.Observer{ID: 99, Epoch: 1}, Subject: canaryOf(99, "generate", "").Subject}]
 			return ok
 		}
 		m.within(3*time.Second, "known to both", func() bool { return known(peers[0]) && known(peers[1]) })
@@ -286,13 +286,13 @@ func TestMetadataReachesOthers(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		a := m.start(1, nil)
 		b := m.start(2, func(c *Config) {
-			c.Role, c.Service, c.LeaseTTL, c.Version = Frontend, "10.9.9.9:8000", 10*time.Second, "v1.2.3"
+			c.Role, c.Service, c.LeaseTTL, c.Version = discovery.RoleFrontend, "10.9.9.9:8000", 10*time.Second, "v1.2.3"
 		})
 		m.joined(a, b)
 		got := a.members[2]
 		got.Since = time.Time{}
 		want := Member{
-			Observer: b.Self(), Role: Frontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
+			Observer: b.Self(), Role: discovery.RoleFrontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
 			LeaseTTL: 10 * time.Second, State: Alive,
 		}
 		if got != want {

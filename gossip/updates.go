@@ -16,16 +16,16 @@ type updates struct {
 	health    Health
 	members   map[discovery.InstanceID]Member
 	forgotten map[observation.Observer]struct{}
-	set       map[Key]observation.Observation
-	withdrawn map[Key]struct{}
+	set       map[observation.Key]observation.Observation
+	withdrawn map[observation.Key]struct{}
 
 	// What the reader knows.
 	knownMembers map[observation.Observer]struct{}
-	known        map[Key]struct{}
+	known        map[observation.Key]struct{}
 }
 
 func newUpdates() *updates {
-	u := &updates{changed: make(chan struct{}, 1), knownMembers: map[observation.Observer]struct{}{}, known: map[Key]struct{}{}}
+	u := &updates{changed: make(chan struct{}, 1), knownMembers: map[observation.Observer]struct{}{}, known: map[observation.Key]struct{}{}}
 	u.clear()
 	return u
 }
@@ -33,8 +33,8 @@ func newUpdates() *updates {
 func (u *updates) clear() {
 	u.members = make(map[discovery.InstanceID]Member)
 	u.forgotten = make(map[observation.Observer]struct{})
-	u.set = make(map[Key]observation.Observation)
-	u.withdrawn = make(map[Key]struct{})
+	u.set = make(map[observation.Key]observation.Observation)
+	u.withdrawn = make(map[observation.Key]struct{})
 }
 
 func (u *updates) change(f func()) {
@@ -65,7 +65,7 @@ func (u *updates) forget(o observation.Observer) {
 	})
 }
 
-func (u *updates) observations(set []observation.Observation, withdrawn []Key) {
+func (u *updates) observations(set []observation.Observation, withdrawn []observation.Key) {
 	if len(set)+len(withdrawn) == 0 {
 		return
 	}

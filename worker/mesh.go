@@ -22,7 +22,7 @@ func (w *Worker) newPool(id discovery.InstanceID) error {
 		return nil
 	}
 	cfg := *w.cfg.Gossip
-	cfg.ID, cfg.Role = id, gossip.Worker
+	cfg.ID, cfg.Role = id, discovery.RoleWorker
 	cfg.Service = hostPort(w.host, w.rpc.ln.port())
 	cfg.LeaseTTL = w.cfg.LeaseTTL
 	cfg.Version = cmp.Or(cfg.Version, w.cfg.Version)

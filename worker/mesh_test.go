@@ -41,7 +41,7 @@ func TestMesh(t *testing.T) {
 	m := o.members[a.pool.Self()]
 	o.mu.Unlock()
 	want := gossip.Member{
-		Observer: a.pool.Self(), Role: gossip.Worker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
+		Observer: a.pool.Self(), Role: discovery.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
 		State: gossip.Alive, Since: m.Since,
 	}
 	if m != want || m.ID != a.ID() {

@@ -20,7 +20,7 @@ type onlooker struct {
 
 	mu       sync.Mutex
 	members  map[observation.Observer]gossip.Member
-	findings map[gossip.Key]observation.Observation
+	findings map[observation.Key]observation.Observation
 	drained  map[discovery.InstanceID]time.Time // when that was heard
 }
 
@@ -28,7 +28,7 @@ type onlooker struct {
 func look(t *testing.T, etcd discovery.Config) *onlooker {
 	t.Helper()
 	pool, err := gossip.NewPool(gossip.Config{
-		Role: gossip.Frontend, Bind: "127.0.0.1:0",
+		Role: discovery.RoleFrontend, Bind: "127.0.0.1:0",
 		Seeds: func(ctx context.Context) ([]string, error) {
 			members, err := discovery.SampleMembers(ctx, etcd, 16)
 			return discovery.GossipAddrs(members), err
@@ -38,7 +38,7 @@ func look(t *testing.T, etcd discovery.Config) *onlooker {
 		t.Fatal(err)
 	}
 	o := &onlooker{
-		Pool: pool, members: map[observation.Observer]gossip.Member{}, findings: map[gossip.Key]observation.Observation{},
+		Pool: pool, members: map[observation.Observer]gossip.Member{}, findings: map[observation.Key]observation.Observation{},
 		drained: map[discovery.InstanceID]time.Time{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,7 +76,7 @@ func (o *onlooker) take(u gossip.Update) {
 		delete(o.members, gone)
 	}
 	for _, f := range u.Observations {
-		o.findings[gossip.Key{Observer: f.Observer, Subject: f.Subject}] = f
+		o.findings[observation.Key{Observer: f.Observer, Subject: f.Subject}] = f
 		if _, known := o.drained[f.Subject.ID]; f.Draining && !known {
 			o.drained[f.Subject.ID] = time.Now()
 		}
@@ -94,7 +94,7 @@ func (o *onlooker) own(w *Worker, endpoint string) (f observation.Observation, o
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f, ok = o.findings[gossip.Key{Observer: w.pool.Self(), Subject: s}]
+	f, ok = o.findings[observation.Key{Observer: w.pool.Self(), Subject: s}]
 	return f, ok
 }
 

@@ -250,13 +250,13 @@ func TestFrontendIsAMember(t *testing.T) {
 	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", etcd.Endpoints[0], "--gossip-key", key)
 	await(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, etcd)) == 3 })
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	roles := map[string]int{}
+	roles := map[discovery.Role]int{}
 	for _, m := range sample(t, etcd) {
 		roles[m.Role]++
 		if m.GossipAddr == "" || m.PID != os.Getpid() || m.Version == "" || m.Host == "" || m.StartedAt.IsZero() {
 			t.Errorf("a member says of itself %+v", m)
 		}
-		await(t, 20*time.Second, "the "+m.Role+" has found all others", func() bool {
+		await(t, 20*time.Second, "the "+string(m.Role)+" has found all others", func() bool {
 			metrics, err := fetch(client, m.SystemURL+"/metrics", "")
 			if err != nil {
 				t.Fatal(err)

@@ -37,7 +37,7 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 	}
 	var registrar *discovery.Registrar
 	g := *m.gossip
-	g.ID, g.Role, g.LeaseTTL, g.Version, g.Log = discovery.NewInstanceID(), gossip.Frontend, m.leaseTTL, cfg.Version, cfg.Log
+	g.ID, g.Role, g.LeaseTTL, g.Version, g.Log = discovery.NewInstanceID(), discovery.RoleFrontend, m.leaseTTL, cfg.Version, cfg.Log
 	g.Seeds = func(ctx context.Context) ([]string, error) { return registrar.Seeds(ctx) } // which is not there yet
 	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && err == nil && unspecified(bound) {
 		g.Advertise = host

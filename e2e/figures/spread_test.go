@@ -124,7 +124,7 @@ func startPools(t *testing.T, n int, changed func(u gossip.Update, seen *uint64)
 	alive := make([]int, n)
 	var mu sync.Mutex
 	for i := range n {
-		cfg := gossip.Config{Role: gossip.Worker, Bind: "127.0.0.1:0"}
+		cfg := gossip.Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0"}
 		if i > 0 {
 			cfg.Join = []string{p.pools[0].Addr()}
 		}

@@ -171,7 +171,7 @@ func (m *mesh) settled() {
 func (m *mesh) vouch() {
 	u := gossip.Update{
 		Health:  gossip.Health{Alive: len(m.workers) + 1},
-		Members: []gossip.Member{{Observer: m.pool.Self(), Role: gossip.Frontend, Addr: "frontend:7946", State: gossip.Alive, Since: time.Now()}},
+		Members: []gossip.Member{{Observer: m.pool.Self(), Role: discovery.RoleFrontend, Addr: "frontend:7946", State: gossip.Alive, Since: time.Now()}},
 	}
 	for n, w := range m.workers {
 		u.Members = append(u.Members, w.member(gossip.Alive))
@@ -185,7 +185,7 @@ func (m *mesh) vouch() {
 
 func (w *worker) member(state gossip.MemberState) gossip.Member {
 	return gossip.Member{
-		Observer: observation.Observer{ID: w.ID, Epoch: 1}, Role: gossip.Worker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
+		Observer: observation.Observer{ID: w.ID, Epoch: 1}, Role: discovery.RoleWorker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }

@@ -66,3 +66,12 @@ type Observation struct {
 	Observer Observer
 	Seq      uint64 // counts all findings of one life of the observer: no two have the same
 }
+
+// Key names one observation: an observer has at most one of each subject.
+type Key struct {
+	Observer Observer
+	Subject  Subject
+}
+
+// Key returns what the observation is known by.
+func (o Observation) Key() Key { return Key{Observer: o.Observer, Subject: o.Subject} }

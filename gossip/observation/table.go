@@ -54,7 +54,7 @@ type entry struct {
 	step    uint64 // the last one that touched it
 }
 
-func (e *entry) key() Key { return Key{e.life.Observer, e.subject} }
+func (e *entry) key() Key { return Key{Observer: e.life.Observer, Subject: e.subject} }
 
 func (e *entry) observation() Observation {
 	f, seq, _ := decode(e.raw)

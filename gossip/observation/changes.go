@@ -1,14 +1,5 @@
 package observation
 
-// Key names one observation: an observer has at most one of each subject.
-type Key struct {
-	Observer Observer
-	Subject  Subject
-}
-
-// Key returns what the observation is known by.
-func (o Observation) Key() Key { return Key{o.Observer, o.Subject} }
-
 // Changes is what a step did to a [Table].
 type Changes struct {
 	Set       []Observation // new ones, and those that say something else now; each key once
@@ -70,4 +61,4 @@ type Entry struct {
 }
 
 // Key returns what the entry is about.
-func (e Entry) Key() Key { return Key{e.observer, e.subject} }
+func (e Entry) Key() Key { return Key{Observer: e.observer, Subject: e.subject} }

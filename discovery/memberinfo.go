@@ -1,0 +1,30 @@
+package discovery
+
+import "time"
+
+// Role is what a member does in the mesh.
+type Role string
+
+// The roles.
+const (
+	RoleWorker   Role = "worker"
+	RoleFrontend Role = "frontend"
+)
+
+// Member is what a process says of itself, under the same lease as its instances.
+type Member struct {
+	Role       Role              `json:"role"` // RoleWorker or RoleFrontend; another one in newer versions
+	Host       string            `json:"host"`
+	PID        int               `json:"pid"`
+	Version    string            `json:"version"`
+	StartedAt  time.Time         `json:"started_at"`
+	SystemURL  string            `json:"system_url"`            // a worker's status server; a frontend's own root
+	GossipAddr string            `json:"gossip_addr,omitempty"` // host:port; empty when it does not gossip
+	Labels     map[string]string `json:"labels"`
+}
+
+// RegisteredMember is a Member as etcd holds it.
+type RegisteredMember struct {
+	ID InstanceID
+	Member
+}

@@ -1,0 +1,81 @@
+package discovery
+
+import (
+	"fmt"
+	"time"
+)
+
+// State says how much a Watcher's knowledge is worth now.
+type State uint8
+
+// The states of a Watcher.
+const (
+	Syncing State = iota // the registry has never been read
+	Synced               // what is known is what etcd holds
+	Stale                // etcd cannot be read; what was known last is kept
+)
+
+// String returns syncing, synced or stale.
+func (s State) String() string {
+	switch s {
+	case Syncing:
+		return "syncing"
+	case Synced:
+		return "synced"
+	case Stale:
+		return "stale"
+	}
+	return fmt.Sprintf("State(%d)", s)
+}
+
+// Update is one step of the registry. Applying it leads from one consistent view to the next: a full read arrives
+// whole, and so does each etcd transaction.
+type Update struct {
+	State    State
+	Since    time.Time     // when State began; of Stale, when etcd was last heard
+	Revision int64         // etcd's, that the view is of
+	Puts     []Instance    // new and changed ones, each once
+	Deletes  []InstanceKey // ones that are gone; may name one that was never put, because its value was bad
+
+	// Of WatcherConfig.Members, in updates of their own: the two buckets are read apart from each other. A member is
+	// known for as long as etcd could last tell, whatever State says.
+	Members     []RegisteredMember // new and changed ones, each once
+	MembersGone []InstanceID       // may name one that was never among Members
+	MembersRead bool               // their bucket has been read at least once: it may be later than the instances'
+
+	// Rejected is all that is left out now, because its key or value is bad; nil: as before.
+	Rejected *Rejects
+}
+
+// Bounds on Rejects: they say that there is junk, and what it is like, however much there is.
+const (
+	MaxRejects        = 100 // entries
+	MaxRejectedKey    = 200 // bytes of a key
+	MaxRejectedDetail = 200 // bytes of a detail
+)
+
+// Rejects is what is left out of the registry now, because nobody could know what it means.
+type Rejects struct {
+	Total   int        // of entries left out
+	Entries []Rejected // the first MaxRejects of them by key
+}
+
+// Rejected is one entry that is left out.
+type Rejected struct {
+	Key    string // one line of valid UTF-8, cut to MaxRejectedKey bytes
+	Reason RejectReason
+	Detail string // for people: one line of at most MaxRejectedDetail bytes
+}
+
+// RejectReason is the kind of fault for which an entry of the registry is skipped: a label of metrics.
+type RejectReason string
+
+// The reasons, in the order in which an entry is checked.
+const (
+	RejectKey       RejectReason = "key"       // the key is too long, or not namespace/component/endpoint/id
+	RejectSize      RejectReason = "size"      // the value is larger than 64 KiB
+	RejectJSON      RejectReason = "json"      // the value is not a JSON object in UTF-8
+	RejectField     RejectReason = "field"     // a known field is missing or of a wrong type
+	RejectMismatch  RejectReason = "mismatch"  // the value contradicts its key
+	RejectTransport RejectReason = "transport" // the transport is not an object with a key
+)
