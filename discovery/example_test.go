@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
@@ -22,8 +23,8 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	generate := discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
-	if err := registrar.Add(generate, discovery.HTTPTransport("http://10.0.0.7:8888/v1/rpc/generate")); err != nil {
+	generate := dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
+	if err := registrar.Add(generate, dynmesh.HTTPTransport("http://10.0.0.7:8888/v1/rpc/generate")); err != nil {
 		panic(err)
 	}
 	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: etcd})
@@ -35,7 +36,7 @@ func Example() {
 	var running sync.WaitGroup
 	running.Go(func() { _ = registrar.Run(ctx) })
 	running.Go(func() {
-		_ = watcher.Run(ctx, func(u discovery.Update) {
+		_ = watcher.Run(ctx, func(u dynmesh.RegistryUpdate) {
 			for _, instance := range u.Puts {
 				fmt.Println(u.State, instance.Endpoint, string(instance.Transport))
 				cancel()
@@ -47,7 +48,7 @@ func Example() {
 }
 
 func ExampleParseEndpoint() {
-	_, err := discovery.ParseEndpoint("dyn://dynamo.back end.generate")
+	_, err := dynmesh.ParseEndpoint("dyn://dynamo.back end.generate")
 	fmt.Println(err)
 	// Output: endpoint "dyn://dynamo.back end.generate": component name "back end" has the character ' ': want A-Z a-z 0-9 _ - only
 }

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
@@ -261,8 +262,8 @@ func newRegistrar(t *testing.T, cfg discovery.RegistrarConfig, endpoints ...stri
 		t.Fatal(err)
 	}
 	for _, name := range endpoints {
-		endpoint := discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: name}
-		if err := r.Add(endpoint, discovery.HTTPTransport("http://10.0.0.1:9000/v1/rpc/"+name)); err != nil {
+		endpoint := dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: name}
+		if err := r.Add(endpoint, dynmesh.HTTPTransport("http://10.0.0.1:9000/v1/rpc/"+name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,8 @@ package discovery
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // instancesPrefix is Dynamo's bucket for instances. The slash at its end matters: without one, a
@@ -10,18 +12,18 @@ import (
 const instancesPrefix = "v1/instances/"
 
 // ParseInstanceKey reads an etcd key of the instances bucket. Names are taken as they are.
-func ParseInstanceKey(key string) (InstanceKey, error) {
+func ParseInstanceKey(key string) (dynmesh.InstanceKey, error) {
 	rest, ok := strings.CutPrefix(key, instancesPrefix)
 	if !ok {
-		return InstanceKey{}, fmt.Errorf("key %q is not under %s", key, instancesPrefix)
+		return dynmesh.InstanceKey{}, fmt.Errorf("key %q is not under %s", key, instancesPrefix)
 	}
 	parts := strings.Split(rest, "/")
 	if len(parts) != 4 {
-		return InstanceKey{}, fmt.Errorf("key has %d parts, want namespace/component/endpoint/id", len(parts))
+		return dynmesh.InstanceKey{}, fmt.Errorf("key has %d parts, want namespace/component/endpoint/id", len(parts))
 	}
-	id, err := ParseInstanceID(parts[3])
+	id, err := dynmesh.ParseInstanceID(parts[3])
 	if err != nil {
-		return InstanceKey{}, fmt.Errorf("key: %w", err)
+		return dynmesh.InstanceKey{}, fmt.Errorf("key: %w", err)
 	}
-	return InstanceKey{Endpoint: Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}, ID: id}, nil
+	return dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}, ID: id}, nil
 }

@@ -9,6 +9,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // maxTxnPuts stays below etcd's default limit of 128 operations in one transaction.
@@ -17,7 +19,7 @@ const maxTxnPuts = 100
 // The calls below go under clientv3's lessor: its Grant cannot name an ID, and its KeepAliveOnce calls again without
 // any pause for as long as etcd is unavailable.
 
-func leaseGrant(ctx context.Context, c *clientv3.Client, id InstanceID, ttl time.Duration) (time.Duration, error) {
+func leaseGrant(ctx context.Context, c *clientv3.Client, id dynmesh.InstanceID, ttl time.Duration) (time.Duration, error) {
 	r, err := clientv3.RetryLeaseClient(c).LeaseGrant(ctx, &pb.LeaseGrantRequest{
 		ID:  int64(id),
 		TTL: int64(ttl / time.Second),
@@ -48,7 +50,7 @@ func openLeaseStream(ctx context.Context, c *clientv3.Client) (*leaseStream, err
 
 // renew returns the TTL that now counts anew, or rpctypes.ErrLeaseNotFound. After any other error the stream is of no
 // more use: an answer that comes too late would be taken for the next one.
-func (s *leaseStream) renew(ctx context.Context, id InstanceID) (time.Duration, error) {
+func (s *leaseStream) renew(ctx context.Context, id dynmesh.InstanceID) (time.Duration, error) {
 	defer context.AfterFunc(ctx, s.cancel)()
 	if err := s.stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil && !errors.Is(err, io.EOF) {
 		return 0, rpctypes.Error(err)
@@ -64,7 +66,7 @@ func (s *leaseStream) renew(ctx context.Context, id InstanceID) (time.Duration, 
 }
 
 // leaseKeys returns the keys that hang on the lease, or rpctypes.ErrLeaseNotFound.
-func leaseKeys(ctx context.Context, c *clientv3.Client, id InstanceID) (map[string]struct{}, error) {
+func leaseKeys(ctx context.Context, c *clientv3.Client, id dynmesh.InstanceID) (map[string]struct{}, error) {
 	r, err := c.TimeToLive(ctx, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
 	if err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func leaseKeys(ctx context.Context, c *clientv3.Client, id InstanceID) (map[stri
 }
 
 // putAll writes entries under the lease, in as few transactions as etcd's limit allows.
-func putAll(ctx context.Context, c *clientv3.Client, id InstanceID, entries map[string]string) error {
+func putAll(ctx context.Context, c *clientv3.Client, id dynmesh.InstanceID, entries map[string]string) error {
 	ops := make([]clientv3.Op, 0, min(len(entries), maxTxnPuts))
 	flush := func() error {
 		if len(ops) == 0 {

@@ -10,29 +10,31 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // membersPrefix is dynmesh's own bucket: facts about processes stand beside Dynamo's values, never inside them.
 const membersPrefix = "v1/dynmesh/members/"
 
-func memberKey(id InstanceID) string { return membersPrefix + id.String() }
+func memberKey(id dynmesh.InstanceID) string { return membersPrefix + id.String() }
 
 // DecodeMember reads one entry of dynmesh's own bucket. Fields that it does not know are passed over, and a missing role is
 // a worker's: versions may differ. Its error is a *RejectError.
-func DecodeMember(key string, value []byte) (RegisteredMember, error) {
-	var none RegisteredMember
+func DecodeMember(key string, value []byte) (dynmesh.RegisteredMember, error) {
+	var none dynmesh.RegisteredMember
 	if err := checkKey(key); err != nil {
 		return none, err
 	}
 	id, err := parseMemberKey(key)
 	if err != nil {
-		return none, reject(RejectKey, "key: %v", err)
+		return none, reject(dynmesh.RejectKey, "key: %v", err)
 	}
 	fields, err := decodeFields(value)
 	if err != nil {
 		return none, err
 	}
-	m := RegisteredMember{ID: id, Member: Member{Role: RoleWorker}}
+	m := dynmesh.RegisteredMember{ID: id, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleWorker}}
 	for _, field := range []struct {
 		name string
 		to   any
@@ -45,13 +47,13 @@ func DecodeMember(key string, value []byte) (RegisteredMember, error) {
 			continue
 		}
 		if err := json.Unmarshal(raw, field.to); err != nil {
-			return none, reject(RejectField, "%s is of a wrong type", field.name)
+			return none, reject(dynmesh.RejectField, "%s is of a wrong type", field.name)
 		}
 	}
 	if m.GossipAddr != "" && !reachable(m.GossipAddr) {
-		return none, reject(RejectField, "gossip_addr is %.64q: want host:port", m.GossipAddr)
+		return none, reject(dynmesh.RejectField, "gossip_addr is %.64q: want host:port", m.GossipAddr)
 	}
-	m.Member = m.bounded()
+	m.MemberInfo = bounded(m.MemberInfo)
 	return m, nil
 }
 
@@ -68,8 +70,8 @@ const (
 )
 
 // bounded returns m with each text as one line of limited length, and no password in the URL.
-func (m Member) bounded() Member {
-	m.Role = Role(oneLine(string(m.Role), maxRole))
+func bounded(m dynmesh.MemberInfo) dynmesh.MemberInfo {
+	m.Role = dynmesh.Role(oneLine(string(m.Role), maxRole))
 	m.Host, m.Version = oneLine(m.Host, maxHost), oneLine(m.Version, maxVersion)
 	m.SystemURL = boundedURL(m.SystemURL)
 	labels := make(map[string]string, min(len(m.Labels), maxLabels))
@@ -97,12 +99,12 @@ func boundedURL(raw string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
-func parseMemberKey(key string) (InstanceID, error) {
+func parseMemberKey(key string) (dynmesh.InstanceID, error) {
 	rest, ok := strings.CutPrefix(key, membersPrefix)
 	if !ok {
 		return 0, fmt.Errorf("%q is not under %s", key, membersPrefix)
 	}
-	return ParseInstanceID(rest)
+	return dynmesh.ParseInstanceID(rest)
 }
 
 // reachable says whether an address can be one that others call.

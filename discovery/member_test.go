@@ -16,6 +16,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
@@ -24,31 +25,31 @@ func TestDecodeMember(t *testing.T) {
 	const key = "v1/dynmesh/members/694d9b90ff8deb4b"
 	for _, tt := range []struct {
 		name, key, value string
-		want             discovery.RegisteredMember
-		reason           discovery.RejectReason
+		want             dynmesh.RegisteredMember
+		reason           dynmesh.RejectReason
 	}{
 		{name: "all of it", key: key,
 			value: `{"role":"frontend","host":"h","pid":7,"version":"v1","started_at":"2026-11-22T10:00:00Z","system_url":"http://h:1","gossip_addr":"[::1]:7946","labels":{"zone":"a"}}`,
-			want: discovery.RegisteredMember{ID: 0x694d9b90ff8deb4b, Member: discovery.Member{
+			want: dynmesh.RegisteredMember{ID: 0x694d9b90ff8deb4b, MemberInfo: dynmesh.MemberInfo{
 				Role: "frontend", Host: "h", PID: 7, Version: "v1", StartedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
 				SystemURL: "http://h:1", GossipAddr: "[::1]:7946", Labels: map[string]string{"zone": "a"},
 			}}},
-		{name: "an older version's", key: key, value: `{"host":"h"}`, want: discovery.RegisteredMember{ID: 0x694d9b90ff8deb4b, Member: discovery.Member{Role: "worker", Host: "h"}}},
-		{name: "a newer version's", key: key, value: `{"role":"router","mood":["fine"],"labels":null}`, want: discovery.RegisteredMember{ID: 0x694d9b90ff8deb4b, Member: discovery.Member{Role: "router"}}},
-		{name: "another bucket", key: "v1/instances/a/b/c/1", value: `{}`, reason: discovery.RejectKey},
-		{name: "not an ID", key: "v1/dynmesh/members/0A", value: `{}`, reason: discovery.RejectKey},
-		{name: "two parts", key: key + "/x", value: `{}`, reason: discovery.RejectKey},
-		{name: "not UTF-8 in the key", key: key + "\xff", value: `{}`, reason: discovery.RejectKey},
-		{name: "no object", key: key, value: `null`, reason: discovery.RejectJSON},
-		{name: "no JSON", key: key, value: `hello`, reason: discovery.RejectJSON},
-		{name: "not UTF-8", key: key, value: "{\"host\":\"\xff\"}", reason: discovery.RejectJSON},
-		{name: "large", key: key, value: `{"host":"` + strings.Repeat("x", 1<<20) + `"}`, reason: discovery.RejectSize},
-		{name: "type", key: key, value: `{"pid":"7"}`, reason: discovery.RejectField},
-		{name: "time", key: key, value: `{"started_at":"yesterday"}`, reason: discovery.RejectField},
-		{name: "labels", key: key, value: `{"labels":{"a":1}}`, reason: discovery.RejectField},
-		{name: "address without port", key: key, value: `{"gossip_addr":"10.0.0.1"}`, reason: discovery.RejectField},
-		{name: "address without host", key: key, value: `{"gossip_addr":":7946"}`, reason: discovery.RejectField},
-		{name: "port 0", key: key, value: `{"gossip_addr":"10.0.0.1:0"}`, reason: discovery.RejectField},
+		{name: "an older version's", key: key, value: `{"host":"h"}`, want: dynmesh.RegisteredMember{ID: 0x694d9b90ff8deb4b, MemberInfo: dynmesh.MemberInfo{Role: "worker", Host: "h"}}},
+		{name: "a newer version's", key: key, value: `{"role":"router","mood":["fine"],"labels":null}`, want: dynmesh.RegisteredMember{ID: 0x694d9b90ff8deb4b, MemberInfo: dynmesh.MemberInfo{Role: "router"}}},
+		{name: "another bucket", key: "v1/instances/a/b/c/1", value: `{}`, reason: dynmesh.RejectKey},
+		{name: "not an ID", key: "v1/dynmesh/members/0A", value: `{}`, reason: dynmesh.RejectKey},
+		{name: "two parts", key: key + "/x", value: `{}`, reason: dynmesh.RejectKey},
+		{name: "not UTF-8 in the key", key: key + "\xff", value: `{}`, reason: dynmesh.RejectKey},
+		{name: "no object", key: key, value: `null`, reason: dynmesh.RejectJSON},
+		{name: "no JSON", key: key, value: `hello`, reason: dynmesh.RejectJSON},
+		{name: "not UTF-8", key: key, value: "{\"host\":\"\xff\"}", reason: dynmesh.RejectJSON},
+		{name: "large", key: key, value: `{"host":"` + strings.Repeat("x", 1<<20) + `"}`, reason: dynmesh.RejectSize},
+		{name: "type", key: key, value: `{"pid":"7"}`, reason: dynmesh.RejectField},
+		{name: "time", key: key, value: `{"started_at":"yesterday"}`, reason: dynmesh.RejectField},
+		{name: "labels", key: key, value: `{"labels":{"a":1}}`, reason: dynmesh.RejectField},
+		{name: "address without port", key: key, value: `{"gossip_addr":"10.0.0.1"}`, reason: dynmesh.RejectField},
+		{name: "address without host", key: key, value: `{"gossip_addr":":7946"}`, reason: dynmesh.RejectField},
+		{name: "port 0", key: key, value: `{"gossip_addr":"10.0.0.1:0"}`, reason: dynmesh.RejectField},
 	} {
 		got, err := discovery.DecodeMember(tt.key, []byte(tt.value))
 		if tt.reason == "" {
@@ -67,7 +68,7 @@ func TestDecodeMember(t *testing.T) {
 // What one process says of itself costs others a few hundred bytes, fits into a line, and gives no secret away.
 func TestDecodeMemberBoundsTexts(t *testing.T) {
 	const key = "v1/dynmesh/members/1"
-	decode := func(field, value string) (discovery.RegisteredMember, error) {
+	decode := func(field, value string) (dynmesh.RegisteredMember, error) {
 		t.Helper()
 		text, err := json.Marshal(map[string]any{field: value})
 		if err != nil {
@@ -75,11 +76,11 @@ func TestDecodeMemberBoundsTexts(t *testing.T) {
 		}
 		return discovery.DecodeMember(key, text)
 	}
-	fields := map[string]func(discovery.RegisteredMember) string{
-		"role":       func(m discovery.RegisteredMember) string { return string(m.Role) },
-		"host":       func(m discovery.RegisteredMember) string { return m.Host },
-		"version":    func(m discovery.RegisteredMember) string { return m.Version },
-		"system_url": func(m discovery.RegisteredMember) string { return m.SystemURL },
+	fields := map[string]func(dynmesh.RegisteredMember) string{
+		"role":       func(m dynmesh.RegisteredMember) string { return string(m.Role) },
+		"host":       func(m dynmesh.RegisteredMember) string { return m.Host },
+		"version":    func(m dynmesh.RegisteredMember) string { return m.Version },
+		"system_url": func(m dynmesh.RegisteredMember) string { return m.SystemURL },
 	}
 	for field, of := range fields {
 		m, err := decode(field, strings.Repeat("x", 60_000))
@@ -93,7 +94,7 @@ func TestDecodeMemberBoundsTexts(t *testing.T) {
 	for _, addr := range []string{strings.Repeat("x", 300) + ":1", "a\nb:1", "a\u202eb:1"} {
 		if m, err := decode("gossip_addr", addr); err == nil {
 			t.Errorf("gossip_addr %.20q… became %.20q…, want an error", addr, m.GossipAddr)
-		} else if len(err.Error()) > discovery.MaxRejectedDetail {
+		} else if len(err.Error()) > dynmesh.MaxRejectedDetail {
 			t.Errorf("the error has %d bytes", len(err.Error()))
 		}
 	}
@@ -182,25 +183,25 @@ func TestRegistrarWritesMember(t *testing.T) {
 	server := startEtcd(t, localetcd.Config{})
 	etcd := discovery.Config{Endpoints: []string{server.Endpoint()}}
 	net := startNetwork(t, server.Endpoint())
-	want := discovery.Member{
-		Role: discovery.RoleFrontend, Host: "h", PID: 7, Version: "v1", StartedAt: time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
+	want := dynmesh.MemberInfo{
+		Role: dynmesh.RoleFrontend, Host: "h", PID: 7, Version: "v1", StartedAt: time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
 		SystemURL: "http://h:8000", GossipAddr: "10.0.0.1:7946", Labels: map[string]string{"zone": "a"},
 	}
-	id := discovery.NewInstanceID()
+	id := dynmesh.NewInstanceID()
 	r := newRegistrar(t, discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{net.endpoint()}}, ID: id, Member: want})
 	start(t, r.Run)
 	awaitRegistered(t, r)
 	if err := net.listener.Close(); err != nil { // what the registrar has must do
 		t.Fatal(err)
 	}
-	for what, sample := range map[string]func(context.Context, int) ([]discovery.RegisteredMember, error){
+	for what, sample := range map[string]func(context.Context, int) ([]dynmesh.RegisteredMember, error){
 		"on the registrar's connection": r.SampleMembers,
-		"on one of its own": func(ctx context.Context, n int) ([]discovery.RegisteredMember, error) {
+		"on one of its own": func(ctx context.Context, n int) ([]dynmesh.RegisteredMember, error) {
 			return discovery.SampleMembers(ctx, etcd, n)
 		},
 	} {
 		got, err := sample(context.Background(), 10)
-		if err != nil || len(got) != 1 || got[0].ID != id || fmt.Sprintf("%+v", got[0].Member) != fmt.Sprintf("%+v", want) {
+		if err != nil || len(got) != 1 || got[0].ID != id || fmt.Sprintf("%+v", got[0].MemberInfo) != fmt.Sprintf("%+v", want) {
 			t.Errorf("%s: %+v, %v, want %+v", what, got, err, want)
 		}
 	}
@@ -215,19 +216,19 @@ func TestSampleMembers(t *testing.T) {
 	ctx := context.Background()
 	var ops []clientv3.Op
 	for range 40 {
-		ops = append(ops, clientv3.OpPut("v1/dynmesh/members/"+discovery.NewInstanceID().String(), `{"gossip_addr":"10.0.0.1:7946"}`))
+		ops = append(ops, clientv3.OpPut("v1/dynmesh/members/"+dynmesh.NewInstanceID().String(), `{"gossip_addr":"10.0.0.1:7946"}`))
 	}
 	ops = append(ops, clientv3.OpPut("v1/dynmesh/members", "{}"), clientv3.OpPut("v1/dynmesh/members0", "{}")) // siblings
 	if _, err := client.Txn(ctx).Then(ops...).Commit(); err != nil {
 		t.Fatal(err)
 	}
-	seen := make(map[discovery.InstanceID]int)
+	seen := make(map[dynmesh.InstanceID]int)
 	for range 60 {
 		members, err := discovery.SampleMembers(ctx, etcd, 8)
 		if err != nil || len(members) != 8 {
 			t.Fatalf("a sample of 8: %d, %v", len(members), err)
 		}
-		once := make(map[discovery.InstanceID]bool)
+		once := make(map[dynmesh.InstanceID]bool)
 		for _, m := range members {
 			seen[m.ID]++
 			once[m.ID] = true
@@ -276,18 +277,18 @@ func TestSampleMembersWithoutEtcd(t *testing.T) {
 // roster is what a consumer of updates knows of members, and of what is left out.
 type roster struct {
 	mu       sync.Mutex
-	members  map[discovery.InstanceID]discovery.Member
-	rejected discovery.Rejects
-	state    discovery.State
+	members  map[dynmesh.InstanceID]dynmesh.MemberInfo
+	rejected dynmesh.Rejects
+	state    dynmesh.SyncState
 	size     int // of the instances
 	read     bool
 }
 
-func (r *roster) apply(u discovery.Update) {
+func (r *roster) apply(u dynmesh.RegistryUpdate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range u.Members {
-		r.members[m.ID] = m.Member
+		r.members[m.ID] = m.MemberInfo
 	}
 	for _, id := range u.MembersGone {
 		delete(r.members, id)
@@ -300,10 +301,10 @@ func (r *roster) apply(u discovery.Update) {
 }
 
 // knows says whether these members are known, and so many entries left out.
-func (r *roster) knows(rejected int, ids ...discovery.InstanceID) bool {
+func (r *roster) knows(rejected int, ids ...dynmesh.InstanceID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Equal(slices.Sorted(maps.Keys(r.members)), ids) && r.rejected.Total == rejected && r.state == discovery.Synced
+	return slices.Equal(slices.Sorted(maps.Keys(r.members)), ids) && r.rejected.Total == rejected && r.state == dynmesh.Synced
 }
 
 func startRoster(t *testing.T, cfg discovery.WatcherConfig) (*discovery.Watcher, *roster) {
@@ -313,7 +314,7 @@ func startRoster(t *testing.T, cfg discovery.WatcherConfig) (*discovery.Watcher,
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &roster{members: make(map[discovery.InstanceID]discovery.Member)}
+	r := &roster{members: make(map[dynmesh.InstanceID]dynmesh.MemberInfo)}
 	start(t, func(ctx context.Context) error { return w.Run(ctx, r.apply) })
 	return w, r
 }
@@ -344,10 +345,10 @@ func TestWatcherFollowsMembers(t *testing.T) {
 	w, r := startRoster(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}, Log: log})
 	eventually(t, 5*time.Second, "one member, three bad entries", func() bool { return r.knows(3, 1) })
 	r.mu.Lock()
-	want := []discovery.Rejected{
-		{Key: "v1/dynmesh/members/2", Reason: discovery.RejectJSON, Detail: "value is not a JSON object"},
-		{Key: "v1/dynmesh/members/x", Reason: discovery.RejectKey, Detail: `key: instance ID "x": want 64 bits in lower-case hexadecimal without padding`},
-		{Key: "v1/instances/n/c/e/a", Reason: discovery.RejectJSON, Detail: "value is not a JSON object"},
+	want := []dynmesh.Rejected{
+		{Key: "v1/dynmesh/members/2", Reason: dynmesh.RejectJSON, Detail: "value is not a JSON object"},
+		{Key: "v1/dynmesh/members/x", Reason: dynmesh.RejectKey, Detail: `key: instance ID "x": want 64 bits in lower-case hexadecimal without padding`},
+		{Key: "v1/instances/n/c/e/a", Reason: dynmesh.RejectJSON, Detail: "value is not a JSON object"},
 	}
 	if !slices.Equal(r.rejected.Entries, want) {
 		t.Errorf("left out: %+v, want %+v", r.rejected.Entries, want)
@@ -399,8 +400,8 @@ func TestWatcherShowsSomeOfMuchJunk(t *testing.T) {
 	eventually(t, 10*time.Second, "that there are no members", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.read })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.rejected.Entries); n != discovery.MaxRejects {
-		t.Fatalf("%d entries, want %d", n, discovery.MaxRejects)
+	if n := len(r.rejected.Entries); n != dynmesh.MaxRejects {
+		t.Fatalf("%d entries, want %d", n, dynmesh.MaxRejects)
 	}
 	for i, e := range r.rejected.Entries {
 		if want := fmt.Sprintf("v1/instances/junk/%05d", i); e.Key != want {
@@ -431,7 +432,7 @@ func TestWatcherWithoutRightToMembers(t *testing.T) {
 	eventually(t, 30*time.Second, "the instances", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.size == 3 })
 	eventually(t, 30*time.Second, "the line", func() bool { return countLines(hook, "Members cannot be read") == 1 })
 	r.mu.Lock()
-	if r.state != discovery.Synced {
+	if r.state != dynmesh.Synced {
 		t.Errorf("the registry is %v, want synced", r.state)
 	}
 	if r.read {
@@ -440,7 +441,7 @@ func TestWatcherWithoutRightToMembers(t *testing.T) {
 	r.mu.Unlock()
 
 	// A frontend that may not write: it says so once, and asks again now and then only.
-	front := newRegistrar(t, discovery.RegistrarConfig{Etcd: etcd, Log: log, Member: discovery.Member{Role: discovery.RoleFrontend}})
+	front := newRegistrar(t, discovery.RegistrarConfig{Etcd: etcd, Log: log, Member: dynmesh.MemberInfo{Role: dynmesh.RoleFrontend}})
 	start(t, front.Run)
 	eventually(t, 30*time.Second, "it holds a lease all the same", func() bool { return metric(t, front, "dynmesh_lease_renewals_total") >= 2 })
 	if n := metric(t, front, "dynmesh_lease_failures_total"); n < 2 || n > 3 {
@@ -468,7 +469,7 @@ func TestRegistrarWithoutRightToRead(t *testing.T) {
 	r := newRegistrar(t, discovery.RegistrarConfig{
 		Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}, Username: writer, Password: "secret"}, Log: log,
 	})
-	if err := r.Add(discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}, discovery.HTTPTransport("http://127.0.0.1:1/e")); err != nil {
+	if err := r.Add(dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}, dynmesh.HTTPTransport("http://127.0.0.1:1/e")); err != nil {
 		t.Fatal(err)
 	}
 	start(t, r.Run)

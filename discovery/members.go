@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // membersStep hands on what happened in the bucket of members.
@@ -17,7 +19,7 @@ func (w *Watcher) membersStep(s step) {
 	}
 	first := !w.membersRead
 	w.membersRead = true
-	var u Update
+	var u dynmesh.RegistryUpdate
 	u.Members, u.MembersGone, u.Rejected = sift(w, s, w.badMembers, DecodeMember, parseMemberKey)
 	if len(u.Members) > 0 || len(u.MembersGone) > 0 || u.Rejected != nil || first {
 		w.publish(u)
@@ -29,7 +31,7 @@ func (w *Watcher) membersStale(heard time.Time, why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	denied := errors.Is(why, rpctypes.ErrPermissionDenied)
-	if w.membersLost || w.state != Synced || time.Since(heard) < 2*w.members.silence && !denied {
+	if w.membersLost || w.state != dynmesh.Synced || time.Since(heard) < 2*w.members.silence && !denied {
 		return // the registry as a whole may be about to go stale
 	}
 	w.membersLost = true

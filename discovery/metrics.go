@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 var (
@@ -46,11 +48,11 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
 	s := w.summary.Load()
-	for _, state := range []State{Syncing, Synced, Stale} {
+	for _, state := range []dynmesh.SyncState{dynmesh.Syncing, dynmesh.Synced, dynmesh.Stale} {
 		ch <- gauge(descState, boolValue(s.state == state), state.String())
 	}
 	var silent time.Duration
-	if s.state == Stale {
+	if s.state == dynmesh.Stale {
 		silent = time.Since(s.since)
 	}
 	ch <- gauge(descHeard, silent.Seconds())

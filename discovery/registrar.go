@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // DefaultLeaseTTL is how long a process that crashed stays registered, where nothing else is said.
@@ -33,16 +35,16 @@ func callTime(ttl time.Duration) time.Duration { return min(max(ttl/5, minCallTi
 // RegistrarConfig configures a Registrar.
 type RegistrarConfig struct {
 	Etcd   Config
-	ID     InstanceID    // default: a new one
-	TTL    time.Duration // of the lease, in whole seconds; default DefaultLeaseTTL
-	Member Member        // what the process says of itself, beside its instances; default of Role: RoleWorker
-	Log    *logrus.Entry // default: nothing is logged
+	ID     dynmesh.InstanceID // default: a new one
+	TTL    time.Duration      // of the lease, in whole seconds; default DefaultLeaseTTL
+	Member dynmesh.MemberInfo // what the process says of itself, beside its instances; default of Role: RoleWorker
+	Log    *logrus.Entry      // default: nothing is logged
 }
 
 // Registrar keeps the instances of one process in etcd, under one lease whose ID is theirs. Make it with NewRegistrar.
 // It is a prometheus.Collector.
 type Registrar struct {
-	id     InstanceID
+	id     dynmesh.InstanceID
 	etcd   Config
 	log    *logrus.Entry
 	link   *link
@@ -88,7 +90,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	if cfg.TTL < minLeaseTTL || cfg.TTL%time.Second != 0 {
 		return nil, fmt.Errorf("lease TTL is %v: want whole seconds, %v or more", cfg.TTL, minLeaseTTL)
 	}
-	cfg.Member.Role = cmp.Or(cfg.Member.Role, RoleWorker)
+	cfg.Member.Role = cmp.Or(cfg.Member.Role, dynmesh.RoleWorker)
 	if cfg.Member.Labels == nil {
 		cfg.Member.Labels = map[string]string{}
 	}
@@ -101,7 +103,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	}
 	id := cfg.ID
 	if id == 0 {
-		id = NewInstanceID() // here and not by etcd, so that it is known, and stays, before etcd first answers
+		id = dynmesh.NewInstanceID() // here and not by etcd, so that it is known, and stays, before etcd first answers
 	}
 	if id > 1<<63-1 {
 		return nil, fmt.Errorf("ID %s: want 63 bits, as etcd's leases have", id)
@@ -139,7 +141,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 }
 
 // ID returns the instance ID: the ID of the lease, the same for as long as the process lives.
-func (r *Registrar) ID() InstanceID { return r.id }
+func (r *Registrar) ID() dynmesh.InstanceID { return r.id }
 
 // Registered returns a channel that is closed when all that was added is in etcd for the first time.
 func (r *Registrar) Registered() <-chan struct{} { return r.first }
@@ -147,7 +149,7 @@ func (r *Registrar) Registered() <-chan struct{} { return r.first }
 // Add declares an instance of endpoint, reached by transport. Run puts it into etcd and keeps it there; Add itself
 // waits for nothing. It refuses names that are not 1 to 255 characters of A-Z a-z 0-9 _ -, and transports that are not
 // a JSON object. It is safe for concurrent use.
-func (r *Registrar) Add(endpoint Endpoint, transport json.RawMessage) error {
+func (r *Registrar) Add(endpoint dynmesh.Endpoint, transport json.RawMessage) error {
 	if err := endpoint.Validate(); err != nil {
 		return fmt.Errorf("register %s: %w", endpoint, err)
 	}
@@ -155,7 +157,7 @@ func (r *Registrar) Add(endpoint Endpoint, transport json.RawMessage) error {
 	if err != nil {
 		return fmt.Errorf("register %s: %w", endpoint, err)
 	}
-	instance := Instance{InstanceKey: InstanceKey{Endpoint: endpoint, ID: r.id}, Transport: transport}
+	instance := dynmesh.Instance{InstanceKey: dynmesh.InstanceKey{Endpoint: endpoint, ID: r.id}, Transport: transport}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.entries[instance.String()]; ok {

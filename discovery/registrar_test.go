@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
@@ -19,7 +20,7 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 	client := dial(t, server.Endpoint())
 	r := newRegistrar(t, discovery.RegistrarConfig{
 		Etcd:   discovery.Config{Endpoints: []string{server.Endpoint()}},
-		Member: discovery.Member{Host: "h1", SystemURL: "http://10.0.0.1:8081"},
+		Member: dynmesh.MemberInfo{Host: "h1", SystemURL: "http://10.0.0.1:8081"},
 	}, "generate", "embed")
 	stop := start(t, r.Run)
 	awaitRegistered(t, r)
@@ -41,8 +42,8 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 	}
 
 	// One more while it runs.
-	late := discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "late"}
-	if err := r.Add(late, discovery.HTTPTransport("http://10.0.0.1:9000")); err != nil {
+	late := dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "late"}
+	if err := r.Add(late, dynmesh.HTTPTransport("http://10.0.0.1:9000")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 2*time.Second, "a third key", func() bool { return len(instanceKeys(t, client)) == 3 })
@@ -61,22 +62,22 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 
 func TestRegistrarRefuses(t *testing.T) {
 	r := newRegistrar(t, discovery.RegistrarConfig{}, "generate")
-	good := discovery.HTTPTransport("http://h:1")
+	good := dynmesh.HTTPTransport("http://h:1")
 	for _, tt := range []struct {
 		name      string
-		endpoint  discovery.Endpoint
+		endpoint  dynmesh.Endpoint
 		transport string
 		want      string
 	}{
-		{"bad name", discovery.Endpoint{Namespace: "dynamo", Component: "back/end", Name: "x"}, string(good), "component name"},
-		{"twice", discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, string(good), "added twice"},
-		{"transport", discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "x"}, `"http://h:1"`, "transport is not an object"},
+		{"bad name", dynmesh.Endpoint{Namespace: "dynamo", Component: "back/end", Name: "x"}, string(good), "component name"},
+		{"twice", dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, string(good), "added twice"},
+		{"transport", dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "x"}, `"http://h:1"`, "transport is not an object"},
 	} {
 		if err := r.Add(tt.endpoint, []byte(tt.transport)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: Add = %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}
-	if _, err := discovery.NewRegistrar(discovery.RegistrarConfig{Member: discovery.Member{Host: strings.Repeat("h", 1<<16)}}); err == nil || !strings.Contains(err.Error(), "Member has") {
+	if _, err := discovery.NewRegistrar(discovery.RegistrarConfig{Member: dynmesh.MemberInfo{Host: strings.Repeat("h", 1<<16)}}); err == nil || !strings.Contains(err.Error(), "Member has") {
 		t.Errorf("64 KiB of host: error %v, want one that names Member", err)
 	}
 	for _, ttl := range []time.Duration{-time.Second, time.Second, 2500 * time.Millisecond} {

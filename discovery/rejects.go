@@ -8,6 +8,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // rejects remembers which entries of a bucket are left out. It is safe for concurrent use.
@@ -15,11 +17,11 @@ type rejects struct {
 	what    string // should be there
 	mu      sync.Mutex
 	current map[string]RejectError // by etcd key
-	total   map[RejectReason]int
+	total   map[dynmesh.RejectReason]int
 }
 
 func newRejects(what string) *rejects {
-	return &rejects{what: what, current: make(map[string]RejectError), total: make(map[RejectReason]int)}
+	return &rejects{what: what, current: make(map[string]RejectError), total: make(map[dynmesh.RejectReason]int)}
 }
 
 // add says whether the entry was not yet known to be bad in this way, and whether it was not even for this reason.
@@ -44,10 +46,10 @@ func (r *rejects) remove(key string) bool {
 }
 
 // counts returns how many entries are left out now, and how many ever were, by reason.
-func (r *rejects) counts() (current, total map[RejectReason]int) {
+func (r *rejects) counts() (current, total map[dynmesh.RejectReason]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	current = make(map[RejectReason]int)
+	current = make(map[dynmesh.RejectReason]int)
 	for _, why := range r.current {
 		current[why.Reason]++
 	}
@@ -55,15 +57,15 @@ func (r *rejects) counts() (current, total map[RejectReason]int) {
 }
 
 // showRejects puts what several buckets leave out into one list.
-func showRejects(buckets ...*rejects) *Rejects {
-	var shown Rejects
-	var entries []Rejected
+func showRejects(buckets ...*rejects) *dynmesh.Rejects {
+	var shown dynmesh.Rejects
+	var entries []dynmesh.Rejected
 	for _, r := range buckets {
 		r.mu.Lock()
 		shown.Total += len(r.current)
 		for key, why := range r.current {
-			entries = append(entries, Rejected{Key: key, Reason: why.Reason, Detail: why.Detail})
-			if len(entries) == 10*MaxRejects { // now and then, so that a sea of junk is not sorted as a whole
+			entries = append(entries, dynmesh.Rejected{Key: key, Reason: why.Reason, Detail: why.Detail})
+			if len(entries) == 10*dynmesh.MaxRejects { // now and then, so that a sea of junk is not sorted as a whole
 				entries = first(entries)
 			}
 		}
@@ -77,13 +79,13 @@ func showRejects(buckets ...*rejects) *Rejects {
 }
 
 // first sorts entries and keeps the first MaxRejects.
-func first(entries []Rejected) []Rejected {
-	slices.SortFunc(entries, func(a, b Rejected) int { return cmp.Compare(a.Key, b.Key) })
-	return entries[:min(len(entries), MaxRejects)]
+func first(entries []dynmesh.Rejected) []dynmesh.Rejected {
+	slices.SortFunc(entries, func(a, b dynmesh.Rejected) int { return cmp.Compare(a.Key, b.Key) })
+	return entries[:min(len(entries), dynmesh.MaxRejects)]
 }
 
 // cutKey makes a key fit for people.
-func cutKey(key string) string { return oneLine(key, MaxRejectedKey) }
+func cutKey(key string) string { return oneLine(key, dynmesh.MaxRejectedKey) }
 
 // oneLine makes text from the registry fit for people: valid UTF-8 of at most max bytes, where each run of white space and of
 // characters that do not show is one space.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // Bounds of a sample.
@@ -20,7 +22,7 @@ const (
 // are enough to hear of the rest. Entries that are no members are passed over.
 //
 // With a password each call costs etcd an authentication: who has a Registrar asks that.
-func SampleMembers(ctx context.Context, cfg Config, n int) ([]RegisteredMember, error) {
+func SampleMembers(ctx context.Context, cfg Config, n int) ([]dynmesh.RegisteredMember, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("sample members: %w", err)
 	}
@@ -32,7 +34,7 @@ func SampleMembers(ctx context.Context, cfg Config, n int) ([]RegisteredMember, 
 	if err != nil {
 		return nil, fmt.Errorf("sample members: %w", err)
 	}
-	members, err := sample(ctx, client, n, NewInstanceID())
+	members, err := sample(ctx, client, n, dynmesh.NewInstanceID())
 	if err != nil {
 		return nil, fmt.Errorf("sample members: %w", link.explain(err))
 	}
@@ -41,14 +43,14 @@ func SampleMembers(ctx context.Context, cfg Config, n int) ([]RegisteredMember, 
 
 // SampleMembers is the function of that name, on the connection that Run has, where it has one. It is safe for concurrent
 // use, before Run and after it, too.
-func (r *Registrar) SampleMembers(ctx context.Context, n int) ([]RegisteredMember, error) {
+func (r *Registrar) SampleMembers(ctx context.Context, n int) ([]dynmesh.RegisteredMember, error) {
 	client := r.link.shared.Load()
 	if client == nil {
 		return SampleMembers(ctx, r.etcd, n)
 	}
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
-	members, err := sample(ctx, client, n, NewInstanceID())
+	members, err := sample(ctx, client, n, dynmesh.NewInstanceID())
 	if err != nil {
 		return nil, fmt.Errorf("sample members: %w", err)
 	}
@@ -64,9 +66,9 @@ func (r *Registrar) Seeds(ctx context.Context) ([]string, error) {
 
 // sample reads n members from place on, and goes on at the beginning of the bucket when it comes to its end. IDs are random,
 // so each place is as good as another.
-func sample(ctx context.Context, client *clientv3.Client, n int, place InstanceID) ([]RegisteredMember, error) {
+func sample(ctx context.Context, client *clientv3.Client, n int, place dynmesh.InstanceID) ([]dynmesh.RegisteredMember, error) {
 	n = min(max(n, 1), maxSample)
-	var members []RegisteredMember
+	var members []dynmesh.RegisteredMember
 	for _, part := range []struct{ from, to string }{
 		{memberKey(place), clientv3.GetPrefixRangeEnd(membersPrefix)}, {membersPrefix, memberKey(place)},
 	} {
@@ -88,7 +90,7 @@ func sample(ctx context.Context, client *clientv3.Client, n int, place InstanceI
 }
 
 // GossipAddrs returns where those of the members that gossip are reached, host:port.
-func GossipAddrs(members []RegisteredMember) []string {
+func GossipAddrs(members []dynmesh.RegisteredMember) []string {
 	var addrs []string
 	for _, m := range members {
 		if m.GossipAddr != "" {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 const (
@@ -20,8 +22,8 @@ func TestInstanceGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Instance{
-		InstanceKey: InstanceKey{Endpoint: Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, ID: 7587891994254240587},
+	want := dynmesh.Instance{
+		InstanceKey: dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, ID: 7587891994254240587},
 		Transport:   json.RawMessage(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`),
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -86,39 +88,39 @@ func TestDecodeInstanceRejects(t *testing.T) {
 	with := func(old, new string) string { return strings.Replace(goodValue, old, new, 1) }
 	for _, tt := range []struct {
 		name, key, value string
-		want             RejectReason
+		want             dynmesh.RejectReason
 	}{
-		{"other bucket", "v1/mdc/dynamo/backend/generate/1", goodValue, RejectKey},
-		{"too few parts", "v1/instances/dynamo/backend/694d9b90ff8deb4b", goodValue, RejectKey},
-		{"too many parts", goodKey + "/x", goodValue, RejectKey},
-		{"upper-case ID", "v1/instances/dynamo/backend/generate/694D9B90FF8DEB4B", goodValue, RejectKey},
-		{"padded ID", "v1/instances/dynamo/backend/generate/0694d9b90ff8deb4b", goodValue, RejectKey},
-		{"ID of 65 bits", "v1/instances/dynamo/backend/generate/10000000000000000", goodValue, RejectKey},
-		{"key not UTF-8", "v1/instances/dynamo/backend/\xff/1", goodValue, RejectKey},
-		{"1 MiB", goodKey, strings.Repeat("x", 1<<20), RejectSize},
-		{"empty", goodKey, "", RejectJSON},
-		{"not JSON", goodKey, "hello", RejectJSON},
-		{"cut off", goodKey, goodValue[:len(goodValue)-1], RejectJSON},
-		{"two documents", goodKey, goodValue + goodValue, RejectJSON},
-		{"an array", goodKey, "[" + goodValue + "]", RejectJSON},
-		{"null", goodKey, "null", RejectJSON},
-		{"not UTF-8", goodKey, with("nats_tcp", "nats\xfftcp"), RejectJSON},
-		{"nested without end", goodKey, strings.Repeat(`{"a":`, 11000), RejectJSON},
-		{"no namespace", goodKey, with(`"namespace":"dynamo",`, ""), RejectField},
-		{"namespace null", goodKey, with(`"dynamo"`, "null"), RejectField},
-		{"component a number", goodKey, with(`"backend"`, "7"), RejectField},
-		{"field in other case", goodKey, with(`"component"`, `"Component"`), RejectField},
-		{"ID a string", goodKey, with("7587891994254240587", `"7587891994254240587"`), RejectField},
-		{"ID a float", goodKey, with("7587891994254240587", "7.587891994254240587e18"), RejectField},
-		{"ID negative", goodKey, with("7587891994254240587", "-1"), RejectField},
-		{"ID null", goodKey, with("7587891994254240587", "null"), RejectField},
-		{"type a number", goodKey, with(`"Endpoint"`, "1"), RejectField},
-		{"type another", goodKey, with(`"Endpoint"`, `"Model"`), RejectMismatch},
-		{"ID rounded by a float", goodKey, with("7587891994254240587", "7587891994254240768"), RejectMismatch},
-		{"endpoint another", goodKey, with(`"generate"`, `"embed"`), RejectMismatch},
-		{"no transport", goodKey, with(`,"transport":{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`, ""), RejectTransport},
-		{"transport a string", goodKey, with(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`, `"tcp"`), RejectTransport},
-		{"transport empty", goodKey, with(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`, "{}"), RejectTransport},
+		{"other bucket", "v1/mdc/dynamo/backend/generate/1", goodValue, dynmesh.RejectKey},
+		{"too few parts", "v1/instances/dynamo/backend/694d9b90ff8deb4b", goodValue, dynmesh.RejectKey},
+		{"too many parts", goodKey + "/x", goodValue, dynmesh.RejectKey},
+		{"upper-case ID", "v1/instances/dynamo/backend/generate/694D9B90FF8DEB4B", goodValue, dynmesh.RejectKey},
+		{"padded ID", "v1/instances/dynamo/backend/generate/0694d9b90ff8deb4b", goodValue, dynmesh.RejectKey},
+		{"ID of 65 bits", "v1/instances/dynamo/backend/generate/10000000000000000", goodValue, dynmesh.RejectKey},
+		{"key not UTF-8", "v1/instances/dynamo/backend/\xff/1", goodValue, dynmesh.RejectKey},
+		{"1 MiB", goodKey, strings.Repeat("x", 1<<20), dynmesh.RejectSize},
+		{"empty", goodKey, "", dynmesh.RejectJSON},
+		{"not JSON", goodKey, "hello", dynmesh.RejectJSON},
+		{"cut off", goodKey, goodValue[:len(goodValue)-1], dynmesh.RejectJSON},
+		{"two documents", goodKey, goodValue + goodValue, dynmesh.RejectJSON},
+		{"an array", goodKey, "[" + goodValue + "]", dynmesh.RejectJSON},
+		{"null", goodKey, "null", dynmesh.RejectJSON},
+		{"not UTF-8", goodKey, with("nats_tcp", "nats\xfftcp"), dynmesh.RejectJSON},
+		{"nested without end", goodKey, strings.Repeat(`{"a":`, 11000), dynmesh.RejectJSON},
+		{"no namespace", goodKey, with(`"namespace":"dynamo",`, ""), dynmesh.RejectField},
+		{"namespace null", goodKey, with(`"dynamo"`, "null"), dynmesh.RejectField},
+		{"component a number", goodKey, with(`"backend"`, "7"), dynmesh.RejectField},
+		{"field in other case", goodKey, with(`"component"`, `"Component"`), dynmesh.RejectField},
+		{"ID a string", goodKey, with("7587891994254240587", `"7587891994254240587"`), dynmesh.RejectField},
+		{"ID a float", goodKey, with("7587891994254240587", "7.587891994254240587e18"), dynmesh.RejectField},
+		{"ID negative", goodKey, with("7587891994254240587", "-1"), dynmesh.RejectField},
+		{"ID null", goodKey, with("7587891994254240587", "null"), dynmesh.RejectField},
+		{"type a number", goodKey, with(`"Endpoint"`, "1"), dynmesh.RejectField},
+		{"type another", goodKey, with(`"Endpoint"`, `"Model"`), dynmesh.RejectMismatch},
+		{"ID rounded by a float", goodKey, with("7587891994254240587", "7587891994254240768"), dynmesh.RejectMismatch},
+		{"endpoint another", goodKey, with(`"generate"`, `"embed"`), dynmesh.RejectMismatch},
+		{"no transport", goodKey, with(`,"transport":{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`, ""), dynmesh.RejectTransport},
+		{"transport a string", goodKey, with(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`, `"tcp"`), dynmesh.RejectTransport},
+		{"transport empty", goodKey, with(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`, "{}"), dynmesh.RejectTransport},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := DecodeInstance(tt.key, []byte(tt.value))

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // WatcherConfig configures a Watcher.
@@ -27,8 +29,8 @@ type Watcher struct {
 
 	// Each follower has a goroutine. mu makes their steps one sequence.
 	mu          sync.Mutex
-	apply       func(Update)
-	state       State
+	apply       func(dynmesh.RegistryUpdate)
+	state       dynmesh.SyncState
 	since       time.Time
 	revision    int64
 	waiting     bool // it has been said that there was no first read yet
@@ -41,7 +43,7 @@ type Watcher struct {
 
 // summary is what metrics show of the state that Run owns.
 type summary struct {
-	state    State
+	state    dynmesh.SyncState
 	since    time.Time
 	revision int64
 }
@@ -83,7 +85,7 @@ func bucket(cfg Config, log *logrus.Entry, prefix string) *follower {
 
 // Run follows the registry until ctx ends, and then returns nil. It calls apply in order, never twice at once; the next
 // step waits for apply to return. That etcd is away is a state, never an error. Run may be called once.
-func (w *Watcher) Run(ctx context.Context, apply func(Update)) error {
+func (w *Watcher) Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error {
 	if w.ran.Swap(true) {
 		return errors.New("watcher: Run called twice")
 	}
@@ -101,11 +103,11 @@ func (w *Watcher) Run(ctx context.Context, apply func(Update)) error {
 func (w *Watcher) step(s step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var u Update
+	var u dynmesh.RegistryUpdate
 	u.Puts, u.Deletes, u.Rejected = sift(w, s, w.badInstances, DecodeInstance, ParseInstanceKey)
 	w.revision = s.revision
-	if w.state != Synced {
-		w.state, w.since = Synced, time.Now()
+	if w.state != dynmesh.Synced {
+		w.state, w.since = dynmesh.Synced, time.Now()
 	} else if len(u.Puts) == 0 && len(u.Deletes) == 0 && u.Rejected == nil {
 		return // only others' keys, or a reread that changed nothing
 	}
@@ -116,18 +118,18 @@ func (w *Watcher) step(s step) {
 func (w *Watcher) lost(heard time.Time, why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.state == Syncing && !w.waiting {
+	if w.state == dynmesh.Syncing && !w.waiting {
 		w.waiting = true
 		w.log.WithField("err", why).Warn("etcd cannot be read: nothing is known yet, trying again until it answers")
 	}
-	if w.state != Synced {
+	if w.state != dynmesh.Synced {
 		return
 	}
-	w.state, w.since = Stale, heard
-	w.publish(Update{})
+	w.state, w.since = dynmesh.Stale, heard
+	w.publish(dynmesh.RegistryUpdate{})
 }
 
-func (w *Watcher) publish(u Update) {
+func (w *Watcher) publish(u dynmesh.RegistryUpdate) {
 	u.State, u.Since, u.Revision, u.MembersRead = w.state, w.since, w.revision, w.membersRead
 	w.summary.Store(&summary{state: w.state, since: w.since, revision: w.revision})
 	w.apply(u)
@@ -135,7 +137,7 @@ func (w *Watcher) publish(u Update) {
 
 // sift decodes what the follower saw of one bucket, and remembers in bad what is left out of it. rejected is nil where that has not
 // changed.
-func sift[V, K any](w *Watcher, s step, bad *rejects, decode func(string, []byte) (V, error), parse func(string) (K, error)) (puts []V, gone []K, rejected *Rejects) {
+func sift[V, K any](w *Watcher, s step, bad *rejects, decode func(string, []byte) (V, error), parse func(string) (K, error)) (puts []V, gone []K, rejected *dynmesh.Rejects) {
 	junk := false
 	remove := func(key string) {
 		if k, err := parse(key); err == nil { // else it never was one

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
@@ -19,13 +20,13 @@ import (
 // view is what a consumer of updates knows.
 type view struct {
 	mu        sync.Mutex
-	instances map[discovery.InstanceKey]discovery.Instance
-	last      discovery.Update
-	states    []discovery.State
+	instances map[dynmesh.InstanceKey]dynmesh.Instance
+	last      dynmesh.RegistryUpdate
+	states    []dynmesh.SyncState
 	sizes     []int // after each update
 }
 
-func (v *view) apply(u discovery.Update) {
+func (v *view) apply(u dynmesh.RegistryUpdate) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, i := range u.Puts {
@@ -47,7 +48,7 @@ func (v *view) size() int {
 	return len(v.instances)
 }
 
-func (v *view) state() discovery.State {
+func (v *view) state() dynmesh.SyncState {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.last.State
@@ -71,15 +72,15 @@ func startWatcher(t *testing.T, cfg discovery.WatcherConfig) (*discovery.Watcher
 		t.Fatal(err)
 	}
 	w.SetPace(100*time.Millisecond, 500*time.Millisecond)
-	v := &view{instances: make(map[discovery.InstanceKey]discovery.Instance)}
+	v := &view{instances: make(map[dynmesh.InstanceKey]dynmesh.Instance)}
 	start(t, func(ctx context.Context) error { return w.Run(ctx, v.apply) })
 	return w, v
 }
 
 func instance(id int) (key, value string) {
-	i := discovery.Instance{
-		InstanceKey: discovery.InstanceKey{Endpoint: discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}, ID: discovery.InstanceID(id)},
-		Transport:   discovery.HTTPTransport("http://10.0.0.1:9000"),
+	i := dynmesh.Instance{
+		InstanceKey: dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}, ID: dynmesh.InstanceID(id)},
+		Transport:   dynmesh.HTTPTransport("http://10.0.0.1:9000"),
 	}
 	return i.String(), string(i.Value())
 }
@@ -106,7 +107,7 @@ func TestWatcherListsAndFollows(t *testing.T) {
 	client := dial(t, server.Endpoint())
 	putInstances(t, client, 1, 2500)
 	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}})
-	eventually(t, 10*time.Second, "the list", func() bool { return v.state() == discovery.Synced })
+	eventually(t, 10*time.Second, "the list", func() bool { return v.state() == dynmesh.Synced })
 
 	ctx := context.Background()
 	if _, err := client.Delete(ctx, "v1/instances/n/c/e/1"); err != nil {
@@ -134,7 +135,7 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	eventually(t, 5*time.Second, "the list", func() bool { return v.size() == 10 })
 
 	net.cut()
-	eventually(t, 5*time.Second, "silence is noticed", func() bool { return v.state() == discovery.Stale })
+	eventually(t, 5*time.Second, "silence is noticed", func() bool { return v.state() == dynmesh.Stale })
 	if v.size() != 10 {
 		t.Errorf("size = %d while etcd is away, want 10", v.size())
 	}
@@ -158,11 +159,11 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	}
 	net.heal()
 	eventually(t, 15*time.Second, "the right ten", func() bool {
-		return v.state() == discovery.Synced && v.size() == 10 && !slices.Contains(v.keys(), "v1/instances/n/c/e/3")
+		return v.state() == dynmesh.Synced && v.size() == 10 && !slices.Contains(v.keys(), "v1/instances/n/c/e/3")
 	})
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if want := []discovery.State{discovery.Synced, discovery.Stale, discovery.Synced}; !slices.Equal(v.states, want) {
+	if want := []dynmesh.SyncState{dynmesh.Synced, dynmesh.Stale, dynmesh.Synced}; !slices.Equal(v.states, want) {
 		t.Errorf("states = %v, want %v", v.states, want)
 	}
 	if n := countLines(hook, "history"); n != 0 {
@@ -179,7 +180,7 @@ func TestWatcherStaysSyncedInAQuietRegistry(t *testing.T) {
 	eventually(t, 5*time.Second, "the list", func() bool { return v.size() == 3 })
 	quiet := time.Now().Add(6 * time.Second) // twelve times the silence
 	eventually(t, 10*time.Second, "the quiet to end", func() bool {
-		if s := v.state(); s != discovery.Synced {
+		if s := v.state(); s != dynmesh.Synced {
 			t.Fatalf("%v while etcd is there", s)
 		}
 		return time.Now().After(quiet)
@@ -203,7 +204,7 @@ func TestWatcherStaysSyncedBesideOthers(t *testing.T) {
 		}
 		return time.Now().After(busy)
 	})
-	if n := w.Rereads(); n != 1 || v.state() != discovery.Synced {
+	if n := w.Rereads(); n != 1 || v.state() != dynmesh.Synced {
 		t.Errorf("read %d times, %v, want once, synced", n, v.state())
 	}
 }
@@ -219,12 +220,12 @@ func TestWatcherHoldsRemovalsAfterSilence(t *testing.T) {
 	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{net.endpoint()}}})
 	eventually(t, 5*time.Second, "the list", func() bool { return v.size() == 10 })
 	net.cut()
-	eventually(t, 5*time.Second, "stale", func() bool { return v.state() == discovery.Stale })
+	eventually(t, 5*time.Second, "stale", func() bool { return v.state() == dynmesh.Stale })
 	if _, err := client.Delete(context.Background(), "v1/instances/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}
 	net.heal()
-	eventually(t, 15*time.Second, "synced", func() bool { return v.state() == discovery.Synced })
+	eventually(t, 15*time.Second, "synced", func() bool { return v.state() == dynmesh.Synced })
 	if n := v.size(); n != 10 {
 		t.Errorf("%d instances right after the silence, want all 10", n)
 	}
@@ -246,11 +247,11 @@ func TestWatcherIsStaleInTime(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{server.Endpoint()}}})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.state() == discovery.Synced })
+	eventually(t, 5*time.Second, "the list", func() bool { return v.state() == dynmesh.Synced })
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 2*time.Second, "stale after half a second of silence", func() bool { return v.state() == discovery.Stale })
+	eventually(t, 2*time.Second, "stale after half a second of silence", func() bool { return v.state() == dynmesh.Stale })
 }
 
 // Connections that break are no reason to be stale, when etcd can be reached again at once.
@@ -260,7 +261,7 @@ func TestWatcherSurvivesResets(t *testing.T) {
 	client := dial(t, server.Endpoint())
 	net := startNetwork(t, server.Endpoint())
 	_, v := startWatcher(t, discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{net.endpoint()}}})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.state() == discovery.Synced })
+	eventually(t, 5*time.Second, "the list", func() bool { return v.state() == dynmesh.Synced })
 	for id := 1; id <= 5; id++ {
 		net.reset()
 		putInstances(t, client, id, id)
@@ -282,11 +283,11 @@ func TestWatcherHoldsWhatAnEmptiedEtcdLacks(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "stale", func() bool { return v.state() == discovery.Stale })
+	eventually(t, 10*time.Second, "stale", func() bool { return v.state() == dynmesh.Stale })
 
 	again := startEtcd(t, localetcd.Config{ClientAddr: strings.TrimPrefix(server.Endpoint(), "http://")})
 	putInstances(t, dial(t, again.Endpoint()), 1, 100) // one transaction less than before
-	eventually(t, 10*time.Second, "synced again", func() bool { return v.state() == discovery.Synced })
+	eventually(t, 10*time.Second, "synced again", func() bool { return v.state() == dynmesh.Synced })
 	if v.size() != 200 {
 		t.Errorf("size = %d right after the return, want all 200", v.size())
 	}
@@ -336,9 +337,9 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 	// Everything is read anew, and changed: no further line, unless an entry turns bad anew.
 	reads := w.Rereads()
 	net.cut()
-	eventually(t, 5*time.Second, "stale", func() bool { return v.state() == discovery.Stale })
+	eventually(t, 5*time.Second, "stale", func() bool { return v.state() == dynmesh.Stale })
 	net.heal()
-	eventually(t, 15*time.Second, "another read", func() bool { return w.Rereads() > reads && v.state() == discovery.Synced })
+	eventually(t, 15*time.Second, "another read", func() bool { return w.Rereads() > reads && v.state() == dynmesh.Synced })
 	if n := countLines(hook, "not a Dynamo instance"); n != 4 {
 		t.Errorf("%d lines, want 4", n)
 	}
@@ -376,7 +377,7 @@ func TestWatcherWithPasswordOutlivesItsToken(t *testing.T) {
 	}
 	defer func() { _ = admin.Close() }()
 	putInstances(t, admin, 2, 2)
-	eventually(t, 15*time.Second, "what was put after the restart", func() bool { return v.size() == 2 && v.state() == discovery.Synced })
+	eventually(t, 15*time.Second, "what was put after the restart", func() bool { return v.size() == 2 && v.state() == dynmesh.Synced })
 }
 
 // Random changes through a network that resets and stalls: in the end the view is etcd's.
@@ -435,7 +436,7 @@ func TestWatcherWaitsForEtcd(t *testing.T) {
 	eventually(t, 15*time.Second, "the instance", func() bool { return v.size() == 1 })
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if want := []discovery.State{discovery.Synced}; !slices.Equal(v.states, want) {
+	if want := []dynmesh.SyncState{dynmesh.Synced}; !slices.Equal(v.states, want) {
 		t.Errorf("states = %v, want %v", v.states, want)
 	}
 }

@@ -3,8 +3,8 @@ package frontend
 import (
 	"testing"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -14,7 +14,7 @@ import (
 func TestAllButThisFrontendAreLost(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		finds := func(k discovery.InstanceKey, f canary.Finding, reason canary.Reason) {
+		finds := func(k dynmesh.InstanceKey, f canary.Finding, reason canary.Reason) {
 			o := r.next(pathOf(k.ID, 0, 0, f))
 			o.Observer, o.Reason = r.pool.Self(), reason
 			r.say(gossip.Update{Observations: []observation.Observation{o}})

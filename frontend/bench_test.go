@@ -12,7 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // filled returns a registry that knows n instances.
@@ -50,7 +50,7 @@ func BenchmarkChange(b *testing.B) {
 			k := key("dynamo", "backend-4", "generate", 0x694d9b9000000000+uint64(n)/2)
 			k.ID++ // between two that are there
 			put := synced(httpInstance(k))
-			gone := discovery.Update{State: discovery.Synced, Since: put.Since, Deletes: []discovery.InstanceKey{k}}
+			gone := dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: put.Since, Deletes: []dynmesh.InstanceKey{k}}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				if i%2 == 0 {

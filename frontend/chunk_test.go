@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // checkChunks says what is wrong with chunks of at most size records.
@@ -49,15 +49,15 @@ func checkChunks(chunks []*chunk, size int) error {
 
 func threeEndpoints() []*endpoint {
 	return []*endpoint{
-		newEndpoint(discovery.Endpoint{Namespace: "a", Component: "b", Name: "c"}),
-		newEndpoint(discovery.Endpoint{Namespace: "a", Component: "b", Name: "d"}),
-		newEndpoint(discovery.Endpoint{Namespace: "a-b", Component: "b", Name: "c"}),
+		newEndpoint(dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}),
+		newEndpoint(dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "d"}),
+		newEndpoint(dynmesh.Endpoint{Namespace: "a-b", Component: "b", Name: "c"}),
 	}
 }
 
 // drawBatch draws changes to one stretch of a small fleet or to single instances of it, in any order, and does them to
 // model as well.
-func drawBatch(t *rapid.T, endpoints []*endpoint, model map[discovery.InstanceKey]string) []change {
+func drawBatch(t *rapid.T, endpoints []*endpoint, model map[dynmesh.InstanceKey]string) []change {
 	var batch []change
 	for range rapid.IntRange(0, 6).Draw(t, "runs") {
 		e := rapid.SampledFrom(endpoints).Draw(t, "endpoint")
@@ -66,8 +66,8 @@ func drawBatch(t *rapid.T, endpoints []*endpoint, model map[discovery.InstanceKe
 		version := rapid.IntRange(0, 2).Draw(t, "version")
 		gone := rapid.Bool().Draw(t, "gone")
 		for id := range run {
-			k := discovery.InstanceKey{Endpoint: e.Endpoint, ID: discovery.InstanceID(first + id)}
-			json := discovery.Instance{InstanceKey: k, Transport: raw(fmt.Sprint(version))}.AppendJSON(nil)
+			k := dynmesh.InstanceKey{Endpoint: e.Endpoint, ID: dynmesh.InstanceID(first + id)}
+			json := dynmesh.Instance{InstanceKey: k, Transport: raw(fmt.Sprint(version))}.AppendJSON(nil)
 			batch = append(batch, change{newRecord(e, k.ID, json), gone})
 			if gone {
 				delete(model, k)
@@ -85,7 +85,7 @@ func TestSpliceModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(4, 24).Draw(t, "size")
 		var chunks []*chunk
-		model := map[discovery.InstanceKey]string{}
+		model := map[dynmesh.InstanceKey]string{}
 		for range rapid.IntRange(1, 8).Draw(t, "batches") {
 			old, were := slices.Clone(chunks), maps.Clone(model)
 			spliced, changed := splice(chunks, drawBatch(t, endpoints, model), size)
@@ -102,10 +102,10 @@ func TestSpliceModel(t *testing.T) {
 			if err := checkChunks(chunks, size); err != nil {
 				t.Fatal(err)
 			}
-			got := map[discovery.InstanceKey]string{}
+			got := map[dynmesh.InstanceKey]string{}
 			for _, c := range chunks {
 				for _, r := range c.records {
-					got[discovery.InstanceKey{Endpoint: r.endpoint.Endpoint, ID: r.id}] = string(r.json)
+					got[dynmesh.InstanceKey{Endpoint: r.endpoint.Endpoint, ID: r.id}] = string(r.json)
 				}
 			}
 			if !maps.Equal(got, model) {
@@ -118,9 +118,9 @@ func TestSpliceModel(t *testing.T) {
 func TestChangesTouchTheirChunksOnly(t *testing.T) {
 	e := threeEndpoints()[0]
 	put := func(id int, json string) change {
-		return change{record: newRecord(e, discovery.InstanceID(id), []byte(json))}
+		return change{record: newRecord(e, dynmesh.InstanceID(id), []byte(json))}
 	}
-	gone := func(id int) change { return change{record: newRecord(e, discovery.InstanceID(id), nil), gone: true} }
+	gone := func(id int) change { return change{record: newRecord(e, dynmesh.InstanceID(id), nil), gone: true} }
 	const n = 40 * chunkSize
 	var all []change
 	for id := range n {
@@ -182,7 +182,7 @@ func TestShrinkingJoinsChunks(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var all []change
 			for id := range n {
-				all = append(all, change{record: newRecord(e, discovery.InstanceID(id), []byte("x"))})
+				all = append(all, change{record: newRecord(e, dynmesh.InstanceID(id), []byte("x"))})
 			}
 			chunks, _ := splice(nil, all, size)
 			for left := n; left > 0; left-- {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -20,7 +20,7 @@ func TestDeltaLeadsFromViewToView(t *testing.T) {
 		r.trio()
 		last := r.r.page.Load().view
 		known := replicaOf(t, text(last.plain))
-		registered := map[discovery.InstanceKey]bool{}
+		registered := map[dynmesh.InstanceKey]bool{}
 		for step := range steps {
 			for range 1 + random.IntN(3) { // several views apart
 				r.something(random, registered)
@@ -38,14 +38,14 @@ func TestDeltaLeadsFromViewToView(t *testing.T) {
 }
 
 // something has one of the things happen that a mesh can see.
-func (r *rig) something(random *rand.Rand, registered map[discovery.InstanceKey]bool) {
+func (r *rig) something(random *rand.Rand, registered map[dynmesh.InstanceKey]bool) {
 	k := key("n", fmt.Sprint(random.IntN(4)), "g", uint64(1+random.IntN(200)))
 	switch random.IntN(6) {
 	case 0, 1: // many at once, so that chunks are made and cut
 		u := synced()
 		first := random.IntN(200)
 		for n := first; n < first+random.IntN(150); n++ {
-			k.ID = discovery.InstanceID(n + 1)
+			k.ID = dynmesh.InstanceID(n + 1)
 			if registered[k] = !registered[k]; registered[k] {
 				u.Puts = append(u.Puts, httpInstance(k))
 			} else {
@@ -60,7 +60,7 @@ func (r *rig) something(random *rand.Rand, registered map[discovery.InstanceKey]
 	case 4:
 		r.canary(k, random.IntN(2) == 0)
 	case 5:
-		r.send(discovery.Update{State: []discovery.State{discovery.Stale, discovery.Synced}[random.IntN(2)], Since: time.Now()})
+		r.send(dynmesh.RegistryUpdate{State: []dynmesh.SyncState{dynmesh.Stale, dynmesh.Synced}[random.IntN(2)], Since: time.Now()})
 	}
 }
 
@@ -82,7 +82,7 @@ func TestDeltaIsSmall(t *testing.T) {
 		if d := compareViews(now, now); len(d.changed)+len(d.parts)+len(d.gone) > 0 {
 			t.Errorf("got %+v, want nothing", d)
 		}
-		r.send(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{b}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{b}})
 		next := r.r.page.Load().view
 		golden(t, "change.json", string(compareViews(last, next).json(next)))
 	})
@@ -96,7 +96,7 @@ func TestDeltaOfWhatGoes(t *testing.T) {
 		r.send(synced(httpInstance(k)))
 		last := r.r.page.Load().view
 		known := replicaOf(t, text(last.plain))
-		r.send(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
 		r.say(gossip.Update{Forgotten: []observation.Observer{{ID: a.ID, Epoch: 1}, {ID: b.ID, Epoch: 1}}})
 		now := r.r.page.Load().view
 		d := compareViews(last, now)

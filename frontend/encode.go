@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -57,7 +57,7 @@ type (
 	}
 	jsonMember struct {
 		ID    string             `json:"id"`
-		Role  discovery.Role     `json:"role"`
+		Role  dynmesh.Role       `json:"role"`
 		Addr  string             `json:"addr"`
 		State gossip.MemberState `json:"state"`
 		Since stamp              `json:"since"`

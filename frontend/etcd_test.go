@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
@@ -32,8 +33,8 @@ func TestFromEtcdToHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint := discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
-	if err := worker.Add(endpoint, discovery.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
+	endpoint := dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
+	if err := worker.Add(endpoint, dynmesh.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
 		t.Fatal(err)
 	}
 	stopWorker := run(t, worker.Run)

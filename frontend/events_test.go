@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // listener is a client of /events.
@@ -213,11 +213,11 @@ func TestEventsFollowTheMesh(t *testing.T) {
 		t.Errorf("got id %s, want %s", first.id, want)
 	}
 	a, b := key("d", "b", "g", 0xa), key("d", "b<>", "g", 0xb)
-	for _, u := range []discovery.Update{
+	for _, u := range []dynmesh.RegistryUpdate{
 		synced(httpInstance(a), httpInstance(b)),
-		{State: discovery.Synced, Deletes: []discovery.InstanceKey{a}},
-		{State: discovery.Stale, Since: time.Unix(2000, 0)},
-		{State: discovery.Synced, Since: time.Unix(3000, 0), Deletes: []discovery.InstanceKey{b}},
+		{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{a}},
+		{State: dynmesh.Stale, Since: time.Unix(2000, 0)},
+		{State: dynmesh.Synced, Since: time.Unix(3000, 0), Deletes: []dynmesh.InstanceKey{b}},
 	} {
 		source <- u
 		m := l.next("change")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -88,7 +89,7 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("promtool is not installed: it comes with Debian's package prometheus")
 	}
-	pool, err := gossip.NewPool(gossip.Config{ID: 1, Role: discovery.RoleFrontend, Bind: "127.0.0.1:0"})
+	pool, err := gossip.NewPool(gossip.Config{ID: 1, Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,13 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 )
 
 // source is where the state comes from: a discovery.Watcher. Run calls apply from one goroutine, in order, until ctx ends.
 // An update names no instance twice.
 type source interface {
-	Run(ctx context.Context, apply func(discovery.Update)) error
+	Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error
 }
 
 // limits bound what one client can take.
@@ -182,10 +183,10 @@ func (f *Frontend) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // it outlives ctx until requests are done
 	defer stopWatching()
-	updates := make(chan discovery.Update, 64)
+	updates := make(chan dynmesh.RegistryUpdate, 64)
 	watched := make(chan error, 1)
 	parts.Go(func() {
-		err := f.source.Run(watching, func(u discovery.Update) { updates <- u })
+		err := f.source.Run(watching, func(u dynmesh.RegistryUpdate) { updates <- u })
 		close(updates)
 		watched <- err
 	})

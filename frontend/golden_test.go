@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -39,12 +39,12 @@ func golden(t *testing.T, name, document string) {
 }
 
 // sample is a mesh in which everything happens that /mesh can show.
-func (r *rig) sample() (dead discovery.InstanceKey) {
+func (r *rig) sample() (dead dynmesh.InstanceKey) {
 	a, b, c := r.trio()
 	foreign, odd := key("d", "b", "g", 1<<63+1), key("d", "<b>&\x00", "\"g\"", 0xd)
-	u := synced(httpInstance(foreign), discovery.Instance{InstanceKey: odd, Transport: raw(`{"nats_tcp":"d.b.g-d"}`)})
+	u := synced(httpInstance(foreign), dynmesh.Instance{InstanceKey: odd, Transport: raw(`{"nats_tcp":"d.b.g-d"}`)})
 	u.Revision = 42
-	u.Rejected = &discovery.Rejects{Total: 1, Entries: []discovery.Rejected{{Key: "v1/instances/x", Reason: discovery.RejectKey, Detail: "key has 1 parts, want namespace/component/endpoint/id"}}}
+	u.Rejected = &dynmesh.Rejects{Total: 1, Entries: []dynmesh.Rejected{{Key: "v1/instances/x", Reason: dynmesh.RejectKey, Detail: "key has 1 parts, want namespace/component/endpoint/id"}}}
 	r.send(u)
 	r.canary(key("d", "b", "other", 0xb), true) // etcd does not list it
 	r.lost(a.ID, b.ID)
@@ -54,7 +54,7 @@ func (r *rig) sample() (dead discovery.InstanceKey) {
 		Health: gossip.Health{Alive: 3, Suspect: 0, Dead: 1, UDPDegraded: 1},
 		Members: []gossip.Member{
 			workerAs(a.ID, 1, gossip.Dead),
-			{Observer: r.pool.Self(), Role: discovery.RoleFrontend, Addr: "10.0.0.9:7946", State: gossip.Alive, Since: time.Now()},
+			{Observer: r.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "10.0.0.9:7946", State: gossip.Alive, Since: time.Now()},
 		},
 		Observations: []observation.Observation{
 			r.next(observation.Observation{

@@ -1,7 +1,7 @@
 package frontend
 
 import (
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -56,7 +56,7 @@ func (m *mesh) member(member gossip.Member) {
 func (m *mesh) observe(o observation.Observation) {
 	w := m.worker(o.Subject.ID)
 	own := o.Observer.ID == w.id
-	switch whole := o.Subject.Endpoint == (discovery.Endpoint{}); {
+	switch whole := o.Subject.Endpoint == (dynmesh.Endpoint{}); {
 	case !own && o.Kind == observation.Path && whole:
 		w.paths = w.paths.with(o)
 		m.watches(o)
@@ -85,7 +85,7 @@ func (m *mesh) observe(o observation.Observation) {
 func (m *mesh) watches(o observation.Observation) {
 	by := m.worker(o.Observer.ID)
 	if by.watches == nil {
-		by.watches = map[discovery.InstanceID]struct{}{}
+		by.watches = map[dynmesh.InstanceID]struct{}{}
 	}
 	by.watches[o.Subject.ID] = struct{}{}
 }
@@ -97,7 +97,7 @@ func (m *mesh) withdraw(key observation.Key) {
 	if w == nil || subject == nil {
 		return
 	}
-	if key.Subject.Endpoint == (discovery.Endpoint{}) {
+	if key.Subject.Endpoint == (dynmesh.Endpoint{}) {
 		subject.paths = subject.paths.without(key.Observer)
 		if subject.process != nil && subject.process.Observer == key.Observer {
 			subject.process = nil

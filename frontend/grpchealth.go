@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // grpcHealth answers grpc.health.v1, so that what speaks gRPC can ask for an endpoint as it would ask the endpoint itself:
@@ -122,7 +122,7 @@ func (v *view) serving(service string) grpc_health_v1.HealthCheckResponse_Servin
 	if service == "" {
 		return grpc_health_v1.HealthCheckResponse_SERVING
 	}
-	if v.ready.state == discovery.Syncing {
+	if v.ready.state == dynmesh.Syncing {
 		return grpc_health_v1.HealthCheckResponse_UNKNOWN
 	}
 	found := grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN

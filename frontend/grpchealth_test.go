@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
 
@@ -61,7 +61,7 @@ func TestGRPCHealthCheck(t *testing.T) {
 	if got := probe(ctx, c, strings.Repeat("x", 1<<20)); got != "ResourceExhausted" {
 		t.Errorf("a name of a megabyte: got %s", got)
 	}
-	source <- discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k}}
+	source <- dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}}
 	eventually(t, "that it is gone", func() bool { return probe(ctx, c, "dyn://d.b.g") == "NotFound" })
 }
 
@@ -97,7 +97,7 @@ func TestGRPCHealthWatch(t *testing.T) {
 	next(endpoint, "SERVICE_UNKNOWN")
 	source <- synced(httpInstance(key("d", "b", "other", 1)), httpInstance(k))
 	next(endpoint, "SERVING")
-	source <- discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k}}
+	source <- dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}}
 	next(endpoint, "SERVICE_UNKNOWN")
 	if n := f.grpcHealth.watchers.Load(); n != 2 {
 		t.Errorf("counted %d watchers, want 2", n)

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // stoppable tells when it was stopped.
@@ -20,7 +20,7 @@ type stoppable struct {
 	stopped func()
 }
 
-func (s stoppable) Run(ctx context.Context, apply func(discovery.Update)) error {
+func (s stoppable) Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error {
 	defer s.stopped()
 	return s.updates.Run(ctx, apply)
 }
@@ -147,7 +147,7 @@ func TestEndedContextReleasesThePort(t *testing.T) {
 
 type broken struct{ error }
 
-func (b broken) Run(context.Context, func(discovery.Update)) error { return b.error }
+func (b broken) Run(context.Context, func(dynmesh.RegistryUpdate)) error { return b.error }
 
 func TestSourceThatEndsIsAnError(t *testing.T) {
 	cause := errors.New("no more")

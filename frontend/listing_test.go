@@ -9,16 +9,16 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // wantBody joins the answer from its parts.
-func wantBody(model map[discovery.InstanceKey]string) string {
+func wantBody(model map[dynmesh.InstanceKey]string) string {
 	if len(model) == 0 {
 		return emptyBody
 	}
 	var names, instances []string
-	for _, k := range slices.SortedFunc(maps.Keys(model), discovery.InstanceKey.Compare) {
+	for _, k := range slices.SortedFunc(maps.Keys(model), dynmesh.InstanceKey.Compare) {
 		names = append(names, `"`+k.Endpoint.String()+`"`)
 		instances = append(instances, model[k])
 	}
@@ -31,7 +31,7 @@ func wantBody(model map[discovery.InstanceKey]string) string {
 func TestListingModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		endpoints := threeEndpoints()
-		model := map[discovery.InstanceKey]string{}
+		model := map[dynmesh.InstanceKey]string{}
 		l := newListing(nil, nil)
 		tags := map[string]string{text(l.plain): l.plain.etag}
 		for range rapid.IntRange(1, 8).Draw(t, "batches") {
@@ -46,7 +46,7 @@ func TestListingModel(t *testing.T) {
 				t.Fatalf("got  %d instances, %d bytes: %s\nwant %d instances, %d bytes: %s",
 					l.instances, l.plain.size, got, len(model), len(want), want)
 			}
-			counts := map[discovery.Endpoint]int{}
+			counts := map[dynmesh.Endpoint]int{}
 			for k := range model {
 				counts[k.Endpoint]++
 			}
@@ -69,8 +69,8 @@ func TestListingModel(t *testing.T) {
 }
 
 // fromScratch is what another frontend makes of the same instances: they come to it in another order.
-func fromScratch(model map[discovery.InstanceKey]string) *listing {
-	endpoints := map[discovery.Endpoint]*endpoint{}
+func fromScratch(model map[dynmesh.InstanceKey]string) *listing {
+	endpoints := map[dynmesh.Endpoint]*endpoint{}
 	var all []change
 	for k, json := range model {
 		if endpoints[k.Endpoint] == nil {
@@ -92,8 +92,8 @@ func TestTagsTellOrdersApart(t *testing.T) {
 	page := func(first, second string) *body {
 		r := newRegistry(quiet(), func(_, _ *page) {})
 		r.take(synced(
-			discovery.Instance{InstanceKey: key("a\xfe", "b", "c", 1), Transport: raw(first)},
-			discovery.Instance{InstanceKey: key("a\xff", "b", "c", 1), Transport: raw(second)},
+			dynmesh.Instance{InstanceKey: key("a\xfe", "b", "c", 1), Transport: raw(first)},
+			dynmesh.Instance{InstanceKey: key("a\xff", "b", "c", 1), Transport: raw(second)},
 		))
 		r.render()
 		return r.page.Load().plain

@@ -14,7 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestMain(m *testing.M) {
@@ -30,9 +30,9 @@ func TestMain(m *testing.M) {
 const patience = 20 * time.Second
 
 // updates is a source that a test feeds.
-type updates chan discovery.Update
+type updates chan dynmesh.RegistryUpdate
 
-func (u updates) Run(ctx context.Context, apply func(discovery.Update)) error {
+func (u updates) Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -151,24 +151,24 @@ func (r *running) waitInstances(n int) {
 // text returns the whole of b.
 func text(b *body) string { return string(bytes.Join(b.segments, nil)) }
 
-func key(namespace, component, name string, id uint64) discovery.InstanceKey {
-	return discovery.InstanceKey{
-		Endpoint: discovery.Endpoint{Namespace: namespace, Component: component, Name: name},
-		ID:       discovery.InstanceID(id),
+func key(namespace, component, name string, id uint64) dynmesh.InstanceKey {
+	return dynmesh.InstanceKey{
+		Endpoint: dynmesh.Endpoint{Namespace: namespace, Component: component, Name: name},
+		ID:       dynmesh.InstanceID(id),
 	}
 }
 
-func httpInstance(k discovery.InstanceKey) discovery.Instance {
-	return discovery.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
+func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
+	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
 }
 
 // fleet returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
-func fleet(n int) []discovery.Instance {
-	instances := make([]discovery.Instance, n)
+func fleet(n int) []dynmesh.Instance {
+	instances := make([]dynmesh.Instance, n)
 	for i := range instances {
 		component := fmt.Sprintf("backend-%d", i%8)
 		id := 0x694d9b9000000000 + uint64(i)
-		instances[i] = discovery.Instance{
+		instances[i] = dynmesh.Instance{
 			InstanceKey: key("dynamo", component, "generate", id),
 			Transport:   json.RawMessage(fmt.Sprintf(`{"http":"http://worker-%06d.workers.inference.svc.cluster.local:9000/v1/rpc/generate"}`, i)),
 		}
@@ -176,8 +176,8 @@ func fleet(n int) []discovery.Instance {
 	return instances
 }
 
-func synced(puts ...discovery.Instance) discovery.Update {
-	return discovery.Update{State: discovery.Synced, Since: time.Unix(1000, 0), Puts: puts}
+func synced(puts ...dynmesh.Instance) dynmesh.RegistryUpdate {
+	return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Puts: puts}
 }
 
 func quiet() *logrus.Entry {

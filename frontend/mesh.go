@@ -7,7 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -21,19 +21,19 @@ type mesh struct {
 	pool Pool // nil: no gossip
 	self observation.Observer
 
-	workers map[discovery.InstanceID]*worker
-	groups  map[discovery.Endpoint]*group
-	order   []*group           // by endpoint
-	inbox   []discovery.Update // not taken in yet: a first list is long, and the listing does not wait for it
+	workers map[dynmesh.InstanceID]*worker
+	groups  map[dynmesh.Endpoint]*group
+	order   []*group                 // by endpoint
+	inbox   []dynmesh.RegistryUpdate // not taken in yet: a first list is long, and the listing does not wait for it
 	dirty   []*instance
 	agenda  agenda
 	news    news
 
-	state    discovery.State
+	state    dynmesh.SyncState
 	since    time.Time
 	revision int64
 	health   gossip.Health
-	rejected *discovery.Rejects
+	rejected *dynmesh.Rejects
 	met      bool // what processes tell etcd of themselves has been read
 	peers    int  // other members that may have an opinion: those that are there and not lost
 	known    int  // of workers, those that etcd says take part in gossip, this process not counted
@@ -55,10 +55,10 @@ type mesh struct {
 func newMesh(log *logrus.Entry, pool Pool) *mesh {
 	m := &mesh{
 		log: log, pool: pool,
-		workers: map[discovery.InstanceID]*worker{},
-		groups:  map[discovery.Endpoint]*group{},
-		members: &group{endpoint: newEndpoint(discovery.Endpoint{})},
-		targets: &group{endpoint: newEndpoint(discovery.Endpoint{})},
+		workers: map[dynmesh.InstanceID]*worker{},
+		groups:  map[dynmesh.Endpoint]*group{},
+		members: &group{endpoint: newEndpoint(dynmesh.Endpoint{})},
+		targets: &group{endpoint: newEndpoint(dynmesh.Endpoint{})},
 		epoch:   strconv.FormatUint(rand.Uint64(), 36), // frontends that start in the same moment must not take each other's tags for their own
 		since:   time.Now(),
 	}
@@ -77,19 +77,19 @@ func (m *mesh) changed() <-chan struct{} {
 }
 
 // take keeps what discovery says for settle.
-func (m *mesh) take(u discovery.Update) {
+func (m *mesh) take(u dynmesh.RegistryUpdate) {
 	if m != nil {
 		m.inbox = append(m.inbox, u)
 	}
 }
 
 // discovered takes in what discovery says.
-func (m *mesh) discovered(u discovery.Update) {
+func (m *mesh) discovered(u dynmesh.RegistryUpdate) {
 	if u.State != m.state || !u.Since.Equal(m.since) {
 		m.outdated = true
 		m.touchAll(func(i *instance) bool { return i.worker.mourned != nil })
 	}
-	if m.state == discovery.Syncing && u.State != discovery.Syncing {
+	if m.state == dynmesh.Syncing && u.State != dynmesh.Syncing {
 		m.touchAll(func(i *instance) bool { return !i.registered })
 	}
 	m.state, m.since, m.revision = u.State, u.Since, u.Revision
@@ -114,7 +114,7 @@ func (m *mesh) discovered(u discovery.Update) {
 	for _, member := range u.Members {
 		w := m.worker(member.ID)
 		m.count(w, -1)
-		w.info = &member.Member
+		w.info = &member.MemberInfo
 		m.retarget(w)
 		m.count(w, +1)
 		m.renamed(w)

@@ -7,23 +7,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
-func told(n int) (discovery.Update, gossip.Update) {
+func told(n int) (dynmesh.RegistryUpdate, gossip.Update) {
 	u := synced(fleet(n)...)
 	g := gossip.Update{Health: gossip.Health{Alive: n}}
 	for i, put := range u.Puts {
-		u.Members = append(u.Members, discovery.RegisteredMember{ID: put.ID, Member: discovery.Member{
-			Role: discovery.RoleWorker, Host: fmt.Sprintf("worker-%06d", i), Version: "v1.2.3", PID: 1, GossipAddr: "10.0.0.1:7946",
+		u.Members = append(u.Members, dynmesh.RegisteredMember{ID: put.ID, MemberInfo: dynmesh.MemberInfo{
+			Role: dynmesh.RoleWorker, Host: fmt.Sprintf("worker-%06d", i), Version: "v1.2.3", PID: 1, GossipAddr: "10.0.0.1:7946",
 			SystemURL: "http://10.0.0.1:8081", Labels: map[string]string{"zone": "a"},
 		}})
 		g.Members = append(g.Members, gossip.Member{
-			Observer: observation.Observer{ID: put.ID, Epoch: 1}, Role: discovery.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+			Observer: observation.Observer{ID: put.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 			State: gossip.Alive, Since: time.Unix(1000, 0),
 		})
 		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))
@@ -34,7 +34,7 @@ func told(n int) (discovery.Update, gossip.Update) {
 	return u, g
 }
 
-func canaryOf(k discovery.InstanceKey, seq uint64, ready bool) observation.Observation {
+func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) observation.Observation {
 	f := observation.Finding{
 		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Canary, Finding: canary.Pass, Ready: ready,
 		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
@@ -45,7 +45,7 @@ func canaryOf(k discovery.InstanceKey, seq uint64, ready bool) observation.Obser
 	return observation.Observation{Finding: f, Observer: observation.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
 }
 
-func pathOf(id, by discovery.InstanceID, seq uint64, found canary.Finding) observation.Observation {
+func pathOf(id, by dynmesh.InstanceID, seq uint64, found canary.Finding) observation.Observation {
 	f := observation.Finding{Subject: observation.Subject{ID: id}, Kind: observation.Path, Finding: found, At: time.Unix(1000, 0)}
 	if found == canary.Fail {
 		f.Reason = canary.Refused
@@ -94,7 +94,7 @@ func BenchmarkMeshChange(b *testing.B) {
 	r, _ := filledMesh(10_000)
 	k := key("dynamo", "backend-4", "generate", 0x694d9b9000000000+5001)
 	put := synced(httpInstance(k))
-	gone := discovery.Update{State: discovery.Synced, Since: put.Since, Deletes: []discovery.InstanceKey{k}}
+	gone := dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: put.Since, Deletes: []dynmesh.InstanceKey{k}}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if i%2 == 0 {

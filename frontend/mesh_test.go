@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -17,7 +17,7 @@ import (
 func TestKilledWorker(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		for _, k := range []discovery.InstanceKey{a, b, c} {
+		for _, k := range []dynmesh.InstanceKey{a, b, c} {
 			r.want(k, "ready", "canaries have passed")
 		}
 		e := r.seen().Endpoints[0]
@@ -36,7 +36,7 @@ func TestKilledWorker(t *testing.T) {
 		r.want(a, "unreachable", "gossip has suspected its worker since ")
 		r.member(a.ID, gossip.Dead)
 		r.want(a, "unreachable", "gossip declared its worker dead at ")
-		r.send(discovery.Update{State: discovery.Synced, Since: time.Unix(1000, 0), Deletes: []discovery.InstanceKey{a}, MembersGone: []discovery.InstanceID{a.ID}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Deletes: []dynmesh.InstanceKey{a}, MembersGone: []dynmesh.InstanceID{a.ID}})
 		if got := r.seen().of(a).Verdict; got != "" {
 			t.Errorf("got %s of an instance that is dead and not listed, want it gone", got)
 		}
@@ -119,7 +119,7 @@ func TestDrainingWorker(t *testing.T) {
 		r.member(a.ID, gossip.Left)
 		r.want(a, "unreachable", "left gossip at ")
 		r.member(a.ID, gossip.Alive)
-		r.send(discovery.Update{State: discovery.Synced, Since: time.Unix(1000, 0), Deletes: []discovery.InstanceKey{a}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Deletes: []dynmesh.InstanceKey{a}})
 		r.want(a, "draining", "etcd does not list it")
 		if e := r.seen().Endpoints[0]; e.Registered != 2 || e.Unregistered != 1 || e.Draining != 0 {
 			t.Errorf("got %+v", e.jsonEndpoint)
@@ -176,18 +176,18 @@ func TestMuteWorker(t *testing.T) {
 func TestStrangersAreWatched(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		foreign, joins, told := key("d", "b", "g", 1), key("d", "b", "g", 2), key("d", "b", "g", 3)
-		subject := func(k discovery.InstanceKey) observation.Subject {
+		subject := func(k dynmesh.InstanceKey) observation.Subject {
 			return observation.Subject{ID: k.ID, Endpoint: k.Endpoint}
 		}
-		watched := func(k discovery.InstanceKey, want string) {
+		watched := func(k dynmesh.InstanceKey, want string) {
 			t.Helper()
 			if got := r.pool.watches(subject(k)); got != want {
 				t.Errorf("%v: got watched at %q, want %q", k, got, want)
 			}
 		}
-		nats := discovery.Instance{InstanceKey: key("d", "b", "g", 4), Transport: raw(`{"nats_tcp":"x"}`)}
+		nats := dynmesh.Instance{InstanceKey: key("d", "b", "g", 4), Transport: raw(`{"nats_tcp":"x"}`)}
 		u := synced(httpInstance(foreign), httpInstance(joins), httpInstance(told), nats)
-		u.Members = []discovery.RegisteredMember{member(told.ID, "host")}
+		u.Members = []dynmesh.RegisteredMember{member(told.ID, "host")}
 		r.send(u)
 		r.member(joins.ID, gossip.Alive)
 		watched(foreign, "")
@@ -210,7 +210,7 @@ func TestStrangersAreWatched(t *testing.T) {
 		watched(foreign, "10.0.0.2:7000")
 		r.member(told.ID, gossip.Alive)
 		watched(told, "")
-		r.send(discovery.Update{State: discovery.Synced, Since: u.Since, Deletes: []discovery.InstanceKey{foreign}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: u.Since, Deletes: []dynmesh.InstanceKey{foreign}})
 		watched(foreign, "")
 		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
 		if r.r.mesh.find(subject(foreign)) != nil {
@@ -222,7 +222,7 @@ func TestStrangersAreWatched(t *testing.T) {
 func TestHealthScoreThatChanges(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, _, _ := r.trio()
-		for _, by := range []discovery.InstanceID{0xb, 0xc} {
+		for _, by := range []dynmesh.InstanceID{0xb, 0xc} {
 			r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
 		}
 		r.member(a.ID, gossip.Dead)
@@ -244,7 +244,7 @@ func TestDoubtOfOneself(t *testing.T) {
 			t.Errorf("two of three: got %q", got)
 		}
 		r.member(c.ID, gossip.Left)
-		for _, k := range []discovery.InstanceKey{a, b, c} {
+		for _, k := range []dynmesh.InstanceKey{a, b, c} {
 			r.want(k, "unreachable", "more than half of this endpoint's instances are unreachable from here: "+reason)
 		}
 		if want := []string{"dyn://d.b.g: 3 of 3 instances are unreachable from here: " + reason}; !slices.Equal(r.seen().Warnings, want) {
@@ -311,8 +311,8 @@ func TestWarnings(t *testing.T) {
 	})
 	meshed(t, false, func(r *rig) {
 		u := synced()
-		u.Members = []discovery.RegisteredMember{member(1, "host"), member(0xfe, "this one"), {ID: 3}}
-		u.Rejected = &discovery.Rejects{Total: 102, Entries: []discovery.Rejected{{Key: "v1/instances/\"x\x1b", Reason: discovery.RejectKey, Detail: "key has 1 parts"}}}
+		u.Members = []dynmesh.RegisteredMember{member(1, "host"), member(0xfe, "this one"), {ID: 3}}
+		u.Rejected = &dynmesh.Rejects{Total: 102, Entries: []dynmesh.Rejected{{Key: "v1/instances/\"x\x1b", Reason: dynmesh.RejectKey, Detail: "key has 1 parts"}}}
 		r.send(u)
 		want := []string{
 			"gossip is alone: of 1 others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself",
@@ -322,7 +322,7 @@ func TestWarnings(t *testing.T) {
 		if got := r.seen().Warnings; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		r.send(discovery.Update{State: discovery.Stale, Since: time.Unix(946684000, 0), Rejected: &discovery.Rejects{}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Unix(946684000, 0), Rejected: &dynmesh.Rejects{}})
 		r.say(gossip.Update{Health: gossip.Health{Alive: 2, Score: 3, UDPDegraded: 1}})
 		want = []string{
 			"etcd cannot be read since 1999-12-31T23:46:40.000Z: what is registered is shown as it was then",
@@ -381,7 +381,7 @@ func TestObservationsOfOtherVersions(t *testing.T) {
 		others := r.next(canaryOf(a, 0, false))
 		others.Observer.ID = b.ID // another's word of what only the worker can know
 		whole := r.next(canaryOf(a, 0, false))
-		whole.Subject.Endpoint = discovery.Endpoint{}
+		whole.Subject.Endpoint = dynmesh.Endpoint{}
 		r.say(gossip.Update{Observations: []observation.Observation{odd, others, whole}})
 		r.want(a, "ready", "its worker tells of it in a way that this version does not know")
 		if i := r.seen().of(a); i.Verified || len(i.Observations) != 3 || i.Observations[0].Kind != "unknown" {

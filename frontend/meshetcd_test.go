@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
@@ -28,14 +29,14 @@ func TestFromEtcdToMesh(t *testing.T) {
 	}
 	pool := newFakePool()
 	f := start(t, Config{Pool: pool}, defaultLimits, watcher)
-	worker, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg, Member: discovery.Member{
+	worker, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg, Member: dynmesh.MemberInfo{
 		Host: "host-1", Version: "v1.2.3", GossipAddr: "10.0.0.1:7946", StartedAt: time.Unix(1000, 0), Labels: map[string]string{"zone": "a"},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := discovery.InstanceKey{ID: worker.ID(), Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}}
-	if err := worker.Add(k.Endpoint, discovery.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
+	k := dynmesh.InstanceKey{ID: worker.ID(), Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}}
+	if err := worker.Add(k.Endpoint, dynmesh.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -61,7 +62,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 	}
 	self := observation.Observer{ID: k.ID, Epoch: 1}
 	pool.say(gossip.Update{
-		Members:      []gossip.Member{{Observer: self, Role: discovery.RoleWorker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
 		Observations: []observation.Observation{canaryOf(k, 1, true)},
 	})
 	if got = wait("ready", "canaries have passed"); !got.Verified {
@@ -71,7 +72,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 		Subject: observation.Subject{ID: k.ID}, Kind: observation.Path, Finding: canary.Fail, Reason: canary.Refused, At: time.Now(),
 	}}
 	pool.say(gossip.Update{
-		Members:      []gossip.Member{{Observer: self, Role: discovery.RoleWorker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
 		Observations: []observation.Observation{path2},
 	})
 	got = wait("unreachable", "gossip declared its worker dead at ")

@@ -9,8 +9,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -21,12 +21,12 @@ type drawer struct {
 	seq uint64
 }
 
-func (d *drawer) id() discovery.InstanceID {
-	return discovery.InstanceID(1 + rapid.IntRange(0, 4).Draw(d.T, "id"))
+func (d *drawer) id() dynmesh.InstanceID {
+	return dynmesh.InstanceID(1 + rapid.IntRange(0, 4).Draw(d.T, "id"))
 }
 
-func (d *drawer) endpoint() discovery.Endpoint {
-	return discovery.Endpoint{Namespace: "d", Component: rapid.SampledFrom([]string{"b", "c"}).Draw(d.T, "component"), Name: "g"}
+func (d *drawer) endpoint() dynmesh.Endpoint {
+	return dynmesh.Endpoint{Namespace: "d", Component: rapid.SampledFrom([]string{"b", "c"}).Draw(d.T, "component"), Name: "g"}
 }
 
 func (d *drawer) observer() observation.Observer {
@@ -41,23 +41,23 @@ func (d *drawer) key() observation.Key {
 	return k
 }
 
-func (d *drawer) discovery() discovery.Update {
-	u := discovery.Update{State: rapid.SampledFrom([]discovery.State{discovery.Synced, discovery.Synced, discovery.Stale}).Draw(d.T, "state"), Since: time.Unix(1000, 0)}
+func (d *drawer) discovery() dynmesh.RegistryUpdate {
+	u := dynmesh.RegistryUpdate{State: rapid.SampledFrom([]dynmesh.SyncState{dynmesh.Synced, dynmesh.Synced, dynmesh.Stale}).Draw(d.T, "state"), Since: time.Unix(1000, 0)}
 	switch rapid.IntRange(0, 3).Draw(d.T, "what") {
 	case 0:
-		put := httpInstance(discovery.InstanceKey{ID: d.id(), Endpoint: d.endpoint()})
+		put := httpInstance(dynmesh.InstanceKey{ID: d.id(), Endpoint: d.endpoint()})
 		put.Transport = raw(rapid.SampledFrom([]string{`{"http":"http://h:1/x"}`, `{"tcp":"h:2/x"}`, `{"nats_tcp":"x"}`}).Draw(d.T, "transport"))
-		u.Puts = []discovery.Instance{put}
+		u.Puts = []dynmesh.Instance{put}
 	case 1:
-		u.Deletes = []discovery.InstanceKey{{ID: d.id(), Endpoint: d.endpoint()}}
+		u.Deletes = []dynmesh.InstanceKey{{ID: d.id(), Endpoint: d.endpoint()}}
 	case 2:
 		m := member(d.id(), rapid.SampledFrom([]string{"x", "y"}).Draw(d.T, "host"))
 		if rapid.Bool().Draw(d.T, "silent") {
 			m.GossipAddr = ""
 		}
-		u.Members = []discovery.RegisteredMember{m}
+		u.Members = []dynmesh.RegisteredMember{m}
 	default:
-		u.MembersGone = []discovery.InstanceID{d.id()}
+		u.MembersGone = []dynmesh.InstanceID{d.id()}
 	}
 	return u
 }
@@ -153,17 +153,17 @@ func checkMesh(t *rapid.T, m *mesh, v *view, now time.Time, pool *fakePool) {
 
 // empty takes all back.
 func empty(m *mesh, pool *fakePool) {
-	var u discovery.Update
+	var u dynmesh.RegistryUpdate
 	var g gossip.Update
-	u.State = discovery.Synced
-	for id := discovery.InstanceID(1); id <= 5; id++ {
+	u.State = dynmesh.Synced
+	for id := dynmesh.InstanceID(1); id <= 5; id++ {
 		u.MembersGone = append(u.MembersGone, id)
 		var subjects []observation.Subject
-		for _, of := range []discovery.Endpoint{{}, {Namespace: "d", Component: "b", Name: "g"}, {Namespace: "d", Component: "c", Name: "g"}} {
+		for _, of := range []dynmesh.Endpoint{{}, {Namespace: "d", Component: "b", Name: "g"}, {Namespace: "d", Component: "c", Name: "g"}} {
 			subjects = append(subjects, observation.Subject{ID: id, Endpoint: of})
-			u.Deletes = append(u.Deletes, discovery.InstanceKey{ID: id, Endpoint: of})
+			u.Deletes = append(u.Deletes, dynmesh.InstanceKey{ID: id, Endpoint: of})
 		}
-		for by := discovery.InstanceID(1); by <= 5; by++ {
+		for by := dynmesh.InstanceID(1); by <= 5; by++ {
 			for epoch := uint64(1); epoch <= 2; epoch++ {
 				g.Forgotten = append(g.Forgotten, observation.Observer{ID: by, Epoch: epoch})
 				for _, s := range subjects {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -24,7 +24,7 @@ type rig struct {
 	t    *testing.T
 	r    *registry
 	pool *fakePool
-	feed chan discovery.Update
+	feed chan dynmesh.RegistryUpdate
 	log  lockedBuffer
 	seq  uint64
 }
@@ -62,7 +62,7 @@ func expecting(t *testing.T, expectations string, alone bool, f func(*rig)) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		rig := &rig{t: t, pool: newFakePool(), feed: make(chan discovery.Update)}
+		rig := &rig{t: t, pool: newFakePool(), feed: make(chan dynmesh.RegistryUpdate)}
 		log := logrus.New()
 		log.SetOutput(&rig.log)
 		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
@@ -93,7 +93,7 @@ func (r *rig) rest(d time.Duration) {
 	synctest.Wait()
 }
 
-func (r *rig) send(u discovery.Update) {
+func (r *rig) send(u dynmesh.RegistryUpdate) {
 	r.feed <- u
 	r.rest(renderWindow)
 }
@@ -104,13 +104,13 @@ func (r *rig) say(u gossip.Update) {
 }
 
 // member says that gossip knows a worker in that state.
-func (r *rig) member(id discovery.InstanceID, state gossip.MemberState) {
+func (r *rig) member(id dynmesh.InstanceID, state gossip.MemberState) {
 	r.say(gossip.Update{Members: []gossip.Member{workerAs(id, 1, state)}})
 }
 
-func workerAs(id discovery.InstanceID, epoch uint64, state gossip.MemberState) gossip.Member {
+func workerAs(id dynmesh.InstanceID, epoch uint64, state gossip.MemberState) gossip.Member {
 	return gossip.Member{
-		Observer: observation.Observer{ID: id, Epoch: epoch}, Role: discovery.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+		Observer: observation.Observer{ID: id, Epoch: epoch}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }
@@ -122,12 +122,12 @@ func (r *rig) next(o observation.Observation) observation.Observation {
 	return o
 }
 
-func (r *rig) canary(k discovery.InstanceKey, ready bool) {
+func (r *rig) canary(k dynmesh.InstanceKey, ready bool) {
 	r.say(gossip.Update{Observations: []observation.Observation{r.next(canaryOf(k, 0, ready))}})
 }
 
 // lost says that one worker cannot reach another.
-func (r *rig) lost(id, by discovery.InstanceID) {
+func (r *rig) lost(id, by dynmesh.InstanceID) {
 	r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(id, by, 0, canary.Fail))}})
 }
 
@@ -169,7 +169,7 @@ func (r *rig) seen() seen {
 }
 
 // of returns an instance as /mesh shows it; one without a verdict if it does not.
-func (s seen) of(k discovery.InstanceKey) seenInstance {
+func (s seen) of(k dynmesh.InstanceKey) seenInstance {
 	for _, e := range s.Endpoints {
 		for _, i := range e.Instances {
 			if e.Endpoint == k.Endpoint.String() && i.ID == k.ID.String() {
@@ -181,7 +181,7 @@ func (s seen) of(k discovery.InstanceKey) seenInstance {
 }
 
 // want checks the verdict on an instance, and that one of the reasons has these words.
-func (r *rig) want(k discovery.InstanceKey, verdict, words string) {
+func (r *rig) want(k dynmesh.InstanceKey, verdict, words string) {
 	r.t.Helper()
 	i := r.seen().of(k)
 	if i.Verdict != verdict || !strings.Contains(strings.Join(i.Reasons, "\n"), words) {
@@ -194,23 +194,23 @@ func (r *rig) lines() []string {
 	return strings.FieldsFunc(r.log.take(), func(c rune) bool { return c == '\n' })
 }
 
-func member(id discovery.InstanceID, host string) discovery.RegisteredMember {
-	return discovery.RegisteredMember{ID: id, Member: discovery.Member{
-		Role: discovery.RoleWorker, Host: host, PID: 7, Version: "v1.2.3", StartedAt: time.Unix(946684000, 0),
+func member(id dynmesh.InstanceID, host string) dynmesh.RegisteredMember {
+	return dynmesh.RegisteredMember{ID: id, MemberInfo: dynmesh.MemberInfo{
+		Role: dynmesh.RoleWorker, Host: host, PID: 7, Version: "v1.2.3", StartedAt: time.Unix(946684000, 0),
 		SystemURL: "http://" + host + ":8081", GossipAddr: "10.0.0.1:7946", Labels: map[string]string{"zone": "a<b"},
 	}}
 }
 
 // trio is three instances of one endpoint, each with a worker that gossip knows; they have found each other well.
-func (r *rig) trio() (a, b, c discovery.InstanceKey) {
+func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
 	a, b, c = key("d", "b", "g", 0xa), key("d", "b", "g", 0xb), key("d", "b", "g", 0xc)
 	u := synced(httpInstance(a), httpInstance(b), httpInstance(c))
 	g := gossip.Update{Health: gossip.Health{Alive: 4}}
-	for n, k := range []discovery.InstanceKey{a, b, c} {
+	for n, k := range []dynmesh.InstanceKey{a, b, c} {
 		u.Members = append(u.Members, member(k.ID, fmt.Sprintf("host-%c", 'a'+n)))
 		g.Members = append(g.Members, workerAs(k.ID, 1, gossip.Alive))
 		g.Observations = append(g.Observations, r.next(canaryOf(k, 0, true)))
-		for _, by := range []discovery.InstanceKey{a, b, c} {
+		for _, by := range []dynmesh.InstanceKey{a, b, c} {
 			if by != k {
 				g.Observations = append(g.Observations, r.next(pathOf(k.ID, by.ID, 0, canary.Pass)))
 			}

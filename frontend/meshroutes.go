@@ -7,7 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 const meshPath = "/mesh"
@@ -37,7 +37,7 @@ func (f *Frontend) showPart(c *fiber.Ctx) error {
 	if wanted == "" {
 		return answerWith(c, p, whole, nil)
 	}
-	id, err := discovery.ParseInstanceID(wanted)
+	id, err := dynmesh.ParseInstanceID(wanted)
 	if err != nil {
 		return notFound(c, p, err.Error())
 	}
@@ -59,7 +59,7 @@ func unescaped(s string) string {
 
 // notFound says what there is not, as far as is known.
 func notFound(c *fiber.Ctx, p *page, message string) error {
-	if p.state == discovery.Syncing {
+	if p.state == dynmesh.Syncing {
 		message += ", and etcd has not been read yet"
 	}
 	return problem(c, p, fiber.StatusNotFound, message)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -106,7 +106,7 @@ func TestMeshKnowsNoSuch(t *testing.T) {
 func TestMeshOfForeignNames(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{}, defaultLimits, source)
-	var puts []discovery.Instance
+	var puts []dynmesh.Instance
 	for n, name := range []string{"a/b", "a b", "ü€", "%41", "?x#y", ".."} {
 		puts = append(puts, httpInstance(key("d", "b", name, uint64(n+1))))
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestMetrics(t *testing.T) {
@@ -49,7 +49,7 @@ func TestMetrics(t *testing.T) {
 func TestMetricsOfForeignNames(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{Version: "\xff"}, defaultLimits, source)
-	puts := []discovery.Instance{
+	puts := []dynmesh.Instance{
 		httpInstance(key("a.b", "c", "d", 1)),
 		httpInstance(key("a", "b.c", "d", 1)),
 		httpInstance(key("a\xff", "b", "c", 1)),

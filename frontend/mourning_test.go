@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // forget says that gossip keeps nothing of a worker any longer.
-func (r *rig) forget(k discovery.InstanceKey, watchers ...discovery.InstanceID) {
+func (r *rig) forget(k dynmesh.InstanceKey, watchers ...dynmesh.InstanceID) {
 	life := observation.Observer{ID: k.ID, Epoch: 1}
 	u := gossip.Update{Forgotten: []observation.Observer{life}, Withdrawn: []observation.Key{
 		{Observer: life, Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}},
@@ -24,10 +24,10 @@ func (r *rig) forget(k discovery.InstanceKey, watchers ...discovery.InstanceID) 
 }
 
 // state says that discovery is in that state from now on.
-func (r *rig) state(s discovery.State) { r.send(discovery.Update{State: s, Since: time.Now()}) }
+func (r *rig) state(s dynmesh.SyncState) { r.send(dynmesh.RegistryUpdate{State: s, Since: time.Now()}) }
 
 // probed says what this frontend has found of an instance whose worker is no member.
-func (r *rig) probed(k discovery.InstanceKey, f canary.Finding) {
+func (r *rig) probed(k dynmesh.InstanceKey, f canary.Finding) {
 	o := observation.Observation{Observer: r.pool.Self(), Finding: observation.Finding{
 		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Path, Finding: f,
 	}}
@@ -42,7 +42,7 @@ func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
 	for state, words := range map[gossip.MemberState]string{gossip.Dead: "declared its worker dead at ", gossip.Left: "left gossip at "} {
 		meshed(t, false, func(r *rig) {
 			a, b, c := r.trio()
-			r.state(discovery.Stale)
+			r.state(dynmesh.Stale)
 			r.lost(a.ID, b.ID)
 			r.lost(a.ID, c.ID)
 			r.member(a.ID, state)
@@ -60,7 +60,7 @@ func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
 			r.want(a, "unreachable", words)
 
 			// When etcd can be read, its leases are what is newer: those of the dead end.
-			r.state(discovery.Synced)
+			r.state(dynmesh.Synced)
 			r.rest(10 * time.Second)
 			r.want(a, "unreachable", words)
 			r.rest(time.Minute)
@@ -74,7 +74,7 @@ func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
 		subject := observation.Subject{ID: a.ID, Endpoint: a.Endpoint}
-		r.state(discovery.Stale)
+		r.state(dynmesh.Stale)
 		r.member(a.ID, gossip.Dead)
 		r.rest(time.Minute)
 		r.forget(a, b.ID, c.ID)
@@ -122,7 +122,7 @@ func TestComingBackIsNotMute(t *testing.T) {
 func TestRevisionIsEtcds(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		for _, revision := range []int64{1234, 5} {
-			r.send(discovery.Update{State: discovery.Synced, Since: time.Now(), Revision: revision})
+			r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Revision: revision})
 			if got := r.seen().Discovery.Revision; got != revision {
 				t.Errorf("got %d, want %d", got, revision)
 			}

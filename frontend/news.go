@@ -9,7 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
@@ -28,7 +28,7 @@ type news struct {
 // item is one change of a verdict.
 type item struct {
 	endpoint string
-	id       discovery.InstanceID
+	id       dynmesh.InstanceID
 	from, to verdict.State // from is empty for an instance that is new
 	reason   string
 }

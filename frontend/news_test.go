@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -57,7 +57,7 @@ func TestLastChangesAreLogged(t *testing.T) {
 // The loss of a rack is one line.
 func TestMassChangesAreOneLine(t *testing.T) {
 	meshed(t, false, func(r *rig) {
-		var u discovery.Update
+		var u dynmesh.RegistryUpdate
 		var g, lost gossip.Update
 		for n := range 25 {
 			k := key("d", []string{"b", "c"}[n%2], "g", uint64(n+1))
@@ -68,7 +68,7 @@ func TestMassChangesAreOneLine(t *testing.T) {
 				lost.Members[n].State = gossip.Alive
 			}
 		}
-		u.State, u.Since = discovery.Synced, time.Unix(1000, 0)
+		u.State, u.Since = dynmesh.Synced, time.Unix(1000, 0)
 		r.send(u)
 		r.say(g)
 		r.rest(time.Second)

@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // rendered returns the plain answer after one update.
-func rendered(puts ...discovery.Instance) string {
+func rendered(puts ...dynmesh.Instance) string {
 	r := newRegistry(quiet(), func(_, _ *page) {})
 	r.take(synced(puts...))
 	r.render()
@@ -23,19 +23,19 @@ func TestBodyIsExact(t *testing.T) {
 	backend := key("dynamo", "backend", "generate", 7587891994254240587)
 	for _, tt := range []struct {
 		name string
-		puts []discovery.Instance
+		puts []dynmesh.Instance
 		want string
 	}{
 		{"empty", nil, `{"endpoints":[],"instances":[],"message":"No endpoints available","status":"healthy"}`},
 		{
 			"one, with an id beyond 2^53",
-			[]discovery.Instance{{InstanceKey: backend, Transport: raw(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`)}},
+			[]dynmesh.Instance{{InstanceKey: backend, Transport: raw(`{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}`)}},
 			`{"endpoints":["dyn://dynamo.backend.generate"],"instances":[{"component":"backend","endpoint":"generate","instance_id":7587891994254240587,` +
 				`"namespace":"dynamo","transport":{"nats_tcp":"dynamo_backend.generate-694d9b90ff8deb4b"}}],"status":"healthy"}`,
 		},
 		{
 			"transports and fields that are not known",
-			[]discovery.Instance{
+			[]dynmesh.Instance{
 				{InstanceKey: key("d", "b", "g", 2), Transport: raw(`{"quic":{"addr":"h:1","n":12345678901234567890}}`)},
 				{
 					InstanceKey: key("d", "b", "g", 18446744073709551615), Transport: raw(`{"tcp":"h:1/ffffffffffffffff/g"}`),
@@ -49,7 +49,7 @@ func TestBodyIsExact(t *testing.T) {
 		},
 		{
 			"foreign names",
-			[]discovery.Instance{
+			[]dynmesh.Instance{
 				{InstanceKey: key(`a"\`, "<&>", "\x00\n€", 1), Transport: raw(`{"http":"x"}`)},
 			},
 			`{"endpoints":["dyn://a\"\\.<&>.\u0000\n€"],"instances":[` +
@@ -59,7 +59,7 @@ func TestBodyIsExact(t *testing.T) {
 		{
 			// As strings, "a-b…" sorts before "a.…"; as parts, after it.
 			"two orders",
-			[]discovery.Instance{
+			[]dynmesh.Instance{
 				{InstanceKey: key("a-b", "x", "g", 1), Transport: raw(`{"http":"1"}`)},
 				{InstanceKey: key("a", "y", "g", 16), Transport: raw(`{"http":"3"}`)},
 				{InstanceKey: key("a", "y", "g", 9), Transport: raw(`{"http":"2"}`)},
@@ -72,7 +72,7 @@ func TestBodyIsExact(t *testing.T) {
 		},
 		{
 			"two endpoints with one name",
-			[]discovery.Instance{
+			[]dynmesh.Instance{
 				{InstanceKey: key("a.b", "c", "d", 1), Transport: raw(`{"http":"1"}`)},
 				{InstanceKey: key("a", "b.c", "d", 1), Transport: raw(`{"http":"2"}`)},
 			},
@@ -110,7 +110,7 @@ func TestBodyReturnsToEmptyForm(t *testing.T) {
 	k := key("dynamo", "backend", "generate", 1)
 	r.take(synced(httpInstance(k)))
 	r.render()
-	r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k, key("never", "seen", "x", 2)}})
+	r.take(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k, key("never", "seen", "x", 2)}})
 	r.render()
 	if got := text(r.page.Load().plain); got != emptyBody {
 		t.Errorf("got %s, want %s", got, emptyBody)
@@ -123,15 +123,15 @@ func TestBodyReturnsToEmptyForm(t *testing.T) {
 func TestDiscoveryHeader(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for _, tt := range []struct {
-		state discovery.State
+		state dynmesh.SyncState
 		since time.Time
 		want  string
 	}{
-		{discovery.Syncing, now.Add(-time.Hour), "syncing"},
-		{discovery.Synced, now.Add(-time.Hour), "synced"},
-		{discovery.Stale, now.Add(-12345 * time.Millisecond), "stale; age=12.3s"},
-		{discovery.Stale, now.Add(-time.Hour), "stale; age=3600.0s"},
-		{discovery.Stale, now.Add(time.Second), "stale; age=0.0s"}, // a clock that was set back
+		{dynmesh.Syncing, now.Add(-time.Hour), "syncing"},
+		{dynmesh.Synced, now.Add(-time.Hour), "synced"},
+		{dynmesh.Stale, now.Add(-12345 * time.Millisecond), "stale; age=12.3s"},
+		{dynmesh.Stale, now.Add(-time.Hour), "stale; age=3600.0s"},
+		{dynmesh.Stale, now.Add(time.Second), "stale; age=0.0s"}, // a clock that was set back
 	} {
 		if got := (&page{state: tt.state, since: tt.since}).discoveryHeader(now); got != tt.want {
 			t.Errorf("%v since %v: got %q, want %q", tt.state, tt.since, got, tt.want)

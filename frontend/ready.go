@@ -6,7 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
 
@@ -19,7 +19,7 @@ type readiness struct {
 
 	// What it follows from.
 	awaited []*part
-	state   discovery.State
+	state   dynmesh.SyncState
 	since   time.Time
 }
 
@@ -28,7 +28,7 @@ type readiness struct {
 func (m *mesh) expect(all []expect.Expectation) {
 	m.expectations = all
 	for _, e := range all {
-		endpoint, err := discovery.ParseEndpoint(e.Endpoint)
+		endpoint, err := dynmesh.ParseEndpoint(e.Endpoint)
 		if err != nil {
 			continue // it has a *, so which ones there should be is not said
 		}

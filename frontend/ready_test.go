@@ -11,7 +11,7 @@ import (
 
 	"google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
@@ -49,7 +49,7 @@ func (r *rig) agree() {
 		want[fmt.Sprintf("endpoint_unregistered_instances[%s]", e.Name)] = e.Unregistered
 		want[fmt.Sprintf("endpoint_verified_instances[%s]", e.Name)] = e.Verified
 		serving := v.serving(e.Name) == grpc_health_v1.HealthCheckResponse_SERVING
-		if v.ready.state != discovery.Syncing && serving != (e.Ready > 0) {
+		if v.ready.state != dynmesh.Syncing && serving != (e.Ready > 0) {
 			r.t.Errorf("gRPC health of %s: got serving %v with %d ready", e.Name, serving, e.Ready)
 		}
 	}
@@ -77,9 +77,9 @@ func TestReadyFollowsTheMesh(t *testing.T) {
 		r.ready(false, "dyn://d.b.g: 2 of 3 ready: 1 unreachable (a)")
 		r.canary(b, false)
 		r.ready(false, "dyn://*.b.*: 1 of 2 verified: 1 unreachable (d.b.g/a), 1 notready (d.b.g/b)")
-		r.send(discovery.Update{State: discovery.Stale, Since: time.Now()})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		r.ready(false, "etcd cannot be read since 2000-01-01T00:00:00Z: what is registered is what was known then")
-		r.send(discovery.Update{State: discovery.Synced, Since: time.Now(), Deletes: []discovery.InstanceKey{a, b, c}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Deletes: []dynmesh.InstanceKey{a, b, c}})
 		r.ready(false, "dyn://d.b.g: 0 of 3 ready")
 	})
 }
@@ -88,7 +88,7 @@ func TestReadyFollowsTheMesh(t *testing.T) {
 func TestReadyWhileStale(t *testing.T) {
 	expecting(t, "dyn://d.b.g>=3", false, func(r *rig) {
 		r.trio()
-		r.send(discovery.Update{State: discovery.Stale, Since: time.Now()})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		r.ready(true, "")
 		if got := r.r.page.Load().view.ready.Discovery; got != "stale" {
 			t.Errorf("got discovery %q, want stale", got)
@@ -117,10 +117,10 @@ func TestExpectedEndpoints(t *testing.T) {
 		if e := r.seen().Endpoints; len(e) != 3 || *e[0].Expected != 3 || e[0].Registered != 1 || e[2].Expected != nil {
 			t.Errorf("got %+v", e)
 		}
-		r.send(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k, other}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k, other}})
 		expected(none)
 		v := r.r.page.Load().view
-		id := discovery.InstanceID(1)
+		id := dynmesh.InstanceID(1)
 		if b := v.narrow("dyn://d.p.g", nil); b == nil || !strings.Contains(text(b), `"expected":14,"instances":[]`) {
 			t.Errorf("got %v, want the endpoint", b)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
@@ -43,7 +44,7 @@ func prefill(t *testing.T, etcd string, n int) (ids []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Add(discovery.Endpoint{Namespace: "dynamo", Component: "prefill", Name: "generate"}, discovery.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
+		if err := r.Add(dynmesh.Endpoint{Namespace: "dynamo", Component: "prefill", Name: "generate"}, dynmesh.HTTPTransport("http://10.0.0.1:9000/v1/rpc/generate")); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(run(t, r.Run))

@@ -8,19 +8,19 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 // endpoint is one endpoint's name, shared by all its records: comparing two instances of one endpoint compares a pointer
 // and a number.
 type endpoint struct {
-	discovery.Endpoint
+	dynmesh.Endpoint
 	name string // dyn://…, always valid UTF-8, though foreign names in etcd need not be
 	hash uint64 // of the name as it stands in etcd
 }
 
-func newEndpoint(e discovery.Endpoint) *endpoint {
+func newEndpoint(e dynmesh.Endpoint) *endpoint {
 	// Cloned because the parts may be slices of a much larger answer from etcd, which they would keep alive.
 	e.Namespace, e.Component, e.Name = strings.Clone(e.Namespace), strings.Clone(e.Component), strings.Clone(e.Name)
 	name := e.String()
@@ -30,7 +30,7 @@ func newEndpoint(e discovery.Endpoint) *endpoint {
 // record is one registered instance with its part of the answer. It never changes once a page may hold it.
 type record struct {
 	endpoint *endpoint
-	id       discovery.InstanceID
+	id       dynmesh.InstanceID
 	json     []byte // of a record in a chunk, a part of the chunk's
 	hash     uint64
 	standing // in views
@@ -58,7 +58,7 @@ func (i *instance) standing() standing {
 
 // newRecord copies json. The hash covers the endpoint's true name too: in JSON, names that are not UTF-8 can look alike,
 // and which of two records comes first would then not show in a sum of their hashes.
-func newRecord(e *endpoint, id discovery.InstanceID, json []byte) *record {
+func newRecord(e *endpoint, id dynmesh.InstanceID, json []byte) *record {
 	hash := xxhash.NewWithSeed(e.hash)
 	_, _ = hash.Write(json) // never fails
 	return &record{endpoint: e, id: id, json: bytes.Clone(json), hash: hash.Sum64()}

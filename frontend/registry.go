@@ -6,7 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // renderWindow is the least time between the end of one rendering and the start of the next. It is counted from the end
@@ -30,9 +30,9 @@ type registry struct {
 
 	mesh      *mesh // what is known beyond the listing; nil: nothing else is wanted
 	serial    uint64
-	endpoints map[discovery.Endpoint]*endpoint
+	endpoints map[dynmesh.Endpoint]*endpoint
 	pending   []change // in the order they came; not in the page yet
-	state     discovery.State
+	state     dynmesh.SyncState
 	since     time.Time
 	rendered  time.Time // end of the last rendering
 	scratch   []byte
@@ -41,10 +41,10 @@ type registry struct {
 func newRegistry(log *logrus.Entry, published func(old, now *page)) *registry {
 	r := &registry{
 		log: log, published: published,
-		endpoints: map[discovery.Endpoint]*endpoint{},
+		endpoints: map[dynmesh.Endpoint]*endpoint{},
 		since:     time.Now(),
 	}
-	r.page.Store(&page{state: discovery.Syncing, since: r.since, listing: newListing(nil, nil)})
+	r.page.Store(&page{state: dynmesh.Syncing, since: r.since, listing: newListing(nil, nil)})
 	return r
 }
 
@@ -57,7 +57,7 @@ func (r *registry) withMesh(m *mesh) {
 }
 
 // run applies updates until the channel is closed.
-func (r *registry) run(updates <-chan discovery.Update) {
+func (r *registry) run(updates <-chan dynmesh.RegistryUpdate) {
 	timer, look := stopped(), stopped()
 	defer timer.Stop()
 	defer look.Stop()
@@ -101,7 +101,7 @@ func stopped() *time.Timer {
 }
 
 // take remembers what an update says for the next rendering.
-func (r *registry) take(u discovery.Update) {
+func (r *registry) take(u dynmesh.RegistryUpdate) {
 	r.state, r.since = u.State, u.Since
 	r.mesh.take(u)
 	if len(u.Puts)+len(u.Deletes) > cap(r.pending)-len(r.pending) {
@@ -190,12 +190,12 @@ func (r *registry) logState(old *page, now time.Time) {
 	}
 	log := r.log.WithField("instances", p.instances)
 	switch {
-	case p.state == discovery.Stale:
+	case p.state == dynmesh.Stale:
 		log.WithField("dur", now.Sub(p.since).Round(time.Millisecond)).
 			Warn("Discovery is stale: etcd cannot be read, answering from what was known; dur is how long ago it was last heard")
-	case p.state == discovery.Synced && old.state == discovery.Stale:
+	case p.state == dynmesh.Synced && old.state == dynmesh.Stale:
 		log.WithField("dur", now.Sub(old.since).Round(time.Millisecond)).Info("Discovery is synced again; dur is how long it was stale")
-	case p.state == discovery.Synced:
+	case p.state == dynmesh.Synced:
 		log.Info("Discovery is synced: the registry has been read")
 	}
 }

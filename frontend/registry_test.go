@@ -9,7 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestRenderIn(t *testing.T) {
@@ -31,16 +31,16 @@ func TestRenderIn(t *testing.T) {
 }
 
 // bubble runs f on virtual time with a registry that is being fed by send.
-func bubble(t *testing.T, f func(t *testing.T, r *registry, send func(discovery.Update))) {
+func bubble(t *testing.T, f func(t *testing.T, r *registry, send func(dynmesh.RegistryUpdate))) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRegistry(quiet(), func(_, _ *page) {})
-		updates := make(chan discovery.Update)
+		updates := make(chan dynmesh.RegistryUpdate)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			r.run(updates)
 		}()
-		f(t, r, func(u discovery.Update) {
+		f(t, r, func(u dynmesh.RegistryUpdate) {
 			updates <- u
 			synctest.Wait()
 		})
@@ -50,7 +50,7 @@ func bubble(t *testing.T, f func(t *testing.T, r *registry, send func(discovery.
 }
 
 func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+	bubble(t, func(t *testing.T, r *registry, send func(dynmesh.RegistryUpdate)) {
 		for n := range 5 {
 			send(synced(httpInstance(key("d", "b", "g", uint64(n)))))
 			if got := r.page.Load().instances; got != n+1 {
@@ -62,7 +62,7 @@ func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
 }
 
 func TestSecondChangeWaitsForTheWindow(t *testing.T) {
-	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+	bubble(t, func(t *testing.T, r *registry, send func(dynmesh.RegistryUpdate)) {
 		send(synced(httpInstance(key("d", "b", "g", 1))))
 		time.Sleep(4 * time.Millisecond)
 		send(synced(httpInstance(key("d", "b", "g", 2))))
@@ -80,7 +80,7 @@ func TestSecondChangeWaitsForTheWindow(t *testing.T) {
 }
 
 func TestStormRendersHundredTimesASecond(t *testing.T) {
-	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+	bubble(t, func(t *testing.T, r *registry, send func(dynmesh.RegistryUpdate)) {
 		began := time.Now()
 		var n uint64
 		for time.Since(began) < time.Second {
@@ -100,7 +100,7 @@ func TestStormRendersHundredTimesASecond(t *testing.T) {
 }
 
 func TestNothingNewIsNotPublished(t *testing.T) {
-	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+	bubble(t, func(t *testing.T, r *registry, send func(dynmesh.RegistryUpdate)) {
 		u := synced(httpInstance(key("d", "b", "g", 1)))
 		send(u)
 		before := r.page.Load()
@@ -116,13 +116,13 @@ func TestNothingNewIsNotPublished(t *testing.T) {
 }
 
 func TestStateChangeSharesTheBody(t *testing.T) {
-	bubble(t, func(t *testing.T, r *registry, send func(discovery.Update)) {
+	bubble(t, func(t *testing.T, r *registry, send func(dynmesh.RegistryUpdate)) {
 		send(synced(httpInstance(key("d", "b", "g", 1))))
 		before := r.page.Load()
 		time.Sleep(time.Second)
-		send(discovery.Update{State: discovery.Stale, Since: time.Now()})
+		send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		after := r.page.Load()
-		if after.state != discovery.Stale || after.version != before.version+1 {
+		if after.state != dynmesh.Stale || after.version != before.version+1 {
 			t.Errorf("got %v, version %d, want stale, version %d", after.state, after.version, before.version+1)
 		}
 		if after.listing != before.listing {
@@ -141,16 +141,16 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 		log.SetOutput(&out)
 		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
 		r := newRegistry(logrus.NewEntry(log), func(_, _ *page) {})
-		step := func(u discovery.Update) {
+		step := func(u dynmesh.RegistryUpdate) {
 			r.take(u)
 			r.render()
 			time.Sleep(time.Second)
 		}
-		step(discovery.Update{State: discovery.Syncing, Since: time.Now()})
-		step(discovery.Update{State: discovery.Synced, Since: time.Now(), Puts: fleet(3)})
-		step(discovery.Update{State: discovery.Synced, Since: time.Now(), Puts: fleet(4)})
-		step(discovery.Update{State: discovery.Stale, Since: time.Now()})
-		step(discovery.Update{State: discovery.Synced, Since: time.Now()})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Syncing, Since: time.Now()})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleet(3)})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleet(4)})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now()})
 		want := []string{
 			"level=info msg=\"Discovery is synced: the registry has been read\" instances=3",
 			"level=warning msg=\"Discovery is stale: etcd cannot be read, answering from what was known; dur is how long ago it was last heard\" dur=0s instances=4",
@@ -165,10 +165,10 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 func TestForgottenNamesDoNotPileUp(t *testing.T) {
 	r := newRegistry(quiet(), func(_, _ *page) {})
 	for n := range uint64(100) {
-		k := key("ns"+discovery.InstanceID(n).String(), "b", "g", n)
+		k := key("ns"+dynmesh.InstanceID(n).String(), "b", "g", n)
 		r.take(synced(httpInstance(k)))
 		r.render()
-		r.take(discovery.Update{State: discovery.Synced, Deletes: []discovery.InstanceKey{k}})
+		r.take(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
 		r.render()
 	}
 	if got := len(r.endpoints); got != 0 {

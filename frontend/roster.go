@@ -4,8 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -73,7 +73,7 @@ func (m *mesh) touchAll(which func(*instance) bool) {
 }
 
 // worker returns the worker of that ID, a new one where there is none.
-func (m *mesh) worker(id discovery.InstanceID) *worker {
+func (m *mesh) worker(id dynmesh.InstanceID) *worker {
 	w := m.workers[id]
 	if w == nil {
 		w = &worker{id: id}
@@ -110,11 +110,11 @@ func (m *mesh) instance(s observation.Subject) *instance {
 }
 
 // group returns an endpoint's, a new one where there is none.
-func (m *mesh) group(e discovery.Endpoint) *group {
+func (m *mesh) group(e dynmesh.Endpoint) *group {
 	if g := m.groups[e]; g != nil {
 		return g
 	}
-	g := &group{endpoint: newEndpoint(e), instances: map[discovery.InstanceID]*instance{}}
+	g := &group{endpoint: newEndpoint(e), instances: map[dynmesh.InstanceID]*instance{}}
 	g.awaited = slices.ContainsFunc(m.expectations, func(e expect.Expectation) bool { return e.Matches(g.name) })
 	m.groups[g.Endpoint] = g
 	at, _ := slices.BinarySearchFunc(m.order, g, (*group).compare)
@@ -168,5 +168,5 @@ func (m *mesh) forgetGroups() {
 		return
 	}
 	m.order = slices.DeleteFunc(m.order, (*group).empty)
-	maps.DeleteFunc(m.groups, func(_ discovery.Endpoint, g *group) bool { return g.empty() })
+	maps.DeleteFunc(m.groups, func(_ dynmesh.Endpoint, g *group) bool { return g.empty() })
 }

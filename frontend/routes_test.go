@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 func unzip(t *testing.T, s string) string {
@@ -86,7 +86,7 @@ func TestStaleHeader(t *testing.T) {
 	source <- synced(fleet(3)...)
 	f.waitInstances(3)
 	before := f.get("/health")
-	source <- discovery.Update{State: discovery.Stale, Since: time.Now().Add(-90 * time.Minute)}
+	source <- dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now().Add(-90 * time.Minute)}
 	eventually(t, "stale", func() bool { return f.get("/health").header.Get(headerDiscovery) != "synced" })
 	after := f.get("/health")
 	if h := after.header.Get(headerDiscovery); !strings.HasPrefix(h, "stale; age=54") || !strings.HasSuffix(h, "s") {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -90,7 +91,7 @@ func (m *mesh) conclude(i *instance, now time.Time) {
 func (m *mesh) evidence(i *instance, now time.Time) (e verdict.Evidence, again time.Time) {
 	w := i.worker
 	e = verdict.Evidence{
-		Registered: i.registered, Read: m.state != discovery.Syncing,
+		Registered: i.registered, Read: m.state != dynmesh.Syncing,
 		Gossip: m.pool != nil, Score: m.health.Score, Alone: m.peers == 0,
 		Worker: verdict.Worker{State: w.state(), Process: w.present(w.process)},
 		Own:    w.present(i.own),
@@ -125,7 +126,7 @@ func (m *mesh) evidence(i *instance, now time.Time) (e verdict.Evidence, again t
 // mourns says whether a worker that gossip has forgotten is still held for what it was then, and when that ends: gossip's
 // forgetting is no sign of life. A lease that outlasts its time is one, in an etcd that can be read.
 func (m *mesh) mourns(w *worker, now time.Time) (lost bool, until time.Time) {
-	if w.mourned == nil || m.state != discovery.Synced {
+	if w.mourned == nil || m.state != dynmesh.Synced {
 		return w.mourned != nil, until
 	}
 	until = w.mourned.Since

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Each update of this storm adds one instance to each of two endpoints and takes away the ones that came 50 updates
@@ -50,7 +50,7 @@ func TestReadersSeeWholeUpdates(t *testing.T) {
 		if n > kept {
 			a.ID -= kept
 			b.ID -= kept
-			u.Deletes = []discovery.InstanceKey{a, b}
+			u.Deletes = []dynmesh.InstanceKey{a, b}
 		}
 		source <- u
 	}

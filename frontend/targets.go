@@ -9,7 +9,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 const targetsPath = "/sd/prometheus"
@@ -118,7 +118,7 @@ func (f *Frontend) showTargets(c *fiber.Ctx) error {
 	}
 	p := f.registry.page.Load()
 	switch {
-	case p.view.ready.state == discovery.Syncing:
+	case p.view.ready.state == dynmesh.Syncing:
 		return problem(c, p, fiber.StatusServiceUnavailable, "the registry in etcd has not been read yet")
 	case !p.view.met: // they are read apart from the instances, and may be later
 		return problem(c, p, fiber.StatusServiceUnavailable, "what processes tell etcd of themselves has not been read yet")

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // targets returns what Prometheus would be told, by address.
@@ -40,8 +40,8 @@ func TestTargets(t *testing.T) {
 			t.Error("got another list, want the same as long as no process changes")
 		}
 		second := key("d", "b", "a", 0xa)
-		front := discovery.RegisteredMember{ID: 0xf, Member: discovery.Member{Role: discovery.RoleFrontend, Host: "front", SystemURL: "https://front/base/", Labels: map[string]string{"a-b": "1", "a_b": "2", "é": "x\xff"}}}
-		r.send(discovery.Update{State: discovery.Synced, Puts: []discovery.Instance{httpInstance(second)}, Deletes: []discovery.InstanceKey{b}, Members: []discovery.RegisteredMember{front}, MembersGone: []discovery.InstanceID{c.ID}})
+		front := dynmesh.RegisteredMember{ID: 0xf, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleFrontend, Host: "front", SystemURL: "https://front/base/", Labels: map[string]string{"a-b": "1", "a_b": "2", "é": "x\xff"}}}
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Puts: []dynmesh.Instance{httpInstance(second)}, Deletes: []dynmesh.InstanceKey{b}, Members: []dynmesh.RegisteredMember{front}, MembersGone: []dynmesh.InstanceID{c.ID}})
 		got := r.targets()
 		if len(got) != 3 || got["host-a:8081"][metaLabel+"endpoints"] != ",dyn://d.b.a,dyn://d.b.g," || got["host-b:8081"][metaLabel+"endpoints"] != "" {
 			t.Errorf("got %v", got)
@@ -51,9 +51,9 @@ func TestTargets(t *testing.T) {
 			t.Errorf("got %v", f)
 		}
 		// One that comes back as another process of the same ID.
-		r.send(discovery.Update{State: discovery.Synced, MembersGone: []discovery.InstanceID{front.ID}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, MembersGone: []dynmesh.InstanceID{front.ID}})
 		front.SystemURL = "http://front:9"
-		r.send(discovery.Update{State: discovery.Synced, Members: []discovery.RegisteredMember{front}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Members: []dynmesh.RegisteredMember{front}})
 		if got := r.targets(); len(got) != 3 || got["front:9"] == nil {
 			t.Errorf("got %v", got)
 		}
@@ -64,7 +64,7 @@ func TestTargetsOfWhoDoesNotSay(t *testing.T) {
 	meshed(t, true, func(r *rig) {
 		u := synced()
 		for n, at := range []string{"", "host:8081", "ftp://host:1", "http://:8081", "http://0.0.0.0:8081", "http://host:0", "http://host:99999", "http://%zz", "\x00"} {
-			u.Members = append(u.Members, discovery.RegisteredMember{ID: discovery.InstanceID(n + 1), Member: discovery.Member{SystemURL: at}})
+			u.Members = append(u.Members, dynmesh.RegisteredMember{ID: dynmesh.InstanceID(n + 1), MemberInfo: dynmesh.MemberInfo{SystemURL: at}})
 		}
 		r.send(u)
 		if got := r.targets(); len(got) != 0 {
@@ -89,17 +89,17 @@ func TestTargetsRoute(t *testing.T) {
 	if got := f.get("/sd/prometheus"); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, "what processes tell etcd of themselves has not been read yet") {
 		t.Errorf("got %d %s, want 503 before the members have been read", got.code, got.body)
 	}
-	source <- discovery.Update{State: discovery.Synced, Since: time.Unix(1000, 0), MembersRead: true}
+	source <- dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), MembersRead: true}
 	eventually(t, "200", func() bool { return f.get("/sd/prometheus").code == http.StatusOK })
 	got = f.get("/sd/prometheus")
 	if got.body != "[]" || got.header.Get("Content-Type") != "application/json" {
 		t.Errorf("got %v %s, want an empty list", got.header, got.body)
 	}
 	u := synced()
-	u.Members = []discovery.RegisteredMember{member(1, "h")}
+	u.Members = []dynmesh.RegisteredMember{member(1, "h")}
 	source <- u
 	eventually(t, "the target", func() bool { return strings.Contains(f.get("/sd/prometheus").body, `"h:8081"`) })
-	source <- discovery.Update{State: discovery.Stale, Since: time.Unix(2000, 0)}
+	source <- dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Unix(2000, 0)}
 	eventually(t, "that etcd is away", func() bool { return strings.HasPrefix(f.get("/sd/prometheus").header.Get(headerDiscovery), "stale") })
 	got = f.get("/sd/prometheus")
 	if got.code != http.StatusOK || !strings.Contains(got.body, `"h:8081"`) {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // viewChunkSize is the most instances or members of a chunk of a view. Their parts of the answer are large (1 kB), so a
@@ -120,7 +120,7 @@ func opened(object []byte, more string) []byte {
 
 // narrow returns the answer with one endpoint, and of that with one instance if id is not nil: the same document with less
 // in it. It is nil if there is none such.
-func (v *view) narrow(name string, id *discovery.InstanceID) *body {
+func (v *view) narrow(name string, id *dynmesh.InstanceID) *body {
 	segments := [][]byte{v.head}
 	for _, p := range v.parts {
 		if p.name != name { // odd foreign names can share a name: then there are several
@@ -143,7 +143,7 @@ func (v *view) narrow(name string, id *discovery.InstanceID) *body {
 }
 
 // find returns an instance's record; nil if there is none.
-func (p *part) find(id discovery.InstanceID) *record {
+func (p *part) find(id dynmesh.InstanceID) *record {
 	wanted := &record{endpoint: p.endpoint, id: id}
 	at, begins := slices.BinarySearchFunc(p.chunks, wanted, (*chunk).compareFirst)
 	if !begins {

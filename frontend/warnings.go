@@ -3,7 +3,7 @@ package frontend
 import (
 	"fmt"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
@@ -15,9 +15,9 @@ func (m *mesh) warnings() []string {
 	w := []string{}
 	add := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
 	switch m.state {
-	case discovery.Syncing:
+	case dynmesh.Syncing:
 		add("etcd has not been read yet: what is registered is not known")
-	case discovery.Stale:
+	case dynmesh.Stale:
 		add("etcd cannot be read since %s: what is registered is shown as it was then", m.since.UTC().Format(verdict.Time))
 	}
 	switch h := m.health; {

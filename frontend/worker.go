@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -13,14 +13,14 @@ import (
 
 // worker is what is known of one process: a worker, or a frontend that watches workers.
 type worker struct {
-	id        discovery.InstanceID
+	id        dynmesh.InstanceID
 	member    *gossip.Member           // nil: gossip does not know it
 	mourned   *gossip.Member           // as gossip knew it last, where it was gone and then forgotten; nil: it was not, or is a member
-	info      *discovery.Member        // what it told etcd of itself; nil: nothing
+	info      *dynmesh.MemberInfo      // what it told etcd of itself; nil: nothing
 	process   *observation.Observation // its word of itself
 	paths     findings                 // what others say of it
 	instances []*instance              // those that it serves
-	watches   map[discovery.InstanceID]struct{}
+	watches   map[dynmesh.InstanceID]struct{}
 	lost      bool // somebody who is alive cannot reach it
 	peer      bool // it is one of mesh.peers
 	retarget  bool // how Prometheus is shown it may have changed
@@ -62,7 +62,7 @@ func (w *worker) reborn() {
 }
 
 // watchedBy says whether something that a member has found of the worker still stands.
-func (w *worker) watchedBy(id discovery.InstanceID) bool {
+func (w *worker) watchedBy(id dynmesh.InstanceID) bool {
 	return w.paths.of(id) >= 0 || slices.ContainsFunc(w.instances, func(i *instance) bool { return i.paths.of(id) >= 0 })
 }
 
@@ -99,13 +99,13 @@ type finding struct {
 	former bool // it is about a former life of the subject
 }
 
-func (f findings) of(id discovery.InstanceID) int {
+func (f findings) of(id dynmesh.InstanceID) int {
 	return slices.IndexFunc(f, func(o finding) bool { return o.Observer.ID == id })
 }
 
 // with adds o, in place of what its observer said before.
 func (f findings) with(o observation.Observation) findings {
-	at, found := slices.BinarySearchFunc(f, o.Observer.ID, func(e finding, id discovery.InstanceID) int { return cmp.Compare(e.Observer.ID, id) })
+	at, found := slices.BinarySearchFunc(f, o.Observer.ID, func(e finding, id dynmesh.InstanceID) int { return cmp.Compare(e.Observer.ID, id) })
 	switch {
 	case !found:
 		return slices.Insert(f, at, finding{Observation: o})
@@ -133,7 +133,7 @@ func later(a, b observation.Observation) bool {
 // group is one endpoint with its instances.
 type group struct {
 	*endpoint
-	instances map[discovery.InstanceID]*instance // shown or not
+	instances map[dynmesh.InstanceID]*instance // shown or not
 	counts    counts
 	cutOff    bool     // so many are unreachable that this process may be what is cut off
 	changes   []change // not rendered yet

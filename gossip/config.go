@@ -12,16 +12,16 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Config configures a [Pool]. Role must be given; all else has a default.
 type Config struct {
 	// ID is the member's name, which it keeps for as long as its process lives: a worker's instance ID. Default: a random one.
-	ID discovery.InstanceID
+	ID dynmesh.InstanceID
 
 	// Role is what the member does in the mesh.
-	Role discovery.Role
+	Role dynmesh.Role
 
 	// Bind is where the pool listens, host:port, over TCP and UDP (DYN_GOSSIP_BIND); default 0.0.0.0:0, which is any free
 	// port.
@@ -65,10 +65,10 @@ const (
 
 func (c Config) settle() (Config, error) {
 	for c.ID == 0 {
-		c.ID = discovery.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
+		c.ID = dynmesh.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
 	}
-	if c.Role != discovery.RoleWorker && c.Role != discovery.RoleFrontend {
-		return c, fmt.Errorf("field Role is %q: want %q or %q", c.Role, discovery.RoleWorker, discovery.RoleFrontend)
+	if c.Role != dynmesh.RoleWorker && c.Role != dynmesh.RoleFrontend {
+		return c, fmt.Errorf("field Role is %q: want %q or %q", c.Role, dynmesh.RoleWorker, dynmesh.RoleFrontend)
 	}
 	c.Bind = cmp.Or(c.Bind, "0.0.0.0:0")
 	for _, addr := range c.Join {

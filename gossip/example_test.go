@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -22,15 +22,15 @@ func Example() {
 		go func() { ended <- pool.Run(ctx) }()
 		return pool, ended
 	}
-	frontend, frontendEnded := run(gossip.Config{Role: discovery.RoleFrontend, Bind: "127.0.0.1:0"})
+	frontend, frontendEnded := run(gossip.Config{Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0"})
 	worker, workerEnded := run(gossip.Config{
-		Role: discovery.RoleWorker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
+		Role: dynmesh.RoleWorker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
 	})
 
 	worker.Observe(observation.Finding{
 		Subject: observation.Subject{
 			ID:       worker.Self().ID,
-			Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"},
+			Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"},
 		},
 		Kind: observation.Canary, Finding: canary.Pass, Ready: true,
 	})

@@ -13,8 +13,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -67,7 +67,7 @@ func (f *fleet) start(n int) {
 	seeds = seeds[:min(len(seeds), seedKeys)]
 	h := f.fabric.host(n)
 	pool, err := newPool(Config{
-		ID: discovery.InstanceID(7587891994254240587 + 21*n), Role: discovery.RoleWorker, Bind: netip4(n) + ":7946",
+		ID: dynmesh.InstanceID(7587891994254240587 + 21*n), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946",
 		Service: netip.AddrPortFrom(hostAddr(0), servicePort).String(), LeaseTTL: 10 * time.Second, Version: "v1.2.3",
 		Seeds: func(context.Context) ([]string, error) { return seeds, nil },
 	}, metered{h, f.meter})
@@ -100,7 +100,7 @@ func (f *fleet) say(instances int) {
 	for ; f.said < instances; f.said++ {
 		p := f.pools[f.said%len(f.pools)]
 		p.Observe(observation.Finding{
-			Subject: observation.Subject{ID: p.self.ID, Endpoint: discovery.Endpoint{
+			Subject: observation.Subject{ID: p.self.ID, Endpoint: dynmesh.Endpoint{
 				Namespace: "dynamo", Component: "backend", Name: fmt.Sprint("generate", f.said/len(f.pools)),
 			}},
 			Kind: observation.Canary, Finding: canary.Pass, Ready: true, Latency: 40 * time.Millisecond, At: time.Now(),

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -77,7 +77,7 @@ func history(t *testing.T, seed uint64) {
 					c.Join = append(c.Join, netip4(i+1)+":7946")
 				}
 				if n%3 == 0 {
-					c.Role = discovery.RoleFrontend
+					c.Role = dynmesh.RoleFrontend
 				}
 			})
 			means[alive[n]] = map[observation.Subject]observation.Finding{}

@@ -11,14 +11,14 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // memberlist calls its delegates while it holds its locks: whatever the loop does, they return, and what waits is bounded.
 func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
-	p, err := newPool(Config{Role: discovery.RoleWorker, ID: 1, Bind: "10.0.0.1:1"}, newFabric(1).host(1)) // its loop never runs
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, ID: 1, Bind: "10.0.0.1:1"}, newFabric(1).host(1)) // its loop never runs
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestNoKeyIsSaidWhereOthersCanReach(t *testing.T) {
@@ -26,7 +26,7 @@ func TestNoKeyIsSaidWhereOthersCanReach(t *testing.T) {
 		var b bytes.Buffer
 		log := logrus.New()
 		log.SetOutput(&b)
-		p, err := NewPool(Config{Role: discovery.RoleWorker, Bind: tt.bind, Advertise: tt.advertise, Log: logrus.NewEntry(log)})
+		p, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: tt.bind, Advertise: tt.advertise, Log: logrus.NewEntry(log)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestLeavingIsNoLoss(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		inBubble(t, seed, func(m *mesh) {
-			peers := m.starts(3, func(c *Config) { c.Role = discovery.RoleFrontend })
+			peers := m.starts(3, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			m.joined(peers...)
 			m.pass(2 * time.Second)
 			for _, p := range peers[1:] {

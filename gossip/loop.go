@@ -7,8 +7,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -235,7 +235,7 @@ func (l *loop) apply(c observation.Changes, late bool, now time.Time) {
 // memberlist's own news when much fails at once.
 func (l *loop) straight(messages [][]byte) {
 	n := 0
-	for _, role := range []discovery.Role{discovery.RoleFrontend, discovery.RoleWorker} {
+	for _, role := range []dynmesh.Role{dynmesh.RoleFrontend, dynmesh.RoleWorker} {
 		for _, m := range l.members { // in no order: some other ones the next time
 			if m.Role != role || !m.alive() || m.Observer == l.pool.self || l.paths.isAccused(m.ID) {
 				continue

@@ -3,7 +3,7 @@ package gossip
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -21,7 +21,7 @@ const (
 // Member is one process in the pool, as this one sees it.
 type Member struct {
 	observation.Observer
-	Role     discovery.Role
+	Role     dynmesh.Role
 	Addr     string        // host:port of its gossip
 	Service  string        // host:port of its requests; empty for a frontend
 	Version  string        // of its program

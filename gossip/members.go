@@ -6,7 +6,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/hashicorp/memberlist"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -35,7 +35,7 @@ type member struct {
 func (m *member) alive() bool { return m.State == Alive || m.State == Suspect }
 
 // members are the latest lives of all that are known.
-type members map[discovery.InstanceID]*member
+type members map[dynmesh.InstanceID]*member
 
 // current returns the member if that life of it is the one that is known.
 func (ms members) current(o observation.Observer) *member {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -28,7 +28,7 @@ type peer struct {
 	log   *lines
 
 	health       Health
-	members      map[discovery.InstanceID]Member
+	members      map[dynmesh.InstanceID]Member
 	observations map[observation.Key]observation.Observation // but for those of paths
 	paths        map[observation.Key]observation.Observation
 }
@@ -84,7 +84,7 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	logger := logrus.New()
 	logger.SetOutput(log)
 	cfg := Config{
-		ID: discovery.InstanceID(n), Role: discovery.RoleWorker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
+		ID: dynmesh.InstanceID(n), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
 		Log: logrus.NewEntry(logger),
 	}
 	if edit != nil {
@@ -96,7 +96,7 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	}
 	p := &peer{
 		Pool: pool, host: h, ended: make(chan struct{}), log: log,
-		members: make(map[discovery.InstanceID]Member), observations: make(map[observation.Key]observation.Observation),
+		members: make(map[dynmesh.InstanceID]Member), observations: make(map[observation.Key]observation.Observation),
 		paths: make(map[observation.Key]observation.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -158,7 +158,7 @@ func (p *peer) read() {
 }
 
 // state is what the peer believes of another.
-func (p *peer) state(id discovery.InstanceID) MemberState {
+func (p *peer) state(id dynmesh.InstanceID) MemberState {
 	p.read()
 	return p.members[id].State
 }
@@ -217,9 +217,9 @@ func agree(peers ...*peer) bool {
 }
 
 // canaryOf is what a worker says of one of its instances.
-func canaryOf(id discovery.InstanceID, endpoint string, f canary.Finding) observation.Finding {
+func canaryOf(id dynmesh.InstanceID, endpoint string, f canary.Finding) observation.Finding {
 	return observation.Finding{
-		Subject: observation.Subject{ID: id, Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
+		Subject: observation.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
 		Kind:    observation.Canary, Finding: f, Ready: f == canary.Pass, At: time.Now(),
 	}
 }

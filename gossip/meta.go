@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -26,7 +26,7 @@ func parseNodeName(name string) (observation.Observer, error) {
 	}
 	var o observation.Observer
 	var err error
-	if o.ID, err = discovery.ParseInstanceID(id); err != nil {
+	if o.ID, err = dynmesh.ParseInstanceID(id); err != nil {
 		return o, err
 	}
 	if o.Epoch, err = strconv.ParseUint(epoch, 36, 64); err != nil || o.ID == 0 || nodeName(o) != name {
@@ -72,7 +72,7 @@ func decodeMeta(b []byte) (m Member, err error) {
 	err = observation.EachField(b, func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
 		switch n {
 		case metaRole:
-			m.Role = discovery.Role(text)
+			m.Role = dynmesh.Role(text)
 		case metaService:
 			m.Service = string(text)
 		case metaLeaseTTL:

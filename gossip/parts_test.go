@@ -12,15 +12,15 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 func TestNodeNames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := observation.Observer{
-			ID: discovery.InstanceID(rapid.Uint64Min(1).Draw(t, "id")), Epoch: rapid.Uint64().Draw(t, "epoch"),
+			ID: dynmesh.InstanceID(rapid.Uint64Min(1).Draw(t, "id")), Epoch: rapid.Uint64().Draw(t, "epoch"),
 		}
 		if got, err := parseNodeName(nodeName(o)); err != nil || got != o {
 			t.Fatalf("%s is read as %v, %v", nodeName(o), got, err)
@@ -38,7 +38,7 @@ func TestNodeNames(t *testing.T) {
 }
 
 func TestMetadataFitsAndComesBack(t *testing.T) {
-	want := Member{Role: discovery.RoleFrontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
+	want := Member{Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
 	b := encodeMeta(want)
 	if len(b) > 512 {
 		t.Errorf("metadata has %d bytes", len(b))
@@ -192,7 +192,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 		truth := view{map[observation.Observer]Member{}, map[observation.Key]observation.Observation{}}
 		u := newUpdates()
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
-			o := observation.Observer{ID: discovery.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
+			o := observation.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
 			for known := range truth.members { // the table has one life of each
 				if known.ID == o.ID {
 					o = known
@@ -233,7 +233,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 
 // memberlist refuses a push/pull with whoever knows of a member that is out of line, itself included.
 func TestMembersOutOfLineAreRefused(t *testing.T) {
-	meta := encodeMeta(Member{Role: discovery.RoleWorker})
+	meta := encodeMeta(Member{Role: dynmesh.RoleWorker})
 	in := memberlist.Node{
 		Name: "7-1", Addr: []byte{10, 0, 0, 7}, Port: 7946, Meta: meta,
 		PMin: 1, PMax: 5, PCur: 2, DMin: delegateVersion, DMax: delegateVersion, DCur: delegateVersion,

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -25,8 +25,8 @@ type paths struct {
 	origin time.Time // of path's times
 
 	workers  *path.Assignment // all members watch them
-	members  map[discovery.InstanceID]*member
-	watches  map[discovery.InstanceID]*watch
+	members  map[dynmesh.InstanceID]*member
+	watches  map[dynmesh.InstanceID]*watch
 	accused  accused
 	foreigns *foreigns // nil but on frontends
 	leaving  []leaving // the one that ends first is in front
@@ -43,7 +43,7 @@ type paths struct {
 // leaving is a target that has become somebody else's.
 type leaving struct {
 	at      time.Duration // when its watch may end
-	target  discovery.InstanceID
+	target  dynmesh.InstanceID
 	foreign bool
 }
 
@@ -51,11 +51,11 @@ func newPaths(l *loop) *paths {
 	p := &paths{
 		loop: l, origin: time.Now(),
 		workers: path.NewAssignment(l.pool.self.ID),
-		members: make(map[discovery.InstanceID]*member), watches: make(map[discovery.InstanceID]*watch),
+		members: make(map[dynmesh.InstanceID]*member), watches: make(map[dynmesh.InstanceID]*watch),
 		accused: make(accused), dialer: newDialer(), self: newSelfTest(),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	if l.pool.cfg.Role == discovery.RoleFrontend {
+	if l.pool.cfg.Role == dynmesh.RoleFrontend {
 		p.foreigns = newForeigns(p)
 	}
 	return p
@@ -74,11 +74,11 @@ func (p *paths) member(m *member) {
 	p.members[m.ID] = m
 	p.appoint(m.ID)
 	p.heardOf(m.ID)
-	if p.foreigns != nil && m.Role == discovery.RoleFrontend {
+	if p.foreigns != nil && m.Role == dynmesh.RoleFrontend {
 		p.foreigns.frontend(m.ID, m.alive())
 	}
 	switch {
-	case m.Role != discovery.RoleWorker:
+	case m.Role != dynmesh.RoleWorker:
 	case m.State == Left:
 		p.drop(m.ID)
 	case p.workers.Add(m.ID) || p.watches[m.ID] != nil:
@@ -96,7 +96,7 @@ func (p *paths) forgotten(o observation.Observer) {
 	delete(p.members, o.ID)
 	p.gain(p.workers.Leave(o.ID))
 	p.heardOf(o.ID)
-	if p.foreigns != nil && m.Role == discovery.RoleFrontend {
+	if p.foreigns != nil && m.Role == dynmesh.RoleFrontend {
 		p.foreigns.frontend(o.ID, false)
 	}
 	p.drop(o.ID)

@@ -1,19 +1,19 @@
 package gossip
 
 import (
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // accused are the workers of whom somebody says that they cannot be reached, and who says so. They are to watch nobody, until it is
 // taken back: when a rack loses its power, whom it watched itself is somebody else's at once, and not when memberlist has given up
 // the watchers as well. One voice is enough for that. Where it was wrong, a worker had one watcher more for a while.
-type accused map[discovery.InstanceID]map[discovery.InstanceID]struct{}
+type accused map[dynmesh.InstanceID]map[dynmesh.InstanceID]struct{}
 
 // found is told of each change of the table: what a member has found, or has taken back.
 func (p *paths) found(k observation.Key, f canary.Finding) {
-	if k.Subject.Endpoint != (discovery.Endpoint{}) || k.Observer.ID == k.Subject.ID || p.stopped() {
+	if k.Subject.Endpoint != (dynmesh.Endpoint{}) || k.Observer.ID == k.Subject.ID || p.stopped() {
 		return
 	}
 	accusers := p.accused[k.Subject.ID]
@@ -26,7 +26,7 @@ func (p *paths) found(k observation.Key, f canary.Finding) {
 	case f != canary.Fail:
 		delete(accusers, k.Observer.ID)
 	case accusers == nil:
-		p.accused[k.Subject.ID] = map[discovery.InstanceID]struct{}{k.Observer.ID: {}}
+		p.accused[k.Subject.ID] = map[dynmesh.InstanceID]struct{}{k.Observer.ID: {}}
 	default:
 		accusers[k.Observer.ID] = struct{}{}
 	}
@@ -35,7 +35,7 @@ func (p *paths) found(k observation.Key, f canary.Finding) {
 }
 
 // appoint has a member be a watcher, or no longer.
-func (p *paths) appoint(id discovery.InstanceID) {
+func (p *paths) appoint(id dynmesh.InstanceID) {
 	m := p.members[id]
 	if m == nil {
 		return
@@ -48,7 +48,7 @@ func (p *paths) appoint(id discovery.InstanceID) {
 }
 
 // isAccused reports whether somebody who is there says so.
-func (p *paths) isAccused(id discovery.InstanceID) bool {
+func (p *paths) isAccused(id dynmesh.InstanceID) bool {
 	for by := range p.accused[id] {
 		if m := p.members[by]; by == p.loop.pool.self.ID || m != nil && m.alive() {
 			return true
@@ -58,7 +58,7 @@ func (p *paths) isAccused(id discovery.InstanceID) bool {
 }
 
 // heardOf is told that a member has come, or is gone: what it says of others counts from now on, or no longer.
-func (p *paths) heardOf(by discovery.InstanceID) {
+func (p *paths) heardOf(by dynmesh.InstanceID) {
 	for id, accusers := range p.accused {
 		if _, accuses := accusers[by]; accuses {
 			p.appoint(id)

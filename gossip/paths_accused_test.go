@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -27,7 +27,7 @@ func TestPathsOfARack(t *testing.T) {
 				defer m.endAll()
 				m.set(func() { m.faults.delay = time.Millisecond })
 				frontend, all := m.fleet(12)
-				byID := map[discovery.InstanceID]*peer{}
+				byID := map[dynmesh.InstanceID]*peer{}
 				for _, p := range all {
 					byID[p.Self().ID] = p
 				}
@@ -36,9 +36,9 @@ func TestPathsOfARack(t *testing.T) {
 				var rack []*peer
 				for _, p := range all[1:] {
 					ids := append(of(p.Self().ID), p.Self().ID)
-					inside := func(id discovery.InstanceID) bool { return slices.Contains(ids, id) }
-					seen := func(id discovery.InstanceID) bool {
-						return slices.ContainsFunc(of(id), func(by discovery.InstanceID) bool { return !inside(by) })
+					inside := func(id dynmesh.InstanceID) bool { return slices.Contains(ids, id) }
+					seen := func(id dynmesh.InstanceID) bool {
+						return slices.ContainsFunc(of(id), func(by dynmesh.InstanceID) bool { return !inside(by) })
 					}
 					if !inside(frontend.Self().ID) && seen(ids[0]) && seen(ids[1]) {
 						rack = []*peer{byID[ids[0]], byID[ids[1]], p}
@@ -81,8 +81,8 @@ func TestPathsOfRacksInARow(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		defer m.endAll()
 		m.set(func() { m.faults.delay = time.Millisecond })
-		frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
-		alive := []*peer{m.start(2, func(c *Config) { c.Role = discovery.RoleFrontend })}
+		frontend := m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
+		alive := []*peer{m.start(2, func(c *Config) { c.Role = dynmesh.RoleFrontend })}
 		frontends, hosts := 2, 2
 		for range 10 {
 			hosts++

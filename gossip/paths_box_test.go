@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -129,7 +129,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	w.until("a worker that passes", w.passes())
 	w.until("tripwires through the box", b.holds(path.Watchers))
 
-	first := map[discovery.InstanceID]uint64{}
+	first := map[dynmesh.InstanceID]uint64{}
 	for id, o := range w.views(w.worker) {
 		first[id] = o.Seq
 	}

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -14,7 +14,7 @@ import (
 type foreigns struct {
 	paths   *paths
 	workers *path.Assignment
-	places  map[discovery.InstanceID][]place
+	places  map[dynmesh.InstanceID][]place
 	watches map[string]*watch // by address
 }
 
@@ -27,12 +27,12 @@ type place struct {
 func newForeigns(p *paths) *foreigns {
 	return &foreigns{
 		paths: p, workers: path.NewAssignment(p.loop.pool.self.ID),
-		places: make(map[discovery.InstanceID][]place), watches: make(map[string]*watch),
+		places: make(map[dynmesh.InstanceID][]place), watches: make(map[string]*watch),
 	}
 }
 
 // frontend is told who else watches.
-func (f *foreigns) frontend(id discovery.InstanceID, alive bool) {
+func (f *foreigns) frontend(id dynmesh.InstanceID, alive bool) {
 	if alive {
 		for _, target := range f.workers.Join(id) {
 			f.paths.leaveLater(leaving{target: target, foreign: true})
@@ -107,7 +107,7 @@ func (f *foreigns) detach(s observation.Subject, addr string) {
 }
 
 // endLost is to foreign instances what paths.endLost is to members.
-func (f *foreigns) endLost(id discovery.InstanceID) bool {
+func (f *foreigns) endLost(id dynmesh.InstanceID) bool {
 	if f.workers.Mine(id) {
 		return true
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -35,16 +35,16 @@ func (p *paths) watch(m *member) *watch {
 }
 
 // gain begins to watch what has become ours, since somebody else is there no longer.
-func (p *paths) gain(targets []discovery.InstanceID) {
+func (p *paths) gain(targets []dynmesh.InstanceID) {
 	for _, id := range targets {
-		if m := p.members[id]; m != nil && m.Role == discovery.RoleWorker && m.State != Left {
+		if m := p.members[id]; m != nil && m.Role == dynmesh.RoleWorker && m.State != Left {
 			p.step(p.watch(m), path.Event{Kind: path.Inherited})
 		}
 	}
 }
 
 // lose has what has become somebody else's end after a while.
-func (p *paths) lose(targets []discovery.InstanceID) {
+func (p *paths) lose(targets []dynmesh.InstanceID) {
 	for _, id := range targets {
 		p.endSilent(id)
 		p.leaveLater(leaving{target: id})
@@ -77,14 +77,14 @@ func (p *paths) endLeaving(now time.Duration) {
 
 // endSilent ends a watch that has said nothing yet: nobody would miss it. Whoever joins hears of the others one after the other,
 // and each of the first is its own to watch until it hears of more: of n members, 2·ln n are for a moment.
-func (p *paths) endSilent(id discovery.InstanceID) {
+func (p *paths) endSilent(id dynmesh.InstanceID) {
 	if w := p.watches[id]; w != nil && w.state.Finding() == (path.Finding{}) {
 		p.endLost(id)
 	}
 }
 
 // endLost ends the watch of what is still somebody else's. It returns false for one that has failed, and goes on.
-func (p *paths) endLost(id discovery.InstanceID) bool {
+func (p *paths) endLost(id dynmesh.InstanceID) bool {
 	w := p.watches[id]
 	switch {
 	case w == nil, p.workers.Mine(id):
@@ -98,7 +98,7 @@ func (p *paths) endLost(id discovery.InstanceID) bool {
 }
 
 // drop forgets a worker that is no target any longer.
-func (p *paths) drop(id discovery.InstanceID) {
+func (p *paths) drop(id dynmesh.InstanceID) {
 	p.workers.Remove(id)
 	if w := p.watches[id]; w != nil {
 		p.end(w)

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -33,7 +33,7 @@ func TestPathsMoveWithTheMembers(t *testing.T) {
 			}
 		}
 		for i := range 6 {
-			m.start(20+i, func(c *Config) { c.Role = discovery.RoleFrontend })
+			m.start(20+i, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			look(5*time.Second, nil)
 		}
 		look(2*linger, nil)
@@ -70,7 +70,7 @@ func TestFailuresOutlastTheirTurn(t *testing.T) {
 		frontend, all := m.fleet(4)
 		joined := slices.Clone(all)
 		for i := range 6 {
-			joined = append(joined, m.start(20+i, func(c *Config) { c.Role = discovery.RoleFrontend }))
+			joined = append(joined, m.start(20+i, func(c *Config) { c.Role = dynmesh.RoleFrontend }))
 		}
 		m.joined(joined...)
 		m.pass(linger / 2)
@@ -106,10 +106,10 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 		var stops []func()
 		for i := range 8 {
 			stops = append(stops, h.serve(uint16(9000+i)))
-			all = append(all, observation.Subject{ID: discovery.InstanceID(70 + i), Endpoint: discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}})
+			all = append(all, observation.Subject{ID: dynmesh.InstanceID(70 + i), Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}})
 		}
 		frontend := func(n int) *peer {
-			p := m.start(n, func(c *Config) { c.Role = discovery.RoleFrontend })
+			p := m.start(n, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			for i, s := range all {
 				p.WatchForeign(Foreign{s, fmt.Sprintf("%s:%d", netip4(50), 9000+i)})
 			}
@@ -172,15 +172,15 @@ func TestPathsOfForeignInstances(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		defer m.endAll()
 		m.set(func() { m.faults.delay = time.Millisecond })
-		fronts := m.starts(3, func(c *Config) { c.Role = discovery.RoleFrontend })
+		fronts := m.starts(3, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 		workers := []*peer{m.start(4, nil), m.start(5, nil)}
 		all := append(slices.Clone(fronts), workers...)
 		m.joined(all...)
 		h := m.host(50)
 		stop := h.serve(9000)
 		h.serve(9001)
-		instance := func(id discovery.InstanceID, endpoint string) observation.Subject {
-			return observation.Subject{ID: id, Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}}
+		instance := func(id dynmesh.InstanceID, endpoint string) observation.Subject {
+			return observation.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}}
 		}
 		a, b, other := instance(70, "generate"), instance(70, "embed"), instance(71, "generate")
 		for _, p := range all { // workers are told, too, and take no notice

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // A watcher that hears nobody may be what is cut off, and then the silence of a worker says nothing of the worker. It is well when
@@ -30,7 +30,7 @@ type selfTest struct {
 }
 
 type heard struct {
-	who discovery.InstanceID
+	who dynmesh.InstanceID
 	at  time.Duration
 }
 
@@ -39,7 +39,7 @@ func newSelfTest() selfTest {
 }
 
 // hear notes that somebody has answered.
-func (t *selfTest) hear(who discovery.InstanceID, now time.Duration) {
+func (t *selfTest) hear(who dynmesh.InstanceID, now time.Duration) {
 	if t.last[0].who != who {
 		t.last[1] = t.last[0]
 	}
@@ -47,7 +47,7 @@ func (t *selfTest) hear(who discovery.InstanceID, now time.Duration) {
 }
 
 // hears reports whether somebody else has answered of late.
-func (t *selfTest) hears(except discovery.InstanceID, within, now time.Duration) bool {
+func (t *selfTest) hears(except dynmesh.InstanceID, within, now time.Duration) bool {
 	for _, h := range t.last {
 		if h.who != 0 && h.who != except && now-h.at < within {
 			return true
@@ -96,7 +96,7 @@ func (p *paths) askWitnesses(now time.Duration) {
 }
 
 // unwell is where what this process does not hear of a worker says nothing: there are others, and it does not hear them either.
-func (p *paths) unwell(worker discovery.InstanceID) bool {
+func (p *paths) unwell(worker dynmesh.InstanceID) bool {
 	if p.self.hears(worker, wellFor, p.now()) {
 		return false
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -30,14 +30,14 @@ type real struct {
 
 func startReal(t *testing.T, edit func(*Config)) *real {
 	t.Helper()
-	cfg := Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0"}
+	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0"}
 	edit(&cfg)
 	pool, err := NewPool(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &peer{
-		Pool: pool, ended: make(chan struct{}), members: make(map[discovery.InstanceID]Member),
+		Pool: pool, ended: make(chan struct{}), members: make(map[dynmesh.InstanceID]Member),
 		observations: make(map[observation.Key]observation.Observation), paths: make(map[observation.Key]observation.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,8 +100,8 @@ type watched struct {
 }
 
 func newWatched(t *testing.T) *watched {
-	frontend := startReal(t, func(c *Config) { c.Role = discovery.RoleFrontend })
-	second := startReal(t, func(c *Config) { c.Role, c.Join = discovery.RoleFrontend, []string{frontend.Addr()} })
+	frontend := startReal(t, func(c *Config) { c.Role = dynmesh.RoleFrontend })
+	second := startReal(t, func(c *Config) { c.Role, c.Join = dynmesh.RoleFrontend, []string{frontend.Addr()} })
 	return &watched{frontend, second, worker(7)}
 }
 
@@ -120,7 +120,7 @@ func TestChild(t *testing.T) {
 		t.Skip("only as another test's child")
 	}
 	service := listen(t, "127.0.0.1:0")
-	pool, err := NewPool(Config{ID: 7, Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()})
+	pool, err := NewPool(Config{ID: 7, Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

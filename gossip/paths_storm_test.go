@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -20,11 +20,11 @@ func TestPathsMakeNoStorm(t *testing.T) {
 		inBubble(t, 1, func(m *mesh) {
 			defer m.endAll()
 			m.set(func() { m.faults.delay = time.Millisecond })
-			frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
+			frontend := m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			m.joined(frontend, m.start(2, nil), m.start(3, nil))
 			subjects := make([]observation.Subject, 200)
 			for i := range subjects {
-				subjects[i] = observation.Subject{ID: discovery.InstanceID(1000 + i), Endpoint: discovery.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
+				subjects[i] = observation.Subject{ID: dynmesh.InstanceID(1000 + i), Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
 				m.host(1000 + i).serve(servicePort)
 				frontend.WatchForeign(Foreign{subjects[i], fmt.Sprintf("%s:%d", netip4(1000+i), servicePort)})
 			}
@@ -57,13 +57,13 @@ func TestPathsMakeNoStorm(t *testing.T) {
 		inBubble(t, 1, func(m *mesh) {
 			defer m.endAll()
 			const fleet, dead = 4000, 50
-			frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
+			frontend := m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			m.host(2).serve(servicePort)
 			peer := m.start(2, func(c *Config) { c.Service = fmt.Sprintf("%s:%d", netip4(2), servicePort) })
 			m.joined(frontend, peer)
-			s := observation.Subject{Endpoint: discovery.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
+			s := observation.Subject{Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
 			for i := range fleet {
-				s.ID = discovery.InstanceID(1000 + i)
+				s.ID = dynmesh.InstanceID(1000 + i)
 				if i >= dead {
 					m.host(1000 + i).serve(servicePort)
 				}
@@ -95,7 +95,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			defer m.endAll()
 			m.set(func() { m.faults.delay = time.Millisecond })
 			const lost, left = 20, 10
-			frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
+			frontend := m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			peers := m.startsFrom(2, lost+left)
 			m.within(30*time.Second, "all pass", func() bool {
 				frontend.read()

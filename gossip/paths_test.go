@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -33,9 +33,9 @@ func (h *host) serve(n uint16) (stop func()) {
 }
 
 // views is what a peer has been told of a worker's path, by observer.
-func (p *peer) views(s observation.Subject) map[discovery.InstanceID]observation.Observation {
+func (p *peer) views(s observation.Subject) map[dynmesh.InstanceID]observation.Observation {
 	p.read()
-	all := map[discovery.InstanceID]observation.Observation{}
+	all := map[dynmesh.InstanceID]observation.Observation{}
 	for k, o := range p.paths {
 		if k.Subject == s {
 			all[k.Observer.ID] = o
@@ -55,14 +55,14 @@ func (p *peer) told(s observation.Subject, n int, want canary.Finding, reason ca
 	return len(views) == n
 }
 
-func worker(id discovery.InstanceID) observation.Subject { return observation.Subject{ID: id} }
+func worker(id dynmesh.InstanceID) observation.Subject { return observation.Subject{ID: id} }
 
 const servicePort = 8080
 
 // fleet is a frontend, which is member 1, and workers with ports of requests, which are all members after it. All pass.
 func (m *mesh) fleet(workers int) (frontend *peer, all []*peer) {
 	m.Helper()
-	frontend = m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
+	frontend = m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 	all = append(all, frontend)
 	for i := range workers {
 		m.host(i + 2).serve(servicePort)

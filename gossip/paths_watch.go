@@ -5,8 +5,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -14,9 +14,9 @@ import (
 // watch is a view of a worker or of a foreign address, with what it is about and what it holds. There may be very many of
 // foreign addresses.
 type watch struct {
-	id       discovery.InstanceID // the worker's, or that of one of those at the address
-	member   *member              // nil: foreign
-	state    *path.Watch          // of a member
+	id       dynmesh.InstanceID // the worker's, or that of one of those at the address
+	member   *member            // nil: foreign
+	state    *path.Watch        // of a member
 	foreign  path.Foreign
 	service  string                // host:port of requests
 	subjects []observation.Subject // of which its finding is said

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -100,7 +100,7 @@ func TestReaderStartsWithAllThatIsKnown(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
-		pool, err := newPool(Config{Role: discovery.RoleFrontend, ID: 9, Bind: "10.0.0.9:7946", Join: []string{peers[0].Addr()}}, m.host(9))
+		pool, err := newPool(Config{Role: dynmesh.RoleFrontend, ID: 9, Bind: "10.0.0.9:7946", Join: []string{peers[0].Addr()}}, m.host(9))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/memberlist"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -65,8 +65,8 @@ func TestLimitsAreBounded(t *testing.T) {
 func TestUrgentFindingsAreRepeatedSoon(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
-		frontend := m.start(1, func(c *Config) { c.Role = discovery.RoleFrontend })
-		other := m.start(2, func(c *Config) { c.Role = discovery.RoleFrontend })
+		frontend := m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
+		other := m.start(2, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 		m.joined(frontend, other)
 		m.pass(10 * time.Second)
 		other.Observe(observation.Finding{

@@ -10,8 +10,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -21,7 +21,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 	log := &lines{}
 	logger := logrus.New()
 	logger.SetOutput(log)
-	cfg := Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Log: logrus.NewEntry(logger)}
+	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Log: logrus.NewEntry(logger)}
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -30,7 +30,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 		t.Fatal(err)
 	}
 	p := &peer{
-		Pool: pool, ended: make(chan struct{}), log: log, members: map[discovery.InstanceID]Member{},
+		Pool: pool, ended: make(chan struct{}), log: log, members: map[dynmesh.InstanceID]Member{},
 		observations: map[observation.Key]observation.Observation{}, paths: map[observation.Key]observation.Observation{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -143,13 +143,13 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	for want, c := range map[string]Config{
 		"field Role":      {},
-		"field Bind":      {Role: discovery.RoleWorker, Bind: "nonsense"},
-		"field Advertise": {Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},
-		"field Join":      {Role: discovery.RoleWorker, Join: []string{"here"}},
-		"field Label":     {Role: discovery.RoleWorker, Label: strings.Repeat("x", 65)},
-		"field Service":   {Role: discovery.RoleWorker, Service: "8000"},
-		"field LeaseTTL":  {Role: discovery.RoleWorker, LeaseTTL: -time.Second},
-		"field Keyring":   {Role: discovery.RoleWorker, Keyring: &Keyring{}},
+		"field Bind":      {Role: dynmesh.RoleWorker, Bind: "nonsense"},
+		"field Advertise": {Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},
+		"field Join":      {Role: dynmesh.RoleWorker, Join: []string{"here"}},
+		"field Label":     {Role: dynmesh.RoleWorker, Label: strings.Repeat("x", 65)},
+		"field Service":   {Role: dynmesh.RoleWorker, Service: "8000"},
+		"field LeaseTTL":  {Role: dynmesh.RoleWorker, LeaseTTL: -time.Second},
+		"field Keyring":   {Role: dynmesh.RoleWorker, Keyring: &Keyring{}},
 	} {
 		p, err := NewPool(c)
 		if err == nil {
@@ -165,7 +165,7 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 	for advertise, want := range map[string]string{
 		"": "127.0.0.1:PORT", "localhost": "127.0.0.1:PORT", "10.1.2.3": "10.1.2.3:PORT", "10.1.2.3:99": "10.1.2.3:99", "::1": "[::1]:PORT",
 	} {
-		p, err := NewPool(Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0", Advertise: advertise})
+		p, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Advertise: advertise})
 		if err != nil {
 			t.Errorf("%q: %v", advertise, err)
 			continue
@@ -176,14 +176,14 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 		}
 		// Another one cannot have the same port, and can when it is closed.
 		bind := "127.0.0.1:" + port
-		if twice, err := NewPool(Config{Role: discovery.RoleWorker, Bind: bind}); err == nil {
+		if twice, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: bind}); err == nil {
 			t.Error("two pools have one port")
 			_ = twice.Close()
 		}
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
-		again, err := NewPool(Config{Role: discovery.RoleWorker, Bind: bind})
+		again, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: bind})
 		if err != nil {
 			t.Errorf("after Close: %v", err)
 			continue
@@ -196,7 +196,7 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 }
 
 func TestUnboundAddressIsNotAdvertised(t *testing.T) {
-	p, err := NewPool(Config{Role: discovery.RoleWorker})
+	p, err := NewPool(Config{Role: dynmesh.RoleWorker})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestPoolsOverIPv6(t *testing.T) {
 		l.Close()
 	}
 	service := listen(t, "[::1]:0")
-	first := local(t, func(c *Config) { c.Role, c.Bind = discovery.RoleFrontend, "[::1]:0" })
+	first := local(t, func(c *Config) { c.Role, c.Bind = dynmesh.RoleFrontend, "[::1]:0" })
 	second := local(t, func(c *Config) {
 		c.Bind, c.Advertise, c.Join, c.Service = "[::]:0", "::1", []string{first.Addr()}, service.Addr().String()
 	})

@@ -5,7 +5,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -245,7 +245,7 @@ func (l *loop) health() {
 // report logs who came and who died, together: a rack that loses its power is one line. Frontends are where people look.
 func (l *loop) report() {
 	level := logrus.DebugLevel
-	if l.pool.cfg.Role == discovery.RoleFrontend {
+	if l.pool.cfg.Role == dynmesh.RoleFrontend {
 		level = logrus.InfoLevel
 	}
 	line := func(names *[]string, message string) {

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -286,19 +286,19 @@ func TestMetadataReachesOthers(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		a := m.start(1, nil)
 		b := m.start(2, func(c *Config) {
-			c.Role, c.Service, c.LeaseTTL, c.Version = discovery.RoleFrontend, "10.9.9.9:8000", 10*time.Second, "v1.2.3"
+			c.Role, c.Service, c.LeaseTTL, c.Version = dynmesh.RoleFrontend, "10.9.9.9:8000", 10*time.Second, "v1.2.3"
 		})
 		m.joined(a, b)
 		got := a.members[2]
 		got.Since = time.Time{}
 		want := Member{
-			Observer: b.Self(), Role: discovery.RoleFrontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
+			Observer: b.Self(), Role: dynmesh.RoleFrontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
 			LeaseTTL: 10 * time.Second, State: Alive,
 		}
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		if self := a.members[discovery.InstanceID(1)]; self.Observer != a.Self() || self.State != Alive {
+		if self := a.members[dynmesh.InstanceID(1)]; self.Observer != a.Self() || self.State != Alive {
 			t.Errorf("of itself it knows %+v", self)
 		}
 	})

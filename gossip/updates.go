@@ -3,7 +3,7 @@ package gossip
 import (
 	"sync"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -14,7 +14,7 @@ type updates struct {
 
 	mu        sync.Mutex
 	health    Health
-	members   map[discovery.InstanceID]Member
+	members   map[dynmesh.InstanceID]Member
 	forgotten map[observation.Observer]struct{}
 	set       map[observation.Key]observation.Observation
 	withdrawn map[observation.Key]struct{}
@@ -31,7 +31,7 @@ func newUpdates() *updates {
 }
 
 func (u *updates) clear() {
-	u.members = make(map[discovery.InstanceID]Member)
+	u.members = make(map[dynmesh.InstanceID]Member)
 	u.forgotten = make(map[observation.Observer]struct{})
 	u.set = make(map[observation.Key]observation.Observation)
 	u.withdrawn = make(map[observation.Key]struct{})

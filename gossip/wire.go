@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -87,7 +87,7 @@ func decodeMessage(b []byte) (message, error) {
 	err := observation.EachField(b[2:], func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
 		switch n {
 		case fieldID:
-			m.from.ID = discovery.InstanceID(v)
+			m.from.ID = dynmesh.InstanceID(v)
 		case fieldEpoch:
 			m.from.Epoch = v
 		case fieldAddr:

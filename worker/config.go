@@ -8,11 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/sirupsen/logrus"
 )
 
 // Config configures a [Worker]. The zero value is a worker of dynamo.backend on free ports, with etcd on localhost.
@@ -101,11 +103,11 @@ func (c Config) settle() (Config, error) {
 	}
 
 	// An endpoint's name is there when Handle brings it; the parts that all of them share are checked now.
-	if err := (discovery.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: "any"}).Validate(); err != nil {
+	if err := (dynmesh.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: "any"}).Validate(); err != nil {
 		return Config{}, err
 	}
 	for _, name := range c.UseEndpointHealthStatus {
-		if err := (discovery.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: name}).Validate(); err != nil {
+		if err := (dynmesh.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: name}).Validate(); err != nil {
 			return Config{}, fmt.Errorf("UseEndpointHealthStatus: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 )
 
@@ -20,13 +21,13 @@ func advertised(cfg Config) (string, error) {
 }
 
 // member is what the worker says of itself in the registry.
-func (w *Worker) member() discovery.Member {
+func (w *Worker) member() dynmesh.MemberInfo {
 	host, err := os.Hostname()
 	if err != nil {
 		host = w.host // a name for people: the address serves them too
 	}
-	return discovery.Member{
-		Role:       discovery.RoleWorker,
+	return dynmesh.MemberInfo{
+		Role:       dynmesh.RoleWorker,
 		Host:       host,
 		PID:        os.Getpid(),
 		Version:    w.cfg.Version,

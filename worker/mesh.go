@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -17,12 +17,12 @@ import (
 const farewell = 100 * time.Millisecond
 
 // newPool makes the worker a member of the mesh, where it is to be one.
-func (w *Worker) newPool(id discovery.InstanceID) error {
+func (w *Worker) newPool(id dynmesh.InstanceID) error {
 	if w.cfg.Gossip == nil {
 		return nil
 	}
 	cfg := *w.cfg.Gossip
-	cfg.ID, cfg.Role = id, discovery.RoleWorker
+	cfg.ID, cfg.Role = id, dynmesh.RoleWorker
 	cfg.Service = hostPort(w.host, w.rpc.ln.port())
 	cfg.LeaseTTL = w.cfg.LeaseTTL
 	cfg.Version = cmp.Or(cfg.Version, w.cfg.Version)
@@ -73,7 +73,7 @@ func (w *Worker) join(ctx context.Context, died chan<- error) (leave func()) {
 func (w *Worker) tell(s canary.Status) { w.observe(findingOf(w.ID(), w.endpoint(s.Endpoint), s)) }
 
 // findingOf puts what a monitor says into the words of the mesh.
-func findingOf(id discovery.InstanceID, e discovery.Endpoint, s canary.Status) observation.Finding {
+func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) observation.Finding {
 	f := observation.Finding{
 		Subject: observation.Subject{ID: id, Endpoint: e},
 		Kind:    observation.Canary,

@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
@@ -41,7 +42,7 @@ func TestMesh(t *testing.T) {
 	m := o.members[a.pool.Self()]
 	o.mu.Unlock()
 	want := gossip.Member{
-		Observer: a.pool.Self(), Role: discovery.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
+		Observer: a.pool.Self(), Role: dynmesh.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
 		State: gossip.Alive, Since: m.Since,
 	}
 	if m != want || m.ID != a.ID() {
@@ -185,7 +186,7 @@ func TestMeshBesideJunk(t *testing.T) {
 }
 
 func TestFindingOf(t *testing.T) {
-	e := discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}
+	e := dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}
 	base := observation.Finding{Subject: observation.Subject{ID: 7, Endpoint: e}, Kind: observation.Canary}
 	for _, tt := range []struct {
 		name   string

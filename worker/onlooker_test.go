@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -21,14 +22,14 @@ type onlooker struct {
 	mu       sync.Mutex
 	members  map[observation.Observer]gossip.Member
 	findings map[observation.Key]observation.Observation
-	drained  map[discovery.InstanceID]time.Time // when that was heard
+	drained  map[dynmesh.InstanceID]time.Time // when that was heard
 }
 
 // look runs a pool beside the workers until the test ends.
 func look(t *testing.T, etcd discovery.Config) *onlooker {
 	t.Helper()
 	pool, err := gossip.NewPool(gossip.Config{
-		Role: discovery.RoleFrontend, Bind: "127.0.0.1:0",
+		Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0",
 		Seeds: func(ctx context.Context) ([]string, error) {
 			members, err := discovery.SampleMembers(ctx, etcd, 16)
 			return discovery.GossipAddrs(members), err
@@ -39,7 +40,7 @@ func look(t *testing.T, etcd discovery.Config) *onlooker {
 	}
 	o := &onlooker{
 		Pool: pool, members: map[observation.Observer]gossip.Member{}, findings: map[observation.Key]observation.Observation{},
-		drained: map[discovery.InstanceID]time.Time{},
+		drained: map[dynmesh.InstanceID]time.Time{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

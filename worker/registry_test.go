@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
@@ -15,10 +16,10 @@ import (
 // registry is what a frontend would see in etcd.
 type registry struct {
 	mu        sync.Mutex
-	instances map[discovery.InstanceKey]discovery.Instance
+	instances map[dynmesh.InstanceKey]dynmesh.Instance
 }
 
-func (r *registry) apply(u discovery.Update) {
+func (r *registry) apply(u dynmesh.RegistryUpdate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, i := range u.Puts {
@@ -57,7 +58,7 @@ func startEtcd(t *testing.T) (discovery.Config, *registry) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := &registry{instances: map[discovery.InstanceKey]discovery.Instance{}}
+	seen := &registry{instances: map[dynmesh.InstanceKey]dynmesh.Instance{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- watcher.Run(ctx, seen.apply) }()

@@ -10,11 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/sirupsen/logrus"
 )
 
 // Worker serves endpoints. Make it with [New], give it its endpoints with Handle, then call Run.
@@ -92,7 +94,7 @@ func build(cfg Config) (_ *Worker, err error) {
 		listeners = append(listeners, ln)
 	}
 	w.system, w.rpc = newServer(listeners[0]), newServer(listeners[1])
-	id := discovery.NewInstanceID()
+	id := dynmesh.NewInstanceID()
 	if err := w.newPool(id); err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (w *Worker) handle(name string, h Handler) error {
 	}
 	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is served.
 	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + w.cfg.RPC.RootPath + "/" + name
-	if err := w.registrar.Add(w.endpoint(name), discovery.HTTPTransport(url)); err != nil {
+	if err := w.registrar.Add(w.endpoint(name), dynmesh.HTTPTransport(url)); err != nil {
 		return err
 	}
 	w.endpoints[name] = &endpoint{name: name, handler: h}
@@ -139,8 +141,8 @@ func (w *Worker) handle(name string, h Handler) error {
 }
 
 // endpoint is the whole name of an endpoint of this worker.
-func (w *Worker) endpoint(name string) discovery.Endpoint {
-	return discovery.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
+func (w *Worker) endpoint(name string) dynmesh.Endpoint {
+	return dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
 }
 
 // Close releases the addresses of a Worker that will not run. Once Run has been called it does nothing.
@@ -157,7 +159,7 @@ func (w *Worker) Close() error {
 }
 
 // ID is the worker's instance ID, the same for all its endpoints and for as long as it lives.
-func (w *Worker) ID() discovery.InstanceID { return w.registrar.ID() }
+func (w *Worker) ID() dynmesh.InstanceID { return w.registrar.ID() }
 
 // SystemAddr is the host:port that the status server is bound to. Its host may be 0.0.0.0 or ::.
 func (w *Worker) SystemAddr() string { return w.system.ln.Addr().String() }

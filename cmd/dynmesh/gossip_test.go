@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -250,7 +251,7 @@ func TestFrontendIsAMember(t *testing.T) {
 	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", etcd.Endpoints[0], "--gossip-key", key)
 	await(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, etcd)) == 3 })
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	roles := map[discovery.Role]int{}
+	roles := map[dynmesh.Role]int{}
 	for _, m := range sample(t, etcd) {
 		roles[m.Role]++
 		if m.GossipAddr == "" || m.PID != os.Getpid() || m.Version == "" || m.Host == "" || m.StartedAt.IsZero() {
@@ -264,7 +265,7 @@ func TestFrontendIsAMember(t *testing.T) {
 			return strings.Contains(metrics, `dynmesh_gossip_members{state="alive"} 3`)
 		})
 	}
-	if roles[discovery.RoleFrontend] != 2 || roles[discovery.RoleWorker] != 1 {
+	if roles[dynmesh.RoleFrontend] != 2 || roles[dynmesh.RoleWorker] != 1 {
 		t.Errorf("roles are %v, want two frontends and a worker", roles)
 	}
 	stopSecond()
@@ -273,7 +274,7 @@ func TestFrontendIsAMember(t *testing.T) {
 	}
 }
 
-func sample(t *testing.T, etcd discovery.Config) []discovery.RegisteredMember {
+func sample(t *testing.T, etcd discovery.Config) []dynmesh.RegisteredMember {
 	t.Helper()
 	members, err := discovery.SampleMembers(t.Context(), etcd, 100)
 	if err != nil {
@@ -290,7 +291,7 @@ func TestGossipOff(t *testing.T) {
 	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", etcd.Endpoints[0])
 	await(t, 20*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
 	await(t, 20*time.Second, "the frontend has read the registry", func() bool { return strings.Contains(front.String(), "Discovery is synced") })
-	if members := sample(t, etcd); len(members) != 1 || members[0].Role != discovery.RoleWorker || members[0].GossipAddr != "" {
+	if members := sample(t, etcd); len(members) != 1 || members[0].Role != dynmesh.RoleWorker || members[0].GossipAddr != "" {
 		t.Errorf("etcd has %+v, want the worker alone, without an address for gossip", members)
 	}
 	for _, log := range []*output{front, worker} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -37,7 +38,7 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 	}
 	var registrar *discovery.Registrar
 	g := *m.gossip
-	g.ID, g.Role, g.LeaseTTL, g.Version, g.Log = discovery.NewInstanceID(), discovery.RoleFrontend, m.leaseTTL, cfg.Version, cfg.Log
+	g.ID, g.Role, g.LeaseTTL, g.Version, g.Log = dynmesh.NewInstanceID(), dynmesh.RoleFrontend, m.leaseTTL, cfg.Version, cfg.Log
 	g.Seeds = func(ctx context.Context) ([]string, error) { return registrar.Seeds(ctx) } // which is not there yet
 	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && err == nil && unspecified(bound) {
 		g.Advertise = host
@@ -60,8 +61,8 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 		name = host // a name for people: the address serves them too
 	}
 	registrar, err = discovery.NewRegistrar(discovery.RegistrarConfig{
-		Etcd: cfg.Etcd, ID: g.ID, TTL: m.leaseTTL, Log: cfg.Log, Member: discovery.Member{
-			Role: discovery.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
+		Etcd: cfg.Etcd, ID: g.ID, TTL: m.leaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
+			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
 			SystemURL: "http://" + net.JoinHostPort(host, port), GossipAddr: pool.Addr(),
 		},
 	})

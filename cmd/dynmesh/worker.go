@@ -9,7 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/worker"
 )
 
@@ -76,9 +76,9 @@ dynmesh keygen.`,
 	cfg.System.Host, cfg.RPC.Host, cfg.System.Port, cfg.RPC.Port = "0.0.0.0", "0.0.0.0", 8081, 8888
 	cfg.System.HealthPath, cfg.System.LivePath, cfg.RPC.RootPath = "/health", "/live", "/v1/rpc"
 	register(flags,
-		setting{"namespace", "DYN_NAMESPACE", &stringValue{&cfg.Namespace, namePart(func(e *discovery.Endpoint, s string) { e.Namespace = s })}, "first part of the endpoints' names"},
-		setting{"component", "DYN_COMPONENT", &stringValue{&cfg.Component, namePart(func(e *discovery.Endpoint, s string) { e.Component = s })}, "second part of the endpoints' names"},
-		setting{"endpoint", "DYN_ENDPOINTS", &listValue{target: &opts.endpoints, once: true, check: namePart(func(e *discovery.Endpoint, s string) { e.Name = s })}, "endpoints to serve"},
+		setting{"namespace", "DYN_NAMESPACE", &stringValue{&cfg.Namespace, namePart(func(e *dynmesh.Endpoint, s string) { e.Namespace = s })}, "first part of the endpoints' names"},
+		setting{"component", "DYN_COMPONENT", &stringValue{&cfg.Component, namePart(func(e *dynmesh.Endpoint, s string) { e.Component = s })}, "second part of the endpoints' names"},
+		setting{"endpoint", "DYN_ENDPOINTS", &listValue{target: &opts.endpoints, once: true, check: namePart(func(e *dynmesh.Endpoint, s string) { e.Name = s })}, "endpoints to serve"},
 		setting{"label", "DYN_LABELS", &labelsValue{&cfg.Labels}, "facts about this worker for people, such as zone=a"},
 		setting{"system-host", "DYN_SYSTEM_HOST", &stringValue{target: &cfg.System.Host}, "address of the status server"},
 		setting{"system-port", "DYN_SYSTEM_PORT", &portValue{&cfg.System.Port}, "port of the status server"},

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"net"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 )
 
 // namePart accepts what may stand in one part of an endpoint's name.
-func namePart(set func(*discovery.Endpoint, string)) func(string) error {
+func namePart(set func(*dynmesh.Endpoint, string)) func(string) error {
 	return func(s string) error {
-		e := discovery.Endpoint{Namespace: "n", Component: "c", Name: "e"}
+		e := dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}
 		set(&e, s)
 		return e.Validate()
 	}

@@ -14,6 +14,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
@@ -107,13 +108,13 @@ func startFrontend(t *testing.T, etcd string) *frontend.Frontend {
 }
 
 // instance is the i-th of a fleet of four components, with a transport of usual length.
-func instance(i int) discovery.Instance {
-	return discovery.Instance{
-		InstanceKey: discovery.InstanceKey{
-			Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: fmt.Sprintf("backend-%d", i%4), Name: "generate"},
-			ID:       discovery.InstanceID(7587891994254240587 + uint64(i)),
+func instance(i int) dynmesh.Instance {
+	return dynmesh.Instance{
+		InstanceKey: dynmesh.InstanceKey{
+			Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: fmt.Sprintf("backend-%d", i%4), Name: "generate"},
+			ID:       dynmesh.InstanceID(7587891994254240587 + uint64(i)),
 		},
-		Transport: discovery.HTTPTransport(fmt.Sprintf("http://10.1.%d.%d:8888/v1/rpc/generate", i/250%250, i%250)),
+		Transport: dynmesh.HTTPTransport(fmt.Sprintf("http://10.1.%d.%d:8888/v1/rpc/generate", i/250%250, i%250)),
 	}
 }
 

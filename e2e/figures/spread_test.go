@@ -11,8 +11,8 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -101,7 +101,7 @@ func poolSpread(t *testing.T) []time.Duration {
 			finding = canary.Unchecked
 		}
 		speaker.Observe(observation.Finding{
-			Subject: observation.Subject{ID: speaker.Self().ID, Endpoint: discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}},
+			Subject: observation.Subject{ID: speaker.Self().ID, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}},
 			Kind:    observation.Canary, Finding: finding, Ready: true, Latency: time.Duration(i+1) * time.Millisecond, At: began,
 		})
 		times = append(times, heard.wait(t, began))
@@ -124,7 +124,7 @@ func startPools(t *testing.T, n int, changed func(u gossip.Update, seen *uint64)
 	alive := make([]int, n)
 	var mu sync.Mutex
 	for i := range n {
-		cfg := gossip.Config{Role: discovery.RoleWorker, Bind: "127.0.0.1:0"}
+		cfg := gossip.Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0"}
 		if i > 0 {
 			cfg.Join = []string{p.pools[0].Addr()}
 		}

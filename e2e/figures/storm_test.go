@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 )
 
@@ -32,19 +33,19 @@ func storm(t *testing.T) []figure {
 	}
 }
 
-func endpointsOf(client int) []discovery.Endpoint {
+func endpointsOf(client int) []dynmesh.Endpoint {
 	n := stormInstances / stormClients
 	if client < stormInstances%stormClients {
 		n++
 	}
-	out := make([]discovery.Endpoint, n)
+	out := make([]dynmesh.Endpoint, n)
 	for i := range out {
-		out[i] = discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: fmt.Sprintf("generate-%d", i)}
+		out[i] = dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: fmt.Sprintf("generate-%d", i)}
 	}
 	return out
 }
 
-var stormTransport = discovery.HTTPTransport("http://10.1.1.1:8888/v1/rpc/generate")
+var stormTransport = dynmesh.HTTPTransport("http://10.1.1.1:8888/v1/rpc/generate")
 
 func registrarStorm(t *testing.T) time.Duration {
 	etcd, client := startEtcd(t)
@@ -103,7 +104,7 @@ func bareRegister(endpoint string, i int) error {
 	ops := []clientv3.Op{clientv3.OpPut(fmt.Sprintf("v1/dynmesh/members/%x", lease.ID), "{}", clientv3.WithLease(lease.ID))}
 	endpoints := endpointsOf(i)
 	for k, e := range endpoints {
-		in := discovery.Instance{InstanceKey: discovery.InstanceKey{Endpoint: e, ID: discovery.InstanceID(lease.ID)}, Transport: stormTransport}
+		in := dynmesh.Instance{InstanceKey: dynmesh.InstanceKey{Endpoint: e, ID: dynmesh.InstanceID(lease.ID)}, Transport: stormTransport}
 		ops = append(ops, clientv3.OpPut(in.String(), string(in.Value()), clientv3.WithLease(lease.ID)))
 		if len(ops) == 100 || k == len(endpoints)-1 {
 			if _, err := client.Txn(ctx).Then(ops...).Commit(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
@@ -138,11 +139,11 @@ func TestRealFrontend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := discovery.ParseEndpoint(backend)
+	e, err := dynmesh.ParseEndpoint(backend)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := registrar.Add(e, discovery.HTTPTransport("http://127.0.0.1:1/x")); err != nil {
+	if err := registrar.Add(e, dynmesh.HTTPTransport("http://127.0.0.1:1/x")); err != nil {
 		t.Fatal(err)
 	}
 	registering, deregister := context.WithCancel(context.Background())
@@ -189,7 +190,7 @@ func TestRealFrontend(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = startFrontend(t, etcd.Endpoint(), n)
-	if err := registrar.Add(discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "embed"}, discovery.HTTPTransport("http://127.0.0.1:1/x")); err != nil {
+	if err := registrar.Add(dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "embed"}, dynmesh.HTTPTransport("http://127.0.0.1:1/x")); err != nil {
 		t.Fatal(err)
 	}
 	both := []expect.Expectation{{Endpoint: "dyn://dynamo.backend.*", Want: 2}}
@@ -201,7 +202,7 @@ func TestRealFrontend(t *testing.T) {
 	closeEtcd()
 	eventually(t, "stale", func() bool {
 		m, err := c.Mesh(ctx)
-		return err == nil && m.Discovery.State == State(discovery.Stale) && len(m.Endpoints) == 2
+		return err == nil && m.Discovery.State == State(dynmesh.Stale) && len(m.Endpoints) == 2
 	})
 	if err := c.Wait(ctx, both, func(string) {}); err != nil {
 		t.Errorf("while etcd is away: %v", err)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
@@ -112,12 +112,12 @@ type Member struct {
 
 // View returns what expectations are held against.
 func (m Mesh) View() expect.View {
-	v := expect.View{Discovery: discovery.State(m.Discovery.State), Since: m.Discovery.Since}
+	v := expect.View{Discovery: dynmesh.SyncState(m.Discovery.State), Since: m.Discovery.Since}
 	for _, e := range m.Endpoints {
 		endpoint := expect.Endpoint{Name: e.Name}
 		for _, i := range e.Instances {
 			endpoint.Instances = append(endpoint.Instances, expect.Instance{
-				ID: discovery.InstanceID(i.ID), Verdict: i.Verdict, Verified: i.Verified, Registered: i.Registered,
+				ID: dynmesh.InstanceID(i.ID), Verdict: i.Verdict, Verified: i.Verified, Registered: i.Registered,
 			})
 		}
 		v.Endpoints = append(v.Endpoints, endpoint)
@@ -126,27 +126,27 @@ func (m Mesh) View() expect.View {
 }
 
 // ID is an instance's: a string in JSON, because it exceeds what a JavaScript number holds.
-type ID discovery.InstanceID
+type ID dynmesh.InstanceID
 
 // String returns the ID as it stands in etcd keys.
-func (id ID) String() string { return discovery.InstanceID(id).String() }
+func (id ID) String() string { return dynmesh.InstanceID(id).String() }
 
 // UnmarshalText takes what String writes, and nothing else.
 func (id *ID) UnmarshalText(text []byte) error {
-	parsed, err := discovery.ParseInstanceID(string(text))
+	parsed, err := dynmesh.ParseInstanceID(string(text))
 	*id = ID(parsed)
 	return err
 }
 
 // State is a discovery.State as JSON has it.
-type State discovery.State
+type State dynmesh.SyncState
 
 // String returns syncing, synced or stale.
-func (s State) String() string { return discovery.State(s).String() }
+func (s State) String() string { return dynmesh.SyncState(s).String() }
 
 // UnmarshalText takes what String writes, and nothing else.
 func (s *State) UnmarshalText(text []byte) error {
-	for _, known := range []discovery.State{discovery.Syncing, discovery.Synced, discovery.Stale} {
+	for _, known := range []dynmesh.SyncState{dynmesh.Syncing, dynmesh.Synced, dynmesh.Stale} {
 		if known.String() == string(text) {
 			*s = State(known)
 			return nil

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/console"
 )
@@ -12,7 +12,7 @@ import (
 func ExampleStatus() {
 	now := time.Date(2026, 11, 22, 10, 0, 3, 0, time.UTC)
 	mesh := &client.Mesh{
-		Discovery: client.Discovery{State: client.State(discovery.Synced)},
+		Discovery: client.Discovery{State: client.State(dynmesh.Synced)},
 		Gossip:    client.Gossip{Members: 2, Alive: 2},
 		Endpoints: []client.Endpoint{{Name: "dyn://dynamo.backend.generate", Registered: 1, Instances: []client.Instance{
 			{ID: 0x1f, Verdict: "notready", Registered: true, Since: now.Add(-time.Minute), Reasons: []string{"its own canaries have failed since 2026-11-22T10:00:00.000Z"}},

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
@@ -45,7 +45,7 @@ func (s Snapshot) Now(ours time.Time) time.Time { return s.Mesh.Now.Add(ours.Sub
 // AllReady says whether there is nothing to worry about: the registry has been read, every instance is registered and
 // ready, and whatever the frontend expects is there.
 func (s Snapshot) AllReady() bool {
-	if discovery.State(s.Mesh.Discovery.State) == discovery.Syncing || s.Doubt != nil || s.Ready != nil && !s.Ready.Ready {
+	if dynmesh.SyncState(s.Mesh.Discovery.State) == dynmesh.Syncing || s.Doubt != nil || s.Ready != nil && !s.Ready.Ready {
 		return false
 	}
 	for _, e := range s.Mesh.Endpoints {

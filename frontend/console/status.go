@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/plain"
@@ -33,7 +33,7 @@ func Status(s Snapshot, now time.Time, style Style) string {
 	switch rows := endpointRows(s); {
 	case len(rows) > 0:
 		writeEndpoints(&b, rows, style)
-	case discovery.State(s.Mesh.Discovery.State) == discovery.Syncing:
+	case dynmesh.SyncState(s.Mesh.Discovery.State) == dynmesh.Syncing:
 		b.WriteString("What is registered is not known yet.\n")
 	default:
 		b.WriteString("Nothing is registered.\n")
@@ -49,10 +49,10 @@ func Status(s Snapshot, now time.Time, style Style) string {
 func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	d, g := s.Mesh.Discovery, s.Mesh.Gossip
 	registry, c := "synced", green
-	switch discovery.State(d.State) {
-	case discovery.Syncing:
+	switch dynmesh.SyncState(d.State) {
+	case dynmesh.Syncing:
 		registry, c = "not read yet: etcd has not answered", red
-	case discovery.Stale:
+	case dynmesh.Stale:
 		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", clock(d.Since)), yellow
 	}
 	fmt.Fprintf(b, "frontend  %s\n", plain.Text(s.Frontend, maxName))

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
@@ -99,7 +99,7 @@ func (t Target) unique(found []Found) error {
 	for _, f := range found {
 		ids = append(ids, f.ID)
 	}
-	slices.SortFunc(ids, func(a, b client.ID) int { return cmp.Compare(discovery.InstanceID(a), discovery.InstanceID(b)) })
+	slices.SortFunc(ids, func(a, b client.ID) int { return cmp.Compare(dynmesh.InstanceID(a), dynmesh.InstanceID(b)) })
 	ids = slices.Compact(ids)
 	if len(ids) == 1 {
 		return nil

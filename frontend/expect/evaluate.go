@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Evaluate holds expectations against what there is. The same view gives the same result, whatever order it is in.
@@ -16,7 +16,7 @@ import (
 // read, nothing is ready. While etcd cannot be read, what was known last counts.
 func Evaluate(expectations []Expectation, view View) Result {
 	r := Result{Discovery: view.Discovery.String(), Expectations: []Outcome{}, Reasons: []string{}}
-	if view.Discovery == discovery.Syncing {
+	if view.Discovery == dynmesh.Syncing {
 		r.Reasons = append(r.Reasons, "the registry in etcd has not been read yet")
 	}
 	for _, e := range expectations {
@@ -27,12 +27,12 @@ func Evaluate(expectations []Expectation, view View) Result {
 			}
 		}
 		r.Expectations = append(r.Expectations, t.outcome())
-		if view.Discovery != discovery.Syncing && t.counted.n < e.Want { // else it is known already why it does not hold
+		if view.Discovery != dynmesh.Syncing && t.counted.n < e.Want { // else it is known already why it does not hold
 			r.Reasons = append(r.Reasons, t.reason())
 		}
 	}
 	r.Ready = len(r.Reasons) == 0
-	if !r.Ready && view.Discovery == discovery.Stale {
+	if !r.Ready && view.Discovery == dynmesh.Stale {
 		r.Reasons = append(r.Reasons, "etcd cannot be read since "+view.Since.UTC().Format(time.RFC3339)+": what is registered is what was known then")
 	}
 	return r

@@ -3,7 +3,7 @@ package expect_test
 import (
 	"fmt"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
 
@@ -14,7 +14,7 @@ func ExampleEvaluate() {
 		panic(err)
 	}
 	r := expect.Evaluate(expected, expect.View{
-		Discovery: discovery.Synced,
+		Discovery: dynmesh.Synced,
 		Endpoints: []expect.Endpoint{{Name: "dyn://dynamo.backend.generate", Instances: []expect.Instance{
 			{ID: 0x694d9b90ff8deb4b, Verdict: expect.Ready, Verified: true, Registered: true},
 			{ID: 0x5f0c3bd2a7e91b44, Verdict: expect.Unreachable, Registered: true},

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
@@ -18,7 +18,7 @@ const (
 // ref is an instance as a reason names it.
 type ref struct {
 	endpoint string // empty where only one endpoint is meant
-	id       discovery.InstanceID
+	id       dynmesh.InstanceID
 }
 
 func (r ref) String() string {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Bounds of what Parse takes.
@@ -105,8 +105,8 @@ func (p *parser) part(what string) error {
 	}
 	begin := p.at
 	for isNameByte(p.rest()) {
-		if p.at-begin == discovery.MaxNameLength {
-			return p.want("%s of at most %d characters", what, discovery.MaxNameLength)
+		if p.at-begin == dynmesh.MaxNameLength {
+			return p.want("%s of at most %d characters", what, dynmesh.MaxNameLength)
 		}
 		p.at++
 	}

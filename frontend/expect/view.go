@@ -3,12 +3,12 @@ package expect
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // View is what a fleet has, as a frontend sees it. The order of what is in it does not matter.
 type View struct {
-	Discovery discovery.State
+	Discovery dynmesh.SyncState
 	Since     time.Time // when Discovery began
 	Endpoints []Endpoint
 }
@@ -21,7 +21,7 @@ type Endpoint struct {
 
 // Instance is one worker that serves an endpoint.
 type Instance struct {
-	ID         discovery.InstanceID
+	ID         dynmesh.InstanceID
 	Verdict    string // one of the constants; another word does not count as ready
 	Verified   bool   // a fresh canary or real traffic vouches for it
 	Registered bool   // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted

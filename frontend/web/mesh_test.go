@@ -15,6 +15,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
@@ -25,7 +26,7 @@ import (
 )
 
 // self is the frontend's own id in gossip.
-const self discovery.InstanceID = 0xfe
+const self dynmesh.InstanceID = 0xfe
 
 // mesh is a real etcd and a real frontend. What workers would tell and watchers would find, the test says.
 type mesh struct {
@@ -44,7 +45,7 @@ type mesh struct {
 // worker is one worker process with one instance.
 type worker struct {
 	mesh *mesh
-	discovery.InstanceKey
+	dynmesh.InstanceKey
 	host string
 }
 
@@ -108,8 +109,8 @@ func (m *mesh) start() {
 func (m *mesh) url() string { return fmt.Sprintf("http://127.0.0.1:%d/", m.port) }
 
 // endpoints of a small fleet, as people have them.
-func endpoints() []discovery.Endpoint {
-	return []discovery.Endpoint{
+func endpoints() []dynmesh.Endpoint {
+	return []dynmesh.Endpoint{
 		{Namespace: "dynamo", Component: "backend", Name: "generate"},
 		{Namespace: "dynamo", Component: "prefill", Name: "generate"},
 		{Namespace: "dynamo", Component: "embed", Name: "encode"},
@@ -117,13 +118,13 @@ func endpoints() []discovery.Endpoint {
 }
 
 // add registers n workers, the first in the first endpoint and so on, and has them say that they are well.
-func (m *mesh) add(n int, in ...discovery.Endpoint) {
+func (m *mesh) add(n int, in ...dynmesh.Endpoint) {
 	m.t.Helper()
 	var ops []clientv3.Op
 	for range n {
 		number := len(m.workers)
-		w := &worker{mesh: m, host: fmt.Sprintf("gpu-%03d", number), InstanceKey: discovery.InstanceKey{
-			Endpoint: in[number%len(in)], ID: discovery.InstanceID(0x694d9b90ff8d0000 + uint64(number)),
+		w := &worker{mesh: m, host: fmt.Sprintf("gpu-%03d", number), InstanceKey: dynmesh.InstanceKey{
+			Endpoint: in[number%len(in)], ID: dynmesh.InstanceID(0x694d9b90ff8d0000 + uint64(number)),
 		}}
 		m.workers = append(m.workers, w)
 		ops = append(ops, w.puts()...)
@@ -140,8 +141,8 @@ func (m *mesh) add(n int, in ...discovery.Endpoint) {
 
 func (w *worker) puts() []clientv3.Op {
 	zone := string(rune('a' + w.ID&0xffff%3))
-	member, err := json.Marshal(discovery.Member{
-		Role: discovery.RoleWorker, Host: w.host, PID: 7, Version: "v1.2.3", StartedAt: time.Now().Add(-time.Hour),
+	member, err := json.Marshal(dynmesh.MemberInfo{
+		Role: dynmesh.RoleWorker, Host: w.host, PID: 7, Version: "v1.2.3", StartedAt: time.Now().Add(-time.Hour),
 		SystemURL: "http://" + w.host + ":8081", GossipAddr: w.host + ":7946", Labels: map[string]string{"zone": zone, "gpu": "h100"},
 	})
 	if err != nil {
@@ -171,7 +172,7 @@ func (m *mesh) settled() {
 func (m *mesh) vouch() {
 	u := gossip.Update{
 		Health:  gossip.Health{Alive: len(m.workers) + 1},
-		Members: []gossip.Member{{Observer: m.pool.Self(), Role: discovery.RoleFrontend, Addr: "frontend:7946", State: gossip.Alive, Since: time.Now()}},
+		Members: []gossip.Member{{Observer: m.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "frontend:7946", State: gossip.Alive, Since: time.Now()}},
 	}
 	for n, w := range m.workers {
 		u.Members = append(u.Members, w.member(gossip.Alive))
@@ -185,12 +186,12 @@ func (m *mesh) vouch() {
 
 func (w *worker) member(state gossip.MemberState) gossip.Member {
 	return gossip.Member{
-		Observer: observation.Observer{ID: w.ID, Epoch: 1}, Role: discovery.RoleWorker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
+		Observer: observation.Observer{ID: w.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }
 
-func (m *mesh) observed(by discovery.InstanceID, f observation.Finding) observation.Observation {
+func (m *mesh) observed(by dynmesh.InstanceID, f observation.Finding) observation.Observation {
 	m.seq++
 	f.At = time.Now()
 	return observation.Observation{Observer: observation.Observer{ID: by, Epoch: 1}, Seq: m.seq, Finding: f}
@@ -277,9 +278,9 @@ func look(w *worker) string {
 }
 
 // many returns n endpoints.
-func many(n int) (out []discovery.Endpoint) {
+func many(n int) (out []dynmesh.Endpoint) {
 	for i := range n {
-		out = append(out, discovery.Endpoint{Namespace: "dynamo", Component: fmt.Sprintf("pool-%d", i), Name: "generate"})
+		out = append(out, dynmesh.Endpoint{Namespace: "dynamo", Component: fmt.Sprintf("pool-%d", i), Name: "generate"})
 	}
 	return out
 }

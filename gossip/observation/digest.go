@@ -6,7 +6,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Buckets is the number of parts in which tables are compared. An observer is in one of them, by the hash of its ID.
@@ -66,7 +66,7 @@ func ParseDigest(message []byte) (d Digest, err error) {
 	return d, err
 }
 
-func bucketOf(id discovery.InstanceID) int {
+func bucketOf(id dynmesh.InstanceID) int {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(id))
 	return int(xxhash.Sum64(b[:]) >> 56)

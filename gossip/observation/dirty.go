@@ -5,7 +5,7 @@ import (
 	"container/list"
 	"math"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Bounds of [Dirty].
@@ -34,7 +34,7 @@ type Dirty struct {
 
 // A life without entries has no subject, and nothing else has none.
 type dirtyKey struct {
-	observer discovery.InstanceID
+	observer dynmesh.InstanceID
 	subject  Subject
 }
 

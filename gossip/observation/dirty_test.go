@@ -10,13 +10,13 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // path is an entry about another member; all of one detail are of one length.
-func path(observer, subject discovery.InstanceID, seq uint64, detail string) observation.Entry {
+func path(observer, subject dynmesh.InstanceID, seq uint64, detail string) observation.Entry {
 	f := &observation.Finding{Kind: observation.Path, Finding: canary.Fail, Detail: detail}
 	return observation.Crafted(observation.Observer{ID: observer, Epoch: 1}, 0, observation.Subject{ID: subject}, seq, observation.Encode(seq, f))
 }
@@ -89,7 +89,7 @@ func TestDirtySendsEachAsOftenAsMeant(t *testing.T) {
 				continue
 			}
 			seq++
-			e := path(discovery.InstanceID(rapid.IntRange(1, 5).Draw(rt, "observer")), discovery.InstanceID(rapid.IntRange(10, 30).Draw(rt, "subject")),
+			e := path(dynmesh.InstanceID(rapid.IntRange(1, 5).Draw(rt, "observer")), dynmesh.InstanceID(rapid.IntRange(10, 30).Draw(rt, "subject")),
 				seq, strings.Repeat("x", rapid.SampledFrom([]int{0, 1, 199}).Draw(rt, "detail")))
 			d.Mark(e, e)
 			latest[e.Key()] = word(e)
@@ -130,13 +130,13 @@ func TestEarlierEntryDoesNotReplaceALater(t *testing.T) {
 func TestLateEntriesGoBehindTheNews(t *testing.T) {
 	var d observation.Dirty
 	for i := range observation.MaxLate + 500 {
-		d.MarkLate(path(1, discovery.InstanceID(1000+i), 1, "late"))
+		d.MarkLate(path(1, dynmesh.InstanceID(1000+i), 1, "late"))
 	}
 	if d.Len() != observation.MaxLate {
 		t.Errorf("%d late ones are taken, want %d", d.Len(), observation.MaxLate)
 	}
 	for i := range 10 {
-		d.Mark(path(2, discovery.InstanceID(10+i), 1, "news"))
+		d.Mark(path(2, dynmesh.InstanceID(10+i), 1, "news"))
 	}
 	late := 0
 	for i := 0; d.Len() > 0; i++ {
@@ -150,9 +150,9 @@ func TestLateEntriesGoBehindTheNews(t *testing.T) {
 		t.Errorf("late ones were sent %d times, want %d", late, want)
 	}
 	for i := range observation.MaxLate {
-		d.MarkLate(path(1, discovery.InstanceID(1000+i), 2, "late"))
-		d.Mark(path(1, discovery.InstanceID(1000+i), 3, "news")) // in its place
-		d.MarkLate(path(2, discovery.InstanceID(1000+i), 2, "late"))
+		d.MarkLate(path(1, dynmesh.InstanceID(1000+i), 2, "late"))
+		d.Mark(path(1, dynmesh.InstanceID(1000+i), 3, "news")) // in its place
+		d.MarkLate(path(2, dynmesh.InstanceID(1000+i), 2, "late"))
 	}
 	if d.Len() != 2*observation.MaxLate {
 		t.Errorf("%d wait, want %d: there is no room for late ones when those before are gone", d.Len(), 2*observation.MaxLate)
@@ -163,10 +163,10 @@ func TestLateEntriesGoBehindTheNews(t *testing.T) {
 func TestPacketsAreFilled(t *testing.T) {
 	var d observation.Dirty
 	for i := range 6 {
-		d.Mark(path(1, discovery.InstanceID(100+i), 1, strings.Repeat("x", 199)))
+		d.Mark(path(1, dynmesh.InstanceID(100+i), 1, strings.Repeat("x", 199)))
 	}
 	for i := range 30 {
-		d.Mark(path(1, discovery.InstanceID(200+i), 1, ""))
+		d.Mark(path(1, dynmesh.InstanceID(200+i), 1, ""))
 	}
 	if m := d.Take(0, 1200, 3)[0]; len(m) < 1150 || len(m) > 1200 {
 		t.Errorf("a packet of %d bytes", len(m))
@@ -214,7 +214,7 @@ func TestWhatIsTooLargeGoesApart(t *testing.T) {
 func TestSmallPackets(t *testing.T) {
 	var d observation.Dirty
 	for i := range 100 {
-		d.Mark(path(1, discovery.InstanceID(100+i), 1, strings.Repeat("x", 199)))
+		d.Mark(path(1, dynmesh.InstanceID(100+i), 1, strings.Repeat("x", 199)))
 	}
 	d.Mark(path(1, 500, 1, "small"))
 	if got := sent(t, d.Take(0, 150, 3)); len(got) != 1 || got[0] != word(path(1, 500, 1, "small")) {
@@ -237,7 +237,7 @@ func TestDirtyIsBounded(t *testing.T) {
 	d.Mark(path(9, 1, 1, "old"))
 	d.Take(0, 1200, 3)
 	for i := range observation.MaxDirty {
-		d.Mark(path(1, discovery.InstanceID(100+i), 1, ""))
+		d.Mark(path(1, dynmesh.InstanceID(100+i), 1, ""))
 	}
 	if d.Len() != observation.MaxDirty {
 		t.Errorf("%d wait, want %d", d.Len(), observation.MaxDirty)
@@ -256,7 +256,7 @@ func TestPacketsHoldEachEntryOnce(t *testing.T) {
 	pass := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Pass})
 	var entries []observation.Entry
 	for i := range uint64(200) {
-		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: discovery.InstanceID(i + 2)}, 1, pass))
+		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(i + 2)}, 1, pass))
 	}
 	large := observation.Crafted(o, 0, observation.Subject{ID: 900}, 1, append(pass, unknownField(99, make([]byte, 2000))...))
 	tb, bytes := observation.New(reader), 0

@@ -3,7 +3,7 @@ package observation
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // What was forgotten is remembered for a while, or whoever has not forgotten yet would bring it back.
@@ -51,7 +51,7 @@ func (t *Table) expireForgotten(now time.Time) {
 }
 
 func (t *Table) dropOldestForgotten() {
-	var oldest discovery.InstanceID
+	var oldest dynmesh.InstanceID
 	for id, f := range t.forgotten {
 		if o := t.forgotten[oldest]; oldest == 0 || f.until.Before(o.until) || f.until.Equal(o.until) && id < oldest {
 			oldest = id

@@ -3,8 +3,8 @@ package observation_test
 import (
 	"testing"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -69,12 +69,12 @@ func TestRecall(t *testing.T) {
 func TestForgottenAreBounded(t *testing.T) {
 	tb := observation.New(reader)
 	for i := range observation.MaxForgotten + 1 {
-		tb.Forget(observation.Observer{ID: discovery.InstanceID(i + 1), Epoch: 1}, clock(i))
+		tb.Forget(observation.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, clock(i))
 	}
 	if n := tb.Stats().Forgotten; n != observation.MaxForgotten {
 		t.Errorf("%d are remembered, want %d", n, observation.MaxForgotten)
 	}
-	for id, want := range map[discovery.InstanceID]int{1: 0, 2: 1} {
+	for id, want := range map[dynmesh.InstanceID]int{1: 0, 2: 1} {
 		m := observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: id, Epoch: 1}, 0, observation.Subject{}, 0, nil)}, 1000)
 		if got := mustMerge(t, tb, m...).Ignored[observation.Forgotten]; got != want {
 			t.Errorf("observer %s: ignored %d, want %d: the first to end goes first", id, got, want)

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Merge takes in what another member sent. It keeps no reference to the message. With an error (ErrVersion, ErrType,
@@ -112,7 +112,7 @@ func (t *Table) mergeOwn(p part, entries []Entry, c *change) {
 }
 
 // owns says whether an observer may say such a thing of a subject. Of kinds that are not known it is not known.
-func owns(observer discovery.InstanceID, s Subject, k Kind) bool {
+func owns(observer dynmesh.InstanceID, s Subject, k Kind) bool {
 	switch k {
 	case Canary, Traffic, Process:
 		return observer == s.ID

@@ -10,8 +10,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -24,9 +24,9 @@ func crafted() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		var entries []observation.Entry
 		for range rapid.IntRange(1, 6).Draw(t, "entries") {
-			o := observation.Observer{ID: discovery.InstanceID(rapid.IntRange(1, 2).Draw(t, "observer")), Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}
+			o := observation.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 2).Draw(t, "observer")), Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}
 			floor := rapid.SampledFrom([]uint64{0, 0, 0, 1, 2, 3, 4, 5, 6}).Draw(t, "floor")
-			s := observation.Subject{ID: discovery.InstanceID(rapid.IntRange(1, 3).Draw(t, "subject"))}
+			s := observation.Subject{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "subject"))}
 			if rapid.Bool().Draw(t, "endpoint") {
 				s.Endpoint = generate
 			}
@@ -141,7 +141,7 @@ func TestStructuralOwnership(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		by      observation.Observer
-		subject discovery.InstanceID
+		subject dynmesh.InstanceID
 		kind    observation.Kind
 		finding canary.Finding
 		want    observation.Cause
@@ -210,7 +210,7 @@ func TestTooManyEntriesOfOneObserver(t *testing.T) {
 	f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass}
 	var entries []observation.Entry
 	for i := range uint64(observation.MaxEntries + extra) {
-		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: discovery.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
+		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
 	}
 	a := merged(t, observation.Messages(entries, observation.MaxBatch))
 	slices.Reverse(entries)
@@ -233,7 +233,7 @@ func TestTooManyObservers(t *testing.T) {
 	tb := observation.New(reader)
 	var entries []observation.Entry
 	for i := range observation.MaxObservers + 2 {
-		entries = append(entries, observation.Crafted(observation.Observer{ID: discovery.InstanceID(i + 1), Epoch: 1}, 0, observation.Subject{}, 0, nil))
+		entries = append(entries, observation.Crafted(observation.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, 0, observation.Subject{}, 0, nil))
 	}
 	got := mustMerge(t, tb, observation.Messages(entries, observation.MaxBatch)...)
 	if n := tb.Stats().Observers; n != observation.MaxObservers || got.Ignored[observation.Full] != 3 {
@@ -254,10 +254,10 @@ func TestTooManyBytes(t *testing.T) {
 	}
 	full := 0
 	for id := 1; full == 0; id++ {
-		o := observation.Observer{ID: discovery.InstanceID(id), Epoch: 1}
+		o := observation.Observer{ID: dynmesh.InstanceID(id), Epoch: 1}
 		var entries []observation.Entry
 		for i := range uint64(7) {
-			entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: discovery.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
+			entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
 		}
 		full = mustMerge(t, tb, observation.Messages(entries, 120<<10)...).Ignored[observation.Full]
 	}
@@ -265,7 +265,7 @@ func TestTooManyBytes(t *testing.T) {
 		t.Errorf("size is %d, the bound %d", size, observation.MaxSize)
 	}
 	for i := range 2 * observation.MaxEntry / 256 { // what is our own is always taken, so the table is above its bound now
-		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(i + 1)}, Kind: observation.Path, Finding: canary.Pass})
+		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(i + 1)}, Kind: observation.Path, Finding: canary.Pass})
 	}
 	o := observation.Observer{ID: 1, Epoch: 1}
 	s := observation.Subject{ID: 1 << 40}
@@ -282,7 +282,7 @@ func TestLongNamesCount(t *testing.T) {
 	name := strings.Repeat("x", observation.MaxName-10)
 	var entries []observation.Entry
 	for i := range uint64(100) {
-		s := observation.Subject{ID: 1, Endpoint: discovery.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
+		s := observation.Subject{ID: 1, Endpoint: dynmesh.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
 		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &observation.Finding{Kind: observation.Canary, Finding: canary.Pass})))
 	}
 	mustMerge(t, tb, observation.Messages(entries, 120<<10)...)
@@ -309,7 +309,7 @@ func TestLongEntriesGetMessagesOfTheirOwn(t *testing.T) {
 	var entries []observation.Entry
 	for i := range uint64(4) {
 		long := unknownField(99, make([]byte, i%2*5000))
-		entries = append(entries, observation.Crafted(reader, 0, observation.Subject{ID: 5 + discovery.InstanceID(i)}, i+1, append(observation.Encode(i+1, f), long...)))
+		entries = append(entries, observation.Crafted(reader, 0, observation.Subject{ID: 5 + dynmesh.InstanceID(i)}, i+1, append(observation.Encode(i+1, f), long...)))
 	}
 	sent := observation.Messages(entries, 1000)
 	if tb := observation.New(observation.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {

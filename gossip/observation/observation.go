@@ -3,21 +3,21 @@ package observation
 import (
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 )
 
 // Observer is one life of a member. A worker's ID is its instance ID; a frontend's is its own choice. Of two lives with one
 // ID the one with the higher epoch is the later one.
 type Observer struct {
-	ID    discovery.InstanceID
+	ID    dynmesh.InstanceID
 	Epoch uint64 // unix milliseconds at its start; only ever compared with other epochs of the same ID
 }
 
 // Subject is what an observation is about. It is comparable.
 type Subject struct {
-	ID       discovery.InstanceID
-	Endpoint discovery.Endpoint // zero: the whole process, with all its instances
+	ID       dynmesh.InstanceID
+	Endpoint dynmesh.Endpoint // zero: the whole process, with all its instances
 }
 
 // Kind is what a finding rests on.

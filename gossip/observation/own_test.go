@@ -12,8 +12,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -23,7 +23,7 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 		self := observation.Observer{ID: 7, Epoch: rapid.Uint64().Draw(rt, "epoch")}
 		tb := observation.New(self)
 		f := observation.Finding{
-			Subject:  observation.Subject{ID: rapid.SampledFrom([]discovery.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
+			Subject:  observation.Subject{ID: rapid.SampledFrom([]dynmesh.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
 			Kind:     rapid.SampledFrom([]observation.Kind{observation.Canary, observation.Traffic, observation.Process, observation.Path, 0, 5}).Draw(rt, "kind"),
 			Finding:  rapid.SampledFrom([]canary.Finding{canary.Pass, canary.Fail, canary.Fail, canary.Busy, canary.Unchecked, canary.Stalled, "", "unknown", "x"}).Draw(rt, "finding"),
 			Ready:    rapid.Bool().Draw(rt, "ready"),
@@ -34,7 +34,7 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 			At:       time.Unix(rapid.Int64().Draw(rt, "at"), 0),
 		}
 		if rapid.Bool().Draw(rt, "endpoint") {
-			f.Subject.Endpoint = discovery.Endpoint{Name: rapid.String().Draw(rt, "name"), Component: "\xff"}
+			f.Subject.Endpoint = dynmesh.Endpoint{Name: rapid.String().Draw(rt, "name"), Component: "\xff"}
 		}
 		c, err := tb.Observe(f)
 		if err != nil {
@@ -116,8 +116,8 @@ func TestOwnWordsComeBack(t *testing.T) {
 		said = append(said, observation.Messages(c.Entries, observation.MaxPacket)...)
 	}
 	for i := range 60 {
-		say(mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(10 + i%20)}, Kind: observation.Path, Finding: canary.Pass, Ready: i%3 == 0}))
-		say(tb.Withdraw(observation.Subject{ID: discovery.InstanceID(10 + (i+7)%20)}))
+		say(mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i%20)}, Kind: observation.Path, Finding: canary.Pass, Ready: i%3 == 0}))
+		say(tb.Withdraw(observation.Subject{ID: dynmesh.InstanceID(10 + (i+7)%20)}))
 		say(tb.Expire(clock(30 * i)))
 	}
 	before := tb.Digest()
@@ -131,11 +131,11 @@ func TestOwnWordsComeBack(t *testing.T) {
 func TestWithdrawalsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		author, follower := observation.New(observation.Observer{ID: 7, Epoch: 1}), observation.New(reader)
-		stands, anew := map[discovery.InstanceID]bool{}, map[discovery.InstanceID]bool{}
+		stands, anew := map[dynmesh.InstanceID]bool{}, map[dynmesh.InstanceID]bool{}
 		var way [][]byte // what is on its way, and what will be sent again
 		now := 0
 		for range rapid.IntRange(50, 300).Draw(rt, "steps") {
-			id := discovery.InstanceID(rapid.IntRange(100, 160).Draw(rt, "subject"))
+			id := dynmesh.InstanceID(rapid.IntRange(100, 160).Draw(rt, "subject"))
 			s := observation.Subject{ID: id}
 			var c observation.Changes
 			switch rapid.IntRange(0, 4).Draw(rt, "step") {
@@ -194,13 +194,13 @@ func TestWithdrawalsEnd(t *testing.T) {
 func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
 	for i := range 20 {
-		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass})
+		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass})
 	}
 	for i := range 17 {
 		if c := tb.Expire(clock(0)); len(c.Entries) > 0 {
 			t.Fatalf("after %d withdrawals: %+v", i, c)
 		}
-		tb.Withdraw(observation.Subject{ID: discovery.InstanceID(10 + i)})
+		tb.Withdraw(observation.Subject{ID: dynmesh.InstanceID(10 + i)})
 	}
 	if c := tb.Expire(clock(0)); len(c.Entries) != 3 || c.Entries[0].Floor() != 0 || len(c.Set)+len(c.Withdrawn) > 0 {
 		t.Fatalf("say anew: %+v", c)
@@ -220,7 +220,7 @@ func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 func TestOwnTableIsBounded(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
 	f := func(i int) observation.Finding {
-		return observation.Finding{Subject: observation.Subject{ID: discovery.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass}
+		return observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass}
 	}
 	for i := range observation.MaxEntries {
 		mustObserve(t, tb, f(i))

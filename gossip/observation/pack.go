@@ -5,15 +5,15 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // A packer puts entries into one message of bounded size. Lives and endpoints' names are written once a message.
 type packer struct {
 	limit int
 	size  int // never less than what bytes returns
-	names map[discovery.Endpoint]int
-	order []discovery.Endpoint
+	names map[dynmesh.Endpoint]int
+	order []dynmesh.Endpoint
 	lives map[Observer]int
 	parts []packed
 }
@@ -29,7 +29,7 @@ const lenSize = 3
 
 func (p *packer) reset(limit int) {
 	if p.names == nil {
-		p.names, p.lives = map[discovery.Endpoint]int{}, map[Observer]int{}
+		p.names, p.lives = map[dynmesh.Endpoint]int{}, map[Observer]int{}
 	}
 	clear(p.names)
 	clear(p.lives)
@@ -54,7 +54,7 @@ func (p *packer) add(e Entry) bool {
 		if e.subject.ID != e.observer.ID {
 			size += 9
 		}
-		if e.subject.Endpoint != (discovery.Endpoint{}) {
+		if e.subject.Endpoint != (dynmesh.Endpoint{}) {
 			name, named = p.names[e.subject.Endpoint]
 			size += 1 + lenSize
 			if !named {

@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // A batch is a parsed message. Its entries share memory with the message.
@@ -27,7 +27,7 @@ func parse(message []byte) (batch, error) {
 		return batch{}, err
 	}
 	// Endpoints may stand behind what refers to them, as in any protobuf message.
-	var names []discovery.Endpoint
+	var names []dynmesh.Endpoint
 	var b batch
 	err = EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 1 || typ != protowire.BytesType {
@@ -49,7 +49,7 @@ func parse(message []byte) (batch, error) {
 	return b, err
 }
 
-func parseEndpoint(b []byte) (e discovery.Endpoint, err error) {
+func parseEndpoint(b []byte) (e dynmesh.Endpoint, err error) {
 	err = EachField(b, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if typ != protowire.BytesType {
 			return nil
@@ -71,12 +71,12 @@ func parseEndpoint(b []byte) (e discovery.Endpoint, err error) {
 	return unique.Make(e).Value(), err
 }
 
-func (b *batch) parseLife(body []byte, names []discovery.Endpoint) error {
+func (b *batch) parseLife(body []byte, names []dynmesh.Endpoint) error {
 	var p part
 	err := EachField(body, func(num protowire.Number, typ protowire.Type, _ []byte, v uint64) error {
 		switch {
 		case num == 1 && typ == protowire.Fixed64Type:
-			p.observer.ID = discovery.InstanceID(v)
+			p.observer.ID = dynmesh.InstanceID(v)
 		case num == 2 && typ == protowire.VarintType:
 			p.observer.Epoch = v
 		case num == 3 && typ == protowire.VarintType:
@@ -104,7 +104,7 @@ func (b *batch) parseLife(body []byte, names []discovery.Endpoint) error {
 }
 
 // parseEntry takes out of an entry what belongs to the message; the rest is kept as it came.
-func parseEntry(body []byte, observer discovery.InstanceID, names []discovery.Endpoint) (Entry, error) {
+func parseEntry(body []byte, observer dynmesh.InstanceID, names []dynmesh.Endpoint) (Entry, error) {
 	e := Entry{subject: Subject{ID: observer}, raw: body}
 	apart := false // whether raw is a copy without the message's fields
 	for rest := body; len(rest) > 0; {
@@ -124,13 +124,13 @@ func parseEntry(body []byte, observer discovery.InstanceID, names []discovery.En
 			if i > uint64(len(names)) {
 				return e, badf("endpoint %d of %d", i, len(names))
 			}
-			e.subject.Endpoint = discovery.Endpoint{}
+			e.subject.Endpoint = dynmesh.Endpoint{}
 			if i > 0 {
 				e.subject.Endpoint = names[i-1]
 			}
 		case num == fieldSubject && typ == protowire.Fixed64Type:
 			id, _ := protowire.ConsumeFixed64(value)
-			e.subject.ID = discovery.InstanceID(id)
+			e.subject.ID = dynmesh.InstanceID(id)
 		default:
 			if num == fieldSeq && typ == protowire.VarintType {
 				e.seq, _ = protowire.ConsumeVarint(value)

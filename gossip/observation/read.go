@@ -3,7 +3,7 @@ package observation
 import (
 	"iter"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Stats is the size of a table.
@@ -26,7 +26,7 @@ func (t *Table) Stats() Stats {
 }
 
 // Get returns the observation that an observer has of a subject, if it stands.
-func (t *Table) Get(observer discovery.InstanceID, s Subject) (Observation, bool) {
+func (t *Table) Get(observer dynmesh.InstanceID, s Subject) (Observation, bool) {
 	if l := t.life(observer); l != nil {
 		if e := l.entries[s]; e != nil && e.live {
 			return e.observation(), true
@@ -36,7 +36,7 @@ func (t *Table) Get(observer discovery.InstanceID, s Subject) (Observation, bool
 }
 
 // Of returns what stands of an observer, in no order. The table must not change meanwhile.
-func (t *Table) Of(observer discovery.InstanceID) iter.Seq[Observation] {
+func (t *Table) Of(observer dynmesh.InstanceID) iter.Seq[Observation] {
 	return func(yield func(Observation) bool) {
 		l := t.life(observer)
 		if l == nil {

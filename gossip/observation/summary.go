@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Summary returns, in messages, what this table holds in buckets in which another table differs: 16 bytes for each observer.
@@ -45,7 +45,7 @@ func (t *Table) Answer(summary []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	asked := map[int]map[discovery.InstanceID]uint64{}
+	asked := map[int]map[dynmesh.InstanceID]uint64{}
 	err = EachField(body, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 1 || typ != protowire.BytesType {
 			return nil
@@ -72,8 +72,8 @@ func (t *Table) Answer(summary []byte) ([][]byte, error) {
 	return messages(entries, MaxBatch), nil
 }
 
-func parseBucket(b []byte) (index int, lives map[discovery.InstanceID]uint64, err error) {
-	lives = map[discovery.InstanceID]uint64{}
+func parseBucket(b []byte) (index int, lives map[dynmesh.InstanceID]uint64, err error) {
+	lives = map[dynmesh.InstanceID]uint64{}
 	err = EachField(b, func(num protowire.Number, typ protowire.Type, v []byte, n uint64) error {
 		switch {
 		case num == 1 && typ == protowire.VarintType:
@@ -86,7 +86,7 @@ func parseBucket(b []byte) (index int, lives map[discovery.InstanceID]uint64, er
 				return badf("bucket of %d bytes", len(v))
 			}
 			for ; len(v) > 0; v = v[16:] {
-				lives[discovery.InstanceID(binary.LittleEndian.Uint64(v))] = binary.LittleEndian.Uint64(v[8:])
+				lives[dynmesh.InstanceID(binary.LittleEndian.Uint64(v))] = binary.LittleEndian.Uint64(v[8:])
 			}
 		}
 		return nil

@@ -6,8 +6,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -136,7 +136,7 @@ func reversed(m [][]byte) [][]byte {
 // say of it.
 func fleet(t testing.TB, n int) *observation.Table {
 	var entries []observation.Entry
-	id := func(i int) discovery.InstanceID { return discovery.InstanceID(0x694d_9b90_0000_0000 + i%n*0x1_0001) }
+	id := func(i int) dynmesh.InstanceID { return dynmesh.InstanceID(0x694d_9b90_0000_0000 + i%n*0x1_0001) }
 	at := clock(0)
 	for i := range n {
 		say := func(seq uint64, f observation.Finding) {

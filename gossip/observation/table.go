@@ -1,6 +1,8 @@
 package observation
 
-import "github.com/dynmesh/dynmesh/discovery"
+import (
+	"github.com/dynmesh/dynmesh"
+)
 
 // Bounds of a [Table]. They are far above what a mesh of 10,000 instances has: they keep a member that has gone mad from
 // taking the others along.
@@ -27,9 +29,9 @@ type Table struct {
 	self      Observer
 	last      uint64 // sequence of the latest own entry
 	restamped restamp
-	buckets   [Buckets]map[discovery.InstanceID]*life
+	buckets   [Buckets]map[dynmesh.InstanceID]*life
 	digest    Digest
-	forgotten map[discovery.InstanceID]forgotten
+	forgotten map[dynmesh.InstanceID]forgotten
 	stats     Stats
 	step      uint64 // counts what changes the table, for entry.step
 }
@@ -73,18 +75,18 @@ func costOf(s Subject, raw []byte) int { return entryCost + nameLen(s) + len(raw
 
 // New returns a table that holds nothing but the observer's new life.
 func New(self Observer) *Table {
-	t := &Table{self: self, forgotten: map[discovery.InstanceID]forgotten{}}
+	t := &Table{self: self, forgotten: map[dynmesh.InstanceID]forgotten{}}
 	t.begin(self)
 	return t
 }
 
-func (t *Table) life(id discovery.InstanceID) *life { return t.buckets[bucketOf(id)][id] }
+func (t *Table) life(id dynmesh.InstanceID) *life { return t.buckets[bucketOf(id)][id] }
 
 // begin puts an empty life into the table. What was there must have been ended.
 func (t *Table) begin(o Observer) *life {
 	b := bucketOf(o.ID)
 	if t.buckets[b] == nil {
-		t.buckets[b] = map[discovery.InstanceID]*life{}
+		t.buckets[b] = map[dynmesh.InstanceID]*life{}
 	}
 	l := &life{Observer: o, entries: map[Subject]*entry{}}
 	t.buckets[b][o.ID] = l

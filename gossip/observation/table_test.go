@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
-var generate = discovery.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
+var generate = dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
 
-func own(id discovery.InstanceID, f canary.Finding) observation.Finding {
+func own(id dynmesh.InstanceID, f canary.Finding) observation.Finding {
 	return observation.Finding{Subject: observation.Subject{ID: id, Endpoint: generate}, Kind: observation.Canary, Finding: f, Ready: f == canary.Pass}
 }
 

@@ -16,8 +16,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -214,7 +214,7 @@ func TestBadMessages(t *testing.T) {
 
 // Names that others put into etcd are bytes.
 func TestOddNames(t *testing.T) {
-	for _, e := range []discovery.Endpoint{
+	for _, e := range []dynmesh.Endpoint{
 		{Namespace: "\xff\x00", Component: "a.b/c", Name: "\n"}, {Name: "x"}, {Namespace: "x"}, {Component: strings.Repeat("ü", 300)},
 		{Namespace: strings.Repeat("n", observation.MaxName)},
 	} {
@@ -229,7 +229,7 @@ func TestOddNames(t *testing.T) {
 		}
 	}
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	_, err := tb.Observe(observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: discovery.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
+	_, err := tb.Observe(observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
 		Kind: observation.Path, Finding: canary.Pass})
 	if err == nil {
 		t.Error("a name that no other member accepts was accepted")

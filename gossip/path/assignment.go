@@ -3,7 +3,7 @@ package path
 import (
 	"slices"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Watchers is how many members watch a worker, where there are so many.
@@ -15,22 +15,22 @@ const Watchers = 2
 // It keeps the watchers of each target: one that joins is compared once with each, and one that leaves has its own targets
 // assigned anew. It is not safe for concurrent use.
 type Assignment struct {
-	self     discovery.InstanceID
-	watchers map[discovery.InstanceID]struct{}
-	targets  map[discovery.InstanceID]places
+	self     dynmesh.InstanceID
+	watchers map[dynmesh.InstanceID]struct{}
+	targets  map[dynmesh.InstanceID]places
 }
 
 // NewAssignment returns the assignment of a member that is itself a watcher, the only one so far.
-func NewAssignment(self discovery.InstanceID) *Assignment {
+func NewAssignment(self dynmesh.InstanceID) *Assignment {
 	return &Assignment{
 		self:     self,
-		watchers: map[discovery.InstanceID]struct{}{self: {}},
-		targets:  map[discovery.InstanceID]places{},
+		watchers: map[dynmesh.InstanceID]struct{}{self: {}},
+		targets:  map[dynmesh.InstanceID]places{},
 	}
 }
 
 // Join adds a watcher, and returns the targets that this member watched until now and need not watch any longer.
-func (a *Assignment) Join(watcher discovery.InstanceID) (lost []discovery.InstanceID) {
+func (a *Assignment) Join(watcher dynmesh.InstanceID) (lost []dynmesh.InstanceID) {
 	if _, known := a.watchers[watcher]; known {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (a *Assignment) Join(watcher discovery.InstanceID) (lost []discovery.Instan
 }
 
 // Leave removes a watcher, which must be another one, and returns the targets that this member has to watch now in its stead.
-func (a *Assignment) Leave(watcher discovery.InstanceID) (gained []discovery.InstanceID) {
+func (a *Assignment) Leave(watcher dynmesh.InstanceID) (gained []dynmesh.InstanceID) {
 	if _, known := a.watchers[watcher]; !known || watcher == a.self {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (a *Assignment) Leave(watcher discovery.InstanceID) (gained []discovery.Ins
 }
 
 // Add adds a target, and reports whether this member is to watch it.
-func (a *Assignment) Add(target discovery.InstanceID) (mine bool) {
+func (a *Assignment) Add(target dynmesh.InstanceID) (mine bool) {
 	if _, known := a.targets[target]; !known {
 		a.targets[target] = a.assign(target)
 	}
@@ -75,15 +75,15 @@ func (a *Assignment) Add(target discovery.InstanceID) (mine bool) {
 }
 
 // Remove removes a target.
-func (a *Assignment) Remove(target discovery.InstanceID) { delete(a.targets, target) }
+func (a *Assignment) Remove(target dynmesh.InstanceID) { delete(a.targets, target) }
 
 // Mine reports whether this member is to watch the target.
-func (a *Assignment) Mine(target discovery.InstanceID) bool { return a.targets[target].hold(a.self) }
+func (a *Assignment) Mine(target dynmesh.InstanceID) bool { return a.targets[target].hold(a.self) }
 
 // Of returns the watchers of a target, the one that suits best first. There are none for what is no target, and fewer than
 // [Watchers] where too few are there: nobody watches itself.
-func (a *Assignment) Of(target discovery.InstanceID) []discovery.InstanceID {
-	var ids []discovery.InstanceID
+func (a *Assignment) Of(target dynmesh.InstanceID) []dynmesh.InstanceID {
+	var ids []dynmesh.InstanceID
 	for _, p := range a.targets[target] {
 		if p.watcher != 0 {
 			ids = append(ids, p.watcher)
@@ -92,7 +92,7 @@ func (a *Assignment) Of(target discovery.InstanceID) []discovery.InstanceID {
 	return ids
 }
 
-func (a *Assignment) assign(target discovery.InstanceID) (p places) {
+func (a *Assignment) assign(target dynmesh.InstanceID) (p places) {
 	for watcher := range a.watchers {
 		p = p.with(target, watcher)
 	}
@@ -103,12 +103,12 @@ func (a *Assignment) assign(target discovery.InstanceID) (p places) {
 type places [Watchers]place
 
 type place struct {
-	watcher discovery.InstanceID // 0: nobody
+	watcher dynmesh.InstanceID // 0: nobody
 	score   uint64
 }
 
 // with returns the places after a watcher has been compared with those who hold them.
-func (p places) with(target, watcher discovery.InstanceID) places {
+func (p places) with(target, watcher dynmesh.InstanceID) places {
 	if watcher == target {
 		return p
 	}
@@ -121,14 +121,14 @@ func (p places) with(target, watcher discovery.InstanceID) places {
 	return p
 }
 
-func (p places) hold(watcher discovery.InstanceID) bool {
+func (p places) hold(watcher dynmesh.InstanceID) bool {
 	return slices.ContainsFunc(p[:], func(holder place) bool { return holder.watcher == watcher })
 }
 
 // score is how well a watcher suits a target. No two watchers score the same with one target, since mix is a bijection. All
 // members must compute the same, so it is part of the protocol: while two formulas are in use, a target may have up to four watchers
 // or only one.
-func score(target, watcher discovery.InstanceID) uint64 {
+func score(target, watcher dynmesh.InstanceID) uint64 {
 	return mix(uint64(target) ^ mix(uint64(watcher)))
 }
 

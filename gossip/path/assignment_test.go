@@ -9,10 +9,10 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh"
 )
 
-type id = discovery.InstanceID
+type id = dynmesh.InstanceID
 
 // bruteForce is what rendezvous hashing is defined as: all watchers but the target, sorted by their scores.
 func bruteForce(target id, watchers map[id]bool) []id {
@@ -90,7 +90,7 @@ func TestAssignmentIsThatOfBruteForce(t *testing.T) {
 // A change moves only its own share of the targets, about Watchers in n, and the load is even.
 func TestAssignmentMovesOnlyItsShare(t *testing.T) {
 	for name, next := range map[string]func(i int) id{
-		"random IDs":         func(int) id { return discovery.NewInstanceID() },
+		"random IDs":         func(int) id { return dynmesh.NewInstanceID() },
 		"IDs that are alike": func(i int) id { return 0x694d9b90ff8d0000 + id(i) },
 	} {
 		t.Run(name, func(t *testing.T) {

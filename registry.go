@@ -1,22 +1,22 @@
-package discovery
+package dynmesh
 
 import (
 	"fmt"
 	"time"
 )
 
-// State says how much a Watcher's knowledge is worth now.
-type State uint8
+// SyncState says how much a Watcher's knowledge is worth now.
+type SyncState uint8
 
 // The states of a Watcher.
 const (
-	Syncing State = iota // the registry has never been read
-	Synced               // what is known is what etcd holds
-	Stale                // etcd cannot be read; what was known last is kept
+	Syncing SyncState = iota // the registry has never been read
+	Synced                   // what is known is what etcd holds
+	Stale                    // etcd cannot be read; what was known last is kept
 )
 
 // String returns syncing, synced or stale.
-func (s State) String() string {
+func (s SyncState) String() string {
 	switch s {
 	case Syncing:
 		return "syncing"
@@ -28,10 +28,10 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", s)
 }
 
-// Update is one step of the registry. Applying it leads from one consistent view to the next: a full read arrives
+// RegistryUpdate is one step of the registry. Applying it leads from one consistent view to the next: a full read arrives
 // whole, and so does each etcd transaction.
-type Update struct {
-	State    State
+type RegistryUpdate struct {
+	State    SyncState
 	Since    time.Time     // when State began; of Stale, when etcd was last heard
 	Revision int64         // etcd's, that the view is of
 	Puts     []Instance    // new and changed ones, each once

@@ -1,4 +1,4 @@
-package discovery
+package dynmesh
 
 import "time"
 
@@ -11,8 +11,8 @@ const (
 	RoleFrontend Role = "frontend"
 )
 
-// Member is what a process says of itself, under the same lease as its instances.
-type Member struct {
+// MemberInfo is what a process says of itself, under the same lease as its instances.
+type MemberInfo struct {
 	Role       Role              `json:"role"` // RoleWorker or RoleFrontend; another one in newer versions
 	Host       string            `json:"host"`
 	PID        int               `json:"pid"`
@@ -23,8 +23,8 @@ type Member struct {
 	Labels     map[string]string `json:"labels"`
 }
 
-// RegisteredMember is a Member as etcd holds it.
+// RegisteredMember is a MemberInfo as etcd holds it.
 type RegisteredMember struct {
 	ID InstanceID
-	Member
+	MemberInfo
 }
