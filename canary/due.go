@@ -1,5 +1,7 @@
 package canary
 
+import "github.com/dynmesh/dynmesh"
+
 // advance does what is due at now.
 func (p policy) advance(s *schedule, now instant, full bool, do *actions) {
 	p.press(s, now, do)
@@ -8,7 +10,7 @@ func (p policy) advance(s *schedule, now instant, full bool, do *actions) {
 	}
 	if s.moving > 0 && !s.stalled && now >= p.stallAt(*s) {
 		s.stalled, do.stalled = true, true
-		s.finding, s.reason = Stalled, ""
+		s.finding, s.reason = dynmesh.Stalled, ""
 		if s.checked {
 			s.ready = false
 			s.due = min(s.due, max(now, s.last+p.wait)) // a canary settles whether the endpoint hangs, or only the requests do
@@ -21,17 +23,17 @@ func (p policy) advance(s *schedule, now instant, full bool, do *actions) {
 	case !s.checked && s.moving > 0:
 		s.due = now + jitter(&s.seed, p.wait)
 	case !s.checked:
-		s.finding, s.reason = Unchecked, "" // nobody uses it, and nobody can ask
+		s.finding, s.reason = dynmesh.Unchecked, "" // nobody uses it, and nobody can ask
 		s.last, s.due = now, never
 	case s.phase == running || s.phase == expired:
 		// One at a time. Its end sets the time of the next.
 	case s.moving > 0 && s.ready && !s.failing && !s.doubtful:
 		do.skipped = true
-		s.finding, s.reason = Busy, ""
+		s.finding, s.reason = dynmesh.Busy, ""
 		s.due = now + jitter(&s.seed, p.wait)
 	case s.phase != resting:
 		if now >= s.told+grace {
-			p.fail(s, Timeout, now, do) // the last one still hangs in the endpoint
+			p.fail(s, dynmesh.ReasonTimeout, now, do) // the last one still hangs in the endpoint
 		}
 	case full:
 		s.due = now + p.timeout/4
@@ -50,7 +52,7 @@ func (p policy) press(s *schedule, now instant, do *actions) {
 		do.cut, do.late = true, true
 	case s.phase == expired && now >= s.told+grace:
 		s.phase = lost
-		p.judge(s, Timeout, now, do)
+		p.judge(s, dynmesh.ReasonTimeout, now, do)
 	case s.phase == dropped && s.told == never:
 		s.told = now
 		do.cut = true

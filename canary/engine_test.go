@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
@@ -52,7 +53,7 @@ func ask(t testing.TB, probe Probe, timeout time.Duration) Result {
 	return r
 }
 
-func reason(r Result) Reason {
+func reason(r Result) dynmesh.Reason {
 	if r.Failure == nil {
 		return ""
 	}
@@ -63,27 +64,27 @@ func reason(r Result) Reason {
 func faults() []struct {
 	name          string
 	knobs         mocker.Knobs
-	http, handler Reason
+	http, handler dynmesh.Reason
 } {
 	return []struct {
 		name          string
 		knobs         mocker.Knobs
-		http, handler Reason
+		http, handler dynmesh.Reason
 	}{
 		{"healthy", mocker.Knobs{}, "", ""},
 		{"slow, within the deadline", mocker.Knobs{FirstTokenDelay: 50 * time.Millisecond}, "", ""},
-		{"slow to begin", mocker.Knobs{FirstTokenDelay: time.Hour}, Timeout, Timeout},
-		{"behind a prefill", mocker.Knobs{Prefill: time.Hour}, Timeout, Timeout},
-		{"status 500", mocker.Knobs{ErrorStatus: 500}, ErrorStatus, ErrorStatus},
-		{"status 429", mocker.Knobs{ErrorStatus: 429}, ErrorStatus, ErrorStatus},
-		{"error at once", mocker.Knobs{ErrorChunk: new(0)}, ErrorChunk, ErrorChunk},
-		{"error after a token", mocker.Knobs{ErrorChunk: new(1)}, ErrorChunk, ErrorChunk},
-		{"freeze at once", mocker.Knobs{Freeze: new(0)}, Timeout, Timeout},
-		{"freeze after a token", mocker.Knobs{Freeze: new(1)}, Frozen, Frozen},
-		{"drop at once", mocker.Knobs{Drop: new(0)}, Cut, Errored},
-		{"drop after a token", mocker.Knobs{Drop: new(1)}, Cut, Errored},
-		{"refuse", mocker.Knobs{Refuse: true}, Refused, ErrorStatus},
-		{"empty", mocker.Knobs{Empty: true}, Empty, Empty},
+		{"slow to begin", mocker.Knobs{FirstTokenDelay: time.Hour}, dynmesh.ReasonTimeout, dynmesh.ReasonTimeout},
+		{"behind a prefill", mocker.Knobs{Prefill: time.Hour}, dynmesh.ReasonTimeout, dynmesh.ReasonTimeout},
+		{"status 500", mocker.Knobs{ErrorStatus: 500}, dynmesh.ReasonStatus, dynmesh.ReasonStatus},
+		{"status 429", mocker.Knobs{ErrorStatus: 429}, dynmesh.ReasonStatus, dynmesh.ReasonStatus},
+		{"error at once", mocker.Knobs{ErrorChunk: new(0)}, dynmesh.ReasonErrorChunk, dynmesh.ReasonErrorChunk},
+		{"error after a token", mocker.Knobs{ErrorChunk: new(1)}, dynmesh.ReasonErrorChunk, dynmesh.ReasonErrorChunk},
+		{"freeze at once", mocker.Knobs{Freeze: new(0)}, dynmesh.ReasonTimeout, dynmesh.ReasonTimeout},
+		{"freeze after a token", mocker.Knobs{Freeze: new(1)}, dynmesh.ReasonFrozen, dynmesh.ReasonFrozen},
+		{"drop at once", mocker.Knobs{Drop: new(0)}, dynmesh.ReasonCut, dynmesh.ReasonError},
+		{"drop after a token", mocker.Knobs{Drop: new(1)}, dynmesh.ReasonCut, dynmesh.ReasonError},
+		{"refuse", mocker.Knobs{Refuse: true}, dynmesh.ReasonRefused, dynmesh.ReasonStatus},
+		{"empty", mocker.Knobs{Empty: true}, dynmesh.ReasonEmpty, dynmesh.ReasonEmpty},
 	}
 }
 
@@ -106,7 +107,7 @@ func httpProbe(t testing.TB, url string) Probe {
 func settled(t testing.TB, probe Probe, refuse bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		if (reason(ask(t, probe, time.Second)) == Refused) == refuse {
+		if (reason(ask(t, probe, time.Second)) == dynmesh.ReasonRefused) == refuse {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -211,8 +212,8 @@ func TestOtherAnswersOverHTTP(t *testing.T) {
 		t.Errorf("one document: got %+v, %v, want a pass", r, r.Failure)
 	}
 	turn(t, e, mocker.Knobs{Empty: true})
-	if r := ask(t, probe, patience); reason(r) != Empty {
-		t.Errorf("one document without text: got %v, want %v", r.Failure, Empty)
+	if r := ask(t, probe, patience); reason(r) != dynmesh.ReasonEmpty {
+		t.Errorf("one document without text: got %v, want %v", r.Failure, dynmesh.ReasonEmpty)
 	}
 	get, err := HTTP(HTTPConfig{URL: url + "/health"})
 	if err != nil {

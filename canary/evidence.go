@@ -1,5 +1,7 @@
 package canary
 
+import "github.com/dynmesh/dynmesh"
+
 // sample takes in what real requests have done since the last look.
 func (p policy) sample(s *schedule, a Activity, now instant) {
 	evidence, moving := a.evidence(), a.moving()
@@ -37,7 +39,7 @@ func (p policy) sample(s *schedule, a Activity, now instant) {
 func (p policy) traffic(s *schedule, now instant) {
 	s.proven(now)
 	s.ready = !s.draining
-	s.finding, s.reason = Busy, ""
+	s.finding, s.reason = dynmesh.Busy, ""
 	s.due = now + jitter(&s.seed, p.wait)
 	s.drop()
 }
@@ -51,7 +53,7 @@ func (s *schedule) proven(now instant) {
 
 // hint brings the next canary forward where the last one failed. It is no proof, and changes nothing else.
 func (s *schedule) hint(now instant) {
-	if s.finding != Fail || s.ready {
+	if s.finding != dynmesh.Fail || s.ready {
 		return
 	}
 	s.rechecks = 0
@@ -82,7 +84,7 @@ func (p policy) answer(s *schedule, e event, now instant, do *actions) {
 }
 
 // judge draws the conclusion from a canary of this generation.
-func (p policy) judge(s *schedule, r Reason, now instant, do *actions) {
+func (p policy) judge(s *schedule, r dynmesh.Reason, now instant, do *actions) {
 	switch {
 	case r == "":
 		p.succeed(s, now, do)
@@ -90,7 +92,7 @@ func (p policy) judge(s *schedule, r Reason, now instant, do *actions) {
 		// It stood in line behind real requests, and they are within their budget: busy, not dead.
 		do.outcome = discarded
 		if s.ready {
-			s.finding, s.reason = Busy, ""
+			s.finding, s.reason = dynmesh.Busy, ""
 			s.due = now + jitter(&s.seed, p.wait)
 		} else {
 			p.pause(s, now)
@@ -101,7 +103,7 @@ func (p policy) judge(s *schedule, r Reason, now instant, do *actions) {
 }
 
 // isLate says whether time alone was the failure: the endpoint may have had better things to do.
-func isLate(r Reason) bool { return r == Timeout || r == Frozen }
+func isLate(r dynmesh.Reason) bool { return r == dynmesh.ReasonTimeout || r == dynmesh.ReasonFrozen }
 
 func (p policy) succeed(s *schedule, now instant, do *actions) {
 	do.outcome = passed
@@ -112,17 +114,17 @@ func (p policy) succeed(s *schedule, now instant, do *actions) {
 	s.proven(now)
 	s.successes = min(s.successes+1, p.successes)
 	s.ready = s.ready || s.successes >= p.successes
-	s.finding, s.reason = Pass, ""
+	s.finding, s.reason = dynmesh.Pass, ""
 	s.due = now + jitter(&s.seed, p.wait)
 }
 
-func (p policy) fail(s *schedule, r Reason, now instant, do *actions) {
+func (p policy) fail(s *schedule, r dynmesh.Reason, now instant, do *actions) {
 	do.outcome, do.reason = failed, r
 	s.successes = 0
 	s.failures = min(s.failures+1, p.failures)
 	s.ready = s.ready && s.failures < p.failures
 	if !s.stalled || !isLate(r) { // what a stall does to a canary is no news
-		s.finding, s.reason = Fail, r
+		s.finding, s.reason = dynmesh.Fail, r
 	}
 	p.pause(s, now)
 }

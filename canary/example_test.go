@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 )
 
@@ -23,7 +24,7 @@ func ExampleHandler() {
 // A probe may be any func, and Check says why it failed.
 func ExampleCheck() {
 	result := canary.Check(context.Background(), func(context.Context) error {
-		return &canary.Failure{Reason: canary.Empty, Detail: "no rows"}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonEmpty, Detail: "no rows"}
 	})
 	fmt.Println(result.Failure)
 	// Output: empty: no rows

@@ -3,6 +3,8 @@ package canary
 import (
 	"context"
 	"errors"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // Why a canary's context ends, other than by its deadline.
@@ -34,7 +36,7 @@ func (l *loop) send(w *watched) {
 	go func() {
 		defer close(f.done)
 		defer end(errOver)
-		result := Result{Failure: failure(Errored, "the probe ended its goroutine")} // runtime.Goexit passes by the rest
+		result := Result{Failure: failure(dynmesh.ReasonError, "the probe ended its goroutine")} // runtime.Goexit passes by the rest
 		defer func() {
 			// It is refused only where Run has given the canary up.
 			_ = l.post(func(l *loop) { l.land(f, result) })
@@ -85,8 +87,8 @@ func (l *loop) land(f *flight, r Result) {
 }
 
 // failed tells of a canary that counts against its endpoint.
-func (l *loop) failed(w *watched, f *Failure) {
-	if w.schedule.finding == Fail { // else it is about a stall, which says what it is itself
+func (l *loop) failed(w *watched, f *dynmesh.Failure) {
+	if w.schedule.finding == dynmesh.Fail { // else it is about a stall, which says what it is itself
 		w.status.Detail = f.Detail
 	}
 	l.metrics.failed.WithLabelValues(w.Name, string(f.Reason)).Inc()

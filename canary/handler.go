@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // Handler makes a probe of an endpoint that is served in this process: it calls handler with request, and judges what
@@ -49,7 +51,7 @@ var errReturned = errors.New("send chunk: the handler has returned")
 type handled struct {
 	mu      sync.Mutex // handlers may send from several goroutines
 	judge   judge
-	failure *Failure
+	failure *dynmesh.Failure
 	total   int
 	over    bool
 }
@@ -67,9 +69,9 @@ func (a *handled) send(chunk any) error {
 		return context.Cause(a.judge.ctx)
 	}
 	if a.total += len(data); a.total > maxAnswer {
-		a.failure = failure(Oversized, "%d bytes and more", a.total)
+		a.failure = failure(dynmesh.ReasonOversized, "%d bytes and more", a.total)
 	} else if err != nil {
-		a.failure = failure(Malformed, "the chunk is not JSON: %v", err)
+		a.failure = failure(dynmesh.ReasonMalformed, "the chunk is not JSON: %v", err)
 	} else {
 		a.failure = a.judge.chunk("", data)
 	}

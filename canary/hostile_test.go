@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // listenRaw serves raw bytes: f gets each connection once its request has been read, and the connection is closed after it.
@@ -70,38 +72,38 @@ func TestHostileEngines(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		serve func(*net.TCPConn)
-		want  Reason
+		want  dynmesh.Reason
 	}{
-		{"nothing, and closed", say(), Cut},
-		{"nothing, and open", func(conn *net.TCPConn) { untilGone(conn) }, Timeout},
-		{"garbage", say("\x00\xff\x13 garbage\r\n\r\n"), Malformed},
-		{"garbage without end", flood("", "\x00\xff\x13"), Oversized},
-		{"headers without end", flood("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), Oversized},
-		{"a header's name without end", flood("HTTP/1.1 200 OK\r\n", "x"), Oversized},
-		{"a chunk of 100 MB", flood(sseHead+"data: ", "x"), Oversized},
-		{"events without end", flood(sseHead, token), Oversized},
-		{"comments without end", flood(sseHead, ": ping\n\n"), Oversized},
-		{"lines without end", flood(linesHead, "{\"a\":1}\n"), Oversized},
-		{"a document without end", flood("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "[1,"), Oversized},
-		{"an error page without end", flood("HTTP/1.1 502 Bad Gateway\r\n\r\n", "<br>"), ErrorStatus},
-		{"garbage where events are wanted", say(sseHead, "<html>what?</html>\n\n"), Malformed},
+		{"nothing, and closed", say(), dynmesh.ReasonCut},
+		{"nothing, and open", func(conn *net.TCPConn) { untilGone(conn) }, dynmesh.ReasonTimeout},
+		{"garbage", say("\x00\xff\x13 garbage\r\n\r\n"), dynmesh.ReasonMalformed},
+		{"garbage without end", flood("", "\x00\xff\x13"), dynmesh.ReasonOversized},
+		{"headers without end", flood("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), dynmesh.ReasonOversized},
+		{"a header's name without end", flood("HTTP/1.1 200 OK\r\n", "x"), dynmesh.ReasonOversized},
+		{"a chunk of 100 MB", flood(sseHead+"data: ", "x"), dynmesh.ReasonOversized},
+		{"events without end", flood(sseHead, token), dynmesh.ReasonOversized},
+		{"comments without end", flood(sseHead, ": ping\n\n"), dynmesh.ReasonOversized},
+		{"lines without end", flood(linesHead, "{\"a\":1}\n"), dynmesh.ReasonOversized},
+		{"a document without end", flood("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "[1,"), dynmesh.ReasonOversized},
+		{"an error page without end", flood("HTTP/1.1 502 Bad Gateway\r\n\r\n", "<br>"), dynmesh.ReasonStatus},
+		{"garbage where events are wanted", say(sseHead, "<html>what?</html>\n\n"), dynmesh.ReasonMalformed},
 		{"fields that the standard does not know", say(sseHead, "trace: 1\ndebug\n", token, "trace: 2\n\ndata: [DONE]\n\n"), ""},
-		{"half of JSON", say(sseHead, "data: {\"choices\":[\n\n"), Malformed},
-		{"a web page", say("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"), Malformed},
-		{"a redirect", say("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), ErrorStatus},
-		{"closed in the middle", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "23\r\ndata: {\"choices"), Cut},
-		{"broken chunked coding", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "zz\r\n"), Malformed},
-		{"shorter than it said", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n", token), Cut},
-		{"ended without [DONE]", say(sseHead, token), Cut},
+		{"half of JSON", say(sseHead, "data: {\"choices\":[\n\n"), dynmesh.ReasonMalformed},
+		{"a web page", say("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"), dynmesh.ReasonMalformed},
+		{"a redirect", say("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), dynmesh.ReasonStatus},
+		{"closed in the middle", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "23\r\ndata: {\"choices"), dynmesh.ReasonCut},
+		{"broken chunked coding", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "zz\r\n"), dynmesh.ReasonMalformed},
+		{"shorter than it said", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n", token), dynmesh.ReasonCut},
+		{"ended without [DONE]", say(sseHead, token), dynmesh.ReasonCut},
 		{"half closed after a token", func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, sseHead+token)
 			_ = conn.CloseWrite()
 			untilGone(conn)
-		}, Cut},
+		}, dynmesh.ReasonCut},
 		{"reset after a token", func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, sseHead+token)
 			_ = conn.SetLinger(0)
-		}, Cut},
+		}, dynmesh.ReasonCut},
 		{"[DONE], and open", func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, sseHead+token+"data: [DONE]\n\n")
 			untilGone(conn)
@@ -109,11 +111,11 @@ func TestHostileEngines(t *testing.T) {
 		{"frozen after a token", func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, sseHead+token)
 			untilGone(conn)
-		}, Frozen},
+		}, dynmesh.ReasonFrozen},
 		{"a status, and open", func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 9\r\n\r\n")
 			untilGone(conn)
-		}, ErrorStatus},
+		}, dynmesh.ReasonStatus},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -139,8 +141,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		}))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if r := ask(t, probe, patience); reason(r) != Oversized {
-			t.Fatalf("%s: got %v, want %v", name, r.Failure, Oversized)
+		if r := ask(t, probe, patience); reason(r) != dynmesh.ReasonOversized {
+			t.Fatalf("%s: got %v, want %v", name, r.Failure, dynmesh.ReasonOversized)
 		}
 		runtime.ReadMemStats(&after)
 		if got, want := after.TotalAlloc-before.TotalAlloc, uint64(8<<20); got > want {
@@ -178,8 +180,8 @@ func TestConnectionsEndWithTheirCanary(t *testing.T) {
 		}
 	}
 	failing.Store(true)
-	if r := ask(t, probe, patience); reason(r) != ErrorStatus {
-		t.Errorf("got %v, want %v", r.Failure, ErrorStatus)
+	if r := ask(t, probe, patience); reason(r) != dynmesh.ReasonStatus {
+		t.Errorf("got %v, want %v", r.Failure, dynmesh.ReasonStatus)
 	}
 	for deadline := time.Now().Add(patience); closed.Load() < 4; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -195,11 +197,11 @@ func TestUnreachable(t *testing.T) {
 	}
 	ln.Close()
 	r := ask(t, httpProbe(t, "http://"+ln.Addr().String()), patience)
-	if reason(r) != Refused || r.Failure.Detail != "connection refused" {
+	if reason(r) != dynmesh.ReasonRefused || r.Failure.Detail != "connection refused" {
 		t.Errorf("closed: got %v, want refused: connection refused", r.Failure)
 	}
-	if r := ask(t, httpProbe(t, "http://127.0.0.1:99999"), patience); reason(r) != Unreachable {
-		t.Errorf("no such port: got %v, want %v", r.Failure, Unreachable)
+	if r := ask(t, httpProbe(t, "http://127.0.0.1:99999"), patience); reason(r) != dynmesh.ReasonUnreachable {
+		t.Errorf("no such port: got %v, want %v", r.Failure, dynmesh.ReasonUnreachable)
 	}
 }
 
@@ -231,35 +233,35 @@ func TestHandlerVerdicts(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		handler handler
-		want    Reason
+		want    dynmesh.Reason
 	}{
 		{"text", send("hello"), ""},
 		{"an object", send(map[string]int{"n": 1}), ""},
-		{"nothing", send(), Empty},
-		{"an error in between", send("a", map[string]string{"error": "no"}, "b"), ErrorChunk},
-		{"not JSON", send(func() {}), Malformed},
-		{"too large a chunk", send(strings.Repeat("x", 2<<20)), Oversized},
+		{"nothing", send(), dynmesh.ReasonEmpty},
+		{"an error in between", send("a", map[string]string{"error": "no"}, "b"), dynmesh.ReasonErrorChunk},
+		{"not JSON", send(func() {}), dynmesh.ReasonMalformed},
+		{"too large a chunk", send(strings.Repeat("x", 2<<20)), dynmesh.ReasonOversized},
 		{"too many chunks", func(_ context.Context, _ json.RawMessage, send func(any) error) error {
 			for {
 				if err := send(strings.Repeat("x", 1<<19)); err != nil {
 					return err
 				}
 			}
-		}, Oversized},
-		{"an error", func(context.Context, json.RawMessage, func(any) error) error { return errors.New("no") }, Errored},
-		{"an error with a status", func(context.Context, json.RawMessage, func(any) error) error { return statusError(503) }, ErrorStatus},
-		{"a panic", func(context.Context, json.RawMessage, func(any) error) error { panic("no\nno") }, Panicked},
+		}, dynmesh.ReasonOversized},
+		{"an error", func(context.Context, json.RawMessage, func(any) error) error { return errors.New("no") }, dynmesh.ReasonError},
+		{"an error with a status", func(context.Context, json.RawMessage, func(any) error) error { return statusError(503) }, dynmesh.ReasonStatus},
+		{"a panic", func(context.Context, json.RawMessage, func(any) error) error { panic("no\nno") }, dynmesh.ReasonPanic},
 		{"an error chunk that the handler ignores", func(_ context.Context, _ json.RawMessage, send func(any) error) error {
 			_ = send(map[string]string{"error": "no"})
 			return nil
-		}, ErrorChunk},
+		}, dynmesh.ReasonErrorChunk},
 		{"a backend that is gone", func(ctx context.Context, _ json.RawMessage, _ func(any) error) error {
 			conn, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:1")
 			if err == nil {
 				conn.Close()
 			}
 			return err
-		}, Refused},
+		}, dynmesh.ReasonRefused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if r := ask(t, Handler(tt.handler, nil), patience); reason(r) != tt.want {
@@ -295,13 +297,13 @@ func TestCheckExplainsAnyError(t *testing.T) {
 		name string
 		ctx  context.Context
 		err  error
-		want Reason
+		want dynmesh.Reason
 	}{
-		{"an error", context.Background(), errors.New("no"), Errored},
-		{"a failure, wrapped", context.Background(), fmt.Errorf("x: %w", &Failure{Reason: Empty}), Empty},
-		{"canceled", canceled, context.Canceled, Canceled},
-		{"a deadline that a monitor sets", deadline, context.Canceled, Timeout},
-		{"a deadline of its own", context.Background(), context.DeadlineExceeded, Timeout},
+		{"an error", context.Background(), errors.New("no"), dynmesh.ReasonError},
+		{"a failure, wrapped", context.Background(), fmt.Errorf("x: %w", &dynmesh.Failure{Reason: dynmesh.ReasonEmpty}), dynmesh.ReasonEmpty},
+		{"canceled", canceled, context.Canceled, dynmesh.ReasonCanceled},
+		{"a deadline that a monitor sets", deadline, context.Canceled, dynmesh.ReasonTimeout},
+		{"a deadline of its own", context.Background(), context.DeadlineExceeded, dynmesh.ReasonTimeout},
 	} {
 		r := Check(tt.ctx, func(context.Context) error { return tt.err })
 		if reason(r) != tt.want {

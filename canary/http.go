@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
@@ -63,7 +64,7 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 		defer end()
 		req, err := http.NewRequestWithContext(requestCtx, method, cfg.URL, bytes.NewReader(cfg.Body))
 		if err != nil {
-			return failureOf(Errored, err)
+			return failureOf(dynmesh.ReasonError, err)
 		}
 		for key, values := range cfg.Header {
 			req.Header[key] = values
@@ -83,8 +84,8 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 		defer resp.Body.Close()
 		if resp.StatusCode < 200 || resp.StatusCode > 299 {
 			// What the engine says of it helps, if it comes.
-			text, _ := io.ReadAll(io.LimitReader(resp.Body, 4*MaxDetail))
-			return failure(ErrorStatus, "status %d: %s", resp.StatusCode, cmp.Or(statusText(text), http.StatusText(resp.StatusCode)))
+			text, _ := io.ReadAll(io.LimitReader(resp.Body, 4*dynmesh.MaxDetail))
+			return failure(dynmesh.ReasonStatus, "status %d: %s", resp.StatusCode, cmp.Or(statusText(text), http.StatusText(resp.StatusCode)))
 		}
 		if method == http.MethodGet {
 			return nil
@@ -111,7 +112,7 @@ func statusText(body []byte) string {
 }
 
 // readAnswer reads and judges the body of an answer.
-func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *Failure {
+func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *dynmesh.Failure {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		kind = ""
@@ -125,7 +126,7 @@ func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *Failur
 	case "application/json":
 		next, wantDone = (&document{r: resp.Body}).next, false
 	case "text/html":
-		return failure(Malformed, "the answer is %s", strconv.Quote(kind)) // a proxy's, or of another server
+		return failure(dynmesh.ReasonMalformed, "the answer is %s", strconv.Quote(kind)) // a proxy's, or of another server
 	default:
 		next, wantDone = jsonLines{sse.NewLines(resp.Body, maxAnswer, maxAnswer)}.next, false
 	}
@@ -146,7 +147,7 @@ func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *Failur
 		}
 	}
 	if line := stray(); line != "" {
-		return failure(Malformed, "not an event stream: %s", line)
+		return failure(dynmesh.ReasonMalformed, "not an event stream: %s", line)
 	}
 	return j.end()
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // world is a schedule, an engine and its clients, on virtual time. It does what a monitor does, and holds what the schedule
@@ -29,7 +31,7 @@ type world struct {
 	generation uint32
 	sent       instant
 	ends       instant // when its result comes by itself; never: it hangs
-	reason     Reason
+	reason     dynmesh.Reason
 	told, late bool
 
 	// What is true.
@@ -98,13 +100,13 @@ func (w *world) checkReadiness(was, next schedule, e event) {
 		w.fatalf("a request has moved, and the endpoint is not ready")
 	}
 	if was.ready && !next.ready && !w.counts && w.traffic >= w.registered {
-		if quiet := w.now - w.traffic; next.finding == Stalled && quiet < w.policy.stall {
+		if quiet := w.now - w.traffic; next.finding == dynmesh.Stalled && quiet < w.policy.stall {
 			w.fatalf("stalled %v after a request moved", quiet)
 		}
-		if next.finding != Stalled && w.traffic >= w.sent && e.kind == answered {
+		if next.finding != dynmesh.Stalled && w.traffic >= w.sent && e.kind == answered {
 			w.fatalf("not ready by a canary that was sent before a request moved")
 		}
-		if quiet := w.now - w.traffic; next.finding != Stalled && w.traffic >= w.sent && quiet < w.policy.wait*9/10 {
+		if quiet := w.now - w.traffic; next.finding != dynmesh.Stalled && w.traffic >= w.sent && quiet < w.policy.wait*9/10 {
 			w.fatalf("not ready %v after a request moved, because a canary of before hangs", quiet)
 		}
 	}
@@ -151,7 +153,7 @@ func (w *world) launch() {
 		w.ends = w.now + time.Duration(rapid.IntRange(0, 2000).Draw(w.t, "latency ms"))*time.Millisecond
 	case 2:
 		w.ends = w.now + time.Duration(rapid.IntRange(0, 2000).Draw(w.t, "latency ms"))*time.Millisecond
-		w.reason = rapid.SampledFrom([]Reason{Refused, ErrorStatus, Empty, Cut}).Draw(w.t, "reason")
+		w.reason = rapid.SampledFrom([]dynmesh.Reason{dynmesh.ReasonRefused, dynmesh.ReasonStatus, dynmesh.ReasonEmpty, dynmesh.ReasonCut}).Draw(w.t, "reason")
 	case 3: // it hangs until it is told to end
 	case 4: // and even then
 		w.ends = w.now + time.Duration(rapid.IntRange(3000, 60_000).Draw(w.t, "latency ms"))*time.Millisecond
@@ -167,9 +169,9 @@ func (w *world) land() {
 	e := event{kind: answered, generation: w.generation, reason: w.reason, fresh: true}
 	switch {
 	case w.told && w.late && w.now < w.ends:
-		e.reason = Timeout
+		e.reason = dynmesh.ReasonTimeout
 	case w.told && w.now < w.ends:
-		e.reason = Canceled
+		e.reason = dynmesh.ReasonCanceled
 	}
 	if w.counts {
 		w.activity.InFlight--

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // maxAnswer bounds what an engine may send, in bytes. A canary's answer is one token; what is larger by far is not one.
@@ -27,7 +29,7 @@ type judge struct {
 const doneMark = "[DONE]"
 
 // chunk judges one piece of the answer. event is that of SSE, or "".
-func (j *judge) chunk(event string, data []byte) *Failure {
+func (j *judge) chunk(event string, data []byte) *dynmesh.Failure {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
 		return nil
@@ -37,7 +39,7 @@ func (j *judge) chunk(event string, data []byte) *Failure {
 		return nil
 	}
 	if event == "error" {
-		return failure(ErrorChunk, "%s", data)
+		return failure(dynmesh.ReasonErrorChunk, "%s", data)
 	}
 	answer, f := readChunk(data, j.wantDone)
 	if f != nil {
@@ -49,12 +51,12 @@ func (j *judge) chunk(event string, data []byte) *Failure {
 }
 
 // end judges the answer when no more will come.
-func (j *judge) end() *Failure {
+func (j *judge) end() *dynmesh.Failure {
 	switch {
 	case !j.content:
-		return failure(Empty, "the answer says nothing")
+		return failure(dynmesh.ReasonEmpty, "the answer says nothing")
 	case j.wantDone && !j.done:
-		return failure(Cut, "the stream ended without %s", doneMark)
+		return failure(dynmesh.ReasonCut, "the stream ended without %s", doneMark)
 	default:
 		return nil
 	}
@@ -80,29 +82,29 @@ type chunkFields struct {
 }
 
 // readChunk looks at one JSON document. answer says that it has something of an answer in it.
-func readChunk(data []byte, object bool) (answer bool, _ *Failure) {
+func readChunk(data []byte, object bool) (answer bool, _ *dynmesh.Failure) {
 	if data[0] != '{' {
 		if object || !json.Valid(data) {
-			return false, failure(Malformed, "want a JSON object, got %.80s", data)
+			return false, failure(dynmesh.ReasonMalformed, "want a JSON object, got %.80s", data)
 		}
 		return substance(data), nil
 	}
 	var c chunkFields
 	if err := json.Unmarshal(data, &c); err != nil {
 		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
-			return false, failure(Malformed, "%v: %.80s", err, data)
+			return false, failure(dynmesh.ReasonMalformed, "%v: %.80s", err, data)
 		}
 		// A field of that name that means something else. All others are there.
 	}
 	if substance(c.Error) {
-		return false, failure(ErrorChunk, "%s", errorText(c.Error))
+		return false, failure(dynmesh.ReasonErrorChunk, "%s", errorText(c.Error))
 	}
 	if c.Object == "error" || c.Event == "error" {
-		return false, failure(ErrorChunk, "%s", data)
+		return false, failure(dynmesh.ReasonErrorChunk, "%s", data)
 	}
 	for _, reason := range []any{c.FinishReason, c.Meta.FinishReason} {
 		if aborted(reason) {
-			return false, failure(ErrorChunk, "finish reason %v", reason)
+			return false, failure(dynmesh.ReasonErrorChunk, "finish reason %v", reason)
 		}
 	}
 	if c.Choices == nil {
@@ -110,7 +112,7 @@ func readChunk(data []byte, object bool) (answer bool, _ *Failure) {
 	}
 	for _, choice := range *c.Choices {
 		if aborted(choice.FinishReason) {
-			return false, failure(ErrorChunk, "finish reason %v", choice.FinishReason)
+			return false, failure(dynmesh.ReasonErrorChunk, "finish reason %v", choice.FinishReason)
 		}
 		// A model may well answer with the end of the text at once: a reason to finish is an answer, too. A chat's first
 		// chunk has neither, and is sent before the model has done anything.
@@ -122,7 +124,7 @@ func readChunk(data []byte, object bool) (answer bool, _ *Failure) {
 // ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it; nil where there is none. It is
 // for whoever passes chunks on and counts them: a chunk that is an error is no progress. It is cheap on chunks
 // that cannot be one.
-func ErrorIn(chunk []byte) *Failure {
+func ErrorIn(chunk []byte) *dynmesh.Failure {
 	if !bytes.Contains(chunk, []byte(`"error"`)) && !bytes.Contains(chunk, []byte(`"abort"`)) {
 		return nil
 	}
@@ -130,7 +132,7 @@ func ErrorIn(chunk []byte) *Failure {
 	if len(chunk) == 0 || chunk[0] != '{' {
 		return nil
 	}
-	if _, f := readChunk(chunk, true); f != nil && f.Reason == ErrorChunk {
+	if _, f := readChunk(chunk, true); f != nil && f.Reason == dynmesh.ReasonErrorChunk {
 		return f
 	}
 	return nil

@@ -1,6 +1,10 @@
 package canary
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dynmesh/dynmesh"
+)
 
 // metrics are the counters of one monitor. The states are read at the scrape.
 type metrics struct {
@@ -42,7 +46,7 @@ func (m *metrics) vectors() []prometheus.Collector {
 // add makes an endpoint's counters exist before they count.
 func (m *metrics) add(endpoint string) {
 	m.sent.WithLabelValues(endpoint)
-	m.skipped.WithLabelValues(endpoint, string(Busy))
+	m.skipped.WithLabelValues(endpoint, string(dynmesh.Busy))
 }
 
 func (m *metrics) forget(endpoint string) {
@@ -80,7 +84,7 @@ func (m *Monitor) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	for _, s := range m.Statuses() {
-		for _, f := range findings() {
+		for _, f := range dynmesh.Findings() {
 			gauge(m.metrics.state, f == s.Finding && !s.Draining, s.Endpoint, string(f))
 		}
 		gauge(m.metrics.state, s.Draining, s.Endpoint, draining)

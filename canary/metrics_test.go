@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestMetrics(t *testing.T) {
@@ -25,7 +27,7 @@ func TestMetrics(t *testing.T) {
 		inFlight.Store(1)
 		time.Sleep(11500 * time.Millisecond) // one is skipped
 		inFlight.Store(0)
-		p.err.Store(&Failure{Reason: Refused})
+		p.err.Store(&dynmesh.Failure{Reason: dynmesh.ReasonRefused})
 		time.Sleep(time.Second) // one fails, as soon as it is seen that nothing is in flight
 		w.Drain("bare")
 		synctest.Wait()

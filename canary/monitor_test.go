@@ -13,6 +13,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // watch runs a monitor until the end of the test, or until stop.
@@ -88,7 +90,7 @@ func (w *watch) want(name, want string) {
 
 // answering is a probe that does what it is told, and counts.
 type answering struct {
-	err    atomic.Pointer[Failure]
+	err    atomic.Pointer[dynmesh.Failure]
 	hang   atomic.Bool
 	deaf   atomic.Bool // while it hangs, it does not hear that it should end
 	calls  atomic.Int64
@@ -137,7 +139,7 @@ func TestLogLinesAreDynamos(t *testing.T) {
 				<-ctx.Done()
 				return ctx.Err()
 			default:
-				return &Failure{Reason: Refused, Detail: "connection refused"}
+				return &dynmesh.Failure{Reason: dynmesh.ReasonRefused, Detail: "connection refused"}
 			}
 		}})
 		time.Sleep(17 * time.Second)
@@ -162,7 +164,7 @@ func TestMonitorFollowsAnEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := monitor(t, Config{})
 		p := &answering{}
-		p.err.Store(&Failure{Reason: Refused})
+		p.err.Store(&dynmesh.Failure{Reason: dynmesh.ReasonRefused})
 		w.want("generate", "unknown")
 		w.serve(Endpoint{Name: "generate", Probe: p.probe})
 		w.serve(Endpoint{Name: "bare"})
@@ -172,7 +174,7 @@ func TestMonitorFollowsAnEngine(t *testing.T) {
 		p.err.Store(nil) // it comes up
 		time.Sleep(11 * time.Second)
 		w.want("generate", "ready pass")
-		p.err.Store(&Failure{Reason: ErrorChunk, Detail: "no"}) // goes away
+		p.err.Store(&dynmesh.Failure{Reason: dynmesh.ReasonErrorChunk, Detail: "no"}) // goes away
 		time.Sleep(11 * time.Second)
 		w.want("generate", "notready fail(error_chunk)")
 		p.err.Store(nil) // and comes back: seen with the next recheck
@@ -204,7 +206,7 @@ func TestRecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := monitor(t, Config{})
 		down, up := &answering{}, &answering{}
-		down.err.Store(&Failure{Reason: Refused})
+		down.err.Store(&dynmesh.Failure{Reason: dynmesh.ReasonRefused})
 		w.serve(Endpoint{Name: "down", Probe: down.probe})
 		w.serve(Endpoint{Name: "up", Probe: up.probe})
 		time.Sleep(16 * time.Second) // 1, 2, 4 and 8 s of pauses are over, about

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // Probe asks an endpoint once. It returns nil where the endpoint answered well, and otherwise an error, best a
@@ -20,8 +22,8 @@ type Probe func(ctx context.Context) error
 
 // Result is what one canary found.
 type Result struct {
-	Failure    *Failure      // nil: it passed
-	FirstChunk time.Duration // from the beginning to the first chunk; 0 where none came
+	Failure    *dynmesh.Failure // nil: it passed
+	FirstChunk time.Duration    // from the beginning to the first chunk; 0 where none came
 	Total      time.Duration
 	Chunks     int
 	Sample     string // the beginning of what came, as one line of at most MaxDetail bytes
@@ -47,15 +49,15 @@ func Check(ctx context.Context, probe Probe) Result {
 func run(ctx context.Context, probe Probe) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = failure(Panicked, "%v", p)
+			err = failure(dynmesh.ReasonPanic, "%v", p)
 		}
 	}()
 	return probe(ctx)
 }
 
 // explain makes any error a Failure. What a probe of someone else's returns for an ended context is not of its choosing.
-func explain(ctx context.Context, frozen bool, err error) *Failure {
-	if f, ok := errors.AsType[*Failure](err); ok {
+func explain(ctx context.Context, frozen bool, err error) *dynmesh.Failure {
+	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 		return f
 	}
 	if ctx.Err() != nil {
@@ -65,15 +67,15 @@ func explain(ctx context.Context, frozen bool, err error) *Failure {
 }
 
 // interrupted is the failure of a probe whose context ended.
-func interrupted(ctx context.Context, frozen bool) *Failure {
+func interrupted(ctx context.Context, frozen bool) *dynmesh.Failure {
 	cause := context.Cause(ctx)
 	switch {
 	case !errors.Is(cause, context.DeadlineExceeded):
-		return &Failure{Reason: Canceled, Detail: oneLine(cause.Error()), Err: cause}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonCanceled, Detail: oneLine(cause.Error()), Err: cause}
 	case frozen:
-		return &Failure{Reason: Frozen, Detail: "the answer began, then nothing came", Err: cause}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonFrozen, Detail: "the answer began, then nothing came", Err: cause}
 	default:
-		return &Failure{Reason: Timeout, Detail: "no complete answer in time", Err: cause}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonTimeout, Detail: "no complete answer in time", Err: cause}
 	}
 }
 
@@ -108,7 +110,7 @@ func (rec *recorder) note(data []byte) {
 	if rec.chunks++; rec.chunks == 1 {
 		rec.first = rec.last
 	}
-	if room := MaxDetail + 1 - len(rec.sample); room > 0 {
+	if room := dynmesh.MaxDetail + 1 - len(rec.sample); room > 0 {
 		rec.sample += fmt.Sprintf("%s ", data[:min(room, len(data))])
 	}
 }
@@ -119,7 +121,7 @@ func (rec *recorder) frozen() bool {
 }
 
 // interrupted is for probes: it takes the lock that frozen wants.
-func (rec *recorder) interrupted(ctx context.Context) *Failure {
+func (rec *recorder) interrupted(ctx context.Context) *dynmesh.Failure {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	return interrupted(ctx, rec.frozen())

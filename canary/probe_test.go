@@ -5,19 +5,21 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestFrozenIsNotJustLate(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		chunks []time.Duration // when each comes
-		want   Reason
+		want   dynmesh.Reason
 	}{
-		{"nothing came", nil, Timeout},
-		{"the first, then nothing", []time.Duration{time.Second}, Frozen},
-		{"the first came late", []time.Duration{2900 * time.Millisecond}, Timeout},
-		{"chunks trickle to the end", []time.Duration{1 * time.Second, 2 * time.Second, 2500 * time.Millisecond}, Timeout},
-		{"chunks stop", []time.Duration{1 * time.Second, 2 * time.Second}, Frozen},
+		{"nothing came", nil, dynmesh.ReasonTimeout},
+		{"the first, then nothing", []time.Duration{time.Second}, dynmesh.ReasonFrozen},
+		{"the first came late", []time.Duration{2900 * time.Millisecond}, dynmesh.ReasonTimeout},
+		{"chunks trickle to the end", []time.Duration{1 * time.Second, 2 * time.Second, 2500 * time.Millisecond}, dynmesh.ReasonTimeout},
+		{"chunks stop", []time.Duration{1 * time.Second, 2 * time.Second}, dynmesh.ReasonFrozen},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

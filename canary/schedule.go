@@ -1,5 +1,7 @@
 package canary
 
+import "github.com/dynmesh/dynmesh"
+
 // schedule is all that is remembered of one endpoint to decide when to ask it, and whether it is ready. It is a value:
 // step takes one and returns the next, looks at no clock, and does nothing but say what is to be done.
 type schedule struct {
@@ -12,8 +14,8 @@ type schedule struct {
 	draining bool
 
 	ready   bool
-	finding Finding
-	reason  Reason
+	finding dynmesh.Finding
+	reason  dynmesh.Reason
 
 	failures  uint16 // canaries that failed in a row
 	successes uint16
@@ -70,12 +72,12 @@ type event struct {
 	kind             kind
 	fresh            bool // there is a sample
 	activity         Activity
-	checked, counted bool    // registered
-	seed             uint32  // registered
-	generation       uint32  // answered: that of the canary
-	reason           Reason  // answered: "" is a pass
-	until            instant // maintaining: the moment of its end
-	full             bool    // no more canaries can be sent now
+	checked, counted bool           // registered
+	seed             uint32         // registered
+	generation       uint32         // answered: that of the canary
+	reason           dynmesh.Reason // answered: "" is a pass
+	until            instant        // maintaining: the moment of its end
+	full             bool           // no more canaries can be sent now
 }
 
 // actions is what is to be done after a step.
@@ -88,8 +90,8 @@ type actions struct {
 	changed bool    // what is said of the endpoint
 	wake    instant // step again then, or sooner; never is possible
 
-	outcome outcome // of a canary
-	reason  Reason  // why it failed
+	outcome outcome        // of a canary
+	reason  dynmesh.Reason // why it failed
 }
 
 // outcome is what a canary's end means.
@@ -138,7 +140,7 @@ func register(s schedule, e event, now instant) schedule {
 	return schedule{
 		generation: s.generation + 1, seed: e.seed,
 		served: true, checked: e.checked, counted: e.counted,
-		ready: !e.checked, finding: Unchecked,
+		ready: !e.checked, finding: dynmesh.Unchecked,
 		phase: s.phase, canary: s.canary, sent: s.sent, told: s.told, settled: s.settled,
 		evidence: e.activity.evidence(), errors: e.activity.Errors,
 		moving: e.activity.moving(), doubtful: e.activity.Doubtful, since: now, last: now,

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // usual is the policy of the zero Config.
@@ -55,8 +57,8 @@ func drain() event          { return event{kind: drained} }
 func pass(g int) event      { return event{kind: answered, generation: uint32(g)} }
 func seen(a Activity) event { return event{kind: tick, fresh: true, activity: a} }
 
-func fails(r Reason) event { return event{kind: answered, generation: 1, reason: r} }
-func busyFails(r Reason, a Activity) event {
+func fails(r dynmesh.Reason) event { return event{kind: answered, generation: 1, reason: r} }
+func busyFails(r dynmesh.Reason, a Activity) event {
 	return event{kind: answered, generation: 1, reason: r, fresh: true, activity: a}
 }
 func maintain(until time.Duration) event { return event{kind: maintaining, until: until} }
@@ -101,18 +103,18 @@ func TestSchedule(t *testing.T) {
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{11 * s, look(), "ready pass send"},
-			{11 * s, fails(Refused), "notready fail(refused) failed"},
+			{11 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{12*s + 200*time.Millisecond, look(), "notready fail(refused) send"},
-			{13 * s, fails(Refused), "notready fail(refused) failed"},
+			{13 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{14*s + 500*time.Millisecond, look(), "notready fail(refused)"},
 			{15*s + 300*time.Millisecond, look(), "notready fail(refused) send"},
-			{16 * s, fails(ErrorStatus), "notready fail(status) failed"},
+			{16 * s, fails(dynmesh.ReasonStatus), "notready fail(status) failed"},
 			{19*s + 500*time.Millisecond, look(), "notready fail(status)"},
 			{21 * s, look(), "notready fail(status) send"},
 			{21 * s, pass(1), "ready pass passed"},
 			{29 * s, look(), "ready pass"},
 			{33 * s, look(), "ready pass send"},
-			{33 * s, fails(Empty), "notready fail(empty) failed"},
+			{33 * s, fails(dynmesh.ReasonEmpty), "notready fail(empty) failed"},
 			{33*s + 800*time.Millisecond, look(), "notready fail(empty)"},
 			{34*s + 200*time.Millisecond, look(), "notready fail(empty) send"}, // the backoff began anew
 		}},
@@ -122,13 +124,13 @@ func TestSchedule(t *testing.T) {
 			{11 * s, look(), "notready pass send"},
 			{11 * s, pass(1), "ready pass passed"},
 			{22 * s, look(), "ready pass send"},
-			{22 * s, fails(Cut), "ready fail(cut) failed"},
+			{22 * s, fails(dynmesh.ReasonCut), "ready fail(cut) failed"},
 			{24 * s, look(), "ready fail(cut) send"},
 			{24 * s, pass(1), "ready pass passed"},
 			{36 * s, look(), "ready pass send"},
-			{36 * s, fails(Cut), "ready fail(cut) failed"},
+			{36 * s, fails(dynmesh.ReasonCut), "ready fail(cut) failed"},
 			{38 * s, look(), "ready fail(cut) send"},
-			{38 * s, fails(Cut), "notready fail(cut) failed"},
+			{38 * s, fails(dynmesh.ReasonCut), "notready fail(cut) failed"},
 			{41 * s, look(), "notready fail(cut) send"},
 			{41 * s, pass(1), "notready pass passed"},
 			{53 * s, look(), "notready pass send"},
@@ -148,13 +150,13 @@ func TestSchedule(t *testing.T) {
 		{"a frozen answer is told at the deadline", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{3 * s, look(), "notready unchecked cut(late)"},
-			{3 * s, fails(Frozen), "notready fail(frozen) failed"},
+			{3 * s, fails(dynmesh.ReasonFrozen), "notready fail(frozen) failed"},
 		}},
 		{"a chunk is proof, resets the timer, and ends a canary that is not needed any more", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{1 * s, seen(Activity{InFlight: 1}), "notready unchecked"},
 			{2 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready busy cut"},
-			{2 * s, fails(Canceled), "ready busy discarded"},
+			{2 * s, fails(dynmesh.ReasonCanceled), "ready busy discarded"},
 			{9 * s, seen(Activity{Completed: 1, Progress: 3}), "ready busy"},
 			{17 * s, look(), "ready busy"},
 			{20 * s, look(), "ready busy send"},
@@ -165,7 +167,7 @@ func TestSchedule(t *testing.T) {
 			{0, pass(1), "ready pass passed"},
 			{5 * s, seen(Activity{Failed: 1000, Progress: 1000}), "ready pass"},
 			{11 * s, look(), "ready pass send"},
-			{11 * s, fails(Refused), "notready fail(refused) failed"},
+			{11 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{11 * s, seen(Activity{Failed: 2000, Progress: 2000}), "notready fail(refused)"},
 		}},
 		{"busy: a minute of prefill that blocks everything", nil, []line{
@@ -181,7 +183,7 @@ func TestSchedule(t *testing.T) {
 			{0, pass(1), "ready pass passed"},
 			{11 * s, look(), "ready pass send"},
 			{14 * s, seen(inFlight(1)), "ready pass cut(late)"},
-			{14 * s, busyFails(Timeout, inFlight(1)), "ready busy discarded"},
+			{14 * s, busyFails(dynmesh.ReasonTimeout, inFlight(1)), "ready busy discarded"},
 			{26 * s, seen(inFlight(1)), "ready busy skip"},
 			{70 * s, seen(Activity{Completed: 1, Progress: 1}), "ready busy"},
 		}},
@@ -189,13 +191,13 @@ func TestSchedule(t *testing.T) {
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{11 * s, look(), "ready pass send"},
-			{11 * s, busyFails(Cut, inFlight(1)), "notready fail(cut) failed"},
+			{11 * s, busyFails(dynmesh.ReasonCut, inFlight(1)), "notready fail(cut) failed"},
 		}},
 		{"unless others were answered meanwhile", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{11 * s, look(), "ready pass send"},
-			{11 * s, busyFails(ErrorStatus, Activity{Completed: 1, Progress: 1}), "ready busy discarded"},
+			{11 * s, busyFails(dynmesh.ReasonStatus, Activity{Completed: 1, Progress: 1}), "ready busy discarded"},
 		}},
 		{"a pass is a pass, although others were answered meanwhile", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -209,13 +211,13 @@ func TestSchedule(t *testing.T) {
 			{120 * s, seen(Activity{InFlight: 3, Progress: 1}), "ready busy skip"},
 			{125 * s, look(), "notready stalled send"},
 			{128 * s, look(), "notready stalled cut(late)"},
-			{128 * s, busyFails(Timeout, Activity{InFlight: 3, Progress: 1}), "notready stalled failed"},
+			{128 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 3, Progress: 1}), "notready stalled failed"},
 			{129*s + 200*time.Millisecond, look(), "notready stalled send"},
 			{130 * s, seen(Activity{InFlight: 3, Progress: 2}), "ready busy cut"},
 		}},
 		{"stalled while a canary is under way", nil, []line{
 			{0, serve(), "notready unchecked send"},
-			{0, fails(Refused), "notready fail(refused) failed"},
+			{0, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{500 * time.Millisecond, seen(inFlight(1)), "notready fail(refused)"},
 			{119 * s, seen(inFlight(1)), "notready fail(refused) send"},
 			{120*s + 500*time.Millisecond, look(), "notready stalled"},
@@ -240,7 +242,7 @@ func TestSchedule(t *testing.T) {
 			{9 * s, seen(Activity{Failed: 1, Progress: 1}), "ready pass"},
 			{12 * s, look(), "ready pass send"},
 			{15 * s, seen(Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready pass cut(late)"},
-			{15 * s, busyFails(Timeout, Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready busy discarded"},
+			{15 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready busy discarded"},
 			{20 * s, seen(Activity{Failed: 2, Progress: 2}), "ready busy"},
 			{122 * s, seen(Activity{InFlight: 1, Failed: 2, Progress: 2}), "ready busy skip"},
 			{125 * s, look(), "notready stalled send"},
@@ -249,7 +251,7 @@ func TestSchedule(t *testing.T) {
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{11 * s, seen(Activity{InFlight: 5, Failed: 9, Errors: 9, Progress: 9}), "ready pass send"},
-			{11 * s, busyFails(ErrorStatus, inFlight(5)), "notready fail(status) failed"},
+			{11 * s, busyFails(dynmesh.ReasonStatus, inFlight(5)), "notready fail(status) failed"},
 		}},
 		{"requests that may be gone keep no canary away, and one that passes is proof", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -257,29 +259,29 @@ func TestSchedule(t *testing.T) {
 			{11 * s, seen(Activity{InFlight: 1, Doubtful: true}), "ready pass send"},
 			{11 * s, busyFails("", Activity{InFlight: 1, Doubtful: true}), "ready pass passed"},
 			{23 * s, seen(Activity{InFlight: 1, Doubtful: true}), "ready pass send"},
-			{23 * s, busyFails(Refused, Activity{InFlight: 1, Doubtful: true}), "notready fail(refused) failed"},
+			{23 * s, busyFails(dynmesh.ReasonRefused, Activity{InFlight: 1, Doubtful: true}), "notready fail(refused) failed"},
 		}},
 		{"but a canary that is late may stand in line behind them, within the budget", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{11 * s, seen(Activity{InFlight: 1, Doubtful: true}), "ready pass send"},
 			{14 * s, look(), "ready pass cut(late)"},
-			{14 * s, busyFails(Timeout, Activity{InFlight: 1, Doubtful: true}), "ready busy discarded"},
+			{14 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, Doubtful: true}), "ready busy discarded"},
 			{26 * s, look(), "ready busy send"},
 			{29 * s, look(), "ready busy cut(late)"},
-			{29 * s, busyFails(Timeout, Activity{InFlight: 1, Doubtful: true}), "ready busy discarded"},
+			{29 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, Doubtful: true}), "ready busy discarded"},
 			{131 * s, look(), "notready stalled send"},
 		}},
 		{"a hint brings the recheck forward, and backs off anew", nil, []line{
 			{0, serve(), "notready unchecked send"},
-			{0, fails(Refused), "notready fail(refused) failed"},
+			{0, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{2 * s, look(), "notready fail(refused) send"},
-			{2 * s, fails(Refused), "notready fail(refused) failed"},
+			{2 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{5 * s, look(), "notready fail(refused) send"},
-			{5 * s, fails(Refused), "notready fail(refused) failed"}, // the next would be 4 s later
+			{5 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"}, // the next would be 4 s later
 			{6 * s, hint(), "notready fail(refused) send"},
 			{6 * s, hint(), "notready fail(refused)"}, // one is under way
-			{6 * s, fails(ErrorStatus), "notready fail(status) failed"},
+			{6 * s, fails(dynmesh.ReasonStatus), "notready fail(status) failed"},
 			{7*s + 200*time.Millisecond, look(), "notready fail(status) send"},
 			{8 * s, pass(1), "ready pass passed"},
 			{9 * s, hint(), "ready pass"},
@@ -323,7 +325,7 @@ func TestSchedule(t *testing.T) {
 			{0, serve(), "notready unchecked send"},
 			{1 * s, serve(), "notready unchecked cut"},
 			{1*s + 250*time.Millisecond, look(), "notready fail(timeout) failed"},
-			{9 * s, fails(Canceled), "notready fail(timeout) send discarded"},
+			{9 * s, fails(dynmesh.ReasonCanceled), "notready fail(timeout) send discarded"},
 		}},
 		{"draining: not ready, no canaries, nothing flips it, until it is served anew", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -343,16 +345,16 @@ func TestSchedule(t *testing.T) {
 			{599 * s, look(), "ready pass"},
 			{602 * s, look(), "ready pass"},
 			{603 * s, look(), "ready pass cut(late)"},
-			{603 * s, fails(Timeout), "notready fail(timeout) failed"},
+			{603 * s, fails(dynmesh.ReasonTimeout), "notready fail(timeout) failed"},
 		}},
 		{"maintenance does not blind: who is gone is gone", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{5 * s, maintain(600 * s), "ready pass"},
 			{11 * s, look(), "ready pass send"},
-			{20 * s, fails(Cut), "notready fail(cut) failed"},
+			{20 * s, fails(dynmesh.ReasonCut), "notready fail(cut) failed"},
 			{22 * s, look(), "notready fail(cut) send"},
-			{22 * s, fails(Refused), "notready fail(refused) failed"},
+			{22 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 		}},
 		{"maintenance that ends early gives each its whole time", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -376,7 +378,7 @@ func TestSchedule(t *testing.T) {
 		}},
 		{"an engine that began again: its counters are no proof", nil, []line{
 			{0, event{kind: registered, checked: true, activity: Activity{Progress: 900}}, "notready unchecked send"},
-			{1 * s, fails(Refused), "notready fail(refused) failed"},
+			{1 * s, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{1 * s, seen(Activity{Progress: 3}), "notready fail(refused)"},
 			{1 * s, seen(Activity{Progress: 4}), "ready busy"},
 		}},
@@ -413,7 +415,7 @@ func TestScheduleThatCountsCanaries(t *testing.T) {
 		{0, counted, "notready unchecked send"},
 		{1 * s, seen(Activity{InFlight: 1, Progress: 1}), "notready unchecked"}, // the canary's token
 		{3 * s, look(), "notready unchecked cut(late)"},
-		{3 * s, busyFails(Frozen, Activity{InFlight: 1, Progress: 1}), "notready fail(frozen) failed"},
+		{3 * s, busyFails(dynmesh.ReasonFrozen, Activity{InFlight: 1, Progress: 1}), "notready fail(frozen) failed"},
 		{3500 * time.Millisecond, seen(Activity{InFlight: 0, Progress: 2}), "notready fail(frozen)"}, // the engine ended it
 		{5 * s, seen(Activity{InFlight: 0, Progress: 2}), "notready fail(frozen) send"},
 		{5 * s, pass(1), "ready pass passed"},

@@ -1,6 +1,10 @@
 package canary
 
-import "time"
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+)
 
 // Endpoint is what a [Monitor] watches.
 type Endpoint struct {
@@ -26,10 +30,10 @@ type Status struct {
 	Generation uint32 // grows each time the endpoint is served anew
 	Ready      bool
 	Draining   bool
-	Finding    Finding
-	Reason     Reason    // where Finding is Fail
-	Detail     string    // to the reason, or to what stalls; one line, at most MaxDetail bytes
-	Since      time.Time // when Ready or Finding last changed
+	Finding    dynmesh.Finding
+	Reason     dynmesh.Reason // where Finding is Fail
+	Detail     string         // to the reason, or to what stalls; one line, at most MaxDetail bytes
+	Since      time.Time      // when Ready or Finding last changed
 
 	// Of the last canary that passed; 0 before that.
 	FirstChunk, Duration time.Duration

@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 	"unicode/utf8"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
@@ -90,34 +91,34 @@ func TestJudge(t *testing.T) {
 		name     string
 		wantDone bool
 		chunks   []string
-		want     Reason
+		want     dynmesh.Reason
 	}{
 		{"a token, the end, [DONE]", true, []string{begun, ended, "[DONE]"}, ""},
 		{"the end of the text at once", true, []string{ended, "[DONE]"}, ""},
-		{"no [DONE]", true, []string{begun, ended}, Cut},
+		{"no [DONE]", true, []string{begun, ended}, dynmesh.ReasonCut},
 		{"no [DONE] where there is none", false, []string{begun, ended}, ""},
-		{"only [DONE]", true, []string{"[DONE]"}, Empty},
-		{"nothing", false, nil, Empty},
-		{"a chat's opening and no more", true, []string{`{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}`, "[DONE]"}, Empty},
+		{"only [DONE]", true, []string{"[DONE]"}, dynmesh.ReasonEmpty},
+		{"nothing", false, nil, dynmesh.ReasonEmpty},
+		{"a chat's opening and no more", true, []string{`{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}`, "[DONE]"}, dynmesh.ReasonEmpty},
 		{"a chat", true, []string{`{"choices":[{"delta":{"content":"hi"}}]}`, "[DONE]"}, ""},
 		{"a chat that thinks", true, []string{`{"choices":[{"delta":{"reasoning_content":"hm"}}]}`, "[DONE]"}, ""},
 		{"a chat in one piece", false, []string{`{"choices":[{"message":{"role":"assistant","content":"hi"}}]}`}, ""},
-		{"only the usage", true, []string{`{"choices":[],"usage":{"total_tokens":3}}`, "[DONE]"}, Empty},
-		{"OpenAI's error", true, []string{begun, `{"error":{"message":"EngineCore encountered an issue.","code":500}}`, "[DONE]"}, ErrorChunk},
-		{"Triton's error", false, []string{`{"text_output":"a"}`, `{"error":"failed"}`}, ErrorChunk},
-		{"an older vLLM's error", true, []string{`{"object":"error","message":"no","code":500}`}, ErrorChunk},
-		{"Dynamo's error", false, []string{`{"event":"error","comment":["no"]}`}, ErrorChunk},
-		{"an error beside fields of another type", false, []string{`{"error":"no","meta_info":3,"choices":"x"}`}, ErrorChunk},
+		{"only the usage", true, []string{`{"choices":[],"usage":{"total_tokens":3}}`, "[DONE]"}, dynmesh.ReasonEmpty},
+		{"OpenAI's error", true, []string{begun, `{"error":{"message":"EngineCore encountered an issue.","code":500}}`, "[DONE]"}, dynmesh.ReasonErrorChunk},
+		{"Triton's error", false, []string{`{"text_output":"a"}`, `{"error":"failed"}`}, dynmesh.ReasonErrorChunk},
+		{"an older vLLM's error", true, []string{`{"object":"error","message":"no","code":500}`}, dynmesh.ReasonErrorChunk},
+		{"Dynamo's error", false, []string{`{"event":"error","comment":["no"]}`}, dynmesh.ReasonErrorChunk},
+		{"an error beside fields of another type", false, []string{`{"error":"no","meta_info":3,"choices":"x"}`}, dynmesh.ReasonErrorChunk},
 		{"no error", false, []string{`{"error":null,"text":"x"}`}, ""},
-		{"vLLM gave up", true, []string{`{"choices":[{"text":"","finish_reason":"abort"}]}`, "[DONE]"}, ErrorChunk},
-		{"SGLang gave up", true, []string{`{"text":"","meta_info":{"finish_reason":{"type":"abort","message":"no"}}}`}, ErrorChunk},
+		{"vLLM gave up", true, []string{`{"choices":[{"text":"","finish_reason":"abort"}]}`, "[DONE]"}, dynmesh.ReasonErrorChunk},
+		{"SGLang gave up", true, []string{`{"text":"","meta_info":{"finish_reason":{"type":"abort","message":"no"}}}`}, dynmesh.ReasonErrorChunk},
 		{"SGLang", true, []string{`{"text":"a","meta_info":{"finish_reason":{"type":"length","length":1}}}`, "[DONE]"}, ""},
 		{"Triton", false, []string{`{"model_name":"m","text_output":"a"}`}, ""},
-		{"garbage", false, []string{"<html>"}, Malformed},
-		{"half a document", true, []string{`{"choices":[{"te`}, Malformed},
-		{"not an object where objects are wanted", true, []string{"1"}, Malformed},
+		{"garbage", false, []string{"<html>"}, dynmesh.ReasonMalformed},
+		{"half a document", true, []string{`{"choices":[{"te`}, dynmesh.ReasonMalformed},
+		{"not an object where objects are wanted", true, []string{"1"}, dynmesh.ReasonMalformed},
 		{"any document elsewhere", false, []string{`"hello"`}, ""},
-		{"polite nothings", false, []string{"null", `""`, "{}", "[]"}, Empty},
+		{"polite nothings", false, []string{"null", `""`, "{}", "[]"}, dynmesh.ReasonEmpty},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			j := judge{ctx: context.Background(), wantDone: tt.wantDone}
@@ -151,7 +152,7 @@ func TestErrorIn(t *testing.T) {
 	}
 }
 
-func verdict(j *judge, chunks []string) Reason {
+func verdict(j *judge, chunks []string) dynmesh.Reason {
 	for _, c := range chunks {
 		if f := j.chunk("", []byte(c)); f != nil {
 			return f.Reason
@@ -178,13 +179,13 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
-func checkDetail(t testing.TB, f *Failure) {
+func checkDetail(t testing.TB, f *dynmesh.Failure) {
 	t.Helper()
 	if f == nil {
 		return
 	}
-	if len(f.Detail) > MaxDetail || !utf8.ValidString(f.Detail) || strings.ContainsFunc(f.Detail, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		t.Errorf("detail %q (%d bytes): want one line of valid UTF-8, at most %d bytes", f.Detail, len(f.Detail), MaxDetail)
+	if len(f.Detail) > dynmesh.MaxDetail || !utf8.ValidString(f.Detail) || strings.ContainsFunc(f.Detail, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		t.Errorf("detail %q (%d bytes): want one line of valid UTF-8, at most %d bytes", f.Detail, len(f.Detail), dynmesh.MaxDetail)
 	}
 	if f.Reason == "" {
 		t.Errorf("%v: want a reason", f)
@@ -200,7 +201,7 @@ func fuzzStream(t *testing.T, stream []byte, read func(io.Reader) func() (string
 	}
 	for _, wantDone := range []bool{true, false} {
 		j := judge{ctx: context.Background(), wantDone: wantDone}
-		var f *Failure
+		var f *dynmesh.Failure
 		for _, p := range whole {
 			if len(p.data) > maxAnswer {
 				t.Errorf("a chunk of %d bytes", len(p.data))

@@ -7,50 +7,52 @@ import (
 	"net"
 	"strings"
 	"syscall"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // transportFailure says what went wrong between here and an engine.
-func transportFailure(ctx context.Context, err error) *Failure {
-	if f, ok := errors.AsType[*Failure](err); ok {
+func transportFailure(ctx context.Context, err error) *dynmesh.Failure {
+	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 		return f
 	}
 	if ctx.Err() != nil {
 		return recorderOf(ctx).interrupted(ctx)
 	}
 	r := reasonOf(err)
-	if r == Refused {
-		return &Failure{Reason: r, Detail: "connection refused", Err: err} // the words of Dynamo's log
+	if r == dynmesh.ReasonRefused {
+		return &dynmesh.Failure{Reason: r, Detail: "connection refused", Err: err} // the words of Dynamo's log
 	}
 	return failureOf(r, err)
 }
 
 // reasonOf finds the reason in an error that nobody has judged.
-func reasonOf(err error) Reason {
+func reasonOf(err error) dynmesh.Reason {
 	var coded interface{ StatusCode() int }
 	dial, isDial := errors.AsType[*net.OpError](err)
 	_, isDNS := errors.AsType[*net.DNSError](err)
 	var timed interface{ Timeout() bool }
 	switch {
 	case errors.As(err, &coded):
-		return ErrorStatus
+		return dynmesh.ReasonStatus
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused
+		return dynmesh.ReasonRefused
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timed) && timed.Timeout() && !isDNS:
-		return Timeout
+		return dynmesh.ReasonTimeout
 	case isDNS, isDial && dial.Op == "dial":
-		return Unreachable
+		return dynmesh.ReasonUnreachable
 	case errors.Is(err, errOversized):
-		return Oversized
+		return dynmesh.ReasonOversized
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
-		return Cut
+		return dynmesh.ReasonCut
 	// net/http has no types for these.
 	case strings.Contains(err.Error(), "malformed"), strings.Contains(err.Error(), "invalid byte in chunk length"),
 		strings.Contains(err.Error(), "chunked"), strings.Contains(err.Error(), "unsupported transfer encoding"):
-		return Malformed
+		return dynmesh.ReasonMalformed
 	case strings.Contains(err.Error(), "server response headers exceeded"):
-		return Oversized
+		return dynmesh.ReasonOversized
 	default:
-		return Errored
+		return dynmesh.ReasonError
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 func TestServedAnewWhileACanaryIsUnderWay(t *testing.T) {
@@ -17,7 +19,7 @@ func TestServedAnewWhileACanaryIsUnderWay(t *testing.T) {
 		w.serve(Endpoint{Name: "generate", Probe: func(context.Context) error { <-release; return nil }})
 		synctest.Wait()
 		bad := &answering{}
-		bad.err.Store(&Failure{Reason: Empty})
+		bad.err.Store(&dynmesh.Failure{Reason: dynmesh.ReasonEmpty})
 		w.serve(Endpoint{Name: "generate", Probe: bad.probe})
 		w.want("generate", "notready unchecked")
 		close(release) // the canary of before passes

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // watched is one endpoint in a loop.
@@ -54,7 +56,7 @@ func (l *loop) apply(w *watched, e event, now instant) actions {
 		l.failed(w, failure(do.reason, "the probe does not end"))
 	}
 	if do.skipped {
-		l.metrics.skipped.WithLabelValues(w.Name, string(Busy)).Inc()
+		l.metrics.skipped.WithLabelValues(w.Name, string(dynmesh.Busy)).Inc()
 	}
 	if do.stalled {
 		w.status.Detail = oneLine(fmt.Sprintf("%d in flight, no progress for %v", next.moving, l.cfg.Stall))
@@ -74,7 +76,7 @@ func (l *loop) tell(w *watched, changed bool) {
 	}
 	w.status.Generation, w.status.Ready, w.status.Draining = s.generation, s.ready, s.draining
 	w.status.Finding, w.status.Reason = s.finding, s.reason
-	if s.finding != Fail && s.finding != Stalled {
+	if s.finding != dynmesh.Fail && s.finding != dynmesh.Stalled {
 		w.status.Detail = ""
 	}
 	l.mu.Lock()

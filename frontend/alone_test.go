@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -14,21 +13,21 @@ import (
 func TestAllButThisFrontendAreLost(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		finds := func(k dynmesh.InstanceKey, f canary.Finding, reason canary.Reason) {
+		finds := func(k dynmesh.InstanceKey, f dynmesh.Finding, reason dynmesh.Reason) {
 			o := r.next(pathOf(k.ID, 0, 0, f))
 			o.Observer, o.Reason = r.pool.Self(), reason
 			r.say(gossip.Update{Observations: []observation.Observation{o}})
 		}
 
-		finds(a, canary.Fail, canary.Frozen)
-		finds(b, canary.Fail, canary.Timeout)
+		finds(a, dynmesh.Fail, dynmesh.ReasonFrozen)
+		finds(b, dynmesh.Fail, dynmesh.ReasonTimeout)
 		r.want(a, "ready", "1 of 2 watchers cannot reach it") // c may be right
-		finds(c, canary.Fail, canary.Frozen)
+		finds(c, dynmesh.Fail, dynmesh.ReasonFrozen)
 		r.want(a, "unreachable", "no other member is left that could reach it")
 		r.want(b, "ready", "its only watcher cannot reach it") // this frontend may be what is cut off
 		r.want(c, "unreachable", "no other member is left that could reach it")
 
-		finds(b, canary.Pass, "")
+		finds(b, dynmesh.Pass, "")
 		r.want(a, "ready", "1 of 2 watchers cannot reach it") // b is there again, and still says that it reaches it
 		r.member(b.ID, gossip.Dead)
 		r.want(a, "unreachable", "no other member is left that could reach it")

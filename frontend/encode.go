@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -28,16 +27,16 @@ type (
 		Changes      []jsonChange      `json:"changes"`
 	}
 	jsonObservation struct {
-		Observer string         `json:"observer"`
-		Kind     string         `json:"kind"`
-		Finding  canary.Finding `json:"finding"`
-		Reason   canary.Reason  `json:"reason,omitempty"`
-		Detail   string         `json:"detail,omitempty"`
-		Ready    *bool          `json:"ready,omitempty"`    // canary and traffic: the worker's own conclusion
-		Draining bool           `json:"draining,omitempty"` // process
-		Latency  float64        `json:"latency_seconds,omitempty"`
-		At       stamp          `json:"at"`
-		Counts   bool           `json:"counts"`
+		Observer string          `json:"observer"`
+		Kind     string          `json:"kind"`
+		Finding  dynmesh.Finding `json:"finding"`
+		Reason   dynmesh.Reason  `json:"reason,omitempty"`
+		Detail   string          `json:"detail,omitempty"`
+		Ready    *bool           `json:"ready,omitempty"`    // canary and traffic: the worker's own conclusion
+		Draining bool            `json:"draining,omitempty"` // process
+		Latency  float64         `json:"latency_seconds,omitempty"`
+		At       stamp           `json:"at"`
+		Counts   bool            `json:"counts"`
 	}
 	jsonWorker struct {
 		Host       string             `json:"host"`

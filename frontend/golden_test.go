@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -59,12 +58,12 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 		Observations: []observation.Observation{
 			r.next(observation.Observation{
 				Observer: observation.Observer{ID: b.ID, Epoch: 1},
-				Finding:  observation.Finding{Subject: observation.Subject{ID: b.ID}, Kind: observation.Process, Finding: canary.Pass, Draining: true},
+				Finding:  observation.Finding{Subject: observation.Subject{ID: b.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true},
 			}),
 			r.next(observation.Observation{
 				Observer: r.pool.Self(),
 				Finding: observation.Finding{
-					Subject: observation.Subject{ID: foreign.ID, Endpoint: foreign.Endpoint}, Kind: observation.Path, Finding: canary.Pass,
+					Subject: observation.Subject{ID: foreign.ID, Endpoint: foreign.Endpoint}, Kind: observation.Path, Finding: dynmesh.Pass,
 					Latency: 250 * time.Microsecond,
 				},
 			}),

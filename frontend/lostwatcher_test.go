@@ -3,7 +3,7 @@ package frontend
 import (
 	"testing"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -17,7 +17,7 @@ func TestWorkersThatDieTogether(t *testing.T) {
 		r.say(gossip.Update{Members: []gossip.Member{workerAs(d, 1, gossip.Alive), workerAs(e, 1, gossip.Alive)}})
 		r.lost(a.ID, c.ID)
 		r.lost(a.ID, d)
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(a.ID, e, 0, canary.Pass))}})
+		r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(a.ID, e, 0, dynmesh.Pass))}})
 		r.want(a, "ready", "2 of 4 watchers cannot reach it")
 		counts := func() map[string]bool {
 			all := map[string]bool{}
@@ -39,7 +39,7 @@ func TestWorkersThatDieTogether(t *testing.T) {
 		r.want(a, "ready", "1 of 2 watchers cannot reach it")
 		r.member(c.ID, gossip.Alive)
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it")
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(b.ID, c.ID, 0, canary.Pass))}})
+		r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(b.ID, c.ID, 0, dynmesh.Pass))}})
 		r.want(a, "ready", "2 of 4 watchers cannot reach it")
 		r.lost(b.ID, c.ID)
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it")

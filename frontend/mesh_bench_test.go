@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -28,7 +27,7 @@ func told(n int) (dynmesh.RegistryUpdate, gossip.Update) {
 		})
 		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))
 		for _, by := range []int{(i + 1) % n, (i + n/2) % n} {
-			g.Observations = append(g.Observations, pathOf(put.ID, u.Puts[by].ID, 1, canary.Pass))
+			g.Observations = append(g.Observations, pathOf(put.ID, u.Puts[by].ID, 1, dynmesh.Pass))
 		}
 	}
 	return u, g
@@ -36,19 +35,19 @@ func told(n int) (dynmesh.RegistryUpdate, gossip.Update) {
 
 func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) observation.Observation {
 	f := observation.Finding{
-		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Canary, Finding: canary.Pass, Ready: ready,
+		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Canary, Finding: dynmesh.Pass, Ready: ready,
 		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
 	}
 	if !ready {
-		f.Finding, f.Reason, f.Detail = canary.Fail, canary.Timeout, "no answer within 3s"
+		f.Finding, f.Reason, f.Detail = dynmesh.Fail, dynmesh.ReasonTimeout, "no answer within 3s"
 	}
 	return observation.Observation{Finding: f, Observer: observation.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
 }
 
-func pathOf(id, by dynmesh.InstanceID, seq uint64, found canary.Finding) observation.Observation {
+func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) observation.Observation {
 	f := observation.Finding{Subject: observation.Subject{ID: id}, Kind: observation.Path, Finding: found, At: time.Unix(1000, 0)}
-	if found == canary.Fail {
-		f.Reason = canary.Refused
+	if found == dynmesh.Fail {
+		f.Reason = dynmesh.ReasonRefused
 	}
 	return observation.Observation{Finding: f, Observer: observation.Observer{ID: by, Epoch: 1}, Seq: seq}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -110,7 +109,7 @@ func TestDrainingWorker(t *testing.T) {
 		a, b, c := r.trio()
 		r.say(gossip.Update{Observations: []observation.Observation{r.next(observation.Observation{
 			Observer: observation.Observer{ID: a.ID, Epoch: 1},
-			Finding:  observation.Finding{Subject: observation.Subject{ID: a.ID}, Kind: observation.Process, Finding: canary.Pass, Draining: true},
+			Finding:  observation.Finding{Subject: observation.Subject{ID: a.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true},
 		})}})
 		r.want(a, "draining", "its worker said at 2000-01-01T00:00:00.020Z that it shuts down")
 		r.lost(a.ID, b.ID)
@@ -201,7 +200,7 @@ func TestStrangersAreWatched(t *testing.T) {
 
 		r.say(gossip.Update{Observations: []observation.Observation{r.next(observation.Observation{
 			Observer: r.pool.Self(),
-			Finding:  observation.Finding{Subject: subject(foreign), Kind: observation.Path, Finding: canary.Fail, Reason: canary.Refused},
+			Finding:  observation.Finding{Subject: subject(foreign), Kind: observation.Path, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused},
 		})}})
 		r.want(foreign, "unreachable", "its only watcher cannot reach it: this frontend since ")
 		moved := httpInstance(foreign)
@@ -341,7 +340,7 @@ func TestStrangerThatBecomesAMember(t *testing.T) {
 		a, b, _ := r.trio()
 		r.say(gossip.Update{Observations: []observation.Observation{r.next(observation.Observation{
 			Observer: observation.Observer{ID: b.ID, Epoch: 1},
-			Finding:  observation.Finding{Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}, Kind: observation.Path, Finding: canary.Fail, Reason: canary.Timeout},
+			Finding:  observation.Finding{Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}, Kind: observation.Path, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout},
 		})}})
 		if i := r.seen().of(a); i.Verdict != "ready" || len(i.Reasons) != 1 || len(i.Observations) != 3 {
 			t.Errorf("a member: got %+v, want what was found of its worker to count", i)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -69,7 +68,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 		t.Error("got not verified")
 	}
 	path2 := observation.Observation{Observer: pool.Self(), Seq: 1, Finding: observation.Finding{
-		Subject: observation.Subject{ID: k.ID}, Kind: observation.Path, Finding: canary.Fail, Reason: canary.Refused, At: time.Now(),
+		Subject: observation.Subject{ID: k.ID}, Kind: observation.Path, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: time.Now(),
 	}}
 	pool.say(gossip.Update{
 		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},

@@ -10,7 +10,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -78,8 +77,8 @@ func (d *drawer) gossip() gossip.Update {
 		d.seq++
 		o := observation.Observation{Observer: k.Observer, Seq: d.seq, Finding: observation.Finding{
 			Subject: k.Subject, Kind: observation.Kind(rapid.IntRange(1, 5).Draw(d.T, "kind")), At: time.Now(),
-			Finding: rapid.SampledFrom([]canary.Finding{canary.Pass, canary.Fail, canary.Busy}).Draw(d.T, "finding"),
-			Ready:   rapid.Bool().Draw(d.T, "ready"), Draining: rapid.Bool().Draw(d.T, "draining"), Reason: canary.Refused,
+			Finding: rapid.SampledFrom([]dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Busy}).Draw(d.T, "finding"),
+			Ready:   rapid.Bool().Draw(d.T, "ready"), Draining: rapid.Bool().Draw(d.T, "draining"), Reason: dynmesh.ReasonRefused,
 		}}
 		u.Observations = []observation.Observation{o}
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -128,7 +127,7 @@ func (r *rig) canary(k dynmesh.InstanceKey, ready bool) {
 
 // lost says that one worker cannot reach another.
 func (r *rig) lost(id, by dynmesh.InstanceID) {
-	r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(id, by, 0, canary.Fail))}})
+	r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(id, by, 0, dynmesh.Fail))}})
 }
 
 // seen is what tests read of an answer.
@@ -212,7 +211,7 @@ func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
 		g.Observations = append(g.Observations, r.next(canaryOf(k, 0, true)))
 		for _, by := range []dynmesh.InstanceKey{a, b, c} {
 			if by != k {
-				g.Observations = append(g.Observations, r.next(pathOf(k.ID, by.ID, 0, canary.Pass)))
+				g.Observations = append(g.Observations, r.next(pathOf(k.ID, by.ID, 0, dynmesh.Pass)))
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -27,12 +26,12 @@ func (r *rig) forget(k dynmesh.InstanceKey, watchers ...dynmesh.InstanceID) {
 func (r *rig) state(s dynmesh.SyncState) { r.send(dynmesh.RegistryUpdate{State: s, Since: time.Now()}) }
 
 // probed says what this frontend has found of an instance whose worker is no member.
-func (r *rig) probed(k dynmesh.InstanceKey, f canary.Finding) {
+func (r *rig) probed(k dynmesh.InstanceKey, f dynmesh.Finding) {
 	o := observation.Observation{Observer: r.pool.Self(), Finding: observation.Finding{
 		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Path, Finding: f,
 	}}
-	if f == canary.Fail {
-		o.Reason = canary.Refused
+	if f == dynmesh.Fail {
+		o.Reason = dynmesh.ReasonRefused
 	}
 	r.say(gossip.Update{Observations: []observation.Observation{r.next(o)}})
 }
@@ -82,9 +81,9 @@ func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
 		if r.pool.watches(subject) == "" {
 			t.Error("it is not watched")
 		}
-		r.probed(a, canary.Fail)
+		r.probed(a, dynmesh.Fail)
 		r.want(a, "unreachable", "cannot reach it")
-		r.probed(a, canary.Pass)
+		r.probed(a, dynmesh.Pass)
 		r.want(a, "ready", "which is not believed: its only watcher reaches it")
 		r.member(a.ID, gossip.Alive)
 		r.want(a, "ready", "has not told of this endpoint yet")

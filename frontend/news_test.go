@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -78,7 +77,7 @@ func TestMassChangesAreOneLine(t *testing.T) {
 		}
 		last := r.next(observation.Observation{
 			Observer: observation.Observer{ID: 25, Epoch: 1},
-			Finding:  observation.Finding{Subject: observation.Subject{ID: 25}, Kind: observation.Process, Finding: canary.Pass, Draining: true},
+			Finding:  observation.Finding{Subject: observation.Subject{ID: 25}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true},
 		})
 		lost.Observations = []observation.Observation{last}
 		r.say(lost)

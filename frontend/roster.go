@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -31,8 +30,8 @@ func (m *mesh) touchWorker(w *worker) {
 func (m *mesh) heard(w *worker) {
 	missed, reached := false, false
 	for _, f := range w.paths {
-		missed = missed || !f.former && f.Finding.Finding == canary.Fail && m.stateOf(f.Observer) == gossip.Alive
-		reached = reached || f.Finding.Finding == canary.Pass && m.path(f).Counts()
+		missed = missed || !f.former && f.Finding.Finding == dynmesh.Fail && m.stateOf(f.Observer) == gossip.Alive
+		reached = reached || f.Finding.Finding == dynmesh.Pass && m.path(f).Counts()
 	}
 	m.touchWorker(w)
 	if lost := missed || w.lost && !reached; lost != w.lost {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -32,7 +31,7 @@ func Example() {
 			ID:       worker.Self().ID,
 			Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"},
 		},
-		Kind: observation.Canary, Finding: canary.Pass, Ready: true,
+		Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true,
 	})
 
 	for heard := false; !heard; {

@@ -14,7 +14,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -103,7 +102,7 @@ func (f *fleet) say(instances int) {
 			Subject: observation.Subject{ID: p.self.ID, Endpoint: dynmesh.Endpoint{
 				Namespace: "dynamo", Component: "backend", Name: fmt.Sprint("generate", f.said/len(f.pools)),
 			}},
-			Kind: observation.Canary, Finding: canary.Pass, Ready: true, Latency: 40 * time.Millisecond, At: time.Now(),
+			Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true, Latency: 40 * time.Millisecond, At: time.Now(),
 		})
 	}
 	synctest.Wait() // until each knows what it has said itself

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -140,7 +139,7 @@ func history(t *testing.T, seed uint64) {
 				m.set(func() { m.faults = f })
 			case p != nil:
 				for range 1 + rng.IntN(4) {
-					about := canaryOf(p.Self().ID, string(rune('a'+rng.IntN(6))), canary.Pass)
+					about := canaryOf(p.Self().ID, string(rune('a'+rng.IntN(6))), dynmesh.Pass)
 					if rng.IntN(4) == 0 {
 						note("%d withdraws %v", n, about.Subject)
 						p.Withdraw(about.Subject)
@@ -148,7 +147,7 @@ func history(t *testing.T, seed uint64) {
 						continue
 					}
 					if rng.IntN(3) == 0 {
-						about.Finding, about.Reason, about.Ready = canary.Fail, canary.Timeout, false
+						about.Finding, about.Reason, about.Ready = dynmesh.Fail, dynmesh.ReasonTimeout, false
 					}
 					note("%d says %v %v", n, about.Subject, about.Finding)
 					p.Observe(about)

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -75,9 +75,9 @@ func untouched(t *testing.T, keyed bool, attack func(m *attacked, peers []*peer)
 			}
 		})
 		m.joined(peers...)
-		peers[1].Observe(canaryOf(2, "generate", canary.Fail))
+		peers[1].Observe(canaryOf(2, "generate", dynmesh.Fail))
 		m.pass(10 * time.Second)
-		peers[1].Observe(canaryOf(2, "generate", canary.Pass))
+		peers[1].Observe(canaryOf(2, "generate", dynmesh.Pass))
 		peers[3].end()
 		<-peers[3].ended
 		peers = peers[:3]
@@ -112,7 +112,7 @@ func TestMemberWithoutTheKeyGetsInNowhere(t *testing.T) {
 	rejected := untouched(t, true, func(m *attacked, peers []*peer) {
 		none := m.start(10, nil)
 		other := m.start(11, func(c *Config) { c.Keyring, _ = NewKeyring(key('x', 32)) })
-		none.Observe(canaryOf(10, "generate", canary.Pass))
+		none.Observe(canaryOf(10, "generate", dynmesh.Pass))
 		m.pass(time.Minute)
 		if none.alive() != 1 || other.alive() != 1 {
 			t.Error("an intruder sees members")

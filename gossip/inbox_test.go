@@ -12,7 +12,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -40,7 +39,7 @@ func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
 			d.NotifyLeave(&memberlist.Node{Name: fmt.Sprint("n", i%100)})
 			d.NotifyPingComplete(&memberlist.Node{Name: fmt.Sprint("n", i%100)}, 0, nil)
 			d.GetBroadcasts(3, 1100)
-			p.Observe(canaryOf(1, fmt.Sprint(i%100), canary.Pass))
+			p.Observe(canaryOf(1, fmt.Sprint(i%100), dynmesh.Pass))
 			if i < 20 {
 				d.NotifyMsg(large)
 			}
@@ -105,7 +104,7 @@ func TestStuckLoopIsNobodyElsesBusiness(t *testing.T) {
 		peers[1].cfg.Log.Logger.AddHook(hook)
 		peers[1].Observe(observation.Finding{}) // which it logs, and there it stays
 		<-hook.stuck
-		peers[0].Observe(canaryOf(1, "generate", canary.Pass))
+		peers[0].Observe(canaryOf(1, "generate", dynmesh.Pass))
 		m.pass(30 * time.Second)
 		if s := peers[0].state(2); s != Alive {
 			t.Errorf("memberlist holds it for %s", s)
@@ -148,7 +147,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		peers := m.starts(3, func(c *Config) { c.Join = append(c.Join, "10.0.9.9:1") }) // nobody answers there
 		m.joined(peers...)
 		f.set(func() { peers[2].host.gone = true })
-		peers[0].Observe(canaryOf(1, "generate", canary.Pass))
+		peers[0].Observe(canaryOf(1, "generate", dynmesh.Pass))
 		m.pass(2 * time.Second) // probes and joins of what is gone are under way
 		for _, p := range peers {
 			begun := time.Now()

@@ -8,7 +8,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -202,7 +201,7 @@ func (l *loop) observe(f observation.Finding, now time.Time) {
 		l.log.WithFields(logrus.Fields{"err": err, "member": f.Subject.ID.String()}).Error("Cannot tell others of a finding")
 		return
 	}
-	failed := f.Finding == canary.Fail || was.Finding.Finding == canary.Fail // or it did until now: that is as urgent
+	failed := f.Finding == dynmesh.Fail || was.Finding.Finding == dynmesh.Fail // or it did until now: that is as urgent
 	if f.Kind == observation.Path && failed || f.Draining {
 		l.urgent = append(l.urgent, changes.Entries...)
 	}

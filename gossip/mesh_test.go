@@ -14,7 +14,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -217,9 +216,9 @@ func agree(peers ...*peer) bool {
 }
 
 // canaryOf is what a worker says of one of its instances.
-func canaryOf(id dynmesh.InstanceID, endpoint string, f canary.Finding) observation.Finding {
+func canaryOf(id dynmesh.InstanceID, endpoint string, f dynmesh.Finding) observation.Finding {
 	return observation.Finding{
 		Subject: observation.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
-		Kind:    observation.Canary, Finding: f, Ready: f == canary.Pass, At: time.Now(),
+		Kind:    observation.Canary, Finding: f, Ready: f == dynmesh.Pass, At: time.Now(),
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -18,13 +18,13 @@ func TestHealedPartitionAgreesWithinTenSeconds(t *testing.T) {
 				peers := m.starts(6, nil)
 				m.joined(peers...)
 				for _, p := range peers {
-					p.Observe(canaryOf(p.Self().ID, "generate", canary.Pass))
+					p.Observe(canaryOf(p.Self().ID, "generate", dynmesh.Pass))
 				}
 				m.within(3*time.Second, "agreed", func() bool { return agree(peers...) && len(peers[0].observations) == 6 })
 				m.cut(1, peers[3].host, peers[4].host, peers[5].host)
 				m.pass(length / 2)
-				peers[0].Observe(canaryOf(1, "generate", canary.Fail))
-				peers[5].Observe(canaryOf(6, "another", canary.Pass))
+				peers[0].Observe(canaryOf(1, "generate", dynmesh.Fail))
+				peers[5].Observe(canaryOf(6, "another", dynmesh.Pass))
 				m.pass(length / 2)
 				for _, p := range peers {
 					if n := p.alive(); n != 3 {
@@ -63,7 +63,7 @@ func TestHealedPartitionWithManyInstances(t *testing.T) {
 		m.within(time.Minute, "cut", func() bool { return peers[0].alive() == members/2 && peers[members-1].alive() == members/2 })
 		for _, p := range peers {
 			for i := range each {
-				p.Observe(canaryOf(p.Self().ID, string(rune('a'+i%26))+string(rune('a'+i/26)), canary.Pass))
+				p.Observe(canaryOf(p.Self().ID, string(rune('a'+i%26))+string(rune('a'+i/26)), dynmesh.Pass))
 			}
 		}
 		m.pass(30 * time.Second)
@@ -86,7 +86,7 @@ func TestMuchThatWasLearntSpreads(t *testing.T) {
 		stranger := observation.New(observation.Observer{ID: 99, Epoch: 1})
 		const many = 2500
 		for i := range many {
-			if _, err := stranger.Observe(canaryOf(99, fmt.Sprint("e", i), canary.Pass)); err != nil {
+			if _, err := stranger.Observe(canaryOf(99, fmt.Sprint("e", i), dynmesh.Pass)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -210,7 +209,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 				delete(truth.members, o)
 				u.forget(o)
 			case 2:
-				seen := observation.Observation{Observer: o, Seq: uint64(i), Finding: observation.Finding{Finding: canary.Pass}}
+				seen := observation.Observation{Observer: o, Seq: uint64(i), Finding: observation.Finding{Finding: dynmesh.Pass}}
 				truth.seen[seen.Key()] = seen
 				u.observations([]observation.Observation{seen}, nil)
 			case 3:

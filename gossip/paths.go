@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -201,7 +200,7 @@ func (p *paths) say(s observation.Subject, w *watch) {
 		p.withdraw(s)
 		return
 	}
-	if f.Finding != canary.Pass {
+	if f.Finding != dynmesh.Pass {
 		rtt = 0
 	}
 	p.loop.observe(observation.Finding{

@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -12,18 +11,18 @@ import (
 type accused map[dynmesh.InstanceID]map[dynmesh.InstanceID]struct{}
 
 // found is told of each change of the table: what a member has found, or has taken back.
-func (p *paths) found(k observation.Key, f canary.Finding) {
+func (p *paths) found(k observation.Key, f dynmesh.Finding) {
 	if k.Subject.Endpoint != (dynmesh.Endpoint{}) || k.Observer.ID == k.Subject.ID || p.stopped() {
 		return
 	}
 	accusers := p.accused[k.Subject.ID]
-	if _, before := accusers[k.Observer.ID]; before == (f == canary.Fail) {
+	if _, before := accusers[k.Observer.ID]; before == (f == dynmesh.Fail) {
 		return
 	}
 	switch {
-	case f != canary.Fail && len(accusers) == 1:
+	case f != dynmesh.Fail && len(accusers) == 1:
 		delete(p.accused, k.Subject.ID)
-	case f != canary.Fail:
+	case f != dynmesh.Fail:
 		delete(accusers, k.Observer.ID)
 	case accusers == nil:
 		p.accused[k.Subject.ID] = map[dynmesh.InstanceID]struct{}{k.Observer.ID: {}}

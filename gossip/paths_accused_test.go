@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -55,7 +54,7 @@ func TestPathsOfARack(t *testing.T) {
 				}
 				failing := func() (n int) {
 					for by, o := range frontend.views(worker(victim)) {
-						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Finding.Finding == canary.Fail {
+						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Finding.Finding == dynmesh.Fail {
 							n++
 						}
 					}
@@ -65,7 +64,7 @@ func TestPathsOfARack(t *testing.T) {
 				t.Logf("after %v; gossip says %v of it", d, frontend.state(victim))
 				for _, p := range all[1:] {
 					v := frontend.views(worker(p.Self().ID))
-					if !slices.Contains(rack, p) && !frontend.told(worker(p.Self().ID), len(v), canary.Pass, "") {
+					if !slices.Contains(rack, p) && !frontend.told(worker(p.Self().ID), len(v), dynmesh.Pass, "") {
 						t.Errorf("%v: got %v", p.Self().ID, v)
 					}
 				}
@@ -106,7 +105,7 @@ func TestPathsOfRacksInARow(t *testing.T) {
 					misses := 0
 					for by, o := range frontend.views(worker(victim.Self().ID)) {
 						lives := by == frontend.Self().ID || slices.ContainsFunc(alive, func(p *peer) bool { return p.Self().ID == by })
-						if lives && o.Finding.Finding == canary.Fail {
+						if lives && o.Finding.Finding == dynmesh.Fail {
 							misses++
 						}
 					}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -136,7 +135,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	unchanged := func() {
 		t.Helper()
 		for id, o := range w.views(w.worker) {
-			if o.Seq != first[id] || o.Finding.Finding != canary.Pass {
+			if o.Seq != first[id] || o.Finding.Finding != dynmesh.Pass {
 				t.Fatalf("%v says %+v", id, o)
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -81,16 +80,16 @@ func TestFailuresOutlastTheirTurn(t *testing.T) {
 		lost := worker(all[n].self.ID)
 		watchers := len(frontend.views(lost))
 		m.set(func() { all[n].host.paused = true })
-		m.within(5*time.Second, "all of them fail", func() bool { return frontend.told(lost, watchers, canary.Fail, canary.Timeout) })
+		m.within(5*time.Second, "all of them fail", func() bool { return frontend.told(lost, watchers, dynmesh.Fail, dynmesh.ReasonTimeout) })
 		for range 40 {
 			m.pass(linger / 10)
-			if !frontend.told(lost, watchers, canary.Fail, canary.Timeout) {
+			if !frontend.told(lost, watchers, dynmesh.Fail, dynmesh.ReasonTimeout) {
 				t.Fatalf("%d watchers could not reach it, and it is still so: %v", watchers, frontend.views(lost))
 			}
 		}
 		m.set(func() { all[n].host.paused = false })
 		m.within(2*linger+5*time.Second, "those whose turn it is pass, and the others are silent", func() bool {
-			return frontend.told(lost, path.Watchers, canary.Pass, "")
+			return frontend.told(lost, path.Watchers, dynmesh.Pass, "")
 		})
 	})
 }
@@ -118,7 +117,7 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 		fronts := []*peer{frontend(1), frontend(2)}
 		m.joined(fronts...)
 		m.within(5*time.Second, "all pass", func() bool {
-			return !slices.ContainsFunc(all, func(s observation.Subject) bool { return !fronts[0].told(s, path.Watchers, canary.Pass, "") })
+			return !slices.ContainsFunc(all, func(s observation.Subject) bool { return !fronts[0].told(s, path.Watchers, dynmesh.Pass, "") })
 		})
 		fronts = append(fronts, frontend(3), frontend(4))
 		m.joined(fronts...)
@@ -129,14 +128,14 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 		}
 		watchers := len(fronts[0].views(all[n]))
 		stops[n]()
-		m.within(4*time.Second, "all of them fail", func() bool { return fronts[0].told(all[n], watchers, canary.Fail, canary.Refused) })
+		m.within(4*time.Second, "all of them fail", func() bool { return fronts[0].told(all[n], watchers, dynmesh.Fail, dynmesh.ReasonRefused) })
 		m.pass(3 * linger)
-		if !fronts[0].told(all[n], watchers, canary.Fail, canary.Refused) {
+		if !fronts[0].told(all[n], watchers, dynmesh.Fail, dynmesh.ReasonRefused) {
 			t.Errorf("%d watchers could not reach it, and it is still so: %v", watchers, fronts[0].views(all[n]))
 		}
 		h.serve(uint16(9000 + n))
 		m.within(2*linger+5*time.Second, "those whose turn it is pass, and the others are silent", func() bool {
-			return fronts[0].told(all[n], path.Watchers, canary.Pass, "")
+			return fronts[0].told(all[n], path.Watchers, dynmesh.Pass, "")
 		})
 	})
 }
@@ -189,7 +188,7 @@ func TestPathsOfForeignInstances(t *testing.T) {
 			p.WatchForeign(Foreign{other, netip4(50) + ":9001"})
 		}
 		m.within(10*time.Second, "all pass", func() bool {
-			return fronts[0].told(a, 2, canary.Pass, "") && fronts[0].told(b, 2, canary.Pass, "") && fronts[1].told(other, 2, canary.Pass, "")
+			return fronts[0].told(a, 2, dynmesh.Pass, "") && fronts[0].told(b, 2, dynmesh.Pass, "") && fronts[1].told(other, 2, dynmesh.Pass, "")
 		})
 		if x, y := slices.Sorted(maps.Keys(fronts[0].views(a))), slices.Sorted(maps.Keys(fronts[0].views(b))); !slices.Equal(x, y) {
 			t.Errorf("two instances of one worker are watched by %v and %v", x, y)
@@ -204,10 +203,10 @@ func TestPathsOfForeignInstances(t *testing.T) {
 		}
 		stop()
 		d := m.within(3*time.Second, "both instances refused", func() bool {
-			return fronts[0].told(a, 2, canary.Fail, canary.Refused) && fronts[0].told(b, 2, canary.Fail, canary.Refused)
+			return fronts[0].told(a, 2, dynmesh.Fail, dynmesh.ReasonRefused) && fronts[0].told(b, 2, dynmesh.Fail, dynmesh.ReasonRefused)
 		})
 		t.Logf("refused after %v", d)
-		if !fronts[0].told(other, 2, canary.Pass, "") {
+		if !fronts[0].told(other, 2, dynmesh.Pass, "") {
 			t.Errorf("the other: %v", fronts[0].views(other))
 		}
 		gone := slices.Sorted(maps.Keys(fronts[0].views(a)))[1]
@@ -227,7 +226,7 @@ func TestPathsOfForeignInstances(t *testing.T) {
 			delete(v, gone)
 			delete(moved, gone)
 			return len(v) == 0 && len(moved) == 2 && !slices.ContainsFunc(slices.Collect(maps.Values(moved)),
-				func(o observation.Observation) bool { return o.Finding.Finding != canary.Pass })
+				func(o observation.Observation) bool { return o.Finding.Finding != dynmesh.Pass })
 		})
 	})
 }

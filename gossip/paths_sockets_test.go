@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -106,11 +105,11 @@ func newWatched(t *testing.T) *watched {
 }
 
 func (w *watched) passes() func() bool {
-	return func() bool { return w.told(w.worker, path.Watchers, canary.Pass, "") }
+	return func() bool { return w.told(w.worker, path.Watchers, dynmesh.Pass, "") }
 }
 
-func (w *watched) fails(r canary.Reason) func() bool {
-	return func() bool { return w.told(w.worker, path.Watchers, canary.Fail, r) }
+func (w *watched) fails(r dynmesh.Reason) func() bool {
+	return func() bool { return w.told(w.worker, path.Watchers, dynmesh.Fail, r) }
 }
 
 // TestChild is no test: it is the worker that other tests start as a process of its own.
@@ -170,7 +169,7 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	w.until("refused for both", w.fails(canary.Refused))
+	w.until("refused for both", w.fails(dynmesh.ReasonRefused))
 	took := time.Since(killed)
 	t.Logf("SIGKILL was known from both watchers after %v", took)
 	for id, o := range w.views(w.worker) {
@@ -184,10 +183,10 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 	other := startReal(t, func(c *Config) { c.ID, c.Bind, c.Join = 8, addr, []string{w.Addr()} })
 	took = w.until("unreachable for all who watch it", func() bool {
 		n := len(w.views(w.worker)) // for a while the new process watches it, too
-		return n >= path.Watchers && w.told(w.worker, n, canary.Fail, canary.Unreachable)
+		return n >= path.Watchers && w.told(w.worker, n, dynmesh.Fail, dynmesh.ReasonUnreachable)
 	})
 	t.Logf("another process at its port was known after %v", took)
-	w.until("it passes itself", func() bool { return w.told(worker(other.Self().ID), path.Watchers, canary.Pass, "") })
+	w.until("it passes itself", func() bool { return w.told(worker(other.Self().ID), path.Watchers, dynmesh.Pass, "") })
 }
 
 // holdsConnection reports whether the pool has a connection: those of memberlist last for milliseconds.
@@ -205,7 +204,7 @@ func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	w.until("found by both", w.fails(canary.Frozen))
+	w.until("found by both", w.fails(dynmesh.ReasonFrozen))
 	took := time.Since(stopped)
 	t.Logf("SIGSTOP was known from both watchers after %v", took)
 	if took > 4*time.Second { // 3 on a machine with nothing else to do
@@ -229,7 +228,7 @@ func TestClosedPortOfRequestsIsFound(t *testing.T) {
 	startReal(t, func(c *Config) { c.ID, c.Service, c.Join = 7, service.Addr().String(), []string{w.Addr()} })
 	w.until("a worker that passes", w.passes())
 	service.Close()
-	t.Logf("found after %v", w.until("refused for both", w.fails(canary.Refused)))
+	t.Logf("found after %v", w.until("refused for both", w.fails(dynmesh.ReasonRefused)))
 	for _, o := range w.views(w.worker) {
 		if o.Detail != "its port of requests refuses connections" {
 			t.Errorf("detail: %q", o.Detail)

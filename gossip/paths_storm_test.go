@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -28,19 +27,19 @@ func TestPathsMakeNoStorm(t *testing.T) {
 				m.host(1000 + i).serve(servicePort)
 				frontend.WatchForeign(Foreign{subjects[i], fmt.Sprintf("%s:%d", netip4(1000+i), servicePort)})
 			}
-			all := func(f canary.Finding, r canary.Reason) func() bool {
+			all := func(f dynmesh.Finding, r dynmesh.Reason) func() bool {
 				return func() bool {
 					return !slices.ContainsFunc(subjects, func(s observation.Subject) bool { return !frontend.told(s, 1, f, r) })
 				}
 			}
-			m.within(5*time.Second, "all pass", all(canary.Pass, ""))
+			m.within(5*time.Second, "all pass", all(dynmesh.Pass, ""))
 			count := m.countDials(frontend.host)
 			m.set(func() {
 				for i := range subjects {
 					m.hosts[netip.MustParseAddr(netip4(1000+i))].gone = true
 				}
 			})
-			d := m.within(30*time.Second, "all found", all(canary.Fail, canary.Timeout))
+			d := m.within(30*time.Second, "all found", all(dynmesh.Fail, dynmesh.ReasonTimeout))
 			t.Logf("200 silent: the last was found after %v; %d connections at once, %d in all", d, count().most, count().begun)
 			if most := count().most; most > 10*maxForeign {
 				t.Errorf("%d connections at once", most)
@@ -86,7 +85,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			}
 			_ = peer.host.ports[servicePort].close() // and a member does not wait behind all of them
 			m.within(6*time.Second, "a member's port that is closed", func() bool {
-				return frontend.told(worker(peer.Self().ID), 1, canary.Fail, canary.Refused)
+				return frontend.told(worker(peer.Self().ID), 1, dynmesh.Fail, dynmesh.ReasonRefused)
 			})
 		})
 	})
@@ -123,7 +122,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 					v := frontend.views(worker(p.Self().ID))
 					failed := 0
 					for id, o := range v {
-						if o.Finding.Finding == canary.Fail {
+						if o.Finding.Finding == dynmesh.Fail {
 							failed++
 						}
 						if int(id) >= 2 && int(id) < 2+lost {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -45,7 +44,7 @@ func (p *peer) views(s observation.Subject) map[dynmesh.InstanceID]observation.O
 }
 
 // say reports whether the peer was told by n watchers of the worker, and by all of them the same.
-func (p *peer) told(s observation.Subject, n int, want canary.Finding, reason canary.Reason) bool {
+func (p *peer) told(s observation.Subject, n int, want dynmesh.Finding, reason dynmesh.Reason) bool {
 	views := p.views(s)
 	for _, o := range views {
 		if o.Finding.Finding != want || o.Reason != reason {
@@ -71,7 +70,7 @@ func (m *mesh) fleet(workers int) (frontend *peer, all []*peer) {
 	m.joined(all...)
 	m.within(5*time.Second+path.Watchers*linger, "every worker passes for its two watchers", func() bool {
 		return !slices.ContainsFunc(all[1:], func(p *peer) bool {
-			return !frontend.told(worker(p.Self().ID), path.Watchers, canary.Pass, "")
+			return !frontend.told(worker(p.Self().ID), path.Watchers, dynmesh.Pass, "")
 		})
 	})
 	return frontend, all
@@ -89,28 +88,28 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		fail    func(*mesh, *peer)
-		reason  canary.Reason
+		reason  dynmesh.Reason
 		detail  string
 		max     time.Duration
 		recover func(*mesh, *peer)
 	}{
-		{name: "killed", fail: func(m *mesh, p *peer) { p.host.kill() }, reason: canary.Refused,
+		{name: "killed", fail: func(m *mesh, p *peer) { p.host.kill() }, reason: dynmesh.ReasonRefused,
 			detail: "its port of gossip refuses connections", max: 30 * time.Millisecond},
-		{name: "paused", fail: func(m *mesh, p *peer) { m.set(func() { p.host.paused = true }) }, reason: canary.Frozen,
+		{name: "paused", fail: func(m *mesh, p *peer) { m.set(func() { p.host.paused = true }) }, reason: dynmesh.ReasonFrozen,
 			detail: "accepts connections but does not answer", max: 3 * time.Second,
 			recover: func(m *mesh, p *peer) { m.set(func() { p.host.paused = false }) }},
-		{name: "cut off", fail: func(m *mesh, p *peer) { m.set(func() { p.host.gone = true }) }, reason: canary.Timeout,
+		{name: "cut off", fail: func(m *mesh, p *peer) { m.set(func() { p.host.gone = true }) }, reason: dynmesh.ReasonTimeout,
 			detail: "no answer, and no connection", max: 3 * time.Second,
 			recover: func(m *mesh, p *peer) { m.set(func() { p.host.gone = false }) }},
 		{name: "its port of requests is closed", fail: func(m *mesh, p *peer) {
 			_ = p.host.ports[servicePort].close()
-		}, reason: canary.Refused, detail: "its port of requests refuses connections", max: 6 * time.Second,
+		}, reason: dynmesh.ReasonRefused, detail: "its port of requests refuses connections", max: 6 * time.Second,
 			recover: func(m *mesh, p *peer) { p.host.serve(servicePort) }},
 		{name: "another process takes its port", fail: func(m *mesh, p *peer) {
 			p.host.kill()
 			p.end()
 			m.start(int(p.Self().ID), func(c *Config) { c.ID = 99 })
-		}, reason: canary.Unreachable, detail: "another process answers there", max: 2 * time.Second},
+		}, reason: dynmesh.ReasonUnreachable, detail: "another process answers there", max: 2 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			inBubble(t, 1, func(m *mesh) {
@@ -122,7 +121,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 				before := slices.Sorted(maps.Keys(frontend.views(s)))
 				m.pass(10 * time.Second)
 				tc.fail(m, victim)
-				found := m.within(tc.max, "found by both", func() bool { return frontend.told(s, path.Watchers, canary.Fail, tc.reason) })
+				found := m.within(tc.max, "found by both", func() bool { return frontend.told(s, path.Watchers, dynmesh.Fail, tc.reason) })
 				t.Logf("found by both after %v", found)
 				for _, o := range frontend.views(s) {
 					if o.Detail != tc.detail {
@@ -134,7 +133,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 				}
 				for _, p := range all[1:] { // and nobody else; whom the victim watched has a third watcher now
 					v := frontend.views(worker(p.Self().ID))
-					if p != victim && (len(v) < path.Watchers || !frontend.told(worker(p.Self().ID), len(v), canary.Pass, "")) {
+					if p != victim && (len(v) < path.Watchers || !frontend.told(worker(p.Self().ID), len(v), dynmesh.Pass, "")) {
 						t.Errorf("%v: got %v", p.Self().ID, v)
 					}
 				}
@@ -144,7 +143,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 					d := m.within(10*time.Second, "well again", func() bool {
 						// Who was cut off holds others for dead and says so: for a while there may be more watchers.
 						n := len(frontend.views(s))
-						return n >= path.Watchers && frontend.told(s, n, canary.Pass, "")
+						return n >= path.Watchers && frontend.told(s, n, dynmesh.Pass, "")
 					})
 					t.Logf("well again after %v", d)
 				}
@@ -166,7 +165,7 @@ func TestPathsThroughAMiddlebox(t *testing.T) {
 				m.pass(20 * time.Millisecond)
 				frontend.read()
 				for k, o := range frontend.paths {
-					if o.Finding.Finding != canary.Pass {
+					if o.Finding.Finding != dynmesh.Pass {
 						failed = fmt.Sprintf("%v: %+v", k, o)
 					}
 				}
@@ -218,7 +217,7 @@ func TestPathsOverALossyNetwork(t *testing.T) {
 			fails := map[observation.Subject]int{}
 			frontend.read()
 			for k, o := range frontend.paths {
-				bad := o.Finding.Finding == canary.Fail
+				bad := o.Finding.Finding == dynmesh.Fail
 				if bad {
 					fails[k.Subject]++
 				}
@@ -251,7 +250,7 @@ func TestPathsOfOneThatIsCutOff(t *testing.T) {
 		for range 600 {
 			m.pass(50 * time.Millisecond)
 			for _, p := range all[1:] {
-				if o, ok := cut.views(worker(p.Self().ID))[cut.Self().ID]; ok && o.Finding.Finding == canary.Fail {
+				if o, ok := cut.views(worker(p.Self().ID))[cut.Self().ID]; ok && o.Finding.Finding == dynmesh.Fail {
 					t.Fatalf("it says %+v", o)
 				}
 			}
@@ -259,7 +258,7 @@ func TestPathsOfOneThatIsCutOff(t *testing.T) {
 		m.set(func() { cut.host.gone = false })
 		m.within(30*time.Second, "all well again", func() bool {
 			return !slices.ContainsFunc(all[1:], func(p *peer) bool {
-				return !frontend.told(worker(p.Self().ID), path.Watchers, canary.Pass, "")
+				return !frontend.told(worker(p.Self().ID), path.Watchers, dynmesh.Pass, "")
 			})
 		})
 	})

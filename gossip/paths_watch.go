@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
@@ -90,7 +89,7 @@ func (w *watch) finding() (path.Finding, time.Duration) {
 // fails reports whether it is said that the worker cannot be reached.
 func (w *watch) fails() bool {
 	f, _ := w.finding()
-	return f.Finding == canary.Fail
+	return f.Finding == dynmesh.Fail
 }
 
 // close ends a watch. What it said stands.

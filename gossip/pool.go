@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -112,7 +112,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	begun := time.Now()
 	seek.Wait()
 	p.inbox.leave(observation.Finding{
-		Subject: observation.Subject{ID: p.self.ID}, Kind: observation.Process, Finding: canary.Pass, Draining: true, At: begun,
+		Subject: observation.Subject{ID: p.self.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: begun,
 	})
 	p.leave(list)
 	stop()

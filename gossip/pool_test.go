@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -18,7 +17,7 @@ func TestObservationsReachAll(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(5, nil)
 		m.joined(peers...)
-		peers[3].Observe(canaryOf(4, "generate", canary.Pass))
+		peers[3].Observe(canaryOf(4, "generate", dynmesh.Pass))
 		m.within(3*time.Second, "known to all", func() bool {
 			for _, p := range peers {
 				if p.read(); len(p.observations) != 1 {
@@ -41,7 +40,7 @@ func TestLossyNetworkLosesNothing(t *testing.T) {
 		dead := 0
 		for i := range 60 {
 			p := peers[i%len(peers)]
-			p.Observe(canaryOf(p.Self().ID, fmt.Sprint("e", i), canary.Pass))
+			p.Observe(canaryOf(p.Self().ID, fmt.Sprint("e", i), dynmesh.Pass))
 			m.pass(time.Second)
 			for _, p := range peers {
 				if p.alive() < len(peers) && p.health.Dead > 0 {
@@ -104,7 +103,7 @@ func TestReaderStartsWithAllThatIsKnown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		peers[0].Observe(canaryOf(1, "generate", canary.Pass))
+		peers[0].Observe(canaryOf(1, "generate", dynmesh.Pass))
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error)
 		go func() { ended <- pool.Run(ctx) }()

@@ -11,7 +11,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -70,7 +69,7 @@ func TestUrgentFindingsAreRepeatedSoon(t *testing.T) {
 		m.joined(frontend, other)
 		m.pass(10 * time.Second)
 		other.Observe(observation.Finding{
-			Subject: observation.Subject{ID: 2}, Kind: observation.Process, Finding: canary.Pass, Draining: true, At: time.Now(),
+			Subject: observation.Subject{ID: 2}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: time.Now(),
 		})
 		m.pass(repeatAfter + 10*time.Millisecond)
 		var sent dto.Metric

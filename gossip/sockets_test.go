@@ -11,7 +11,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -89,7 +88,7 @@ func TestPoolsOnSockets(t *testing.T) {
 			for _, p := range peers {
 				eventually(t, "met", func() bool { return p.alive() == 3 })
 			}
-			about := canaryOf(second.Self().ID, "generate", canary.Pass)
+			about := canaryOf(second.Self().ID, "generate", dynmesh.Pass)
 			second.Observe(about)
 			eventually(t, "known to all", func() bool { return agree(peers...) && len(third.observations) == 1 })
 			second.Withdraw(about.Subject)
@@ -223,7 +222,7 @@ func TestPoolsOverIPv6(t *testing.T) {
 	eventually(t, "reached", func() bool {
 		first.read()
 		o, ok := first.paths[observation.Key{Observer: first.Self(), Subject: worker(second.Self().ID)}]
-		return ok && o.Finding.Finding == canary.Pass
+		return ok && o.Finding.Finding == dynmesh.Pass
 	})
 	eventually(t, "tripwire held", func() bool { return holdsConnection(first.Pool) })
 	if at := first.members[second.Self().ID].Addr; at != second.Addr() {

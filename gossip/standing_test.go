@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -71,7 +70,7 @@ func TestKilledMemberIsDead(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(5, nil)
 		m.joined(peers...)
-		peers[4].Observe(canaryOf(5, "generate", canary.Pass))
+		peers[4].Observe(canaryOf(5, "generate", dynmesh.Pass))
 		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
 		m.kill(peers[4])
 		alive := peers[:4]
@@ -126,7 +125,7 @@ func TestMemberThatDrainsHasLeftHoweverItGoes(t *testing.T) {
 		peers := m.starts(4, nil)
 		m.joined(peers...)
 		peers[3].Observe(observation.Finding{
-			Subject: observation.Subject{ID: 4}, Kind: observation.Process, Finding: canary.Pass, Draining: true,
+			Subject: observation.Subject{ID: 4}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true,
 		})
 		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
 		m.kill(peers[3])
@@ -159,7 +158,7 @@ func TestRestartInPlaceIsAnotherLife(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(4, nil)
 		m.joined(peers...)
-		peers[3].Observe(canaryOf(4, "old", canary.Pass))
+		peers[3].Observe(canaryOf(4, "old", dynmesh.Pass))
 		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
 		m.kill(peers[3])
 		first := peers[3].Self()
@@ -177,7 +176,7 @@ func TestRestartInPlaceIsAnotherLife(t *testing.T) {
 				t.Errorf("the former life's observations stand: %v", p.observations)
 			}
 		}
-		again.Observe(canaryOf(4, "new", canary.Pass))
+		again.Observe(canaryOf(4, "new", dynmesh.Pass))
 		survivors := append(slices.Clone(peers[:3]), again)
 		for range 120 { // the former name dies meanwhile
 			m.pass(time.Second)
@@ -246,7 +245,7 @@ func TestMemberWithoutUDPIsDegraded(t *testing.T) {
 		if s := peers[0].state(3); s != Alive {
 			t.Errorf("it is %s", s)
 		}
-		peers[2].Observe(canaryOf(3, "generate", canary.Pass))
+		peers[2].Observe(canaryOf(3, "generate", dynmesh.Pass))
 		m.within(40*time.Second, "known by TCP", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
 		m.set(func() { peers[2].host.udpDown = false })
 		m.within(time.Minute, "well again", func() bool { p := peers[0]; p.read(); return p.health.UDPDegraded == 0 })
@@ -259,7 +258,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
 		stranger := observation.New(observation.Observer{ID: 99, Epoch: 1})
-		if _, err := stranger.Observe(canaryOf(99, "generate", canary.Pass)); err != nil {
+		if _, err := stranger.Observe(canaryOf(99, "generate", dynmesh.Pass)); err != nil {
 			t.Fatal(err)
 		}
 		for i := range observation.Buckets {

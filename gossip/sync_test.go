@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -21,12 +21,12 @@ func TestRestlessMeshCompares(t *testing.T) {
 			restless := func(d time.Duration, until func() bool) (took time.Duration) {
 				begun := time.Now()
 				for i := 0; time.Since(begun) < d && !until(); i++ {
-					peers[2].Observe(canaryOf(3, "restless", []canary.Finding{canary.Pass, canary.Fail}[i%2]))
+					peers[2].Observe(canaryOf(3, "restless", []dynmesh.Finding{dynmesh.Pass, dynmesh.Fail}[i%2]))
 					m.pass(400 * time.Millisecond)
 				}
 				return time.Since(begun)
 			}
-			missed := canaryOf(2, "missed", canary.Pass)
+			missed := canaryOf(2, "missed", dynmesh.Pass)
 			m.set(func() { peers[7].host.udpDown = true })
 			peers[1].Observe(missed)
 			restless(6*time.Second, func() bool { return false })

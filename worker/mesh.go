@@ -49,9 +49,9 @@ func (w *Worker) join(ctx context.Context, died chan<- error) (leave func()) {
 	if w.pool == nil {
 		return func() {}
 	}
-	w.observe(observation.Finding{Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: canary.Pass})
+	w.observe(observation.Finding{Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: dynmesh.Pass})
 	for _, e := range w.sorted() {
-		w.tell(canary.Status{Endpoint: e.name, Finding: canary.Unchecked, Ready: e.status.get() == Ready})
+		w.tell(canary.Status{Endpoint: e.name, Finding: dynmesh.Unchecked, Ready: e.status.get() == Ready})
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -82,11 +82,11 @@ func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) obser
 		Detail:  s.Detail,
 	}
 	switch s.Finding {
-	case canary.Busy:
+	case dynmesh.Busy:
 		f.Kind = observation.Traffic
-	case canary.Pass:
+	case dynmesh.Pass:
 		f.Latency = s.Duration
-	case canary.Fail:
+	case dynmesh.Fail:
 		f.Reason = s.Reason
 	}
 	return f
@@ -98,7 +98,7 @@ func (w *Worker) drains() {
 		return
 	}
 	w.observe(observation.Finding{
-		Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: canary.Pass, Draining: true,
+		Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true,
 	})
 	<-time.After(farewell)
 }

@@ -33,11 +33,11 @@ func TestMesh(t *testing.T) {
 	o := look(t, etcd)
 	for _, w := range []*harness{a, b} {
 		until(t, "the frontend knows the worker", func() bool { return o.state(w.Worker) == gossip.Alive })
-		until(t, "it says that it is there", func() bool { return o.says(w.Worker, "", canary.Pass, false) })
-		until(t, "its endpoint is ready", func() bool { return o.says(w.Worker, "generate", canary.Unchecked, true) })
+		until(t, "it says that it is there", func() bool { return o.says(w.Worker, "", dynmesh.Pass, false) })
+		until(t, "its endpoint is ready", func() bool { return o.says(w.Worker, "generate", dynmesh.Unchecked, true) })
 		until(t, "others reach it", func() bool { return o.watched(w.Worker) })
 	}
-	until(t, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", canary.Unchecked, true) })
+	until(t, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", dynmesh.Unchecked, true) })
 	o.mu.Lock()
 	m := o.members[a.pool.Self()]
 	o.mu.Unlock()
@@ -72,7 +72,7 @@ func TestMeshShutdown(t *testing.T) {
 	arrives(t, "the other one, too", other.Registered())
 	until(t, "the registry has both", func() bool { return len(seen.transports()) == 2 })
 	until(t, "the frontend knows it", func() bool {
-		return o.says(r.Worker, "generate", canary.Unchecked, true) && o.state(r.Worker) == gossip.Alive
+		return o.says(r.Worker, "generate", dynmesh.Unchecked, true) && o.state(r.Worker) == gossip.Alive
 	})
 
 	resp := r.generate()
@@ -96,7 +96,7 @@ func TestMeshShutdown(t *testing.T) {
 	cfg.Gossip = &gossip.Config{Bind: r.GossipAddr()}
 	again := run(t, cfg, map[string]Handler{"generate": echo})
 	until(t, "the new one is known", func() bool {
-		return o.says(again.Worker, "generate", canary.Unchecked, true) && o.state(again.Worker) == gossip.Alive
+		return o.says(again.Worker, "generate", dynmesh.Unchecked, true) && o.state(again.Worker) == gossip.Alive
 	})
 }
 
@@ -125,13 +125,13 @@ func TestMeshWithoutEtcd(t *testing.T) {
 	r, engine := watched(t, meshed(registry))
 	o := look(t, registry)
 	until(t, "a canary has passed", func() bool {
-		return o.says(r.Worker, "generate", canary.Pass, true) && o.says(r.Worker, "embed", canary.Unchecked, true)
+		return o.says(r.Worker, "generate", dynmesh.Pass, true) && o.says(r.Worker, "embed", dynmesh.Unchecked, true)
 	})
 	if f, _ := o.own(r.Worker, "generate"); f.Kind != observation.Canary || f.Latency <= 0 {
 		t.Errorf("the frontend was told %+v, want a canary and how long it took", f)
 	}
 	turn(t, engine, mocker.Knobs{ErrorStatus: 503})
-	until(t, "a canary has failed", func() bool { return o.says(r.Worker, "generate", canary.Fail, false) })
+	until(t, "a canary has failed", func() bool { return o.says(r.Worker, "generate", dynmesh.Fail, false) })
 	if f, _ := o.own(r.Worker, "generate"); f.Reason == "" || f.Detail == "" {
 		t.Errorf("the frontend was told %+v, want the reason", f)
 	}
@@ -140,13 +140,13 @@ func TestMeshWithoutEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	turn(t, engine, mocker.Knobs{})
-	until(t, "it has recovered", func() bool { return o.says(r.Worker, "generate", canary.Pass, true) })
+	until(t, "it has recovered", func() bool { return o.says(r.Worker, "generate", dynmesh.Pass, true) })
 	if status, text := r.call("generate", `{"prompt":"x","max_tokens":1}`); status != 200 {
 		t.Fatalf("a request: %d %s", status, text)
 	}
 	until(t, "traffic vouches for it", func() bool {
 		f, _ := o.own(r.Worker, "generate")
-		return f.Kind == observation.Traffic && f.Finding.Finding == canary.Busy && f.Ready || f.Finding.Finding == canary.Pass
+		return f.Kind == observation.Traffic && f.Finding.Finding == dynmesh.Busy && f.Ready || f.Finding.Finding == dynmesh.Pass
 	})
 	if s := o.state(r.Worker); s != gossip.Alive {
 		t.Errorf("without etcd the worker is %s, want alive", s)
@@ -180,7 +180,7 @@ func TestMeshBesideJunk(t *testing.T) {
 	o := look(t, etcd)
 	for _, w := range []*harness{a, b} {
 		until(t, "the frontend knows the worker", func() bool {
-			return o.says(w.Worker, "generate", canary.Unchecked, true) && o.state(w.Worker) == gossip.Alive
+			return o.says(w.Worker, "generate", dynmesh.Unchecked, true) && o.state(w.Worker) == gossip.Alive
 		})
 	}
 }
@@ -193,16 +193,16 @@ func TestFindingOf(t *testing.T) {
 		status canary.Status
 		want   func(*observation.Finding)
 	}{
-		{"served", canary.Status{Finding: canary.Unchecked, Ready: true}, func(f *observation.Finding) { f.Finding, f.Ready = canary.Unchecked, true }},
-		{"passed", canary.Status{Finding: canary.Pass, Ready: true, Duration: time.Second},
-			func(f *observation.Finding) { f.Finding, f.Ready, f.Latency = canary.Pass, true, time.Second }},
-		{"failed, below the threshold", canary.Status{Finding: canary.Fail, Ready: true, Reason: canary.Timeout, Detail: "d", Duration: time.Second},
+		{"served", canary.Status{Finding: dynmesh.Unchecked, Ready: true}, func(f *observation.Finding) { f.Finding, f.Ready = dynmesh.Unchecked, true }},
+		{"passed", canary.Status{Finding: dynmesh.Pass, Ready: true, Duration: time.Second},
+			func(f *observation.Finding) { f.Finding, f.Ready, f.Latency = dynmesh.Pass, true, time.Second }},
+		{"failed, below the threshold", canary.Status{Finding: dynmesh.Fail, Ready: true, Reason: dynmesh.ReasonTimeout, Detail: "d", Duration: time.Second},
 			func(f *observation.Finding) {
-				f.Finding, f.Ready, f.Reason, f.Detail = canary.Fail, true, canary.Timeout, "d"
+				f.Finding, f.Ready, f.Reason, f.Detail = dynmesh.Fail, true, dynmesh.ReasonTimeout, "d"
 			}},
-		{"busy", canary.Status{Finding: canary.Busy, Ready: true, Reason: canary.Timeout, Duration: time.Second},
-			func(f *observation.Finding) { f.Kind, f.Finding, f.Ready = observation.Traffic, canary.Busy, true }},
-		{"stalled", canary.Status{Finding: canary.Stalled, Detail: "2 in flight"}, func(f *observation.Finding) { f.Finding, f.Detail = canary.Stalled, "2 in flight" }},
+		{"busy", canary.Status{Finding: dynmesh.Busy, Ready: true, Reason: dynmesh.ReasonTimeout, Duration: time.Second},
+			func(f *observation.Finding) { f.Kind, f.Finding, f.Ready = observation.Traffic, dynmesh.Busy, true }},
+		{"stalled", canary.Status{Finding: dynmesh.Stalled, Detail: "2 in flight"}, func(f *observation.Finding) { f.Finding, f.Detail = dynmesh.Stalled, "2 in flight" }},
 	} {
 		want := base
 		tt.want(&want)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
@@ -100,7 +99,7 @@ func (o *onlooker) own(w *Worker, endpoint string) (f observation.Observation, o
 }
 
 // says tells whether a worker's own finding is this one.
-func (o *onlooker) says(w *Worker, endpoint string, finding canary.Finding, ready bool) bool {
+func (o *onlooker) says(w *Worker, endpoint string, finding dynmesh.Finding, ready bool) bool {
 	f, ok := o.own(w, endpoint)
 	return ok && f.Finding.Finding == finding && f.Ready == ready
 }
@@ -116,7 +115,7 @@ func (o *onlooker) watched(w *Worker) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.ContainsFunc(slices.Collect(maps.Values(o.findings)), func(f observation.Observation) bool {
-		return f.Subject == observation.Subject{ID: w.ID()} && f.Kind == observation.Path && f.Finding.Finding == canary.Pass
+		return f.Subject == observation.Subject{ID: w.ID()} && f.Kind == observation.Path && f.Finding.Finding == dynmesh.Pass
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -96,9 +95,9 @@ func poolSpread(t *testing.T) []time.Duration {
 	for i := range spreads {
 		heard.begin(uint64(i + 1))
 		began := time.Now()
-		finding := canary.Pass
+		finding := dynmesh.Pass
 		if i%2 == 1 {
-			finding = canary.Unchecked
+			finding = dynmesh.Unchecked
 		}
 		speaker.Observe(observation.Finding{
 			Subject: observation.Subject{ID: speaker.Self().ID, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}},

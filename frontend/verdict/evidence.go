@@ -3,7 +3,7 @@ package verdict
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -43,8 +43,8 @@ type Path struct {
 	State   gossip.MemberState // of the watcher; empty: it is no member
 	Lost    bool               // somebody who is alive cannot reach the watcher itself
 	Former  bool               // it is about a former life of the worker
-	Finding canary.Finding     // Pass or Fail
-	Reason  canary.Reason
+	Finding dynmesh.Finding    // Pass or Fail
+	Reason  dynmesh.Reason
 	Detail  string
 	At      time.Time // by the watcher's clock
 }
@@ -57,9 +57,9 @@ func (p Path) Counts() bool {
 		return false
 	}
 	switch p.Finding {
-	case canary.Pass:
+	case dynmesh.Pass:
 		return (p.State == gossip.Alive || p.State == gossip.Suspect) && !p.Lost
-	case canary.Fail:
+	case dynmesh.Fail:
 		return p.State == gossip.Alive
 	}
 	return false

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
 )
@@ -18,7 +18,7 @@ func ExampleOf() {
 		Gossip:     true,
 		Worker:     verdict.Worker{State: gossip.Dead, Since: noticed, LeaseTTL: 10 * time.Second},
 		Paths: []verdict.Path{
-			{By: "worker 1f on host-1", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Refused, At: noticed},
+			{By: "worker 1f on host-1", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: noticed},
 		},
 	})
 	fmt.Println(v.State)

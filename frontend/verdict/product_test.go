@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -27,27 +27,27 @@ type watcher struct {
 
 // watchersThere are all ways that matter.
 func watchersThere() []watcher {
-	path := func(s gossip.MemberState, f canary.Finding, r canary.Reason) Path {
+	path := func(s gossip.MemberState, f dynmesh.Finding, r dynmesh.Reason) Path {
 		return Path{By: "worker 1f", State: s, Finding: f, Reason: r, At: began}
 	}
-	former := path(gossip.Alive, canary.Fail, canary.Refused)
+	former := path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonRefused)
 	former.Former = true
 	lost := func(p Path) Path {
 		p.Lost = true
 		return p
 	}
 	return []watcher{
-		{path: path(gossip.Alive, canary.Pass, ""), passes: 1},
-		{path: lost(path(gossip.Alive, canary.Pass, ""))},
-		{path: lost(path(gossip.Alive, canary.Fail, canary.Refused)), fail: 1, proven: true},
-		{path: path(gossip.Alive, canary.Fail, canary.Refused), fail: 1, proven: true},
-		{path: path(gossip.Alive, canary.Fail, canary.Frozen), fail: 1, proven: true},
-		{path: path(gossip.Alive, canary.Fail, canary.Timeout), fail: 1},
-		{path: path(gossip.Suspect, canary.Pass, ""), passes: 1},
-		{path: path(gossip.Suspect, canary.Fail, canary.Refused)},
-		{path: path(gossip.Dead, canary.Pass, "")},
-		{path: path("", canary.Fail, canary.Refused)},
-		{path: path(gossip.Alive, canary.Busy, "")}, // what another version may say
+		{path: path(gossip.Alive, dynmesh.Pass, ""), passes: 1},
+		{path: lost(path(gossip.Alive, dynmesh.Pass, ""))},
+		{path: lost(path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonRefused)), fail: 1, proven: true},
+		{path: path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonRefused), fail: 1, proven: true},
+		{path: path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonFrozen), fail: 1, proven: true},
+		{path: path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonTimeout), fail: 1},
+		{path: path(gossip.Suspect, dynmesh.Pass, ""), passes: 1},
+		{path: path(gossip.Suspect, dynmesh.Fail, dynmesh.ReasonRefused)},
+		{path: path(gossip.Dead, dynmesh.Pass, "")},
+		{path: path("", dynmesh.Fail, dynmesh.ReasonRefused)},
+		{path: path(gossip.Alive, dynmesh.Busy, "")}, // what another version may say
 		{path: former},
 	}
 }
@@ -74,9 +74,9 @@ func groups(n int) [][]watcher {
 func ownWords() []*observation.Finding {
 	words := []*observation.Finding{nil}
 	for _, kind := range []observation.Kind{observation.Canary, observation.Traffic, 99} {
-		for _, finding := range []canary.Finding{canary.Unchecked, canary.Pass, canary.Fail, canary.Busy, canary.Stalled} {
+		for _, finding := range []dynmesh.Finding{dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled} {
 			for _, ready := range []bool{false, true} {
-				words = append(words, &observation.Finding{Kind: kind, Finding: finding, Ready: ready, Reason: canary.Timeout, At: began})
+				words = append(words, &observation.Finding{Kind: kind, Finding: finding, Ready: ready, Reason: dynmesh.ReasonTimeout, At: began})
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func ownWords() []*observation.Finding {
 
 // fewWords are those that matter beside many watchers.
 func fewWords() []*observation.Finding {
-	return []*observation.Finding{nil, {Kind: observation.Canary, Finding: canary.Pass, Ready: true, At: began}, {Kind: observation.Canary, Finding: canary.Fail, At: began}}
+	return []*observation.Finding{nil, {Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true, At: began}, {Kind: observation.Canary, Finding: dynmesh.Fail, At: began}}
 }
 
 // The rules once more, in other words, over all states that there can be.
@@ -115,7 +115,7 @@ func TestProductOfStates(t *testing.T) {
 							Own:    own, Paths: paths,
 						}
 						if draining {
-							e.Worker.Process = &observation.Finding{Kind: observation.Process, Finding: canary.Pass, Draining: true, At: began}
+							e.Worker.Process = &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: began}
 						}
 						n++
 						check(t, e, want(e, draining, passes, fails, proven))
@@ -165,7 +165,7 @@ func check(t *testing.T, e Evidence, state State) {
 		t.Errorf("got %v, want %v, of %+v", v, state, e)
 	}
 	there := e.Worker.State == gossip.Alive || e.Worker.State == gossip.Suspect
-	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == canary.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == canary.Busy)
+	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == dynmesh.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == dynmesh.Busy)
 	if v.Verified != (state == Ready && vouched) {
 		t.Errorf("got verified %v of %+v", v.Verified, e)
 	}
@@ -174,8 +174,8 @@ func check(t *testing.T, e Evidence, state State) {
 		return
 	}
 	// More evidence in one direction never moves the verdict in the other.
-	pass := Path{By: "worker 2f", State: gossip.Alive, Finding: canary.Pass, At: began}
-	fail := Path{By: "worker 2f", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Timeout, At: began}
+	pass := Path{By: "worker 2f", State: gossip.Alive, Finding: dynmesh.Pass, At: began}
+	fail := Path{By: "worker 2f", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
 	better, worse := e, e
 	better.Paths, worse.Paths = append(slices.Clone(e.Paths), pass), append(slices.Clone(e.Paths), fail)
 	if v.State != Unreachable && Of(better).State == Unreachable {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -48,7 +48,7 @@ func (e Evidence) whyUnreachable() []string {
 	case w.State == gossip.Left:
 		add("its worker left gossip at %s, but etcd still lists it", at(w.Since))
 	case fails >= 2 && fails > passes:
-		add("%s", e.watchers(canary.Fail))
+		add("%s", e.watchers(dynmesh.Fail))
 		switch w.State {
 		case gossip.Dead:
 			add("gossip declared its worker dead at %s", at(w.Since))
@@ -64,11 +64,11 @@ func (e Evidence) whyUnreachable() []string {
 	case w.State == gossip.Dead:
 		add("gossip declared its worker dead at %s, and no watcher reaches it", at(w.Since))
 		if fails > 0 {
-			add("%s", e.watchers(canary.Fail))
+			add("%s", e.watchers(dynmesh.Fail))
 		}
 	case e.there():
 		if fails > 0 {
-			add("%s", e.watchers(canary.Fail))
+			add("%s", e.watchers(dynmesh.Fail))
 		}
 		if w.State == gossip.Suspect {
 			add("gossip has suspected its worker since %s", at(w.Since))
@@ -80,7 +80,7 @@ func (e Evidence) whyUnreachable() []string {
 			add("it has been unreachable since %s, and nobody has reached it since then", at(e.Unreached))
 		}
 	default:
-		add("%s", e.watchers(canary.Fail))
+		add("%s", e.watchers(dynmesh.Fail))
 		add("%s", e.stranger())
 	}
 	return append(r, e.next()...)
@@ -106,7 +106,7 @@ func (e Evidence) next() []string {
 func (e Evidence) lastSign() time.Time {
 	var last time.Time
 	for _, p := range e.Paths {
-		if p.Counts() && p.Finding == canary.Fail && p.At.After(last) {
+		if p.Counts() && p.Finding == dynmesh.Fail && p.At.After(last) {
 			last = p.At
 		}
 	}
@@ -120,13 +120,13 @@ func (e Evidence) whyNotReady() string {
 	switch own := e.Own; {
 	case own == nil:
 		return "etcd lists it, but its worker, which gossip knows as " + string(e.Worker.State) + ", does not say that it serves this endpoint"
-	case own.Finding == canary.Stalled:
+	case own.Finding == dynmesh.Stalled:
 		return fmt.Sprintf("its worker has said since %s that it stalls: requests are in flight, and nothing moves%s", at(own.At), after(own.Detail))
-	case own.Finding == canary.Fail:
+	case own.Finding == dynmesh.Fail:
 		return fmt.Sprintf("its worker's canaries have failed since %s: %s", at(own.At), cause(own.Reason, own.Detail))
-	case own.Finding == canary.Unchecked:
+	case own.Finding == dynmesh.Unchecked:
 		return fmt.Sprintf("its worker has not seen it answer yet, it said at %s%s", at(own.At), after(own.Detail))
-	case own.Finding == canary.Busy:
+	case own.Finding == dynmesh.Busy:
 		return fmt.Sprintf("its worker said at %s that it is busy with requests and has not answered well since it was last not ready", at(own.At))
 	default:
 		return fmt.Sprintf("its worker's canaries have passed since %s, too few in a row for its worker to call it ready", at(own.At))
@@ -153,11 +153,11 @@ func (e Evidence) whyReady(verified bool) string {
 		return fmt.Sprintf("real requests are answered, its worker says since %s", at(own.At))
 	case verified:
 		return fmt.Sprintf("its worker's canaries have passed since %s%s", at(own.At), took(own.Latency))
-	case own.Finding == canary.Fail:
+	case own.Finding == dynmesh.Fail:
 		return fmt.Sprintf("its worker's canaries have failed since %s (%s), too few in a row to give it up", at(own.At), cause(own.Reason, own.Detail))
-	case own.Finding == canary.Stalled:
+	case own.Finding == dynmesh.Stalled:
 		return fmt.Sprintf("its worker has said since %s that it stalls, and still calls it ready", at(own.At))
-	case own.Finding == canary.Busy:
+	case own.Finding == dynmesh.Busy:
 		return fmt.Sprintf("its worker has said since %s that it is busy with requests, and still calls it ready", at(own.At))
 	default:
 		return "its worker serves it without a canary: nothing vouches for its answers"
@@ -175,9 +175,9 @@ func (e Evidence) lease() string {
 		return vouch
 	}
 	if e.Registered {
-		return "its lease in etcd vouches for it, and " + e.watchers(canary.Pass)
+		return "its lease in etcd vouches for it, and " + e.watchers(dynmesh.Pass)
 	}
-	return e.watchers(canary.Pass)
+	return e.watchers(dynmesh.Pass)
 }
 
 // stranger says why a worker is no member.
@@ -201,13 +201,13 @@ func (e Evidence) doubts() []string {
 	case w.State == gossip.Suspect:
 		add("gossip has suspected its worker since %s, and asks the others", at(w.Since))
 	case w.State == gossip.Dead && passes > 0:
-		add("gossip declared its worker dead at %s, which is not believed: %s", at(w.Since), e.watchers(canary.Pass))
+		add("gossip declared its worker dead at %s, which is not believed: %s", at(w.Since), e.watchers(dynmesh.Pass))
 	case w.State == gossip.Dead:
 		add("gossip declared its worker dead at %s, which is not believed: nobody else says so, and this frontend is itself slow or cut off (health score %d)",
 			at(w.Since), e.Score)
 	}
 	if fails > 0 {
-		add("%s", e.watchers(canary.Fail))
+		add("%s", e.watchers(dynmesh.Fail))
 	}
 	return r
 }
@@ -216,7 +216,7 @@ func (e Evidence) doubts() []string {
 const named = 3
 
 // watchers says who of the watchers has found what, since when.
-func (e Evidence) watchers(finding canary.Finding) string {
+func (e Evidence) watchers(finding dynmesh.Finding) string {
 	passes, fails := e.tally()
 	var who []string
 	for _, p := range e.Paths {
@@ -224,7 +224,7 @@ func (e Evidence) watchers(finding canary.Finding) string {
 			continue
 		}
 		said := p.By + " since " + at(p.At)
-		if finding == canary.Fail {
+		if finding == dynmesh.Fail {
 			said += " (" + cause(p.Reason, p.Detail) + ")"
 		}
 		who = append(who, said)
@@ -233,7 +233,7 @@ func (e Evidence) watchers(finding canary.Finding) string {
 	if len(who) > named {
 		who = append(who[:named], fmt.Sprintf("and %d more", n-named))
 	}
-	verb := map[canary.Finding][2]string{canary.Pass: {"reaches it", "reach it"}, canary.Fail: {"cannot reach it", "cannot reach it"}}[finding]
+	verb := map[dynmesh.Finding][2]string{dynmesh.Pass: {"reaches it", "reach it"}, dynmesh.Fail: {"cannot reach it", "cannot reach it"}}[finding]
 	switch {
 	case all == 1:
 		return fmt.Sprintf("its only watcher %s: %s", verb[0], who[0])
@@ -256,7 +256,7 @@ func at(t time.Time) string { return t.UTC().Format(Time) }
 // Time is the form of times in reasons, for programs that make ages of them.
 const Time = "2006-01-02T15:04:05.000Z"
 
-func cause(reason canary.Reason, detail string) string {
+func cause(reason dynmesh.Reason, detail string) string {
 	if reason == "" {
 		reason = "no reason given"
 	}

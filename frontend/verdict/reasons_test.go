@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -16,22 +16,22 @@ func TestReasons(t *testing.T) {
 		return Worker{State: s, Since: later(since), LeaseTTL: 10 * time.Second, Dynmesh: true, Gossips: true}
 	}
 	pass := func(by string, at time.Duration) Path {
-		return Path{By: by, State: gossip.Alive, Finding: canary.Pass, At: later(at)}
+		return Path{By: by, State: gossip.Alive, Finding: dynmesh.Pass, At: later(at)}
 	}
-	fail := func(by string, at time.Duration, r canary.Reason, detail string) Path {
-		return Path{By: by, State: gossip.Alive, Finding: canary.Fail, Reason: r, Detail: detail, At: later(at)}
+	fail := func(by string, at time.Duration, r dynmesh.Reason, detail string) Path {
+		return Path{By: by, State: gossip.Alive, Finding: dynmesh.Fail, Reason: r, Detail: detail, At: later(at)}
 	}
-	own := func(f canary.Finding, ready bool) *observation.Finding {
+	own := func(f dynmesh.Finding, ready bool) *observation.Finding {
 		return &observation.Finding{Kind: observation.Canary, Finding: f, Ready: ready, At: began, Latency: 3210 * time.Microsecond}
 	}
-	because := func(f *observation.Finding, r canary.Reason, detail string) *observation.Finding {
+	because := func(f *observation.Finding, r dynmesh.Reason, detail string) *observation.Finding {
 		f.Reason, f.Detail = r, detail
 		return f
 	}
-	traffic := own(canary.Busy, true)
+	traffic := own(dynmesh.Busy, true)
 	traffic.Kind = observation.Traffic
 	drains := worker(gossip.Alive, 0)
-	drains.Process = &observation.Finding{Kind: observation.Process, Finding: canary.Pass, Draining: true, At: later(time.Minute)}
+	drains.Process = &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: later(time.Minute)}
 	drained := drains
 	drained.State, drained.Since = gossip.Left, later(time.Minute+3*time.Second)
 	const a, b = "worker 1f on host-1", "frontend 2e on host-2"
@@ -42,23 +42,23 @@ func TestReasons(t *testing.T) {
 		e    Evidence
 		want string // the verdict, then a reason a line
 	}{
-		{"well, with a canary", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Pass, true), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
+		{"well, with a canary", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
 			ready verified
 			its worker's canaries have passed since 2026-11-22T10:00:00.000Z, the first in 3.2ms`},
 		{"well, with requests", Evidence{Worker: worker(gossip.Alive, 0), Own: traffic}, `
 			ready verified
 			real requests are answered, its worker says since 2026-11-22T10:00:00.000Z`},
-		{"served without a canary", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Unchecked, true)}, `
+		{"served without a canary", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Unchecked, true)}, `
 			ready
 			its worker serves it without a canary: nothing vouches for its answers`},
-		{"one failure of three", Evidence{Worker: worker(gossip.Alive, 0), Own: because(own(canary.Fail, true), canary.Timeout, "no answer within 3s")}, `
+		{"one failure of three", Evidence{Worker: worker(gossip.Alive, 0), Own: because(own(dynmesh.Fail, true), dynmesh.ReasonTimeout, "no answer within 3s")}, `
 			ready
 			its worker's canaries have failed since 2026-11-22T10:00:00.000Z (timeout: no answer within 3s), too few in a row to give it up`},
-		{"one watcher of two lost it", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Pass, true), Paths: []Path{fail(a, second, canary.Refused, ""), pass(b, 0)}}, `
+		{"one watcher of two lost it", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{fail(a, second, dynmesh.ReasonRefused, ""), pass(b, 0)}}, `
 			ready verified
 			its worker's canaries have passed since 2026-11-22T10:00:00.000Z, the first in 3.2ms
 			1 of 2 watchers cannot reach it: worker 1f on host-1 since 2026-11-22T10:00:01.000Z (refused)`},
-		{"suspected", Evidence{Worker: worker(gossip.Suspect, second), Own: own(canary.Pass, true)}, `
+		{"suspected", Evidence{Worker: worker(gossip.Suspect, second), Own: own(dynmesh.Pass, true)}, `
 			ready verified
 			its worker's canaries have passed since 2026-11-22T10:00:00.000Z, the first in 3.2ms
 			gossip has suspected its worker since 2026-11-22T10:00:01.000Z, and asks the others`},
@@ -78,56 +78,56 @@ func TestReasons(t *testing.T) {
 			ready
 			its worker is a member of gossip, and has not told of this endpoint yet`},
 
-		{"engine froze", Evidence{Worker: worker(gossip.Alive, 0), Own: because(own(canary.Fail, false), canary.Frozen, "2 chunks, then nothing for 3s"), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
+		{"engine froze", Evidence{Worker: worker(gossip.Alive, 0), Own: because(own(dynmesh.Fail, false), dynmesh.ReasonFrozen, "2 chunks, then nothing for 3s"), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
 			notready
 			its worker's canaries have failed since 2026-11-22T10:00:00.000Z: frozen: 2 chunks, then nothing for 3s`},
-		{"requests stall", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Stalled, false)}, `
+		{"requests stall", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Stalled, false)}, `
 			notready
 			its worker has said since 2026-11-22T10:00:00.000Z that it stalls: requests are in flight, and nothing moves`},
-		{"starts", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Unchecked, false)}, `
+		{"starts", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Unchecked, false)}, `
 			notready
 			its worker has not seen it answer yet, it said at 2026-11-22T10:00:00.000Z`},
 		{"listed and not served", Evidence{Worker: worker(gossip.Alive, 0), Overdue: true}, `
 			notready
 			etcd lists it, but its worker, which gossip knows as alive, does not say that it serves this endpoint`},
 
-		{"killed, 0.2 s ago", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Pass, true), Paths: []Path{
-			fail(a, 200*time.Millisecond, canary.Refused, ""), fail(b, 250*time.Millisecond, canary.Refused, ""),
+		{"killed, 0.2 s ago", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{
+			fail(a, 200*time.Millisecond, dynmesh.ReasonRefused, ""), fail(b, 250*time.Millisecond, dynmesh.ReasonRefused, ""),
 		}}, `
 			unreachable
 			2 of 2 watchers cannot reach it: worker 1f on host-1 since 2026-11-22T10:00:00.200Z (refused), frontend 2e on host-2 since 2026-11-22T10:00:00.250Z (refused)
 			gossip still counts its worker as alive, and at 2026-11-22T10:00:00.000Z it called itself ready: it died just now, or others cannot reach it
 			if its process is gone, its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"killed, 5 s ago", Evidence{Worker: worker(gossip.Dead, 5*second), Own: own(canary.Pass, true), Paths: []Path{
-			fail(a, 200*time.Millisecond, canary.Refused, ""), fail(b, 250*time.Millisecond, canary.Refused, ""),
+		{"killed, 5 s ago", Evidence{Worker: worker(gossip.Dead, 5*second), Own: own(dynmesh.Pass, true), Paths: []Path{
+			fail(a, 200*time.Millisecond, dynmesh.ReasonRefused, ""), fail(b, 250*time.Millisecond, dynmesh.ReasonRefused, ""),
 		}}, `
 			unreachable
 			2 of 2 watchers cannot reach it: worker 1f on host-1 since 2026-11-22T10:00:00.200Z (refused), frontend 2e on host-2 since 2026-11-22T10:00:00.250Z (refused)
 			gossip declared its worker dead at 2026-11-22T10:00:05.000Z
 			its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"killed, and its watchers too", Evidence{Worker: worker(gossip.Dead, 120*time.Millisecond), Own: own(canary.Pass, true)}, `
+		{"killed, and its watchers too", Evidence{Worker: worker(gossip.Dead, 120*time.Millisecond), Own: own(dynmesh.Pass, true)}, `
 			unreachable
 			gossip declared its worker dead at 2026-11-22T10:00:00.120Z, and no watcher reaches it
 			its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"killed, where there is one other member", Evidence{Worker: worker(gossip.Suspect, second), Own: own(canary.Pass, true), Paths: []Path{fail(b, 100*time.Millisecond, canary.Refused, "")}}, `
+		{"killed, where there is one other member", Evidence{Worker: worker(gossip.Suspect, second), Own: own(dynmesh.Pass, true), Paths: []Path{fail(b, 100*time.Millisecond, dynmesh.ReasonRefused, "")}}, `
 			unreachable
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:00.100Z (refused)
 			gossip has suspected its worker since 2026-11-22T10:00:01.000Z
 			if its process is gone, its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"stopped, and all others too", Evidence{Worker: worker(gossip.Alive, 0), Own: own(canary.Pass, true), Alone: true,
-			Paths: []Path{fail(b, 3*second, canary.Frozen, "accepts connections but does not answer")}}, `
+		{"stopped, and all others too", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Alone: true,
+			Paths: []Path{fail(b, 3*second, dynmesh.ReasonFrozen, "accepts connections but does not answer")}}, `
 			unreachable
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:03.000Z (frozen: accepts connections but does not answer)
 			no other member is left that could reach it
 			if its process is gone, its lease ends by about 2026-11-22T10:00:13Z, and etcd then drops it`},
-		{"foreign and dead", Evidence{Paths: []Path{fail(b, second, canary.Timeout, "connect: no answer within 1s")}}, `
+		{"foreign and dead", Evidence{Paths: []Path{fail(b, second, dynmesh.ReasonTimeout, "connect: no answer within 1s")}}, `
 			unreachable
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:01.000Z (timeout: connect: no answer within 1s)
 			its worker does not run dynmesh
 			if its process is gone, its lease ends by itself, and etcd then drops it`},
 		{"many watchers", Evidence{Worker: worker(gossip.Alive, 0), Paths: []Path{
-			fail("worker 1", 0, canary.Refused, ""), fail("worker 2", 0, canary.Refused, ""), fail("worker 3", 0, canary.Refused, ""),
-			fail("worker 4", 0, canary.Refused, ""), fail("worker 5", 0, canary.Refused, ""), pass("worker 6", 0),
+			fail("worker 1", 0, dynmesh.ReasonRefused, ""), fail("worker 2", 0, dynmesh.ReasonRefused, ""), fail("worker 3", 0, dynmesh.ReasonRefused, ""),
+			fail("worker 4", 0, dynmesh.ReasonRefused, ""), fail("worker 5", 0, dynmesh.ReasonRefused, ""), pass("worker 6", 0),
 		}}, `
 			unreachable
 			5 of 6 watchers cannot reach it: worker 1 since 2026-11-22T10:00:00.000Z (refused), worker 2 since 2026-11-22T10:00:00.000Z (refused), worker 3 since 2026-11-22T10:00:00.000Z (refused), and 2 more
@@ -138,17 +138,17 @@ func TestReasons(t *testing.T) {
 			its worker shut down in order and left gossip at 2026-11-22T10:01:03.000Z, but etcd still lists it
 			its lease ends by about 2026-11-22T10:01:13Z, and etcd then drops it`},
 
-		{"dead, and a watcher reaches it", Evidence{Worker: worker(gossip.Dead, 5*second), Own: own(canary.Pass, true), Paths: []Path{pass(a, 0), fail(b, second, canary.Timeout, "")}}, `
+		{"dead, and a watcher reaches it", Evidence{Worker: worker(gossip.Dead, 5*second), Own: own(dynmesh.Pass, true), Paths: []Path{pass(a, 0), fail(b, second, dynmesh.ReasonTimeout, "")}}, `
 			ready
 			gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does
 			gossip declared its worker dead at 2026-11-22T10:00:05.000Z, which is not believed: 1 of 2 watchers reaches it: worker 1f on host-1 since 2026-11-22T10:00:00.000Z
 			1 of 2 watchers cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:01.000Z (timeout)`},
-		{"dead, says a frontend that is unwell", Evidence{Score: 4, Worker: worker(gossip.Dead, 5*second), Own: own(canary.Pass, true)}, `
+		{"dead, says a frontend that is unwell", Evidence{Score: 4, Worker: worker(gossip.Dead, 5*second), Own: own(dynmesh.Pass, true)}, `
 			ready
 			gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does
 			gossip declared its worker dead at 2026-11-22T10:00:05.000Z, which is not believed: nobody else says so, and this frontend is itself slow or cut off (health score 4)`},
 
-		{"draining", Evidence{Worker: drains, Own: own(canary.Pass, true)}, `
+		{"draining", Evidence{Worker: drains, Own: own(dynmesh.Pass, true)}, `
 			draining
 			its worker said at 2026-11-22T10:01:00.000Z that it shuts down: it takes no new requests, finishes those it has, and leaves`},
 	} {
@@ -168,7 +168,7 @@ func TestReasons(t *testing.T) {
 }
 
 func TestReasonsOfTheUnregistered(t *testing.T) {
-	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: gossip.Alive}, Own: &observation.Finding{Kind: observation.Canary, Finding: canary.Pass, Ready: true, At: began}}
+	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: gossip.Alive}, Own: &observation.Finding{Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true, At: began}}
 	if got := Of(e).Reasons[1]; got != "etcd does not list it: it is known from gossip only" {
 		t.Errorf("got %q", got)
 	}

@@ -6,14 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // That nobody says any longer that an instance cannot be reached is no sign of life.
 func TestUnreachedUntilReached(t *testing.T) {
-	pass := Path{By: "worker 1", State: gossip.Alive, Finding: canary.Pass, At: began}
-	fail := Path{By: "worker 2", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Timeout, At: began}
+	pass := Path{By: "worker 1", State: gossip.Alive, Finding: dynmesh.Pass, At: began}
+	fail := Path{By: "worker 2", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
 	lost := pass
 	lost.Lost = true
 	for _, tt := range []struct {
@@ -77,10 +77,10 @@ func TestMajorityOfWatchers(t *testing.T) {
 		for fails := range 5 {
 			e := Evidence{Registered: true, Read: true, Gossip: true, Worker: Worker{State: gossip.Alive, Since: began}}
 			for range passes {
-				e.Paths = append(e.Paths, Path{By: "worker 1", State: gossip.Alive, Finding: canary.Pass, At: began})
+				e.Paths = append(e.Paths, Path{By: "worker 1", State: gossip.Alive, Finding: dynmesh.Pass, At: began})
 			}
 			for range fails {
-				e.Paths = append(e.Paths, Path{By: "worker 2", State: gossip.Alive, Finding: canary.Fail, Reason: canary.Timeout, At: began})
+				e.Paths = append(e.Paths, Path{By: "worker 2", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began})
 			}
 			want := Ready
 			if fails >= 2 && passes < fails {

@@ -1,7 +1,7 @@
 package verdict
 
 import (
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
@@ -73,7 +73,7 @@ func (e Evidence) tally() (passes, fails int) {
 	for _, p := range e.Paths {
 		switch {
 		case !p.Counts():
-		case p.Finding == canary.Pass:
+		case p.Finding == dynmesh.Pass:
 			passes++
 		default:
 			fails++
@@ -97,7 +97,7 @@ func (e Evidence) closed() bool {
 // neither.
 func (e Evidence) proven() bool {
 	for _, p := range e.Paths {
-		if p.Counts() && p.Finding == canary.Fail && (p.Reason == canary.Refused || p.Reason == canary.Frozen) {
+		if p.Counts() && p.Finding == dynmesh.Fail && (p.Reason == dynmesh.ReasonRefused || p.Reason == dynmesh.ReasonFrozen) {
 			return true
 		}
 	}
@@ -127,5 +127,5 @@ func (e Evidence) verified() bool {
 	if !e.there() || !e.spoken() || !e.Own.Ready {
 		return false
 	}
-	return e.Own.Finding == canary.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == canary.Busy
+	return e.Own.Finding == dynmesh.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == dynmesh.Busy
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/performance"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
@@ -81,9 +81,9 @@ func flap(m *mesh, fail bool) {
 	for n := range 10 {
 		w := m.workers[n*97]
 		if fail {
-			u.Observations = append(u.Observations, w.canary(canary.Fail, canary.Timeout))
+			u.Observations = append(u.Observations, w.canary(dynmesh.Fail, dynmesh.ReasonTimeout))
 		} else {
-			u.Observations = append(u.Observations, w.canary(canary.Pass, ""))
+			u.Observations = append(u.Observations, w.canary(dynmesh.Pass, ""))
 		}
 	}
 	m.pool.say(u)

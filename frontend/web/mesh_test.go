@@ -16,7 +16,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
@@ -176,9 +175,9 @@ func (m *mesh) vouch() {
 	}
 	for n, w := range m.workers {
 		u.Members = append(u.Members, w.member(gossip.Alive))
-		u.Observations = append(u.Observations, w.canary(canary.Pass, ""))
+		u.Observations = append(u.Observations, w.canary(dynmesh.Pass, ""))
 		for _, next := range []int{1, 2} {
-			u.Observations = append(u.Observations, w.path(m.workers[(n+next)%len(m.workers)], canary.Pass, ""))
+			u.Observations = append(u.Observations, w.path(m.workers[(n+next)%len(m.workers)], dynmesh.Pass, ""))
 		}
 	}
 	m.pool.say(u)
@@ -198,19 +197,19 @@ func (m *mesh) observed(by dynmesh.InstanceID, f observation.Finding) observatio
 }
 
 // canary is what the worker finds of itself.
-func (w *worker) canary(found canary.Finding, reason canary.Reason) observation.Observation {
+func (w *worker) canary(found dynmesh.Finding, reason dynmesh.Reason) observation.Observation {
 	f := observation.Finding{
-		Subject: observation.Subject{ID: w.ID, Endpoint: w.Endpoint}, Kind: observation.Canary, Finding: found, Ready: found == canary.Pass,
+		Subject: observation.Subject{ID: w.ID, Endpoint: w.Endpoint}, Kind: observation.Canary, Finding: found, Ready: found == dynmesh.Pass,
 		Reason: reason, Latency: 12 * time.Millisecond,
 	}
-	if reason == canary.Timeout {
+	if reason == dynmesh.ReasonTimeout {
 		f.Detail = "no answer within 3s"
 	}
 	return w.mesh.observed(w.ID, f)
 }
 
 // path is what another finds of the way to it.
-func (w *worker) path(by *worker, found canary.Finding, reason canary.Reason) observation.Observation {
+func (w *worker) path(by *worker, found dynmesh.Finding, reason dynmesh.Reason) observation.Observation {
 	return w.mesh.observed(by.ID, observation.Finding{
 		Subject: observation.Subject{ID: w.ID}, Kind: observation.Path, Finding: found, Reason: reason, Latency: 400 * time.Microsecond,
 	})
@@ -218,27 +217,27 @@ func (w *worker) path(by *worker, found canary.Finding, reason canary.Reason) ob
 
 // What happens to workers, as the others find it.
 
-func (w *worker) killed() { w.lost(canary.Refused, gossip.Dead) }
+func (w *worker) killed() { w.lost(dynmesh.ReasonRefused, gossip.Dead) }
 
-func (w *worker) cutOff() { w.lost(canary.Timeout, gossip.Suspect) }
+func (w *worker) cutOff() { w.lost(dynmesh.ReasonTimeout, gossip.Suspect) }
 
-func (w *worker) lost(reason canary.Reason, state gossip.MemberState) {
+func (w *worker) lost(reason dynmesh.Reason, state gossip.MemberState) {
 	u := gossip.Update{Members: []gossip.Member{w.member(state)}}
 	n := int(w.ID & 0xffff)
 	for _, next := range []int{1, 2} {
-		u.Observations = append(u.Observations, w.path(w.mesh.workers[(n+next)%len(w.mesh.workers)], canary.Fail, reason))
+		u.Observations = append(u.Observations, w.path(w.mesh.workers[(n+next)%len(w.mesh.workers)], dynmesh.Fail, reason))
 	}
 	w.mesh.pool.say(u)
 }
 
 // frozen is an engine that does not answer, in a process that does.
-func (w *worker) frozen() { w.says(w.canary(canary.Fail, canary.Timeout)) }
+func (w *worker) frozen() { w.says(w.canary(dynmesh.Fail, dynmesh.ReasonTimeout)) }
 
-func (w *worker) recovered() { w.says(w.canary(canary.Pass, "")) }
+func (w *worker) recovered() { w.says(w.canary(dynmesh.Pass, "")) }
 
 func (w *worker) drained() {
 	w.says(w.mesh.observed(w.ID, observation.Finding{
-		Subject: observation.Subject{ID: w.ID}, Kind: observation.Process, Finding: canary.Pass, Draining: true,
+		Subject: observation.Subject{ID: w.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true,
 	}))
 }
 

@@ -11,13 +11,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // path is an entry about another member; all of one detail are of one length.
 func path(observer, subject dynmesh.InstanceID, seq uint64, detail string) observation.Entry {
-	f := &observation.Finding{Kind: observation.Path, Finding: canary.Fail, Detail: detail}
+	f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Fail, Detail: detail}
 	return observation.Crafted(observation.Observer{ID: observer, Epoch: 1}, 0, observation.Subject{ID: subject}, seq, observation.Encode(seq, f))
 }
 
@@ -253,7 +252,7 @@ func TestDirtyIsBounded(t *testing.T) {
 
 func TestPacketsHoldEachEntryOnce(t *testing.T) {
 	o := observation.Observer{ID: 1, Epoch: 1}
-	pass := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Pass})
+	pass := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass})
 	var entries []observation.Entry
 	for i := range uint64(200) {
 		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(i + 2)}, 1, pass))

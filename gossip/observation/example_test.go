@@ -3,7 +3,7 @@ package observation_test
 import (
 	"fmt"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -14,7 +14,7 @@ func Example() {
 
 	said, err := worker.Observe(observation.Finding{
 		Subject: observation.Subject{ID: 0x694d9b90, Endpoint: generate},
-		Kind:    observation.Canary, Finding: canary.Fail, Reason: canary.Timeout,
+		Kind:    observation.Canary, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout,
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -10,13 +10,13 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // What another version knows and this one does not.
 const (
-	UnknownFinding canary.Finding = "unknown"
-	UnknownReason  canary.Reason  = "unknown"
+	UnknownFinding dynmesh.Finding = "unknown"
+	UnknownReason  dynmesh.Reason  = "unknown"
 )
 
 // The fields of an entry, as wire.proto has them.
@@ -40,13 +40,13 @@ const (
 )
 
 // The indexes are the numbers on the wire.
-func findings() [6]canary.Finding {
-	return [...]canary.Finding{"", canary.Unchecked, canary.Pass, canary.Fail, canary.Busy, canary.Stalled}
+func findings() [6]dynmesh.Finding {
+	return [...]dynmesh.Finding{"", dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled}
 }
 
-func reasons() [14]canary.Reason {
-	return [...]canary.Reason{"", canary.Timeout, canary.Frozen, canary.Refused, canary.Unreachable, canary.ErrorStatus,
-		canary.ErrorChunk, canary.Errored, canary.Panicked, canary.Empty, canary.Malformed, canary.Oversized, canary.Cut, canary.Canceled}
+func reasons() [14]dynmesh.Reason {
+	return [...]dynmesh.Reason{"", dynmesh.ReasonTimeout, dynmesh.ReasonFrozen, dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonStatus,
+		dynmesh.ReasonErrorChunk, dynmesh.ReasonError, dynmesh.ReasonPanic, dynmesh.ReasonEmpty, dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled}
 }
 
 // check returns the finding as every member will read it, or why no member would.
@@ -63,7 +63,7 @@ func check(self Observer, f Finding) (Finding, error) {
 	if numberOf(f.Finding) == 0 {
 		return f, fmt.Errorf("finding is %q, which has no number", f.Finding)
 	}
-	if f.Finding != canary.Fail {
+	if f.Finding != dynmesh.Fail {
 		f.Reason = ""
 	}
 	if f.Reason != "" && numberOfReason(f.Reason) == 0 {
@@ -152,7 +152,7 @@ func decode(raw []byte) (f Finding, seq uint64, live bool) {
 			}
 			raw = raw[n:]
 			if num == fieldDetail {
-				f.Detail = oneLine(string(v[:min(len(v), 4*canary.MaxDetail)]))
+				f.Detail = oneLine(string(v[:min(len(v), 4*dynmesh.MaxDetail)]))
 			}
 		default:
 			n := protowire.ConsumeFieldValue(num, typ, raw)
@@ -165,24 +165,24 @@ func decode(raw []byte) (f Finding, seq uint64, live bool) {
 	return f, seq, live
 }
 
-func numberOf(f canary.Finding) uint64 {
+func numberOf(f dynmesh.Finding) uint64 {
 	all := findings()
 	return uint64(max(0, slices.Index(all[:], f)))
 }
 
-func numberOfReason(r canary.Reason) uint64 {
+func numberOfReason(r dynmesh.Reason) uint64 {
 	all := reasons()
 	return uint64(max(0, slices.Index(all[:], r)))
 }
 
-func findingOf(n uint64) canary.Finding {
+func findingOf(n uint64) dynmesh.Finding {
 	if all := findings(); n < uint64(len(all)) {
 		return all[n]
 	}
 	return UnknownFinding
 }
 
-func reasonOf(n uint64) canary.Reason {
+func reasonOf(n uint64) dynmesh.Reason {
 	if all := reasons(); n < uint64(len(all)) {
 		return all[n]
 	}
@@ -191,18 +191,18 @@ func reasonOf(n uint64) canary.Reason {
 
 // oneLine makes any text what Finding.Detail promises.
 func oneLine(s string) string {
-	if len(s) > 4*canary.MaxDetail {
-		s = s[:4*canary.MaxDetail]
+	if len(s) > 4*dynmesh.MaxDetail {
+		s = s[:4*dynmesh.MaxDetail]
 	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f && r <= 0xa0 || r == '\u2028' || r == '\u2029'
 	}), " ")
-	if len(s) <= canary.MaxDetail {
+	if len(s) <= dynmesh.MaxDetail {
 		return s
 	}
 	const more = "…"
-	n := canary.MaxDetail - len(more)
+	n := dynmesh.MaxDetail - len(more)
 	for !utf8.RuneStart(s[n]) {
 		n--
 	}

@@ -4,13 +4,12 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 func TestForgottenDoNotComeBack(t *testing.T) {
 	gone := observation.New(observation.Observer{ID: 7, Epoch: 5})
-	said := mustObserve(t, gone, own(7, canary.Pass)).Set[0]
+	said := mustObserve(t, gone, own(7, dynmesh.Pass)).Set[0]
 	tb := merged(t, everything(gone))
 	c := tb.Forget(gone.Self(), clock(60))
 	if len(c.Withdrawn) != 1 || c.Withdrawn[0] != said.Key() || len(c.Entries) != 0 || tb.Stats().Observers != 1 {
@@ -38,7 +37,7 @@ func TestForgottenDoNotComeBack(t *testing.T) {
 func TestForgetConcernsThatLifeOnly(t *testing.T) {
 	tb := observation.New(reader)
 	later := observation.New(observation.Observer{ID: 7, Epoch: 6})
-	mustObserve(t, later, own(7, canary.Pass))
+	mustObserve(t, later, own(7, dynmesh.Pass))
 	tb.Forget(observation.Observer{ID: 7, Epoch: 5}, clock(60))
 	if c := mustMerge(t, tb, everything(later)...); len(c.Set) != 1 {
 		t.Fatalf("a later life is ignored: %+v", c)
@@ -53,7 +52,7 @@ func TestForgetConcernsThatLifeOnly(t *testing.T) {
 
 func TestRecall(t *testing.T) {
 	back := observation.New(observation.Observer{ID: 7, Epoch: 5})
-	mustObserve(t, back, own(7, canary.Pass))
+	mustObserve(t, back, own(7, dynmesh.Pass))
 	tb := merged(t, everything(back))
 	tb.Forget(back.Self(), clock(60))
 	tb.Recall(observation.Observer{ID: 7, Epoch: 4})

@@ -11,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -31,7 +30,7 @@ func crafted() *rapid.Generator[[]byte] {
 				s.Endpoint = generate
 			}
 			seq := rapid.Uint64Range(1, 6).Draw(t, "seq")
-			f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass, Detail: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "detail")}
+			f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass, Detail: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "detail")}
 			if s.ID == o.ID {
 				f.Kind = observation.Canary
 			}
@@ -143,25 +142,25 @@ func TestStructuralOwnership(t *testing.T) {
 		by      observation.Observer
 		subject dynmesh.InstanceID
 		kind    observation.Kind
-		finding canary.Finding
+		finding dynmesh.Finding
 		want    observation.Cause
 		taken   bool
 	}{
-		{"canary of itself", other, 8, observation.Canary, canary.Pass, 0, true},
-		{"canary of another", other, 9, observation.Canary, canary.Pass, observation.NotOwner, false},
-		{"traffic of itself", other, 8, observation.Traffic, canary.Busy, 0, true},
-		{"traffic of another", other, 9, observation.Traffic, canary.Busy, observation.NotOwner, false},
-		{"process of itself", other, 8, observation.Process, canary.Pass, 0, true},
-		{"process of another", other, 9, observation.Process, canary.Pass, observation.NotOwner, false},
-		{"path of itself", other, 8, observation.Path, canary.Pass, observation.NotOwner, false},
-		{"path of another", other, 9, observation.Path, canary.Fail, 0, true},
-		{"path of this member", other, 7, observation.Path, canary.Fail, 0, true},
-		{"a kind to come, of itself", other, 8, 77, canary.Pass, 0, true},
-		{"a kind to come, of another", other, 9, 77, canary.Pass, 0, true},
-		{"under our name", self, 7, observation.Canary, canary.Pass, observation.Forged, false},
-		{"under our name, of a former life", observation.Observer{ID: 7, Epoch: 4}, 7, observation.Canary, canary.Pass, observation.FormerLife, false},
-		{"under our name, of a later life", observation.Observer{ID: 7, Epoch: 6}, 7, observation.Canary, canary.Pass, observation.Forged, false},
-		{"of nobody", other, 0, observation.Path, canary.Pass, observation.Malformed, false},
+		{"canary of itself", other, 8, observation.Canary, dynmesh.Pass, 0, true},
+		{"canary of another", other, 9, observation.Canary, dynmesh.Pass, observation.NotOwner, false},
+		{"traffic of itself", other, 8, observation.Traffic, dynmesh.Busy, 0, true},
+		{"traffic of another", other, 9, observation.Traffic, dynmesh.Busy, observation.NotOwner, false},
+		{"process of itself", other, 8, observation.Process, dynmesh.Pass, 0, true},
+		{"process of another", other, 9, observation.Process, dynmesh.Pass, observation.NotOwner, false},
+		{"path of itself", other, 8, observation.Path, dynmesh.Pass, observation.NotOwner, false},
+		{"path of another", other, 9, observation.Path, dynmesh.Fail, 0, true},
+		{"path of this member", other, 7, observation.Path, dynmesh.Fail, 0, true},
+		{"a kind to come, of itself", other, 8, 77, dynmesh.Pass, 0, true},
+		{"a kind to come, of another", other, 9, 77, dynmesh.Pass, 0, true},
+		{"under our name", self, 7, observation.Canary, dynmesh.Pass, observation.Forged, false},
+		{"under our name, of a former life", observation.Observer{ID: 7, Epoch: 4}, 7, observation.Canary, dynmesh.Pass, observation.FormerLife, false},
+		{"under our name, of a later life", observation.Observer{ID: 7, Epoch: 6}, 7, observation.Canary, dynmesh.Pass, observation.Forged, false},
+		{"of nobody", other, 0, observation.Path, dynmesh.Pass, observation.Malformed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tb := observation.New(self)
@@ -187,7 +186,7 @@ func TestStructuralOwnership(t *testing.T) {
 
 func TestLaterLifeReplacesTheFormer(t *testing.T) {
 	first, second := observation.New(observation.Observer{ID: 7, Epoch: 1}), observation.New(observation.Observer{ID: 7, Epoch: 2})
-	c := mustObserve(t, first, own(7, canary.Pass))
+	c := mustObserve(t, first, own(7, dynmesh.Pass))
 	tb := merged(t, everything(first))
 	got := mustMerge(t, tb, everything(second)...)
 	if len(got.Withdrawn) != 1 || got.Withdrawn[0] != c.Set[0].Key() || len(got.Entries) != 1 {
@@ -207,7 +206,7 @@ func TestLaterLifeReplacesTheFormer(t *testing.T) {
 func TestTooManyEntriesOfOneObserver(t *testing.T) {
 	const extra = 40
 	o := observation.Observer{ID: 5, Epoch: 1}
-	f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass}
+	f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass}
 	var entries []observation.Entry
 	for i := range uint64(observation.MaxEntries + extra) {
 		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
@@ -250,7 +249,7 @@ func TestTooManyBytes(t *testing.T) {
 	tb := observation.New(reader)
 	big := make([]byte, observation.MaxEntry-100)
 	raw := func(seq uint64) []byte {
-		return append(observation.Encode(seq, &observation.Finding{Kind: observation.Path, Finding: canary.Pass}), unknownField(99, big)...)
+		return append(observation.Encode(seq, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass}), unknownField(99, big)...)
 	}
 	full := 0
 	for id := 1; full == 0; id++ {
@@ -265,7 +264,7 @@ func TestTooManyBytes(t *testing.T) {
 		t.Errorf("size is %d, the bound %d", size, observation.MaxSize)
 	}
 	for i := range 2 * observation.MaxEntry / 256 { // what is our own is always taken, so the table is above its bound now
-		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(i + 1)}, Kind: observation.Path, Finding: canary.Pass})
+		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(i + 1)}, Kind: observation.Path, Finding: dynmesh.Pass})
 	}
 	o := observation.Observer{ID: 1, Epoch: 1}
 	s := observation.Subject{ID: 1 << 40}
@@ -283,7 +282,7 @@ func TestLongNamesCount(t *testing.T) {
 	var entries []observation.Entry
 	for i := range uint64(100) {
 		s := observation.Subject{ID: 1, Endpoint: dynmesh.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
-		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &observation.Finding{Kind: observation.Canary, Finding: canary.Pass})))
+		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &observation.Finding{Kind: observation.Canary, Finding: dynmesh.Pass})))
 	}
 	mustMerge(t, tb, observation.Messages(entries, 120<<10)...)
 	if size := tb.Stats().Size; size < 100*len(name) {
@@ -296,7 +295,7 @@ func TestLongNamesCount(t *testing.T) {
 
 func TestOwnFloorIsOurs(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	mustObserve(t, tb, own(7, canary.Pass))
+	mustObserve(t, tb, own(7, dynmesh.Pass))
 	before := tb.Digest()
 	e := observation.Crafted(tb.Self(), 2, observation.Subject{}, 0, nil)
 	if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); c.Ignored[observation.Forged] != 1 || tb.Digest() != before {
@@ -305,7 +304,7 @@ func TestOwnFloorIsOurs(t *testing.T) {
 }
 
 func TestLongEntriesGetMessagesOfTheirOwn(t *testing.T) {
-	f := &observation.Finding{Kind: observation.Path, Finding: canary.Pass}
+	f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass}
 	var entries []observation.Entry
 	for i := range uint64(4) {
 		long := unknownField(99, make([]byte, i%2*5000))
@@ -334,7 +333,7 @@ func TestMergeKeepsNothingOfTheMessage(t *testing.T) {
 
 func TestEntriesThatNoOneCouldReplaceAreRefused(t *testing.T) {
 	o := observation.Observer{ID: 5, Epoch: 1}
-	f := &observation.Finding{Kind: observation.Process, Finding: canary.Pass}
+	f := &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass}
 	for name, e := range map[string]observation.Entry{
 		"without a sequence": observation.Crafted(o, 0, observation.Subject{ID: 5}, 0, observation.Encode(0, f)),
 		"the last sequence":  observation.Crafted(o, 0, observation.Subject{ID: 5}, math.MaxUint64, observation.Encode(math.MaxUint64, f)),

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 )
 
 // Observer is one life of a member. A worker's ID is its instance ID; a frontend's is its own choice. Of two lives with one
@@ -51,13 +50,13 @@ func (k Kind) String() string {
 type Finding struct {
 	Subject  Subject
 	Kind     Kind
-	Finding  canary.Finding // Path: Pass or Fail. Process: Pass
-	Ready    bool           // Canary and Traffic: the worker's own conclusion, thresholds included
-	Draining bool           // Process: it takes no new requests and will leave
-	Reason   canary.Reason  // where Finding is Fail
-	Detail   string         // one line of valid UTF-8, at most canary.MaxDetail bytes; may be empty
-	Latency  time.Duration  // of what was asked, where there was an answer; microseconds on the wire
-	At       time.Time      // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire
+	Finding  dynmesh.Finding // Path: Pass or Fail. Process: Pass
+	Ready    bool            // Canary and Traffic: the worker's own conclusion, thresholds included
+	Draining bool            // Process: it takes no new requests and will leave
+	Reason   dynmesh.Reason  // where Finding is Fail
+	Detail   string          // one line of valid UTF-8, at most canary.MaxDetail bytes; may be empty
+	Latency  time.Duration   // of what was asked, where there was an answer; microseconds on the wire
+	At       time.Time       // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire
 }
 
 // Observation is a finding with its author and its place among the author's findings.

@@ -13,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -25,10 +24,10 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 		f := observation.Finding{
 			Subject:  observation.Subject{ID: rapid.SampledFrom([]dynmesh.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
 			Kind:     rapid.SampledFrom([]observation.Kind{observation.Canary, observation.Traffic, observation.Process, observation.Path, 0, 5}).Draw(rt, "kind"),
-			Finding:  rapid.SampledFrom([]canary.Finding{canary.Pass, canary.Fail, canary.Fail, canary.Busy, canary.Unchecked, canary.Stalled, "", "unknown", "x"}).Draw(rt, "finding"),
+			Finding:  rapid.SampledFrom([]dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Fail, dynmesh.Busy, dynmesh.Unchecked, dynmesh.Stalled, "", "unknown", "x"}).Draw(rt, "finding"),
 			Ready:    rapid.Bool().Draw(rt, "ready"),
 			Draining: rapid.Bool().Draw(rt, "draining"),
-			Reason:   rapid.SampledFrom([]canary.Reason{"", canary.Timeout, canary.Timeout, canary.Cut, "x"}).Draw(rt, "reason"),
+			Reason:   rapid.SampledFrom([]dynmesh.Reason{"", dynmesh.ReasonTimeout, dynmesh.ReasonTimeout, dynmesh.ReasonCut, "x"}).Draw(rt, "reason"),
 			Detail:   string(rapid.SliceOf(rapid.Byte()).Draw(rt, "detail")) + rapid.String().Draw(rt, "more"),
 			Latency:  time.Duration(rapid.Int64().Draw(rt, "latency")),
 			At:       time.Unix(rapid.Int64().Draw(rt, "at"), 0),
@@ -42,8 +41,8 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 				rt.Fatal("it was refused and has an effect")
 			}
 			sensible := f.Subject.ID != 0 && f.Kind >= observation.Canary && f.Kind <= observation.Process && (f.Kind == observation.Path) == (f.Subject.ID != 7) &&
-				slices.Contains([]canary.Finding{canary.Pass, canary.Fail, canary.Busy, canary.Unchecked, canary.Stalled}, f.Finding) &&
-				(f.Reason != "x" || f.Finding != canary.Fail)
+				slices.Contains([]dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Unchecked, dynmesh.Stalled}, f.Finding) &&
+				(f.Reason != "x" || f.Finding != dynmesh.Fail)
 			if sensible {
 				rt.Fatalf("refused %+v: %v", f, err)
 			}
@@ -56,13 +55,13 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 			rt.Fatalf("observed %+v, others read %+v", c.Set, got.Set)
 		}
 		o := got.Set[0]
-		if len(o.Detail) > canary.MaxDetail || !utf8.ValidString(o.Detail) || strings.ContainsAny(o.Detail, "\n\r\x00") {
+		if len(o.Detail) > dynmesh.MaxDetail || !utf8.ValidString(o.Detail) || strings.ContainsAny(o.Detail, "\n\r\x00") {
 			rt.Fatalf("detail %q", o.Detail)
 		}
 		if _, err := o.At.MarshalJSON(); err != nil || o.Latency < 0 || o.Latency > 24*time.Hour {
 			rt.Fatalf("at %v, latency %v: %v", o.At, o.Latency, err)
 		}
-		if want := f.Reason; f.Finding == canary.Fail && o.Reason != want || f.Finding != canary.Fail && o.Reason != "" {
+		if want := f.Reason; f.Finding == dynmesh.Fail && o.Reason != want || f.Finding != dynmesh.Fail && o.Reason != "" {
 			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Finding.Finding, want)
 		}
 		if o.Subject != f.Subject || o.Kind != f.Kind || o.Finding.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {
@@ -74,25 +73,25 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 // What is not fit for others does not even go out.
 func TestOnlyWhatIsFitIsWritten(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	c := mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Process, Finding: canary.Pass,
+	c := mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Process, Finding: dynmesh.Pass,
 		Detail: strings.Repeat("\xff\n", 5000), Latency: -time.Hour, At: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)})
 	got := c.Entries[0].Raw()
-	want := observation.Encode(1, &observation.Finding{Kind: observation.Process, Finding: canary.Pass, Detail: c.Set[0].Detail})
-	if !bytes.Equal(got, want) || len(c.Set[0].Detail) > canary.MaxDetail {
+	want := observation.Encode(1, &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass, Detail: c.Set[0].Detail})
+	if !bytes.Equal(got, want) || len(c.Set[0].Detail) > dynmesh.MaxDetail {
 		t.Errorf("wrote %x, want %x", got, want)
 	}
 }
 
 func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	f := own(7, canary.Fail)
-	f.Reason, f.At = canary.Timeout, clock(0)
+	f := own(7, dynmesh.Fail)
+	f.Reason, f.At = dynmesh.ReasonTimeout, clock(0)
 	mustObserve(t, tb, f)
 	f.At, f.Latency = clock(5), time.Second
 	if c := mustObserve(t, tb, f); len(c.Set)+len(c.Entries) > 0 {
 		t.Errorf("with another time only: %+v", c)
 	}
-	f.Reason = canary.Refused
+	f.Reason = dynmesh.ReasonRefused
 	if c := mustObserve(t, tb, f); len(c.Set) != 1 || c.Set[0].Seq != 2 || len(c.Entries) != 1 {
 		t.Errorf("with another reason: %+v", c)
 	}
@@ -116,7 +115,7 @@ func TestOwnWordsComeBack(t *testing.T) {
 		said = append(said, observation.Messages(c.Entries, observation.MaxPacket)...)
 	}
 	for i := range 60 {
-		say(mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i%20)}, Kind: observation.Path, Finding: canary.Pass, Ready: i%3 == 0}))
+		say(mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i%20)}, Kind: observation.Path, Finding: dynmesh.Pass, Ready: i%3 == 0}))
 		say(tb.Withdraw(observation.Subject{ID: dynmesh.InstanceID(10 + (i+7)%20)}))
 		say(tb.Expire(clock(30 * i)))
 	}
@@ -140,7 +139,7 @@ func TestWithdrawalsEnd(t *testing.T) {
 			var c observation.Changes
 			switch rapid.IntRange(0, 4).Draw(rt, "step") {
 			case 0, 1:
-				c = mustObserve(t, author, observation.Finding{Subject: s, Kind: observation.Path, Finding: canary.Pass})
+				c = mustObserve(t, author, observation.Finding{Subject: s, Kind: observation.Path, Finding: dynmesh.Pass})
 				stands[id] = true
 			case 2, 3:
 				c = author.Withdraw(s)
@@ -194,7 +193,7 @@ func TestWithdrawalsEnd(t *testing.T) {
 func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
 	for i := range 20 {
-		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass})
+		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: dynmesh.Pass})
 	}
 	for i := range 17 {
 		if c := tb.Expire(clock(0)); len(c.Entries) > 0 {
@@ -220,7 +219,7 @@ func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 func TestOwnTableIsBounded(t *testing.T) {
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
 	f := func(i int) observation.Finding {
-		return observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: canary.Pass}
+		return observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: dynmesh.Pass}
 	}
 	for i := range observation.MaxEntries {
 		mustObserve(t, tb, f(i))

@@ -7,7 +7,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -64,7 +63,7 @@ func TestOnlyObserversThatDifferAreSent(t *testing.T) {
 	all := everything(fleet(t, 2000))
 	a, b := merged(t, all), merged(t, all)
 	news := observation.New(observation.Observer{ID: 1 << 50, Epoch: 1})
-	mustObserve(t, news, own(1<<50, canary.Pass))
+	mustObserve(t, news, own(1<<50, dynmesh.Pass))
 	mustMerge(t, b, everything(news)...)
 	if n := learn(t, a, b); n == 0 || n > 100 || !equal(a, b) {
 		t.Errorf("%d bytes were sent for one observer", n)
@@ -143,12 +142,12 @@ func fleet(t testing.TB, n int) *observation.Table {
 			f.At = at
 			entries = append(entries, observation.Crafted(observation.Observer{ID: id(i), Epoch: uint64(at.UnixMilli())}, 0, f.Subject, seq, observation.Encode(seq, &f)))
 		}
-		say(1, observation.Finding{Subject: observation.Subject{ID: id(i)}, Kind: observation.Process, Finding: canary.Pass})
-		f := own(id(i), canary.Pass)
+		say(1, observation.Finding{Subject: observation.Subject{ID: id(i)}, Kind: observation.Process, Finding: dynmesh.Pass})
+		f := own(id(i), dynmesh.Pass)
 		f.Latency = 12345000
 		say(2, f)
 		for k := range 2 {
-			say(uint64(3+k), observation.Finding{Subject: observation.Subject{ID: id(i + k + 1)}, Kind: observation.Path, Finding: canary.Pass, Latency: 345000})
+			say(uint64(3+k), observation.Finding{Subject: observation.Subject{ID: id(i + k + 1)}, Kind: observation.Path, Finding: dynmesh.Pass, Latency: 345000})
 		}
 	}
 	tb := observation.New(reader)

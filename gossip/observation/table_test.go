@@ -6,14 +6,13 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 var generate = dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
 
-func own(id dynmesh.InstanceID, f canary.Finding) observation.Finding {
-	return observation.Finding{Subject: observation.Subject{ID: id, Endpoint: generate}, Kind: observation.Canary, Finding: f, Ready: f == canary.Pass}
+func own(id dynmesh.InstanceID, f dynmesh.Finding) observation.Finding {
+	return observation.Finding{Subject: observation.Subject{ID: id, Endpoint: generate}, Kind: observation.Canary, Finding: f, Ready: f == dynmesh.Pass}
 }
 
 func mustObserve(t testing.TB, tb *observation.Table, f observation.Finding) observation.Changes {
@@ -54,7 +53,7 @@ func mustMerge(t testing.TB, tb *observation.Table, messages ...[]byte) observat
 func TestRoundTrip(t *testing.T) {
 	a := observation.New(observation.Observer{ID: 7, Epoch: 1})
 	b := observation.New(observation.Observer{ID: 8, Epoch: 1})
-	c := mustObserve(t, a, own(7, canary.Pass))
+	c := mustObserve(t, a, own(7, dynmesh.Pass))
 	var d observation.Dirty
 	d.Mark(c.Entries...)
 	got := mustMerge(t, b, d.Take(0, 1200, 2)...)

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -41,11 +40,11 @@ func goldenTable(t testing.TB) *observation.Table {
 	tb := observation.New(observation.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
 	at := time.UnixMilli(1_800_000_000_123)
 	s := observation.Subject{ID: 0x694d9b90ff8deb4b, Endpoint: generate}
-	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 0x694d9b90ff8deb4b}, Kind: observation.Process, Finding: canary.Pass, Draining: true, At: at})
-	mustObserve(t, tb, observation.Finding{Subject: s, Kind: observation.Canary, Finding: canary.Fail, Ready: true, Reason: canary.Frozen,
+	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 0x694d9b90ff8deb4b}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: at})
+	mustObserve(t, tb, observation.Finding{Subject: s, Kind: observation.Canary, Finding: dynmesh.Fail, Ready: true, Reason: dynmesh.ReasonFrozen,
 		Detail: "nothing after 3 chunks", Latency: 1234567 * time.Nanosecond, At: at})
-	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 9, Endpoint: generate}, Kind: observation.Path, Finding: canary.Pass, Latency: time.Millisecond, At: at})
-	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 10}, Kind: observation.Path, Finding: canary.Pass, At: at})
+	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 9, Endpoint: generate}, Kind: observation.Path, Finding: dynmesh.Pass, Latency: time.Millisecond, At: at})
+	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 10}, Kind: observation.Path, Finding: dynmesh.Pass, At: at})
 	tb.Withdraw(observation.Subject{ID: 10})
 	mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 7, Epoch: 1}, 3, observation.Subject{}, 0, nil)}, 100)...)
 	return tb
@@ -91,7 +90,7 @@ func TestGoldenDigest(t *testing.T) {
 func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 	o := observation.Observer{ID: 7, Epoch: 1}
 	s := observation.Subject{ID: 8, Endpoint: generate}
-	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Pass})
+	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass})
 	later := unknownField(77, []byte("zone-b"))
 	for name, raw := range map[string][]byte{
 		"behind":                       bytes.Join([][]byte{known, later}, nil),
@@ -120,7 +119,7 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 
 // Whatever order the fields have, and wherever what an entry refers to stands, it is the same message.
 func TestAnyOrderOfFields(t *testing.T) {
-	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Pass})
+	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass})
 	endpoint := []byte{8, 1}
 	subject := protowire.AppendFixed64(protowire.AppendTag(nil, 2, protowire.Fixed64Type), 8)
 	life := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7)
@@ -163,16 +162,16 @@ func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
 
 // The numbers of wire.proto.
 func TestNumbers(t *testing.T) {
-	for i, f := range []canary.Finding{canary.Unchecked, canary.Pass, canary.Fail, canary.Busy, canary.Stalled} {
+	for i, f := range []dynmesh.Finding{dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled} {
 		want := []byte{0x18, 1, 0x20, byte(i + 1), 0x28, 1}
 		if got := observation.Encode(1, &observation.Finding{Kind: observation.Canary, Finding: f}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", f, got, want)
 		}
 	}
-	for i, r := range []canary.Reason{canary.Timeout, canary.Frozen, canary.Refused, canary.Unreachable, canary.ErrorStatus, canary.ErrorChunk, canary.Errored,
-		canary.Panicked, canary.Empty, canary.Malformed, canary.Oversized, canary.Cut, canary.Canceled} {
+	for i, r := range []dynmesh.Reason{dynmesh.ReasonTimeout, dynmesh.ReasonFrozen, dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonStatus, dynmesh.ReasonErrorChunk, dynmesh.ReasonError,
+		dynmesh.ReasonPanic, dynmesh.ReasonEmpty, dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled} {
 		want := []byte{0x18, 1, 0x20, 3, 0x28, 3, 0x40, byte(i + 1)}
-		if got := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: canary.Fail, Reason: r}); !bytes.Equal(got, want) {
+		if got := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Fail, Reason: r}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", r, got, want)
 		}
 	}
@@ -219,7 +218,7 @@ func TestOddNames(t *testing.T) {
 		{Namespace: strings.Repeat("n", observation.MaxName)},
 	} {
 		tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-		f := observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: e}, Kind: observation.Path, Finding: canary.Pass}
+		f := observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: e}, Kind: observation.Path, Finding: dynmesh.Pass}
 		c := mustObserve(t, tb, f)
 		var d observation.Dirty
 		d.Mark(c.Entries...)
@@ -230,7 +229,7 @@ func TestOddNames(t *testing.T) {
 	}
 	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
 	_, err := tb.Observe(observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
-		Kind: observation.Path, Finding: canary.Pass})
+		Kind: observation.Path, Finding: dynmesh.Pass})
 	if err == nil {
 		t.Error("a name that no other member accepts was accepted")
 	}
@@ -254,12 +253,12 @@ func TestAllWordsOfCanaryHaveNumbers(t *testing.T) {
 			return true
 		}
 		word, _ := strconv.Unquote(lit.Value)
-		f := observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Canary, Finding: canary.Fail}
+		f := observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Canary, Finding: dynmesh.Fail}
 		switch typ.Name {
 		case "Finding":
-			f.Finding = canary.Finding(word)
+			f.Finding = dynmesh.Finding(word)
 		case "Reason":
-			f.Reason = canary.Reason(word)
+			f.Reason = dynmesh.Reason(word)
 		default:
 			return true
 		}

@@ -3,7 +3,7 @@ package path
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // check is what is asked to settle a doubt and, after a failure, each further attempt.
@@ -91,7 +91,7 @@ func (h *heart) asked(o Outcome, now time.Duration, a *Actions) {
 	case h.phase == watching: // an answer was faster
 	case o == Refused:
 		h.proof = h.nonce + 1
-		h.fail(canary.Refused, "its port of gossip refuses connections", now, a)
+		h.fail(dynmesh.ReasonRefused, "its port of gossip refuses connections", now, a)
 	case o == Unreachable:
 		h.check.noWay = true
 	case o == Accepted:
@@ -108,18 +108,18 @@ func (h *heart) asked(o Outcome, now time.Duration, a *Actions) {
 func (h *heart) failSilent(now time.Duration, a *Actions) {
 	switch {
 	case h.check.accepted > 0:
-		h.fail(canary.Frozen, "accepts connections but does not answer", now, a)
+		h.fail(dynmesh.ReasonFrozen, "accepts connections but does not answer", now, a)
 	case h.check.noWay:
-		h.fail(canary.Unreachable, "no answer, and no way to its host", now, a)
+		h.fail(dynmesh.ReasonUnreachable, "no answer, and no way to its host", now, a)
 	default:
-		h.fail(canary.Timeout, "no answer, and no connection", now, a)
+		h.fail(dynmesh.ReasonTimeout, "no answer, and no connection", now, a)
 	}
 }
 
 // fail says that the worker cannot be reached. Where that has been said, only a better reason replaces the first.
-func (h *heart) fail(r canary.Reason, detail string, now time.Duration, a *Actions) {
-	if h.finding.Finding != canary.Fail || r != canary.Timeout {
-		h.finding = Finding{canary.Fail, r, detail}
+func (h *heart) fail(r dynmesh.Reason, detail string, now time.Duration, a *Actions) {
+	if h.finding.Finding != dynmesh.Fail || r != dynmesh.ReasonTimeout {
+		h.finding = Finding{dynmesh.Fail, r, detail}
 	}
 	h.rest(now, a)
 }

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // A round that came late is not a round that was missed.
@@ -25,7 +25,7 @@ func TestLateRoundsAreNotMissed(t *testing.T) {
 		t.Fatalf("in time: got %+v, want a check", s.a)
 	}
 	s.wait(2*silentWait + queueWait)
-	if s.w.Finding().Finding != canary.Fail {
+	if s.w.Finding().Finding != dynmesh.Fail {
 		t.Fatalf("got %+v", s.w.Finding())
 	}
 }
@@ -43,7 +43,7 @@ func TestCheckWaitsForItsConnection(t *testing.T) {
 	}
 	s.step(Event{Kind: Asking})
 	all := s.wait(askedWait + time.Millisecond)
-	if f := s.w.Finding(); f.Finding != canary.Fail || f.Reason != canary.Timeout {
+	if f := s.w.Finding(); f.Finding != dynmesh.Fail || f.Reason != dynmesh.ReasonTimeout {
 		t.Errorf("got %+v after its connection had its time", f)
 	}
 	if n := count(all, func(a Actions) bool { return a.Close }); n != 1 {
@@ -75,18 +75,18 @@ func TestPort(t *testing.T) {
 		name  string
 		steps []Event
 		tries []Effort // which the steps answer
-		want  []canary.Finding
+		want  []dynmesh.Finding
 	}{
-		{"accepts", outcomes(Accepted, Accepted), []Effort{Once, Once}, []canary.Finding{canary.Pass, canary.Pass}},
-		{"refused once", outcomes(Accepted, Refused, Accepted), []Effort{Once, Once, Once}, []canary.Finding{canary.Pass, canary.Pass, canary.Pass}},
+		{"accepts", outcomes(Accepted, Accepted), []Effort{Once, Once}, []dynmesh.Finding{dynmesh.Pass, dynmesh.Pass}},
+		{"refused once", outcomes(Accepted, Refused, Accepted), []Effort{Once, Once, Once}, []dynmesh.Finding{dynmesh.Pass, dynmesh.Pass, dynmesh.Pass}},
 		{"refused twice", outcomes(Accepted, Refused, Refused, Accepted), []Effort{Once, Once, Once, Once},
-			[]canary.Finding{canary.Pass, canary.Pass, canary.Fail, canary.Pass}},
+			[]dynmesh.Finding{dynmesh.Pass, dynmesh.Pass, dynmesh.Fail, dynmesh.Pass}},
 		{"refused twice, but not in a row", outcomes(Refused, Accepted, Refused, Accepted), []Effort{Once, Once, Once, Once},
-			[]canary.Finding{"", canary.Pass, canary.Pass, canary.Pass}},
-		{"one attempt is lost", outcomes(Accepted, TimedOut, Accepted), []Effort{Once, Once, Burst}, []canary.Finding{canary.Pass, canary.Pass, canary.Pass}},
-		{"all are lost", outcomes(Accepted, TimedOut, TimedOut), []Effort{Once, Once, Burst}, []canary.Finding{canary.Pass, canary.Pass, canary.Fail}},
-		{"nothing can be said", outcomes(Accepted, Void, Void), []Effort{Once, Once, Once}, []canary.Finding{canary.Pass, canary.Pass, canary.Pass}},
-		{"refused, then lost", outcomes(Refused, TimedOut, Refused), []Effort{Once, Once, Burst}, []canary.Finding{"", "", canary.Fail}},
+			[]dynmesh.Finding{"", dynmesh.Pass, dynmesh.Pass, dynmesh.Pass}},
+		{"one attempt is lost", outcomes(Accepted, TimedOut, Accepted), []Effort{Once, Once, Burst}, []dynmesh.Finding{dynmesh.Pass, dynmesh.Pass, dynmesh.Pass}},
+		{"all are lost", outcomes(Accepted, TimedOut, TimedOut), []Effort{Once, Once, Burst}, []dynmesh.Finding{dynmesh.Pass, dynmesh.Pass, dynmesh.Fail}},
+		{"nothing can be said", outcomes(Accepted, Void, Void), []Effort{Once, Once, Once}, []dynmesh.Finding{dynmesh.Pass, dynmesh.Pass, dynmesh.Pass}},
+		{"refused, then lost", outcomes(Refused, TimedOut, Refused), []Effort{Once, Once, Burst}, []dynmesh.Finding{"", "", dynmesh.Fail}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, a := NewForeign(1, 0).Step(Event{}, 0)

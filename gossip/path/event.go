@@ -3,7 +3,7 @@ package path
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Kind is what happened to a [Watch].
@@ -72,7 +72,7 @@ type Actions struct {
 
 // Finding is what a watcher says of a worker.
 type Finding struct {
-	Finding canary.Finding // Pass, Fail, or empty: nothing
-	Reason  canary.Reason  // of a Fail
+	Finding dynmesh.Finding // Pass, Fail, or empty: nothing
+	Reason  dynmesh.Reason  // of a Fail
 	Detail  string
 }

@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Whatever its attempts come to: one is under way at a time, the next is never far, what is said to have changed has, and
@@ -37,7 +37,7 @@ func TestForeignKeepsItsPromises(t *testing.T) {
 			if a.Changed != (f.Finding() != said) {
 				t.Fatalf("changed %v from %+v to %+v", a.Changed, said, f.Finding())
 			}
-			if e.Unwell && e.Outcome == TimedOut && said.Finding == canary.Pass && f.Finding().Finding == canary.Fail {
+			if e.Unwell && e.Outcome == TimedOut && said.Finding == dynmesh.Pass && f.Finding().Finding == dynmesh.Fail {
 				t.Fatalf("says %+v for want of an answer, while it is unwell", f.Finding())
 			}
 		}

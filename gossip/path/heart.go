@@ -3,7 +3,7 @@ package path
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // heart is the watch over a member's process, by its gossip.
@@ -89,7 +89,7 @@ func (h *heart) step(e Event, now time.Duration, late bool, a *Actions) {
 // wake is when something is due next.
 func (h *heart) wake() time.Duration {
 	switch {
-	case h.phase == watching && h.finding.Finding == canary.Pass:
+	case h.phase == watching && h.finding.Finding == dynmesh.Pass:
 		return min(h.beat, h.tripwire.due())
 	case h.phase == watching:
 		return h.beat
@@ -102,7 +102,7 @@ func (h *heart) wake() time.Duration {
 
 // watch sends heartbeats, and doubts when too many of them had no answer.
 func (h *heart) watch(now time.Duration, late bool, a *Actions) {
-	if h.finding.Finding == canary.Pass && h.tripwire.open(now) {
+	if h.finding.Finding == dynmesh.Pass && h.tripwire.open(now) {
 		a.Open = true
 	}
 	if late {
@@ -147,7 +147,7 @@ func (h *heart) pong(e Event, now time.Duration, a *Actions) {
 		h.sample(now - sent)
 	}
 	h.misses, h.unheard = 0, 0
-	h.finding = Finding{Finding: canary.Pass}
+	h.finding = Finding{Finding: dynmesh.Pass}
 	if h.phase != watching {
 		h.phase = watching
 		h.beat = now + h.jitter.about(heartbeat)
@@ -163,7 +163,7 @@ func (h *heart) other(nonce uint64, now time.Duration, a *Actions) {
 	case h.phase == watching:
 		h.doubt(false, now, a)
 	case nonce >= h.check.first:
-		h.fail(canary.Unreachable, "another process answers there", now, a)
+		h.fail(dynmesh.ReasonUnreachable, "another process answers there", now, a)
 	}
 }
 

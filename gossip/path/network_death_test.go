@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // find has each of many watched workers become something at a random moment, and returns how long each watcher took to say
 // so.
-func find(t *testing.T, s state, want canary.Reason, change func(*network)) []time.Duration {
+func find(t *testing.T, s state, want dynmesh.Reason, change func(*network)) []time.Duration {
 	t.Helper()
 	var took []time.Duration
 	for seed := range 100 {
@@ -23,8 +23,8 @@ func find(t *testing.T, s state, want canary.Reason, change func(*network)) []ti
 		n.run(at + 10*time.Second)
 		for _, x := range []*watcher{a, b} {
 			// A better reason may come later.
-			if len(x.log) < 2 || x.log[0].Finding.Finding != canary.Pass || x.log[1].Finding.Finding != canary.Fail ||
-				x.finding() != canary.Fail || x.watch.Finding().Reason != want {
+			if len(x.log) < 2 || x.log[0].Finding.Finding != dynmesh.Pass || x.log[1].Finding.Finding != dynmesh.Fail ||
+				x.finding() != dynmesh.Fail || x.watch.Finding().Reason != want {
 				t.Fatalf("seed %d: got %+v, want a pass and then a failure for %q", seed, x.log, want)
 			}
 			f := x.log[1]
@@ -44,20 +44,20 @@ func TestFindingTimes(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		state  state
-		reason canary.Reason
+		reason dynmesh.Reason
 		change func(*network)
 		max    time.Duration
 	}{
-		{"silent", silent, canary.Timeout, near, 3 * time.Second},
-		{"silent and far", silent, canary.Timeout, far, 3300 * time.Millisecond},
-		{"frozen", frozen, canary.Frozen, near, 3 * time.Second},
+		{"silent", silent, dynmesh.ReasonTimeout, near, 3 * time.Second},
+		{"silent and far", silent, dynmesh.ReasonTimeout, far, 3300 * time.Millisecond},
+		{"frozen", frozen, dynmesh.ReasonFrozen, near, 3 * time.Second},
 		// The kernel's word takes a way, and the question another way and back.
-		{"killed", dead, canary.Refused, near, 3 * time.Millisecond},
-		{"killed and far", dead, canary.Refused, far, 300 * time.Millisecond},
-		{"killed, and its port is closed last", dying, canary.Refused, near, 60 * time.Millisecond},
-		{"replaced", other, canary.Unreachable, near, 3 * time.Millisecond},
-		{"no packets, and killed", dead, canary.Refused, func(n *network) { n.udp = false }, 3 * time.Millisecond},
-		{"no packets, and silent", silent, canary.Timeout, func(n *network) { n.udp = false }, 5 * time.Second},
+		{"killed", dead, dynmesh.ReasonRefused, near, 3 * time.Millisecond},
+		{"killed and far", dead, dynmesh.ReasonRefused, far, 300 * time.Millisecond},
+		{"killed, and its port is closed last", dying, dynmesh.ReasonRefused, near, 60 * time.Millisecond},
+		{"replaced", other, dynmesh.ReasonUnreachable, near, 3 * time.Millisecond},
+		{"no packets, and killed", dead, dynmesh.ReasonRefused, func(n *network) { n.udp = false }, 3 * time.Millisecond},
+		{"no packets, and silent", silent, dynmesh.ReasonTimeout, func(n *network) { n.udp = false }, 5 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			took := find(t, tc.state, tc.reason, tc.change)

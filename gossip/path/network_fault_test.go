@@ -4,13 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // TestFaults is what a watcher says while something goes on for a minute: of the worker, of the network, or of itself.
 func TestFaults(t *testing.T) {
-	pass := Finding{Finding: canary.Pass}
-	portRefused := Finding{canary.Fail, canary.Refused, "its port of requests refuses connections"}
+	pass := Finding{Finding: dynmesh.Pass}
+	portRefused := Finding{dynmesh.Fail, dynmesh.ReasonRefused, "its port of requests refuses connections"}
 	each := func(n *network, d time.Duration, do func()) {
 		var again func()
 		again = func() { do(); n.after(d, again) }
@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 				n.after(8*time.Second, func() { w.worker.service = well })
 			}},
 		{name: "its port of requests swallows packets", dials: 10, within: 10 * time.Second,
-			want:  []Finding{{canary.Fail, canary.Timeout, "its port of requests accepts no connection"}},
+			want:  []Finding{{dynmesh.Fail, dynmesh.ReasonTimeout, "its port of requests accepts no connection"}},
 			fault: func(_ *network, w *watcher) { w.worker.service = silent }},
 		{name: "frozen for a second", dials: 0.5,
 			fault: func(n *network, w *watcher) {
@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 				n.after(time.Second, func() { n.become(w.worker, well) })
 			}},
 		{name: "frozen, and thawed", dials: 1, within: 11 * time.Second,
-			want: []Finding{{canary.Fail, canary.Frozen, "accepts connections but does not answer"}, pass},
+			want: []Finding{{dynmesh.Fail, dynmesh.ReasonFrozen, "accepts connections but does not answer"}, pass},
 			fault: func(n *network, w *watcher) {
 				n.become(w.worker, frozen)
 				n.after(6*time.Second, func() { n.become(w.worker, well) })
@@ -57,10 +57,10 @@ func TestFaults(t *testing.T) {
 		{name: "vanished while this process is unwell", dials: 3, within: 3 * time.Second, want: []Finding{{}},
 			fault: func(n *network, w *watcher) { w.unwell = true; n.become(w.worker, silent) }},
 		{name: "killed while this process is unwell", dials: 1, within: 10 * time.Millisecond,
-			want:  []Finding{{canary.Fail, canary.Refused, "its port of gossip refuses connections"}},
+			want:  []Finding{{dynmesh.Fail, dynmesh.ReasonRefused, "its port of gossip refuses connections"}},
 			fault: func(n *network, w *watcher) { w.unwell = true; n.become(w.worker, dead) }},
 		{name: "vanished while this process is unwell, and then well", dials: 3, within: 12 * time.Second,
-			want: []Finding{{}, {canary.Fail, canary.Timeout, "no answer, and no connection"}},
+			want: []Finding{{}, {dynmesh.Fail, dynmesh.ReasonTimeout, "no answer, and no connection"}},
 			fault: func(n *network, w *watcher) {
 				w.unwell = true
 				n.become(w.worker, silent)
@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 				each(n, 450*time.Millisecond, func() { w.asleep = n.now + 400*time.Millisecond })
 			}},
 		{name: "this process is starved, and the worker freezes", dials: 2, within: 45 * time.Second,
-			want: []Finding{{}, {canary.Fail, canary.Frozen, "accepts connections but does not answer"}}, // at a time when it is not late
+			want: []Finding{{}, {dynmesh.Fail, dynmesh.ReasonFrozen, "accepts connections but does not answer"}}, // at a time when it is not late
 			fault: func(n *network, w *watcher) {
 				each(n, 450*time.Millisecond, func() { w.asleep = n.now + 400*time.Millisecond })
 				n.become(w.worker, frozen)
@@ -131,7 +131,7 @@ func TestAllVanishAtOnce(t *testing.T) {
 		n.run(n.now + 30*time.Second)
 		for _, w := range n.watchers {
 			pings += w.pings
-			if w.finding() != canary.Fail {
+			if w.finding() != dynmesh.Fail {
 				t.Fatalf("state %d: %+v, want a failure", s, w.log)
 			}
 			last = max(last, w.log[1].at-begin)

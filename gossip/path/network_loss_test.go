@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // 30 % of all packets are lost in each direction, and each takes 100 ms. Nobody is unwell, and never must two watchers
@@ -22,10 +22,10 @@ func TestLossyNetwork(t *testing.T) {
 			failing := 0
 			for i := range both {
 				both[i] = net.member(w)
-				was := canary.Finding("")
+				was := dynmesh.Finding("")
 				both[i].onChange = func(x *watcher) {
 					changes++
-					if x.finding() == canary.Fail && was != canary.Fail {
+					if x.finding() == dynmesh.Fail && was != dynmesh.Fail {
 						single++
 						failing++
 						if failing == Watchers {
@@ -33,7 +33,7 @@ func TestLossyNetwork(t *testing.T) {
 							t.Logf("seed %d: both at %v: %+v, %+v", seed, net.now, both[0].watch.Finding(), both[1].watch.Finding())
 						}
 					}
-					if was == canary.Fail && x.finding() != canary.Fail {
+					if was == dynmesh.Fail && x.finding() != dynmesh.Fail {
 						failing--
 					}
 					was = x.finding()

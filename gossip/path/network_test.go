@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // network is a world of watches and workers on virtual numbers: packets that take time and get lost, connections that
@@ -294,4 +294,4 @@ func (n *network) trip(x *watcher) {
 	})
 }
 
-func (w *watcher) finding() canary.Finding { return w.watch.Finding().Finding }
+func (w *watcher) finding() dynmesh.Finding { return w.watch.Finding().Finding }

@@ -3,7 +3,7 @@ package path
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // port is the watch over a port of requests: whether it accepts connections.
@@ -63,11 +63,11 @@ func (p *port) connected(e Event, now time.Duration) {
 	case p.moved:
 		p.moved, p.at = false, now
 	case e.Outcome == Accepted:
-		p.finding = Finding{Finding: canary.Pass}
+		p.finding = Finding{Finding: dynmesh.Pass}
 		p.again(Once, now+p.jitter.about(p.period))
 	case e.Outcome == Void:
 		p.again(p.next, now+p.jitter.about(p.period))
-	case p.finding.Finding == canary.Fail:
+	case p.finding.Finding == dynmesh.Fail:
 		p.fail(e.Outcome, now)
 	case e.Outcome == TimedOut && tried == Once:
 		p.again(Burst, now)
@@ -88,13 +88,13 @@ func (p *port) again(e Effort, at time.Duration) { p.next, p.at, p.repeated = e,
 
 // fail says that nobody can connect. Where that has been said, only a better reason replaces the first.
 func (p *port) fail(o Outcome, now time.Duration) {
-	if p.finding.Finding != canary.Fail || o == Refused {
-		p.finding = Finding{canary.Fail, canary.Timeout, "its port of requests accepts no connection"}
+	if p.finding.Finding != dynmesh.Fail || o == Refused {
+		p.finding = Finding{dynmesh.Fail, dynmesh.ReasonTimeout, "its port of requests accepts no connection"}
 		switch o {
 		case Refused:
-			p.finding = Finding{canary.Fail, canary.Refused, "its port of requests refuses connections"}
+			p.finding = Finding{dynmesh.Fail, dynmesh.ReasonRefused, "its port of requests refuses connections"}
 		case Unreachable:
-			p.finding = Finding{canary.Fail, canary.Unreachable, "there is no way to its port of requests"}
+			p.finding = Finding{dynmesh.Fail, dynmesh.ReasonUnreachable, "there is no way to its port of requests"}
 		}
 	}
 	p.pause = min(max(2*p.pause, minPause), maxPause)

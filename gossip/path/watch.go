@@ -3,7 +3,7 @@ package path
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // Watch is one watcher's view of one worker that is a member. It is a value: Step takes one and returns the next, looks at no
@@ -25,7 +25,7 @@ func NewMember(seed uint64, service bool, now time.Duration) Watch {
 func (w Watch) Step(e Event, now time.Duration) (Watch, Actions) {
 	var a Actions
 	w.heart.step(e, now, now-w.wake > lateness, &a)
-	reach := w.heart.phase == watching && w.heart.finding.Finding == canary.Pass
+	reach := w.heart.phase == watching && w.heart.finding.Finding == dynmesh.Pass
 	w.port.step(e, now, reach, &a)
 	said := w.conclude()
 	a.Changed = said != w.said
@@ -40,7 +40,7 @@ func (w Watch) Step(e Event, now time.Duration) (Watch, Actions) {
 
 // conclude takes the worse of what the two signs say. Nothing is said before both have been seen.
 func (w *Watch) conclude() Finding {
-	if w.heart.finding.Finding != canary.Pass || !w.port.there {
+	if w.heart.finding.Finding != dynmesh.Pass || !w.port.there {
 		return w.heart.finding
 	}
 	return w.port.finding

@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // script plays a watch by hand.
@@ -43,7 +43,7 @@ func answered(t *testing.T) *script {
 	}
 	s.now += time.Millisecond
 	s.step(Event{Kind: Ponged, Nonce: s.a.Pinged})
-	if !s.a.Open || !s.a.Changed || s.w.Finding().Finding != canary.Pass || s.w.RTT() != time.Millisecond {
+	if !s.a.Open || !s.a.Changed || s.w.Finding().Finding != dynmesh.Pass || s.w.RTT() != time.Millisecond {
 		t.Fatalf("after the first answer: got %+v, finding %+v, rtt %v: want a pass and a tripwire", s.a, s.w.Finding(), s.w.RTT())
 	}
 	s.step(Event{Kind: Opened, Outcome: Accepted})
@@ -75,7 +75,7 @@ func TestTripwireIsNoFindingAndAsksAtOnce(t *testing.T) {
 		t.Errorf("%d more pings in 100 ms, want %d", pings, hasty-1)
 	}
 	s.step(Event{Kind: Ponged, Nonce: s.w.heart.nonce})
-	if s.w.heart.phase == checking || s.w.Finding().Finding != canary.Pass {
+	if s.w.heart.phase == checking || s.w.Finding().Finding != dynmesh.Pass {
 		t.Errorf("got %+v after an answer, want a pass", s.w.Finding())
 	}
 	s.step(Event{Kind: Asked, Outcome: Refused})
@@ -91,7 +91,7 @@ func TestRefusedIsAFindingUntilAnswered(t *testing.T) {
 	s.wait(10 * time.Millisecond)
 	during := s.w.heart.nonce
 	s.step(Event{Kind: Asked, Outcome: Refused})
-	if f := s.w.Finding(); !s.a.Changed || f.Finding != canary.Fail || f.Reason != canary.Refused {
+	if f := s.w.Finding(); !s.a.Changed || f.Finding != dynmesh.Fail || f.Reason != dynmesh.ReasonRefused {
 		t.Fatalf("got %+v, want a failure at once", f)
 	}
 	s.step(Event{Kind: Ponged, Nonce: during})
@@ -111,7 +111,7 @@ func TestRefusedIsAFindingUntilAnswered(t *testing.T) {
 	}
 	s.wait(time.Second)
 	s.step(Event{Kind: Ponged, Nonce: s.w.heart.nonce})
-	if s.w.Finding().Finding != canary.Pass || !s.a.Changed || !s.a.Open {
+	if s.w.Finding().Finding != dynmesh.Pass || !s.a.Changed || !s.a.Open {
 		t.Errorf("got %+v, %+v after an answer, want a pass and a tripwire", s.w.Finding(), s.a)
 	}
 }
@@ -121,7 +121,7 @@ func TestOldAnswersSayNothing(t *testing.T) {
 	s := answered(t)
 	first := s.w.heart.nonce
 	s.wait(7 * time.Second) // the question waits in the line all the time
-	if s.w.Finding().Finding != canary.Fail {
+	if s.w.Finding().Finding != dynmesh.Fail {
 		t.Fatalf("got %+v after 7 s of silence", s.w.Finding())
 	}
 	for _, nonce := range []uint64{0, first - 1, first - ring, s.w.heart.nonce + 1, 1 << 63} {
@@ -129,7 +129,7 @@ func TestOldAnswersSayNothing(t *testing.T) {
 	}
 	s.now += maxAge
 	s.step(Event{Kind: Ponged, Nonce: first})
-	if s.w.Finding().Finding != canary.Fail {
+	if s.w.Finding().Finding != dynmesh.Fail {
 		t.Error("an old answer was believed")
 	}
 }
@@ -143,7 +143,7 @@ func TestAnotherProcessThereIsAFailure(t *testing.T) {
 	}
 	s.wait(time.Millisecond)
 	s.step(Event{Kind: Ponged, Nonce: s.w.heart.nonce, Other: true})
-	if f := s.w.Finding(); f.Finding != canary.Fail || f.Detail != "another process answers there" {
+	if f := s.w.Finding(); f.Finding != dynmesh.Fail || f.Detail != "another process answers there" {
 		t.Errorf("got %+v, want a failure", f)
 	}
 }
@@ -178,10 +178,10 @@ func TestWatchKeepsItsPromises(t *testing.T) {
 				t.Fatalf("changed %v from %+v to %+v", a.Changed, said, w.Finding())
 			}
 			said = w.Finding()
-			if unwell && said.Finding == canary.Fail && said.Reason != canary.Timeout {
+			if unwell && said.Finding == dynmesh.Fail && said.Reason != dynmesh.ReasonTimeout {
 				t.Fatalf("says %+v, and nobody told it", said)
 			}
-			if unwell && said.Finding == canary.Fail {
+			if unwell && said.Finding == dynmesh.Fail {
 				t.Fatalf("says %+v while it is unwell", said)
 			}
 			asking, opening, connecting = asking || a.Ask, opening || a.Open, max(connecting, a.Connect)

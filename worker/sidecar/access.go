@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 // access is what an engine wants to be asked with.
@@ -58,8 +58,8 @@ func (a access) hide(err error) error {
 		return err
 	}
 	hidden := func(s string) string { return strings.ReplaceAll(s, a.key, "…") }
-	if f, ok := errors.AsType[*canary.Failure](err); ok {
-		return &canary.Failure{Reason: f.Reason, Detail: hidden(f.Detail)}
+	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
+		return &dynmesh.Failure{Reason: f.Reason, Detail: hidden(f.Detail)}
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return &Error{Status: e.Status, Text: hidden(e.Text)}

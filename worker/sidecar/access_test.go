@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh"
 )
 
 const key = "s3cret-key"
@@ -82,13 +82,13 @@ func TestNoAccess(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		cfg    Config
-		want   canary.Reason
+		want   dynmesh.Reason
 		detail string
 		status int
 	}{
-		{"no authority", Config{APIKey: key}, canary.Errored, "x509: certificate signed by unknown authority", http.StatusBadGateway},
-		{"no key", Config{CAFile: caFile}, canary.ErrorStatus, "status 401", http.StatusUnauthorized},
-		{"another key", Config{CAFile: caFile, APIKey: key[:6]}, canary.ErrorStatus, "status 401", http.StatusUnauthorized},
+		{"no authority", Config{APIKey: key}, dynmesh.ReasonError, "x509: certificate signed by unknown authority", http.StatusBadGateway},
+		{"no key", Config{CAFile: caFile}, dynmesh.ReasonStatus, "status 401", http.StatusUnauthorized},
+		{"another key", Config{CAFile: caFile, APIKey: key[:6]}, dynmesh.ReasonStatus, "status 401", http.StatusUnauthorized},
 	} {
 		for _, model := range []string{"", "a"} { // which is asked for first, or not
 			log, hook := logger()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
@@ -136,5 +137,5 @@ func TestMonitoredByCounters(t *testing.T) {
 		}
 		return nil
 	})
-	until(t, "busy with traffic", func() bool { return status().Finding == canary.Busy && status().Ready })
+	until(t, "busy with traffic", func() bool { return status().Finding == dynmesh.Busy && status().Ready })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 )
 
@@ -31,9 +32,9 @@ func (s *Sidecar) Probe() canary.Probe {
 			s.watch.proven()
 		}
 		s.meter.hurry() // so that what the canary moved is not taken for a request's doing
-		if f, ok := errors.AsType[*canary.Failure](err); ok {
+		if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 			switch f.Reason {
-			case canary.Refused, canary.Unreachable, canary.Cut, canary.ErrorStatus:
+			case dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonCut, dynmesh.ReasonStatus:
 				s.watch.doubt()
 			}
 		}
@@ -65,11 +66,11 @@ func lookFailure(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return err // canary.Check sees why
 	case isGone(err):
-		return &canary.Failure{Reason: canary.Refused, Detail: "connection refused", Err: err}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonRefused, Detail: "connection refused", Err: err}
 	case isMalformed:
-		return &canary.Failure{Reason: canary.Malformed, Detail: oneLine([]byte(bad.text), canary.MaxDetail), Err: err}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonMalformed, Detail: oneLine([]byte(bad.text), dynmesh.MaxDetail), Err: err}
 	case isStatus:
-		return &canary.Failure{Reason: canary.ErrorStatus, Detail: oneLine([]byte(refusal.Text), canary.MaxDetail), Err: err}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: oneLine([]byte(refusal.Text), dynmesh.MaxDetail), Err: err}
 	default:
 		return err // canary.Check knows them
 	}

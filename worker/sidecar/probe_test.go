@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
@@ -24,13 +25,13 @@ func checkFor(t testing.TB, s *Sidecar, timeout time.Duration) canary.Result {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	r := canary.Check(ctx, s.Probe())
-	if r.Failure != nil && len(r.Failure.Detail) > canary.MaxDetail {
+	if r.Failure != nil && len(r.Failure.Detail) > dynmesh.MaxDetail {
 		t.Errorf("the detail has %d bytes: %s", len(r.Failure.Detail), r.Failure.Detail)
 	}
 	return r
 }
 
-func reason(r canary.Result) canary.Reason {
+func reason(r canary.Result) dynmesh.Reason {
 	if r.Failure == nil {
 		return ""
 	}
@@ -41,16 +42,16 @@ func TestProbe(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		knobs mocker.Knobs
-		want  canary.Reason
+		want  dynmesh.Reason
 	}{
 		{"healthy", mocker.Knobs{}, ""},
-		{"status 500", mocker.Knobs{ErrorStatus: 500}, canary.ErrorStatus},
-		{"error after a token", mocker.Knobs{ErrorChunk: new(1)}, canary.ErrorChunk},
-		{"freeze at once", mocker.Knobs{Freeze: new(0)}, canary.Timeout},
-		{"freeze after a token", mocker.Knobs{Freeze: new(1)}, canary.Frozen},
-		{"drop after a token", mocker.Knobs{Drop: new(1)}, canary.Cut},
-		{"refuse", mocker.Knobs{Refuse: true}, canary.Refused},
-		{"empty", mocker.Knobs{Empty: true}, canary.Empty},
+		{"status 500", mocker.Knobs{ErrorStatus: 500}, dynmesh.ReasonStatus},
+		{"error after a token", mocker.Knobs{ErrorChunk: new(1)}, dynmesh.ReasonErrorChunk},
+		{"freeze at once", mocker.Knobs{Freeze: new(0)}, dynmesh.ReasonTimeout},
+		{"freeze after a token", mocker.Knobs{Freeze: new(1)}, dynmesh.ReasonFrozen},
+		{"drop after a token", mocker.Knobs{Drop: new(1)}, dynmesh.ReasonCut},
+		{"refuse", mocker.Knobs{Refuse: true}, dynmesh.ReasonRefused},
+		{"empty", mocker.Knobs{Empty: true}, dynmesh.ReasonEmpty},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,18 +59,18 @@ func TestProbe(t *testing.T) {
 			turn(t, e, tt.knobs)
 			s := front(t, Config{Backend: "http://" + server.Addr()})
 			timeout := patience
-			if tt.want == canary.Timeout || tt.want == canary.Frozen {
+			if tt.want == dynmesh.ReasonTimeout || tt.want == dynmesh.ReasonFrozen {
 				timeout = 300 * time.Millisecond
 			}
 			var r canary.Result
 			until(t, "the engine does what its knobs say", func() bool {
 				r = checkFor(t, s, timeout)
-				return !tt.knobs.Refuse || reason(r) == canary.Refused
+				return !tt.knobs.Refuse || reason(r) == dynmesh.ReasonRefused
 			})
 			if reason(r) != tt.want {
 				t.Errorf("got %v, want %q", r.Failure, tt.want)
 			}
-			if tt.want == canary.Refused && r.Failure.Detail != "connection refused" {
+			if tt.want == dynmesh.ReasonRefused && r.Failure.Detail != "connection refused" {
 				t.Errorf("got detail %q, want Dynamo's words", r.Failure.Detail)
 			}
 			turn(t, e, mocker.Knobs{})
@@ -81,8 +82,8 @@ func TestProbe(t *testing.T) {
 // The engine that does not tell its models in time has not answered in time.
 func TestProbeWaitsForModels(t *testing.T) {
 	s := front(t, Config{Backend: raw(t, func(conn *net.TCPConn, _ string) { untilGone(conn) })})
-	if r := checkFor(t, s, 50*time.Millisecond); reason(r) != canary.Timeout {
-		t.Errorf("got %v, want %v", r.Failure, canary.Timeout)
+	if r := checkFor(t, s, 50*time.Millisecond); reason(r) != dynmesh.ReasonTimeout {
+		t.Errorf("got %v, want %v", r.Failure, dynmesh.ReasonTimeout)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 // freeAddr is where nobody listens, but somebody may.
@@ -53,13 +55,13 @@ func TestEngineComesAndGoes(t *testing.T) {
 	if err := monitor.Serve(canary.Endpoint{Name: "generate", Probe: s.Probe()}); err != nil {
 		t.Fatal(err)
 	}
-	is := func(ready bool, reason canary.Reason) func() bool {
+	is := func(ready bool, reason dynmesh.Reason) func() bool {
 		return func() bool {
 			now, _ := monitor.Status("generate")
 			return now.Ready == ready && now.Reason == reason
 		}
 	}
-	until(t, "not ready before the engine", is(false, canary.Refused))
+	until(t, "not ready before the engine", is(false, dynmesh.ReasonRefused))
 	until(t, "waiting", func() bool { return lines(hook) == "Waiting for the engine" })
 	if closed(s.Answered()) {
 		t.Error("the engine has answered, it says, and there is none")
@@ -73,7 +75,7 @@ func TestEngineComesAndGoes(t *testing.T) {
 	until(t, "the model is known", func() bool { return s.Model() == "first" })
 
 	stop()
-	until(t, "not ready when the engine is away", is(false, canary.Refused))
+	until(t, "not ready when the engine is away", is(false, dynmesh.ReasonRefused))
 	until(t, "waiting again", func() bool { return strings.HasSuffix(lines(hook), "Waiting for the engine") })
 
 	mock(t, "second", addr)
@@ -102,7 +104,7 @@ func TestEngineInSightIsAskedAtOnce(t *testing.T) {
 		now, _ := monitor.Status("generate")
 		return now
 	}
-	until(t, "refused", func() bool { return status().Reason == canary.Refused })
+	until(t, "refused", func() bool { return status().Reason == dynmesh.ReasonRefused })
 	mock(t, "mock", addr)
 	until(t, "ready", func() bool { return status().Ready })
 }
@@ -165,16 +167,16 @@ func TestModels(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer string
 		model        string
-		want         canary.Reason
+		want         dynmesh.Reason
 	}{
 		{"one", head + `{"data":[{"id":"a"}]}`, "a", ""},
 		{"a base and an adapter", head + `{"data":[{"id":"a"},{"id":"b","parent":"a"}]}`, "a", ""},
-		{"none", head + `{"data":[]}`, "", canary.Malformed},
-		{"no name", head + `{"data":[{}]}`, "", canary.Malformed},
-		{"not JSON", head + `<html>`, "", canary.Malformed},
-		{"not HTTP", "SSH-2.0\r\n", "", canary.Malformed},
-		{"an error", "HTTP/1.1 503 Service Unavailable\r\n\r\nloading", "", canary.ErrorStatus},
-		{"nothing", "", "", canary.Cut},
+		{"none", head + `{"data":[]}`, "", dynmesh.ReasonMalformed},
+		{"no name", head + `{"data":[{}]}`, "", dynmesh.ReasonMalformed},
+		{"not JSON", head + `<html>`, "", dynmesh.ReasonMalformed},
+		{"not HTTP", "SSH-2.0\r\n", "", dynmesh.ReasonMalformed},
+		{"an error", "HTTP/1.1 503 Service Unavailable\r\n\r\nloading", "", dynmesh.ReasonStatus},
+		{"nothing", "", "", dynmesh.ReasonCut},
 	} {
 		s := front(t, Config{Backend: answering(t, func(request string) string {
 			if strings.HasPrefix(request, "GET /v1/models ") {
@@ -195,8 +197,8 @@ func TestModelsAreBounded(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n{\"data\":[")
 		_, _ = io.Copy(conn, endless(`{"id":"a"},`))
 	})})
-	if got := check(t, s); reason(got) != canary.Malformed {
-		t.Errorf("got %v, want %v", got.Failure, canary.Malformed)
+	if got := check(t, s); reason(got) != dynmesh.ReasonMalformed {
+		t.Errorf("got %v, want %v", got.Failure, dynmesh.ReasonMalformed)
 	}
 }
 
@@ -221,8 +223,8 @@ func TestAnotherModel(t *testing.T) {
 		t.Fatalf("got %v and model %q, want a pass and a", got.Failure, s.Model())
 	}
 	model.Store("b")
-	if got := check(t, s); reason(got) != canary.ErrorStatus {
-		t.Errorf("got %v, want %v", got.Failure, canary.ErrorStatus)
+	if got := check(t, s); reason(got) != dynmesh.ReasonStatus {
+		t.Errorf("got %v, want %v", got.Failure, dynmesh.ReasonStatus)
 	}
 	if got := check(t, s); got.Failure != nil || s.Model() != "b" {
 		t.Errorf("got %v and model %q, want a pass and b", got.Failure, s.Model())

@@ -1,4 +1,4 @@
-package canary
+package dynmesh
 
 import (
 	"strings"
@@ -16,26 +16,27 @@ const (
 	Stalled   Finding = "stalled"   // requests are in flight, and nothing has moved for the stall budget
 )
 
-func findings() []Finding { return []Finding{Unchecked, Pass, Fail, Busy, Stalled} }
+// Findings lists the findings in the order of a metric's labels.
+func Findings() []Finding { return []Finding{Unchecked, Pass, Fail, Busy, Stalled} }
 
 // Reason is why a canary failed. The set is closed, so that it can be a metric's label.
 type Reason string
 
 // The reasons.
 const (
-	Timeout     Reason = "timeout"     // no answer, or not all of it, by the deadline
-	Frozen      Reason = "frozen"      // it took the connection, or began its answer, and then nothing came
-	Refused     Reason = "refused"     // nothing listens
-	Unreachable Reason = "unreachable" // no connection, for another reason than Refused
-	ErrorStatus Reason = "status"      // an error status, or a gRPC status that is not SERVING
-	ErrorChunk  Reason = "error_chunk" // an error inside a stream that began well
-	Errored     Reason = "error"       // the probe or the handler returned an error of its own
-	Panicked    Reason = "panic"       // the probe or the handler panicked
-	Empty       Reason = "empty"       // an answer that says nothing
-	Malformed   Reason = "malformed"   // what came is not of the protocol
-	Oversized   Reason = "oversized"   // more came than any canary's answer can be
-	Cut         Reason = "cut"         // the connection broke, or the answer ended, before it was whole
-	Canceled    Reason = "canceled"    // the caller gave up; says nothing of the endpoint
+	ReasonTimeout     Reason = "timeout"     // no answer, or not all of it, by the deadline
+	ReasonFrozen      Reason = "frozen"      // it took the connection, or began its answer, and then nothing came
+	ReasonRefused     Reason = "refused"     // nothing listens
+	ReasonUnreachable Reason = "unreachable" // no connection, for another reason than Refused
+	ReasonStatus      Reason = "status"      // an error status, or a gRPC status that is not SERVING
+	ReasonErrorChunk  Reason = "error_chunk" // an error inside a stream that began well
+	ReasonError       Reason = "error"       // the probe or the handler returned an error of its own
+	ReasonPanic       Reason = "panic"       // the probe or the handler panicked
+	ReasonEmpty       Reason = "empty"       // an answer that says nothing
+	ReasonMalformed   Reason = "malformed"   // what came is not of the protocol
+	ReasonOversized   Reason = "oversized"   // more came than any canary's answer can be
+	ReasonCut         Reason = "cut"         // the connection broke, or the answer ended, before it was whole
+	ReasonCanceled    Reason = "canceled"    // the caller gave up; says nothing of the endpoint
 )
 
 // MaxDetail is the length of the longest detail, in bytes.
