@@ -5,7 +5,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute to
@@ -16,7 +15,7 @@ func TestAllButThisFrontendAreLost(t *testing.T) {
 		finds := func(k dynmesh.InstanceKey, f dynmesh.Finding, reason dynmesh.Reason) {
 			o := r.next(pathOf(k.ID, 0, 0, f))
 			o.Observer, o.Reason = r.pool.Self(), reason
-			r.say(gossip.Update{Observations: []observation.Observation{o}})
+			r.say(gossip.Update{Observations: []dynmesh.Observation{o}})
 		}
 
 		finds(a, dynmesh.Fail, dynmesh.ReasonFrozen)

@@ -8,7 +8,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // The parts of /mesh. The order of fields is that of the answer.
@@ -106,9 +105,9 @@ func (m *mesh) encode(i *instance, now time.Time) {
 	i.group.changes = append(i.group.changes, change{record: r})
 }
 
-func observed(o observation.Observation, counts bool) jsonObservation {
+func observed(o dynmesh.Observation, counts bool) jsonObservation {
 	return jsonObservation{
-		Observer: o.Observer.ID.String(), Kind: o.Kind.String(), Finding: o.Finding.Finding, Reason: o.Reason, Detail: o.Detail,
+		Observer: o.Observer.ID.String(), Kind: o.Kind.String(), Finding: o.Report.Finding, Reason: o.Reason, Detail: o.Detail,
 		Draining: o.Draining, Latency: o.Latency.Seconds(), At: stamp(o.At), Counts: counts,
 	}
 }

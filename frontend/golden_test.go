@@ -10,7 +10,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // golden compares a JSON document with a file of testdata, which UPDATE_GOLDEN=1 writes anew.
@@ -55,15 +54,15 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 			workerAs(a.ID, 1, gossip.Dead),
 			{Observer: r.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "10.0.0.9:7946", State: gossip.Alive, Since: time.Now()},
 		},
-		Observations: []observation.Observation{
-			r.next(observation.Observation{
-				Observer: observation.Observer{ID: b.ID, Epoch: 1},
-				Finding:  observation.Finding{Subject: observation.Subject{ID: b.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true},
+		Observations: []dynmesh.Observation{
+			r.next(dynmesh.Observation{
+				Observer: dynmesh.Observer{ID: b.ID, Epoch: 1},
+				Report:   dynmesh.Report{Subject: dynmesh.Subject{ID: b.ID}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
 			}),
-			r.next(observation.Observation{
+			r.next(dynmesh.Observation{
 				Observer: r.pool.Self(),
-				Finding: observation.Finding{
-					Subject: observation.Subject{ID: foreign.ID, Endpoint: foreign.Endpoint}, Kind: observation.Path, Finding: dynmesh.Pass,
+				Report: dynmesh.Report{
+					Subject: dynmesh.Subject{ID: foreign.ID, Endpoint: foreign.Endpoint}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass,
 					Latency: 250 * time.Microsecond,
 				},
 			}),

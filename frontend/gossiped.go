@@ -4,7 +4,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // gossip takes in what the pool says.
@@ -53,25 +52,25 @@ func (m *mesh) member(member gossip.Member) {
 }
 
 // observe files an observation under its subject.
-func (m *mesh) observe(o observation.Observation) {
+func (m *mesh) observe(o dynmesh.Observation) {
 	w := m.worker(o.Subject.ID)
 	own := o.Observer.ID == w.id
 	switch whole := o.Subject.Endpoint == (dynmesh.Endpoint{}); {
-	case !own && o.Kind == observation.Path && whole:
+	case !own && o.Kind == dynmesh.KindPath && whole:
 		w.paths = w.paths.with(o)
 		m.watches(o)
 		m.heard(w)
-	case !own && o.Kind == observation.Path:
+	case !own && o.Kind == dynmesh.KindPath:
 		i := m.instance(o.Subject)
 		i.paths = i.paths.with(o)
 		m.watches(o)
 		m.touch(i)
-	case own && whole && o.Kind == observation.Process:
+	case own && whole && o.Kind == dynmesh.KindProcess:
 		if w.process == nil || !later(*w.process, o) {
 			w.process = &o
 			m.touchWorker(w)
 		}
-	case own && !whole && o.Kind != observation.Path && o.Kind != observation.Process:
+	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess:
 		i := m.instance(o.Subject)
 		if i.own == nil || !later(*i.own, o) {
 			i.own, i.withdrawn = &o, false
@@ -82,7 +81,7 @@ func (m *mesh) observe(o observation.Observation) {
 }
 
 // watches remembers that the observer has found something of the subject: it counts for as long as the observer is there.
-func (m *mesh) watches(o observation.Observation) {
+func (m *mesh) watches(o dynmesh.Observation) {
 	by := m.worker(o.Observer.ID)
 	if by.watches == nil {
 		by.watches = map[dynmesh.InstanceID]struct{}{}
@@ -91,7 +90,7 @@ func (m *mesh) watches(o observation.Observation) {
 }
 
 // withdraw forgets an observation.
-func (m *mesh) withdraw(key observation.Key) {
+func (m *mesh) withdraw(key dynmesh.ObservationKey) {
 	w := m.workers[key.Observer.ID]
 	subject := m.workers[key.Subject.ID]
 	if w == nil || subject == nil {

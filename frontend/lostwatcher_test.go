@@ -5,7 +5,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // A worker dies together with one that watches it, whose last word is that it reaches it: gossip takes seconds to say that
@@ -17,7 +16,7 @@ func TestWorkersThatDieTogether(t *testing.T) {
 		r.say(gossip.Update{Members: []gossip.Member{workerAs(d, 1, gossip.Alive), workerAs(e, 1, gossip.Alive)}})
 		r.lost(a.ID, c.ID)
 		r.lost(a.ID, d)
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(a.ID, e, 0, dynmesh.Pass))}})
+		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(pathOf(a.ID, e, 0, dynmesh.Pass))}})
 		r.want(a, "ready", "2 of 4 watchers cannot reach it")
 		counts := func() map[string]bool {
 			all := map[string]bool{}
@@ -39,11 +38,11 @@ func TestWorkersThatDieTogether(t *testing.T) {
 		r.want(a, "ready", "1 of 2 watchers cannot reach it")
 		r.member(c.ID, gossip.Alive)
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it")
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(b.ID, c.ID, 0, dynmesh.Pass))}})
+		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(pathOf(b.ID, c.ID, 0, dynmesh.Pass))}})
 		r.want(a, "ready", "2 of 4 watchers cannot reach it")
 		r.lost(b.ID, c.ID)
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it")
-		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: c.ID, Epoch: 1}, Subject: observation.Subject{ID: b.ID}}}})
+		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: c.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: b.ID}}}})
 		r.want(a, "unreachable", "2 of 3 watchers cannot reach it") // c says nothing of b now: that is no sign of life
 		r.member(b.ID, gossip.Suspect)
 		r.member(b.ID, gossip.Alive) // this one is

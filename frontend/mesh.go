@@ -10,7 +10,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // mesh is what is known beyond the listing: workers, members, observations, and what follows from them. The registry's
@@ -19,7 +18,7 @@ import (
 type mesh struct {
 	log  *logrus.Entry
 	pool Pool // nil: no gossip
-	self observation.Observer
+	self dynmesh.Observer
 
 	workers map[dynmesh.InstanceID]*worker
 	groups  map[dynmesh.Endpoint]*group
@@ -94,14 +93,14 @@ func (m *mesh) discovered(u dynmesh.RegistryUpdate) {
 	}
 	m.state, m.since, m.revision = u.State, u.Since, u.Revision
 	for _, key := range u.Deletes {
-		if i := m.find(observation.Subject{ID: key.ID, Endpoint: key.Endpoint}); i != nil {
+		if i := m.find(dynmesh.Subject{ID: key.ID, Endpoint: key.Endpoint}); i != nil {
 			i.registered, i.transport = false, nil
 			m.retarget(i.worker)
 			m.touch(i)
 		}
 	}
 	for _, put := range u.Puts {
-		i := m.instance(observation.Subject{ID: put.ID, Endpoint: put.Endpoint})
+		i := m.instance(dynmesh.Subject{ID: put.ID, Endpoint: put.Endpoint})
 		if !i.registered {
 			m.retarget(i.worker)
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
@@ -22,7 +21,7 @@ func told(n int) (dynmesh.RegistryUpdate, gossip.Update) {
 			SystemURL: "http://10.0.0.1:8081", Labels: map[string]string{"zone": "a"},
 		}})
 		g.Members = append(g.Members, gossip.Member{
-			Observer: observation.Observer{ID: put.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+			Observer: dynmesh.Observer{ID: put.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 			State: gossip.Alive, Since: time.Unix(1000, 0),
 		})
 		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))
@@ -33,23 +32,23 @@ func told(n int) (dynmesh.RegistryUpdate, gossip.Update) {
 	return u, g
 }
 
-func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) observation.Observation {
-	f := observation.Finding{
-		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Canary, Finding: dynmesh.Pass, Ready: ready,
+func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) dynmesh.Observation {
+	f := dynmesh.Report{
+		Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: ready,
 		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
 	}
 	if !ready {
 		f.Finding, f.Reason, f.Detail = dynmesh.Fail, dynmesh.ReasonTimeout, "no answer within 3s"
 	}
-	return observation.Observation{Finding: f, Observer: observation.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
+	return dynmesh.Observation{Report: f, Observer: dynmesh.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
 }
 
-func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) observation.Observation {
-	f := observation.Finding{Subject: observation.Subject{ID: id}, Kind: observation.Path, Finding: found, At: time.Unix(1000, 0)}
+func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) dynmesh.Observation {
+	f := dynmesh.Report{Subject: dynmesh.Subject{ID: id}, Kind: dynmesh.KindPath, Finding: found, At: time.Unix(1000, 0)}
 	if found == dynmesh.Fail {
 		f.Reason = dynmesh.ReasonRefused
 	}
-	return observation.Observation{Finding: f, Observer: observation.Observer{ID: by, Epoch: 1}, Seq: seq}
+	return dynmesh.Observation{Report: f, Observer: dynmesh.Observer{ID: by, Epoch: 1}, Seq: seq}
 }
 
 // filledMesh returns a registry with a mesh of n instances.
@@ -73,7 +72,7 @@ func BenchmarkVerdict(b *testing.B) {
 			k := fleet(n)[n/2].InstanceKey
 			b.ReportAllocs()
 			for i := uint64(0); b.Loop(); i++ {
-				pool.say(gossip.Update{Observations: []observation.Observation{canaryOf(k, 2+i, i%2 == 1)}})
+				pool.say(gossip.Update{Observations: []dynmesh.Observation{canaryOf(k, 2+i, i%2 == 1)}})
 				r.mesh.gossip()
 				r.render()
 			}
@@ -140,7 +139,7 @@ func TestMemoryOfTheMesh(t *testing.T) {
 	old := r.page.Load()
 	old.view.gzip.Store(c.compress(old.view.plain))
 	k := fleet(n)[n/2].InstanceKey
-	pool.say(gossip.Update{Observations: []observation.Observation{canaryOf(k, 2, false)}})
+	pool.say(gossip.Update{Observations: []dynmesh.Observation{canaryOf(k, 2, false)}})
 	r.mesh.gossip()
 	r.render()
 	now := r.page.Load()

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // A worker is killed: its watchers find its port closed, gossip suspects it, declares it dead, and its lease ends.
@@ -58,7 +57,7 @@ func TestFindingsOfTheDead(t *testing.T) {
 		r.want(a, "unreachable", "nobody has reached it since then")
 		r.member(c.ID, gossip.Alive)
 		r.want(a, "unreachable", "2 of 2 watchers")
-		r.say(gossip.Update{Forgotten: []observation.Observer{{ID: c.ID, Epoch: 1}}})
+		r.say(gossip.Update{Forgotten: []dynmesh.Observer{{ID: c.ID, Epoch: 1}}})
 		r.want(a, "unreachable", "its only watcher cannot reach it: worker b")
 		for _, o := range r.seen().of(a).Observations {
 			if want := o.Observer != "c"; o.Counts != want {
@@ -68,7 +67,7 @@ func TestFindingsOfTheDead(t *testing.T) {
 		if got := len(r.seen().Members); got != 2 {
 			t.Errorf("got %d members, want 2", got)
 		}
-		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: b.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
+		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: b.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}}}})
 		r.want(a, "unreachable", "nobody has reached it since then")
 		r.member(a.ID, gossip.Suspect)
 		r.want(a, "unreachable", "gossip has suspected its worker")
@@ -90,8 +89,8 @@ func TestRestartInPlace(t *testing.T) {
 		o := r.next(canaryOf(a, 0, true))
 		o.Observer.Epoch = 2
 		r.say(gossip.Update{
-			Withdrawn:    []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: o.Subject}},
-			Observations: []observation.Observation{o},
+			Withdrawn:    []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: o.Subject}},
+			Observations: []dynmesh.Observation{o},
 		})
 		r.want(a, "ready", "canaries have passed")
 		r.lost(a.ID, b.ID)
@@ -107,9 +106,9 @@ func TestRestartInPlace(t *testing.T) {
 func TestDrainingWorker(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(observation.Observation{
-			Observer: observation.Observer{ID: a.ID, Epoch: 1},
-			Finding:  observation.Finding{Subject: observation.Subject{ID: a.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true},
+		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
+			Observer: dynmesh.Observer{ID: a.ID, Epoch: 1},
+			Report:   dynmesh.Report{Subject: dynmesh.Subject{ID: a.ID}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
 		})}})
 		r.want(a, "draining", "its worker said at 2000-01-01T00:00:00.020Z that it shuts down")
 		r.lost(a.ID, b.ID)
@@ -164,7 +163,7 @@ func TestMuteWorker(t *testing.T) {
 		r.want(a, "notready", "does not say that it serves this endpoint")
 		r.canary(a, true)
 		r.want(a, "ready", "canaries have passed")
-		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}}})
+		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}}}})
 		r.want(a, "notready", "does not say that it serves this endpoint")
 		r.canary(a, true)
 		r.want(a, "ready", "canaries have passed")
@@ -175,8 +174,8 @@ func TestMuteWorker(t *testing.T) {
 func TestStrangersAreWatched(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		foreign, joins, told := key("d", "b", "g", 1), key("d", "b", "g", 2), key("d", "b", "g", 3)
-		subject := func(k dynmesh.InstanceKey) observation.Subject {
-			return observation.Subject{ID: k.ID, Endpoint: k.Endpoint}
+		subject := func(k dynmesh.InstanceKey) dynmesh.Subject {
+			return dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}
 		}
 		watched := func(k dynmesh.InstanceKey, want string) {
 			t.Helper()
@@ -198,9 +197,9 @@ func TestStrangersAreWatched(t *testing.T) {
 		r.rest(memberAfter)
 		watched(told, "10.0.0.1:9000")
 
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(observation.Observation{
+		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
 			Observer: r.pool.Self(),
-			Finding:  observation.Finding{Subject: subject(foreign), Kind: observation.Path, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused},
+			Report:   dynmesh.Report{Subject: subject(foreign), Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused},
 		})}})
 		r.want(foreign, "unreachable", "its only watcher cannot reach it: this frontend since ")
 		moved := httpInstance(foreign)
@@ -211,7 +210,7 @@ func TestStrangersAreWatched(t *testing.T) {
 		watched(told, "")
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: u.Since, Deletes: []dynmesh.InstanceKey{foreign}})
 		watched(foreign, "")
-		r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
+		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
 		if r.r.mesh.find(subject(foreign)) != nil {
 			t.Error("a gone instance is remembered")
 		}
@@ -222,7 +221,7 @@ func TestHealthScoreThatChanges(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, _, _ := r.trio()
 		for _, by := range []dynmesh.InstanceID{0xb, 0xc} {
-			r.say(gossip.Update{Withdrawn: []observation.Key{{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: a.ID}}}})
+			r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: by, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}}}})
 		}
 		r.member(a.ID, gossip.Dead)
 		r.want(a, "unreachable", "no watcher reaches it")
@@ -304,7 +303,7 @@ func TestWarnings(t *testing.T) {
 		r.send(synced(httpInstance(a)))
 		r.want(a, "ready", "this frontend takes no part in gossip")
 		r.rest(time.Minute)
-		if got := r.pool.watches(observation.Subject{ID: a.ID, Endpoint: a.Endpoint}); got != "" {
+		if got := r.pool.watches(dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}); got != "" {
 			t.Errorf("got watched at %s", got)
 		}
 	})
@@ -338,14 +337,14 @@ func TestWarnings(t *testing.T) {
 func TestStrangerThatBecomesAMember(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, _ := r.trio()
-		r.say(gossip.Update{Observations: []observation.Observation{r.next(observation.Observation{
-			Observer: observation.Observer{ID: b.ID, Epoch: 1},
-			Finding:  observation.Finding{Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}, Kind: observation.Path, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout},
+		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
+			Observer: dynmesh.Observer{ID: b.ID, Epoch: 1},
+			Report:   dynmesh.Report{Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}, Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout},
 		})}})
 		if i := r.seen().of(a); i.Verdict != "ready" || len(i.Reasons) != 1 || len(i.Observations) != 3 {
 			t.Errorf("a member: got %+v, want what was found of its worker to count", i)
 		}
-		r.say(gossip.Update{Forgotten: []observation.Observer{{ID: a.ID, Epoch: 1}}})
+		r.say(gossip.Update{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}}})
 		r.want(a, "ready", "1 of 2 watchers cannot reach it: worker b on host-b since 2000-01-01T00:00:00.020Z (timeout)")
 	})
 }
@@ -356,14 +355,14 @@ func TestLateNews(t *testing.T) {
 		a, _, _ := r.trio()
 		reborn := r.next(canaryOf(a, 0, true))
 		reborn.Observer.Epoch = 2
-		r.say(gossip.Update{Members: []gossip.Member{workerAs(a.ID, 2, gossip.Alive)}, Observations: []observation.Observation{reborn}})
+		r.say(gossip.Update{Members: []gossip.Member{workerAs(a.ID, 2, gossip.Alive)}, Observations: []dynmesh.Observation{reborn}})
 		before := r.r.page.Load()
 		old := r.next(canaryOf(a, 0, false))
 		r.say(gossip.Update{
 			Members:      []gossip.Member{workerAs(a.ID, 1, gossip.Dead)},
-			Forgotten:    []observation.Observer{{ID: a.ID, Epoch: 1}},
-			Withdrawn:    []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: old.Subject}},
-			Observations: []observation.Observation{old},
+			Forgotten:    []dynmesh.Observer{{ID: a.ID, Epoch: 1}},
+			Withdrawn:    []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: old.Subject}},
+			Observations: []dynmesh.Observation{old},
 		})
 		if now := r.r.page.Load(); now != before {
 			t.Errorf("got another page: %s", text(now.view.plain))
@@ -381,7 +380,7 @@ func TestObservationsOfOtherVersions(t *testing.T) {
 		others.Observer.ID = b.ID // another's word of what only the worker can know
 		whole := r.next(canaryOf(a, 0, false))
 		whole.Subject.Endpoint = dynmesh.Endpoint{}
-		r.say(gossip.Update{Observations: []observation.Observation{odd, others, whole}})
+		r.say(gossip.Update{Observations: []dynmesh.Observation{odd, others, whole}})
 		r.want(a, "ready", "its worker tells of it in a way that this version does not know")
 		if i := r.seen().of(a); i.Verified || len(i.Observations) != 3 || i.Observations[0].Kind != "unknown" {
 			t.Errorf("got %+v", i)

@@ -10,7 +10,6 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it dies, and its entries
@@ -59,20 +58,20 @@ func TestFromEtcdToMesh(t *testing.T) {
 	if got.Worker == nil || got.Worker.Host != "host-1" {
 		t.Errorf("got worker %+v, want its host", got.Worker)
 	}
-	self := observation.Observer{ID: k.ID, Epoch: 1}
+	self := dynmesh.Observer{ID: k.ID, Epoch: 1}
 	pool.say(gossip.Update{
 		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
-		Observations: []observation.Observation{canaryOf(k, 1, true)},
+		Observations: []dynmesh.Observation{canaryOf(k, 1, true)},
 	})
 	if got = wait("ready", "canaries have passed"); !got.Verified {
 		t.Error("got not verified")
 	}
-	path2 := observation.Observation{Observer: pool.Self(), Seq: 1, Finding: observation.Finding{
-		Subject: observation.Subject{ID: k.ID}, Kind: observation.Path, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: time.Now(),
+	path2 := dynmesh.Observation{Observer: pool.Self(), Seq: 1, Report: dynmesh.Report{
+		Subject: dynmesh.Subject{ID: k.ID}, Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: time.Now(),
 	}}
 	pool.say(gossip.Update{
 		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
-		Observations: []observation.Observation{path2},
+		Observations: []dynmesh.Observation{path2},
 	})
 	got = wait("unreachable", "gossip declared its worker dead at ")
 	if len(got.Changes) != 1 || got.Changes[0].To != "unreachable" || got.Flaps != 1 {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // drawer draws what may come in, of few processes and endpoints, so that things meet.
@@ -28,12 +27,12 @@ func (d *drawer) endpoint() dynmesh.Endpoint {
 	return dynmesh.Endpoint{Namespace: "d", Component: rapid.SampledFrom([]string{"b", "c"}).Draw(d.T, "component"), Name: "g"}
 }
 
-func (d *drawer) observer() observation.Observer {
-	return observation.Observer{ID: d.id(), Epoch: uint64(rapid.IntRange(1, 2).Draw(d.T, "epoch"))}
+func (d *drawer) observer() dynmesh.Observer {
+	return dynmesh.Observer{ID: d.id(), Epoch: uint64(rapid.IntRange(1, 2).Draw(d.T, "epoch"))}
 }
 
-func (d *drawer) key() observation.Key {
-	k := observation.Key{Observer: d.observer(), Subject: observation.Subject{ID: d.id()}}
+func (d *drawer) key() dynmesh.ObservationKey {
+	k := dynmesh.ObservationKey{Observer: d.observer(), Subject: dynmesh.Subject{ID: d.id()}}
 	if rapid.Bool().Draw(d.T, "part") {
 		k.Subject.Endpoint = d.endpoint()
 	}
@@ -69,18 +68,18 @@ func (d *drawer) gossip() gossip.Update {
 		state := rapid.SampledFrom([]gossip.MemberState{gossip.Alive, gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left}).Draw(d.T, "member")
 		u.Members = []gossip.Member{workerAs(o.ID, o.Epoch, state)}
 	case 2:
-		u.Forgotten = []observation.Observer{d.observer()}
+		u.Forgotten = []dynmesh.Observer{d.observer()}
 	case 3:
-		u.Withdrawn = []observation.Key{d.key()}
+		u.Withdrawn = []dynmesh.ObservationKey{d.key()}
 	default:
 		k := d.key()
 		d.seq++
-		o := observation.Observation{Observer: k.Observer, Seq: d.seq, Finding: observation.Finding{
-			Subject: k.Subject, Kind: observation.Kind(rapid.IntRange(1, 5).Draw(d.T, "kind")), At: time.Now(),
+		o := dynmesh.Observation{Observer: k.Observer, Seq: d.seq, Report: dynmesh.Report{
+			Subject: k.Subject, Kind: dynmesh.Kind(rapid.IntRange(1, 5).Draw(d.T, "kind")), At: time.Now(),
 			Finding: rapid.SampledFrom([]dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Busy}).Draw(d.T, "finding"),
 			Ready:   rapid.Bool().Draw(d.T, "ready"), Draining: rapid.Bool().Draw(d.T, "draining"), Reason: dynmesh.ReasonRefused,
 		}}
-		u.Observations = []observation.Observation{o}
+		u.Observations = []dynmesh.Observation{o}
 	}
 	return u
 }
@@ -157,16 +156,16 @@ func empty(m *mesh, pool *fakePool) {
 	u.State = dynmesh.Synced
 	for id := dynmesh.InstanceID(1); id <= 5; id++ {
 		u.MembersGone = append(u.MembersGone, id)
-		var subjects []observation.Subject
+		var subjects []dynmesh.Subject
 		for _, of := range []dynmesh.Endpoint{{}, {Namespace: "d", Component: "b", Name: "g"}, {Namespace: "d", Component: "c", Name: "g"}} {
-			subjects = append(subjects, observation.Subject{ID: id, Endpoint: of})
+			subjects = append(subjects, dynmesh.Subject{ID: id, Endpoint: of})
 			u.Deletes = append(u.Deletes, dynmesh.InstanceKey{ID: id, Endpoint: of})
 		}
 		for by := dynmesh.InstanceID(1); by <= 5; by++ {
 			for epoch := uint64(1); epoch <= 2; epoch++ {
-				g.Forgotten = append(g.Forgotten, observation.Observer{ID: by, Epoch: epoch})
+				g.Forgotten = append(g.Forgotten, dynmesh.Observer{ID: by, Epoch: epoch})
 				for _, s := range subjects {
-					g.Withdrawn = append(g.Withdrawn, observation.Key{Observer: observation.Observer{ID: by, Epoch: epoch}, Subject: s})
+					g.Withdrawn = append(g.Withdrawn, dynmesh.ObservationKey{Observer: dynmesh.Observer{ID: by, Epoch: epoch}, Subject: s})
 				}
 			}
 		}
@@ -178,18 +177,18 @@ func empty(m *mesh, pool *fakePool) {
 
 func TestFindingsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		model := map[observation.Observer]uint64{}
+		model := map[dynmesh.Observer]uint64{}
 		var f findings
 		for range rapid.IntRange(0, 30).Draw(t, "steps") {
 			d := drawer{T: t}
 			by, seq := d.observer(), uint64(rapid.IntRange(1, 3).Draw(t, "seq"))
-			other := observation.Observer{ID: by.ID, Epoch: 3 - by.Epoch}
+			other := dynmesh.Observer{ID: by.ID, Epoch: 3 - by.Epoch}
 			if rapid.IntRange(0, 3).Draw(t, "withdraw") == 0 {
 				f = f.without(by)
 				delete(model, by)
 				continue
 			}
-			f = f.with(observation.Observation{Observer: by, Seq: seq})
+			f = f.with(dynmesh.Observation{Observer: by, Seq: seq})
 			if _, newer := model[other]; newer && other.Epoch > by.Epoch {
 				continue
 			}

@@ -15,7 +15,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // rig is a registry with a mesh on virtual time, which begins at 2000-01-01T00:00:00Z.
@@ -109,25 +108,25 @@ func (r *rig) member(id dynmesh.InstanceID, state gossip.MemberState) {
 
 func workerAs(id dynmesh.InstanceID, epoch uint64, state gossip.MemberState) gossip.Member {
 	return gossip.Member{
-		Observer: observation.Observer{ID: id, Epoch: epoch}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+		Observer: dynmesh.Observer{ID: id, Epoch: epoch}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }
 
 // next gives an observation its time and a later sequence.
-func (r *rig) next(o observation.Observation) observation.Observation {
+func (r *rig) next(o dynmesh.Observation) dynmesh.Observation {
 	r.seq++
 	o.Seq, o.At = r.seq, time.Now()
 	return o
 }
 
 func (r *rig) canary(k dynmesh.InstanceKey, ready bool) {
-	r.say(gossip.Update{Observations: []observation.Observation{r.next(canaryOf(k, 0, ready))}})
+	r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(canaryOf(k, 0, ready))}})
 }
 
 // lost says that one worker cannot reach another.
 func (r *rig) lost(id, by dynmesh.InstanceID) {
-	r.say(gossip.Update{Observations: []observation.Observation{r.next(pathOf(id, by, 0, dynmesh.Fail))}})
+	r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(pathOf(id, by, 0, dynmesh.Fail))}})
 }
 
 // seen is what tests read of an answer.

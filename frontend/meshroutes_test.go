@@ -10,7 +10,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // parsed reads a body of /mesh.
@@ -163,7 +162,7 @@ func TestOneVerdictSharesTheRestOfTheMesh(t *testing.T) {
 	old := r.page.Load()
 	k := fleet(largeFleet)[5000].InstanceKey
 	o := canaryOf(k, 2, false)
-	pool.say(gossip.Update{Observations: []observation.Observation{o}})
+	pool.say(gossip.Update{Observations: []dynmesh.Observation{o}})
 	r.mesh.gossip()
 	r.render()
 	now := r.page.Load()

@@ -6,18 +6,17 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // forget says that gossip keeps nothing of a worker any longer.
 func (r *rig) forget(k dynmesh.InstanceKey, watchers ...dynmesh.InstanceID) {
-	life := observation.Observer{ID: k.ID, Epoch: 1}
-	u := gossip.Update{Forgotten: []observation.Observer{life}, Withdrawn: []observation.Key{
-		{Observer: life, Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}},
-		{Observer: life, Subject: observation.Subject{ID: k.ID}},
+	life := dynmesh.Observer{ID: k.ID, Epoch: 1}
+	u := gossip.Update{Forgotten: []dynmesh.Observer{life}, Withdrawn: []dynmesh.ObservationKey{
+		{Observer: life, Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}},
+		{Observer: life, Subject: dynmesh.Subject{ID: k.ID}},
 	}}
 	for _, by := range watchers {
-		u.Withdrawn = append(u.Withdrawn, observation.Key{Observer: observation.Observer{ID: by, Epoch: 1}, Subject: observation.Subject{ID: k.ID}})
+		u.Withdrawn = append(u.Withdrawn, dynmesh.ObservationKey{Observer: dynmesh.Observer{ID: by, Epoch: 1}, Subject: dynmesh.Subject{ID: k.ID}})
 	}
 	r.say(u)
 }
@@ -27,13 +26,13 @@ func (r *rig) state(s dynmesh.SyncState) { r.send(dynmesh.RegistryUpdate{State: 
 
 // probed says what this frontend has found of an instance whose worker is no member.
 func (r *rig) probed(k dynmesh.InstanceKey, f dynmesh.Finding) {
-	o := observation.Observation{Observer: r.pool.Self(), Finding: observation.Finding{
-		Subject: observation.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: observation.Path, Finding: f,
+	o := dynmesh.Observation{Observer: r.pool.Self(), Report: dynmesh.Report{
+		Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: dynmesh.KindPath, Finding: f,
 	}}
 	if f == dynmesh.Fail {
 		o.Reason = dynmesh.ReasonRefused
 	}
-	r.say(gossip.Update{Observations: []observation.Observation{r.next(o)}})
+	r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(o)}})
 }
 
 // Gossip forgets the dead after a while. They are no better for it while etcd, which cannot be read, goes on listing them.
@@ -72,7 +71,7 @@ func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
 func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		subject := observation.Subject{ID: a.ID, Endpoint: a.Endpoint}
+		subject := dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}
 		r.state(dynmesh.Stale)
 		r.member(a.ID, gossip.Dead)
 		r.rest(time.Minute)
@@ -111,7 +110,7 @@ func TestComingBackIsNotMute(t *testing.T) {
 		// Its next life does not answer for what was kept of the former one, either.
 		r.say(gossip.Update{
 			Members:   []gossip.Member{workerAs(a.ID, 2, gossip.Alive)},
-			Withdrawn: []observation.Key{{Observer: observation.Observer{ID: a.ID, Epoch: 1}, Subject: observation.Subject{ID: a.ID, Endpoint: a.Endpoint}}},
+			Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}}},
 		})
 		r.want(a, "ready", "has not told of this endpoint yet")
 	})

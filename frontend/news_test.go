@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 func (r *rig) wantLines(want ...string) {
@@ -75,11 +74,11 @@ func TestMassChangesAreOneLine(t *testing.T) {
 		for n := range lost.Members {
 			lost.Members[n].Since = time.Now()
 		}
-		last := r.next(observation.Observation{
-			Observer: observation.Observer{ID: 25, Epoch: 1},
-			Finding:  observation.Finding{Subject: observation.Subject{ID: 25}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true},
+		last := r.next(dynmesh.Observation{
+			Observer: dynmesh.Observer{ID: 25, Epoch: 1},
+			Report:   dynmesh.Report{Subject: dynmesh.Subject{ID: 25}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
 		})
-		lost.Observations = []observation.Observation{last}
+		lost.Observations = []dynmesh.Observation{last}
 		r.say(lost)
 		r.rest(newsWindow)
 		r.wantLines(

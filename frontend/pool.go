@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // Pool is the gossip that a frontend takes part in. *[gossip.Pool] is one.
@@ -17,7 +17,7 @@ type Pool interface {
 	Close() error
 
 	// Self is this process's life in the pool.
-	Self() observation.Observer
+	Self() dynmesh.Observer
 
 	// Changed has a value when Take has something. Nothing is kept for Take before Changed is first called; what is known
 	// then comes all the same. One goroutine reads both.
@@ -27,7 +27,7 @@ type Pool interface {
 	// WatchForeign asks for path probes of an instance whose worker is no member; again, with another address, in place
 	// of the first. UnwatchForeign ends that. Neither blocks.
 	WatchForeign(gossip.Foreign)
-	UnwatchForeign(observation.Subject)
+	UnwatchForeign(dynmesh.Subject)
 }
 
 // gossips begins to take part in gossip. What it returns has a value when that has ended by itself, and leave ends it; without

@@ -4,8 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 var _ Pool = (*gossip.Pool)(nil)
@@ -19,13 +19,13 @@ type fakePool struct {
 
 	mu      sync.Mutex
 	next    gossip.Update
-	watched map[observation.Subject]string
+	watched map[dynmesh.Subject]string
 	closed  bool
 }
 
 func newFakePool() *fakePool {
 	return &fakePool{
-		changed: make(chan struct{}, 1), running: make(chan struct{}), fail: make(chan error), watched: map[observation.Subject]string{},
+		changed: make(chan struct{}, 1), running: make(chan struct{}), fail: make(chan error), watched: map[dynmesh.Subject]string{},
 		next: gossip.Update{Health: gossip.Health{Alive: 1}},
 	}
 }
@@ -50,7 +50,7 @@ func (p *fakePool) Close() error {
 	return nil
 }
 
-func (p *fakePool) Self() observation.Observer { return observation.Observer{ID: 0xfe, Epoch: 1} }
+func (p *fakePool) Self() dynmesh.Observer { return dynmesh.Observer{ID: 0xfe, Epoch: 1} }
 
 func (p *fakePool) Changed() <-chan struct{} { return p.changed }
 
@@ -85,13 +85,13 @@ func (p *fakePool) WatchForeign(f gossip.Foreign) {
 	p.watched[f.Subject] = f.Addr
 }
 
-func (p *fakePool) UnwatchForeign(s observation.Subject) {
+func (p *fakePool) UnwatchForeign(s dynmesh.Subject) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.watched, s)
 }
 
-func (p *fakePool) watches(s observation.Subject) string {
+func (p *fakePool) watches(s dynmesh.Subject) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.watched[s]

@@ -7,7 +7,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // touch marks an instance: what is known of it may have changed.
@@ -30,8 +29,8 @@ func (m *mesh) touchWorker(w *worker) {
 func (m *mesh) heard(w *worker) {
 	missed, reached := false, false
 	for _, f := range w.paths {
-		missed = missed || !f.former && f.Finding.Finding == dynmesh.Fail && m.stateOf(f.Observer) == gossip.Alive
-		reached = reached || f.Finding.Finding == dynmesh.Pass && m.path(f).Counts()
+		missed = missed || !f.former && f.Report.Finding == dynmesh.Fail && m.stateOf(f.Observer) == gossip.Alive
+		reached = reached || f.Report.Finding == dynmesh.Pass && m.path(f).Counts()
 	}
 	m.touchWorker(w)
 	if lost := missed || w.lost && !reached; lost != w.lost {
@@ -88,7 +87,7 @@ func (m *mesh) tidy(w *worker) {
 	}
 }
 
-func (m *mesh) find(s observation.Subject) *instance {
+func (m *mesh) find(s dynmesh.Subject) *instance {
 	if g := m.groups[s.Endpoint]; g != nil {
 		return g.instances[s.ID]
 	}
@@ -96,7 +95,7 @@ func (m *mesh) find(s observation.Subject) *instance {
 }
 
 // instance returns the instance that is meant, a new one where there is none.
-func (m *mesh) instance(s observation.Subject) *instance {
+func (m *mesh) instance(s dynmesh.Subject) *instance {
 	if i := m.find(s); i != nil {
 		return i
 	}
@@ -132,7 +131,7 @@ func (m *mesh) drop(i *instance) {
 }
 
 // nameOf returns what people know a process by.
-func (m *mesh) nameOf(o observation.Observer) string {
+func (m *mesh) nameOf(o dynmesh.Observer) string {
 	if o.ID == m.self.ID {
 		return "this frontend"
 	}
@@ -151,7 +150,7 @@ func (m *mesh) nameOf(o observation.Observer) string {
 }
 
 // stateOf returns whether an observer is there: not another life of it.
-func (m *mesh) stateOf(o observation.Observer) gossip.MemberState {
+func (m *mesh) stateOf(o dynmesh.Observer) gossip.MemberState {
 	if o == m.self {
 		return gossip.Alive
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // How long a state may last before it means something.
@@ -145,7 +144,7 @@ func (m *mesh) path(f finding) verdict.Path {
 	by := m.workers[f.Observer.ID]
 	return verdict.Path{
 		By: m.nameOf(f.Observer), State: m.stateOf(f.Observer), Lost: by != nil && by.lost, Former: f.former,
-		Finding: f.Finding.Finding, Reason: f.Reason, Detail: f.Detail, At: f.At,
+		Finding: f.Report.Finding, Reason: f.Reason, Detail: f.Detail, At: f.At,
 	}
 }
 
@@ -191,7 +190,7 @@ func (m *mesh) watch(i *instance, now time.Time) (again time.Time) {
 		return again
 	}
 	i.watching = addr
-	subject := observation.Subject{ID: i.worker.id, Endpoint: i.group.Endpoint}
+	subject := dynmesh.Subject{ID: i.worker.id, Endpoint: i.group.Endpoint}
 	if addr == "" {
 		m.pool.UnwatchForeign(subject)
 	} else {

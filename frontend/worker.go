@@ -8,18 +8,17 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // worker is what is known of one process: a worker, or a frontend that watches workers.
 type worker struct {
 	id        dynmesh.InstanceID
-	member    *gossip.Member           // nil: gossip does not know it
-	mourned   *gossip.Member           // as gossip knew it last, where it was gone and then forgotten; nil: it was not, or is a member
-	info      *dynmesh.MemberInfo      // what it told etcd of itself; nil: nothing
-	process   *observation.Observation // its word of itself
-	paths     findings                 // what others say of it
-	instances []*instance              // those that it serves
+	member    *gossip.Member       // nil: gossip does not know it
+	mourned   *gossip.Member       // as gossip knew it last, where it was gone and then forgotten; nil: it was not, or is a member
+	info      *dynmesh.MemberInfo  // what it told etcd of itself; nil: nothing
+	process   *dynmesh.Observation // its word of itself
+	paths     findings             // what others say of it
+	instances []*instance          // those that it serves
 	watches   map[dynmesh.InstanceID]struct{}
 	lost      bool // somebody who is alive cannot reach it
 	peer      bool // it is one of mesh.peers
@@ -45,11 +44,11 @@ func (w *worker) gone() bool {
 }
 
 // present returns what the worker said in its present life; nil if it has not.
-func (w *worker) present(o *observation.Observation) *observation.Finding {
+func (w *worker) present(o *dynmesh.Observation) *dynmesh.Report {
 	if o == nil || w.member != nil && o.Observer.Epoch < w.member.Epoch {
 		return nil
 	}
-	return &o.Finding
+	return &o.Report
 }
 
 // reborn marks what others said of the worker's former life.
@@ -72,10 +71,10 @@ type instance struct {
 	group  *group
 
 	registered bool
-	transport  []byte                   // JSON, as etcd has it
-	own        *observation.Observation // its worker's word of it
-	withdrawn  bool                     // which it has taken back
-	paths      findings                 // what others say of it and not of its worker as a whole
+	transport  []byte               // JSON, as etcd has it
+	own        *dynmesh.Observation // its worker's word of it
+	withdrawn  bool                 // which it has taken back
+	paths      findings             // what others say of it and not of its worker as a whole
 
 	shown   bool // it is in the view
 	verdict verdict.Verdict
@@ -95,7 +94,7 @@ type instance struct {
 type findings []finding
 
 type finding struct {
-	observation.Observation
+	dynmesh.Observation
 	former bool // it is about a former life of the subject
 }
 
@@ -104,7 +103,7 @@ func (f findings) of(id dynmesh.InstanceID) int {
 }
 
 // with adds o, in place of what its observer said before.
-func (f findings) with(o observation.Observation) findings {
+func (f findings) with(o dynmesh.Observation) findings {
 	at, found := slices.BinarySearchFunc(f, o.Observer.ID, func(e finding, id dynmesh.InstanceID) int { return cmp.Compare(e.Observer.ID, id) })
 	switch {
 	case !found:
@@ -115,7 +114,7 @@ func (f findings) with(o observation.Observation) findings {
 	return f
 }
 
-func (f findings) without(by observation.Observer) findings {
+func (f findings) without(by dynmesh.Observer) findings {
 	return slices.DeleteFunc(f, func(o finding) bool { return o.Observer == by })
 }
 
@@ -126,7 +125,7 @@ func (f findings) outlive() {
 }
 
 // later says whether a comes after b, of the same observer and subject.
-func later(a, b observation.Observation) bool {
+func later(a, b dynmesh.Observation) bool {
 	return cmp.Or(cmp.Compare(a.Observer.Epoch, b.Observer.Epoch), cmp.Compare(a.Seq, b.Seq)) > 0
 }
 

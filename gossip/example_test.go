@@ -6,7 +6,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // A worker says that one of its instances is well, and a frontend hears of it.
@@ -26,19 +25,19 @@ func Example() {
 		Role: dynmesh.RoleWorker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
 	})
 
-	worker.Observe(observation.Finding{
-		Subject: observation.Subject{
+	worker.Observe(dynmesh.Report{
+		Subject: dynmesh.Subject{
 			ID:       worker.Self().ID,
 			Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"},
 		},
-		Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true,
+		Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true,
 	})
 
 	for heard := false; !heard; {
 		<-frontend.Changed()
 		for _, o := range frontend.Take().Observations {
-			if o.Kind == observation.Canary {
-				fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Finding.Finding)
+			if o.Kind == dynmesh.KindCanary {
+				fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Report.Finding)
 				heard = true
 			}
 		}

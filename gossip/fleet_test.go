@@ -14,7 +14,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -98,11 +97,11 @@ func (f *fleet) stop() {
 func (f *fleet) say(instances int) {
 	for ; f.said < instances; f.said++ {
 		p := f.pools[f.said%len(f.pools)]
-		p.Observe(observation.Finding{
-			Subject: observation.Subject{ID: p.self.ID, Endpoint: dynmesh.Endpoint{
+		p.Observe(dynmesh.Report{
+			Subject: dynmesh.Subject{ID: p.self.ID, Endpoint: dynmesh.Endpoint{
 				Namespace: "dynamo", Component: "backend", Name: fmt.Sprint("generate", f.said/len(f.pools)),
 			}},
-			Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true, Latency: 40 * time.Millisecond, At: time.Now(),
+			Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, Latency: 40 * time.Millisecond, At: time.Now(),
 		})
 	}
 	synctest.Wait() // until each knows what it has said itself

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // TestHistories runs random histories of a mesh, each from a seed: members join, are killed, leave, come back in place, are cut off and
@@ -52,7 +51,7 @@ func TestHistories(t *testing.T) {
 }
 
 // said is what the members have said, as their latest lives mean it.
-type said map[*peer]map[observation.Subject]observation.Finding
+type said map[*peer]map[dynmesh.Subject]dynmesh.Report
 
 func history(t *testing.T, seed uint64) {
 	inBubble(t, seed, func(m *mesh) {
@@ -79,7 +78,7 @@ func history(t *testing.T, seed uint64) {
 					c.Role = dynmesh.RoleFrontend
 				}
 			})
-			means[alive[n]] = map[observation.Subject]observation.Finding{}
+			means[alive[n]] = map[dynmesh.Subject]dynmesh.Report{}
 		}
 		end := func(n int) {
 			delete(means, alive[n])
@@ -178,8 +177,8 @@ func history(t *testing.T, seed uint64) {
 		})
 		for _, p := range survivors {
 			for s, f := range means[p] {
-				got := survivors[0].observations[observation.Key{Observer: p.Self(), Subject: s}]
-				if got.Finding.Finding != f.Finding || got.Kind != f.Kind {
+				got := survivors[0].observations[dynmesh.ObservationKey{Observer: p.Self(), Subject: s}]
+				if got.Report.Finding != f.Finding || got.Kind != f.Kind {
 					t.Errorf("%s said %v of %v, and the others know %v", p.Self().ID, f.Finding, s, got)
 				}
 			}

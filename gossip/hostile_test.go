@@ -13,7 +13,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // rejectedBy is what a pool has counted as rejected.
@@ -38,7 +37,7 @@ func counts(c prometheus.Collector, label string) map[string]float64 {
 }
 
 // believed is all that a peer believes, but for what changes by itself.
-func believed(p *peer) (map[string]MemberState, map[observation.Key]observation.Observation) {
+func believed(p *peer) (map[string]MemberState, map[dynmesh.ObservationKey]dynmesh.Observation) {
 	p.read()
 	states := make(map[string]MemberState)
 	for _, m := range p.members {

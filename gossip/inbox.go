@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -31,13 +32,13 @@ type inbox struct {
 type batch struct {
 	nodes    map[string]nodeEvent // by node name
 	notices  map[string]notice
-	own      map[observation.Subject]*observation.Finding // nil: withdrawn
-	foreign  map[observation.Subject]string               // its address; empty: not to be watched any longer
-	pings    []message                                    // and pongs
+	own      map[dynmesh.Subject]*dynmesh.Report // nil: withdrawn
+	foreign  map[dynmesh.Subject]string          // its address; empty: not to be watched any longer
+	pings    []message                           // and pongs
 	messages [][]byte
 	paths    []pathEvent
-	listens  bool                 // somebody wants updates
-	leaving  *observation.Finding // the pool leaves, and says so
+	listens  bool            // somebody wants updates
+	leaving  *dynmesh.Report // the pool leaves, and says so
 }
 
 // nodeEvent is what memberlist says of a member.
@@ -80,11 +81,11 @@ func (b *inbox) notice(name string, n notice) {
 	})
 }
 
-func (b *inbox) observe(s observation.Subject, f *observation.Finding) {
+func (b *inbox) observe(s dynmesh.Subject, f *dynmesh.Report) {
 	b.put(func(w *batch) { set(&w.own, s, f) })
 }
 
-func (b *inbox) watchForeign(s observation.Subject, addr string) {
+func (b *inbox) watchForeign(s dynmesh.Subject, addr string) {
 	b.put(func(w *batch) { set(&w.foreign, s, addr) })
 }
 
@@ -92,7 +93,7 @@ func (b *inbox) path(e pathEvent) { b.put(func(w *batch) { w.paths = append(w.pa
 
 func (b *inbox) listen() { b.put(func(w *batch) { w.listens = true }) }
 
-func (b *inbox) leave(f observation.Finding) { b.put(func(w *batch) { w.leaving = &f }) }
+func (b *inbox) leave(f dynmesh.Report) { b.put(func(w *batch) { w.leaving = &f }) }
 
 // message takes what another member sent. It keeps buf.
 func (b *inbox) message(buf []byte) {

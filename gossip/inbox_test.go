@@ -102,7 +102,7 @@ func TestStuckLoopIsNobodyElsesBusiness(t *testing.T) {
 		m.joined(peers...)
 		hook := &stop{stuck: make(chan struct{}), free: make(chan struct{})}
 		peers[1].cfg.Log.Logger.AddHook(hook)
-		peers[1].Observe(observation.Finding{}) // which it logs, and there it stays
+		peers[1].Observe(dynmesh.Report{}) // which it logs, and there it stays
 		<-hook.stuck
 		peers[0].Observe(canaryOf(1, "generate", dynmesh.Pass))
 		m.pass(30 * time.Second)

@@ -21,8 +21,8 @@ type loop struct {
 	paths    *paths
 	listened bool // the reader wants updates
 
-	strangers map[observation.Observer]time.Time // observers that are no members, and since when
-	urgent    []observation.Entry                // own findings that go straight to others
+	strangers map[dynmesh.Observer]time.Time // observers that are no members, and since when
+	urgent    []observation.Entry            // own findings that go straight to others
 	again     []repeat
 	learnt    int       // entries that comparisons brought, in this turn
 	quiet     time.Time // the last change of the table
@@ -56,7 +56,7 @@ const (
 func newLoop(p *Pool) *loop {
 	l := &loop{
 		pool: p, log: p.cfg.Log, table: observation.New(p.self), members: make(members), alone: true,
-		strangers: make(map[observation.Observer]time.Time),
+		strangers: make(map[dynmesh.Observer]time.Time),
 	}
 	l.paths = newPaths(l)
 	l.prepare()
@@ -194,15 +194,15 @@ func (l *loop) prepare() {
 }
 
 // observe takes an own finding.
-func (l *loop) observe(f observation.Finding, now time.Time) {
+func (l *loop) observe(f dynmesh.Report, now time.Time) {
 	was, _ := l.table.Get(l.pool.self.ID, f.Subject)
 	changes, err := l.table.Observe(f)
 	if err != nil {
 		l.log.WithFields(logrus.Fields{"err": err, "member": f.Subject.ID.String()}).Error("Cannot tell others of a finding")
 		return
 	}
-	failed := f.Finding == dynmesh.Fail || was.Finding.Finding == dynmesh.Fail // or it did until now: that is as urgent
-	if f.Kind == observation.Path && failed || f.Draining {
+	failed := f.Finding == dynmesh.Fail || was.Report.Finding == dynmesh.Fail // or it did until now: that is as urgent
+	if f.Kind == dynmesh.KindPath && failed || f.Draining {
 		l.urgent = append(l.urgent, changes.Entries...)
 	}
 	l.apply(changes, false, now)

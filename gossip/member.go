@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // MemberState is what the pool believes of a member.
@@ -20,7 +19,7 @@ const (
 
 // Member is one process in the pool, as this one sees it.
 type Member struct {
-	observation.Observer
+	dynmesh.Observer
 	Role     dynmesh.Role
 	Addr     string        // host:port of its gossip
 	Service  string        // host:port of its requests; empty for a frontend
@@ -41,8 +40,8 @@ type Health struct {
 // are named in Withdrawn: whether to believe them is the reader's decision.
 type Update struct {
 	Health       Health
-	Members      []Member               // new ones, and those that changed
-	Forgotten    []observation.Observer // members that are not kept any longer
-	Observations []observation.Observation
-	Withdrawn    []observation.Key
+	Members      []Member           // new ones, and those that changed
+	Forgotten    []dynmesh.Observer // members that are not kept any longer
+	Observations []dynmesh.Observation
+	Withdrawn    []dynmesh.ObservationKey
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // How long members that are gone are kept. Dead ones may only be cut off; those that left said so.
@@ -38,7 +37,7 @@ func (m *member) alive() bool { return m.State == Alive || m.State == Suspect }
 type members map[dynmesh.InstanceID]*member
 
 // current returns the member if that life of it is the one that is known.
-func (ms members) current(o observation.Observer) *member {
+func (ms members) current(o dynmesh.Observer) *member {
 	if m := ms[o.ID]; m != nil && m.Observer == o {
 		return m
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // peer is a pool on a host of a fabric, and what its reader has been told.
@@ -28,8 +27,8 @@ type peer struct {
 
 	health       Health
 	members      map[dynmesh.InstanceID]Member
-	observations map[observation.Key]observation.Observation // but for those of paths
-	paths        map[observation.Key]observation.Observation
+	observations map[dynmesh.ObservationKey]dynmesh.Observation // but for those of paths
+	paths        map[dynmesh.ObservationKey]dynmesh.Observation
 }
 
 // lines is a log that may be read while it is written.
@@ -95,8 +94,8 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	}
 	p := &peer{
 		Pool: pool, host: h, ended: make(chan struct{}), log: log,
-		members: make(map[dynmesh.InstanceID]Member), observations: make(map[observation.Key]observation.Observation),
-		paths: make(map[observation.Key]observation.Observation),
+		members: make(map[dynmesh.InstanceID]Member), observations: make(map[dynmesh.ObservationKey]dynmesh.Observation),
+		paths: make(map[dynmesh.ObservationKey]dynmesh.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel
@@ -148,7 +147,7 @@ func (p *peer) read() {
 		delete(p.paths, k)
 	}
 	for _, o := range u.Observations {
-		if o.Kind == observation.Path {
+		if o.Kind == dynmesh.KindPath {
 			p.paths[o.Key()] = o
 		} else {
 			p.observations[o.Key()] = o
@@ -208,7 +207,7 @@ func agree(peers ...*peer) bool {
 		p.read()
 	}
 	for _, p := range peers[1:] {
-		if !maps.EqualFunc(p.observations, peers[0].observations, func(a, b observation.Observation) bool { return a == b }) {
+		if !maps.EqualFunc(p.observations, peers[0].observations, func(a, b dynmesh.Observation) bool { return a == b }) {
 			return false
 		}
 	}
@@ -216,9 +215,9 @@ func agree(peers ...*peer) bool {
 }
 
 // canaryOf is what a worker says of one of its instances.
-func canaryOf(id dynmesh.InstanceID, endpoint string, f dynmesh.Finding) observation.Finding {
-	return observation.Finding{
-		Subject: observation.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
-		Kind:    observation.Canary, Finding: f, Ready: f == dynmesh.Pass, At: time.Now(),
+func canaryOf(id dynmesh.InstanceID, endpoint string, f dynmesh.Finding) dynmesh.Report {
+	return dynmesh.Report{
+		Subject: dynmesh.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
+		Kind:    dynmesh.KindCanary, Finding: f, Ready: f == dynmesh.Pass, At: time.Now(),
 	}
 }

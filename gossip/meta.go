@@ -14,17 +14,17 @@ import (
 
 // nodeName is the member's name in memberlist. The epoch is in it because memberlist holds whoever comes back under the name of
 // one that has died for that one, and would not let it in from another address.
-func nodeName(o observation.Observer) string {
+func nodeName(o dynmesh.Observer) string {
 	return o.ID.String() + "-" + strconv.FormatUint(o.Epoch, 36)
 }
 
 // parseNodeName reads what nodeName writes, and nothing else: two names must not mean one member.
-func parseNodeName(name string) (observation.Observer, error) {
+func parseNodeName(name string) (dynmesh.Observer, error) {
 	id, epoch, ok := strings.Cut(name, "-")
 	if !ok {
-		return observation.Observer{}, errors.New("its name has no epoch")
+		return dynmesh.Observer{}, errors.New("its name has no epoch")
 	}
-	var o observation.Observer
+	var o dynmesh.Observer
 	var err error
 	if o.ID, err = dynmesh.ParseInstanceID(id); err != nil {
 		return o, err

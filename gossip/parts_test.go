@@ -13,12 +13,11 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 func TestNodeNames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o := observation.Observer{
+		o := dynmesh.Observer{
 			ID: dynmesh.InstanceID(rapid.Uint64Min(1).Draw(t, "id")), Epoch: rapid.Uint64().Draw(t, "epoch"),
 		}
 		if got, err := parseNodeName(nodeName(o)); err != nil || got != o {
@@ -57,7 +56,7 @@ func TestMetadataFitsAndComesBack(t *testing.T) {
 
 // golden is version 1 of the messages: it must never change.
 func golden() map[string]message {
-	from := observation.Observer{ID: 0x0102030405060708, Epoch: 300}
+	from := dynmesh.Observer{ID: 0x0102030405060708, Epoch: 300}
 	return map[string]message{
 		"0110090807060504030201" + "10ac02" + "1a0c" + "31302e302e302e313a393939" + "2007" + "2801": {typ: typePing, from: from, addr: "10.0.0.1:999", nonce: 7, stream: true},
 		"0111090807060504030201" + "10ac02" + "2007":                                                {typ: typePong, from: from, nonce: 7},
@@ -77,7 +76,7 @@ func TestGoldenMessages(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", back, err, m)
 		}
 	}
-	all := bundles(observation.Observer{ID: 1, Epoch: 2}, [][]byte{{1, 1, 9}, make([]byte, maxBundle), {2, 2}})
+	all := bundles(dynmesh.Observer{ID: 1, Epoch: 2}, [][]byte{{1, 1, 9}, make([]byte, maxBundle), {2, 2}})
 	if len(all) != 3 {
 		t.Fatalf("%d bundles", len(all))
 	}
@@ -101,7 +100,7 @@ func FuzzMessage(f *testing.F) {
 	for _, m := range golden() {
 		f.Add(m.encode())
 	}
-	f.Add(bundles(observation.Observer{ID: 1}, [][]byte{{1, 1}})[0])
+	f.Add(bundles(dynmesh.Observer{ID: 1}, [][]byte{{1, 1}})[0])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 2 {
 			return
@@ -164,8 +163,8 @@ func TestContacts(t *testing.T) {
 func TestUpdatesCoalesce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type view struct {
-			members map[observation.Observer]Member
-			seen    map[observation.Key]observation.Observation
+			members map[dynmesh.Observer]Member
+			seen    map[dynmesh.ObservationKey]dynmesh.Observation
 		}
 		apply := func(v view, u Update) {
 			for _, o := range u.Forgotten {
@@ -187,11 +186,11 @@ func TestUpdatesCoalesce(t *testing.T) {
 				v.seen[o.Key()] = o
 			}
 		}
-		lazy := view{map[observation.Observer]Member{}, map[observation.Key]observation.Observation{}}
-		truth := view{map[observation.Observer]Member{}, map[observation.Key]observation.Observation{}}
+		lazy := view{map[dynmesh.Observer]Member{}, map[dynmesh.ObservationKey]dynmesh.Observation{}}
+		truth := view{map[dynmesh.Observer]Member{}, map[dynmesh.ObservationKey]dynmesh.Observation{}}
 		u := newUpdates()
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
-			o := observation.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
+			o := dynmesh.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
 			for known := range truth.members { // the table has one life of each
 				if known.ID == o.ID {
 					o = known
@@ -209,12 +208,12 @@ func TestUpdatesCoalesce(t *testing.T) {
 				delete(truth.members, o)
 				u.forget(o)
 			case 2:
-				seen := observation.Observation{Observer: o, Seq: uint64(i), Finding: observation.Finding{Finding: dynmesh.Pass}}
+				seen := dynmesh.Observation{Observer: o, Seq: uint64(i), Report: dynmesh.Report{Finding: dynmesh.Pass}}
 				truth.seen[seen.Key()] = seen
-				u.observations([]observation.Observation{seen}, nil)
+				u.observations([]dynmesh.Observation{seen}, nil)
 			case 3:
-				delete(truth.seen, observation.Key{Observer: o})
-				u.observations(nil, []observation.Key{{Observer: o}})
+				delete(truth.seen, dynmesh.ObservationKey{Observer: o})
+				u.observations(nil, []dynmesh.ObservationKey{{Observer: o}})
 			case 4:
 				select {
 				case <-u.changed:

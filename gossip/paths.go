@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -87,7 +86,7 @@ func (p *paths) member(m *member) {
 }
 
 // forgotten is told when a life of a member is over for good.
-func (p *paths) forgotten(o observation.Observer) {
+func (p *paths) forgotten(o dynmesh.Observer) {
 	m := p.members[o.ID]
 	if m == nil || m.Observer != o || p.loop.members[o.ID] != nil || p.stopped() {
 		return // unknown, or another life takes its place: member is told of that
@@ -103,7 +102,7 @@ func (p *paths) forgotten(o observation.Observer) {
 }
 
 // foreign is told what WatchForeign and UnwatchForeign (with no address) say.
-func (p *paths) foreign(s observation.Subject, addr string) {
+func (p *paths) foreign(s dynmesh.Subject, addr string) {
 	if p.foreigns != nil && !p.stopped() {
 		p.foreigns.set(s, addr)
 		p.pump()
@@ -193,7 +192,7 @@ func (p *paths) wait() {
 }
 
 // say tells others what a watch found, of one subject.
-func (p *paths) say(s observation.Subject, w *watch) {
+func (p *paths) say(s dynmesh.Subject, w *watch) {
 	now := time.Now()
 	f, rtt := w.finding()
 	if f.Finding == "" {
@@ -203,12 +202,12 @@ func (p *paths) say(s observation.Subject, w *watch) {
 	if f.Finding != dynmesh.Pass {
 		rtt = 0
 	}
-	p.loop.observe(observation.Finding{
-		Subject: s, Kind: observation.Path, Finding: f.Finding, Reason: f.Reason, Detail: f.Detail, Latency: rtt, At: now,
+	p.loop.observe(dynmesh.Report{
+		Subject: s, Kind: dynmesh.KindPath, Finding: f.Finding, Reason: f.Reason, Detail: f.Detail, Latency: rtt, At: now,
 	}, now)
 }
 
 // withdraw takes back what was said of a subject.
-func (p *paths) withdraw(s observation.Subject) {
+func (p *paths) withdraw(s dynmesh.Subject) {
 	p.loop.apply(p.loop.table.Withdraw(s), false, time.Now())
 }

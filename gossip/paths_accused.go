@@ -11,7 +11,7 @@ import (
 type accused map[dynmesh.InstanceID]map[dynmesh.InstanceID]struct{}
 
 // found is told of each change of the table: what a member has found, or has taken back.
-func (p *paths) found(k observation.Key, f dynmesh.Finding) {
+func (p *paths) found(k dynmesh.ObservationKey, f dynmesh.Finding) {
 	if k.Subject.Endpoint != (dynmesh.Endpoint{}) || k.Observer.ID == k.Subject.ID || p.stopped() {
 		return
 	}
@@ -71,8 +71,8 @@ func (p *paths) follow(c observation.Changes) {
 		p.found(k, "")
 	}
 	for _, o := range c.Set {
-		if o.Kind == observation.Path {
-			p.found(observation.Key{Observer: o.Observer, Subject: o.Subject}, o.Finding.Finding)
+		if o.Kind == dynmesh.KindPath {
+			p.found(dynmesh.ObservationKey{Observer: o.Observer, Subject: o.Subject}, o.Report.Finding)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func TestPathsOfARack(t *testing.T) {
 				}
 				failing := func() (n int) {
 					for by, o := range frontend.views(worker(victim)) {
-						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Finding.Finding == dynmesh.Fail {
+						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Report.Finding == dynmesh.Fail {
 							n++
 						}
 					}
@@ -105,7 +105,7 @@ func TestPathsOfRacksInARow(t *testing.T) {
 					misses := 0
 					for by, o := range frontend.views(worker(victim.Self().ID)) {
 						lives := by == frontend.Self().ID || slices.ContainsFunc(alive, func(p *peer) bool { return p.Self().ID == by })
-						if lives && o.Finding.Finding == dynmesh.Fail {
+						if lives && o.Report.Finding == dynmesh.Fail {
 							misses++
 						}
 					}

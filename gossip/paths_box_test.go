@@ -135,7 +135,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	unchanged := func() {
 		t.Helper()
 		for id, o := range w.views(w.worker) {
-			if o.Seq != first[id] || o.Finding.Finding != dynmesh.Pass {
+			if o.Seq != first[id] || o.Report.Finding != dynmesh.Pass {
 				t.Fatalf("%v says %+v", id, o)
 			}
 		}

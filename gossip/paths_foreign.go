@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -20,7 +19,7 @@ type foreigns struct {
 
 // place is where an instance is to be watched.
 type place struct {
-	subject observation.Subject
+	subject dynmesh.Subject
 	addr    string
 }
 
@@ -47,7 +46,7 @@ func (f *foreigns) frontend(id dynmesh.InstanceID, alive bool) {
 }
 
 // set has an instance watched at an address, or no longer where it is empty.
-func (f *foreigns) set(s observation.Subject, addr string) {
+func (f *foreigns) set(s dynmesh.Subject, addr string) {
 	instances := f.places[s.ID]
 	n := slices.IndexFunc(instances, func(at place) bool { return at.subject == s })
 	known := n >= 0
@@ -71,11 +70,11 @@ func (f *foreigns) set(s observation.Subject, addr string) {
 }
 
 // attach has the watch of the address speak of the instance.
-func (f *foreigns) attach(s observation.Subject, addr string) {
+func (f *foreigns) attach(s dynmesh.Subject, addr string) {
 	p, w := f.paths, f.watches[addr]
 	if w == nil {
 		w = &watch{
-			id: s.ID, service: addr, subjects: []observation.Subject{s}, index: -1,
+			id: s.ID, service: addr, subjects: []dynmesh.Subject{s}, index: -1,
 			foreign: path.NewForeign(rand.Uint64(), p.now()),
 		}
 		f.watches[addr] = w
@@ -89,7 +88,7 @@ func (f *foreigns) attach(s observation.Subject, addr string) {
 }
 
 // detach takes back what is said of the instance. A watch of which nothing is said ends.
-func (f *foreigns) detach(s observation.Subject, addr string) {
+func (f *foreigns) detach(s dynmesh.Subject, addr string) {
 	w := f.watches[addr]
 	if w == nil {
 		return

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -27,7 +26,7 @@ func (p *paths) watch(m *member) *watch {
 	}
 	state := path.NewMember(rand.Uint64(), m.Service != "", p.now())
 	w = &watch{
-		id: m.ID, member: m, state: &state, service: m.Service, subjects: []observation.Subject{{ID: m.ID}}, index: -1,
+		id: m.ID, member: m, state: &state, service: m.Service, subjects: []dynmesh.Subject{{ID: m.ID}}, index: -1,
 	}
 	p.watches[m.ID] = w
 	p.step(w, path.Event{})

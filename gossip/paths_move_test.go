@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -101,11 +100,11 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 		defer m.endAll()
 		m.set(func() { m.faults.delay = time.Millisecond })
 		h := m.host(50)
-		var all []observation.Subject
+		var all []dynmesh.Subject
 		var stops []func()
 		for i := range 8 {
 			stops = append(stops, h.serve(uint16(9000+i)))
-			all = append(all, observation.Subject{ID: dynmesh.InstanceID(70 + i), Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}})
+			all = append(all, dynmesh.Subject{ID: dynmesh.InstanceID(70 + i), Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}})
 		}
 		frontend := func(n int) *peer {
 			p := m.start(n, func(c *Config) { c.Role = dynmesh.RoleFrontend })
@@ -117,12 +116,12 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 		fronts := []*peer{frontend(1), frontend(2)}
 		m.joined(fronts...)
 		m.within(5*time.Second, "all pass", func() bool {
-			return !slices.ContainsFunc(all, func(s observation.Subject) bool { return !fronts[0].told(s, path.Watchers, dynmesh.Pass, "") })
+			return !slices.ContainsFunc(all, func(s dynmesh.Subject) bool { return !fronts[0].told(s, path.Watchers, dynmesh.Pass, "") })
 		})
 		fronts = append(fronts, frontend(3), frontend(4))
 		m.joined(fronts...)
 		m.pass(linger / 2)
-		n := slices.IndexFunc(all, func(s observation.Subject) bool { return len(fronts[0].views(s)) > path.Watchers })
+		n := slices.IndexFunc(all, func(s dynmesh.Subject) bool { return len(fronts[0].views(s)) > path.Watchers })
 		if n < 0 {
 			t.Fatal("no instance has become somebody else's to watch: choose other members")
 		}
@@ -157,7 +156,7 @@ func TestNewcomerSpeaksOfItsShareOnly(t *testing.T) {
 			share.Join(p.self.ID)
 		}
 		for _, p := range all {
-			told := newcomer.views(worker(p.self.ID))[newcomer.self.ID].Finding.Finding != ""
+			told := newcomer.views(worker(p.self.ID))[newcomer.self.ID].Report.Finding != ""
 			if mine := share.Add(p.self.ID); mine != told {
 				t.Errorf("of %s, to be watched by the newcomer: %v, it speaks: %v", p.self.ID, mine, told)
 			}
@@ -178,8 +177,8 @@ func TestPathsOfForeignInstances(t *testing.T) {
 		h := m.host(50)
 		stop := h.serve(9000)
 		h.serve(9001)
-		instance := func(id dynmesh.InstanceID, endpoint string) observation.Subject {
-			return observation.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}}
+		instance := func(id dynmesh.InstanceID, endpoint string) dynmesh.Subject {
+			return dynmesh.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}}
 		}
 		a, b, other := instance(70, "generate"), instance(70, "embed"), instance(71, "generate")
 		for _, p := range all { // workers are told, too, and take no notice
@@ -226,7 +225,7 @@ func TestPathsOfForeignInstances(t *testing.T) {
 			delete(v, gone)
 			delete(moved, gone)
 			return len(v) == 0 && len(moved) == 2 && !slices.ContainsFunc(slices.Collect(maps.Values(moved)),
-				func(o observation.Observation) bool { return o.Finding.Finding != dynmesh.Pass })
+				func(o dynmesh.Observation) bool { return o.Report.Finding != dynmesh.Pass })
 		})
 	})
 }

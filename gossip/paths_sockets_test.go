@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -37,7 +36,7 @@ func startReal(t *testing.T, edit func(*Config)) *real {
 	}
 	p := &peer{
 		Pool: pool, ended: make(chan struct{}), members: make(map[dynmesh.InstanceID]Member),
-		observations: make(map[observation.Key]observation.Observation), paths: make(map[observation.Key]observation.Observation),
+		observations: make(map[dynmesh.ObservationKey]dynmesh.Observation), paths: make(map[dynmesh.ObservationKey]dynmesh.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel
@@ -95,7 +94,7 @@ func listen(t *testing.T, at string) net.Listener {
 type watched struct {
 	*real
 	second *real
-	worker observation.Subject
+	worker dynmesh.Subject
 }
 
 func newWatched(t *testing.T) *watched {

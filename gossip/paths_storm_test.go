@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -21,15 +20,15 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			m.set(func() { m.faults.delay = time.Millisecond })
 			frontend := m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			m.joined(frontend, m.start(2, nil), m.start(3, nil))
-			subjects := make([]observation.Subject, 200)
+			subjects := make([]dynmesh.Subject, 200)
 			for i := range subjects {
-				subjects[i] = observation.Subject{ID: dynmesh.InstanceID(1000 + i), Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
+				subjects[i] = dynmesh.Subject{ID: dynmesh.InstanceID(1000 + i), Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
 				m.host(1000 + i).serve(servicePort)
 				frontend.WatchForeign(Foreign{subjects[i], fmt.Sprintf("%s:%d", netip4(1000+i), servicePort)})
 			}
 			all := func(f dynmesh.Finding, r dynmesh.Reason) func() bool {
 				return func() bool {
-					return !slices.ContainsFunc(subjects, func(s observation.Subject) bool { return !frontend.told(s, 1, f, r) })
+					return !slices.ContainsFunc(subjects, func(s dynmesh.Subject) bool { return !frontend.told(s, 1, f, r) })
 				}
 			}
 			m.within(5*time.Second, "all pass", all(dynmesh.Pass, ""))
@@ -60,7 +59,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			m.host(2).serve(servicePort)
 			peer := m.start(2, func(c *Config) { c.Service = fmt.Sprintf("%s:%d", netip4(2), servicePort) })
 			m.joined(frontend, peer)
-			s := observation.Subject{Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
+			s := dynmesh.Subject{Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
 			for i := range fleet {
 				s.ID = dynmesh.InstanceID(1000 + i)
 				if i >= dead {
@@ -122,7 +121,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 					v := frontend.views(worker(p.Self().ID))
 					failed := 0
 					for id, o := range v {
-						if o.Finding.Finding == dynmesh.Fail {
+						if o.Report.Finding == dynmesh.Fail {
 							failed++
 						}
 						if int(id) >= 2 && int(id) < 2+lost {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -32,9 +31,9 @@ func (h *host) serve(n uint16) (stop func()) {
 }
 
 // views is what a peer has been told of a worker's path, by observer.
-func (p *peer) views(s observation.Subject) map[dynmesh.InstanceID]observation.Observation {
+func (p *peer) views(s dynmesh.Subject) map[dynmesh.InstanceID]dynmesh.Observation {
 	p.read()
-	all := map[dynmesh.InstanceID]observation.Observation{}
+	all := map[dynmesh.InstanceID]dynmesh.Observation{}
 	for k, o := range p.paths {
 		if k.Subject == s {
 			all[k.Observer.ID] = o
@@ -44,17 +43,17 @@ func (p *peer) views(s observation.Subject) map[dynmesh.InstanceID]observation.O
 }
 
 // say reports whether the peer was told by n watchers of the worker, and by all of them the same.
-func (p *peer) told(s observation.Subject, n int, want dynmesh.Finding, reason dynmesh.Reason) bool {
+func (p *peer) told(s dynmesh.Subject, n int, want dynmesh.Finding, reason dynmesh.Reason) bool {
 	views := p.views(s)
 	for _, o := range views {
-		if o.Finding.Finding != want || o.Reason != reason {
+		if o.Report.Finding != want || o.Reason != reason {
 			return false
 		}
 	}
 	return len(views) == n
 }
 
-func worker(id dynmesh.InstanceID) observation.Subject { return observation.Subject{ID: id} }
+func worker(id dynmesh.InstanceID) dynmesh.Subject { return dynmesh.Subject{ID: id} }
 
 const servicePort = 8080
 
@@ -165,7 +164,7 @@ func TestPathsThroughAMiddlebox(t *testing.T) {
 				m.pass(20 * time.Millisecond)
 				frontend.read()
 				for k, o := range frontend.paths {
-					if o.Finding.Finding != dynmesh.Pass {
+					if o.Report.Finding != dynmesh.Pass {
 						failed = fmt.Sprintf("%v: %+v", k, o)
 					}
 				}
@@ -211,19 +210,19 @@ func TestPathsOverALossyNetwork(t *testing.T) {
 		defer m.endAll()
 		frontend, _ := m.fleet(10)
 		m.set(func() { m.faults.loss, m.faults.delay = 0.3, 100*time.Millisecond })
-		failing := map[observation.Key]bool{}
+		failing := map[dynmesh.ObservationKey]bool{}
 		for range 2 * 60 * 10 {
 			m.pass(100 * time.Millisecond)
-			fails := map[observation.Subject]int{}
+			fails := map[dynmesh.Subject]int{}
 			frontend.read()
 			for k, o := range frontend.paths {
-				bad := o.Finding.Finding == dynmesh.Fail
+				bad := o.Report.Finding == dynmesh.Fail
 				if bad {
 					fails[k.Subject]++
 				}
 				if bad && !failing[k] {
 					single++
-					t.Logf("%v: %+v", k, o.Finding)
+					t.Logf("%v: %+v", k, o.Report)
 				}
 				failing[k] = bad
 			}
@@ -250,7 +249,7 @@ func TestPathsOfOneThatIsCutOff(t *testing.T) {
 		for range 600 {
 			m.pass(50 * time.Millisecond)
 			for _, p := range all[1:] {
-				if o, ok := cut.views(worker(p.Self().ID))[cut.Self().ID]; ok && o.Finding.Finding == dynmesh.Fail {
+				if o, ok := cut.views(worker(p.Self().ID))[cut.Self().ID]; ok && o.Report.Finding == dynmesh.Fail {
 					t.Fatalf("it says %+v", o)
 				}
 			}

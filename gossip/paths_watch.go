@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/gossip/path"
 )
 
@@ -17,8 +16,8 @@ type watch struct {
 	member   *member            // nil: foreign
 	state    *path.Watch        // of a member
 	foreign  path.Foreign
-	service  string                // host:port of requests
-	subjects []observation.Subject // of which its finding is said
+	service  string            // host:port of requests
+	subjects []dynmesh.Subject // of which its finding is said
 	over     bool
 
 	tripwire net.Conn

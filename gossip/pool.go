@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // leaveTimeout is how long a member that ends goes on telling others so.
@@ -24,7 +23,7 @@ const leaveTimeout = 2 * time.Second
 // runs, and none but Run and Close waits for anything.
 type Pool struct {
 	cfg       Config
-	self      observation.Observer
+	self      dynmesh.Observer
 	metrics   *metrics
 	transport *transport
 	inbox     *inbox
@@ -42,7 +41,7 @@ type Pool struct {
 
 // Foreign is an instance whose worker is not a member, and where it listens.
 type Foreign struct {
-	Subject observation.Subject
+	Subject dynmesh.Subject
 	Addr    string // host:port
 }
 
@@ -56,7 +55,7 @@ func newPool(cfg Config, n network) (*Pool, error) {
 	}
 	p := &Pool{
 		cfg: cfg, metrics: newMetrics(), outbox: &outbox{}, updates: newUpdates(),
-		self: observation.Observer{ID: cfg.ID, Epoch: uint64(time.Now().UnixMilli())},
+		self: dynmesh.Observer{ID: cfg.ID, Epoch: uint64(time.Now().UnixMilli())},
 	}
 	p.transport, err = newTransport(n, cfg.Bind, cfg.Advertise, p.metrics)
 	if err != nil {
@@ -111,8 +110,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	<-ctx.Done()
 	begun := time.Now()
 	seek.Wait()
-	p.inbox.leave(observation.Finding{
-		Subject: observation.Subject{ID: p.self.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: begun,
+	p.inbox.leave(dynmesh.Report{
+		Subject: dynmesh.Subject{ID: p.self.ID}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: begun,
 	})
 	p.leave(list)
 	stop()
@@ -153,24 +152,24 @@ func (p *Pool) Close() error {
 }
 
 // Self is this life of this member.
-func (p *Pool) Self() observation.Observer { return p.self }
+func (p *Pool) Self() dynmesh.Observer { return p.self }
 
 // Addr is host:port where others reach the pool.
 func (p *Pool) Addr() string { return p.transport.advertise.String() }
 
 // Observe tells the mesh what was found, in place of what was said of the same subject before. What observation.Table.Observe
 // would refuse is logged and told to nobody.
-func (p *Pool) Observe(f observation.Finding) { p.inbox.observe(f.Subject, &f) }
+func (p *Pool) Observe(f dynmesh.Report) { p.inbox.observe(f.Subject, &f) }
 
 // Withdraw takes back what was said of a subject.
-func (p *Pool) Withdraw(s observation.Subject) { p.inbox.observe(s, nil) }
+func (p *Pool) Withdraw(s dynmesh.Subject) { p.inbox.observe(s, nil) }
 
 // WatchForeign has frontends connect to an instance whose worker is no member, from time to time, and say what they find.
 // Called again for the same subject it replaces the address.
 func (p *Pool) WatchForeign(f Foreign) { p.inbox.watchForeign(f.Subject, f.Addr) }
 
 // UnwatchForeign ends that.
-func (p *Pool) UnwatchForeign(s observation.Subject) { p.inbox.watchForeign(s, "") }
+func (p *Pool) UnwatchForeign(s dynmesh.Subject) { p.inbox.watchForeign(s, "") }
 
 // Changed returns a channel that has a value when Take has something. Nothing is kept for Take before the first call; the
 // first updates after it have everything that is known.
@@ -228,7 +227,7 @@ func (p *Pool) score() int {
 }
 
 // nodeAt makes a node of an observer and an address, for sending.
-func nodeAt(o observation.Observer, addr string) (memberlist.Node, error) {
+func nodeAt(o dynmesh.Observer, addr string) (memberlist.Node, error) {
 	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return memberlist.Node{}, err

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 func TestObservationsReachAll(t *testing.T) {
@@ -114,7 +113,7 @@ func TestReaderStartsWithAllThatIsKnown(t *testing.T) {
 		<-pool.Changed()
 		synctest.Wait()
 		u := pool.Take()
-		own := slices.ContainsFunc(u.Observations, func(o observation.Observation) bool { return o.Kind == observation.Canary })
+		own := slices.ContainsFunc(u.Observations, func(o dynmesh.Observation) bool { return o.Kind == dynmesh.KindCanary })
 		if len(u.Members) != 3 || !own || u.Health.Alive != 3 {
 			t.Errorf("the first update is %+v", u)
 		}

@@ -11,7 +11,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // What waits for slow connections is bounded by its bytes too: everybody may ask for everything at once.
@@ -68,8 +67,8 @@ func TestUrgentFindingsAreRepeatedSoon(t *testing.T) {
 		other := m.start(2, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 		m.joined(frontend, other)
 		m.pass(10 * time.Second)
-		other.Observe(observation.Finding{
-			Subject: observation.Subject{ID: 2}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: time.Now(),
+		other.Observe(dynmesh.Report{
+			Subject: dynmesh.Subject{ID: 2}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: time.Now(),
 		})
 		m.pass(repeatAfter + 10*time.Millisecond)
 		var sent dto.Metric

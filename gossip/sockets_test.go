@@ -11,7 +11,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // local starts a pool on loopback sockets, and ends it with the test.
@@ -30,7 +29,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 	}
 	p := &peer{
 		Pool: pool, ended: make(chan struct{}), log: log, members: map[dynmesh.InstanceID]Member{},
-		observations: map[observation.Key]observation.Observation{}, paths: map[observation.Key]observation.Observation{},
+		observations: map[dynmesh.ObservationKey]dynmesh.Observation{}, paths: map[dynmesh.ObservationKey]dynmesh.Observation{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel
@@ -221,8 +220,8 @@ func TestPoolsOverIPv6(t *testing.T) {
 	eventually(t, "met", func() bool { return first.alive() == 2 && second.alive() == 2 })
 	eventually(t, "reached", func() bool {
 		first.read()
-		o, ok := first.paths[observation.Key{Observer: first.Self(), Subject: worker(second.Self().ID)}]
-		return ok && o.Finding.Finding == dynmesh.Pass
+		o, ok := first.paths[dynmesh.ObservationKey{Observer: first.Self(), Subject: worker(second.Self().ID)}]
+		return ok && o.Report.Finding == dynmesh.Pass
 	})
 	eventually(t, "tripwire held", func() bool { return holdsConnection(first.Pool) })
 	if at := first.members[second.Self().ID].Addr; at != second.Addr() {

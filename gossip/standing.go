@@ -6,7 +6,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // node takes what memberlist says of a member.
@@ -48,7 +47,7 @@ func (l *loop) node(e nodeEvent, now time.Time) {
 // gone is told of a member that memberlist has given up, or that left.
 func (l *loop) gone(m *member, now time.Time) {
 	state := Dead
-	if o, ok := l.table.Get(m.ID, observation.Subject{ID: m.ID}); ok && o.Observer == m.Observer && o.Draining {
+	if o, ok := l.table.Get(m.ID, dynmesh.Subject{ID: m.ID}); ok && o.Observer == m.Observer && o.Draining {
 		state = Left
 	}
 	l.pool.contacts.gone(m.Addr, state == Dead, now)
@@ -179,8 +178,8 @@ func (l *loop) forgetGone(now time.Time) {
 
 // forgetStrangers drops what was said by those who are no members.
 func (l *loop) forgetStrangers(now time.Time) {
-	var late []observation.Observer
-	seen := make(map[observation.Observer]time.Time, len(l.strangers))
+	var late []dynmesh.Observer
+	seen := make(map[dynmesh.Observer]time.Time, len(l.strangers))
 	for o := range l.table.Observers() {
 		if o == l.pool.self || l.members.current(o) != nil {
 			continue
@@ -201,7 +200,7 @@ func (l *loop) forgetStrangers(now time.Time) {
 	}
 }
 
-func (l *loop) forget(o observation.Observer, now time.Time) {
+func (l *loop) forget(o dynmesh.Observer, now time.Time) {
 	l.changed, l.stirred = true, true
 	l.apply(l.table.Forget(o, now.Add(rememberForgotten)), false, now)
 	l.paths.forgotten(o)
@@ -216,7 +215,7 @@ func (l *loop) tellAll() {
 	for _, m := range l.members {
 		l.pool.updates.member(m.Member)
 	}
-	var all []observation.Observation
+	var all []dynmesh.Observation
 	for o := range l.table.All() {
 		all = append(all, o)
 	}

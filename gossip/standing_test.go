@@ -124,8 +124,8 @@ func TestMemberThatDrainsHasLeftHoweverItGoes(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(4, nil)
 		m.joined(peers...)
-		peers[3].Observe(observation.Finding{
-			Subject: observation.Subject{ID: 4}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true,
+		peers[3].Observe(dynmesh.Report{
+			Subject: dynmesh.Subject{ID: 4}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true,
 		})
 		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
 		m.kill(peers[3])
@@ -257,7 +257,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
-		stranger := observation.New(observation.Observer{ID: 99, Epoch: 1})
+		stranger := observation.New(dynmesh.Observer{ID: 99, Epoch: 1})
 		if _, err := stranger.Observe(canaryOf(99, "generate", dynmesh.Pass)); err != nil {
 			t.Fatal(err)
 		}
@@ -268,7 +268,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 		}
 		known := func(p *peer) bool {
 			p.read()
-			_, ok := p.observations[observation.Key{Observer: observation.Observer{ID: 99, Epoch: 1}, Subject: canaryOf(99, "generate", "").Subject}]
+			_, ok := p.observations[dynmesh.ObservationKey{Observer: dynmesh.Observer{ID: 99, Epoch: 1}, Subject: canaryOf(99, "generate", "").Subject}]
 			return ok
 		}
 		m.within(3*time.Second, "known to both", func() bool { return known(peers[0]) && known(peers[1]) })

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // In a large mesh something changes all the time. Who has missed something hears of it all the same, and not only with the next
@@ -33,7 +32,7 @@ func TestRestlessMeshCompares(t *testing.T) {
 			m.set(func() { peers[7].host.udpDown = false })
 			took := restless(time.Minute, func() bool {
 				peers[7].read()
-				_, known := peers[7].observations[observation.Key{Observer: peers[1].Self(), Subject: missed.Subject}]
+				_, known := peers[7].observations[dynmesh.ObservationKey{Observer: peers[1].Self(), Subject: missed.Subject}]
 				return known
 			})
 			if took > restlessFor+10*time.Second {

@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // updates holds what the reader has not taken. Of everything only the latest waits, and what the reader has never heard of is not
@@ -15,26 +14,26 @@ type updates struct {
 	mu        sync.Mutex
 	health    Health
 	members   map[dynmesh.InstanceID]Member
-	forgotten map[observation.Observer]struct{}
-	set       map[observation.Key]observation.Observation
-	withdrawn map[observation.Key]struct{}
+	forgotten map[dynmesh.Observer]struct{}
+	set       map[dynmesh.ObservationKey]dynmesh.Observation
+	withdrawn map[dynmesh.ObservationKey]struct{}
 
 	// What the reader knows.
-	knownMembers map[observation.Observer]struct{}
-	known        map[observation.Key]struct{}
+	knownMembers map[dynmesh.Observer]struct{}
+	known        map[dynmesh.ObservationKey]struct{}
 }
 
 func newUpdates() *updates {
-	u := &updates{changed: make(chan struct{}, 1), knownMembers: map[observation.Observer]struct{}{}, known: map[observation.Key]struct{}{}}
+	u := &updates{changed: make(chan struct{}, 1), knownMembers: map[dynmesh.Observer]struct{}{}, known: map[dynmesh.ObservationKey]struct{}{}}
 	u.clear()
 	return u
 }
 
 func (u *updates) clear() {
 	u.members = make(map[dynmesh.InstanceID]Member)
-	u.forgotten = make(map[observation.Observer]struct{})
-	u.set = make(map[observation.Key]observation.Observation)
-	u.withdrawn = make(map[observation.Key]struct{})
+	u.forgotten = make(map[dynmesh.Observer]struct{})
+	u.set = make(map[dynmesh.ObservationKey]dynmesh.Observation)
+	u.withdrawn = make(map[dynmesh.ObservationKey]struct{})
 }
 
 func (u *updates) change(f func()) {
@@ -54,7 +53,7 @@ func (u *updates) member(m Member) {
 	})
 }
 
-func (u *updates) forget(o observation.Observer) {
+func (u *updates) forget(o dynmesh.Observer) {
 	u.change(func() {
 		if m, ok := u.members[o.ID]; ok && m.Observer == o {
 			delete(u.members, o.ID)
@@ -65,7 +64,7 @@ func (u *updates) forget(o observation.Observer) {
 	})
 }
 
-func (u *updates) observations(set []observation.Observation, withdrawn []observation.Key) {
+func (u *updates) observations(set []dynmesh.Observation, withdrawn []dynmesh.ObservationKey) {
 	if len(set)+len(withdrawn) == 0 {
 		return
 	}

@@ -39,7 +39,7 @@ const maxBundle = 256 << 10
 // message is any of them. What a type does not have is zero.
 type message struct {
 	typ      byte
-	from     observation.Observer
+	from     dynmesh.Observer
 	addr     string
 	nonce    uint64
 	stream   bool
@@ -116,7 +116,7 @@ func decodeMessage(b []byte) (message, error) {
 }
 
 // bundles puts messages together, so that few connections are needed.
-func bundles(from observation.Observer, messages [][]byte) [][]byte {
+func bundles(from dynmesh.Observer, messages [][]byte) [][]byte {
 	var all [][]byte
 	var b []byte
 	for _, m := range messages {

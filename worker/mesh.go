@@ -9,7 +9,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // farewell is how long the worker stays in the registry when it has said that it drains: the pool tells frontends at
@@ -49,7 +48,7 @@ func (w *Worker) join(ctx context.Context, died chan<- error) (leave func()) {
 	if w.pool == nil {
 		return func() {}
 	}
-	w.observe(observation.Finding{Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: dynmesh.Pass})
+	w.observe(dynmesh.Report{Subject: dynmesh.Subject{ID: w.ID()}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass})
 	for _, e := range w.sorted() {
 		w.tell(canary.Status{Endpoint: e.name, Finding: dynmesh.Unchecked, Ready: e.status.get() == Ready})
 	}
@@ -73,17 +72,17 @@ func (w *Worker) join(ctx context.Context, died chan<- error) (leave func()) {
 func (w *Worker) tell(s canary.Status) { w.observe(findingOf(w.ID(), w.endpoint(s.Endpoint), s)) }
 
 // findingOf puts what a monitor says into the words of the mesh.
-func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) observation.Finding {
-	f := observation.Finding{
-		Subject: observation.Subject{ID: id, Endpoint: e},
-		Kind:    observation.Canary,
+func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) dynmesh.Report {
+	f := dynmesh.Report{
+		Subject: dynmesh.Subject{ID: id, Endpoint: e},
+		Kind:    dynmesh.KindCanary,
 		Finding: s.Finding,
 		Ready:   s.Ready,
 		Detail:  s.Detail,
 	}
 	switch s.Finding {
 	case dynmesh.Busy:
-		f.Kind = observation.Traffic
+		f.Kind = dynmesh.KindTraffic
 	case dynmesh.Pass:
 		f.Latency = s.Duration
 	case dynmesh.Fail:
@@ -97,13 +96,13 @@ func (w *Worker) drains() {
 	if w.pool == nil {
 		return
 	}
-	w.observe(observation.Finding{
-		Subject: observation.Subject{ID: w.ID()}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true,
+	w.observe(dynmesh.Report{
+		Subject: dynmesh.Subject{ID: w.ID()}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true,
 	})
 	<-time.After(farewell)
 }
 
-func (w *Worker) observe(f observation.Finding) {
+func (w *Worker) observe(f dynmesh.Report) {
 	if w.pool != nil {
 		f.At = time.Now()
 		w.pool.Observe(f)

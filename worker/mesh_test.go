@@ -15,7 +15,6 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
@@ -127,7 +126,7 @@ func TestMeshWithoutEtcd(t *testing.T) {
 	until(t, "a canary has passed", func() bool {
 		return o.says(r.Worker, "generate", dynmesh.Pass, true) && o.says(r.Worker, "embed", dynmesh.Unchecked, true)
 	})
-	if f, _ := o.own(r.Worker, "generate"); f.Kind != observation.Canary || f.Latency <= 0 {
+	if f, _ := o.own(r.Worker, "generate"); f.Kind != dynmesh.KindCanary || f.Latency <= 0 {
 		t.Errorf("the frontend was told %+v, want a canary and how long it took", f)
 	}
 	turn(t, engine, mocker.Knobs{ErrorStatus: 503})
@@ -146,7 +145,7 @@ func TestMeshWithoutEtcd(t *testing.T) {
 	}
 	until(t, "traffic vouches for it", func() bool {
 		f, _ := o.own(r.Worker, "generate")
-		return f.Kind == observation.Traffic && f.Finding.Finding == dynmesh.Busy && f.Ready || f.Finding.Finding == dynmesh.Pass
+		return f.Kind == dynmesh.KindTraffic && f.Report.Finding == dynmesh.Busy && f.Ready || f.Report.Finding == dynmesh.Pass
 	})
 	if s := o.state(r.Worker); s != gossip.Alive {
 		t.Errorf("without etcd the worker is %s, want alive", s)
@@ -187,22 +186,22 @@ func TestMeshBesideJunk(t *testing.T) {
 
 func TestFindingOf(t *testing.T) {
 	e := dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}
-	base := observation.Finding{Subject: observation.Subject{ID: 7, Endpoint: e}, Kind: observation.Canary}
+	base := dynmesh.Report{Subject: dynmesh.Subject{ID: 7, Endpoint: e}, Kind: dynmesh.KindCanary}
 	for _, tt := range []struct {
 		name   string
 		status canary.Status
-		want   func(*observation.Finding)
+		want   func(*dynmesh.Report)
 	}{
-		{"served", canary.Status{Finding: dynmesh.Unchecked, Ready: true}, func(f *observation.Finding) { f.Finding, f.Ready = dynmesh.Unchecked, true }},
+		{"served", canary.Status{Finding: dynmesh.Unchecked, Ready: true}, func(f *dynmesh.Report) { f.Finding, f.Ready = dynmesh.Unchecked, true }},
 		{"passed", canary.Status{Finding: dynmesh.Pass, Ready: true, Duration: time.Second},
-			func(f *observation.Finding) { f.Finding, f.Ready, f.Latency = dynmesh.Pass, true, time.Second }},
+			func(f *dynmesh.Report) { f.Finding, f.Ready, f.Latency = dynmesh.Pass, true, time.Second }},
 		{"failed, below the threshold", canary.Status{Finding: dynmesh.Fail, Ready: true, Reason: dynmesh.ReasonTimeout, Detail: "d", Duration: time.Second},
-			func(f *observation.Finding) {
+			func(f *dynmesh.Report) {
 				f.Finding, f.Ready, f.Reason, f.Detail = dynmesh.Fail, true, dynmesh.ReasonTimeout, "d"
 			}},
 		{"busy", canary.Status{Finding: dynmesh.Busy, Ready: true, Reason: dynmesh.ReasonTimeout, Duration: time.Second},
-			func(f *observation.Finding) { f.Kind, f.Finding, f.Ready = observation.Traffic, dynmesh.Busy, true }},
-		{"stalled", canary.Status{Finding: dynmesh.Stalled, Detail: "2 in flight"}, func(f *observation.Finding) { f.Finding, f.Detail = dynmesh.Stalled, "2 in flight" }},
+			func(f *dynmesh.Report) { f.Kind, f.Finding, f.Ready = dynmesh.KindTraffic, dynmesh.Busy, true }},
+		{"stalled", canary.Status{Finding: dynmesh.Stalled, Detail: "2 in flight"}, func(f *dynmesh.Report) { f.Finding, f.Detail = dynmesh.Stalled, "2 in flight" }},
 	} {
 		want := base
 		tt.want(&want)

@@ -11,7 +11,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // onlooker is a frontend's membership, and what it has been told.
@@ -19,8 +18,8 @@ type onlooker struct {
 	*gossip.Pool
 
 	mu       sync.Mutex
-	members  map[observation.Observer]gossip.Member
-	findings map[observation.Key]observation.Observation
+	members  map[dynmesh.Observer]gossip.Member
+	findings map[dynmesh.ObservationKey]dynmesh.Observation
 	drained  map[dynmesh.InstanceID]time.Time // when that was heard
 }
 
@@ -38,7 +37,7 @@ func look(t *testing.T, etcd discovery.Config) *onlooker {
 		t.Fatal(err)
 	}
 	o := &onlooker{
-		Pool: pool, members: map[observation.Observer]gossip.Member{}, findings: map[observation.Key]observation.Observation{},
+		Pool: pool, members: map[dynmesh.Observer]gossip.Member{}, findings: map[dynmesh.ObservationKey]dynmesh.Observation{},
 		drained: map[dynmesh.InstanceID]time.Time{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,7 +75,7 @@ func (o *onlooker) take(u gossip.Update) {
 		delete(o.members, gone)
 	}
 	for _, f := range u.Observations {
-		o.findings[observation.Key{Observer: f.Observer, Subject: f.Subject}] = f
+		o.findings[dynmesh.ObservationKey{Observer: f.Observer, Subject: f.Subject}] = f
 		if _, known := o.drained[f.Subject.ID]; f.Draining && !known {
 			o.drained[f.Subject.ID] = time.Now()
 		}
@@ -87,21 +86,21 @@ func (o *onlooker) take(u gossip.Update) {
 }
 
 // own returns what a worker says of itself; of one endpoint, or as a whole.
-func (o *onlooker) own(w *Worker, endpoint string) (f observation.Observation, ok bool) {
-	s := observation.Subject{ID: w.ID()}
+func (o *onlooker) own(w *Worker, endpoint string) (f dynmesh.Observation, ok bool) {
+	s := dynmesh.Subject{ID: w.ID()}
 	if endpoint != "" {
 		s.Endpoint = w.endpoint(endpoint)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f, ok = o.findings[observation.Key{Observer: w.pool.Self(), Subject: s}]
+	f, ok = o.findings[dynmesh.ObservationKey{Observer: w.pool.Self(), Subject: s}]
 	return f, ok
 }
 
 // says tells whether a worker's own finding is this one.
 func (o *onlooker) says(w *Worker, endpoint string, finding dynmesh.Finding, ready bool) bool {
 	f, ok := o.own(w, endpoint)
-	return ok && f.Finding.Finding == finding && f.Ready == ready
+	return ok && f.Report.Finding == finding && f.Ready == ready
 }
 
 func (o *onlooker) state(w *Worker) gossip.MemberState {
@@ -114,8 +113,8 @@ func (o *onlooker) state(w *Worker) gossip.MemberState {
 func (o *onlooker) watched(w *Worker) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.ContainsFunc(slices.Collect(maps.Values(o.findings)), func(f observation.Observation) bool {
-		return f.Subject == observation.Subject{ID: w.ID()} && f.Kind == observation.Path && f.Finding.Finding == dynmesh.Pass
+	return slices.ContainsFunc(slices.Collect(maps.Values(o.findings)), func(f dynmesh.Observation) bool {
+		return f.Subject == dynmesh.Subject{ID: w.ID()} && f.Kind == dynmesh.KindPath && f.Report.Finding == dynmesh.Pass
 	})
 }
 

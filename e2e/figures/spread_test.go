@@ -13,7 +13,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 const (
@@ -83,7 +82,7 @@ func poolSpread(t *testing.T) []time.Duration {
 	var heard arrivals
 	pools := startPools(t, poolSize, func(u gossip.Update, seen *uint64) {
 		for _, o := range u.Observations {
-			if o.Kind == observation.Canary && uint64(o.Latency) > *seen {
+			if o.Kind == dynmesh.KindCanary && uint64(o.Latency) > *seen {
 				*seen = uint64(o.Latency)
 				heard.heard(uint64(o.Latency / time.Millisecond))
 			}
@@ -99,9 +98,9 @@ func poolSpread(t *testing.T) []time.Duration {
 		if i%2 == 1 {
 			finding = dynmesh.Unchecked
 		}
-		speaker.Observe(observation.Finding{
-			Subject: observation.Subject{ID: speaker.Self().ID, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}},
-			Kind:    observation.Canary, Finding: finding, Ready: true, Latency: time.Duration(i+1) * time.Millisecond, At: began,
+		speaker.Observe(dynmesh.Report{
+			Subject: dynmesh.Subject{ID: speaker.Self().ID, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}},
+			Kind:    dynmesh.KindCanary, Finding: finding, Ready: true, Latency: time.Duration(i+1) * time.Millisecond, At: began,
 		})
 		times = append(times, heard.wait(t, began))
 	}

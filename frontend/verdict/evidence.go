@@ -5,7 +5,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // Evidence is all that a frontend knows of one instance.
@@ -16,9 +15,9 @@ type Evidence struct {
 	Gossip  bool // this process takes part in gossip; if not, nothing below counts but Worker.Dynmesh
 	Score   int  // memberlist's opinion of this process: 0 is well, see Unwell
 	Worker  Worker
-	Own     *observation.Finding // the worker's word of this instance, in its present life; nil: none
-	Overdue bool                 // Own is nil, and the worker has had the time to send it, or has taken it back
-	Paths   []Path               // at most one of each watcher
+	Own     *dynmesh.Report // the worker's word of this instance, in its present life; nil: none
+	Overdue bool            // Own is nil, and the worker has had the time to send it, or has taken it back
+	Paths   []Path          // at most one of each watcher
 
 	// Alone says that no member is left who could have another opinion than those in Paths: all but
 	// this frontend are gone, or somebody who is alive cannot reach them.
@@ -29,12 +28,12 @@ type Evidence struct {
 
 // Worker is what is known of the process that serves the instance.
 type Worker struct {
-	State    gossip.MemberState   // empty: it is no member
-	Since    time.Time            // when State began, by this process's clock
-	LeaseTTL time.Duration        // 0: not known
-	Process  *observation.Finding // its word of itself, in its present life; nil: none
-	Dynmesh  bool                 // etcd says that it runs dynmesh
-	Gossips  bool                 // etcd says that it takes part in gossip, too
+	State    gossip.MemberState // empty: it is no member
+	Since    time.Time          // when State began, by this process's clock
+	LeaseTTL time.Duration      // 0: not known
+	Process  *dynmesh.Report    // its word of itself, in its present life; nil: none
+	Dynmesh  bool               // etcd says that it runs dynmesh
+	Gossips  bool               // etcd says that it takes part in gossip, too
 }
 
 // Path is what one watcher says of the way to the instance.

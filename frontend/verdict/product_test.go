@@ -10,7 +10,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // began is the time from which tests count.
@@ -71,12 +70,12 @@ func groups(n int) [][]watcher {
 }
 
 // ownWords are all that a worker can have said of an instance.
-func ownWords() []*observation.Finding {
-	words := []*observation.Finding{nil}
-	for _, kind := range []observation.Kind{observation.Canary, observation.Traffic, 99} {
+func ownWords() []*dynmesh.Report {
+	words := []*dynmesh.Report{nil}
+	for _, kind := range []dynmesh.Kind{dynmesh.KindCanary, dynmesh.KindTraffic, 99} {
 		for _, finding := range []dynmesh.Finding{dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled} {
 			for _, ready := range []bool{false, true} {
-				words = append(words, &observation.Finding{Kind: kind, Finding: finding, Ready: ready, Reason: dynmesh.ReasonTimeout, At: began})
+				words = append(words, &dynmesh.Report{Kind: kind, Finding: finding, Ready: ready, Reason: dynmesh.ReasonTimeout, At: began})
 			}
 		}
 	}
@@ -84,8 +83,8 @@ func ownWords() []*observation.Finding {
 }
 
 // fewWords are those that matter beside many watchers.
-func fewWords() []*observation.Finding {
-	return []*observation.Finding{nil, {Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true, At: began}, {Kind: observation.Canary, Finding: dynmesh.Fail, At: began}}
+func fewWords() []*dynmesh.Report {
+	return []*dynmesh.Report{nil, {Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, At: began}, {Kind: dynmesh.KindCanary, Finding: dynmesh.Fail, At: began}}
 }
 
 // The rules once more, in other words, over all states that there can be.
@@ -115,7 +114,7 @@ func TestProductOfStates(t *testing.T) {
 							Own:    own, Paths: paths,
 						}
 						if draining {
-							e.Worker.Process = &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: began}
+							e.Worker.Process = &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: began}
 						}
 						n++
 						check(t, e, want(e, draining, passes, fails, proven))
@@ -165,7 +164,7 @@ func check(t *testing.T, e Evidence, state State) {
 		t.Errorf("got %v, want %v, of %+v", v, state, e)
 	}
 	there := e.Worker.State == gossip.Alive || e.Worker.State == gossip.Suspect
-	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == dynmesh.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == dynmesh.Busy)
+	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == dynmesh.Pass || e.Own.Kind == dynmesh.KindTraffic && e.Own.Finding == dynmesh.Busy)
 	if v.Verified != (state == Ready && vouched) {
 		t.Errorf("got verified %v of %+v", v.Verified, e)
 	}
@@ -214,7 +213,7 @@ func checkReasons(t *testing.T, e Evidence, v Verdict) {
 // Without gossip only etcd is left, whatever else stands in the evidence.
 func TestWithoutGossip(t *testing.T) {
 	for _, group := range groups(2) {
-		e := Evidence{Registered: true, Read: true, Worker: Worker{State: gossip.Dead, Since: began, Process: &observation.Finding{Draining: true}}, Own: &observation.Finding{Kind: observation.Canary}, Overdue: true}
+		e := Evidence{Registered: true, Read: true, Worker: Worker{State: gossip.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Overdue: true}
 		for _, w := range group {
 			e.Paths = append(e.Paths, w.path)
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // reasons says why v follows, what else is known that an operator would want to know, and what happens next. Times are
@@ -149,7 +148,7 @@ func (e Evidence) whyReady(verified bool) string {
 		return "its worker is a member of gossip, and has not told of this endpoint yet"
 	case !e.spoken():
 		return "its worker tells of it in a way that this version does not know"
-	case verified && own.Kind == observation.Traffic:
+	case verified && own.Kind == dynmesh.KindTraffic:
 		return fmt.Sprintf("real requests are answered, its worker says since %s", at(own.At))
 	case verified:
 		return fmt.Sprintf("its worker's canaries have passed since %s%s", at(own.At), took(own.Latency))

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // The texts that people read, in the situations that they will be in.
@@ -21,17 +20,17 @@ func TestReasons(t *testing.T) {
 	fail := func(by string, at time.Duration, r dynmesh.Reason, detail string) Path {
 		return Path{By: by, State: gossip.Alive, Finding: dynmesh.Fail, Reason: r, Detail: detail, At: later(at)}
 	}
-	own := func(f dynmesh.Finding, ready bool) *observation.Finding {
-		return &observation.Finding{Kind: observation.Canary, Finding: f, Ready: ready, At: began, Latency: 3210 * time.Microsecond}
+	own := func(f dynmesh.Finding, ready bool) *dynmesh.Report {
+		return &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: f, Ready: ready, At: began, Latency: 3210 * time.Microsecond}
 	}
-	because := func(f *observation.Finding, r dynmesh.Reason, detail string) *observation.Finding {
+	because := func(f *dynmesh.Report, r dynmesh.Reason, detail string) *dynmesh.Report {
 		f.Reason, f.Detail = r, detail
 		return f
 	}
 	traffic := own(dynmesh.Busy, true)
-	traffic.Kind = observation.Traffic
+	traffic.Kind = dynmesh.KindTraffic
 	drains := worker(gossip.Alive, 0)
-	drains.Process = &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: later(time.Minute)}
+	drains.Process = &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: later(time.Minute)}
 	drained := drains
 	drained.State, drained.Since = gossip.Left, later(time.Minute+3*time.Second)
 	const a, b = "worker 1f on host-1", "frontend 2e on host-2"
@@ -168,7 +167,7 @@ func TestReasons(t *testing.T) {
 }
 
 func TestReasonsOfTheUnregistered(t *testing.T) {
-	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: gossip.Alive}, Own: &observation.Finding{Kind: observation.Canary, Finding: dynmesh.Pass, Ready: true, At: began}}
+	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: gossip.Alive}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, At: began}}
 	if got := Of(e).Reasons[1]; got != "etcd does not list it: it is known from gossip only" {
 		t.Errorf("got %q", got)
 	}

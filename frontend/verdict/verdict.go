@@ -3,7 +3,6 @@ package verdict
 import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // Unwell is the health score of memberlist from which this process may itself be what is slow or cut off.
@@ -115,7 +114,7 @@ func (e Evidence) notReady() bool {
 
 // spoken says whether the worker has told of this instance in a way that this version understands.
 func (e Evidence) spoken() bool {
-	return e.Own != nil && (e.Own.Kind == observation.Canary || e.Own.Kind == observation.Traffic)
+	return e.Own != nil && (e.Own.Kind == dynmesh.KindCanary || e.Own.Kind == dynmesh.KindTraffic)
 }
 
 // there says whether gossip counts the worker as a member that may answer.
@@ -127,5 +126,5 @@ func (e Evidence) verified() bool {
 	if !e.there() || !e.spoken() || !e.Own.Ready {
 		return false
 	}
-	return e.Own.Finding == dynmesh.Pass || e.Own.Kind == observation.Traffic && e.Own.Finding == dynmesh.Busy
+	return e.Own.Finding == dynmesh.Pass || e.Own.Kind == dynmesh.KindTraffic && e.Own.Finding == dynmesh.Busy
 }

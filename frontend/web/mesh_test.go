@@ -21,7 +21,6 @@ import (
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // self is the frontend's own id in gossip.
@@ -185,21 +184,21 @@ func (m *mesh) vouch() {
 
 func (w *worker) member(state gossip.MemberState) gossip.Member {
 	return gossip.Member{
-		Observer: observation.Observer{ID: w.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
+		Observer: dynmesh.Observer{ID: w.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }
 
-func (m *mesh) observed(by dynmesh.InstanceID, f observation.Finding) observation.Observation {
+func (m *mesh) observed(by dynmesh.InstanceID, f dynmesh.Report) dynmesh.Observation {
 	m.seq++
 	f.At = time.Now()
-	return observation.Observation{Observer: observation.Observer{ID: by, Epoch: 1}, Seq: m.seq, Finding: f}
+	return dynmesh.Observation{Observer: dynmesh.Observer{ID: by, Epoch: 1}, Seq: m.seq, Report: f}
 }
 
 // canary is what the worker finds of itself.
-func (w *worker) canary(found dynmesh.Finding, reason dynmesh.Reason) observation.Observation {
-	f := observation.Finding{
-		Subject: observation.Subject{ID: w.ID, Endpoint: w.Endpoint}, Kind: observation.Canary, Finding: found, Ready: found == dynmesh.Pass,
+func (w *worker) canary(found dynmesh.Finding, reason dynmesh.Reason) dynmesh.Observation {
+	f := dynmesh.Report{
+		Subject: dynmesh.Subject{ID: w.ID, Endpoint: w.Endpoint}, Kind: dynmesh.KindCanary, Finding: found, Ready: found == dynmesh.Pass,
 		Reason: reason, Latency: 12 * time.Millisecond,
 	}
 	if reason == dynmesh.ReasonTimeout {
@@ -209,9 +208,9 @@ func (w *worker) canary(found dynmesh.Finding, reason dynmesh.Reason) observatio
 }
 
 // path is what another finds of the way to it.
-func (w *worker) path(by *worker, found dynmesh.Finding, reason dynmesh.Reason) observation.Observation {
-	return w.mesh.observed(by.ID, observation.Finding{
-		Subject: observation.Subject{ID: w.ID}, Kind: observation.Path, Finding: found, Reason: reason, Latency: 400 * time.Microsecond,
+func (w *worker) path(by *worker, found dynmesh.Finding, reason dynmesh.Reason) dynmesh.Observation {
+	return w.mesh.observed(by.ID, dynmesh.Report{
+		Subject: dynmesh.Subject{ID: w.ID}, Kind: dynmesh.KindPath, Finding: found, Reason: reason, Latency: 400 * time.Microsecond,
 	})
 }
 
@@ -236,13 +235,13 @@ func (w *worker) frozen() { w.says(w.canary(dynmesh.Fail, dynmesh.ReasonTimeout)
 func (w *worker) recovered() { w.says(w.canary(dynmesh.Pass, "")) }
 
 func (w *worker) drained() {
-	w.says(w.mesh.observed(w.ID, observation.Finding{
-		Subject: observation.Subject{ID: w.ID}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true,
+	w.says(w.mesh.observed(w.ID, dynmesh.Report{
+		Subject: dynmesh.Subject{ID: w.ID}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true,
 	}))
 }
 
-func (w *worker) says(o observation.Observation) {
-	w.mesh.pool.say(gossip.Update{Observations: []observation.Observation{o}})
+func (w *worker) says(o dynmesh.Observation) {
+	w.mesh.pool.say(gossip.Update{Observations: []dynmesh.Observation{o}})
 }
 
 // get is what the frontend answers; empty when it does not.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"sync"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/gossip"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 var _ frontend.Pool = (*pool)(nil)
@@ -28,11 +28,11 @@ func (p *pool) Run(ctx context.Context) error {
 	return nil
 }
 
-func (p *pool) Close() error                         { return nil }
-func (p *pool) Self() observation.Observer           { return observation.Observer{ID: self, Epoch: 1} }
-func (p *pool) Changed() <-chan struct{}             { return p.changed }
-func (p *pool) WatchForeign(gossip.Foreign)          {}
-func (p *pool) UnwatchForeign(_ observation.Subject) {}
+func (p *pool) Close() error                     { return nil }
+func (p *pool) Self() dynmesh.Observer           { return dynmesh.Observer{ID: self, Epoch: 1} }
+func (p *pool) Changed() <-chan struct{}         { return p.changed }
+func (p *pool) WatchForeign(gossip.Foreign)      {}
+func (p *pool) UnwatchForeign(_ dynmesh.Subject) {}
 
 func (p *pool) Take() gossip.Update {
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package observation_test
 import (
 	"testing"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -36,7 +37,7 @@ func BenchmarkMergeKnown(b *testing.B) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := own(7, "pass")
 	b.ReportAllocs()
 	for b.Loop() {

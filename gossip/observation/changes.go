@@ -1,11 +1,13 @@
 package observation
 
+import "github.com/dynmesh/dynmesh"
+
 // Changes is what a step did to a [Table].
 type Changes struct {
-	Set       []Observation // new ones, and those that say something else now; each key once
-	Withdrawn []Key         // those that stood before and do not any longer; never one that is also in Set
-	Entries   []Entry       // what others may not know yet: [Dirty.Mark] takes it
-	Ignored   Ignored       // what of a message had no effect
+	Set       []dynmesh.Observation    // new ones, and those that say something else now; each key once
+	Withdrawn []dynmesh.ObservationKey // those that stood before and do not any longer; never one that is also in Set
+	Entries   []Entry                  // what others may not know yet: [Dirty.Mark] takes it
+	Ignored   Ignored                  // what of a message had no effect
 }
 
 // Cause is why an entry of a message had no effect.
@@ -53,12 +55,14 @@ type Ignored [causes]int
 // Entry is an observation or a withdrawal as it travels: the bytes of its author, unknown fields included. It does not
 // change, so it may be handed from goroutine to goroutine.
 type Entry struct {
-	observer Observer
+	observer dynmesh.Observer
 	floor    uint64
-	subject  Subject
+	subject  dynmesh.Subject
 	seq      uint64
 	raw      []byte // nil: nothing but the observer and its floor
 }
 
 // Key returns what the entry is about.
-func (e Entry) Key() Key { return Key{Observer: e.observer, Subject: e.subject} }
+func (e Entry) Key() dynmesh.ObservationKey {
+	return dynmesh.ObservationKey{Observer: e.observer, Subject: e.subject}
+}

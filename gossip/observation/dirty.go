@@ -35,7 +35,7 @@ type Dirty struct {
 // A life without entries has no subject, and nothing else has none.
 type dirtyKey struct {
 	observer dynmesh.InstanceID
-	subject  Subject
+	subject  dynmesh.Subject
 }
 
 type dirtyItem struct {

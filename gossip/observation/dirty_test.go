@@ -16,8 +16,8 @@ import (
 
 // path is an entry about another member; all of one detail are of one length.
 func path(observer, subject dynmesh.InstanceID, seq uint64, detail string) observation.Entry {
-	f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Fail, Detail: detail}
-	return observation.Crafted(observation.Observer{ID: observer, Epoch: 1}, 0, observation.Subject{ID: subject}, seq, observation.Encode(seq, f))
+	f := &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Detail: detail}
+	return observation.Crafted(dynmesh.Observer{ID: observer, Epoch: 1}, 0, dynmesh.Subject{ID: subject}, seq, observation.Encode(seq, f))
 }
 
 // sent reads a message: key and sequence of what is in it.
@@ -55,7 +55,7 @@ func TestDirtySendsEachAsOftenAsMeant(t *testing.T) {
 		times := 4 * int(math.Ceil(math.Log10(float64(members)+1)))
 		var d observation.Dirty
 		count := map[string]int{}
-		latest := map[observation.Key]string{}
+		latest := map[dynmesh.ObservationKey]string{}
 		seq := uint64(0)
 		take := func() bool {
 			limit, overhead := rapid.IntRange(observation.MaxPacket+2, 1400).Draw(rt, "limit"), rapid.IntRange(0, 2).Draw(rt, "overhead")
@@ -115,7 +115,7 @@ func TestEarlierEntryDoesNotReplaceALater(t *testing.T) {
 	var d observation.Dirty
 	d.Mark(path(1, 100, 5, "later"))
 	d.Mark(path(1, 100, 4, "earlier"))
-	later := observation.Crafted(observation.Observer{ID: 1, Epoch: 2}, 0, observation.Subject{ID: 101}, 1, observation.Encode(1, nil))
+	later := observation.Crafted(dynmesh.Observer{ID: 1, Epoch: 2}, 0, dynmesh.Subject{ID: 101}, 1, observation.Encode(1, nil))
 	d.Mark(path(1, 101, 5, "of a former life"))
 	d.Mark(later)
 	d.Mark(path(1, 101, 6, "of a former life"))
@@ -251,13 +251,13 @@ func TestDirtyIsBounded(t *testing.T) {
 }
 
 func TestPacketsHoldEachEntryOnce(t *testing.T) {
-	o := observation.Observer{ID: 1, Epoch: 1}
-	pass := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass})
+	o := dynmesh.Observer{ID: 1, Epoch: 1}
+	pass := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	var entries []observation.Entry
 	for i := range uint64(200) {
-		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(i + 2)}, 1, pass))
+		entries = append(entries, observation.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(i + 2)}, 1, pass))
 	}
-	large := observation.Crafted(o, 0, observation.Subject{ID: 900}, 1, append(pass, unknownField(99, make([]byte, 2000))...))
+	large := observation.Crafted(o, 0, dynmesh.Subject{ID: 900}, 1, append(pass, unknownField(99, make([]byte, 2000))...))
 	tb, bytes := observation.New(reader), 0
 	for _, m := range observation.Packets(append(entries, large)) {
 		if len(m) > observation.MaxPacket {

@@ -9,12 +9,12 @@ import (
 
 // A worker tells what it found, a frontend learns it.
 func Example() {
-	worker := observation.New(observation.Observer{ID: 0x694d9b90, Epoch: 1})
-	frontend := observation.New(observation.Observer{ID: 0x1234, Epoch: 1})
+	worker := observation.New(dynmesh.Observer{ID: 0x694d9b90, Epoch: 1})
+	frontend := observation.New(dynmesh.Observer{ID: 0x1234, Epoch: 1})
 
-	said, err := worker.Observe(observation.Finding{
-		Subject: observation.Subject{ID: 0x694d9b90, Endpoint: generate},
-		Kind:    observation.Canary, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout,
+	said, err := worker.Observe(dynmesh.Report{
+		Subject: dynmesh.Subject{ID: 0x694d9b90, Endpoint: generate},
+		Kind:    dynmesh.KindCanary, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout,
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -30,7 +30,7 @@ func Example() {
 			return
 		}
 		for _, o := range learnt.Set {
-			fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Kind, o.Finding.Finding, o.Reason)
+			fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Kind, o.Report.Finding, o.Reason)
 		}
 	}
 	// Output: 694d9b90 says of dyn://dynamo.backend.generate canary fail timeout

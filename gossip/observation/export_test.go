@@ -1,7 +1,9 @@
 package observation
 
+import "github.com/dynmesh/dynmesh"
+
 // Crafted is an entry as no honest observer needs to have written it.
-func Crafted(o Observer, floor uint64, s Subject, seq uint64, raw []byte) Entry {
+func Crafted(o dynmesh.Observer, floor uint64, s dynmesh.Subject, seq uint64, raw []byte) Entry {
 	return Entry{observer: o, floor: floor, subject: s, seq: seq, raw: raw}
 }
 
@@ -12,7 +14,7 @@ func (e Entry) Raw() []byte { return e.raw }
 func (e Entry) Floor() uint64 { return e.floor }
 
 // Encode is what an observer writes; nil is a withdrawal.
-func Encode(seq uint64, f *Finding) []byte { return encode(seq, f) }
+func Encode(seq uint64, f *dynmesh.Report) []byte { return encode(seq, f) }
 
 // Messages packs entries.
 func Messages(entries []Entry, limit int) [][]byte { return messages(entries, limit) }

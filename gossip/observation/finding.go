@@ -50,8 +50,8 @@ func reasons() [14]dynmesh.Reason {
 }
 
 // check returns the finding as every member will read it, or why no member would.
-func check(self Observer, f Finding) (Finding, error) {
-	if !owns(self.ID, f.Subject, f.Kind) || f.Kind < Canary || f.Kind > Process {
+func check(self dynmesh.Observer, f dynmesh.Report) (dynmesh.Report, error) {
+	if !owns(self.ID, f.Subject, f.Kind) || f.Kind < dynmesh.KindCanary || f.Kind > dynmesh.KindProcess {
 		return f, fmt.Errorf("kind is %s, which %s cannot say of %s", f.Kind, self.ID, f.Subject.ID)
 	}
 	if f.Subject.ID == 0 {
@@ -83,7 +83,7 @@ func readAt(ms int64) time.Time {
 }
 
 // encode writes what is kept of an entry; f is nil for a withdrawal.
-func encode(seq uint64, f *Finding) []byte {
+func encode(seq uint64, f *dynmesh.Report) []byte {
 	b := make([]byte, 0, 48)
 	number := func(n protowire.Number, v uint64) {
 		if v != 0 {
@@ -113,7 +113,7 @@ func encode(seq uint64, f *Finding) []byte {
 
 // decode reads what encode wrote, here or in another version. It never fails on what split has accepted: what it does not
 // understand it leaves out.
-func decode(raw []byte) (f Finding, seq uint64, live bool) {
+func decode(raw []byte) (f dynmesh.Report, seq uint64, live bool) {
 	for len(raw) > 0 {
 		num, typ, n := protowire.ConsumeTag(raw)
 		if n < 0 {
@@ -133,7 +133,7 @@ func decode(raw []byte) (f Finding, seq uint64, live bool) {
 			case fieldFinding:
 				f.Finding, live = findingOf(v), v != 0
 			case fieldKind:
-				f.Kind = Kind(min(v, 255))
+				f.Kind = dynmesh.Kind(min(v, 255))
 			case fieldReady:
 				f.Ready = v != 0
 			case fieldDraining:

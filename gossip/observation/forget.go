@@ -14,7 +14,7 @@ type forgotten struct {
 
 // Forget drops all that a life of an observer said, and ignores it and earlier lives until then, or until [Table.Recall]. A
 // later life of it is not concerned, nor is this member itself. Of more than MaxForgotten those that end first go.
-func (t *Table) Forget(o Observer, until time.Time) Changes {
+func (t *Table) Forget(o dynmesh.Observer, until time.Time) Changes {
 	c := t.change()
 	if o.ID == t.self.ID {
 		return Changes{}
@@ -36,7 +36,7 @@ func (t *Table) Forget(o Observer, until time.Time) Changes {
 
 // Recall takes back [Table.Forget], for an observer that turns out to be there, such as after a partition. What it said comes
 // back with the next comparison of digests.
-func (t *Table) Recall(o Observer) {
+func (t *Table) Recall(o dynmesh.Observer) {
 	if f, ok := t.forgotten[o.ID]; ok && f.epoch <= o.Epoch {
 		delete(t.forgotten, o.ID)
 	}

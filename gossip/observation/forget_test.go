@@ -8,7 +8,7 @@ import (
 )
 
 func TestForgottenDoNotComeBack(t *testing.T) {
-	gone := observation.New(observation.Observer{ID: 7, Epoch: 5})
+	gone := observation.New(dynmesh.Observer{ID: 7, Epoch: 5})
 	said := mustObserve(t, gone, own(7, dynmesh.Pass)).Set[0]
 	tb := merged(t, everything(gone))
 	c := tb.Forget(gone.Self(), clock(60))
@@ -18,7 +18,7 @@ func TestForgottenDoNotComeBack(t *testing.T) {
 	if c := mustMerge(t, tb, everything(gone)...); len(c.Set) > 0 || c.Ignored[observation.Forgotten] != 1 {
 		t.Errorf("it came back: %+v", c)
 	}
-	if c := tb.Forget(observation.Observer{ID: 7, Epoch: 4}, clock(60)); len(c.Withdrawn) > 0 {
+	if c := tb.Forget(dynmesh.Observer{ID: 7, Epoch: 4}, clock(60)); len(c.Withdrawn) > 0 {
 		t.Errorf("forgot once more: %+v", c)
 	}
 	if c := mustMerge(t, tb, everything(gone)...); len(c.Set) > 0 {
@@ -36,13 +36,13 @@ func TestForgottenDoNotComeBack(t *testing.T) {
 
 func TestForgetConcernsThatLifeOnly(t *testing.T) {
 	tb := observation.New(reader)
-	later := observation.New(observation.Observer{ID: 7, Epoch: 6})
+	later := observation.New(dynmesh.Observer{ID: 7, Epoch: 6})
 	mustObserve(t, later, own(7, dynmesh.Pass))
-	tb.Forget(observation.Observer{ID: 7, Epoch: 5}, clock(60))
+	tb.Forget(dynmesh.Observer{ID: 7, Epoch: 5}, clock(60))
 	if c := mustMerge(t, tb, everything(later)...); len(c.Set) != 1 {
 		t.Fatalf("a later life is ignored: %+v", c)
 	}
-	if c := tb.Forget(observation.Observer{ID: 7, Epoch: 5}, clock(60)); len(c.Withdrawn) > 0 {
+	if c := tb.Forget(dynmesh.Observer{ID: 7, Epoch: 5}, clock(60)); len(c.Withdrawn) > 0 {
 		t.Errorf("the later life was forgotten: %+v", c)
 	}
 	if c := tb.Forget(reader, clock(60)); len(c.Withdrawn) > 0 || tb.Stats().Observers != 2 {
@@ -51,11 +51,11 @@ func TestForgetConcernsThatLifeOnly(t *testing.T) {
 }
 
 func TestRecall(t *testing.T) {
-	back := observation.New(observation.Observer{ID: 7, Epoch: 5})
+	back := observation.New(dynmesh.Observer{ID: 7, Epoch: 5})
 	mustObserve(t, back, own(7, dynmesh.Pass))
 	tb := merged(t, everything(back))
 	tb.Forget(back.Self(), clock(60))
-	tb.Recall(observation.Observer{ID: 7, Epoch: 4})
+	tb.Recall(dynmesh.Observer{ID: 7, Epoch: 4})
 	if c := mustMerge(t, tb, everything(back)...); len(c.Set) > 0 {
 		t.Errorf("a former life was recalled, and this one is back: %+v", c)
 	}
@@ -68,13 +68,13 @@ func TestRecall(t *testing.T) {
 func TestForgottenAreBounded(t *testing.T) {
 	tb := observation.New(reader)
 	for i := range observation.MaxForgotten + 1 {
-		tb.Forget(observation.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, clock(i))
+		tb.Forget(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, clock(i))
 	}
 	if n := tb.Stats().Forgotten; n != observation.MaxForgotten {
 		t.Errorf("%d are remembered, want %d", n, observation.MaxForgotten)
 	}
 	for id, want := range map[dynmesh.InstanceID]int{1: 0, 2: 1} {
-		m := observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: id, Epoch: 1}, 0, observation.Subject{}, 0, nil)}, 1000)
+		m := observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: id, Epoch: 1}, 0, dynmesh.Subject{}, 0, nil)}, 1000)
 		if got := mustMerge(t, tb, m...).Ignored[observation.Forgotten]; got != want {
 			t.Errorf("observer %s: ignored %d, want %d: the first to end goes first", id, got, want)
 		}

@@ -112,11 +112,11 @@ func (t *Table) mergeOwn(p part, entries []Entry, c *change) {
 }
 
 // owns says whether an observer may say such a thing of a subject. Of kinds that are not known it is not known.
-func owns(observer dynmesh.InstanceID, s Subject, k Kind) bool {
+func owns(observer dynmesh.InstanceID, s dynmesh.Subject, k dynmesh.Kind) bool {
 	switch k {
-	case Canary, Traffic, Process:
+	case dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess:
 		return observer == s.ID
-	case Path:
+	case dynmesh.KindPath:
 		return observer != s.ID
 	}
 	return true

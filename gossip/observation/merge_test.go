@@ -15,7 +15,7 @@ import (
 )
 
 // reader is a member that says nothing.
-var reader = observation.Observer{ID: 1 << 60, Epoch: 1}
+var reader = dynmesh.Observer{ID: 1 << 60, Epoch: 1}
 
 // A crafted message comes from a small world, so that everything in it collides: epochs, floors, sequences, even different bytes
 // under the same sequence.
@@ -23,16 +23,16 @@ func crafted() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		var entries []observation.Entry
 		for range rapid.IntRange(1, 6).Draw(t, "entries") {
-			o := observation.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 2).Draw(t, "observer")), Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}
+			o := dynmesh.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 2).Draw(t, "observer")), Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}
 			floor := rapid.SampledFrom([]uint64{0, 0, 0, 1, 2, 3, 4, 5, 6}).Draw(t, "floor")
-			s := observation.Subject{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "subject"))}
+			s := dynmesh.Subject{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "subject"))}
 			if rapid.Bool().Draw(t, "endpoint") {
 				s.Endpoint = generate
 			}
 			seq := rapid.Uint64Range(1, 6).Draw(t, "seq")
-			f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass, Detail: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "detail")}
+			f := &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Detail: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "detail")}
 			if s.ID == o.ID {
-				f.Kind = observation.Canary
+				f.Kind = dynmesh.KindCanary
 			}
 			if rapid.IntRange(0, 3).Draw(t, "withdrawn") == 0 {
 				f = nil
@@ -51,8 +51,8 @@ func merged(t testing.TB, parts ...[][]byte) *observation.Table {
 	return tb
 }
 
-func standing(tb *observation.Table) map[observation.Key]observation.Observation {
-	all := map[observation.Key]observation.Observation{}
+func standing(tb *observation.Table) map[dynmesh.ObservationKey]dynmesh.Observation {
+	all := map[dynmesh.ObservationKey]dynmesh.Observation{}
 	for o := range tb.All() {
 		all[o.Key()] = o
 	}
@@ -91,10 +91,10 @@ func TestMergeLaws(t *testing.T) {
 func TestChangesTellTheWholeTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tb, relay := observation.New(reader), observation.New(reader)
-		follows := map[observation.Key]observation.Observation{}
+		follows := map[dynmesh.ObservationKey]dynmesh.Observation{}
 		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			var c observation.Changes
-			switch o := (observation.Observer{ID: 1, Epoch: rapid.Uint64Range(1, 2).Draw(rt, "epoch")}); rapid.IntRange(0, 5).Draw(rt, "step") {
+			switch o := (dynmesh.Observer{ID: 1, Epoch: rapid.Uint64Range(1, 2).Draw(rt, "epoch")}); rapid.IntRange(0, 5).Draw(rt, "step") {
 			case 0:
 				c = tb.Forget(o, clock(100))
 				relay.Forget(o, clock(100)) // it is not passed on
@@ -135,37 +135,37 @@ func TestChangesTellTheWholeTable(t *testing.T) {
 }
 
 func TestStructuralOwnership(t *testing.T) {
-	self := observation.Observer{ID: 7, Epoch: 5}
-	other := observation.Observer{ID: 8, Epoch: 5}
+	self := dynmesh.Observer{ID: 7, Epoch: 5}
+	other := dynmesh.Observer{ID: 8, Epoch: 5}
 	for _, c := range []struct {
 		name    string
-		by      observation.Observer
+		by      dynmesh.Observer
 		subject dynmesh.InstanceID
-		kind    observation.Kind
+		kind    dynmesh.Kind
 		finding dynmesh.Finding
 		want    observation.Cause
 		taken   bool
 	}{
-		{"canary of itself", other, 8, observation.Canary, dynmesh.Pass, 0, true},
-		{"canary of another", other, 9, observation.Canary, dynmesh.Pass, observation.NotOwner, false},
-		{"traffic of itself", other, 8, observation.Traffic, dynmesh.Busy, 0, true},
-		{"traffic of another", other, 9, observation.Traffic, dynmesh.Busy, observation.NotOwner, false},
-		{"process of itself", other, 8, observation.Process, dynmesh.Pass, 0, true},
-		{"process of another", other, 9, observation.Process, dynmesh.Pass, observation.NotOwner, false},
-		{"path of itself", other, 8, observation.Path, dynmesh.Pass, observation.NotOwner, false},
-		{"path of another", other, 9, observation.Path, dynmesh.Fail, 0, true},
-		{"path of this member", other, 7, observation.Path, dynmesh.Fail, 0, true},
+		{"canary of itself", other, 8, dynmesh.KindCanary, dynmesh.Pass, 0, true},
+		{"canary of another", other, 9, dynmesh.KindCanary, dynmesh.Pass, observation.NotOwner, false},
+		{"traffic of itself", other, 8, dynmesh.KindTraffic, dynmesh.Busy, 0, true},
+		{"traffic of another", other, 9, dynmesh.KindTraffic, dynmesh.Busy, observation.NotOwner, false},
+		{"process of itself", other, 8, dynmesh.KindProcess, dynmesh.Pass, 0, true},
+		{"process of another", other, 9, dynmesh.KindProcess, dynmesh.Pass, observation.NotOwner, false},
+		{"path of itself", other, 8, dynmesh.KindPath, dynmesh.Pass, observation.NotOwner, false},
+		{"path of another", other, 9, dynmesh.KindPath, dynmesh.Fail, 0, true},
+		{"path of this member", other, 7, dynmesh.KindPath, dynmesh.Fail, 0, true},
 		{"a kind to come, of itself", other, 8, 77, dynmesh.Pass, 0, true},
 		{"a kind to come, of another", other, 9, 77, dynmesh.Pass, 0, true},
-		{"under our name", self, 7, observation.Canary, dynmesh.Pass, observation.Forged, false},
-		{"under our name, of a former life", observation.Observer{ID: 7, Epoch: 4}, 7, observation.Canary, dynmesh.Pass, observation.FormerLife, false},
-		{"under our name, of a later life", observation.Observer{ID: 7, Epoch: 6}, 7, observation.Canary, dynmesh.Pass, observation.Forged, false},
-		{"of nobody", other, 0, observation.Path, dynmesh.Pass, observation.Malformed, false},
+		{"under our name", self, 7, dynmesh.KindCanary, dynmesh.Pass, observation.Forged, false},
+		{"under our name, of a former life", dynmesh.Observer{ID: 7, Epoch: 4}, 7, dynmesh.KindCanary, dynmesh.Pass, observation.FormerLife, false},
+		{"under our name, of a later life", dynmesh.Observer{ID: 7, Epoch: 6}, 7, dynmesh.KindCanary, dynmesh.Pass, observation.Forged, false},
+		{"of nobody", other, 0, dynmesh.KindPath, dynmesh.Pass, observation.Malformed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tb := observation.New(self)
 			before := tb.Digest()
-			e := observation.Crafted(c.by, 0, observation.Subject{ID: c.subject}, 3, observation.Encode(3, &observation.Finding{Kind: c.kind, Finding: c.finding}))
+			e := observation.Crafted(c.by, 0, dynmesh.Subject{ID: c.subject}, 3, observation.Encode(3, &dynmesh.Report{Kind: c.kind, Finding: c.finding}))
 			got := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...)
 			var want observation.Ignored
 			if !c.taken {
@@ -174,7 +174,7 @@ func TestStructuralOwnership(t *testing.T) {
 			if got.Ignored != want || (len(got.Set) == 1) != c.taken {
 				t.Errorf("set %v, ignored %v, want %v, %v", got.Set, got.Ignored, c.taken, want)
 			}
-			if _, stands := tb.Get(c.by.ID, observation.Subject{ID: c.subject}); stands != c.taken {
+			if _, stands := tb.Get(c.by.ID, dynmesh.Subject{ID: c.subject}); stands != c.taken {
 				t.Errorf("stands %v, want %v", stands, c.taken)
 			}
 			if c.by.ID == self.ID && tb.Digest() != before {
@@ -185,7 +185,7 @@ func TestStructuralOwnership(t *testing.T) {
 }
 
 func TestLaterLifeReplacesTheFormer(t *testing.T) {
-	first, second := observation.New(observation.Observer{ID: 7, Epoch: 1}), observation.New(observation.Observer{ID: 7, Epoch: 2})
+	first, second := observation.New(dynmesh.Observer{ID: 7, Epoch: 1}), observation.New(dynmesh.Observer{ID: 7, Epoch: 2})
 	c := mustObserve(t, first, own(7, dynmesh.Pass))
 	tb := merged(t, everything(first))
 	got := mustMerge(t, tb, everything(second)...)
@@ -205,11 +205,11 @@ func TestLaterLifeReplacesTheFormer(t *testing.T) {
 // All members drop the same of what is too much, in whatever order it comes.
 func TestTooManyEntriesOfOneObserver(t *testing.T) {
 	const extra = 40
-	o := observation.Observer{ID: 5, Epoch: 1}
-	f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass}
+	o := dynmesh.Observer{ID: 5, Epoch: 1}
+	f := &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 	var entries []observation.Entry
 	for i := range uint64(observation.MaxEntries + extra) {
-		entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
+		entries = append(entries, observation.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
 	}
 	a := merged(t, observation.Messages(entries, observation.MaxBatch))
 	slices.Reverse(entries)
@@ -220,10 +220,10 @@ func TestTooManyEntriesOfOneObserver(t *testing.T) {
 	if n := a.Stats().Observations; n != observation.MaxEntries {
 		t.Errorf("%d are kept, want %d", n, observation.MaxEntries)
 	}
-	if _, ok := a.Get(5, observation.Subject{ID: 10 + extra - 1}); ok {
+	if _, ok := a.Get(5, dynmesh.Subject{ID: 10 + extra - 1}); ok {
 		t.Error("what was said longest ago is kept")
 	}
-	if _, ok := a.Get(5, observation.Subject{ID: 10 + extra}); !ok {
+	if _, ok := a.Get(5, dynmesh.Subject{ID: 10 + extra}); !ok {
 		t.Error("more is dropped than is too much")
 	}
 }
@@ -232,13 +232,13 @@ func TestTooManyObservers(t *testing.T) {
 	tb := observation.New(reader)
 	var entries []observation.Entry
 	for i := range observation.MaxObservers + 2 {
-		entries = append(entries, observation.Crafted(observation.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, 0, observation.Subject{}, 0, nil))
+		entries = append(entries, observation.Crafted(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, 0, dynmesh.Subject{}, 0, nil))
 	}
 	got := mustMerge(t, tb, observation.Messages(entries, observation.MaxBatch)...)
 	if n := tb.Stats().Observers; n != observation.MaxObservers || got.Ignored[observation.Full] != 3 {
 		t.Errorf("%d observers, %d ignored", n, got.Ignored[observation.Full])
 	}
-	tb.Forget(observation.Observer{ID: 1, Epoch: 1}, clock(1))
+	tb.Forget(dynmesh.Observer{ID: 1, Epoch: 1}, clock(1))
 	got = mustMerge(t, tb, observation.Messages(entries[len(entries)-1:], observation.MaxBatch)...)
 	if got.Ignored[observation.Full] != 0 {
 		t.Error("there is no room though one was forgotten")
@@ -249,14 +249,14 @@ func TestTooManyBytes(t *testing.T) {
 	tb := observation.New(reader)
 	big := make([]byte, observation.MaxEntry-100)
 	raw := func(seq uint64) []byte {
-		return append(observation.Encode(seq, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass}), unknownField(99, big)...)
+		return append(observation.Encode(seq, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}), unknownField(99, big)...)
 	}
 	full := 0
 	for id := 1; full == 0; id++ {
-		o := observation.Observer{ID: dynmesh.InstanceID(id), Epoch: 1}
+		o := dynmesh.Observer{ID: dynmesh.InstanceID(id), Epoch: 1}
 		var entries []observation.Entry
 		for i := range uint64(7) {
-			entries = append(entries, observation.Crafted(o, 0, observation.Subject{ID: dynmesh.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
+			entries = append(entries, observation.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
 		}
 		full = mustMerge(t, tb, observation.Messages(entries, 120<<10)...).Ignored[observation.Full]
 	}
@@ -264,12 +264,12 @@ func TestTooManyBytes(t *testing.T) {
 		t.Errorf("size is %d, the bound %d", size, observation.MaxSize)
 	}
 	for i := range 2 * observation.MaxEntry / 256 { // what is our own is always taken, so the table is above its bound now
-		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(i + 1)}, Kind: observation.Path, Finding: dynmesh.Pass})
+		mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(i + 1)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	}
-	o := observation.Observer{ID: 1, Epoch: 1}
-	s := observation.Subject{ID: 1 << 40}
+	o := dynmesh.Observer{ID: 1, Epoch: 1}
+	s := dynmesh.Subject{ID: 1 << 40}
 	got := mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(o, 0, s, 50, observation.Encode(50, nil))}, observation.MaxBatch)...)
-	if fmt.Sprint(got.Withdrawn) != fmt.Sprint([]observation.Key{{Observer: o, Subject: s}}) {
+	if fmt.Sprint(got.Withdrawn) != fmt.Sprint([]dynmesh.ObservationKey{{Observer: o, Subject: s}}) {
 		t.Errorf("a full table does not take a withdrawal: %+v", got)
 	}
 }
@@ -277,41 +277,41 @@ func TestTooManyBytes(t *testing.T) {
 // Who has gone mad has ever new endpoints, and their names take more room than what is said of them.
 func TestLongNamesCount(t *testing.T) {
 	tb := observation.New(reader)
-	o := observation.Observer{ID: 1, Epoch: 1}
+	o := dynmesh.Observer{ID: 1, Epoch: 1}
 	name := strings.Repeat("x", observation.MaxName-10)
 	var entries []observation.Entry
 	for i := range uint64(100) {
-		s := observation.Subject{ID: 1, Endpoint: dynmesh.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
-		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &observation.Finding{Kind: observation.Canary, Finding: dynmesh.Pass})))
+		s := dynmesh.Subject{ID: 1, Endpoint: dynmesh.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
+		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass})))
 	}
 	mustMerge(t, tb, observation.Messages(entries, 120<<10)...)
 	if size := tb.Stats().Size; size < 100*len(name) {
 		t.Errorf("100 endpoints with names of %d bytes count as %d bytes", len(name), size)
 	}
-	if mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 1, Epoch: 2}, 0, observation.Subject{}, 0, nil)}, 120<<10)...); tb.Stats().Size != 0 {
+	if mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: 1, Epoch: 2}, 0, dynmesh.Subject{}, 0, nil)}, 120<<10)...); tb.Stats().Size != 0 {
 		t.Errorf("an empty table counts as %d bytes", tb.Stats().Size)
 	}
 }
 
 func TestOwnFloorIsOurs(t *testing.T) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	mustObserve(t, tb, own(7, dynmesh.Pass))
 	before := tb.Digest()
-	e := observation.Crafted(tb.Self(), 2, observation.Subject{}, 0, nil)
+	e := observation.Crafted(tb.Self(), 2, dynmesh.Subject{}, 0, nil)
 	if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); c.Ignored[observation.Forged] != 1 || tb.Digest() != before {
 		t.Errorf("a floor that we did not raise: %+v", c)
 	}
 }
 
 func TestLongEntriesGetMessagesOfTheirOwn(t *testing.T) {
-	f := &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass}
+	f := &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 	var entries []observation.Entry
 	for i := range uint64(4) {
 		long := unknownField(99, make([]byte, i%2*5000))
-		entries = append(entries, observation.Crafted(reader, 0, observation.Subject{ID: 5 + dynmesh.InstanceID(i)}, i+1, append(observation.Encode(i+1, f), long...)))
+		entries = append(entries, observation.Crafted(reader, 0, dynmesh.Subject{ID: 5 + dynmesh.InstanceID(i)}, i+1, append(observation.Encode(i+1, f), long...)))
 	}
 	sent := observation.Messages(entries, 1000)
-	if tb := observation.New(observation.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
+	if tb := observation.New(dynmesh.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
 		t.Errorf("%d messages, %v", len(sent), standing(tb))
 	}
 }
@@ -332,12 +332,12 @@ func TestMergeKeepsNothingOfTheMessage(t *testing.T) {
 }
 
 func TestEntriesThatNoOneCouldReplaceAreRefused(t *testing.T) {
-	o := observation.Observer{ID: 5, Epoch: 1}
-	f := &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass}
+	o := dynmesh.Observer{ID: 5, Epoch: 1}
+	f := &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass}
 	for name, e := range map[string]observation.Entry{
-		"without a sequence": observation.Crafted(o, 0, observation.Subject{ID: 5}, 0, observation.Encode(0, f)),
-		"the last sequence":  observation.Crafted(o, 0, observation.Subject{ID: 5}, math.MaxUint64, observation.Encode(math.MaxUint64, f)),
-		"too long":           observation.Crafted(o, 0, observation.Subject{ID: 5}, 1, append(observation.Encode(1, f), unknownField(99, make([]byte, observation.MaxEntry))...)),
+		"without a sequence": observation.Crafted(o, 0, dynmesh.Subject{ID: 5}, 0, observation.Encode(0, f)),
+		"the last sequence":  observation.Crafted(o, 0, dynmesh.Subject{ID: 5}, math.MaxUint64, observation.Encode(math.MaxUint64, f)),
+		"too long":           observation.Crafted(o, 0, dynmesh.Subject{ID: 5}, 1, append(observation.Encode(1, f), unknownField(99, make([]byte, observation.MaxEntry))...)),
 	} {
 		tb := observation.New(reader)
 		if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); len(c.Set) > 0 || c.Ignored[observation.Malformed] != 1 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // Settle is how long re-stamped entries have to reach everybody before the floor rises above the old ones.
@@ -23,7 +25,7 @@ type restamp struct {
 // Observe takes a finding of this member's own. What others could not read is put right (one line of detail, times in range) or, where
 // it has no meaning (a kind that is not this member's to say of the subject, an unknown finding), refused with an error that
 // names the field. A finding that differs from what stands in At and Latency only changes nothing: it still stands.
-func (t *Table) Observe(f Finding) (Changes, error) {
+func (t *Table) Observe(f dynmesh.Report) (Changes, error) {
 	f, err := check(t.self, f)
 	if err != nil {
 		return Changes{}, fmt.Errorf("observe %s of %s: %w", f.Kind, f.Subject.ID, err)
@@ -31,7 +33,7 @@ func (t *Table) Observe(f Finding) (Changes, error) {
 	own, c := t.life(t.self.ID), t.change()
 	e := own.entries[f.Subject]
 	if e != nil && e.live {
-		was := e.observation().Finding
+		was := e.observation().Report
 		was.At, was.Latency = f.At, f.Latency
 		if was == f {
 			return Changes{}, nil
@@ -50,7 +52,7 @@ func (t *Table) Observe(f Finding) (Changes, error) {
 }
 
 // Withdraw takes back what this member says of a subject.
-func (t *Table) Withdraw(s Subject) Changes {
+func (t *Table) Withdraw(s dynmesh.Subject) Changes {
 	own, c := t.life(t.self.ID), t.change()
 	if e := own.entries[s]; e != nil && e.live {
 		t.last++
@@ -90,7 +92,7 @@ func (t *Table) restamp(c *change) uint64 {
 	}
 	slices.SortFunc(live, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
 	for _, e := range live {
-		f := e.observation().Finding
+		f := e.observation().Report
 		t.last++
 		t.put(e.life, e.subject, t.last, encode(t.last, &f), true, c)
 	}

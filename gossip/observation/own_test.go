@@ -19,11 +19,11 @@ import (
 // Whatever Observe accepts, others read as it was returned.
 func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		self := observation.Observer{ID: 7, Epoch: rapid.Uint64().Draw(rt, "epoch")}
+		self := dynmesh.Observer{ID: 7, Epoch: rapid.Uint64().Draw(rt, "epoch")}
 		tb := observation.New(self)
-		f := observation.Finding{
-			Subject:  observation.Subject{ID: rapid.SampledFrom([]dynmesh.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
-			Kind:     rapid.SampledFrom([]observation.Kind{observation.Canary, observation.Traffic, observation.Process, observation.Path, 0, 5}).Draw(rt, "kind"),
+		f := dynmesh.Report{
+			Subject:  dynmesh.Subject{ID: rapid.SampledFrom([]dynmesh.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
+			Kind:     rapid.SampledFrom([]dynmesh.Kind{dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess, dynmesh.KindPath, 0, 5}).Draw(rt, "kind"),
 			Finding:  rapid.SampledFrom([]dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Fail, dynmesh.Busy, dynmesh.Unchecked, dynmesh.Stalled, "", "unknown", "x"}).Draw(rt, "finding"),
 			Ready:    rapid.Bool().Draw(rt, "ready"),
 			Draining: rapid.Bool().Draw(rt, "draining"),
@@ -40,7 +40,7 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 			if tb.Stats().Observations != 0 || len(c.Entries) > 0 {
 				rt.Fatal("it was refused and has an effect")
 			}
-			sensible := f.Subject.ID != 0 && f.Kind >= observation.Canary && f.Kind <= observation.Process && (f.Kind == observation.Path) == (f.Subject.ID != 7) &&
+			sensible := f.Subject.ID != 0 && f.Kind >= dynmesh.KindCanary && f.Kind <= dynmesh.KindProcess && (f.Kind == dynmesh.KindPath) == (f.Subject.ID != 7) &&
 				slices.Contains([]dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Unchecked, dynmesh.Stalled}, f.Finding) &&
 				(f.Reason != "x" || f.Finding != dynmesh.Fail)
 			if sensible {
@@ -62,9 +62,9 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 			rt.Fatalf("at %v, latency %v: %v", o.At, o.Latency, err)
 		}
 		if want := f.Reason; f.Finding == dynmesh.Fail && o.Reason != want || f.Finding != dynmesh.Fail && o.Reason != "" {
-			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Finding.Finding, want)
+			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Report.Finding, want)
 		}
-		if o.Subject != f.Subject || o.Kind != f.Kind || o.Finding.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {
+		if o.Subject != f.Subject || o.Kind != f.Kind || o.Report.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {
 			rt.Fatalf("observed %+v, others read %+v", f, o)
 		}
 	})
@@ -72,18 +72,18 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 
 // What is not fit for others does not even go out.
 func TestOnlyWhatIsFitIsWritten(t *testing.T) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	c := mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Process, Finding: dynmesh.Pass,
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	c := mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 7}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass,
 		Detail: strings.Repeat("\xff\n", 5000), Latency: -time.Hour, At: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)})
 	got := c.Entries[0].Raw()
-	want := observation.Encode(1, &observation.Finding{Kind: observation.Process, Finding: dynmesh.Pass, Detail: c.Set[0].Detail})
+	want := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Detail: c.Set[0].Detail})
 	if !bytes.Equal(got, want) || len(c.Set[0].Detail) > dynmesh.MaxDetail {
 		t.Errorf("wrote %x, want %x", got, want)
 	}
 }
 
 func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := own(7, dynmesh.Fail)
 	f.Reason, f.At = dynmesh.ReasonTimeout, clock(0)
 	mustObserve(t, tb, f)
@@ -102,21 +102,21 @@ func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
 	if c := mustObserve(t, tb, f); len(c.Set) != 1 || c.Set[0].Seq != 4 {
 		t.Errorf("after a withdrawal: %+v", c)
 	}
-	if c := tb.Withdraw(observation.Subject{ID: 12}); len(c.Withdrawn)+len(c.Entries) > 0 {
+	if c := tb.Withdraw(dynmesh.Subject{ID: 12}); len(c.Withdrawn)+len(c.Entries) > 0 {
 		t.Errorf("withdrew what never was: %+v", c)
 	}
 }
 
 // Relays bring back what this member said, and that is neither new nor forged.
 func TestOwnWordsComeBack(t *testing.T) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	var said [][]byte
 	say := func(c observation.Changes) {
 		said = append(said, observation.Messages(c.Entries, observation.MaxPacket)...)
 	}
 	for i := range 60 {
-		say(mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i%20)}, Kind: observation.Path, Finding: dynmesh.Pass, Ready: i%3 == 0}))
-		say(tb.Withdraw(observation.Subject{ID: dynmesh.InstanceID(10 + (i+7)%20)}))
+		say(mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i%20)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Ready: i%3 == 0}))
+		say(tb.Withdraw(dynmesh.Subject{ID: dynmesh.InstanceID(10 + (i+7)%20)}))
 		say(tb.Expire(clock(30 * i)))
 	}
 	before := tb.Digest()
@@ -129,17 +129,17 @@ func TestOwnWordsComeBack(t *testing.T) {
 // Withdrawals end, and nobody who follows ever misses what stands, though half of what is sent is lost and the rest is late.
 func TestWithdrawalsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		author, follower := observation.New(observation.Observer{ID: 7, Epoch: 1}), observation.New(reader)
+		author, follower := observation.New(dynmesh.Observer{ID: 7, Epoch: 1}), observation.New(reader)
 		stands, anew := map[dynmesh.InstanceID]bool{}, map[dynmesh.InstanceID]bool{}
 		var way [][]byte // what is on its way, and what will be sent again
 		now := 0
 		for range rapid.IntRange(50, 300).Draw(rt, "steps") {
 			id := dynmesh.InstanceID(rapid.IntRange(100, 160).Draw(rt, "subject"))
-			s := observation.Subject{ID: id}
+			s := dynmesh.Subject{ID: id}
 			var c observation.Changes
 			switch rapid.IntRange(0, 4).Draw(rt, "step") {
 			case 0, 1:
-				c = mustObserve(t, author, observation.Finding{Subject: s, Kind: observation.Path, Finding: dynmesh.Pass})
+				c = mustObserve(t, author, dynmesh.Report{Subject: s, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 				stands[id] = true
 			case 2, 3:
 				c = author.Withdraw(s)
@@ -191,15 +191,15 @@ func TestWithdrawalsEnd(t *testing.T) {
 }
 
 func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	for i := range 20 {
-		mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: dynmesh.Pass})
+		mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	}
 	for i := range 17 {
 		if c := tb.Expire(clock(0)); len(c.Entries) > 0 {
 			t.Fatalf("after %d withdrawals: %+v", i, c)
 		}
-		tb.Withdraw(observation.Subject{ID: dynmesh.InstanceID(10 + i)})
+		tb.Withdraw(dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)})
 	}
 	if c := tb.Expire(clock(0)); len(c.Entries) != 3 || c.Entries[0].Floor() != 0 || len(c.Set)+len(c.Withdrawn) > 0 {
 		t.Fatalf("say anew: %+v", c)
@@ -217,9 +217,9 @@ func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 }
 
 func TestOwnTableIsBounded(t *testing.T) {
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	f := func(i int) observation.Finding {
-		return observation.Finding{Subject: observation.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: observation.Path, Finding: dynmesh.Pass}
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	f := func(i int) dynmesh.Report {
+		return dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 	}
 	for i := range observation.MaxEntries {
 		mustObserve(t, tb, f(i))

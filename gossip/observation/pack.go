@@ -14,12 +14,12 @@ type packer struct {
 	size  int // never less than what bytes returns
 	names map[dynmesh.Endpoint]int
 	order []dynmesh.Endpoint
-	lives map[Observer]int
+	lives map[dynmesh.Observer]int
 	parts []packed
 }
 
 type packed struct {
-	observer Observer
+	observer dynmesh.Observer
 	floor    uint64
 	body     []byte
 }
@@ -29,7 +29,7 @@ const lenSize = 3
 
 func (p *packer) reset(limit int) {
 	if p.names == nil {
-		p.names, p.lives = map[dynmesh.Endpoint]int{}, map[Observer]int{}
+		p.names, p.lives = map[dynmesh.Endpoint]int{}, map[dynmesh.Observer]int{}
 	}
 	clear(p.names)
 	clear(p.lives)
@@ -181,6 +181,6 @@ func Packets(entries []Entry) [][]byte {
 	return slices.DeleteFunc(messages(entries, MaxPacket), func(m []byte) bool { return len(m) > MaxPacket })
 }
 
-func nameLen(s Subject) int {
+func nameLen(s dynmesh.Subject) int {
 	return len(s.Endpoint.Namespace) + len(s.Endpoint.Component) + len(s.Endpoint.Name)
 }

@@ -15,7 +15,7 @@ type batch struct {
 }
 
 type part struct {
-	observer Observer
+	observer dynmesh.Observer
 	floor    uint64
 	n        int // how many entries are its
 }
@@ -105,7 +105,7 @@ func (b *batch) parseLife(body []byte, names []dynmesh.Endpoint) error {
 
 // parseEntry takes out of an entry what belongs to the message; the rest is kept as it came.
 func parseEntry(body []byte, observer dynmesh.InstanceID, names []dynmesh.Endpoint) (Entry, error) {
-	e := Entry{subject: Subject{ID: observer}, raw: body}
+	e := Entry{subject: dynmesh.Subject{ID: observer}, raw: body}
 	apart := false // whether raw is a copy without the message's fields
 	for rest := body; len(rest) > 0; {
 		num, typ, n := protowire.ConsumeTag(rest)

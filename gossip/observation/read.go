@@ -16,7 +16,7 @@ type Stats struct {
 }
 
 // Self returns the observer whose findings [Table.Observe] takes.
-func (t *Table) Self() Observer { return t.self }
+func (t *Table) Self() dynmesh.Observer { return t.self }
 
 // Stats returns the table's size.
 func (t *Table) Stats() Stats {
@@ -26,18 +26,18 @@ func (t *Table) Stats() Stats {
 }
 
 // Get returns the observation that an observer has of a subject, if it stands.
-func (t *Table) Get(observer dynmesh.InstanceID, s Subject) (Observation, bool) {
+func (t *Table) Get(observer dynmesh.InstanceID, s dynmesh.Subject) (dynmesh.Observation, bool) {
 	if l := t.life(observer); l != nil {
 		if e := l.entries[s]; e != nil && e.live {
 			return e.observation(), true
 		}
 	}
-	return Observation{}, false
+	return dynmesh.Observation{}, false
 }
 
 // Of returns what stands of an observer, in no order. The table must not change meanwhile.
-func (t *Table) Of(observer dynmesh.InstanceID) iter.Seq[Observation] {
-	return func(yield func(Observation) bool) {
+func (t *Table) Of(observer dynmesh.InstanceID) iter.Seq[dynmesh.Observation] {
+	return func(yield func(dynmesh.Observation) bool) {
 		l := t.life(observer)
 		if l == nil {
 			return
@@ -52,8 +52,8 @@ func (t *Table) Of(observer dynmesh.InstanceID) iter.Seq[Observation] {
 
 // Observers returns the observers of which the table holds anything, itself included, in no order. The table must not
 // change meanwhile.
-func (t *Table) Observers() iter.Seq[Observer] {
-	return func(yield func(Observer) bool) {
+func (t *Table) Observers() iter.Seq[dynmesh.Observer] {
+	return func(yield func(dynmesh.Observer) bool) {
 		for _, b := range t.buckets {
 			for _, l := range b {
 				if !yield(l.Observer) {
@@ -65,8 +65,8 @@ func (t *Table) Observers() iter.Seq[Observer] {
 }
 
 // All returns everything that stands, in no order. The table must not change meanwhile.
-func (t *Table) All() iter.Seq[Observation] {
-	return func(yield func(Observation) bool) {
+func (t *Table) All() iter.Seq[dynmesh.Observation] {
+	return func(yield func(dynmesh.Observation) bool) {
 		for o := range t.Observers() {
 			for seen := range t.Of(o.ID) {
 				if !yield(seen) {

@@ -62,7 +62,7 @@ func TestEqualTablesSendTheSame(t *testing.T) {
 func TestOnlyObserversThatDifferAreSent(t *testing.T) {
 	all := everything(fleet(t, 2000))
 	a, b := merged(t, all), merged(t, all)
-	news := observation.New(observation.Observer{ID: 1 << 50, Epoch: 1})
+	news := observation.New(dynmesh.Observer{ID: 1 << 50, Epoch: 1})
 	mustObserve(t, news, own(1<<50, dynmesh.Pass))
 	mustMerge(t, b, everything(news)...)
 	if n := learn(t, a, b); n == 0 || n > 100 || !equal(a, b) {
@@ -138,16 +138,16 @@ func fleet(t testing.TB, n int) *observation.Table {
 	id := func(i int) dynmesh.InstanceID { return dynmesh.InstanceID(0x694d_9b90_0000_0000 + i%n*0x1_0001) }
 	at := clock(0)
 	for i := range n {
-		say := func(seq uint64, f observation.Finding) {
+		say := func(seq uint64, f dynmesh.Report) {
 			f.At = at
-			entries = append(entries, observation.Crafted(observation.Observer{ID: id(i), Epoch: uint64(at.UnixMilli())}, 0, f.Subject, seq, observation.Encode(seq, &f)))
+			entries = append(entries, observation.Crafted(dynmesh.Observer{ID: id(i), Epoch: uint64(at.UnixMilli())}, 0, f.Subject, seq, observation.Encode(seq, &f)))
 		}
-		say(1, observation.Finding{Subject: observation.Subject{ID: id(i)}, Kind: observation.Process, Finding: dynmesh.Pass})
+		say(1, dynmesh.Report{Subject: dynmesh.Subject{ID: id(i)}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass})
 		f := own(id(i), dynmesh.Pass)
 		f.Latency = 12345000
 		say(2, f)
 		for k := range 2 {
-			say(uint64(3+k), observation.Finding{Subject: observation.Subject{ID: id(i + k + 1)}, Kind: observation.Path, Finding: dynmesh.Pass, Latency: 345000})
+			say(uint64(3+k), dynmesh.Report{Subject: dynmesh.Subject{ID: id(i + k + 1)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Latency: 345000})
 		}
 	}
 	tb := observation.New(reader)

@@ -26,7 +26,7 @@ const (
 //
 // A Table is not safe for concurrent use: one goroutine owns it. It looks at no clock.
 type Table struct {
-	self      Observer
+	self      dynmesh.Observer
 	last      uint64 // sequence of the latest own entry
 	restamped restamp
 	buckets   [Buckets]map[dynmesh.InstanceID]*life
@@ -38,9 +38,9 @@ type Table struct {
 
 // A life is what an observer said in one life.
 type life struct {
-	Observer
+	dynmesh.Observer
 	floor   uint64
-	entries map[Subject]*entry
+	entries map[dynmesh.Subject]*entry
 	live    int
 	digest  uint64 // of the life and its entries
 	ended   bool
@@ -48,7 +48,7 @@ type life struct {
 
 type entry struct {
 	life    *life
-	subject Subject
+	subject dynmesh.Subject
 	seq     uint64
 	raw     []byte
 	live    bool   // it is an observation, not a withdrawal
@@ -56,12 +56,14 @@ type entry struct {
 	step    uint64 // the last one that touched it
 }
 
-func (e *entry) key() Key { return Key{Observer: e.life.Observer, Subject: e.subject} }
+func (e *entry) key() dynmesh.ObservationKey {
+	return dynmesh.ObservationKey{Observer: e.life.Observer, Subject: e.subject}
+}
 
-func (e *entry) observation() Observation {
+func (e *entry) observation() dynmesh.Observation {
 	f, seq, _ := decode(e.raw)
 	f.Subject = e.subject
-	return Observation{Finding: f, Observer: e.life.Observer, Seq: seq}
+	return dynmesh.Observation{Report: f, Observer: e.life.Observer, Seq: seq}
 }
 
 func (e *entry) travel(floor uint64) Entry {
@@ -71,10 +73,10 @@ func (e *entry) travel(floor uint64) Entry {
 func (e *entry) cost() int { return costOf(e.subject, e.raw) }
 
 // costOf counts names in full: most share theirs with thousands, and a member that has gone mad has ever new ones.
-func costOf(s Subject, raw []byte) int { return entryCost + nameLen(s) + len(raw) }
+func costOf(s dynmesh.Subject, raw []byte) int { return entryCost + nameLen(s) + len(raw) }
 
 // New returns a table that holds nothing but the observer's new life.
-func New(self Observer) *Table {
+func New(self dynmesh.Observer) *Table {
 	t := &Table{self: self, forgotten: map[dynmesh.InstanceID]forgotten{}}
 	t.begin(self)
 	return t
@@ -83,12 +85,12 @@ func New(self Observer) *Table {
 func (t *Table) life(id dynmesh.InstanceID) *life { return t.buckets[bucketOf(id)][id] }
 
 // begin puts an empty life into the table. What was there must have been ended.
-func (t *Table) begin(o Observer) *life {
+func (t *Table) begin(o dynmesh.Observer) *life {
 	b := bucketOf(o.ID)
 	if t.buckets[b] == nil {
 		t.buckets[b] = map[dynmesh.InstanceID]*life{}
 	}
-	l := &life{Observer: o, entries: map[Subject]*entry{}}
+	l := &life{Observer: o, entries: map[dynmesh.Subject]*entry{}}
 	t.buckets[b][o.ID] = l
 	t.stats.Observers++
 	t.flip(l, l.hash())
@@ -121,7 +123,7 @@ func (t *Table) raise(l *life, floor uint64, c *change) {
 }
 
 // put makes the entry the latest of its life about its subject. It keeps raw.
-func (t *Table) put(l *life, s Subject, seq uint64, raw []byte, live bool, c *change) {
+func (t *Table) put(l *life, s dynmesh.Subject, seq uint64, raw []byte, live bool, c *change) {
 	e := l.entries[s]
 	if e == nil {
 		e = &entry{life: l, subject: s}

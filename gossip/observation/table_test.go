@@ -11,11 +11,11 @@ import (
 
 var generate = dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
 
-func own(id dynmesh.InstanceID, f dynmesh.Finding) observation.Finding {
-	return observation.Finding{Subject: observation.Subject{ID: id, Endpoint: generate}, Kind: observation.Canary, Finding: f, Ready: f == dynmesh.Pass}
+func own(id dynmesh.InstanceID, f dynmesh.Finding) dynmesh.Report {
+	return dynmesh.Report{Subject: dynmesh.Subject{ID: id, Endpoint: generate}, Kind: dynmesh.KindCanary, Finding: f, Ready: f == dynmesh.Pass}
 }
 
-func mustObserve(t testing.TB, tb *observation.Table, f observation.Finding) observation.Changes {
+func mustObserve(t testing.TB, tb *observation.Table, f dynmesh.Report) observation.Changes {
 	t.Helper()
 	c, err := tb.Observe(f)
 	if err != nil {
@@ -51,8 +51,8 @@ func mustMerge(t testing.TB, tb *observation.Table, messages ...[]byte) observat
 }
 
 func TestRoundTrip(t *testing.T) {
-	a := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	b := observation.New(observation.Observer{ID: 8, Epoch: 1})
+	a := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	b := observation.New(dynmesh.Observer{ID: 8, Epoch: 1})
 	c := mustObserve(t, a, own(7, dynmesh.Pass))
 	var d observation.Dirty
 	d.Mark(c.Entries...)

@@ -37,16 +37,16 @@ const golden = "0101" + // version 1, a batch
 	"120d" + "090700000000000000" + "1001" + "1803" // another life, with a floor
 
 func goldenTable(t testing.TB) *observation.Table {
-	tb := observation.New(observation.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
+	tb := observation.New(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
 	at := time.UnixMilli(1_800_000_000_123)
-	s := observation.Subject{ID: 0x694d9b90ff8deb4b, Endpoint: generate}
-	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 0x694d9b90ff8deb4b}, Kind: observation.Process, Finding: dynmesh.Pass, Draining: true, At: at})
-	mustObserve(t, tb, observation.Finding{Subject: s, Kind: observation.Canary, Finding: dynmesh.Fail, Ready: true, Reason: dynmesh.ReasonFrozen,
+	s := dynmesh.Subject{ID: 0x694d9b90ff8deb4b, Endpoint: generate}
+	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 0x694d9b90ff8deb4b}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: at})
+	mustObserve(t, tb, dynmesh.Report{Subject: s, Kind: dynmesh.KindCanary, Finding: dynmesh.Fail, Ready: true, Reason: dynmesh.ReasonFrozen,
 		Detail: "nothing after 3 chunks", Latency: 1234567 * time.Nanosecond, At: at})
-	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 9, Endpoint: generate}, Kind: observation.Path, Finding: dynmesh.Pass, Latency: time.Millisecond, At: at})
-	mustObserve(t, tb, observation.Finding{Subject: observation.Subject{ID: 10}, Kind: observation.Path, Finding: dynmesh.Pass, At: at})
-	tb.Withdraw(observation.Subject{ID: 10})
-	mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 7, Epoch: 1}, 3, observation.Subject{}, 0, nil)}, 100)...)
+	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 9, Endpoint: generate}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Latency: time.Millisecond, At: at})
+	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 10}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, At: at})
+	tb.Withdraw(dynmesh.Subject{ID: 10})
+	mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: 7, Epoch: 1}, 3, dynmesh.Subject{}, 0, nil)}, 100)...)
 	return tb
 }
 
@@ -88,9 +88,9 @@ func TestGoldenDigest(t *testing.T) {
 
 // A relay that knows nothing of a field passes it on as it came, wherever the author put it.
 func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
-	o := observation.Observer{ID: 7, Epoch: 1}
-	s := observation.Subject{ID: 8, Endpoint: generate}
-	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass})
+	o := dynmesh.Observer{ID: 7, Epoch: 1}
+	s := dynmesh.Subject{ID: 8, Endpoint: generate}
+	known := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	later := unknownField(77, []byte("zone-b"))
 	for name, raw := range map[string][]byte{
 		"behind":                       bytes.Join([][]byte{known, later}, nil),
@@ -108,7 +108,7 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 			var d observation.Dirty
 			d.Mark(got.Entries...)
 			for how, sent := range map[string][][]byte{"by packet": d.Take(0, 1200, 5), "by bucket": everything(relay)} {
-				got := mustMerge(t, observation.New(observation.Observer{ID: 99, Epoch: 1}), sent...)
+				got := mustMerge(t, observation.New(dynmesh.Observer{ID: 99, Epoch: 1}), sent...)
 				if len(got.Set) != 1 || !bytes.Equal(got.Entries[len(got.Entries)-1].Raw(), raw) && !bytes.Equal(got.Entries[0].Raw(), raw) {
 					t.Errorf("%s: %x came, want %x", how, got.Entries, raw)
 				}
@@ -119,7 +119,7 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 
 // Whatever order the fields have, and wherever what an entry refers to stands, it is the same message.
 func TestAnyOrderOfFields(t *testing.T) {
-	known := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Pass})
+	known := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	endpoint := []byte{8, 1}
 	subject := protowire.AppendFixed64(protowire.AppendTag(nil, 2, protowire.Fixed64Type), 8)
 	life := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7)
@@ -132,7 +132,7 @@ func TestAnyOrderOfFields(t *testing.T) {
 		body := unknownField(2, append(unknownField(4, bytes.Join(entry, nil)), life...))
 		for _, message := range [][]byte{bytes.Join([][]byte{{1, 1}, name, body}, nil), bytes.Join([][]byte{{1, 1}, body, name}, nil)} {
 			got := merged(t, [][]byte{message})
-			if _, ok := got.Get(7, observation.Subject{ID: 8, Endpoint: generate}); !ok {
+			if _, ok := got.Get(7, dynmesh.Subject{ID: 8, Endpoint: generate}); !ok {
 				t.Fatalf("order %d: read %v", i, standing(got))
 			}
 			if want == nil {
@@ -146,16 +146,16 @@ func TestAnyOrderOfFields(t *testing.T) {
 }
 
 func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
-	o := observation.Observer{ID: 7, Epoch: 1}
+	o := dynmesh.Observer{ID: 7, Epoch: 1}
 	raw := bytes.Join([][]byte{{0x18, 1}, {0x20, 99}, {0x28, 4}, {0x40, 98}}, nil)
-	tb := merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, observation.Subject{ID: 7}, 1, raw)}, 1000))
-	got, ok := tb.Get(7, observation.Subject{ID: 7})
-	if !ok || got.Finding.Finding != observation.UnknownFinding || got.Reason != observation.UnknownReason || got.Kind != observation.Process {
+	tb := merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, dynmesh.Subject{ID: 7}, 1, raw)}, 1000))
+	got, ok := tb.Get(7, dynmesh.Subject{ID: 7})
+	if !ok || got.Report.Finding != observation.UnknownFinding || got.Reason != observation.UnknownReason || got.Kind != dynmesh.KindProcess {
 		t.Errorf("read %+v", got)
 	}
 	raw = []byte{0x18, 1, 0x20, 2, 0x28, 0x81, 2} // kind 257, whose last byte is Canary's
-	tb = merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, observation.Subject{ID: 8}, 1, raw)}, 1000))
-	if got, ok := tb.Get(7, observation.Subject{ID: 8}); !ok || got.Kind.String() != "unknown" {
+	tb = merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, dynmesh.Subject{ID: 8}, 1, raw)}, 1000))
+	if got, ok := tb.Get(7, dynmesh.Subject{ID: 8}); !ok || got.Kind.String() != "unknown" {
 		t.Errorf("read %+v", got)
 	}
 }
@@ -164,14 +164,14 @@ func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	for i, f := range []dynmesh.Finding{dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled} {
 		want := []byte{0x18, 1, 0x20, byte(i + 1), 0x28, 1}
-		if got := observation.Encode(1, &observation.Finding{Kind: observation.Canary, Finding: f}); !bytes.Equal(got, want) {
+		if got := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: f}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", f, got, want)
 		}
 	}
 	for i, r := range []dynmesh.Reason{dynmesh.ReasonTimeout, dynmesh.ReasonFrozen, dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonStatus, dynmesh.ReasonErrorChunk, dynmesh.ReasonError,
 		dynmesh.ReasonPanic, dynmesh.ReasonEmpty, dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled} {
 		want := []byte{0x18, 1, 0x20, 3, 0x28, 3, 0x40, byte(i + 1)}
-		if got := observation.Encode(1, &observation.Finding{Kind: observation.Path, Finding: dynmesh.Fail, Reason: r}); !bytes.Equal(got, want) {
+		if got := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: r}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", r, got, want)
 		}
 	}
@@ -197,7 +197,7 @@ func TestBadMessages(t *testing.T) {
 		"an endpoint that is not":   {append([]byte{1, 1}, unknownField(2, append(protowire.AppendFixed64([]byte{9}, 3), unknownField(4, []byte{8, 1, 0x18, 1})...))...), observation.ErrMalformed},
 		"a name without end":        {append([]byte{1, 1}, unknownField(1, unknownField(1, make([]byte, observation.MaxName+1)))...), observation.ErrMalformed},
 		"good, and then cut":        {good[:len(good)-1], observation.ErrMalformed},
-		"later life, and then junk": {append(observation.Messages([]observation.Entry{observation.Crafted(observation.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1 << 60}, 0, observation.Subject{}, 0, nil)}, 100)[0], 0xff), observation.ErrMalformed},
+		"later life, and then junk": {append(observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1 << 60}, 0, dynmesh.Subject{}, 0, nil)}, 100)[0], 0xff), observation.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := tb.Merge(c.message)
@@ -217,8 +217,8 @@ func TestOddNames(t *testing.T) {
 		{Namespace: "\xff\x00", Component: "a.b/c", Name: "\n"}, {Name: "x"}, {Namespace: "x"}, {Component: strings.Repeat("ü", 300)},
 		{Namespace: strings.Repeat("n", observation.MaxName)},
 	} {
-		tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-		f := observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: e}, Kind: observation.Path, Finding: dynmesh.Pass}
+		tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+		f := dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: e}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 		c := mustObserve(t, tb, f)
 		var d observation.Dirty
 		d.Mark(c.Entries...)
@@ -227,9 +227,9 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("%q became %+v", e, got.Set)
 		}
 	}
-	tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-	_, err := tb.Observe(observation.Finding{Subject: observation.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
-		Kind: observation.Path, Finding: dynmesh.Pass})
+	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	_, err := tb.Observe(dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
+		Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	if err == nil {
 		t.Error("a name that no other member accepts was accepted")
 	}
@@ -253,7 +253,7 @@ func TestAllWordsOfCanaryHaveNumbers(t *testing.T) {
 			return true
 		}
 		word, _ := strconv.Unquote(lit.Value)
-		f := observation.Finding{Subject: observation.Subject{ID: 7}, Kind: observation.Canary, Finding: dynmesh.Fail}
+		f := dynmesh.Report{Subject: dynmesh.Subject{ID: 7}, Kind: dynmesh.KindCanary, Finding: dynmesh.Fail}
 		switch typ.Name {
 		case "Finding":
 			f.Finding = dynmesh.Finding(word)
@@ -263,8 +263,8 @@ func TestAllWordsOfCanaryHaveNumbers(t *testing.T) {
 			return true
 		}
 		n++
-		tb := observation.New(observation.Observer{ID: 7, Epoch: 1})
-		if c, err := tb.Observe(f); err != nil || len(c.Set) != 1 || c.Set[0].Finding != f {
+		tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+		if c, err := tb.Observe(f); err != nil || len(c.Set) != 1 || c.Set[0].Report != f {
 			t.Errorf("%s %q: %+v, %v", typ.Name, word, c.Set, err)
 		}
 		return true

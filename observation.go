@@ -1,0 +1,76 @@
+package dynmesh
+
+import (
+	"time"
+)
+
+// Observer is one life of a member. A worker's ID is its instance ID; a frontend's is its own choice. Of two lives with one
+// ID the one with the higher epoch is the later one.
+type Observer struct {
+	ID    InstanceID
+	Epoch uint64 // unix milliseconds at its start; only ever compared with other epochs of the same ID
+}
+
+// Subject is what an observation is about. It is comparable.
+type Subject struct {
+	ID       InstanceID
+	Endpoint Endpoint // zero: the whole process, with all its instances
+}
+
+// Kind is what a finding rests on.
+type Kind uint8
+
+// The kinds. What another version calls by another number is kept and passed on, and concludes nothing.
+const (
+	KindCanary  Kind = 1 // the worker's own canary, or that there is none (canary.Unchecked)
+	KindTraffic Kind = 2 // real requests at the worker
+	KindPath    Kind = 3 // another member's probe over the network
+	KindProcess Kind = 4 // what a process says of itself as a whole: that it is there, or drains
+)
+
+// String returns canary, traffic, path or process.
+func (k Kind) String() string {
+	switch k {
+	case KindCanary:
+		return "canary"
+	case KindTraffic:
+		return "traffic"
+	case KindPath:
+		return "path"
+	case KindProcess:
+		return "process"
+	}
+	return "unknown"
+}
+
+// Report is what an observer says of a subject now. It stands until the observer says something else, withdraws it, or
+// is gone: an observer that is alive and silent still means it.
+type Report struct {
+	Subject  Subject
+	Kind     Kind
+	Finding  Finding       // Path: Pass or Fail. Process: Pass
+	Ready    bool          // Canary and Traffic: the worker's own conclusion, thresholds included
+	Draining bool          // Process: it takes no new requests and will leave
+	Reason   Reason        // where Finding is Fail
+	Detail   string        // one line of valid UTF-8, at most canary.MaxDetail bytes; may be empty
+	Latency  time.Duration // of what was asked, where there was an answer; microseconds on the wire
+	At       time.Time     // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire
+}
+
+// Observation is a finding with its author and its place among the author's findings.
+type Observation struct {
+	Report
+	Observer Observer
+	Seq      uint64 // counts all findings of one life of the observer: no two have the same
+}
+
+// ObservationKey names one observation: an observer has at most one of each subject.
+type ObservationKey struct {
+	Observer Observer
+	Subject  Subject
+}
+
+// Key returns what the observation is known by.
+func (o Observation) Key() ObservationKey {
+	return ObservationKey{Observer: o.Observer, Subject: o.Subject}
+}
