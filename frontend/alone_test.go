@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute to
@@ -15,7 +14,7 @@ func TestAllButThisFrontendAreLost(t *testing.T) {
 		finds := func(k dynmesh.InstanceKey, f dynmesh.Finding, reason dynmesh.Reason) {
 			o := r.next(pathOf(k.ID, 0, 0, f))
 			o.Observer, o.Reason = r.pool.Self(), reason
-			r.say(gossip.Update{Observations: []dynmesh.Observation{o}})
+			r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{o}})
 		}
 
 		finds(a, dynmesh.Fail, dynmesh.ReasonFrozen)
@@ -28,7 +27,7 @@ func TestAllButThisFrontendAreLost(t *testing.T) {
 
 		finds(b, dynmesh.Pass, "")
 		r.want(a, "ready", "1 of 2 watchers cannot reach it") // b is there again, and still says that it reaches it
-		r.member(b.ID, gossip.Dead)
+		r.member(b.ID, dynmesh.Dead)
 		r.want(a, "unreachable", "no other member is left that could reach it")
 	})
 }

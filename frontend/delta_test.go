@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // Whatever happens between two views, the delta makes the one of the other.
@@ -53,9 +52,9 @@ func (r *rig) something(random *rand.Rand, registered map[dynmesh.InstanceKey]bo
 		}
 		r.send(u)
 	case 2:
-		r.member(k.ID, []gossip.MemberState{gossip.Alive, gossip.Dead, gossip.Suspect}[random.IntN(3)])
+		r.member(k.ID, []dynmesh.MemberState{dynmesh.Alive, dynmesh.Dead, dynmesh.Suspect}[random.IntN(3)])
 	case 3:
-		r.say(gossip.Update{Forgotten: []dynmesh.Observer{{ID: k.ID, Epoch: 1}}})
+		r.say(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: k.ID, Epoch: 1}}})
 	case 4:
 		r.canary(k, random.IntN(2) == 0)
 	case 5:
@@ -96,7 +95,7 @@ func TestDeltaOfWhatGoes(t *testing.T) {
 		last := r.r.page.Load().view
 		known := replicaOf(t, text(last.plain))
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
-		r.say(gossip.Update{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}, {ID: b.ID, Epoch: 1}}})
+		r.say(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}, {ID: b.ID, Epoch: 1}}})
 		now := r.r.page.Load().view
 		d := compareViews(last, now)
 		if fmt.Sprint(d.partsGone) != "[dyn://other.b.g]" || len(d.gone) != 1 || d.gone[0].id != k.ID || len(d.membersGone) != 2 {

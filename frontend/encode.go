@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // The parts of /mesh. The order of fields is that of the answer.
@@ -38,14 +37,14 @@ type (
 		Counts   bool            `json:"counts"`
 	}
 	jsonWorker struct {
-		Host       string             `json:"host"`
-		Version    string             `json:"version"`
-		Labels     map[string]string  `json:"labels"`
-		PID        int                `json:"pid,omitempty"`
-		StartedAt  *stamp             `json:"started_at,omitempty"`
-		SystemURL  string             `json:"system_url,omitempty"`
-		GossipAddr string             `json:"gossip_addr,omitempty"`
-		Gossip     gossip.MemberState `json:"gossip,omitempty"`
+		Host       string              `json:"host"`
+		Version    string              `json:"version"`
+		Labels     map[string]string   `json:"labels"`
+		PID        int                 `json:"pid,omitempty"`
+		StartedAt  *stamp              `json:"started_at,omitempty"`
+		SystemURL  string              `json:"system_url,omitempty"`
+		GossipAddr string              `json:"gossip_addr,omitempty"`
+		Gossip     dynmesh.MemberState `json:"gossip,omitempty"`
 	}
 	jsonChange struct {
 		At     stamp         `json:"at"`
@@ -54,11 +53,11 @@ type (
 		Reason string        `json:"reason"`
 	}
 	jsonMember struct {
-		ID    string             `json:"id"`
-		Role  dynmesh.Role       `json:"role"`
-		Addr  string             `json:"addr"`
-		State gossip.MemberState `json:"state"`
-		Since stamp              `json:"since"`
+		ID    string              `json:"id"`
+		Role  dynmesh.Role        `json:"role"`
+		Addr  string              `json:"addr"`
+		State dynmesh.MemberState `json:"state"`
+		Since stamp               `json:"since"`
 	}
 )
 
@@ -134,7 +133,7 @@ func (w *worker) json() *jsonWorker {
 	return j
 }
 
-func memberJSON(m gossip.Member) []byte {
+func memberJSON(m dynmesh.Member) []byte {
 	return encoded(jsonMember{m.ID.String(), m.Role, m.Addr, m.State, stamp(m.Since)})
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // golden compares a JSON document with a file of testdata, which UPDATE_GOLDEN=1 writes anew.
@@ -48,11 +47,11 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 	r.lost(a.ID, b.ID)
 	r.lost(a.ID, c.ID)
 	r.canary(c, false)
-	r.say(gossip.Update{
-		Health: gossip.Health{Alive: 3, Suspect: 0, Dead: 1, UDPDegraded: 1},
-		Members: []gossip.Member{
-			workerAs(a.ID, 1, gossip.Dead),
-			{Observer: r.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "10.0.0.9:7946", State: gossip.Alive, Since: time.Now()},
+	r.say(dynmesh.GossipUpdate{
+		Health: dynmesh.GossipHealth{Alive: 3, Suspect: 0, Dead: 1, UDPDegraded: 1},
+		Members: []dynmesh.Member{
+			workerAs(a.ID, 1, dynmesh.Dead),
+			{Observer: r.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "10.0.0.9:7946", State: dynmesh.Alive, Since: time.Now()},
 		},
 		Observations: []dynmesh.Observation{
 			r.next(dynmesh.Observation{

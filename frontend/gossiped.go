@@ -3,7 +3,6 @@ package frontend
 import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // gossip takes in what the pool says.
@@ -37,7 +36,7 @@ func (m *mesh) gossip() {
 }
 
 // member takes in what the pool says of a member.
-func (m *mesh) member(member gossip.Member) {
+func (m *mesh) member(member dynmesh.Member) {
 	w := m.worker(member.ID)
 	if w.member != nil && member.Epoch < w.member.Epoch {
 		return
@@ -45,7 +44,7 @@ func (m *mesh) member(member gossip.Member) {
 	if w.member != nil && member.Epoch > w.member.Epoch {
 		w.reborn()
 	}
-	w.lost = w.lost && member.State != gossip.Alive // it has just come, or come back
+	w.lost = w.lost && member.State != dynmesh.Alive // it has just come, or come back
 	w.member, w.mourned = &member, nil
 	m.members.changes = append(m.members.changes, change{record: newRecord(m.members.endpoint, w.id, memberJSON(member))})
 	m.renamed(w)

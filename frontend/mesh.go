@@ -9,7 +9,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // mesh is what is known beyond the listing: workers, members, observations, and what follows from them. The registry's
@@ -31,7 +30,7 @@ type mesh struct {
 	state    dynmesh.SyncState
 	since    time.Time
 	revision int64
-	health   gossip.Health
+	health   dynmesh.GossipHealth
 	rejected *dynmesh.Rejects
 	met      bool // what processes tell etcd of themselves has been read
 	peers    int  // other members that may have an opinion: those that are there and not lost

@@ -8,21 +8,20 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
-func told(n int) (dynmesh.RegistryUpdate, gossip.Update) {
+func told(n int) (dynmesh.RegistryUpdate, dynmesh.GossipUpdate) {
 	u := synced(fleet(n)...)
-	g := gossip.Update{Health: gossip.Health{Alive: n}}
+	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}
 	for i, put := range u.Puts {
 		u.Members = append(u.Members, dynmesh.RegisteredMember{ID: put.ID, MemberInfo: dynmesh.MemberInfo{
 			Role: dynmesh.RoleWorker, Host: fmt.Sprintf("worker-%06d", i), Version: "v1.2.3", PID: 1, GossipAddr: "10.0.0.1:7946",
 			SystemURL: "http://10.0.0.1:8081", Labels: map[string]string{"zone": "a"},
 		}})
-		g.Members = append(g.Members, gossip.Member{
+		g.Members = append(g.Members, dynmesh.Member{
 			Observer: dynmesh.Observer{ID: put.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
-			State: gossip.Alive, Since: time.Unix(1000, 0),
+			State: dynmesh.Alive, Since: time.Unix(1000, 0),
 		})
 		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))
 		for _, by := range []int{(i + 1) % n, (i + n/2) % n} {
@@ -72,7 +71,7 @@ func BenchmarkVerdict(b *testing.B) {
 			k := fleet(n)[n/2].InstanceKey
 			b.ReportAllocs()
 			for i := uint64(0); b.Loop(); i++ {
-				pool.say(gossip.Update{Observations: []dynmesh.Observation{canaryOf(k, 2+i, i%2 == 1)}})
+				pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{canaryOf(k, 2+i, i%2 == 1)}})
 				r.mesh.gossip()
 				r.render()
 			}
@@ -139,7 +138,7 @@ func TestMemoryOfTheMesh(t *testing.T) {
 	old := r.page.Load()
 	old.view.gzip.Store(c.compress(old.view.plain))
 	k := fleet(n)[n/2].InstanceKey
-	pool.say(gossip.Update{Observations: []dynmesh.Observation{canaryOf(k, 2, false)}})
+	pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{canaryOf(k, 2, false)}})
 	r.mesh.gossip()
 	r.render()
 	now := r.page.Load()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // A worker is killed: its watchers find its port closed, gossip suspects it, declares it dead, and its lease ends.
@@ -30,9 +29,9 @@ func TestKilledWorker(t *testing.T) {
 		if e.Registered != 3 || e.Ready != 2 || e.Verified != 2 || e.Unreachable != 1 {
 			t.Errorf("got %+v", e.jsonEndpoint)
 		}
-		r.member(a.ID, gossip.Suspect)
+		r.member(a.ID, dynmesh.Suspect)
 		r.want(a, "unreachable", "gossip has suspected its worker since ")
-		r.member(a.ID, gossip.Dead)
+		r.member(a.ID, dynmesh.Dead)
 		r.want(a, "unreachable", "gossip declared its worker dead at ")
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Deletes: []dynmesh.InstanceKey{a}, MembersGone: []dynmesh.InstanceID{a.ID}})
 		if got := r.seen().of(a).Verdict; got != "" {
@@ -52,12 +51,12 @@ func TestFindingsOfTheDead(t *testing.T) {
 		r.lost(a.ID, b.ID)
 		r.lost(a.ID, c.ID)
 		r.want(a, "unreachable", "2 of 2 watchers")
-		r.member(c.ID, gossip.Suspect)
+		r.member(c.ID, dynmesh.Suspect)
 		r.want(a, "unreachable", "its only watcher cannot reach it: worker b")
 		r.want(a, "unreachable", "nobody has reached it since then")
-		r.member(c.ID, gossip.Alive)
+		r.member(c.ID, dynmesh.Alive)
 		r.want(a, "unreachable", "2 of 2 watchers")
-		r.say(gossip.Update{Forgotten: []dynmesh.Observer{{ID: c.ID, Epoch: 1}}})
+		r.say(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: c.ID, Epoch: 1}}})
 		r.want(a, "unreachable", "its only watcher cannot reach it: worker b")
 		for _, o := range r.seen().of(a).Observations {
 			if want := o.Observer != "c"; o.Counts != want {
@@ -67,11 +66,11 @@ func TestFindingsOfTheDead(t *testing.T) {
 		if got := len(r.seen().Members); got != 2 {
 			t.Errorf("got %d members, want 2", got)
 		}
-		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: b.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}}}})
+		r.say(dynmesh.GossipUpdate{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: b.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}}}})
 		r.want(a, "unreachable", "nobody has reached it since then")
-		r.member(a.ID, gossip.Suspect)
+		r.member(a.ID, dynmesh.Suspect)
 		r.want(a, "unreachable", "gossip has suspected its worker")
-		r.member(a.ID, gossip.Alive) // it has answered
+		r.member(a.ID, dynmesh.Alive) // it has answered
 		r.want(a, "ready", "canaries have passed")
 	})
 }
@@ -82,13 +81,13 @@ func TestRestartInPlace(t *testing.T) {
 		a, b, c := r.trio()
 		r.lost(a.ID, b.ID)
 		r.lost(a.ID, c.ID)
-		r.member(a.ID, gossip.Dead)
+		r.member(a.ID, dynmesh.Dead)
 		r.want(a, "unreachable", "declared its worker dead")
-		r.say(gossip.Update{Members: []gossip.Member{workerAs(a.ID, 2, gossip.Alive)}})
+		r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{workerAs(a.ID, 2, dynmesh.Alive)}})
 		r.want(a, "ready", "has not told of this endpoint yet")
 		o := r.next(canaryOf(a, 0, true))
 		o.Observer.Epoch = 2
-		r.say(gossip.Update{
+		r.say(dynmesh.GossipUpdate{
 			Withdrawn:    []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: o.Subject}},
 			Observations: []dynmesh.Observation{o},
 		})
@@ -96,7 +95,7 @@ func TestRestartInPlace(t *testing.T) {
 		r.lost(a.ID, b.ID)
 		r.lost(a.ID, c.ID)
 		r.want(a, "unreachable", "2 of 2 watchers")
-		r.member(a.ID, gossip.Dead) // its first life: late news
+		r.member(a.ID, dynmesh.Dead) // its first life: late news
 		if got := r.seen().of(a).Worker.Gossip; got != "alive" {
 			t.Errorf("got %s, want the later life's alive", got)
 		}
@@ -106,7 +105,7 @@ func TestRestartInPlace(t *testing.T) {
 func TestDrainingWorker(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
+		r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
 			Observer: dynmesh.Observer{ID: a.ID, Epoch: 1},
 			Report:   dynmesh.Report{Subject: dynmesh.Subject{ID: a.ID}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
 		})}})
@@ -114,9 +113,9 @@ func TestDrainingWorker(t *testing.T) {
 		r.lost(a.ID, b.ID)
 		r.lost(a.ID, c.ID)
 		r.want(a, "draining", "cannot reach it")
-		r.member(a.ID, gossip.Left)
+		r.member(a.ID, dynmesh.Left)
 		r.want(a, "unreachable", "left gossip at ")
-		r.member(a.ID, gossip.Alive)
+		r.member(a.ID, dynmesh.Alive)
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Deletes: []dynmesh.InstanceKey{a}})
 		r.want(a, "draining", "etcd does not list it")
 		if e := r.seen().Endpoints[0]; e.Registered != 2 || e.Unregistered != 1 || e.Draining != 0 {
@@ -133,7 +132,7 @@ func TestUnregisteredInstance(t *testing.T) {
 		if got := r.seen().of(a).Verdict; got != "" {
 			t.Errorf("got %s by the word of nobody known, want nothing", got)
 		}
-		r.member(a.ID, gossip.Alive)
+		r.member(a.ID, dynmesh.Alive)
 		r.want(a, "ready", "etcd has not been read yet")
 		r.send(synced())
 		r.want(a, "ready", "etcd does not list it")
@@ -143,7 +142,7 @@ func TestUnregisteredInstance(t *testing.T) {
 		if r.r.page.Load().instances != 0 {
 			t.Error("it is in /health")
 		}
-		r.member(a.ID, gossip.Dead)
+		r.member(a.ID, dynmesh.Dead)
 		if got := r.seen().Endpoints; len(got) != 0 {
 			t.Errorf("got %+v, want nothing", got)
 		}
@@ -155,7 +154,7 @@ func TestMuteWorker(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a := key("d", "b", "g", 0xa)
 		r.send(synced(httpInstance(a)))
-		r.member(a.ID, gossip.Alive)
+		r.member(a.ID, dynmesh.Alive)
 		r.want(a, "ready", "has not told of this endpoint yet")
 		r.rest(muteAfter - 2*renderWindow)
 		r.want(a, "ready", "has not told of this endpoint yet")
@@ -163,7 +162,7 @@ func TestMuteWorker(t *testing.T) {
 		r.want(a, "notready", "does not say that it serves this endpoint")
 		r.canary(a, true)
 		r.want(a, "ready", "canaries have passed")
-		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}}}})
+		r.say(dynmesh.GossipUpdate{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}}}})
 		r.want(a, "notready", "does not say that it serves this endpoint")
 		r.canary(a, true)
 		r.want(a, "ready", "canaries have passed")
@@ -187,7 +186,7 @@ func TestStrangersAreWatched(t *testing.T) {
 		u := synced(httpInstance(foreign), httpInstance(joins), httpInstance(told), nats)
 		u.Members = []dynmesh.RegisteredMember{member(told.ID, "host")}
 		r.send(u)
-		r.member(joins.ID, gossip.Alive)
+		r.member(joins.ID, dynmesh.Alive)
 		watched(foreign, "")
 		r.rest(strangerAfter)
 		watched(foreign, "10.0.0.1:9000")
@@ -197,7 +196,7 @@ func TestStrangersAreWatched(t *testing.T) {
 		r.rest(memberAfter)
 		watched(told, "10.0.0.1:9000")
 
-		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
+		r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
 			Observer: r.pool.Self(),
 			Report:   dynmesh.Report{Subject: subject(foreign), Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused},
 		})}})
@@ -206,11 +205,11 @@ func TestStrangersAreWatched(t *testing.T) {
 		moved.Transport = raw(`{"tcp":"10.0.0.2:7000/1/g"}`)
 		r.send(synced(moved))
 		watched(foreign, "10.0.0.2:7000")
-		r.member(told.ID, gossip.Alive)
+		r.member(told.ID, dynmesh.Alive)
 		watched(told, "")
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: u.Since, Deletes: []dynmesh.InstanceKey{foreign}})
 		watched(foreign, "")
-		r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
+		r.say(dynmesh.GossipUpdate{Withdrawn: []dynmesh.ObservationKey{{Observer: r.pool.Self(), Subject: subject(foreign)}}})
 		if r.r.mesh.find(subject(foreign)) != nil {
 			t.Error("a gone instance is remembered")
 		}
@@ -221,13 +220,13 @@ func TestHealthScoreThatChanges(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, _, _ := r.trio()
 		for _, by := range []dynmesh.InstanceID{0xb, 0xc} {
-			r.say(gossip.Update{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: by, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}}}})
+			r.say(dynmesh.GossipUpdate{Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: by, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}}}})
 		}
-		r.member(a.ID, gossip.Dead)
+		r.member(a.ID, dynmesh.Dead)
 		r.want(a, "unreachable", "no watcher reaches it")
-		r.say(gossip.Update{Health: gossip.Health{Alive: 3, Dead: 1, Score: 4}})
+		r.say(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 3, Dead: 1, Score: 4}})
 		r.want(a, "ready", "this frontend is itself slow or cut off (health score 4)")
-		r.say(gossip.Update{Health: gossip.Health{Alive: 3, Dead: 1}})
+		r.say(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 3, Dead: 1}})
 		r.want(a, "unreachable", "no watcher reaches it")
 	})
 }
@@ -236,19 +235,19 @@ func TestDoubtOfOneself(t *testing.T) {
 	const reason = "it may be this frontend that is cut off"
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		r.member(a.ID, gossip.Left)
-		r.member(b.ID, gossip.Left)
+		r.member(a.ID, dynmesh.Left)
+		r.member(b.ID, dynmesh.Left)
 		if got := r.seen().of(a).Reasons; slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, reason) }) {
 			t.Errorf("two of three: got %q", got)
 		}
-		r.member(c.ID, gossip.Left)
+		r.member(c.ID, dynmesh.Left)
 		for _, k := range []dynmesh.InstanceKey{a, b, c} {
 			r.want(k, "unreachable", "more than half of this endpoint's instances are unreachable from here: "+reason)
 		}
 		if want := []string{"dyn://d.b.g: 3 of 3 instances are unreachable from here: " + reason}; !slices.Equal(r.seen().Warnings, want) {
 			t.Errorf("got %q, want %q", r.seen().Warnings, want)
 		}
-		r.member(c.ID, gossip.Alive)
+		r.member(c.ID, dynmesh.Alive)
 		if s := r.seen(); len(s.Warnings) != 0 || strings.Contains(fmt.Sprint(s.of(a).Reasons), reason) {
 			t.Errorf("got %q, %q", s.Warnings, s.of(a).Reasons)
 		}
@@ -321,7 +320,7 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Unix(946684000, 0), Rejected: &dynmesh.Rejects{}})
-		r.say(gossip.Update{Health: gossip.Health{Alive: 2, Score: 3, UDPDegraded: 1}})
+		r.say(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 2, Score: 3, UDPDegraded: 1}})
 		want = []string{
 			"etcd cannot be read since 1999-12-31T23:46:40.000Z: what is registered is shown as it was then",
 			"this frontend is slow or cut off (health score 3): that gossip declares a worker dead is not believed unless somebody else says so",
@@ -337,14 +336,14 @@ func TestWarnings(t *testing.T) {
 func TestStrangerThatBecomesAMember(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, _ := r.trio()
-		r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
+		r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{
 			Observer: dynmesh.Observer{ID: b.ID, Epoch: 1},
 			Report:   dynmesh.Report{Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}, Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout},
 		})}})
 		if i := r.seen().of(a); i.Verdict != "ready" || len(i.Reasons) != 1 || len(i.Observations) != 3 {
 			t.Errorf("a member: got %+v, want what was found of its worker to count", i)
 		}
-		r.say(gossip.Update{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}}})
+		r.say(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}}})
 		r.want(a, "ready", "1 of 2 watchers cannot reach it: worker b on host-b since 2000-01-01T00:00:00.020Z (timeout)")
 	})
 }
@@ -355,11 +354,11 @@ func TestLateNews(t *testing.T) {
 		a, _, _ := r.trio()
 		reborn := r.next(canaryOf(a, 0, true))
 		reborn.Observer.Epoch = 2
-		r.say(gossip.Update{Members: []gossip.Member{workerAs(a.ID, 2, gossip.Alive)}, Observations: []dynmesh.Observation{reborn}})
+		r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{workerAs(a.ID, 2, dynmesh.Alive)}, Observations: []dynmesh.Observation{reborn}})
 		before := r.r.page.Load()
 		old := r.next(canaryOf(a, 0, false))
-		r.say(gossip.Update{
-			Members:      []gossip.Member{workerAs(a.ID, 1, gossip.Dead)},
+		r.say(dynmesh.GossipUpdate{
+			Members:      []dynmesh.Member{workerAs(a.ID, 1, dynmesh.Dead)},
 			Forgotten:    []dynmesh.Observer{{ID: a.ID, Epoch: 1}},
 			Withdrawn:    []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: old.Subject}},
 			Observations: []dynmesh.Observation{old},
@@ -380,7 +379,7 @@ func TestObservationsOfOtherVersions(t *testing.T) {
 		others.Observer.ID = b.ID // another's word of what only the worker can know
 		whole := r.next(canaryOf(a, 0, false))
 		whole.Subject.Endpoint = dynmesh.Endpoint{}
-		r.say(gossip.Update{Observations: []dynmesh.Observation{odd, others, whole}})
+		r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{odd, others, whole}})
 		r.want(a, "ready", "its worker tells of it in a way that this version does not know")
 		if i := r.seen().of(a); i.Verified || len(i.Observations) != 3 || i.Observations[0].Kind != "unknown" {
 			t.Errorf("got %+v", i)

@@ -9,7 +9,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it dies, and its entries
@@ -59,8 +58,8 @@ func TestFromEtcdToMesh(t *testing.T) {
 		t.Errorf("got worker %+v, want its host", got.Worker)
 	}
 	self := dynmesh.Observer{ID: k.ID, Epoch: 1}
-	pool.say(gossip.Update{
-		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+	pool.say(dynmesh.GossipUpdate{
+		Members:      []dynmesh.Member{{Observer: self, Role: dynmesh.RoleWorker, State: dynmesh.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
 		Observations: []dynmesh.Observation{canaryOf(k, 1, true)},
 	})
 	if got = wait("ready", "canaries have passed"); !got.Verified {
@@ -69,8 +68,8 @@ func TestFromEtcdToMesh(t *testing.T) {
 	path2 := dynmesh.Observation{Observer: pool.Self(), Seq: 1, Report: dynmesh.Report{
 		Subject: dynmesh.Subject{ID: k.ID}, Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: time.Now(),
 	}}
-	pool.say(gossip.Update{
-		Members:      []gossip.Member{{Observer: self, Role: dynmesh.RoleWorker, State: gossip.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
+	pool.say(dynmesh.GossipUpdate{
+		Members:      []dynmesh.Member{{Observer: self, Role: dynmesh.RoleWorker, State: dynmesh.Dead, LeaseTTL: 10 * time.Second, Since: time.Now()}},
 		Observations: []dynmesh.Observation{path2},
 	})
 	got = wait("unreachable", "gossip declared its worker dead at ")

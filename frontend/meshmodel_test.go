@@ -10,7 +10,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // drawer draws what may come in, of few processes and endpoints, so that things meet.
@@ -60,13 +59,13 @@ func (d *drawer) discovery() dynmesh.RegistryUpdate {
 	return u
 }
 
-func (d *drawer) gossip() gossip.Update {
-	u := gossip.Update{Health: gossip.Health{Alive: 2, Score: rapid.SampledFrom([]int{0, 0, 4, 6}).Draw(d.T, "score")}}
+func (d *drawer) gossip() dynmesh.GossipUpdate {
+	u := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 2, Score: rapid.SampledFrom([]int{0, 0, 4, 6}).Draw(d.T, "score")}}
 	switch rapid.IntRange(0, 4).Draw(d.T, "what") {
 	case 0, 1:
 		o := d.observer()
-		state := rapid.SampledFrom([]gossip.MemberState{gossip.Alive, gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left}).Draw(d.T, "member")
-		u.Members = []gossip.Member{workerAs(o.ID, o.Epoch, state)}
+		state := rapid.SampledFrom([]dynmesh.MemberState{dynmesh.Alive, dynmesh.Alive, dynmesh.Suspect, dynmesh.Dead, dynmesh.Left}).Draw(d.T, "member")
+		u.Members = []dynmesh.Member{workerAs(o.ID, o.Epoch, state)}
 	case 2:
 		u.Forgotten = []dynmesh.Observer{d.observer()}
 	case 3:
@@ -152,7 +151,7 @@ func checkMesh(t *rapid.T, m *mesh, v *view, now time.Time, pool *fakePool) {
 // empty takes all back.
 func empty(m *mesh, pool *fakePool) {
 	var u dynmesh.RegistryUpdate
-	var g gossip.Update
+	var g dynmesh.GossipUpdate
 	u.State = dynmesh.Synced
 	for id := dynmesh.InstanceID(1); id <= 5; id++ {
 		u.MembersGone = append(u.MembersGone, id)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // rig is a registry with a mesh on virtual time, which begins at 2000-01-01T00:00:00Z.
@@ -96,18 +95,18 @@ func (r *rig) send(u dynmesh.RegistryUpdate) {
 	r.rest(renderWindow)
 }
 
-func (r *rig) say(u gossip.Update) {
+func (r *rig) say(u dynmesh.GossipUpdate) {
 	r.pool.say(u)
 	r.rest(renderWindow)
 }
 
 // member says that gossip knows a worker in that state.
-func (r *rig) member(id dynmesh.InstanceID, state gossip.MemberState) {
-	r.say(gossip.Update{Members: []gossip.Member{workerAs(id, 1, state)}})
+func (r *rig) member(id dynmesh.InstanceID, state dynmesh.MemberState) {
+	r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{workerAs(id, 1, state)}})
 }
 
-func workerAs(id dynmesh.InstanceID, epoch uint64, state gossip.MemberState) gossip.Member {
-	return gossip.Member{
+func workerAs(id dynmesh.InstanceID, epoch uint64, state dynmesh.MemberState) dynmesh.Member {
+	return dynmesh.Member{
 		Observer: dynmesh.Observer{ID: id, Epoch: epoch}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
@@ -121,12 +120,12 @@ func (r *rig) next(o dynmesh.Observation) dynmesh.Observation {
 }
 
 func (r *rig) canary(k dynmesh.InstanceKey, ready bool) {
-	r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(canaryOf(k, 0, ready))}})
+	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(canaryOf(k, 0, ready))}})
 }
 
 // lost says that one worker cannot reach another.
 func (r *rig) lost(id, by dynmesh.InstanceID) {
-	r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(pathOf(id, by, 0, dynmesh.Fail))}})
+	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(pathOf(id, by, 0, dynmesh.Fail))}})
 }
 
 // seen is what tests read of an answer.
@@ -203,10 +202,10 @@ func member(id dynmesh.InstanceID, host string) dynmesh.RegisteredMember {
 func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
 	a, b, c = key("d", "b", "g", 0xa), key("d", "b", "g", 0xb), key("d", "b", "g", 0xc)
 	u := synced(httpInstance(a), httpInstance(b), httpInstance(c))
-	g := gossip.Update{Health: gossip.Health{Alive: 4}}
+	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 4}}
 	for n, k := range []dynmesh.InstanceKey{a, b, c} {
 		u.Members = append(u.Members, member(k.ID, fmt.Sprintf("host-%c", 'a'+n)))
-		g.Members = append(g.Members, workerAs(k.ID, 1, gossip.Alive))
+		g.Members = append(g.Members, workerAs(k.ID, 1, dynmesh.Alive))
 		g.Observations = append(g.Observations, r.next(canaryOf(k, 0, true)))
 		for _, by := range []dynmesh.InstanceKey{a, b, c} {
 			if by != k {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // parsed reads a body of /mesh.
@@ -162,7 +161,7 @@ func TestOneVerdictSharesTheRestOfTheMesh(t *testing.T) {
 	old := r.page.Load()
 	k := fleet(largeFleet)[5000].InstanceKey
 	o := canaryOf(k, 2, false)
-	pool.say(gossip.Update{Observations: []dynmesh.Observation{o}})
+	pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{o}})
 	r.mesh.gossip()
 	r.render()
 	now := r.page.Load()
@@ -194,7 +193,7 @@ func TestMeshOfEachSize(t *testing.T) {
 	u, g := told(120)
 	for n := range u.Puts {
 		source <- synced(u.Puts[n])
-		pool.say(gossip.Update{Members: g.Members[n : n+1], Observations: g.Observations[3*n : 3*n+1]})
+		pool.say(dynmesh.GossipUpdate{Members: g.Members[n : n+1], Observations: g.Observations[3*n : 3*n+1]})
 		f.verdicts(n + 1)
 		p := f.registry.page.Load()
 		if got := f.get("/mesh"); got.body != text(p.view.plain) || len(parsed(t, got.body).Members) != n+1 {

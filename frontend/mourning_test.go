@@ -5,13 +5,12 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // forget says that gossip keeps nothing of a worker any longer.
 func (r *rig) forget(k dynmesh.InstanceKey, watchers ...dynmesh.InstanceID) {
 	life := dynmesh.Observer{ID: k.ID, Epoch: 1}
-	u := gossip.Update{Forgotten: []dynmesh.Observer{life}, Withdrawn: []dynmesh.ObservationKey{
+	u := dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{life}, Withdrawn: []dynmesh.ObservationKey{
 		{Observer: life, Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}},
 		{Observer: life, Subject: dynmesh.Subject{ID: k.ID}},
 	}}
@@ -32,12 +31,12 @@ func (r *rig) probed(k dynmesh.InstanceKey, f dynmesh.Finding) {
 	if f == dynmesh.Fail {
 		o.Reason = dynmesh.ReasonRefused
 	}
-	r.say(gossip.Update{Observations: []dynmesh.Observation{r.next(o)}})
+	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(o)}})
 }
 
 // Gossip forgets the dead after a while. They are no better for it while etcd, which cannot be read, goes on listing them.
 func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
-	for state, words := range map[gossip.MemberState]string{gossip.Dead: "declared its worker dead at ", gossip.Left: "left gossip at "} {
+	for state, words := range map[dynmesh.MemberState]string{dynmesh.Dead: "declared its worker dead at ", dynmesh.Left: "left gossip at "} {
 		meshed(t, false, func(r *rig) {
 			a, b, c := r.trio()
 			r.state(dynmesh.Stale)
@@ -73,7 +72,7 @@ func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
 		a, b, c := r.trio()
 		subject := dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}
 		r.state(dynmesh.Stale)
-		r.member(a.ID, gossip.Dead)
+		r.member(a.ID, dynmesh.Dead)
 		r.rest(time.Minute)
 		r.forget(a, b.ID, c.ID)
 		r.rest(strangerAfter)
@@ -84,7 +83,7 @@ func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
 		r.want(a, "unreachable", "cannot reach it")
 		r.probed(a, dynmesh.Pass)
 		r.want(a, "ready", "which is not believed: its only watcher reaches it")
-		r.member(a.ID, gossip.Alive)
+		r.member(a.ID, dynmesh.Alive)
 		r.want(a, "ready", "has not told of this endpoint yet")
 		if r.pool.watches(subject) != "" {
 			t.Error("a member is watched as a stranger")
@@ -96,11 +95,11 @@ func TestForgottenWorkersAreWatchedAsStrangers(t *testing.T) {
 func TestComingBackIsNotMute(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		r.member(a.ID, gossip.Dead)
+		r.member(a.ID, dynmesh.Dead)
 		r.rest(time.Minute)
 		r.forget(a, b.ID, c.ID)
 		r.rest(time.Second)
-		r.member(a.ID, gossip.Alive)
+		r.member(a.ID, dynmesh.Alive)
 		r.want(a, "ready", "has not told of this endpoint yet")
 		r.rest(muteAfter)
 		r.want(a, "notready", "does not say that it serves this endpoint")
@@ -108,8 +107,8 @@ func TestComingBackIsNotMute(t *testing.T) {
 		r.want(a, "ready", "canaries have passed")
 
 		// Its next life does not answer for what was kept of the former one, either.
-		r.say(gossip.Update{
-			Members:   []gossip.Member{workerAs(a.ID, 2, gossip.Alive)},
+		r.say(dynmesh.GossipUpdate{
+			Members:   []dynmesh.Member{workerAs(a.ID, 2, dynmesh.Alive)},
 			Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID, Endpoint: a.Endpoint}}},
 		})
 		r.want(a, "ready", "has not told of this endpoint yet")

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 func (r *rig) wantLines(want ...string) {
@@ -56,14 +55,14 @@ func TestLastChangesAreLogged(t *testing.T) {
 func TestMassChangesAreOneLine(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		var u dynmesh.RegistryUpdate
-		var g, lost gossip.Update
+		var g, lost dynmesh.GossipUpdate
 		for n := range 25 {
 			k := key("d", []string{"b", "c"}[n%2], "g", uint64(n+1))
 			u.Puts = append(u.Puts, httpInstance(k))
-			g.Members = append(g.Members, workerAs(k.ID, 1, gossip.Alive))
-			lost.Members = append(lost.Members, workerAs(k.ID, 1, gossip.Dead))
+			g.Members = append(g.Members, workerAs(k.ID, 1, dynmesh.Alive))
+			lost.Members = append(lost.Members, workerAs(k.ID, 1, dynmesh.Dead))
 			if n > 22 {
-				lost.Members[n].State = gossip.Alive
+				lost.Members[n].State = dynmesh.Alive
 			}
 		}
 		u.State, u.Since = dynmesh.Synced, time.Unix(1000, 0)

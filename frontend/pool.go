@@ -22,7 +22,7 @@ type Pool interface {
 	// Changed has a value when Take has something. Nothing is kept for Take before Changed is first called; what is known
 	// then comes all the same. One goroutine reads both.
 	Changed() <-chan struct{}
-	Take() gossip.Update
+	Take() dynmesh.GossipUpdate
 
 	// WatchForeign asks for path probes of an instance whose worker is no member; again, with another address, in place
 	// of the first. UnwatchForeign ends that. Neither blocks.

@@ -18,7 +18,7 @@ type fakePool struct {
 	leave   func() error  // called when Run is to end; may be nil
 
 	mu      sync.Mutex
-	next    gossip.Update
+	next    dynmesh.GossipUpdate
 	watched map[dynmesh.Subject]string
 	closed  bool
 }
@@ -26,7 +26,7 @@ type fakePool struct {
 func newFakePool() *fakePool {
 	return &fakePool{
 		changed: make(chan struct{}, 1), running: make(chan struct{}), fail: make(chan error), watched: map[dynmesh.Subject]string{},
-		next: gossip.Update{Health: gossip.Health{Alive: 1}},
+		next: dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 1}},
 	}
 }
 
@@ -54,18 +54,18 @@ func (p *fakePool) Self() dynmesh.Observer { return dynmesh.Observer{ID: 0xfe, E
 
 func (p *fakePool) Changed() <-chan struct{} { return p.changed }
 
-func (p *fakePool) Take() gossip.Update {
+func (p *fakePool) Take() dynmesh.GossipUpdate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.next
-	p.next = gossip.Update{Health: u.Health}
+	p.next = dynmesh.GossipUpdate{Health: u.Health}
 	return u
 }
 
 // say adds to the next update.
-func (p *fakePool) say(u gossip.Update) {
+func (p *fakePool) say(u dynmesh.GossipUpdate) {
 	p.mu.Lock()
-	if u.Health != (gossip.Health{}) {
+	if u.Health != (dynmesh.GossipHealth{}) {
 		p.next.Health = u.Health
 	}
 	p.next.Members = append(p.next.Members, u.Members...)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // touch marks an instance: what is known of it may have changed.
@@ -29,7 +28,7 @@ func (m *mesh) touchWorker(w *worker) {
 func (m *mesh) heard(w *worker) {
 	missed, reached := false, false
 	for _, f := range w.paths {
-		missed = missed || !f.former && f.Report.Finding == dynmesh.Fail && m.stateOf(f.Observer) == gossip.Alive
+		missed = missed || !f.former && f.Report.Finding == dynmesh.Fail && m.stateOf(f.Observer) == dynmesh.Alive
 		reached = reached || f.Report.Finding == dynmesh.Pass && m.path(f).Counts()
 	}
 	m.touchWorker(w)
@@ -150,9 +149,9 @@ func (m *mesh) nameOf(o dynmesh.Observer) string {
 }
 
 // stateOf returns whether an observer is there: not another life of it.
-func (m *mesh) stateOf(o dynmesh.Observer) gossip.MemberState {
+func (m *mesh) stateOf(o dynmesh.Observer) dynmesh.MemberState {
 	if o == m.self {
-		return gossip.Alive
+		return dynmesh.Alive
 	}
 	if w := m.workers[o.ID]; w != nil && w.member != nil && w.member.Epoch == o.Epoch {
 		return w.member.State

@@ -7,14 +7,13 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // worker is what is known of one process: a worker, or a frontend that watches workers.
 type worker struct {
 	id        dynmesh.InstanceID
-	member    *gossip.Member       // nil: gossip does not know it
-	mourned   *gossip.Member       // as gossip knew it last, where it was gone and then forgotten; nil: it was not, or is a member
+	member    *dynmesh.Member      // nil: gossip does not know it
+	mourned   *dynmesh.Member      // as gossip knew it last, where it was gone and then forgotten; nil: it was not, or is a member
 	info      *dynmesh.MemberInfo  // what it told etcd of itself; nil: nothing
 	process   *dynmesh.Observation // its word of itself
 	paths     findings             // what others say of it
@@ -26,7 +25,7 @@ type worker struct {
 }
 
 // state returns what gossip says of it; empty: nothing.
-func (w *worker) state() gossip.MemberState {
+func (w *worker) state() dynmesh.MemberState {
 	if w.member == nil {
 		return ""
 	}
@@ -35,12 +34,12 @@ func (w *worker) state() gossip.MemberState {
 
 // there says whether it is a member that may answer.
 func (w *worker) there() bool {
-	return w.state() == gossip.Alive || w.state() == gossip.Suspect
+	return w.state() == dynmesh.Alive || w.state() == dynmesh.Suspect
 }
 
 // gone says whether it is a member no longer, by good-bye or by silence.
 func (w *worker) gone() bool {
-	return w.state() == gossip.Dead || w.state() == gossip.Left
+	return w.state() == dynmesh.Dead || w.state() == dynmesh.Left
 }
 
 // present returns what the worker said in its present life; nil if it has not.

@@ -37,9 +37,9 @@ func counts(c prometheus.Collector, label string) map[string]float64 {
 }
 
 // believed is all that a peer believes, but for what changes by itself.
-func believed(p *peer) (map[string]MemberState, map[dynmesh.ObservationKey]dynmesh.Observation) {
+func believed(p *peer) (map[string]dynmesh.MemberState, map[dynmesh.ObservationKey]dynmesh.Observation) {
 	p.read()
-	states := make(map[string]MemberState)
+	states := make(map[string]dynmesh.MemberState)
 	for _, m := range p.members {
 		states[nodeName(m.Observer)] = m.State
 	}
@@ -219,7 +219,7 @@ func TestReplayHasNoEffect(t *testing.T) {
 					if i%5 == 0 {
 						m.pass(10 * time.Millisecond)
 					}
-					if p := peers[i%len(peers)]; p.state(4) == Alive {
+					if p := peers[i%len(peers)]; p.state(4) == dynmesh.Alive {
 						t.Fatalf("%s believes that the member that left is alive", p.Self().ID)
 					}
 				}

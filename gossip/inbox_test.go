@@ -106,7 +106,7 @@ func TestStuckLoopIsNobodyElsesBusiness(t *testing.T) {
 		<-hook.stuck
 		peers[0].Observe(canaryOf(1, "generate", dynmesh.Pass))
 		m.pass(30 * time.Second)
-		if s := peers[0].state(2); s != Alive {
+		if s := peers[0].state(2); s != dynmesh.Alive {
 			t.Errorf("memberlist holds it for %s", s)
 		}
 		if peers[2].read(); len(peers[2].observations) != 1 {

@@ -222,8 +222,8 @@ func (l *loop) apply(c observation.Changes, late bool, now time.Time) {
 	}
 	for _, o := range c.Set {
 		if o.Draining && o.Subject.ID == o.Observer.ID {
-			if m := l.members.current(o.Observer); m != nil && m.State == Dead {
-				l.become(m, Left, now)
+			if m := l.members.current(o.Observer); m != nil && m.State == dynmesh.Dead {
+				l.become(m, dynmesh.Left, now)
 			}
 		}
 	}

@@ -24,14 +24,14 @@ const (
 
 // member is what the loop knows of one.
 type member struct {
-	Member
+	dynmesh.Member
 	node     memberlist.Node // for sending; its own copy
 	degraded bool            // answers over TCP and not over UDP
 	compared time.Time       // when its State was last answered
 }
 
 // alive says whether memberlist holds it for one, suspicion included.
-func (m *member) alive() bool { return m.State == Alive || m.State == Suspect }
+func (m *member) alive() bool { return m.State == dynmesh.Alive || m.State == dynmesh.Suspect }
 
 // members are the latest lives of all that are known.
 type members map[dynmesh.InstanceID]*member
@@ -45,16 +45,16 @@ func (ms members) current(o dynmesh.Observer) *member {
 }
 
 // counts returns how many there are in which state.
-func (ms members) counts() (h Health, left int) {
+func (ms members) counts() (h dynmesh.GossipHealth, left int) {
 	for _, m := range ms {
 		switch m.State {
-		case Alive:
+		case dynmesh.Alive:
 			h.Alive++
-		case Suspect:
+		case dynmesh.Suspect:
 			h.Suspect++
-		case Dead:
+		case dynmesh.Dead:
 			h.Dead++
-		case Left:
+		case dynmesh.Left:
 			left++
 		}
 		if m.degraded && m.alive() {

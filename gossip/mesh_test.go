@@ -25,8 +25,8 @@ type peer struct {
 	err   error // of Run, once ended is closed
 	log   *lines
 
-	health       Health
-	members      map[dynmesh.InstanceID]Member
+	health       dynmesh.GossipHealth
+	members      map[dynmesh.InstanceID]dynmesh.Member
 	observations map[dynmesh.ObservationKey]dynmesh.Observation // but for those of paths
 	paths        map[dynmesh.ObservationKey]dynmesh.Observation
 }
@@ -94,7 +94,7 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	}
 	p := &peer{
 		Pool: pool, host: h, ended: make(chan struct{}), log: log,
-		members: make(map[dynmesh.InstanceID]Member), observations: make(map[dynmesh.ObservationKey]dynmesh.Observation),
+		members: make(map[dynmesh.InstanceID]dynmesh.Member), observations: make(map[dynmesh.ObservationKey]dynmesh.Observation),
 		paths: make(map[dynmesh.ObservationKey]dynmesh.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -156,7 +156,7 @@ func (p *peer) read() {
 }
 
 // state is what the peer believes of another.
-func (p *peer) state(id dynmesh.InstanceID) MemberState {
+func (p *peer) state(id dynmesh.InstanceID) dynmesh.MemberState {
 	p.read()
 	return p.members[id].State
 }
@@ -166,7 +166,7 @@ func (p *peer) alive() int {
 	p.read()
 	n := 0
 	for _, m := range p.members {
-		if m.State == Alive {
+		if m.State == dynmesh.Alive {
 			n++
 		}
 	}

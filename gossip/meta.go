@@ -50,7 +50,7 @@ const (
 	maxVersion = 32
 )
 
-func encodeMeta(m Member) []byte {
+func encodeMeta(m dynmesh.Member) []byte {
 	var b []byte
 	text := func(n protowire.Number, s string) {
 		if s != "" {
@@ -68,7 +68,7 @@ func encodeMeta(m Member) []byte {
 	return b
 }
 
-func decodeMeta(b []byte) (m Member, err error) {
+func decodeMeta(b []byte) (m dynmesh.Member, err error) {
 	err = observation.EachField(b, func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
 		switch n {
 		case metaRole:

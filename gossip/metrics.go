@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
@@ -23,7 +24,7 @@ type metrics struct {
 
 // snapshot is the loop's state, for metrics.
 type snapshot struct {
-	health  Health
+	health  dynmesh.GossipHealth
 	left    int
 	table   observation.Stats
 	waiting int
@@ -108,10 +109,10 @@ func (p *Pool) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v int, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
-	gauge(m.members, s.health.Alive, string(Alive))
-	gauge(m.members, s.health.Suspect, string(Suspect))
-	gauge(m.members, s.health.Dead, string(Dead))
-	gauge(m.members, s.left, string(Left))
+	gauge(m.members, s.health.Alive, string(dynmesh.Alive))
+	gauge(m.members, s.health.Suspect, string(dynmesh.Suspect))
+	gauge(m.members, s.health.Dead, string(dynmesh.Dead))
+	gauge(m.members, s.left, string(dynmesh.Left))
 	gauge(m.score, s.health.Score)
 	gauge(m.degraded, s.health.UDPDegraded)
 	gauge(m.observations, s.table.Observations)

@@ -36,7 +36,7 @@ func TestNodeNames(t *testing.T) {
 }
 
 func TestMetadataFitsAndComesBack(t *testing.T) {
-	want := Member{Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
+	want := dynmesh.Member{Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
 	b := encodeMeta(want)
 	if len(b) > 512 {
 		t.Errorf("metadata has %d bytes", len(b))
@@ -163,10 +163,10 @@ func TestContacts(t *testing.T) {
 func TestUpdatesCoalesce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type view struct {
-			members map[dynmesh.Observer]Member
+			members map[dynmesh.Observer]dynmesh.Member
 			seen    map[dynmesh.ObservationKey]dynmesh.Observation
 		}
-		apply := func(v view, u Update) {
+		apply := func(v view, u dynmesh.GossipUpdate) {
 			for _, o := range u.Forgotten {
 				if _, ok := v.members[o]; !ok {
 					t.Fatalf("%v is forgotten, and was never there", o)
@@ -186,8 +186,8 @@ func TestUpdatesCoalesce(t *testing.T) {
 				v.seen[o.Key()] = o
 			}
 		}
-		lazy := view{map[dynmesh.Observer]Member{}, map[dynmesh.ObservationKey]dynmesh.Observation{}}
-		truth := view{map[dynmesh.Observer]Member{}, map[dynmesh.ObservationKey]dynmesh.Observation{}}
+		lazy := view{map[dynmesh.Observer]dynmesh.Member{}, map[dynmesh.ObservationKey]dynmesh.Observation{}}
+		truth := view{map[dynmesh.Observer]dynmesh.Member{}, map[dynmesh.ObservationKey]dynmesh.Observation{}}
 		u := newUpdates()
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
 			o := dynmesh.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 3).Draw(t, "id"))}
@@ -201,7 +201,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 			}
 			switch rapid.IntRange(0, 4).Draw(t, "what") {
 			case 0:
-				m := Member{Observer: o, State: Alive, Since: time.Unix(int64(i), 0)}
+				m := dynmesh.Member{Observer: o, State: dynmesh.Alive, Since: time.Unix(int64(i), 0)}
 				truth.members[o] = m
 				u.member(m)
 			case 1:
@@ -231,7 +231,7 @@ func TestUpdatesCoalesce(t *testing.T) {
 
 // memberlist refuses a push/pull with whoever knows of a member that is out of line, itself included.
 func TestMembersOutOfLineAreRefused(t *testing.T) {
-	meta := encodeMeta(Member{Role: dynmesh.RoleWorker})
+	meta := encodeMeta(dynmesh.Member{Role: dynmesh.RoleWorker})
 	in := memberlist.Node{
 		Name: "7-1", Addr: []byte{10, 0, 0, 7}, Port: 7946, Meta: meta,
 		PMin: 1, PMax: 5, PCur: 2, DMin: delegateVersion, DMax: delegateVersion, DCur: delegateVersion,

@@ -77,7 +77,7 @@ func (p *paths) member(m *member) {
 	}
 	switch {
 	case m.Role != dynmesh.RoleWorker:
-	case m.State == Left:
+	case m.State == dynmesh.Left:
 		p.drop(m.ID)
 	case p.workers.Add(m.ID) || p.watches[m.ID] != nil:
 		p.watch(m)

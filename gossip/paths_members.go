@@ -36,7 +36,7 @@ func (p *paths) watch(m *member) *watch {
 // gain begins to watch what has become ours, since somebody else is there no longer.
 func (p *paths) gain(targets []dynmesh.InstanceID) {
 	for _, id := range targets {
-		if m := p.members[id]; m != nil && m.Role == dynmesh.RoleWorker && m.State != Left {
+		if m := p.members[id]; m != nil && m.Role == dynmesh.RoleWorker && m.State != dynmesh.Left {
 			p.step(p.watch(m), path.Event{Kind: path.Inherited})
 		}
 	}

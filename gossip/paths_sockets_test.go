@@ -35,7 +35,7 @@ func startReal(t *testing.T, edit func(*Config)) *real {
 		t.Fatal(err)
 	}
 	p := &peer{
-		Pool: pool, ended: make(chan struct{}), members: make(map[dynmesh.InstanceID]Member),
+		Pool: pool, ended: make(chan struct{}), members: make(map[dynmesh.InstanceID]dynmesh.Member),
 		observations: make(map[dynmesh.ObservationKey]dynmesh.Observation), paths: make(map[dynmesh.ObservationKey]dynmesh.Observation),
 	}
 	ctx, cancel := context.WithCancel(context.Background())

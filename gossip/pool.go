@@ -179,7 +179,7 @@ func (p *Pool) Changed() <-chan struct{} {
 }
 
 // Take returns what changed since it was last called: one goroutine may.
-func (p *Pool) Take() Update { return p.updates.take() }
+func (p *Pool) Take() dynmesh.GossipUpdate { return p.updates.take() }
 
 func (p *Pool) memberlistConfig() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
@@ -198,7 +198,7 @@ func (p *Pool) memberlistConfig() *memberlist.Config {
 	c.Logger = log.New(&bridge{log: p.cfg.Log, metrics: p.metrics, notice: p.inbox.notice}, "", 0)
 	d := &delegate{
 		inbox: p.inbox, metrics: p.metrics, outbox: p.outbox,
-		meta: encodeMeta(Member{Role: p.cfg.Role, Service: p.cfg.Service, LeaseTTL: p.cfg.LeaseTTL, Version: p.cfg.Version}),
+		meta: encodeMeta(dynmesh.Member{Role: p.cfg.Role, Service: p.cfg.Service, LeaseTTL: p.cfg.LeaseTTL, Version: p.cfg.Version}),
 	}
 	c.Delegate, c.Events, c.Alive, c.Ping = d, d, d, d
 	return c

@@ -28,7 +28,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 		t.Fatal(err)
 	}
 	p := &peer{
-		Pool: pool, ended: make(chan struct{}), log: log, members: map[dynmesh.InstanceID]Member{},
+		Pool: pool, ended: make(chan struct{}), log: log, members: map[dynmesh.InstanceID]dynmesh.Member{},
 		observations: map[dynmesh.ObservationKey]dynmesh.Observation{}, paths: map[dynmesh.ObservationKey]dynmesh.Observation{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +93,7 @@ func TestPoolsOnSockets(t *testing.T) {
 			second.Withdraw(about.Subject)
 			eventually(t, "withdrawn for all", func() bool { return agree(peers...) && len(third.observations) == 0 })
 			third.stop(t)
-			eventually(t, "left", func() bool { return first.state(third.Self().ID) == Left })
+			eventually(t, "left", func() bool { return first.state(third.Self().ID) == dynmesh.Left })
 
 			// It comes back at the same address, and finds the others though nobody told it of them: they ask it.
 			again := local(t, func(c *Config) {

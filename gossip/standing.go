@@ -28,7 +28,7 @@ func (l *loop) node(e nodeEvent, now time.Time) {
 		l.replaced(known, now)
 		known = nil
 	}
-	m.State, m.Since = Alive, now
+	m.State, m.Since = dynmesh.Alive, now
 	if known != nil && known.alive() { // only what it says of itself has changed
 		m.State, m.Since, m.degraded, m.compared = known.State, known.Since, known.degraded, known.compared
 		l.pool.contacts.gone(known.Addr, false, now)
@@ -46,12 +46,12 @@ func (l *loop) node(e nodeEvent, now time.Time) {
 
 // gone is told of a member that memberlist has given up, or that left.
 func (l *loop) gone(m *member, now time.Time) {
-	state := Dead
+	state := dynmesh.Dead
 	if o, ok := l.table.Get(m.ID, dynmesh.Subject{ID: m.ID}); ok && o.Observer == m.Observer && o.Draining {
-		state = Left
+		state = dynmesh.Left
 	}
-	l.pool.contacts.gone(m.Addr, state == Dead, now)
-	if state == Dead && m.Observer != l.pool.self {
+	l.pool.contacts.gone(m.Addr, state == dynmesh.Dead, now)
+	if state == dynmesh.Dead && m.Observer != l.pool.self {
 		l.died = append(l.died, m.ID.String())
 	}
 	l.become(m, state, now)
@@ -65,11 +65,11 @@ func (l *loop) replaced(m *member, now time.Time) {
 	l.forget(m.Observer, now)
 }
 
-func (l *loop) become(m *member, s MemberState, now time.Time) {
-	if s == Dead || s == Left {
+func (l *loop) become(m *member, s dynmesh.MemberState, now time.Time) {
+	if s == dynmesh.Dead || s == dynmesh.Left {
 		l.settle(now)
 	}
-	if s == Left {
+	if s == dynmesh.Left {
 		l.pool.outbox.leave(m.node.Name, now)
 	}
 	m.State, m.Since = s, now
@@ -110,14 +110,14 @@ func (l *loop) notice(name string, n notice, now time.Time) {
 		m.degraded, l.stirred = true, true
 		l.unsuspect(m, now)
 	}
-	if n&suspected != 0 && m.State == Alive {
-		l.become(m, Suspect, now)
+	if n&suspected != 0 && m.State == dynmesh.Alive {
+		l.become(m, dynmesh.Suspect, now)
 	}
 }
 
 func (l *loop) unsuspect(m *member, now time.Time) {
-	if m.State == Suspect {
-		l.become(m, Alive, now)
+	if m.State == dynmesh.Suspect {
+		l.become(m, dynmesh.Alive, now)
 	}
 }
 
@@ -156,7 +156,7 @@ func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 // pingSuspects ends suspicions: memberlist does not say when one is over, and its next own probe may be minutes away.
 func (l *loop) pingSuspects() {
 	for _, m := range l.members {
-		if m.State == Suspect {
+		if m.State == dynmesh.Suspect {
 			l.sendPing(m, 0, false)
 		}
 	}
@@ -166,7 +166,7 @@ func (l *loop) pingSuspects() {
 func (l *loop) forgetGone(now time.Time) {
 	for _, m := range l.members {
 		keep := keepDead
-		if m.State == Left {
+		if m.State == dynmesh.Left {
 			keep = keepLeft
 		}
 		if !m.alive() && now.Sub(m.Since) >= keep {

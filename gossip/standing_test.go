@@ -26,7 +26,7 @@ func TestWhoMissedAMemberHearsOfItSoon(t *testing.T) {
 			t.Skip("memberlist's push/pull came in between")
 		}
 		m.set(func() { peers[2].host.udpDown = false })
-		m.within(7*time.Second, "known to the one who missed it", func() bool { return peers[2].state(7) == Alive })
+		m.within(7*time.Second, "known to the one who missed it", func() bool { return peers[2].state(7) == dynmesh.Alive })
 	})
 }
 
@@ -76,8 +76,8 @@ func TestKilledMemberIsDead(t *testing.T) {
 		alive := peers[:4]
 		suspected := false
 		m.within(20*time.Second, "dead for all", func() bool {
-			suspected = suspected || slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) == Suspect })
-			return !slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) != Dead })
+			suspected = suspected || slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) == dynmesh.Suspect })
+			return !slices.ContainsFunc(alive, func(p *peer) bool { return p.state(5) != dynmesh.Dead })
 		})
 		if !suspected {
 			t.Error("nobody has suspected it before")
@@ -112,7 +112,7 @@ func TestMemberThatLeavesHasLeft(t *testing.T) {
 			t.Errorf("it took %v to leave", d)
 		}
 		m.within(time.Second, "left for all", func() bool {
-			return !slices.ContainsFunc(peers[:4], func(p *peer) bool { return p.state(5) != Left })
+			return !slices.ContainsFunc(peers[:4], func(p *peer) bool { return p.state(5) != dynmesh.Left })
 		})
 		m.within(keepLeft+2*time.Second, "forgotten", func() bool { return peers[0].state(5) == "" })
 	})
@@ -130,7 +130,7 @@ func TestMemberThatDrainsHasLeftHoweverItGoes(t *testing.T) {
 		m.within(3*time.Second, "known to all", func() bool { return agree(peers...) && len(peers[0].observations) == 1 })
 		m.kill(peers[3])
 		m.within(20*time.Second, "left for all", func() bool {
-			return !slices.ContainsFunc(peers[:3], func(p *peer) bool { return p.state(4) != Left })
+			return !slices.ContainsFunc(peers[:3], func(p *peer) bool { return p.state(4) != dynmesh.Left })
 		})
 	})
 }
@@ -167,7 +167,7 @@ func TestRestartInPlaceIsAnotherLife(t *testing.T) {
 		m.within(5*time.Second, "the new life alive for all", func() bool {
 			return !slices.ContainsFunc(peers[:3], func(p *peer) bool {
 				p.read()
-				return p.members[4].Observer != again.Self() || p.members[4].State != Alive
+				return p.members[4].Observer != again.Self() || p.members[4].State != dynmesh.Alive
 			})
 		})
 		t.Logf("took %v", time.Since(begun))
@@ -181,7 +181,7 @@ func TestRestartInPlaceIsAnotherLife(t *testing.T) {
 		for range 120 { // the former name dies meanwhile
 			m.pass(time.Second)
 			for _, p := range survivors {
-				if p.read(); p.members[4].Observer != again.Self() || p.members[4].State == Dead {
+				if p.read(); p.members[4].Observer != again.Self() || p.members[4].State == dynmesh.Dead {
 					t.Fatalf("%s holds %v for member 4; the first life was %v", p.Self().ID, p.members[4], first)
 				}
 			}
@@ -198,11 +198,11 @@ func TestSuspicionEndsWhenTheMemberIsBack(t *testing.T) {
 		peers := m.starts(3, nil)
 		m.joined(peers...)
 		m.set(func() { peers[2].host.gone = true })
-		m.within(10*time.Second, "suspected", func() bool { return peers[0].state(3) == Suspect || peers[1].state(3) == Suspect })
+		m.within(10*time.Second, "suspected", func() bool { return peers[0].state(3) == dynmesh.Suspect || peers[1].state(3) == dynmesh.Suspect })
 		m.set(func() { peers[2].host.gone = false })
-		m.within(3*time.Second, "alive again", func() bool { return peers[0].state(3) == Alive && peers[1].state(3) == Alive })
+		m.within(3*time.Second, "alive again", func() bool { return peers[0].state(3) == dynmesh.Alive && peers[1].state(3) == dynmesh.Alive })
 		m.pass(time.Minute)
-		if s := peers[0].state(3); s != Alive {
+		if s := peers[0].state(3); s != dynmesh.Alive {
 			t.Errorf("a minute later it is %s", s)
 		}
 	})
@@ -221,7 +221,7 @@ func TestSuspiciousMemberIsAsked(t *testing.T) {
 		suspects := func() int {
 			n := 0
 			for _, p := range peers[:11] {
-				if p.state(12) == Suspect {
+				if p.state(12) == dynmesh.Suspect {
 					n++
 				}
 			}
@@ -242,7 +242,7 @@ func TestMemberWithoutUDPIsDegraded(t *testing.T) {
 		m.set(func() { peers[2].host.udpDown = true })
 		m.within(30*time.Second, "degraded", func() bool { return peers[0].alive() > 0 && peers[0].health.UDPDegraded == 1 })
 		m.pass(2 * time.Minute)
-		if s := peers[0].state(3); s != Alive {
+		if s := peers[0].state(3); s != dynmesh.Alive {
 			t.Errorf("it is %s", s)
 		}
 		peers[2].Observe(canaryOf(3, "generate", dynmesh.Pass))
@@ -290,14 +290,14 @@ func TestMetadataReachesOthers(t *testing.T) {
 		m.joined(a, b)
 		got := a.members[2]
 		got.Since = time.Time{}
-		want := Member{
+		want := dynmesh.Member{
 			Observer: b.Self(), Role: dynmesh.RoleFrontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
-			LeaseTTL: 10 * time.Second, State: Alive,
+			LeaseTTL: 10 * time.Second, State: dynmesh.Alive,
 		}
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		if self := a.members[dynmesh.InstanceID(1)]; self.Observer != a.Self() || self.State != Alive {
+		if self := a.members[dynmesh.InstanceID(1)]; self.Observer != a.Self() || self.State != dynmesh.Alive {
 			t.Errorf("of itself it knows %+v", self)
 		}
 	})

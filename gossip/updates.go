@@ -12,8 +12,8 @@ type updates struct {
 	changed chan struct{}
 
 	mu        sync.Mutex
-	health    Health
-	members   map[dynmesh.InstanceID]Member
+	health    dynmesh.GossipHealth
+	members   map[dynmesh.InstanceID]dynmesh.Member
 	forgotten map[dynmesh.Observer]struct{}
 	set       map[dynmesh.ObservationKey]dynmesh.Observation
 	withdrawn map[dynmesh.ObservationKey]struct{}
@@ -30,7 +30,7 @@ func newUpdates() *updates {
 }
 
 func (u *updates) clear() {
-	u.members = make(map[dynmesh.InstanceID]Member)
+	u.members = make(map[dynmesh.InstanceID]dynmesh.Member)
 	u.forgotten = make(map[dynmesh.Observer]struct{})
 	u.set = make(map[dynmesh.ObservationKey]dynmesh.Observation)
 	u.withdrawn = make(map[dynmesh.ObservationKey]struct{})
@@ -46,7 +46,7 @@ func (u *updates) change(f func()) {
 	}
 }
 
-func (u *updates) member(m Member) {
+func (u *updates) member(m dynmesh.Member) {
 	u.change(func() {
 		delete(u.forgotten, m.Observer)
 		u.members[m.ID] = m
@@ -82,7 +82,7 @@ func (u *updates) observations(set []dynmesh.Observation, withdrawn []dynmesh.Ob
 	})
 }
 
-func (u *updates) setHealth(h Health) {
+func (u *updates) setHealth(h dynmesh.GossipHealth) {
 	u.mu.Lock()
 	same := u.health == h
 	u.mu.Unlock()
@@ -91,10 +91,10 @@ func (u *updates) setHealth(h Health) {
 	}
 }
 
-func (u *updates) take() Update {
+func (u *updates) take() dynmesh.GossipUpdate {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	t := Update{Health: u.health}
+	t := dynmesh.GossipUpdate{Health: u.health}
 	for o := range u.forgotten {
 		t.Forgotten = append(t.Forgotten, o)
 		delete(u.knownMembers, o)

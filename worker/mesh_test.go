@@ -31,7 +31,7 @@ func TestMesh(t *testing.T) {
 	}
 	o := look(t, etcd)
 	for _, w := range []*harness{a, b} {
-		until(t, "the frontend knows the worker", func() bool { return o.state(w.Worker) == gossip.Alive })
+		until(t, "the frontend knows the worker", func() bool { return o.state(w.Worker) == dynmesh.Alive })
 		until(t, "it says that it is there", func() bool { return o.says(w.Worker, "", dynmesh.Pass, false) })
 		until(t, "its endpoint is ready", func() bool { return o.says(w.Worker, "generate", dynmesh.Unchecked, true) })
 		until(t, "others reach it", func() bool { return o.watched(w.Worker) })
@@ -40,9 +40,9 @@ func TestMesh(t *testing.T) {
 	o.mu.Lock()
 	m := o.members[a.pool.Self()]
 	o.mu.Unlock()
-	want := gossip.Member{
+	want := dynmesh.Member{
 		Observer: a.pool.Self(), Role: dynmesh.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
-		State: gossip.Alive, Since: m.Since,
+		State: dynmesh.Alive, Since: m.Since,
 	}
 	if m != want || m.ID != a.ID() {
 		t.Errorf("the frontend knows %+v, want %+v", m, want)
@@ -71,7 +71,7 @@ func TestMeshShutdown(t *testing.T) {
 	arrives(t, "the other one, too", other.Registered())
 	until(t, "the registry has both", func() bool { return len(seen.transports()) == 2 })
 	until(t, "the frontend knows it", func() bool {
-		return o.says(r.Worker, "generate", dynmesh.Unchecked, true) && o.state(r.Worker) == gossip.Alive
+		return o.says(r.Worker, "generate", dynmesh.Unchecked, true) && o.state(r.Worker) == dynmesh.Alive
 	})
 
 	resp := r.generate()
@@ -83,19 +83,19 @@ func TestMeshShutdown(t *testing.T) {
 	if f, _ := o.own(r.Worker, ""); !f.Draining || gone.Sub(f.At) < farewell {
 		t.Errorf("when its keys were gone the frontend had heard %+v, want that it drains, since %v at least", f, farewell)
 	}
-	if s := o.state(r.Worker); s != gossip.Alive {
+	if s := o.state(r.Worker); s != dynmesh.Alive {
 		t.Errorf("while it drains it is %s, want alive", s)
 	}
 	close(g.open)
 	r.join()
-	until(t, "it has left", func() bool { return o.state(r.Worker) == gossip.Left })
+	until(t, "it has left", func() bool { return o.state(r.Worker) == dynmesh.Left })
 
 	// As a supervisor would start it again: on the same ports.
 	_, cfg.RPC.Port = splitPort(t, r.RPCAddr())
 	cfg.Gossip = &gossip.Config{Bind: r.GossipAddr()}
 	again := run(t, cfg, map[string]Handler{"generate": echo})
 	until(t, "the new one is known", func() bool {
-		return o.says(again.Worker, "generate", dynmesh.Unchecked, true) && o.state(again.Worker) == gossip.Alive
+		return o.says(again.Worker, "generate", dynmesh.Unchecked, true) && o.state(again.Worker) == dynmesh.Alive
 	})
 }
 
@@ -147,7 +147,7 @@ func TestMeshWithoutEtcd(t *testing.T) {
 		f, _ := o.own(r.Worker, "generate")
 		return f.Kind == dynmesh.KindTraffic && f.Report.Finding == dynmesh.Busy && f.Ready || f.Report.Finding == dynmesh.Pass
 	})
-	if s := o.state(r.Worker); s != gossip.Alive {
+	if s := o.state(r.Worker); s != dynmesh.Alive {
 		t.Errorf("without etcd the worker is %s, want alive", s)
 	}
 }
@@ -179,7 +179,7 @@ func TestMeshBesideJunk(t *testing.T) {
 	o := look(t, etcd)
 	for _, w := range []*harness{a, b} {
 		until(t, "the frontend knows the worker", func() bool {
-			return o.says(w.Worker, "generate", dynmesh.Unchecked, true) && o.state(w.Worker) == gossip.Alive
+			return o.says(w.Worker, "generate", dynmesh.Unchecked, true) && o.state(w.Worker) == dynmesh.Alive
 		})
 	}
 }

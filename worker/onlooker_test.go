@@ -18,7 +18,7 @@ type onlooker struct {
 	*gossip.Pool
 
 	mu       sync.Mutex
-	members  map[dynmesh.Observer]gossip.Member
+	members  map[dynmesh.Observer]dynmesh.Member
 	findings map[dynmesh.ObservationKey]dynmesh.Observation
 	drained  map[dynmesh.InstanceID]time.Time // when that was heard
 }
@@ -37,7 +37,7 @@ func look(t *testing.T, etcd discovery.Config) *onlooker {
 		t.Fatal(err)
 	}
 	o := &onlooker{
-		Pool: pool, members: map[dynmesh.Observer]gossip.Member{}, findings: map[dynmesh.ObservationKey]dynmesh.Observation{},
+		Pool: pool, members: map[dynmesh.Observer]dynmesh.Member{}, findings: map[dynmesh.ObservationKey]dynmesh.Observation{},
 		drained: map[dynmesh.InstanceID]time.Time{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -65,7 +65,7 @@ func look(t *testing.T, etcd discovery.Config) *onlooker {
 	return o
 }
 
-func (o *onlooker) take(u gossip.Update) {
+func (o *onlooker) take(u dynmesh.GossipUpdate) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, m := range u.Members {
@@ -103,7 +103,7 @@ func (o *onlooker) says(w *Worker, endpoint string, finding dynmesh.Finding, rea
 	return ok && f.Report.Finding == finding && f.Ready == ready
 }
 
-func (o *onlooker) state(w *Worker) gossip.MemberState {
+func (o *onlooker) state(w *Worker) dynmesh.MemberState {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.members[w.pool.Self()].State

@@ -80,7 +80,7 @@ func (a *arrivals) wait(t *testing.T, began time.Time) time.Duration {
 // poolSpread has one of 200 pools find something, again and again.
 func poolSpread(t *testing.T) []time.Duration {
 	var heard arrivals
-	pools := startPools(t, poolSize, func(u gossip.Update, seen *uint64) {
+	pools := startPools(t, poolSize, func(u dynmesh.GossipUpdate, seen *uint64) {
 		for _, o := range u.Observations {
 			if o.Kind == dynmesh.KindCanary && uint64(o.Latency) > *seen {
 				*seen = uint64(o.Latency)
@@ -114,7 +114,7 @@ type pools struct {
 }
 
 // startPools returns once all know each other. seen is a word of each member's own.
-func startPools(t *testing.T, n int, changed func(u gossip.Update, seen *uint64)) pools {
+func startPools(t *testing.T, n int, changed func(u dynmesh.GossipUpdate, seen *uint64)) pools {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // Evidence is all that a frontend knows of one instance.
@@ -28,21 +27,21 @@ type Evidence struct {
 
 // Worker is what is known of the process that serves the instance.
 type Worker struct {
-	State    gossip.MemberState // empty: it is no member
-	Since    time.Time          // when State began, by this process's clock
-	LeaseTTL time.Duration      // 0: not known
-	Process  *dynmesh.Report    // its word of itself, in its present life; nil: none
-	Dynmesh  bool               // etcd says that it runs dynmesh
-	Gossips  bool               // etcd says that it takes part in gossip, too
+	State    dynmesh.MemberState // empty: it is no member
+	Since    time.Time           // when State began, by this process's clock
+	LeaseTTL time.Duration       // 0: not known
+	Process  *dynmesh.Report     // its word of itself, in its present life; nil: none
+	Dynmesh  bool                // etcd says that it runs dynmesh
+	Gossips  bool                // etcd says that it takes part in gossip, too
 }
 
 // Path is what one watcher says of the way to the instance.
 type Path struct {
-	By      string             // the watcher, for people
-	State   gossip.MemberState // of the watcher; empty: it is no member
-	Lost    bool               // somebody who is alive cannot reach the watcher itself
-	Former  bool               // it is about a former life of the worker
-	Finding dynmesh.Finding    // Pass or Fail
+	By      string              // the watcher, for people
+	State   dynmesh.MemberState // of the watcher; empty: it is no member
+	Lost    bool                // somebody who is alive cannot reach the watcher itself
+	Former  bool                // it is about a former life of the worker
+	Finding dynmesh.Finding     // Pass or Fail
 	Reason  dynmesh.Reason
 	Detail  string
 	At      time.Time // by the watcher's clock
@@ -57,9 +56,9 @@ func (p Path) Counts() bool {
 	}
 	switch p.Finding {
 	case dynmesh.Pass:
-		return (p.State == gossip.Alive || p.State == gossip.Suspect) && !p.Lost
+		return (p.State == dynmesh.Alive || p.State == dynmesh.Suspect) && !p.Lost
 	case dynmesh.Fail:
-		return p.State == gossip.Alive
+		return p.State == dynmesh.Alive
 	}
 	return false
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // A worker that etcd still lists, and that gossip has declared dead.
@@ -16,9 +15,9 @@ func ExampleOf() {
 		Registered: true,
 		Read:       true,
 		Gossip:     true,
-		Worker:     verdict.Worker{State: gossip.Dead, Since: noticed, LeaseTTL: 10 * time.Second},
+		Worker:     verdict.Worker{State: dynmesh.Dead, Since: noticed, LeaseTTL: 10 * time.Second},
 		Paths: []verdict.Path{
-			{By: "worker 1f on host-1", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: noticed},
+			{By: "worker 1f on host-1", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: noticed},
 		},
 	})
 	fmt.Println(v.State)

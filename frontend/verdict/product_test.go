@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // began is the time from which tests count.
@@ -26,27 +25,27 @@ type watcher struct {
 
 // watchersThere are all ways that matter.
 func watchersThere() []watcher {
-	path := func(s gossip.MemberState, f dynmesh.Finding, r dynmesh.Reason) Path {
+	path := func(s dynmesh.MemberState, f dynmesh.Finding, r dynmesh.Reason) Path {
 		return Path{By: "worker 1f", State: s, Finding: f, Reason: r, At: began}
 	}
-	former := path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonRefused)
+	former := path(dynmesh.Alive, dynmesh.Fail, dynmesh.ReasonRefused)
 	former.Former = true
 	lost := func(p Path) Path {
 		p.Lost = true
 		return p
 	}
 	return []watcher{
-		{path: path(gossip.Alive, dynmesh.Pass, ""), passes: 1},
-		{path: lost(path(gossip.Alive, dynmesh.Pass, ""))},
-		{path: lost(path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonRefused)), fail: 1, proven: true},
-		{path: path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonRefused), fail: 1, proven: true},
-		{path: path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonFrozen), fail: 1, proven: true},
-		{path: path(gossip.Alive, dynmesh.Fail, dynmesh.ReasonTimeout), fail: 1},
-		{path: path(gossip.Suspect, dynmesh.Pass, ""), passes: 1},
-		{path: path(gossip.Suspect, dynmesh.Fail, dynmesh.ReasonRefused)},
-		{path: path(gossip.Dead, dynmesh.Pass, "")},
+		{path: path(dynmesh.Alive, dynmesh.Pass, ""), passes: 1},
+		{path: lost(path(dynmesh.Alive, dynmesh.Pass, ""))},
+		{path: lost(path(dynmesh.Alive, dynmesh.Fail, dynmesh.ReasonRefused)), fail: 1, proven: true},
+		{path: path(dynmesh.Alive, dynmesh.Fail, dynmesh.ReasonRefused), fail: 1, proven: true},
+		{path: path(dynmesh.Alive, dynmesh.Fail, dynmesh.ReasonFrozen), fail: 1, proven: true},
+		{path: path(dynmesh.Alive, dynmesh.Fail, dynmesh.ReasonTimeout), fail: 1},
+		{path: path(dynmesh.Suspect, dynmesh.Pass, ""), passes: 1},
+		{path: path(dynmesh.Suspect, dynmesh.Fail, dynmesh.ReasonRefused)},
+		{path: path(dynmesh.Dead, dynmesh.Pass, "")},
 		{path: path("", dynmesh.Fail, dynmesh.ReasonRefused)},
-		{path: path(gossip.Alive, dynmesh.Busy, "")}, // what another version may say
+		{path: path(dynmesh.Alive, dynmesh.Busy, "")}, // what another version may say
 		{path: former},
 	}
 }
@@ -104,7 +103,7 @@ func TestProductOfStates(t *testing.T) {
 			fails += w.fail
 			proven = proven || w.proven
 		}
-		for _, state := range []gossip.MemberState{"", gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left} {
+		for _, state := range []dynmesh.MemberState{"", dynmesh.Alive, dynmesh.Suspect, dynmesh.Dead, dynmesh.Left} {
 			for _, draining := range flags {
 				for _, own := range words {
 					for mask := range 16 {
@@ -132,20 +131,20 @@ func TestProductOfStates(t *testing.T) {
 // want applies the rules to counts that were made apart from the code under test.
 func want(e Evidence, draining bool, passes, fails int, proven bool) State {
 	state := e.Worker.State
-	lost := state == gossip.Dead || state == gossip.Left
+	lost := state == dynmesh.Dead || state == dynmesh.Left
 	if draining && !lost {
 		return Draining
 	}
-	if state == gossip.Left {
+	if state == dynmesh.Left {
 		return Unreachable
 	}
 	if fails > passes && fails >= 2 {
 		return Unreachable
 	}
-	if passes == 0 && fails == 1 && (state == "" || state == gossip.Dead || proven && (state == gossip.Suspect || e.Alone)) {
+	if passes == 0 && fails == 1 && (state == "" || state == dynmesh.Dead || proven && (state == dynmesh.Suspect || e.Alone)) {
 		return Unreachable
 	}
-	if passes == 0 && fails == 0 && state == gossip.Dead && e.Score == 0 {
+	if passes == 0 && fails == 0 && state == dynmesh.Dead && e.Score == 0 {
 		return Unreachable
 	}
 	if e.Own != nil && e.Own.Kind < 3 && !e.Own.Ready {
@@ -163,18 +162,18 @@ func check(t *testing.T, e Evidence, state State) {
 	if v.State != state {
 		t.Errorf("got %v, want %v, of %+v", v, state, e)
 	}
-	there := e.Worker.State == gossip.Alive || e.Worker.State == gossip.Suspect
+	there := e.Worker.State == dynmesh.Alive || e.Worker.State == dynmesh.Suspect
 	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == dynmesh.Pass || e.Own.Kind == dynmesh.KindTraffic && e.Own.Finding == dynmesh.Busy)
 	if v.Verified != (state == Ready && vouched) {
 		t.Errorf("got verified %v of %+v", v.Verified, e)
 	}
 	checkReasons(t, e, v)
-	if state == Draining || e.Worker.State == gossip.Left {
+	if state == Draining || e.Worker.State == dynmesh.Left {
 		return
 	}
 	// More evidence in one direction never moves the verdict in the other.
-	pass := Path{By: "worker 2f", State: gossip.Alive, Finding: dynmesh.Pass, At: began}
-	fail := Path{By: "worker 2f", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
+	pass := Path{By: "worker 2f", State: dynmesh.Alive, Finding: dynmesh.Pass, At: began}
+	fail := Path{By: "worker 2f", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
 	better, worse := e, e
 	better.Paths, worse.Paths = append(slices.Clone(e.Paths), pass), append(slices.Clone(e.Paths), fail)
 	if v.State != Unreachable && Of(better).State == Unreachable {
@@ -205,7 +204,7 @@ func checkReasons(t *testing.T, e Evidence, v Verdict) {
 	if e.Registered == strings.Contains(all, "etcd does not list it") {
 		t.Errorf("registered %v: got %q", e.Registered, v.Reasons)
 	}
-	if e.Worker.State == gossip.Dead && !strings.Contains(all, "dead at") && len(e.Paths) == 0 {
+	if e.Worker.State == dynmesh.Dead && !strings.Contains(all, "dead at") && len(e.Paths) == 0 {
 		t.Errorf("a death that is not told: %q of %+v", v.Reasons, e)
 	}
 }
@@ -213,7 +212,7 @@ func checkReasons(t *testing.T, e Evidence, v Verdict) {
 // Without gossip only etcd is left, whatever else stands in the evidence.
 func TestWithoutGossip(t *testing.T) {
 	for _, group := range groups(2) {
-		e := Evidence{Registered: true, Read: true, Worker: Worker{State: gossip.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Overdue: true}
+		e := Evidence{Registered: true, Read: true, Worker: Worker{State: dynmesh.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Overdue: true}
 		for _, w := range group {
 			e.Paths = append(e.Paths, w.path)
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // reasons says why v follows, what else is known that an operator would want to know, and what happens next. Times are
@@ -42,25 +41,25 @@ func (e Evidence) whyUnreachable() []string {
 	var r []string
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	switch w := e.Worker; {
-	case w.State == gossip.Left && e.announced():
+	case w.State == dynmesh.Left && e.announced():
 		add("its worker shut down in order and left gossip at %s, but etcd still lists it", at(w.Since))
-	case w.State == gossip.Left:
+	case w.State == dynmesh.Left:
 		add("its worker left gossip at %s, but etcd still lists it", at(w.Since))
 	case fails >= 2 && fails > passes:
 		add("%s", e.watchers(dynmesh.Fail))
 		switch w.State {
-		case gossip.Dead:
+		case dynmesh.Dead:
 			add("gossip declared its worker dead at %s", at(w.Since))
-		case gossip.Suspect:
+		case dynmesh.Suspect:
 			add("gossip has suspected its worker since %s", at(w.Since))
-		case gossip.Alive:
+		case dynmesh.Alive:
 			if e.spoken() && e.Own.Ready {
 				add("gossip still counts its worker as alive, and at %s it called itself ready: it died just now, or others cannot reach it", at(e.Own.At))
 			} else {
 				add("gossip still counts its worker as alive: it died just now, or others cannot reach it")
 			}
 		}
-	case w.State == gossip.Dead:
+	case w.State == dynmesh.Dead:
 		add("gossip declared its worker dead at %s, and no watcher reaches it", at(w.Since))
 		if fails > 0 {
 			add("%s", e.watchers(dynmesh.Fail))
@@ -69,10 +68,10 @@ func (e Evidence) whyUnreachable() []string {
 		if fails > 0 {
 			add("%s", e.watchers(dynmesh.Fail))
 		}
-		if w.State == gossip.Suspect {
+		if w.State == dynmesh.Suspect {
 			add("gossip has suspected its worker since %s", at(w.Since))
 		}
-		if e.Alone && w.State == gossip.Alive && e.closed() {
+		if e.Alone && w.State == dynmesh.Alive && e.closed() {
 			add("no other member is left that could reach it")
 		}
 		if !e.closed() { // then it is unreached, or there would be no such verdict
@@ -109,7 +108,7 @@ func (e Evidence) lastSign() time.Time {
 			last = p.At
 		}
 	}
-	if since := e.Worker.Since; last.IsZero() || e.Worker.State != gossip.Alive && since.Before(last) {
+	if since := e.Worker.Since; last.IsZero() || e.Worker.State != dynmesh.Alive && since.Before(last) {
 		return since
 	}
 	return last
@@ -197,11 +196,11 @@ func (e Evidence) doubts() []string {
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	passes, fails := e.tally()
 	switch w := e.Worker; {
-	case w.State == gossip.Suspect:
+	case w.State == dynmesh.Suspect:
 		add("gossip has suspected its worker since %s, and asks the others", at(w.Since))
-	case w.State == gossip.Dead && passes > 0:
+	case w.State == dynmesh.Dead && passes > 0:
 		add("gossip declared its worker dead at %s, which is not believed: %s", at(w.Since), e.watchers(dynmesh.Pass))
-	case w.State == gossip.Dead:
+	case w.State == dynmesh.Dead:
 		add("gossip declared its worker dead at %s, which is not believed: nobody else says so, and this frontend is itself slow or cut off (health score %d)",
 			at(w.Since), e.Score)
 	}

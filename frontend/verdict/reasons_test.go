@@ -6,19 +6,18 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // The texts that people read, in the situations that they will be in.
 func TestReasons(t *testing.T) {
-	worker := func(s gossip.MemberState, since time.Duration) Worker {
+	worker := func(s dynmesh.MemberState, since time.Duration) Worker {
 		return Worker{State: s, Since: later(since), LeaseTTL: 10 * time.Second, Dynmesh: true, Gossips: true}
 	}
 	pass := func(by string, at time.Duration) Path {
-		return Path{By: by, State: gossip.Alive, Finding: dynmesh.Pass, At: later(at)}
+		return Path{By: by, State: dynmesh.Alive, Finding: dynmesh.Pass, At: later(at)}
 	}
 	fail := func(by string, at time.Duration, r dynmesh.Reason, detail string) Path {
-		return Path{By: by, State: gossip.Alive, Finding: dynmesh.Fail, Reason: r, Detail: detail, At: later(at)}
+		return Path{By: by, State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: r, Detail: detail, At: later(at)}
 	}
 	own := func(f dynmesh.Finding, ready bool) *dynmesh.Report {
 		return &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: f, Ready: ready, At: began, Latency: 3210 * time.Microsecond}
@@ -29,10 +28,10 @@ func TestReasons(t *testing.T) {
 	}
 	traffic := own(dynmesh.Busy, true)
 	traffic.Kind = dynmesh.KindTraffic
-	drains := worker(gossip.Alive, 0)
+	drains := worker(dynmesh.Alive, 0)
 	drains.Process = &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: later(time.Minute)}
 	drained := drains
-	drained.State, drained.Since = gossip.Left, later(time.Minute+3*time.Second)
+	drained.State, drained.Since = dynmesh.Left, later(time.Minute+3*time.Second)
 	const a, b = "worker 1f on host-1", "frontend 2e on host-2"
 	second := time.Second
 
@@ -41,23 +40,23 @@ func TestReasons(t *testing.T) {
 		e    Evidence
 		want string // the verdict, then a reason a line
 	}{
-		{"well, with a canary", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
+		{"well, with a canary", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
 			ready verified
 			its worker's canaries have passed since 2026-11-22T10:00:00.000Z, the first in 3.2ms`},
-		{"well, with requests", Evidence{Worker: worker(gossip.Alive, 0), Own: traffic}, `
+		{"well, with requests", Evidence{Worker: worker(dynmesh.Alive, 0), Own: traffic}, `
 			ready verified
 			real requests are answered, its worker says since 2026-11-22T10:00:00.000Z`},
-		{"served without a canary", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Unchecked, true)}, `
+		{"served without a canary", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Unchecked, true)}, `
 			ready
 			its worker serves it without a canary: nothing vouches for its answers`},
-		{"one failure of three", Evidence{Worker: worker(gossip.Alive, 0), Own: because(own(dynmesh.Fail, true), dynmesh.ReasonTimeout, "no answer within 3s")}, `
+		{"one failure of three", Evidence{Worker: worker(dynmesh.Alive, 0), Own: because(own(dynmesh.Fail, true), dynmesh.ReasonTimeout, "no answer within 3s")}, `
 			ready
 			its worker's canaries have failed since 2026-11-22T10:00:00.000Z (timeout: no answer within 3s), too few in a row to give it up`},
-		{"one watcher of two lost it", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{fail(a, second, dynmesh.ReasonRefused, ""), pass(b, 0)}}, `
+		{"one watcher of two lost it", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{fail(a, second, dynmesh.ReasonRefused, ""), pass(b, 0)}}, `
 			ready verified
 			its worker's canaries have passed since 2026-11-22T10:00:00.000Z, the first in 3.2ms
 			1 of 2 watchers cannot reach it: worker 1f on host-1 since 2026-11-22T10:00:01.000Z (refused)`},
-		{"suspected", Evidence{Worker: worker(gossip.Suspect, second), Own: own(dynmesh.Pass, true)}, `
+		{"suspected", Evidence{Worker: worker(dynmesh.Suspect, second), Own: own(dynmesh.Pass, true)}, `
 			ready verified
 			its worker's canaries have passed since 2026-11-22T10:00:00.000Z, the first in 3.2ms
 			gossip has suspected its worker since 2026-11-22T10:00:01.000Z, and asks the others`},
@@ -73,47 +72,47 @@ func TestReasons(t *testing.T) {
 		{"not met yet", Evidence{Worker: Worker{Dynmesh: true, Gossips: true}}, `
 			ready
 			gossip does not know its worker, which has told etcd that it gossips: only its lease in etcd vouches for it`},
-		{"member that has not spoken", Evidence{Worker: worker(gossip.Alive, 0)}, `
+		{"member that has not spoken", Evidence{Worker: worker(dynmesh.Alive, 0)}, `
 			ready
 			its worker is a member of gossip, and has not told of this endpoint yet`},
 
-		{"engine froze", Evidence{Worker: worker(gossip.Alive, 0), Own: because(own(dynmesh.Fail, false), dynmesh.ReasonFrozen, "2 chunks, then nothing for 3s"), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
+		{"engine froze", Evidence{Worker: worker(dynmesh.Alive, 0), Own: because(own(dynmesh.Fail, false), dynmesh.ReasonFrozen, "2 chunks, then nothing for 3s"), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
 			notready
 			its worker's canaries have failed since 2026-11-22T10:00:00.000Z: frozen: 2 chunks, then nothing for 3s`},
-		{"requests stall", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Stalled, false)}, `
+		{"requests stall", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Stalled, false)}, `
 			notready
 			its worker has said since 2026-11-22T10:00:00.000Z that it stalls: requests are in flight, and nothing moves`},
-		{"starts", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Unchecked, false)}, `
+		{"starts", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Unchecked, false)}, `
 			notready
 			its worker has not seen it answer yet, it said at 2026-11-22T10:00:00.000Z`},
-		{"listed and not served", Evidence{Worker: worker(gossip.Alive, 0), Overdue: true}, `
+		{"listed and not served", Evidence{Worker: worker(dynmesh.Alive, 0), Overdue: true}, `
 			notready
 			etcd lists it, but its worker, which gossip knows as alive, does not say that it serves this endpoint`},
 
-		{"killed, 0.2 s ago", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{
+		{"killed, 0.2 s ago", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Pass, true), Paths: []Path{
 			fail(a, 200*time.Millisecond, dynmesh.ReasonRefused, ""), fail(b, 250*time.Millisecond, dynmesh.ReasonRefused, ""),
 		}}, `
 			unreachable
 			2 of 2 watchers cannot reach it: worker 1f on host-1 since 2026-11-22T10:00:00.200Z (refused), frontend 2e on host-2 since 2026-11-22T10:00:00.250Z (refused)
 			gossip still counts its worker as alive, and at 2026-11-22T10:00:00.000Z it called itself ready: it died just now, or others cannot reach it
 			if its process is gone, its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"killed, 5 s ago", Evidence{Worker: worker(gossip.Dead, 5*second), Own: own(dynmesh.Pass, true), Paths: []Path{
+		{"killed, 5 s ago", Evidence{Worker: worker(dynmesh.Dead, 5*second), Own: own(dynmesh.Pass, true), Paths: []Path{
 			fail(a, 200*time.Millisecond, dynmesh.ReasonRefused, ""), fail(b, 250*time.Millisecond, dynmesh.ReasonRefused, ""),
 		}}, `
 			unreachable
 			2 of 2 watchers cannot reach it: worker 1f on host-1 since 2026-11-22T10:00:00.200Z (refused), frontend 2e on host-2 since 2026-11-22T10:00:00.250Z (refused)
 			gossip declared its worker dead at 2026-11-22T10:00:05.000Z
 			its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"killed, and its watchers too", Evidence{Worker: worker(gossip.Dead, 120*time.Millisecond), Own: own(dynmesh.Pass, true)}, `
+		{"killed, and its watchers too", Evidence{Worker: worker(dynmesh.Dead, 120*time.Millisecond), Own: own(dynmesh.Pass, true)}, `
 			unreachable
 			gossip declared its worker dead at 2026-11-22T10:00:00.120Z, and no watcher reaches it
 			its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"killed, where there is one other member", Evidence{Worker: worker(gossip.Suspect, second), Own: own(dynmesh.Pass, true), Paths: []Path{fail(b, 100*time.Millisecond, dynmesh.ReasonRefused, "")}}, `
+		{"killed, where there is one other member", Evidence{Worker: worker(dynmesh.Suspect, second), Own: own(dynmesh.Pass, true), Paths: []Path{fail(b, 100*time.Millisecond, dynmesh.ReasonRefused, "")}}, `
 			unreachable
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:00.100Z (refused)
 			gossip has suspected its worker since 2026-11-22T10:00:01.000Z
 			if its process is gone, its lease ends by about 2026-11-22T10:00:10Z, and etcd then drops it`},
-		{"stopped, and all others too", Evidence{Worker: worker(gossip.Alive, 0), Own: own(dynmesh.Pass, true), Alone: true,
+		{"stopped, and all others too", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Pass, true), Alone: true,
 			Paths: []Path{fail(b, 3*second, dynmesh.ReasonFrozen, "accepts connections but does not answer")}}, `
 			unreachable
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:03.000Z (frozen: accepts connections but does not answer)
@@ -124,7 +123,7 @@ func TestReasons(t *testing.T) {
 			its only watcher cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:01.000Z (timeout: connect: no answer within 1s)
 			its worker does not run dynmesh
 			if its process is gone, its lease ends by itself, and etcd then drops it`},
-		{"many watchers", Evidence{Worker: worker(gossip.Alive, 0), Paths: []Path{
+		{"many watchers", Evidence{Worker: worker(dynmesh.Alive, 0), Paths: []Path{
 			fail("worker 1", 0, dynmesh.ReasonRefused, ""), fail("worker 2", 0, dynmesh.ReasonRefused, ""), fail("worker 3", 0, dynmesh.ReasonRefused, ""),
 			fail("worker 4", 0, dynmesh.ReasonRefused, ""), fail("worker 5", 0, dynmesh.ReasonRefused, ""), pass("worker 6", 0),
 		}}, `
@@ -137,12 +136,12 @@ func TestReasons(t *testing.T) {
 			its worker shut down in order and left gossip at 2026-11-22T10:01:03.000Z, but etcd still lists it
 			its lease ends by about 2026-11-22T10:01:13Z, and etcd then drops it`},
 
-		{"dead, and a watcher reaches it", Evidence{Worker: worker(gossip.Dead, 5*second), Own: own(dynmesh.Pass, true), Paths: []Path{pass(a, 0), fail(b, second, dynmesh.ReasonTimeout, "")}}, `
+		{"dead, and a watcher reaches it", Evidence{Worker: worker(dynmesh.Dead, 5*second), Own: own(dynmesh.Pass, true), Paths: []Path{pass(a, 0), fail(b, second, dynmesh.ReasonTimeout, "")}}, `
 			ready
 			gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does
 			gossip declared its worker dead at 2026-11-22T10:00:05.000Z, which is not believed: 1 of 2 watchers reaches it: worker 1f on host-1 since 2026-11-22T10:00:00.000Z
 			1 of 2 watchers cannot reach it: frontend 2e on host-2 since 2026-11-22T10:00:01.000Z (timeout)`},
-		{"dead, says a frontend that is unwell", Evidence{Score: 4, Worker: worker(gossip.Dead, 5*second), Own: own(dynmesh.Pass, true)}, `
+		{"dead, says a frontend that is unwell", Evidence{Score: 4, Worker: worker(dynmesh.Dead, 5*second), Own: own(dynmesh.Pass, true)}, `
 			ready
 			gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does
 			gossip declared its worker dead at 2026-11-22T10:00:05.000Z, which is not believed: nobody else says so, and this frontend is itself slow or cut off (health score 4)`},
@@ -167,7 +166,7 @@ func TestReasons(t *testing.T) {
 }
 
 func TestReasonsOfTheUnregistered(t *testing.T) {
-	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: gossip.Alive}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, At: began}}
+	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: dynmesh.Alive}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, At: began}}
 	if got := Of(e).Reasons[1]; got != "etcd does not list it: it is known from gossip only" {
 		t.Errorf("got %q", got)
 	}

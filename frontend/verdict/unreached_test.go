@@ -7,32 +7,31 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // That nobody says any longer that an instance cannot be reached is no sign of life.
 func TestUnreachedUntilReached(t *testing.T) {
-	pass := Path{By: "worker 1", State: gossip.Alive, Finding: dynmesh.Pass, At: began}
-	fail := Path{By: "worker 2", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
+	pass := Path{By: "worker 1", State: dynmesh.Alive, Finding: dynmesh.Pass, At: began}
+	fail := Path{By: "worker 2", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
 	lost := pass
 	lost.Lost = true
 	for _, tt := range []struct {
 		name      string
-		state     gossip.MemberState
+		state     dynmesh.MemberState
 		since     time.Duration // of the state, after it became unreachable
 		unreached bool
 		paths     []Path
 		want      State
 	}{
-		{"never was", gossip.Alive, -time.Hour, false, nil, Ready},
-		{"no word", gossip.Alive, -time.Hour, true, nil, Unreachable},
-		{"one still fails", gossip.Alive, -time.Hour, true, []Path{fail}, Unreachable},
-		{"one still fails, and never was", gossip.Alive, -time.Hour, false, []Path{fail}, Ready},
-		{"reached by one that is lost", gossip.Alive, -time.Hour, true, []Path{lost}, Unreachable},
-		{"reached", gossip.Alive, -time.Hour, true, []Path{pass}, Ready},
-		{"reached by one of two", gossip.Alive, -time.Hour, true, []Path{pass, fail}, Ready},
-		{"suspected since", gossip.Suspect, time.Second, true, nil, Unreachable},
-		{"back since", gossip.Alive, time.Second, true, []Path{fail}, Ready},
+		{"never was", dynmesh.Alive, -time.Hour, false, nil, Ready},
+		{"no word", dynmesh.Alive, -time.Hour, true, nil, Unreachable},
+		{"one still fails", dynmesh.Alive, -time.Hour, true, []Path{fail}, Unreachable},
+		{"one still fails, and never was", dynmesh.Alive, -time.Hour, false, []Path{fail}, Ready},
+		{"reached by one that is lost", dynmesh.Alive, -time.Hour, true, []Path{lost}, Unreachable},
+		{"reached", dynmesh.Alive, -time.Hour, true, []Path{pass}, Ready},
+		{"reached by one of two", dynmesh.Alive, -time.Hour, true, []Path{pass, fail}, Ready},
+		{"suspected since", dynmesh.Suspect, time.Second, true, nil, Unreachable},
+		{"back since", dynmesh.Alive, time.Second, true, []Path{fail}, Ready},
 		{"a stranger now", "", 0, true, nil, Ready}, // whose lease counts
 	} {
 		e := Evidence{Registered: true, Read: true, Gossip: true, Paths: tt.paths, Worker: Worker{State: tt.state, Since: began.Add(tt.since)}}
@@ -52,7 +51,7 @@ func TestUnreachedUntilReached(t *testing.T) {
 // Whoever becomes unreachable is so for the same reasons a moment later: looking again, for whatever cause, changes no answer.
 func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 	for _, group := range groups(2) {
-		for _, state := range []gossip.MemberState{gossip.Alive, gossip.Suspect, gossip.Dead, gossip.Left, ""} {
+		for _, state := range []dynmesh.MemberState{dynmesh.Alive, dynmesh.Suspect, dynmesh.Dead, dynmesh.Left, ""} {
 			for _, alone := range []bool{false, true} {
 				e := Evidence{Registered: true, Read: true, Gossip: true, Alone: alone, Worker: Worker{State: state, Since: began}}
 				for _, w := range group {
@@ -75,12 +74,12 @@ func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 func TestMajorityOfWatchers(t *testing.T) {
 	for passes := range 5 {
 		for fails := range 5 {
-			e := Evidence{Registered: true, Read: true, Gossip: true, Worker: Worker{State: gossip.Alive, Since: began}}
+			e := Evidence{Registered: true, Read: true, Gossip: true, Worker: Worker{State: dynmesh.Alive, Since: began}}
 			for range passes {
-				e.Paths = append(e.Paths, Path{By: "worker 1", State: gossip.Alive, Finding: dynmesh.Pass, At: began})
+				e.Paths = append(e.Paths, Path{By: "worker 1", State: dynmesh.Alive, Finding: dynmesh.Pass, At: began})
 			}
 			for range fails {
-				e.Paths = append(e.Paths, Path{By: "worker 2", State: gossip.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began})
+				e.Paths = append(e.Paths, Path{By: "worker 2", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began})
 			}
 			want := Ready
 			if fails >= 2 && passes < fails {

@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // Unwell is the health score of memberlist from which this process may itself be what is slow or cut off.
@@ -40,17 +39,17 @@ func (e Evidence) announced() bool {
 
 // gone says whether gossip counts the worker as lost, by good-bye or by silence.
 func (e Evidence) gone() bool {
-	return e.Worker.State == gossip.Dead || e.Worker.State == gossip.Left
+	return e.Worker.State == dynmesh.Dead || e.Worker.State == dynmesh.Left
 }
 
 func (e Evidence) unreachable() bool {
 	passes, fails := e.tally()
 	switch {
-	case e.Worker.State == gossip.Left:
+	case e.Worker.State == dynmesh.Left:
 		return true // its own word
 	case fails >= 2 && fails > passes:
 		return true
-	case e.Worker.State == gossip.Dead:
+	case e.Worker.State == dynmesh.Dead:
 		// An unwell process loses members that are well: then somebody else has to say so too.
 		return passes == 0 && (e.Score < Unwell || fails > 0)
 	case e.Worker.State == "":
@@ -63,7 +62,7 @@ func (e Evidence) unreachable() bool {
 // cut off themselves, is no sign of life.
 func (e Evidence) unreached() bool {
 	passes, _ := e.tally()
-	back := e.Worker.State == gossip.Alive && !e.Worker.Since.Before(e.Unreached)
+	back := e.Worker.State == dynmesh.Alive && !e.Worker.Since.Before(e.Unreached)
 	return !e.Unreached.IsZero() && e.there() && passes == 0 && !back
 }
 
@@ -87,7 +86,7 @@ func (e Evidence) tally() (passes, fails int) {
 // are gone.
 func (e Evidence) closed() bool {
 	passes, fails := e.tally()
-	confirmed := e.Worker.State == gossip.Suspect || e.Worker.State == gossip.Alive && e.Alone
+	confirmed := e.Worker.State == dynmesh.Suspect || e.Worker.State == dynmesh.Alive && e.Alone
 	return confirmed && passes == 0 && fails == 1 && e.proven()
 }
 
@@ -119,7 +118,7 @@ func (e Evidence) spoken() bool {
 
 // there says whether gossip counts the worker as a member that may answer.
 func (e Evidence) there() bool {
-	return e.Worker.State == gossip.Alive || e.Worker.State == gossip.Suspect
+	return e.Worker.State == dynmesh.Alive || e.Worker.State == dynmesh.Suspect
 }
 
 func (e Evidence) verified() bool {

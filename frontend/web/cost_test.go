@@ -10,7 +10,6 @@ import (
 	"github.com/chromedp/cdproto/performance"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // What the page promises with 1,000 instances, of which 10 flap. The test fails by what the page's main thread worked, which
@@ -77,7 +76,7 @@ func thousand(t *testing.T, b browser) {
 
 // flap has ten workers fail, or recover.
 func flap(m *mesh, fail bool) {
-	var u gossip.Update
+	var u dynmesh.GossipUpdate
 	for n := range 10 {
 		w := m.workers[n*97]
 		if fail {

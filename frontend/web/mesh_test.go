@@ -20,7 +20,6 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // self is the frontend's own id in gossip.
@@ -168,12 +167,12 @@ func (m *mesh) settled() {
 // vouch has all workers say that they are well, and each be reached by the next two. A frontend that has started anew hears
 // it again.
 func (m *mesh) vouch() {
-	u := gossip.Update{
-		Health:  gossip.Health{Alive: len(m.workers) + 1},
-		Members: []gossip.Member{{Observer: m.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "frontend:7946", State: gossip.Alive, Since: time.Now()}},
+	u := dynmesh.GossipUpdate{
+		Health:  dynmesh.GossipHealth{Alive: len(m.workers) + 1},
+		Members: []dynmesh.Member{{Observer: m.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "frontend:7946", State: dynmesh.Alive, Since: time.Now()}},
 	}
 	for n, w := range m.workers {
-		u.Members = append(u.Members, w.member(gossip.Alive))
+		u.Members = append(u.Members, w.member(dynmesh.Alive))
 		u.Observations = append(u.Observations, w.canary(dynmesh.Pass, ""))
 		for _, next := range []int{1, 2} {
 			u.Observations = append(u.Observations, w.path(m.workers[(n+next)%len(m.workers)], dynmesh.Pass, ""))
@@ -182,8 +181,8 @@ func (m *mesh) vouch() {
 	m.pool.say(u)
 }
 
-func (w *worker) member(state gossip.MemberState) gossip.Member {
-	return gossip.Member{
+func (w *worker) member(state dynmesh.MemberState) dynmesh.Member {
+	return dynmesh.Member{
 		Observer: dynmesh.Observer{ID: w.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: w.host + ":7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
@@ -216,12 +215,12 @@ func (w *worker) path(by *worker, found dynmesh.Finding, reason dynmesh.Reason) 
 
 // What happens to workers, as the others find it.
 
-func (w *worker) killed() { w.lost(dynmesh.ReasonRefused, gossip.Dead) }
+func (w *worker) killed() { w.lost(dynmesh.ReasonRefused, dynmesh.Dead) }
 
-func (w *worker) cutOff() { w.lost(dynmesh.ReasonTimeout, gossip.Suspect) }
+func (w *worker) cutOff() { w.lost(dynmesh.ReasonTimeout, dynmesh.Suspect) }
 
-func (w *worker) lost(reason dynmesh.Reason, state gossip.MemberState) {
-	u := gossip.Update{Members: []gossip.Member{w.member(state)}}
+func (w *worker) lost(reason dynmesh.Reason, state dynmesh.MemberState) {
+	u := dynmesh.GossipUpdate{Members: []dynmesh.Member{w.member(state)}}
 	n := int(w.ID & 0xffff)
 	for _, next := range []int{1, 2} {
 		u.Observations = append(u.Observations, w.path(w.mesh.workers[(n+next)%len(w.mesh.workers)], dynmesh.Fail, reason))
@@ -241,7 +240,7 @@ func (w *worker) drained() {
 }
 
 func (w *worker) says(o dynmesh.Observation) {
-	w.mesh.pool.say(gossip.Update{Observations: []dynmesh.Observation{o}})
+	w.mesh.pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{o}})
 }
 
 // get is what the frontend answers; empty when it does not.

@@ -16,11 +16,11 @@ type pool struct {
 	changed chan struct{}
 
 	mu   sync.Mutex
-	next gossip.Update
+	next dynmesh.GossipUpdate
 }
 
 func newPool() *pool {
-	return &pool{changed: make(chan struct{}, 1), next: gossip.Update{Health: gossip.Health{Alive: 1}}}
+	return &pool{changed: make(chan struct{}, 1), next: dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 1}}}
 }
 
 func (p *pool) Run(ctx context.Context) error {
@@ -34,17 +34,17 @@ func (p *pool) Changed() <-chan struct{}         { return p.changed }
 func (p *pool) WatchForeign(gossip.Foreign)      {}
 func (p *pool) UnwatchForeign(_ dynmesh.Subject) {}
 
-func (p *pool) Take() gossip.Update {
+func (p *pool) Take() dynmesh.GossipUpdate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.next
-	p.next = gossip.Update{Health: u.Health}
+	p.next = dynmesh.GossipUpdate{Health: u.Health}
 	return u
 }
 
-func (p *pool) say(u gossip.Update) {
+func (p *pool) say(u dynmesh.GossipUpdate) {
 	p.mu.Lock()
-	if u.Health != (gossip.Health{}) {
+	if u.Health != (dynmesh.GossipHealth{}) {
 		p.next.Health = u.Health
 	}
 	p.next.Members = append(p.next.Members, u.Members...)

@@ -1,9 +1,7 @@
-package gossip
+package dynmesh
 
 import (
 	"time"
-
-	"github.com/dynmesh/dynmesh"
 )
 
 // MemberState is what the pool believes of a member.
@@ -19,8 +17,8 @@ const (
 
 // Member is one process in the pool, as this one sees it.
 type Member struct {
-	dynmesh.Observer
-	Role     dynmesh.Role
+	Observer
+	Role     Role
 	Addr     string        // host:port of its gossip
 	Service  string        // host:port of its requests; empty for a frontend
 	Version  string        // of its program
@@ -29,19 +27,19 @@ type Member struct {
 	Since    time.Time // when State began, by this process's clock
 }
 
-// Health is what the pool knows of itself.
-type Health struct {
+// GossipHealth is what the pool knows of itself.
+type GossipHealth struct {
 	Alive, Suspect, Dead int // members, this one among Alive
 	Score                int // memberlist's health score: 0 is well, above it this process may be what is slow or cut off
 	UDPDegraded          int // members that answer over TCP and not over UDP
 }
 
-// Update is what has changed since the last one was taken. Observations of members that are dead or gone stay until they
+// GossipUpdate is what has changed since the last one was taken. Observations of members that are dead or gone stay until they
 // are named in Withdrawn: whether to believe them is the reader's decision.
-type Update struct {
-	Health       Health
-	Members      []Member           // new ones, and those that changed
-	Forgotten    []dynmesh.Observer // members that are not kept any longer
-	Observations []dynmesh.Observation
-	Withdrawn    []dynmesh.ObservationKey
+type GossipUpdate struct {
+	Health       GossipHealth
+	Members      []Member   // new ones, and those that changed
+	Forgotten    []Observer // members that are not kept any longer
+	Observations []Observation
+	Withdrawn    []ObservationKey
 }
