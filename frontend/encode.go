@@ -12,17 +12,17 @@ import (
 // The parts of /mesh. The order of fields is that of the answer.
 type (
 	jsonInstance struct {
-		ID           string            `json:"id"`
-		Verdict      verdict.State     `json:"verdict"`
-		Verified     bool              `json:"verified"`
-		Registered   bool              `json:"registered"`
-		Since        stamp             `json:"since"`
-		Reasons      []string          `json:"reasons"`
-		Observations []jsonObservation `json:"observations"`
-		Worker       *jsonWorker       `json:"worker"`
-		Transport    json.RawMessage   `json:"transport"`
-		Flaps        int               `json:"flaps"`
-		Changes      []jsonChange      `json:"changes"`
+		ID           string               `json:"id"`
+		Verdict      dynmesh.VerdictState `json:"verdict"`
+		Verified     bool                 `json:"verified"`
+		Registered   bool                 `json:"registered"`
+		Since        stamp                `json:"since"`
+		Reasons      []string             `json:"reasons"`
+		Observations []jsonObservation    `json:"observations"`
+		Worker       *jsonWorker          `json:"worker"`
+		Transport    json.RawMessage      `json:"transport"`
+		Flaps        int                  `json:"flaps"`
+		Changes      []jsonChange         `json:"changes"`
 	}
 	jsonObservation struct {
 		Observer string          `json:"observer"`
@@ -47,10 +47,10 @@ type (
 		Gossip     dynmesh.MemberState `json:"gossip,omitempty"`
 	}
 	jsonChange struct {
-		At     stamp         `json:"at"`
-		From   verdict.State `json:"from"`
-		To     verdict.State `json:"to"`
-		Reason string        `json:"reason"`
+		At     stamp                `json:"at"`
+		From   dynmesh.VerdictState `json:"from"`
+		To     dynmesh.VerdictState `json:"to"`
+		Reason string               `json:"reason"`
 	}
 	jsonMember struct {
 		ID    string              `json:"id"`
@@ -81,7 +81,7 @@ func (m *mesh) encode(i *instance, now time.Time) {
 		Since: stamp(i.since), Reasons: i.verdict.Reasons, Observations: []jsonObservation{}, Worker: i.worker.json(),
 		Transport: json.RawMessage(i.transport), Flaps: flaps, Changes: []jsonChange{},
 	}
-	if i.group.cutOff && i.verdict.State == verdict.Unreachable {
+	if i.group.cutOff && i.verdict.State == dynmesh.Unreachable {
 		j.Reasons = append(j.Reasons[:len(j.Reasons):len(j.Reasons)], verdict.CutOffReason)
 	}
 	if i.own != nil {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
-	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 // other stands for the endpoints after the first maxEndpointSeries.
@@ -86,7 +86,7 @@ func collectFleet(v *view, instances bool, gauge func(d *prometheus.Desc, v int,
 func collectInstances(v *view, gauge func(d *prometheus.Desc, v int, labels ...string)) {
 	type series struct {
 		endpoint, id string
-		verdict      verdict.State
+		verdict      dynmesh.VerdictState
 	}
 	told := map[series]bool{}
 	for _, p := range v.parts {

@@ -3,7 +3,7 @@ package frontend
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh"
 )
 
 const (
@@ -17,8 +17,8 @@ type history []turn
 // turn is one change of an instance's verdict.
 type turn struct {
 	At     time.Time
-	From   verdict.State
-	To     verdict.State
+	From   dynmesh.VerdictState
+	To     dynmesh.VerdictState
 	Reason string // the one that decided
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 const (
@@ -29,7 +28,7 @@ type news struct {
 type item struct {
 	endpoint string
 	id       dynmesh.InstanceID
-	from, to verdict.State // from is empty for an instance that is new
+	from, to dynmesh.VerdictState // from is empty for an instance that is new
 	reason   string
 }
 
@@ -54,7 +53,7 @@ func (n *news) tell(log *logrus.Entry) {
 		n.items = forget(n.items)
 		return
 	}
-	type way struct{ from, to verdict.State }
+	type way struct{ from, to dynmesh.VerdictState }
 	ways := map[way][]item{}
 	var order []way
 	for _, i := range n.items {
@@ -111,7 +110,7 @@ func (i item) was() string {
 }
 
 func (i item) level() logrus.Level {
-	if i.to == verdict.Unreachable || i.to == verdict.NotReady {
+	if i.to == dynmesh.Unreachable || i.to == dynmesh.NotReady {
 		return logrus.WarnLevel
 	}
 	return logrus.InfoLevel

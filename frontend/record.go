@@ -9,7 +9,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 // endpoint is one endpoint's name, shared by all its records: comparing two instances of one endpoint compares a pointer
@@ -44,9 +43,9 @@ type standing struct {
 }
 
 // states are the verdicts, in the order in which they are counted and shown.
-var states = [...]verdict.State{verdict.Ready, verdict.NotReady, verdict.Unreachable, verdict.Draining}
+var states = [...]dynmesh.VerdictState{dynmesh.Ready, dynmesh.NotReady, dynmesh.Unreachable, dynmesh.Draining}
 
-func (s standing) verdict() verdict.State { return states[s.state] }
+func (s standing) verdict() dynmesh.VerdictState { return states[s.state] }
 
 // standing returns what counts of i.
 func (i *instance) standing() standing {

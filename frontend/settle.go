@@ -62,7 +62,7 @@ func (m *mesh) conclude(i *instance, now time.Time) {
 	i.shown = i.registered || i.own != nil && i.worker.there() && i.worker.present(i.own) != nil
 	if !i.shown {
 		i.group.counts.add(i.counted, -1)
-		i.counted, i.history, i.verdict, i.mute = counts{}, nil, verdict.Verdict{}, time.Time{}
+		i.counted, i.history, i.verdict, i.mute = counts{}, nil, dynmesh.Verdict{}, time.Time{}
 		m.watch(i, now)
 		m.agenda.plan(i, time.Time{})
 		return
@@ -78,7 +78,7 @@ func (m *mesh) conclude(i *instance, now time.Time) {
 		if was {
 			i.history = i.history.with(turn{now, before.State, i.verdict.State, i.verdict.Reasons[0]})
 		}
-		if was || i.verdict.State != verdict.Ready {
+		if was || i.verdict.State != dynmesh.Ready {
 			m.news.add(item{i.group.name, i.worker.id, before.State, i.verdict.State, i.verdict.Reasons[0]}, now)
 		}
 	}
@@ -101,7 +101,7 @@ func (m *mesh) evidence(i *instance, now time.Time) (e verdict.Evidence, again t
 	if w.member != nil {
 		e.Worker.Since, e.Worker.LeaseTTL = w.member.Since, w.member.LeaseTTL
 	}
-	if i.verdict.State == verdict.Unreachable {
+	if i.verdict.State == dynmesh.Unreachable {
 		e.Unreached = i.since
 	}
 	lost, again := m.mourns(w, now)
@@ -209,7 +209,7 @@ func (m *mesh) doubt(groups map[*group]struct{}) {
 		g.cutOff = cutOff
 		m.outdated = true
 		for _, i := range g.instances {
-			if i.shown && i.verdict.State == verdict.Unreachable {
+			if i.shown && i.verdict.State == dynmesh.Unreachable {
 				m.touch(i)
 			}
 		}

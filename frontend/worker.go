@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 // worker is what is known of one process: a worker, or a frontend that watches workers.
@@ -76,7 +75,7 @@ type instance struct {
 	paths      findings             // what others say of it and not of its worker as a whole
 
 	shown   bool // it is in the view
-	verdict verdict.Verdict
+	verdict dynmesh.Verdict
 	since   time.Time // when the verdict's state began
 	history history
 	counted counts // what it adds to its group
@@ -168,9 +167,9 @@ func (c *counts) add(o counts, sign int) {
 }
 
 // countsOf returns what one instance adds.
-func countsOf(v verdict.Verdict, registered bool) counts {
+func countsOf(v dynmesh.Verdict, registered bool) counts {
 	var c counts
-	if v.State == verdict.Unreachable {
+	if v.State == dynmesh.Unreachable {
 		c.lost = 1
 	}
 	if !registered {
@@ -182,13 +181,13 @@ func countsOf(v verdict.Verdict, registered bool) counts {
 		c.verified = 1
 	}
 	switch v.State {
-	case verdict.Ready:
+	case dynmesh.Ready:
 		c.ready = 1
-	case verdict.NotReady:
+	case dynmesh.NotReady:
 		c.notReady = 1
-	case verdict.Unreachable:
+	case dynmesh.Unreachable:
 		c.unreachable = 1
-	case verdict.Draining:
+	case dynmesh.Draining:
 		c.draining = 1
 	}
 	return c

@@ -129,34 +129,34 @@ func TestProductOfStates(t *testing.T) {
 }
 
 // want applies the rules to counts that were made apart from the code under test.
-func want(e Evidence, draining bool, passes, fails int, proven bool) State {
+func want(e Evidence, draining bool, passes, fails int, proven bool) dynmesh.VerdictState {
 	state := e.Worker.State
 	lost := state == dynmesh.Dead || state == dynmesh.Left
 	if draining && !lost {
-		return Draining
+		return dynmesh.Draining
 	}
 	if state == dynmesh.Left {
-		return Unreachable
+		return dynmesh.Unreachable
 	}
 	if fails > passes && fails >= 2 {
-		return Unreachable
+		return dynmesh.Unreachable
 	}
 	if passes == 0 && fails == 1 && (state == "" || state == dynmesh.Dead || proven && (state == dynmesh.Suspect || e.Alone)) {
-		return Unreachable
+		return dynmesh.Unreachable
 	}
 	if passes == 0 && fails == 0 && state == dynmesh.Dead && e.Score == 0 {
-		return Unreachable
+		return dynmesh.Unreachable
 	}
 	if e.Own != nil && e.Own.Kind < 3 && !e.Own.Ready {
-		return NotReady
+		return dynmesh.NotReady
 	}
 	if e.Own == nil && e.Overdue && e.Registered && state != "" && !lost {
-		return NotReady
+		return dynmesh.NotReady
 	}
-	return Ready
+	return dynmesh.Ready
 }
 
-func check(t *testing.T, e Evidence, state State) {
+func check(t *testing.T, e Evidence, state dynmesh.VerdictState) {
 	t.Helper()
 	v := Of(e)
 	if v.State != state {
@@ -164,11 +164,11 @@ func check(t *testing.T, e Evidence, state State) {
 	}
 	there := e.Worker.State == dynmesh.Alive || e.Worker.State == dynmesh.Suspect
 	vouched := there && e.Own != nil && e.Own.Ready && (e.Own.Kind < 3 && e.Own.Finding == dynmesh.Pass || e.Own.Kind == dynmesh.KindTraffic && e.Own.Finding == dynmesh.Busy)
-	if v.Verified != (state == Ready && vouched) {
+	if v.Verified != (state == dynmesh.Ready && vouched) {
 		t.Errorf("got verified %v of %+v", v.Verified, e)
 	}
 	checkReasons(t, e, v)
-	if state == Draining || e.Worker.State == dynmesh.Left {
+	if state == dynmesh.Draining || e.Worker.State == dynmesh.Left {
 		return
 	}
 	// More evidence in one direction never moves the verdict in the other.
@@ -176,15 +176,15 @@ func check(t *testing.T, e Evidence, state State) {
 	fail := Path{By: "worker 2f", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
 	better, worse := e, e
 	better.Paths, worse.Paths = append(slices.Clone(e.Paths), pass), append(slices.Clone(e.Paths), fail)
-	if v.State != Unreachable && Of(better).State == Unreachable {
+	if v.State != dynmesh.Unreachable && Of(better).State == dynmesh.Unreachable {
 		t.Errorf("a watcher more that reaches it made it unreachable: %+v", e)
 	}
-	if v.State == Unreachable && Of(worse).State != Unreachable {
+	if v.State == dynmesh.Unreachable && Of(worse).State != dynmesh.Unreachable {
 		t.Errorf("a watcher more that cannot reach it made it %s: %+v", Of(worse).State, e)
 	}
 }
 
-func checkReasons(t *testing.T, e Evidence, v Verdict) {
+func checkReasons(t *testing.T, e Evidence, v dynmesh.Verdict) {
 	t.Helper()
 	all := strings.Join(v.Reasons, "\n")
 	if len(v.Reasons) == 0 || len(v.Reasons) > 5 {
@@ -198,7 +198,7 @@ func checkReasons(t *testing.T, e Evidence, v Verdict) {
 			t.Errorf("got %q twice of %+v", r, e)
 		}
 	}
-	if (v.State == Unreachable && e.Registered) != strings.Contains(all, "etcd then drops it") {
+	if (v.State == dynmesh.Unreachable && e.Registered) != strings.Contains(all, "etcd then drops it") {
 		t.Errorf("what happens next: got %q of %+v", v.Reasons, e)
 	}
 	if e.Registered == strings.Contains(all, "etcd does not list it") {

@@ -10,20 +10,20 @@ import (
 
 // reasons says why v follows, what else is known that an operator would want to know, and what happens next. Times are
 // absolute, in the form that all of /mesh has: answers are rendered ahead, and programs can make ages of them.
-func (e Evidence) reasons(v Verdict) []string {
+func (e Evidence) reasons(v dynmesh.Verdict) []string {
 	var r []string
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	switch v.State {
-	case Draining:
+	case dynmesh.Draining:
 		add("its worker said at %s that it shuts down: it takes no new requests, finishes those it has, and leaves", at(e.Worker.Process.At))
-	case Unreachable:
+	case dynmesh.Unreachable:
 		r = e.whyUnreachable()
-	case NotReady:
+	case dynmesh.NotReady:
 		add("%s", e.whyNotReady())
 	default:
 		add("%s", e.whyReady(v.Verified))
 	}
-	if v.State != Unreachable {
+	if v.State != dynmesh.Unreachable {
 		r = append(r, e.doubts()...)
 	}
 	if !e.Registered {

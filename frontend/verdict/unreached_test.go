@@ -21,18 +21,18 @@ func TestUnreachedUntilReached(t *testing.T) {
 		since     time.Duration // of the state, after it became unreachable
 		unreached bool
 		paths     []Path
-		want      State
+		want      dynmesh.VerdictState
 	}{
-		{"never was", dynmesh.Alive, -time.Hour, false, nil, Ready},
-		{"no word", dynmesh.Alive, -time.Hour, true, nil, Unreachable},
-		{"one still fails", dynmesh.Alive, -time.Hour, true, []Path{fail}, Unreachable},
-		{"one still fails, and never was", dynmesh.Alive, -time.Hour, false, []Path{fail}, Ready},
-		{"reached by one that is lost", dynmesh.Alive, -time.Hour, true, []Path{lost}, Unreachable},
-		{"reached", dynmesh.Alive, -time.Hour, true, []Path{pass}, Ready},
-		{"reached by one of two", dynmesh.Alive, -time.Hour, true, []Path{pass, fail}, Ready},
-		{"suspected since", dynmesh.Suspect, time.Second, true, nil, Unreachable},
-		{"back since", dynmesh.Alive, time.Second, true, []Path{fail}, Ready},
-		{"a stranger now", "", 0, true, nil, Ready}, // whose lease counts
+		{"never was", dynmesh.Alive, -time.Hour, false, nil, dynmesh.Ready},
+		{"no word", dynmesh.Alive, -time.Hour, true, nil, dynmesh.Unreachable},
+		{"one still fails", dynmesh.Alive, -time.Hour, true, []Path{fail}, dynmesh.Unreachable},
+		{"one still fails, and never was", dynmesh.Alive, -time.Hour, false, []Path{fail}, dynmesh.Ready},
+		{"reached by one that is lost", dynmesh.Alive, -time.Hour, true, []Path{lost}, dynmesh.Unreachable},
+		{"reached", dynmesh.Alive, -time.Hour, true, []Path{pass}, dynmesh.Ready},
+		{"reached by one of two", dynmesh.Alive, -time.Hour, true, []Path{pass, fail}, dynmesh.Ready},
+		{"suspected since", dynmesh.Suspect, time.Second, true, nil, dynmesh.Unreachable},
+		{"back since", dynmesh.Alive, time.Second, true, []Path{fail}, dynmesh.Ready},
+		{"a stranger now", "", 0, true, nil, dynmesh.Ready}, // whose lease counts
 	} {
 		e := Evidence{Registered: true, Read: true, Gossip: true, Paths: tt.paths, Worker: Worker{State: tt.state, Since: began.Add(tt.since)}}
 		if tt.unreached {
@@ -42,7 +42,7 @@ func TestUnreachedUntilReached(t *testing.T) {
 		if v.State != tt.want {
 			t.Errorf("%s: got %s %q, want %s", tt.name, v.State, v.Reasons, tt.want)
 		}
-		if said := strings.Contains(strings.Join(v.Reasons, "\n"), "nobody has reached it since then"); said != (tt.want == Unreachable) {
+		if said := strings.Contains(strings.Join(v.Reasons, "\n"), "nobody has reached it since then"); said != (tt.want == dynmesh.Unreachable) {
 			t.Errorf("%s: got %q", tt.name, v.Reasons)
 		}
 	}
@@ -58,7 +58,7 @@ func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 					e.Paths = append(e.Paths, w.path)
 				}
 				first := Of(e)
-				if first.State != Unreachable {
+				if first.State != dynmesh.Unreachable {
 					continue
 				}
 				e.Unreached = later(time.Second)
@@ -81,9 +81,9 @@ func TestMajorityOfWatchers(t *testing.T) {
 			for range fails {
 				e.Paths = append(e.Paths, Path{By: "worker 2", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began})
 			}
-			want := Ready
+			want := dynmesh.Ready
 			if fails >= 2 && passes < fails {
-				want = Unreachable
+				want = dynmesh.Unreachable
 			}
 			if got := Of(e).State; got != want {
 				t.Errorf("%d reach it and %d cannot: got %s, want %s", passes, fails, got, want)

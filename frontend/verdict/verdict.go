@@ -8,18 +8,18 @@ import (
 const Unwell = 3
 
 // Of concludes. The first rule that fits decides.
-func Of(e Evidence) Verdict {
+func Of(e Evidence) dynmesh.Verdict {
 	if !e.Gossip {
 		e.Worker, e.Own, e.Overdue, e.Paths = Worker{Dynmesh: e.Worker.Dynmesh}, nil, false, nil
 	}
-	v := Verdict{State: Ready}
+	v := dynmesh.Verdict{State: dynmesh.Ready}
 	switch {
 	case e.draining():
-		v.State = Draining
+		v.State = dynmesh.Draining
 	case e.unreachable():
-		v.State = Unreachable
+		v.State = dynmesh.Unreachable
 	case e.notReady():
-		v.State = NotReady
+		v.State = dynmesh.NotReady
 	default:
 		v.Verified = e.verified()
 	}
