@@ -1,0 +1,90 @@
+package text_test
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+func TestLine(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		limit    int
+		want     string
+	}{
+		{"plain", "as it is", 20, "as it is"},
+		{"exactly as long as may be", "12345", 5, "12345"},
+		{"too long", "123456", 5, "12…"},
+		{"not within a character", "12éé56", 6, "12…"},
+		{"lines, tabs and many spaces", " a\r\n\tb   c\u2028d\u00a0e ", 20, "a b c d e"},
+		{"controls, escapes and marks of direction", "a\x00b\x1b[31mc\u202ed\x7f", 20, "a b [31mc d"},
+		{"not UTF-8", "a\xffb", 20, "a\uFFFDb"},
+		{"nothing but space, and much of it", strings.Repeat(" ", 100), 5, "…"},
+		{"empty", "", 5, ""},
+	} {
+		if got := text.Line(tt.in, tt.limit); got != tt.want {
+			t.Errorf("%s: Line(%q, %d) = %q, want %q", tt.name, tt.in, tt.limit, got, tt.want)
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("a\u202eb\xff\n", 5)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		if limit < 3 || limit > 1000 {
+			return
+		}
+		got := text.Line(s, limit)
+		if len(got) > limit || !utf8.ValidString(got) {
+			t.Errorf("Line(%q, %d) = %q", s, limit, got)
+		}
+		if i := strings.IndexFunc(got, func(r rune) bool { return !unicode.IsGraphic(r) }); i >= 0 {
+			t.Errorf("Line(%q, %d) = %q, which has a hidden character at %d", s, limit, got, i)
+		}
+	})
+}
+
+func TestURLHidesSecrets(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://h:1/v1":                 "http://h:1/v1",
+		"http://u:SECRET@h:1/v1":        "http://…@h:1/v1",
+		"http://SECRET@h":               "http://…@h",
+		"u:SECRET@h:1":                  "…@h:1",
+		"http://u:SEC/RET@h?key=SECRET": "http://…@h…",
+		"http://u:SEC@RET@h#SECRET":     "http://…@h…",
+		"h:1":                           "h:1",
+		"":                              "",
+	} {
+		if got := text.URL(in); got != want {
+			t.Errorf("URL(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestErrorHidesSecrets(t *testing.T) {
+	asked := &url.Error{Op: "Get", URL: "http://u:SECRET@h/?SECRET", Err: errors.New("refused")}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("look: %w", asked), "refused"},
+		{errors.New(`dial "http://u:SECRET@h": refused` + "\n"), `dial "http://…@h": refused`},
+		{errors.New("mail a@b"), "mail a@b"},
+	} {
+		if got := text.Error(tt.err, 100); got != tt.want {
+			t.Errorf("Error(%v) = %q, want %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	if got := string(text.JSON(map[string]string{"a": "<&>\u2028"})); got != `{"a":"<&>\u2028"}` {
+		t.Errorf("got %s", got)
+	}
+}
