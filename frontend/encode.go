@@ -82,7 +82,7 @@ func (m *mesh) encode(i *instance, now time.Time) {
 		Transport: json.RawMessage(i.transport), Flaps: flaps, Changes: []jsonChange{},
 	}
 	if i.group.cutOff && i.verdict.State == dynmesh.Unreachable {
-		j.Reasons = append(j.Reasons[:len(j.Reasons):len(j.Reasons)], verdict.CutOffReason)
+		j.Reasons = append(j.Reasons[:len(j.Reasons):len(j.Reasons)], verdict.PartitionReason)
 	}
 	if i.own != nil {
 		ready := i.own.Ready

@@ -102,7 +102,7 @@ func (m *mesh) evidence(i *instance, now time.Time) (e verdict.Evidence, again t
 		e.Worker.Since, e.Worker.LeaseTTL = w.member.Since, w.member.LeaseTTL
 	}
 	if i.verdict.State == dynmesh.Unreachable {
-		e.Unreached = i.since
+		e.UnreachableSince = i.since
 	}
 	lost, again := m.mourns(w, now)
 	if lost {
@@ -113,10 +113,10 @@ func (m *mesh) evidence(i *instance, now time.Time) (e verdict.Evidence, again t
 	}
 	silent := i.registered && w.there() && e.Own == nil
 	i.mute = since(i.mute, silent, now)
-	e.Overdue = silent && (i.withdrawn || now.Sub(i.mute) >= muteAfter)
+	e.Unreported = silent && (i.withdrawn || now.Sub(i.mute) >= muteAfter)
 
 	again = sooner(again, m.watch(i, now))
-	if silent && !e.Overdue {
+	if silent && !e.Unreported {
 		again = sooner(again, i.mute.Add(muteAfter))
 	}
 	return e, again
@@ -143,7 +143,7 @@ func (m *mesh) mourns(w *worker, now time.Time) (lost bool, until time.Time) {
 func (m *mesh) path(f finding) verdict.Path {
 	by := m.workers[f.Observer.ID]
 	return verdict.Path{
-		By: m.nameOf(f.Observer), State: m.stateOf(f.Observer), Lost: by != nil && by.lost, Former: f.former,
+		By: m.nameOf(f.Observer), State: m.stateOf(f.Observer), ObserverUnreachable: by != nil && by.lost, Stale: f.former,
 		Finding: f.Report.Finding, Reason: f.Reason, Detail: f.Detail, At: f.At,
 	}
 }
@@ -202,7 +202,7 @@ func (m *mesh) watch(i *instance, now time.Time) (again time.Time) {
 // doubt looks for endpoints of which so much is lost at once that this process may be what is lost.
 func (m *mesh) doubt(groups map[*group]struct{}) {
 	for g := range groups {
-		cutOff := verdict.CutOff(g.counts.lost, g.counts.registered+g.counts.unregistered)
+		cutOff := verdict.PartitionSuspected(g.counts.lost, g.counts.registered+g.counts.unregistered)
 		if cutOff == g.cutOff {
 			continue
 		}

@@ -11,18 +11,18 @@ type Evidence struct {
 	Registered bool // etcd lists it, by what was last read
 	Read       bool // the registry has been read, so that not being Registered means something
 
-	Gossip  bool // this process takes part in gossip; if not, nothing below counts but Worker.Dynmesh
-	Score   int  // memberlist's opinion of this process: 0 is well, see Unwell
-	Worker  Worker
-	Own     *dynmesh.Report // the worker's word of this instance, in its present life; nil: none
-	Overdue bool            // Own is nil, and the worker has had the time to send it, or has taken it back
-	Paths   []Path          // at most one of each watcher
+	Gossip     bool // this process takes part in gossip; if not, nothing below counts but Worker.Dynmesh
+	Score      int  // memberlist's opinion of this process: 0 is well, see Unwell
+	Worker     Worker
+	Own        *dynmesh.Report // the worker's word of this instance, in its present life; nil: none
+	Unreported bool            // Own is nil, and the worker has had the time to send it, or has taken it back
+	Paths      []Path          // at most one of each watcher
 
 	// Alone says that no member is left who could have another opinion than those in Paths: all but
 	// this frontend are gone, or somebody who is alive cannot reach them.
 	Alone bool
 
-	Unreached time.Time // since when it has been Unreachable, by this process's clock; zero: it is not
+	UnreachableSince time.Time // since when it has been Unreachable, by this process's clock; zero: it is not
 }
 
 // Worker is what is known of the process that serves the instance.
@@ -37,26 +37,26 @@ type Worker struct {
 
 // Path is what one watcher says of the way to the instance.
 type Path struct {
-	By      string              // the watcher, for people
-	State   dynmesh.MemberState // of the watcher; empty: it is no member
-	Lost    bool                // somebody who is alive cannot reach the watcher itself
-	Former  bool                // it is about a former life of the worker
-	Finding dynmesh.Finding     // Pass or Fail
-	Reason  dynmesh.Reason
-	Detail  string
-	At      time.Time // by the watcher's clock
+	By                  string              // the watcher, for people
+	State               dynmesh.MemberState // of the watcher; empty: it is no member
+	ObserverUnreachable bool                // somebody who is alive cannot reach the watcher itself
+	Stale               bool                // it is about a former life of the worker
+	Finding             dynmesh.Finding     // Pass or Fail
+	Reason              dynmesh.Reason
+	Detail              string
+	At                  time.Time // by the watcher's clock
 }
 
 // Counts says whether the finding is believed: that of a watcher that is alive, about this life. A suspect watcher may be
 // the one that is cut off, so what it says counts for an instance only; and one that others have lost may have died with the
 // instance, so what it says does not.
 func (p Path) Counts() bool {
-	if p.Former {
+	if p.Stale {
 		return false
 	}
 	switch p.Finding {
 	case dynmesh.Pass:
-		return (p.State == dynmesh.Alive || p.State == dynmesh.Suspect) && !p.Lost
+		return (p.State == dynmesh.Alive || p.State == dynmesh.Suspect) && !p.ObserverUnreachable
 	case dynmesh.Fail:
 		return p.State == dynmesh.Alive
 	}

@@ -29,9 +29,9 @@ func watchersThere() []watcher {
 		return Path{By: "worker 1f", State: s, Finding: f, Reason: r, At: began}
 	}
 	former := path(dynmesh.Alive, dynmesh.Fail, dynmesh.ReasonRefused)
-	former.Former = true
+	former.Stale = true
 	lost := func(p Path) Path {
-		p.Lost = true
+		p.ObserverUnreachable = true
 		return p
 	}
 	return []watcher{
@@ -108,7 +108,7 @@ func TestProductOfStates(t *testing.T) {
 				for _, own := range words {
 					for mask := range 16 {
 						e := Evidence{
-							Gossip: true, Read: true, Registered: mask&1 != 0, Overdue: own == nil && mask&2 != 0, Score: mask & 4, Alone: mask&8 != 0, // a score of 0 or 4
+							Gossip: true, Read: true, Registered: mask&1 != 0, Unreported: own == nil && mask&2 != 0, Score: mask & 4, Alone: mask&8 != 0, // a score of 0 or 4
 							Worker: Worker{State: state, Since: began, LeaseTTL: 10 * time.Second},
 							Own:    own, Paths: paths,
 						}
@@ -150,7 +150,7 @@ func want(e Evidence, draining bool, passes, fails int, proven bool) dynmesh.Ver
 	if e.Own != nil && e.Own.Kind < 3 && !e.Own.Ready {
 		return dynmesh.NotReady
 	}
-	if e.Own == nil && e.Overdue && e.Registered && state != "" && !lost {
+	if e.Own == nil && e.Unreported && e.Registered && state != "" && !lost {
 		return dynmesh.NotReady
 	}
 	return dynmesh.Ready
@@ -212,7 +212,7 @@ func checkReasons(t *testing.T, e Evidence, v dynmesh.Verdict) {
 // Without gossip only etcd is left, whatever else stands in the evidence.
 func TestWithoutGossip(t *testing.T) {
 	for _, group := range groups(2) {
-		e := Evidence{Registered: true, Read: true, Worker: Worker{State: dynmesh.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Overdue: true}
+		e := Evidence{Registered: true, Read: true, Worker: Worker{State: dynmesh.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Unreported: true}
 		for _, w := range group {
 			e.Paths = append(e.Paths, w.path)
 		}
@@ -231,7 +231,7 @@ func TestCutOff(t *testing.T) {
 		{0, 0, false}, {1, 1, false}, {2, 2, false}, {2, 3, false},
 		{3, 3, true}, {3, 5, true}, {3, 6, false}, {4, 6, true}, {50, 100, false}, {51, 100, true},
 	} {
-		if got := CutOff(tt.unreachable, tt.instances); got != tt.want {
+		if got := PartitionSuspected(tt.unreachable, tt.instances); got != tt.want {
 			t.Errorf("%d of %d: got %v, want %v", tt.unreachable, tt.instances, got, tt.want)
 		}
 	}

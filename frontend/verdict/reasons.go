@@ -24,7 +24,7 @@ func (e Evidence) reasons(v dynmesh.Verdict) []string {
 		add("%s", e.whyReady(v.Verified))
 	}
 	if v.State != dynmesh.Unreachable {
-		r = append(r, e.doubts()...)
+		r = append(r, e.objections()...)
 	}
 	if !e.Registered {
 		if e.Read {
@@ -53,7 +53,7 @@ func (e Evidence) whyUnreachable() []string {
 		case dynmesh.Suspect:
 			add("gossip has suspected its worker since %s", at(w.Since))
 		case dynmesh.Alive:
-			if e.spoken() && e.Own.Ready {
+			if e.reported() && e.Own.Ready {
 				add("gossip still counts its worker as alive, and at %s it called itself ready: it died just now, or others cannot reach it", at(e.Own.At))
 			} else {
 				add("gossip still counts its worker as alive: it died just now, or others cannot reach it")
@@ -64,7 +64,7 @@ func (e Evidence) whyUnreachable() []string {
 		if fails > 0 {
 			add("%s", e.watchers(dynmesh.Fail))
 		}
-	case e.there():
+	case e.isAlive():
 		if fails > 0 {
 			add("%s", e.watchers(dynmesh.Fail))
 		}
@@ -75,22 +75,22 @@ func (e Evidence) whyUnreachable() []string {
 			add("no other member is left that could reach it")
 		}
 		if !e.closed() { // then it is unreached, or there would be no such verdict
-			add("it has been unreachable since %s, and nobody has reached it since then", at(e.Unreached))
+			add("it has been unreachable since %s, and nobody has reached it since then", at(e.UnreachableSince))
 		}
 	default:
 		add("%s", e.watchers(dynmesh.Fail))
-		add("%s", e.stranger())
+		add("%s", e.foreign())
 	}
-	return append(r, e.next()...)
+	return append(r, e.outlook()...)
 }
 
-// next says what becomes of an instance that is unreachable.
-func (e Evidence) next() []string {
+// outlook says what becomes of an instance that is unreachable.
+func (e Evidence) outlook() []string {
 	if !e.Registered {
 		return nil
 	}
 	gone := "its lease ends"
-	if !e.gone() {
+	if !e.isDead() {
 		gone = "if its process is gone, its lease ends"
 	}
 	if e.Worker.LeaseTTL == 0 {
@@ -137,15 +137,15 @@ func (e Evidence) whyReady(verified bool) string {
 	case !e.Gossip:
 		return "etcd lists it, and nothing else is known: this frontend takes no part in gossip"
 	case e.Worker.State == "":
-		return e.stranger() + ": " + e.lease()
-	case !e.there():
+		return e.foreign() + ": " + e.lease()
+	case !e.isAlive():
 		if e.Registered {
 			return "gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does"
 		}
 		return "gossip has lost its worker, and its own last word no longer vouches for it"
 	case own == nil:
 		return "its worker is a member of gossip, and has not told of this endpoint yet"
-	case !e.spoken():
+	case !e.reported():
 		return "its worker tells of it in a way that this version does not know"
 	case verified && own.Kind == dynmesh.KindTraffic:
 		return fmt.Sprintf("real requests are answered, its worker says since %s", at(own.At))
@@ -178,8 +178,8 @@ func (e Evidence) lease() string {
 	return e.watchers(dynmesh.Pass)
 }
 
-// stranger says why a worker is no member.
-func (e Evidence) stranger() string {
+// foreign says why a worker is no member.
+func (e Evidence) foreign() string {
 	switch w := e.Worker; {
 	case w.Gossips:
 		return "gossip does not know its worker, which has told etcd that it gossips"
@@ -190,8 +190,8 @@ func (e Evidence) stranger() string {
 	}
 }
 
-// doubts is what speaks against an instance and does not decide.
-func (e Evidence) doubts() []string {
+// objections are what speaks against an instance and does not decide.
+func (e Evidence) objections() []string {
 	var r []string
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	passes, fails := e.tally()
@@ -242,11 +242,13 @@ func (e Evidence) watchers(finding dynmesh.Finding) string {
 	}
 }
 
-// CutOff says whether so many instances of an endpoint are unreachable at once that it may be this process that is cut off.
-func CutOff(unreachable, instances int) bool { return unreachable >= 3 && 2*unreachable > instances }
+// PartitionSuspected says whether so many instances of an endpoint are unreachable at once that it may be this process that is cut off.
+func PartitionSuspected(unreachable, instances int) bool {
+	return unreachable >= 3 && 2*unreachable > instances
+}
 
-// CutOffReason is the last reason of each unreachable instance of such an endpoint.
-const CutOffReason = "more than half of this endpoint's instances are unreachable from here: it may be this frontend that is cut off"
+// PartitionReason is the last reason of each unreachable instance of such an endpoint.
+const PartitionReason = "more than half of this endpoint's instances are unreachable from here: it may be this frontend that is cut off"
 
 // at writes a time as all of /mesh does: UTC, RFC 3339, milliseconds.
 func at(t time.Time) string { return t.UTC().Format(Time) }

@@ -85,7 +85,7 @@ func TestReasons(t *testing.T) {
 		{"starts", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Unchecked, false)}, `
 			notready
 			its worker has not seen it answer yet, it said at 2026-11-22T10:00:00.000Z`},
-		{"listed and not served", Evidence{Worker: worker(dynmesh.Alive, 0), Overdue: true}, `
+		{"listed and not served", Evidence{Worker: worker(dynmesh.Alive, 0), Unreported: true}, `
 			notready
 			etcd lists it, but its worker, which gossip knows as alive, does not say that it serves this endpoint`},
 

@@ -14,7 +14,7 @@ func TestUnreachedUntilReached(t *testing.T) {
 	pass := Path{By: "worker 1", State: dynmesh.Alive, Finding: dynmesh.Pass, At: began}
 	fail := Path{By: "worker 2", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, At: began}
 	lost := pass
-	lost.Lost = true
+	lost.ObserverUnreachable = true
 	for _, tt := range []struct {
 		name      string
 		state     dynmesh.MemberState
@@ -36,7 +36,7 @@ func TestUnreachedUntilReached(t *testing.T) {
 	} {
 		e := Evidence{Registered: true, Read: true, Gossip: true, Paths: tt.paths, Worker: Worker{State: tt.state, Since: began.Add(tt.since)}}
 		if tt.unreached {
-			e.Unreached = began
+			e.UnreachableSince = began
 		}
 		v := Of(e)
 		if v.State != tt.want {
@@ -61,7 +61,7 @@ func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 				if first.State != dynmesh.Unreachable {
 					continue
 				}
-				e.Unreached = later(time.Second)
+				e.UnreachableSince = later(time.Second)
 				if again := Of(e); !slices.Equal(again.Reasons, first.Reasons) {
 					t.Errorf("got %q, and again %q", first.Reasons, again.Reasons)
 				}

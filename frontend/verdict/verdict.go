@@ -10,7 +10,7 @@ const Unwell = 3
 // Of concludes. The first rule that fits decides.
 func Of(e Evidence) dynmesh.Verdict {
 	if !e.Gossip {
-		e.Worker, e.Own, e.Overdue, e.Paths = Worker{Dynmesh: e.Worker.Dynmesh}, nil, false, nil
+		e.Worker, e.Own, e.Unreported, e.Paths = Worker{Dynmesh: e.Worker.Dynmesh}, nil, false, nil
 	}
 	v := dynmesh.Verdict{State: dynmesh.Ready}
 	switch {
@@ -29,7 +29,7 @@ func Of(e Evidence) dynmesh.Verdict {
 
 // draining: the process said so, and is there to finish what it has.
 func (e Evidence) draining() bool {
-	return e.announced() && !e.gone()
+	return e.announced() && !e.isDead()
 }
 
 // announced says whether the process has told that it shuts down.
@@ -37,8 +37,8 @@ func (e Evidence) announced() bool {
 	return e.Worker.Process != nil && e.Worker.Process.Draining
 }
 
-// gone says whether gossip counts the worker as lost, by good-bye or by silence.
-func (e Evidence) gone() bool {
+// isDead says whether gossip counts the worker as lost, by good-bye or by silence.
+func (e Evidence) isDead() bool {
 	return e.Worker.State == dynmesh.Dead || e.Worker.State == dynmesh.Left
 }
 
@@ -55,15 +55,15 @@ func (e Evidence) unreachable() bool {
 	case e.Worker.State == "":
 		return passes == 0 && fails > 0 // no gossip to wait for: the watchers that there are
 	}
-	return e.closed() || e.unreached()
+	return e.closed() || e.stillUnreachable()
 }
 
-// unreached says whether nothing has come to light for an instance that is Unreachable. That watchers fall silent, gone or
+// stillUnreachable says whether nothing has come to light for an instance that is Unreachable. That watchers fall silent, gone or
 // cut off themselves, is no sign of life.
-func (e Evidence) unreached() bool {
+func (e Evidence) stillUnreachable() bool {
 	passes, _ := e.tally()
-	back := e.Worker.State == dynmesh.Alive && !e.Worker.Since.Before(e.Unreached)
-	return !e.Unreached.IsZero() && e.there() && passes == 0 && !back
+	back := e.Worker.State == dynmesh.Alive && !e.Worker.Since.Before(e.UnreachableSince)
+	return !e.UnreachableSince.IsZero() && e.isAlive() && passes == 0 && !back
 }
 
 // tally counts what watchers say, of those that count.
@@ -105,24 +105,24 @@ func (e Evidence) proven() bool {
 // notReady: the worker says so, or is silent about what etcd lists in its name. Its last word stands also when gossip has
 // lost it, until it says better.
 func (e Evidence) notReady() bool {
-	if e.spoken() {
+	if e.reported() {
 		return !e.Own.Ready
 	}
-	return e.Own == nil && e.Overdue && e.Registered && e.there()
+	return e.Own == nil && e.Unreported && e.Registered && e.isAlive()
 }
 
-// spoken says whether the worker has told of this instance in a way that this version understands.
-func (e Evidence) spoken() bool {
+// reported says whether the worker has told of this instance in a way that this version understands.
+func (e Evidence) reported() bool {
 	return e.Own != nil && (e.Own.Kind == dynmesh.KindCanary || e.Own.Kind == dynmesh.KindTraffic)
 }
 
-// there says whether gossip counts the worker as a member that may answer.
-func (e Evidence) there() bool {
+// isAlive says whether gossip counts the worker as a member that may answer.
+func (e Evidence) isAlive() bool {
 	return e.Worker.State == dynmesh.Alive || e.Worker.State == dynmesh.Suspect
 }
 
 func (e Evidence) verified() bool {
-	if !e.there() || !e.spoken() || !e.Own.Ready {
+	if !e.isAlive() || !e.reported() || !e.Own.Ready {
 		return false
 	}
 	return e.Own.Finding == dynmesh.Pass || e.Own.Kind == dynmesh.KindTraffic && e.Own.Finding == dynmesh.Busy
