@@ -7,6 +7,11 @@ import (
 // Unwell is the health score of memberlist from which this process may itself be what is slow or cut off.
 const Unwell = 3
 
+// States are those of a verdict, in the order in which they are counted and shown.
+func States() [4]dynmesh.VerdictState {
+	return [...]dynmesh.VerdictState{dynmesh.Ready, dynmesh.NotReady, dynmesh.Unreachable, dynmesh.Draining}
+}
+
 // Of concludes. The first rule that fits decides.
 func Of(e Evidence) dynmesh.Verdict {
 	if !e.Gossip {

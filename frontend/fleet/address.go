@@ -1,0 +1,59 @@
+package fleet
+
+import (
+	"encoding/json"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// address returns the host:port at which an instance listens, by its transport:
+//
+//	{"http":"http://host:port/…"}
+//	{"tcp":"host:port/…"}
+//
+// Empty if it does not say: others go through a broker.
+func address(transport string) string {
+	if transport == "" {
+		return ""
+	}
+	var kinds struct{ HTTP, TCP any }
+	if json.Unmarshal([]byte(transport), &kinds) != nil {
+		return ""
+	}
+	if s, ok := kinds.HTTP.(string); ok {
+		u, err := url.Parse(s)
+		if err != nil {
+			return ""
+		}
+		return DialableURL(u)
+	}
+	if s, ok := kinds.TCP.(string); ok {
+		host, port, err := net.SplitHostPort(strings.SplitN(s, "/", 2)[0])
+		if err != nil {
+			return ""
+		}
+		return hostPort(host, port)
+	}
+	return ""
+}
+
+// DialableURL returns the host:port at which the server of a URL listens; empty if one cannot tell.
+func DialableURL(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return hostPort(u.Hostname(), port)
+}
+
+// hostPort returns host:port if one can connect to it from elsewhere.
+func hostPort(host, port string) string {
+	n, err := strconv.ParseUint(port, 10, 16)
+	ip := net.ParseIP(host)
+	if err != nil || n == 0 || host == "" || ip != nil && ip.IsUnspecified() {
+		return ""
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,196 @@
+package fleet
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+)
+
+// Config is what a fleet has to know of its own process. The zero value takes no part in gossip and
+// expects nothing.
+type Config struct {
+	Gossip bool             // this process takes part; if not, verdicts rest on the registry alone
+	Self   dynmesh.Observer // this process, where it takes part
+	Expect []expect.Expectation
+}
+
+// Fleet is all that is known of instances, and what follows from it. One goroutine may use it and the
+// values that it hands out.
+//
+// What comes in ([Fleet.Discover], [Fleet.Gossip]) is filed by process, and marks the instances that it
+// concerns; [Fleet.Reconcile] concludes for these and no others.
+type Fleet struct {
+	cfg           Config
+	began         time.Time
+	registry      Registry
+	rejected      *dynmesh.Rejects
+	health        dynmesh.GossipHealth
+	processes     processes
+	endpoints     endpoints
+	deadlines     deadlines
+	marks         marks
+	registrations []Registration
+}
+
+// Registry is how much the knowledge of the registry is worth.
+type Registry struct {
+	State         dynmesh.SyncState
+	Since         time.Time // when State began; of Stale, when the registry was last heard
+	Revision      int64
+	MembersSynced bool // what processes tell of themselves has been read
+}
+
+// New returns a fleet that knows nothing yet.
+func New(cfg Config, now time.Time) *Fleet {
+	f := &Fleet{cfg: cfg, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
+	return f
+}
+
+// Changes are what one step of a fleet has changed. Each pointer stands in it once.
+type Changes struct {
+	Instances   []Changed
+	Endpoints   []*Endpoint // whose instances or counts may differ, and all whose suspicion does
+	Members     []*Process  // of which gossip says something new; without a Member it is none any longer
+	Targets     []*Process  // whose scrape target may differ
+	Transitions []Transition
+	Watches     []Watch
+	Status      bool // what stands around the instances may differ: Registry, Health, Warnings
+}
+
+// Changed is an instance whose part of an answer may differ.
+type Changed struct {
+	*Instance
+	Reasons []string // of its verdict; the first one decides
+}
+
+// Watch is what the process should have gossip watch over the network: an instance whose worker is no
+// member.
+type Watch struct {
+	Subject dynmesh.Subject
+	Addr    string // host:port; empty: no longer
+}
+
+// Pending says whether Reconcile has something to do.
+func (f *Fleet) Pending(now time.Time) bool {
+	at, due := f.deadlines.next()
+	return f.marks.pending() || due && !at.After(now)
+}
+
+// Marked returns how many instances wait for Reconcile.
+func (f *Fleet) Marked() int { return len(f.marks.instances) }
+
+// Next returns when Reconcile has something to do though nothing comes in; false: never.
+func (f *Fleet) Next() (time.Time, bool) { return f.deadlines.next() }
+
+// Reconcile concludes for all that may have changed.
+func (f *Fleet) Reconcile(now time.Time) Changes {
+	r := reconciliation{fleet: f, now: now}
+	r.run()
+	return r.changes
+}
+
+// Registry returns how much the knowledge of the registry is worth.
+func (f *Fleet) Registry() Registry { return f.registry }
+
+// Health returns what gossip knows of itself.
+func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }
+
+// Gossips says whether this process takes part in gossip, and as whom.
+func (f *Fleet) Gossips() (self dynmesh.Observer, takesPart bool) { return f.cfg.Self, f.cfg.Gossip }
+
+// Endpoints returns all that have instances or are expected, by namespace, component and name.
+func (f *Fleet) Endpoints() []*Endpoint { return f.endpoints.order }
+
+// Observations are what is said of an instance, and whether it counts: by its worker, then by others.
+func (f *Fleet) Observations(i *Instance) iter.Seq2[dynmesh.Observation, bool] {
+	return func(yield func(dynmesh.Observation, bool) bool) {
+		p := i.process
+		if i.own != nil && !yield(i.own.of(i.subject()), p.isAlive() && p.current(i.own)) {
+			return
+		}
+		whole := dynmesh.Subject{ID: p.id}
+		if p.own != nil && p.own.draining && !yield(p.own.of(whole), p.current(p.own)) {
+			return
+		}
+		for r := range i.watchers() {
+			if !yield(r.of(whole), f.processes.path(r).Counts()) {
+				return
+			}
+		}
+	}
+}
+
+// collect forgets an instance of which nothing is known any more.
+func (f *Fleet) collect(i *Instance) {
+	if !i.empty() {
+		return
+	}
+	delete(i.endpoint.instances, i.process.id)
+	i.process.instances = slices.DeleteFunc(i.process.instances, func(o *Instance) bool { return o == i })
+	f.processes.collect(i.process)
+}
+
+// marks are what the next Reconcile has to look at. Each pointer is marked once.
+type marks struct {
+	instances []*Instance
+	targets   []*Process
+	members   []*Process
+	status    bool // what stands around the instances has changed
+}
+
+// instance marks an instance: what is known of it may have changed.
+func (m *marks) instance(i *Instance) {
+	if i.marked&toReconcile == 0 {
+		i.marked |= toReconcile
+		m.instances = append(m.instances, i)
+	}
+}
+
+// process marks all instances of a process.
+func (m *marks) process(p *Process) {
+	for _, i := range p.instances {
+		m.instance(i)
+	}
+}
+
+// target marks a process: where it can be scraped may have changed.
+func (m *marks) target(p *Process) {
+	if !p.targetMarked {
+		p.targetMarked = true
+		m.targets = append(m.targets, p)
+	}
+}
+
+// member marks a process: gossip says something new of it.
+func (m *marks) member(p *Process) {
+	if !p.memberMarked {
+		p.memberMarked = true
+		m.members = append(m.members, p)
+	}
+}
+
+// pending says whether anything is marked.
+func (m *marks) pending() bool {
+	return len(m.instances)+len(m.targets)+len(m.members) > 0 || m.status
+}
+
+// clear forgets all marks. The lists are handed on, but for the first.
+func (m *marks) clear() {
+	for _, p := range m.targets {
+		p.targetMarked = false
+	}
+	for _, p := range m.members {
+		p.memberMarked = false
+	}
+	const small = 1024
+	kept := m.instances[:0]
+	clear(m.instances)
+	if cap(kept) > small { // a first list may be 100,000 long
+		kept = nil
+	}
+	*m = marks{instances: kept}
+}

@@ -1,0 +1,114 @@
+package fleet
+
+import (
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
+)
+
+// Gossip takes in what gossip says.
+func (f *Fleet) Gossip(u dynmesh.GossipUpdate) {
+	if before := f.health; u.Health != before {
+		f.health, f.marks.status = u.Health, true
+		if u.Health.Score != before.Score && max(u.Health.Score, before.Score) >= verdict.Unwell { // below it a score changes nothing
+			f.markAll(func(i *Instance) bool { return i.process.isDead() || i.process.lastMember != nil })
+		}
+	}
+	for n := range u.Members {
+		f.join(&u.Members[n])
+	}
+	for _, observer := range u.Forgotten {
+		f.forget(observer)
+	}
+	for _, key := range u.Withdrawn {
+		f.withdraw(key)
+	}
+	for n := range u.Observations {
+		f.observe(&u.Observations[n])
+	}
+}
+
+// join takes in what gossip says of a member.
+func (f *Fleet) join(m *dynmesh.Member) {
+	p := f.processes.get(m.ID)
+	switch {
+	case p.member != nil && m.Epoch < p.member.Epoch:
+		return
+	case p.member != nil && m.Epoch > p.member.Epoch:
+		p.restart()
+	}
+	p.unreachable = p.unreachable && m.State != dynmesh.Alive // it has just come, or come back
+	own := *m
+	p.member, p.lastMember = &own, nil
+	f.marks.member(p)
+	f.processes.rename(p)
+}
+
+// forget takes note that gossip does not keep a member any longer.
+func (f *Fleet) forget(o dynmesh.Observer) {
+	p := f.processes.byID[o.ID]
+	if p == nil || p.member == nil || p.member.Epoch > o.Epoch {
+		return
+	}
+	if p.isDead() {
+		p.lastMember = p.member
+	}
+	p.member = nil
+	f.marks.member(p)
+	f.processes.rename(p)
+}
+
+// observe files an observation under its subject. What only a worker itself can know, nobody else's
+// observation says.
+func (f *Fleet) observe(o *dynmesh.Observation) {
+	p := f.processes.get(o.Subject.ID)
+	own, whole := o.Observer.ID == p.id, o.Subject.Endpoint == (dynmesh.Endpoint{})
+	r := newReport(o)
+	switch {
+	case !own && whole && o.Kind == dynmesh.KindPath:
+		p.paths = p.paths.with(r)
+		f.processes.get(o.Observer.ID).observe(p.id)
+		f.processes.reevaluate(p)
+	case !own && o.Kind == dynmesh.KindPath:
+		i := f.instance(o.Subject.Endpoint, o.Subject.ID)
+		i.paths = i.paths.with(r)
+		f.processes.get(o.Observer.ID).observe(p.id)
+		f.marks.instance(i)
+	case own && whole && o.Kind == dynmesh.KindProcess:
+		if p.own == nil || r.after(p.own) {
+			p.own = &r
+			f.marks.process(p)
+		}
+	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess:
+		if i := f.instance(o.Subject.Endpoint, o.Subject.ID); i.own == nil || r.after(i.own) {
+			i.own, i.withdrawn = &r, false
+			f.marks.instance(i)
+		}
+	}
+	f.processes.collect(p)
+}
+
+// withdraw forgets an observation.
+func (f *Fleet) withdraw(key dynmesh.ObservationKey) {
+	by, p := f.processes.byID[key.Observer.ID], f.processes.byID[key.Subject.ID]
+	if by == nil || p == nil {
+		return
+	}
+	if key.Subject.Endpoint == (dynmesh.Endpoint{}) {
+		p.paths = p.paths.without(key.Observer)
+		if p.own != nil && p.own.observer == key.Observer {
+			p.own = nil
+		}
+		f.processes.reevaluate(p)
+	} else if i := f.endpoints.find(key.Subject.Endpoint, key.Subject.ID); i != nil {
+		i.paths = i.paths.without(key.Observer)
+		if i.own != nil && i.own.observer == key.Observer {
+			i.own, i.withdrawn = nil, p.isAlive() && p.member.Observer == key.Observer // not where it is forgotten with its incarnation
+		}
+		f.marks.instance(i)
+	}
+	if !p.observedBy(by.id) {
+		delete(by.observes, p.id)
+		f.processes.collect(by)
+	}
+	f.processes.collect(p)
+}

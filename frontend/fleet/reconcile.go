@@ -1,0 +1,223 @@
+package fleet
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
+)
+
+// How long a state may last before it means something.
+const (
+	reportDeadline  = 10 * time.Second // gossip brings a worker's report of an instance in a second or two, if there is one
+	foreignAfter    = 2 * time.Second  // the registry may know an instance a moment sooner than gossip knows its worker
+	memberDeadline  = 15 * time.Second // joining may take long, and a worker that gossips need not be watched as a foreign one
+	leaseGrace      = 30 * time.Second // etcd gives leases a new time when it elects a leader, and removals are held back
+	defaultLeaseTTL = 10 * time.Second // of workers that do not say
+)
+
+// reconciliation is one step of a fleet in progress.
+type reconciliation struct {
+	fleet   *Fleet
+	now     time.Time
+	changes Changes
+}
+
+func (r *reconciliation) run() {
+	f, c := r.fleet, &r.changes
+	for i, due := f.deadlines.pop(r.now); due; i, due = f.deadlines.pop(r.now) {
+		f.marks.instance(i)
+	}
+	c.Instances = make([]Changed, 0, len(f.marks.instances))
+	r.conclude()
+	for _, e := range c.Endpoints {
+		r.suspect(e)
+	}
+	r.conclude()
+	for n := range c.Instances {
+		i := &c.Instances[n]
+		if i.endpoint.suspected && i.State() == dynmesh.Unreachable {
+			i.Reasons = append(i.Reasons[:len(i.Reasons):len(i.Reasons)], verdict.PartitionReason) // a transition has the rest
+		}
+		i.marked &^= toReconcile
+		f.collect(i.Instance)
+	}
+	f.endpoints.collect(c.Endpoints)
+	c.Members, c.Targets, c.Status = f.marks.members, f.marks.targets, f.marks.status
+	f.marks.clear()
+	for _, e := range c.Endpoints {
+		e.marked = false
+	}
+}
+
+// conclude concludes for the marked instances that are not among the changes yet.
+func (r *reconciliation) conclude() {
+	for _, i := range r.fleet.marks.instances[len(r.changes.Instances):] {
+		if !i.endpoint.marked {
+			i.endpoint.marked = true
+			r.changes.Endpoints = append(r.changes.Endpoints, i.endpoint)
+		}
+		r.changes.Instances = append(r.changes.Instances, Changed{i, r.instance(i)})
+	}
+}
+
+// suspect looks whether so much of an endpoint is unreachable at once that this process may be what is
+// cut off. Its unreachable instances say so.
+func (r *reconciliation) suspect(e *Endpoint) {
+	if !e.suspect() {
+		return
+	}
+	r.fleet.marks.status = true
+	for _, i := range e.instances {
+		if i.State() == dynmesh.Unreachable {
+			r.fleet.marks.instance(i)
+		}
+	}
+}
+
+// instance finds the verdict on one instance, and returns the reasons.
+func (r *reconciliation) instance(i *Instance) []string {
+	f, before := r.fleet, i.State()
+	i.endpoint.counts.Add(i.counts(), -1)
+	if !i.registered {
+		i.transport = ""
+	}
+	if !i.registered && !(i.process.isAlive() && i.process.current(i.own)) {
+		i.state, i.verified, i.changes = hidden, false, nil
+		i.awaits = nothing
+		r.unwatch(i)
+		f.deadlines.set(i, time.Time{})
+		if before != "" {
+			r.changes.Transitions = append(r.changes.Transitions, Transition{At: r.now, Key: i.Key(), From: before})
+		}
+		return nil
+	}
+	evidence, again := r.evidence(i)
+	v := verdict.Of(evidence)
+	i.state, i.verified, i.counted = stateOf(v.State), v.Verified, i.registered
+	i.endpoint.counts.Add(i.counts(), +1)
+	if v.State != before {
+		i.since = r.now
+		if before != "" {
+			i.changes = kept(i.changes, change{r.now, v.Reasons[0], stateOf(before), i.state})
+		}
+		r.changes.Transitions = append(r.changes.Transitions, Transition{r.now, i.Key(), before, v.State, v.Reasons, evidence})
+	}
+	_, calmer := i.flaps(r.now)
+	f.deadlines.set(i, earlier(again, calmer))
+	return v.Reasons
+}
+
+// evidence gathers what is known of an instance, and says when time alone will have changed it.
+func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.Time) {
+	f, p := r.fleet, i.process
+	e = verdict.Evidence{
+		Registered: i.registered, Read: f.registry.State != dynmesh.Syncing,
+		Gossip: f.cfg.Gossip, Score: f.health.Score,
+		Worker: verdict.Worker{State: p.state(), Process: p.report(p.own, dynmesh.Subject{ID: p.id}), Dynmesh: p.info != nil, Gossips: p.gossips()},
+		Own:    p.report(i.own, i.subject()),
+	}
+	if p.member != nil {
+		e.Worker.Since, e.Worker.LeaseTTL = p.member.Since, p.member.LeaseTTL
+	}
+	if i.State() == dynmesh.Unreachable {
+		e.UnreachableSince = i.since
+	}
+	tombstone, again := r.tombstone(p)
+	if tombstone != nil {
+		e.Worker.State, e.Worker.Since, e.Worker.LeaseTTL = tombstone.State, tombstone.Since, tombstone.LeaseTTL
+	}
+	for path := range i.watchers() {
+		e.Paths = append(e.Paths, f.processes.path(path))
+	}
+	var overdue time.Time
+	e.Unreported, overdue = r.wait(i, e.Own != nil)
+	return e, earlier(again, overdue)
+}
+
+// wait looks for what an instance lacks of its worker: a report, or that it is a member. It says
+// whether the report is overdue, and when to look again.
+func (r *reconciliation) wait(i *Instance, reported bool) (unreported bool, again time.Time) {
+	p := i.process
+	if i.registered && p.member == nil && i.watch != undialable {
+		return false, r.watch(i)
+	}
+	r.unwatch(i)
+	if !i.registered || !p.isAlive() || reported {
+		i.awaits = nothing
+		return false, again
+	}
+	deadline := r.awaited(i, ownReport, reportDeadline)
+	if i.withdrawn || !r.now.Before(deadline) {
+		return true, again
+	}
+	return false, deadline
+}
+
+// watch has gossip watch an instance whose worker is no member, unless it may yet become one.
+func (r *reconciliation) watch(i *Instance) (again time.Time) {
+	patience := foreignAfter
+	if i.process.lastMember == nil && i.process.gossips() {
+		patience = memberDeadline
+	}
+	deadline := r.awaited(i, member, patience)
+	switch {
+	case i.watch == watched:
+		return again
+	case i.watch == dialable && r.now.Before(deadline):
+		return deadline
+	}
+	addr := address(i.transport)
+	if i.watch == rewatched || addr != "" {
+		r.changes.Watches = append(r.changes.Watches, Watch{i.subject(), addr})
+	}
+	i.watch = watched
+	if addr == "" {
+		i.watch = undialable
+		i.awaits = nothing
+	}
+	return again
+}
+
+// unwatch has gossip watch an instance no longer.
+func (r *reconciliation) unwatch(i *Instance) {
+	if i.watch >= watched {
+		i.watch = dialable
+		r.changes.Watches = append(r.changes.Watches, Watch{Subject: i.subject()})
+	}
+}
+
+// awaited returns when an instance has awaited something for that long.
+func (r *reconciliation) awaited(i *Instance, what awaited, long time.Duration) time.Time {
+	if i.awaits != what {
+		i.awaits, i.awaitedSince = what, r.now.Sub(r.fleet.began)
+	}
+	return r.fleet.began.Add(i.awaitedSince + long)
+}
+
+// tombstone returns a worker that gossip has forgotten as it was then, and when that ends: gossip's
+// forgetting is no sign of life. A lease that outlasts its time is one, in a registry that can be read.
+func (r *reconciliation) tombstone(p *Process) (last *dynmesh.Member, until time.Time) {
+	registry := r.fleet.registry
+	if p.lastMember == nil || registry.State != dynmesh.Synced {
+		return p.lastMember, until
+	}
+	until = p.lastMember.Since
+	if registry.Since.After(until) {
+		until = registry.Since
+	}
+	until = until.Add(cmp.Or(p.lastMember.LeaseTTL, defaultLeaseTTL) + leaseGrace)
+	if !r.now.Before(until) {
+		return nil, time.Time{}
+	}
+	return p.lastMember, until
+}
+
+// earlier returns the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

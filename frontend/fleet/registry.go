@@ -1,0 +1,112 @@
+package fleet
+
+import (
+	"slices"
+
+	"github.com/dynmesh/dynmesh"
+)
+
+// Registration says that an instance was put or deleted.
+type Registration struct {
+	*Instance
+	Put *dynmesh.Instance // as the registry has it; nil: it does not list the instance any longer
+}
+
+// Registrations hands over what was put and deleted since the last call: the last word on each instance,
+// in no order. It is cheap, where Reconcile is not: what is registered can be told before verdicts are
+// found.
+func (f *Fleet) Registrations() []Registration {
+	all := f.registrations
+	f.registrations = nil
+	kept := len(all)
+	for _, r := range slices.Backward(all) {
+		if r.marked&toAnnounce != 0 {
+			r.marked &^= toAnnounce
+			kept--
+			all[kept] = r
+		}
+	}
+	return all[kept:]
+}
+
+// Discover takes in what the registry says.
+func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
+	if now := (Registry{u.State, u.Since, u.Revision, f.registry.MembersSynced || u.MembersRead}); now != f.registry {
+		f.synced(now)
+	}
+	f.registrations = slices.Grow(f.registrations, len(u.Deletes)+len(u.Puts))
+	for _, key := range u.Deletes {
+		if i := f.endpoints.find(key.Endpoint, key.ID); i != nil {
+			i.registered = false
+			f.announce(i, nil)
+		}
+	}
+	for n := range u.Puts {
+		put := &u.Puts[n]
+		i := f.instance(put.Endpoint, put.ID)
+		i.registered = true
+		i.locate(string(put.Transport), f.cfg.Gossip)
+		f.announce(i, put)
+	}
+	for n := range u.Members {
+		info := u.Members[n].MemberInfo // not the whole of the update is kept
+		f.processes.inform(f.processes.get(u.Members[n].ID), &info)
+	}
+	for _, id := range u.MembersGone {
+		if p := f.processes.byID[id]; p != nil {
+			f.processes.inform(p, nil)
+		}
+	}
+	if u.Rejected != nil {
+		f.rejected, f.marks.status = u.Rejected, true
+	}
+}
+
+// synced takes note of how much the knowledge of the registry is worth now.
+func (f *Fleet) synced(now Registry) {
+	before := f.registry
+	f.registry = now
+	f.marks.status = f.marks.status || now.State != before.State || !now.Since.Equal(before.Since) || now.MembersSynced != before.MembersSynced
+	if now.State != before.State || !now.Since.Equal(before.Since) {
+		f.markAll(func(i *Instance) bool { return i.process.lastMember != nil })
+	}
+	if before.State == dynmesh.Syncing && now.State != dynmesh.Syncing {
+		f.markAll(func(i *Instance) bool { return !i.registered })
+	}
+}
+
+// announce marks an instance that was put or deleted.
+func (f *Fleet) announce(i *Instance, put *dynmesh.Instance) {
+	i.marked |= toAnnounce
+	f.registrations = append(f.registrations, Registration{i, put})
+	f.marks.instance(i)
+	f.marks.target(i.process)
+}
+
+// markAll marks the instances that fit.
+func (f *Fleet) markAll(fits func(*Instance) bool) {
+	for _, e := range f.endpoints.order {
+		for _, i := range e.instances {
+			if fits(i) {
+				f.marks.instance(i)
+			}
+		}
+	}
+}
+
+// instance returns an instance, a new one where there is none.
+func (f *Fleet) instance(of dynmesh.Endpoint, id dynmesh.InstanceID) *Instance {
+	e := f.endpoints.get(of)
+	if i := e.instances[id]; i != nil {
+		return i
+	}
+	p := f.processes.get(id)
+	i := &Instance{process: p, endpoint: e}
+	e.instances[id] = i
+	if p.instances == nil {
+		p.instances = []*Instance{i} // exactly one: most processes have no more
+	} else {
+		p.instances = append(p.instances, i)
+	}
+	return i
+}

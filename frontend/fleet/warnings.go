@@ -1,0 +1,78 @@
+package fleet
+
+import (
+	"fmt"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
+)
+
+// maxSuspected is the most endpoints that the warnings name.
+const maxSuspected = 20
+
+// Warnings says what an operator should know before believing the rest.
+func (f *Fleet) Warnings() []string {
+	w := warnings{}
+	w.registry(f.registry)
+	switch peers, h := f.processes.peers, f.health; {
+	case !f.cfg.Gossip:
+		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")
+	case peers > 0 && h.Alive+h.Suspect <= 1:
+		w.add("gossip is alone: of %d others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself", peers)
+	default:
+		w.gossip(h)
+	}
+	w.partitions(f.endpoints.order)
+	w.rejects(f.rejected)
+	return w
+}
+
+type warnings []string
+
+func (w *warnings) add(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }
+
+func (w *warnings) registry(r Registry) {
+	switch r.State {
+	case dynmesh.Syncing:
+		w.add("etcd has not been read yet: what is registered is not known")
+	case dynmesh.Stale:
+		w.add("etcd cannot be read since %s: what is registered is shown as it was then", r.Since.UTC().Format(verdict.Time))
+	}
+}
+
+func (w *warnings) gossip(h dynmesh.GossipHealth) {
+	if h.Score >= verdict.Unwell {
+		w.add("this frontend is slow or cut off (health score %d): that gossip declares a worker dead is not believed unless somebody else says so", h.Score)
+	}
+	if h.UDPDegraded > 0 {
+		w.add("members that answer over TCP and not over UDP: %d; look for a firewall, because their loss is noticed later", h.UDPDegraded)
+	}
+}
+
+func (w *warnings) partitions(all []*Endpoint) {
+	suspected := 0
+	for _, e := range all {
+		if !e.suspected {
+			continue
+		}
+		if suspected++; suspected <= maxSuspected {
+			w.add("%s: %d of %d instances are unreachable from here: it may be this frontend that is cut off",
+				e.name, e.counts.unreachable, e.counts.Registered+e.counts.Unregistered)
+		}
+	}
+	if suspected > maxSuspected {
+		w.add("so it is with %d more endpoints", suspected-maxSuspected)
+	}
+}
+
+func (w *warnings) rejects(r *dynmesh.Rejects) {
+	if r == nil {
+		return
+	}
+	for _, entry := range r.Entries {
+		w.add("registry entry %s is left out: %s", entry.Key, entry.Detail)
+	}
+	if more := r.Total - len(r.Entries); more > 0 {
+		w.add("and %d more registry entries are left out", more)
+	}
+}
