@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"cmp"
+
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
@@ -30,10 +32,10 @@ func (f *Fleet) Gossip(u dynmesh.GossipUpdate) {
 // join takes in what gossip says of a member.
 func (f *Fleet) join(m *dynmesh.Member) {
 	p := f.processes.get(m.ID)
-	switch {
-	case p.member != nil && m.Epoch < p.member.Epoch:
+	if p.member != nil && m.Epoch < p.member.Epoch {
 		return
-	case p.member != nil && m.Epoch > p.member.Epoch:
+	}
+	if last := cmp.Or(p.member, p.lastMember); last != nil && m.Epoch > last.Epoch {
 		p.restart()
 	}
 	p.unreachable = p.unreachable && m.State != dynmesh.Alive // it has just come, or come back

@@ -1,0 +1,142 @@
+package frontend
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
+)
+
+const (
+	transitionWindow = 250 * time.Millisecond // what changes within it is one event, if it is much
+	transitionLines  = 10                     // up to so many have a line each
+	transitionNames  = 20                     // instances that one line names
+)
+
+// transitionLog gathers changes of verdicts for the log, so that the loss of a rack is not a thousand
+// lines. That an instance appeared and is ready, or is gone, has no line.
+type transitionLog struct {
+	log   *logrus.Entry
+	began time.Time // of the window
+	lines []transitionLine
+}
+
+// transitionLine is what one line says of a transition. It is small: a rack may be lost at once.
+type transitionLine struct {
+	key      dynmesh.InstanceKey
+	from, to dynmesh.VerdictState // from is empty for an instance that is new
+	reason   string
+}
+
+func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
+	for _, t := range all {
+		if t.To == "" || t.From == "" && t.To == dynmesh.Ready {
+			continue
+		}
+		if len(l.lines) == 0 {
+			l.began = now
+		}
+		l.lines = append(l.lines, transitionLine{t.Key, t.From, t.To, t.Reasons[0]})
+	}
+}
+
+// due returns when the lines are to be written; false if there are none.
+func (l *transitionLog) due() (time.Time, bool) {
+	return l.began.Add(transitionWindow), len(l.lines) > 0
+}
+
+// flush writes a line each, or where they are many, a line for all that went the same way.
+func (l *transitionLog) flush() {
+	if len(l.lines) <= transitionLines {
+		for _, line := range l.lines {
+			line.write(l.log)
+		}
+	} else {
+		for _, alike := range alike(l.lines) {
+			writeMany(l.log, alike)
+		}
+	}
+	l.lines = forget(l.lines)
+}
+
+// alike groups lines by where they lead from and to, in the order in which each way was first gone.
+func alike(lines []transitionLine) [][]transitionLine {
+	type way struct{ from, to dynmesh.VerdictState }
+	place := map[way]int{}
+	var groups [][]transitionLine
+	for _, line := range lines {
+		w := way{line.from, line.to}
+		n, known := place[w]
+		if !known {
+			n = len(groups)
+			place[w] = n
+			groups = append(groups, nil)
+		}
+		groups[n] = append(groups[n], line)
+	}
+	return groups
+}
+
+func (l transitionLine) endpoint() string {
+	return strings.ToValidUTF8(l.key.Endpoint.String(), "\uFFFD")
+}
+
+func (l transitionLine) write(log *logrus.Entry) {
+	log.WithField("endpoint", l.endpoint()).WithField("instance", l.key.ID.String()).
+		Logf(l.level(), "Instance is %s%s: %s", l.to, l.was(), l.reason)
+}
+
+func writeMany(log *logrus.Entry, lines []transitionLine) {
+	if len(lines) == 1 {
+		lines[0].write(log)
+		return
+	}
+	slices.SortStableFunc(lines, func(a, b transitionLine) int {
+		return cmp.Or(cmp.Compare(a.endpoint(), b.endpoint()), cmp.Compare(a.key.ID, b.key.ID))
+	})
+	var names, endpoints []string
+	seen := map[dynmesh.Endpoint]bool{}
+	for _, l := range lines {
+		if len(names) < transitionNames {
+			names = append(names, l.key.ID.String())
+		}
+		if !seen[l.key.Endpoint] {
+			seen[l.key.Endpoint] = true
+			if len(endpoints) < transitionNames {
+				endpoints = append(endpoints, l.endpoint())
+			}
+		}
+	}
+	first := lines[0]
+	log.WithField("endpoint", atMost(endpoints, len(seen))).WithField("instance", atMost(names, len(lines))).
+		Logf(first.level(), "%d instances are %s%s, the first because: %s", len(lines), first.to, first.was(), first.reason)
+}
+
+// atMost joins names, and says how many there are besides.
+func atMost(names []string, all int) string {
+	s := strings.Join(names, " ")
+	if more := all - len(names); more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
+}
+
+func (l transitionLine) was() string {
+	if l.from == "" {
+		return ""
+	}
+	return " (was " + string(l.from) + ")"
+}
+
+func (l transitionLine) level() logrus.Level {
+	if l.to == dynmesh.Unreachable || l.to == dynmesh.NotReady {
+		return logrus.WarnLevel
+	}
+	return logrus.InfoLevel
+}
