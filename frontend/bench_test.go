@@ -18,7 +18,7 @@ import (
 // filled returns a registry that knows n instances.
 func filled(n int) *registry {
 	r := newRegistry(quiet(), func(_, _ *page) {})
-	r.take(synced(fleet(n)...))
+	r.take(synced(fleetOf(n)...))
 	r.render()
 	return r
 }
@@ -66,7 +66,7 @@ func BenchmarkChange(b *testing.B) {
 
 // BenchmarkFirstList is an initial list, all at once.
 func BenchmarkFirstList(b *testing.B) {
-	instances := fleet(100_000)
+	instances := fleetOf(100_000)
 	for b.Loop() {
 		r := newRegistry(quiet(), func(_, _ *page) {})
 		r.take(synced(instances...))
@@ -101,7 +101,7 @@ func benchmarkHealth(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	f := start(b, Config{}, defaultLimits, source)
-	source <- synced(fleet(n)...)
+	source <- synced(fleetOf(n)...)
 	f.waitInstances(n)
 	f.get("/health") // it serves
 	bare := &fasthttp.Server{
@@ -210,7 +210,7 @@ func TestMemoryPerInstance(t *testing.T) {
 	const n = 100_000
 	c := newCompressor()
 	r := newRegistry(quiet(), func(_, p *page) { p.gzip.Store(c.compress(p.plain)) })
-	r.take(synced(fleet(n)...))
+	r.take(synced(fleetOf(n)...))
 	r.render()
 	old := r.page.Load()
 	size := old.plain.size

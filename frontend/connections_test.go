@@ -47,7 +47,7 @@ const largeFleet = 10_000
 func large(t *testing.T, cfg Config, source updates, limits limits) *running {
 	t.Helper()
 	f := start(t, cfg, limits, source)
-	source <- synced(fleet(largeFleet)...)
+	source <- synced(fleetOf(largeFleet)...)
 	f.waitInstances(largeFleet)
 	return f
 }
@@ -92,12 +92,12 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	t.Parallel()
 	source := make(updates)
 	limits := defaultLimits
-	size := len(rendered(fleet(largeFleet)...))
+	size := len(rendered(fleetOf(largeFleet)...))
 	limits.pinned = size * 3 / 2 // room for one replaced answer and a half
 	f := large(t, Config{}, source, limits)
 	publish := func(version int) { // of every instance, so that two answers share nothing
 		before := f.registry.page.Load().listing
-		instances := fleet(largeFleet)
+		instances := fleetOf(largeFleet)
 		for i := range instances {
 			instances[i].Transport = raw(fmt.Sprintf(`{"http":"http://10.0.0.1/%d"}`, version))
 		}
@@ -132,7 +132,7 @@ func TestSlowReadersOfSimilarAnswersAreKept(t *testing.T) {
 	t.Parallel()
 	source := make(updates)
 	limits := defaultLimits
-	limits.pinned = len(rendered(fleet(largeFleet)...)) / 2
+	limits.pinned = len(rendered(fleetOf(largeFleet)...)) / 2
 	f := large(t, Config{}, source, limits)
 	const slow = 5
 	for n := range slow {

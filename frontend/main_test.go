@@ -162,8 +162,8 @@ func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
 	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
 }
 
-// fleet returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
-func fleet(n int) []dynmesh.Instance {
+// fleetOf returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
+func fleetOf(n int) []dynmesh.Instance {
 	instances := make([]dynmesh.Instance, n)
 	for i := range instances {
 		component := fmt.Sprintf("backend-%d", i%8)

@@ -12,7 +12,7 @@ import (
 
 // told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
 func told(n int) (dynmesh.RegistryUpdate, dynmesh.GossipUpdate) {
-	u := synced(fleet(n)...)
+	u := synced(fleetOf(n)...)
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}
 	for i, put := range u.Puts {
 		u.Members = append(u.Members, dynmesh.RegisteredMember{ID: put.ID, MemberInfo: dynmesh.MemberInfo{
@@ -68,7 +68,7 @@ func BenchmarkVerdict(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			r, pool := filledMesh(n)
-			k := fleet(n)[n/2].InstanceKey
+			k := fleetOf(n)[n/2].InstanceKey
 			b.ReportAllocs()
 			for i := uint64(0); b.Loop(); i++ {
 				pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{canaryOf(k, 2+i, i%2 == 1)}})
@@ -137,7 +137,7 @@ func TestMemoryOfTheMesh(t *testing.T) {
 	c := newCompressor()
 	old := r.page.Load()
 	old.view.gzip.Store(c.compress(old.view.plain))
-	k := fleet(n)[n/2].InstanceKey
+	k := fleetOf(n)[n/2].InstanceKey
 	pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{canaryOf(k, 2, false)}})
 	r.mesh.gossip()
 	r.render()

@@ -159,7 +159,7 @@ func TestMeshIsSentOnce(t *testing.T) {
 func TestOneVerdictSharesTheRestOfTheMesh(t *testing.T) {
 	r, pool := filledMesh(largeFleet)
 	old := r.page.Load()
-	k := fleet(largeFleet)[5000].InstanceKey
+	k := fleetOf(largeFleet)[5000].InstanceKey
 	o := canaryOf(k, 2, false)
 	pool.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{o}})
 	r.mesh.gossip()
@@ -217,7 +217,7 @@ func TestLongListsAreListedFirst(t *testing.T) {
 			got = append(got, s)
 		})
 		r.withMesh(newMesh(quiet(), nil))
-		r.take(synced(fleet(n)...))
+		r.take(synced(fleetOf(n)...))
 		r.render()
 		if fmt.Sprint(got) != want {
 			t.Errorf("got pages with %v, want %s", got, want)

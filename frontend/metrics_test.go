@@ -13,7 +13,7 @@ import (
 func TestMetrics(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{Version: "v1.2.3"}, defaultLimits, source)
-	source <- synced(fleet(20)...)
+	source <- synced(fleetOf(20)...)
 	f.waitInstances(20)
 	f.waitGzip()
 	got := f.get("/metrics")

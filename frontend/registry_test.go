@@ -147,8 +147,8 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		step(dynmesh.RegistryUpdate{State: dynmesh.Syncing, Since: time.Now()})
-		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleet(3)})
-		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleet(4)})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleetOf(3)})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleetOf(4)})
 		step(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now()})
 		want := []string{

@@ -51,7 +51,7 @@ func TestBeforeEtcdAnswers(t *testing.T) {
 func TestHealthHeaders(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{}, defaultLimits, source)
-	source <- synced(fleet(3)...)
+	source <- synced(fleetOf(3)...)
 	f.waitInstances(3)
 	got := f.get("/health")
 	for name, want := range map[string]string{
@@ -83,7 +83,7 @@ func TestHealthHeaders(t *testing.T) {
 func TestStaleHeader(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{}, defaultLimits, source)
-	source <- synced(fleet(3)...)
+	source <- synced(fleetOf(3)...)
 	f.waitInstances(3)
 	before := f.get("/health")
 	source <- dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now().Add(-90 * time.Minute)}
@@ -104,7 +104,7 @@ func TestStaleHeader(t *testing.T) {
 func TestNegotiation(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{}, defaultLimits, source)
-	source <- synced(fleet(100)...)
+	source <- synced(fleetOf(100)...)
 	f.waitInstances(100)
 	f.waitGzip()
 	plain := f.get("/health")
@@ -166,7 +166,7 @@ func TestETagFollowsTheBody(t *testing.T) {
 	f := start(t, Config{}, defaultLimits, source)
 	seen := map[string]string{}
 	for n := 1; n <= 5; n++ {
-		source <- synced(fleet(n)...)
+		source <- synced(fleetOf(n)...)
 		f.waitInstances(n)
 		got := f.get("/health")
 		if body, ok := seen[got.header.Get("ETag")]; ok {

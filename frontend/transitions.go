@@ -101,15 +101,15 @@ func writeMany(log *logrus.Entry, lines []transitionLine) {
 		return cmp.Or(cmp.Compare(a.endpoint(), b.endpoint()), cmp.Compare(a.key.ID, b.key.ID))
 	})
 	var names, endpoints []string
-	seen := map[dynmesh.Endpoint]bool{}
+	seen := map[string]bool{}
 	for _, l := range lines {
 		if len(names) < transitionNames {
 			names = append(names, l.key.ID.String())
 		}
-		if !seen[l.key.Endpoint] {
-			seen[l.key.Endpoint] = true
+		if name := l.endpoint(); !seen[name] {
+			seen[name] = true
 			if len(endpoints) < transitionNames {
-				endpoints = append(endpoints, l.endpoint())
+				endpoints = append(endpoints, name)
 			}
 		}
 	}
