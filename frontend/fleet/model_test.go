@@ -192,8 +192,8 @@ func (m *model) check() (known int) {
 			expected++
 		}
 	}
-	if expected != f.processes.peers {
-		m.Fatalf("got %d peers, want %d", f.processes.peers, expected)
+	if expected != f.processes.gossiping {
+		m.Fatalf("got %d that gossip, want %d", f.processes.gossiping, expected)
 	}
 	return known
 }

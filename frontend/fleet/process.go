@@ -20,6 +20,7 @@ type Process struct {
 	observes   map[dynmesh.InstanceID]struct{}
 
 	unreachable  bool // somebody who is alive cannot reach it: that it reaches others does not count
+	peer         bool // counted in peers
 	targetMarked bool
 	memberMarked bool
 }
@@ -109,10 +110,11 @@ func (ps *processes) path(r *report) verdict.Path {
 
 // processes are all that are known, by ID. They decide whose reports count.
 type processes struct {
-	self  dynmesh.Observer
-	byID  map[dynmesh.InstanceID]*Process
-	marks *marks
-	peers int // others that, by the registry, take part in gossip
+	self      dynmesh.Observer
+	byID      map[dynmesh.InstanceID]*Process
+	marks     *marks
+	gossiping int // others that, by the registry, take part in gossip
+	peers     int // other members that may have an opinion: those that are alive and not unreachable
 }
 
 // get returns a process, a new one where there is none.
@@ -139,9 +141,9 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 	if p.id != ps.self.ID && before != p.gossips() {
 		ps.marks.status = true
 		if before {
-			ps.peers--
+			ps.gossiping--
 		} else {
-			ps.peers++
+			ps.gossiping++
 		}
 	}
 	ps.marks.target(p)
@@ -172,6 +174,30 @@ func (ps *processes) reevaluate(p *Process) {
 		p.unreachable = unreachable
 		for id := range p.observes { // ends: nobody becomes unreachable, or is found again, because another is
 			ps.reevaluate(ps.byID[id])
+		}
+	}
+	ps.countPeer(p)
+}
+
+// countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody cannot reach.
+func (ps *processes) countPeer(p *Process) {
+	peer := p.isAlive() && !p.unreachable && p.id != ps.self.ID
+	if peer == p.peer {
+		return
+	}
+	p.peer = peer
+	before := ps.peers
+	if peer {
+		ps.peers++
+	} else {
+		ps.peers--
+	}
+	if (before == 0) == (ps.peers == 0) {
+		return
+	}
+	for _, other := range ps.byID {
+		if other.unreachable {
+			ps.marks.process(other)
 		}
 	}
 }

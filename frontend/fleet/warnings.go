@@ -14,11 +14,11 @@ const maxSuspected = 20
 func (f *Fleet) Warnings() []string {
 	w := warnings{}
 	w.registry(f.registry)
-	switch peers, h := f.processes.peers, f.health; {
+	switch others, h := f.processes.gossiping, f.health; {
 	case !f.cfg.Gossip:
 		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")
-	case peers > 0 && h.Alive+h.Suspect <= 1:
-		w.add("gossip is alone: of %d others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself", peers)
+	case others > 0 && h.Alive+h.Suspect <= 1:
+		w.add("gossip is alone: of %d others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself", others)
 	default:
 		w.gossip(h)
 	}
