@@ -62,6 +62,11 @@ func TestTransitions(t *testing.T) {
 	if got := r.transitions; len(got) != 1 || got[0].From != dynmesh.Ready || got[0].To != "" {
 		t.Errorf("gone: got %+v", got)
 	}
+	r.observe(r.by(self.ID, dynmesh.Report{Subject: subject(a), Kind: dynmesh.KindPath, Finding: dynmesh.Pass})) // so it is kept
+	r.discover(synced(put(a)))
+	if i := r.f.endpoints.find(a.Endpoint, a.ID); !i.Shown() || len(changesOf(i)) != 0 {
+		t.Errorf("back: got %+v, want no changes", changesOf(i))
+	}
 }
 
 // What is registered is announced apart from verdicts: the last word on each instance.
@@ -142,7 +147,7 @@ func TestChangesNameWhatChanged(t *testing.T) {
 
 // What is expected is there though nobody registers it.
 func TestExpectedEndpoints(t *testing.T) {
-	r := rigOf(t, Config{Expect: expectations(t, "dyn://d.b.g>=3,dyn://d.b.g>=4,dyn://*.c.*>=1")})
+	r := rigOf(t, Config{Expect: expectations(t, "dyn://d.b.g>=3,dyn://d.b.g>=4,dyn://d.b.g>=2,dyn://*.c.*>=1")})
 	if all := r.f.Endpoints(); len(all) != 1 || all[0].Name() != "dyn://d.b.g" || *all[0].Expected() != 4 || !all[0].Awaited() {
 		t.Fatalf("got %+v", all)
 	}

@@ -87,3 +87,26 @@ func TestComingBackIsNotUnreported(t *testing.T) {
 	})
 	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
 }
+
+// Neither does it answer for what the earlier one took back.
+func TestLaterIncarnationHasTimeToReport(t *testing.T) {
+	r := newRig(t)
+	a, _, _ := r.trio()
+	r.withdraw(a.ID, subject(a))
+	r.want(a, dynmesh.NotReady, "does not say that it serves this endpoint")
+	r.gossip(dynmesh.GossipUpdate{Members: []dynmesh.Member{r.incarnation(a.ID, 2, dynmesh.Alive)}})
+	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+}
+
+// What an observer's earlier incarnation reported counts no longer.
+func TestReportsOfAnEarlierIncarnation(t *testing.T) {
+	r := newRig(t)
+	a, b, _ := r.trio()
+	if !r.counts(a)[b.ID] {
+		t.Error("b is alive, and what it says does not count")
+	}
+	r.gossip(dynmesh.GossipUpdate{Members: []dynmesh.Member{r.incarnation(b.ID, 2, dynmesh.Alive)}})
+	if r.counts(a)[b.ID] {
+		t.Error("what b said in an earlier incarnation counts")
+	}
+}

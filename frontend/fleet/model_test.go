@@ -151,7 +151,7 @@ func (m *model) step() {
 
 // check returns how many instances are registered.
 func (m *model) check() (known int) {
-	f, expected := m.f, 0
+	f, expected, peers := m.f, 0, 0
 	for _, e := range f.Endpoints() {
 		var c Counts
 		for _, i := range e.instances {
@@ -191,6 +191,12 @@ func (m *model) check() (known int) {
 		if p.gossips() {
 			expected++
 		}
+		if p.isAlive() && !p.unreachable {
+			peers++
+		}
+	}
+	if peers != f.processes.peers {
+		m.Fatalf("got %d peers, want %d", f.processes.peers, peers)
 	}
 	if expected != f.processes.gossiping {
 		m.Fatalf("got %d that gossip, want %d", f.processes.gossiping, expected)

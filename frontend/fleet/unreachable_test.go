@@ -169,9 +169,25 @@ func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
 
 		// When the registry can be read, its leases are what is newer: those of the dead end.
 		r.registry(dynmesh.Synced)
-		r.rest(10 * time.Second)
+		r.rest(leaseGrace + 10*time.Second - 2*step) // of the lease, which began anew at the latest now
 		r.want(a, dynmesh.Unreachable, words)
-		r.rest(time.Minute)
+		r.rest(2 * step)
 		r.want(a, dynmesh.Ready, "only its lease in etcd vouches for it")
+	}
+}
+
+// A member that gossip forgets though it was alive is no dead one.
+func TestForgottenWhileAlive(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.trio()
+	r.forget(a, b.ID, c.ID)
+	r.want(a, dynmesh.Ready, "gossip does not know its worker, which has told etcd that it gossips")
+	r.rest(memberDeadline - 2*step)
+	if got := r.watched[subject(a)]; got != "" {
+		t.Errorf("got watched at %s though it may join again", got)
+	}
+	r.rest(2 * step)
+	if r.watched[subject(a)] == "" {
+		t.Error("it is not watched")
 	}
 }
