@@ -191,3 +191,27 @@ func TestForgottenWhileAlive(t *testing.T) {
 		t.Error("it is not watched")
 	}
 }
+
+// All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute to
+// declare them dead, because it waits for members that are gone to confirm it.
+func TestAllButThisFrontendAreLost(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.trio()
+	finds := func(k dynmesh.InstanceKey, f dynmesh.Finding, reason dynmesh.Reason) {
+		o := r.path(k.ID, self.ID, f)
+		o.Reason = reason
+		r.observe(o)
+	}
+	finds(a, dynmesh.Fail, dynmesh.ReasonFrozen)
+	finds(b, dynmesh.Fail, dynmesh.ReasonTimeout)
+	r.want(a, dynmesh.Ready, "1 of 2 watchers cannot reach it") // c may be right
+	finds(c, dynmesh.Fail, dynmesh.ReasonFrozen)
+	r.want(a, dynmesh.Unreachable, "no other member is left that could reach it")
+	r.want(b, dynmesh.Ready, "its only watcher cannot reach it") // this frontend may be what is cut off
+	r.want(c, dynmesh.Unreachable, "no other member is left that could reach it")
+
+	finds(b, dynmesh.Pass, "")
+	r.want(a, dynmesh.Ready, "1 of 2 watchers cannot reach it") // b is there again, and still says that it reaches it
+	r.member(b.ID, dynmesh.Dead)
+	r.want(a, dynmesh.Unreachable, "no other member is left that could reach it")
+}
