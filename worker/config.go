@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -81,8 +82,8 @@ type RPCConfig struct {
 	AdvertiseHost string
 }
 
-// settle fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
-func (c Config) settle() (Config, error) {
+// withDefaults fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
+func (c Config) withDefaults() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, discovery.DefaultLeaseTTL)
 	c.Component = cmp.Or(c.Component, "backend")
@@ -148,3 +149,13 @@ func (c Config) checkPaths() error {
 }
 
 const pathCharacters = "/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+// advertisedHost chooses the host that others are told. An address that the request server is bound
+// to alone is the only one that can be true.
+func advertisedHost(cfg Config) (string, error) {
+	explicit := cfg.RPC.AdvertiseHost
+	if ip, err := netip.ParseAddr(cfg.RPC.Host); explicit == "" && (err != nil || !ip.IsUnspecified()) {
+		explicit = cfg.RPC.Host
+	}
+	return discovery.AdvertiseHost(explicit, cfg.Etcd.Endpoints)
+}

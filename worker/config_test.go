@@ -86,14 +86,14 @@ func TestAdvertisedHost(t *testing.T) {
 	} {
 		cfg := local()
 		cfg.RPC.Host, cfg.RPC.AdvertiseHost = tt.listen, tt.advertise
-		if got, err := advertised(cfg); err != nil || got != tt.want {
+		if got, err := advertisedHost(cfg); err != nil || got != tt.want {
 			t.Errorf("listening on %q, advertising %q: got %q (%v), want %q", tt.listen, tt.advertise, got, err, tt.want)
 		}
 	}
 }
 
 func TestDefaults(t *testing.T) {
-	got, err := Config{RPC: RPCConfig{RootPath: "/"}}.settle()
+	got, err := Config{RPC: RPCConfig{RootPath: "/"}}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,10 +28,8 @@ const (
 // polls twice a second, and waits 5 s for a client that has connected and asks for nothing.
 type listener struct {
 	net.Listener
-	log       *logrus.Entry
-	accepting chan struct{} // closed by the first Accept: from then on, clients are served
+	log *logrus.Entry
 
-	begun sync.Once
 	mu    sync.Mutex
 	conns map[*conn]struct{} // until the server has done with them, which may be after they are closed
 	drain chan struct{}      // closed when the shutdown begins
@@ -57,12 +55,11 @@ func listen(host string, port int, log *logrus.Entry) (*listener, error) {
 
 func newListener(ln net.Listener, log *logrus.Entry) *listener {
 	return &listener{
-		Listener:  ln,
-		log:       log,
-		accepting: make(chan struct{}),
-		conns:     make(map[*conn]struct{}),
-		drain:     make(chan struct{}),
-		empty:     make(chan struct{}),
+		Listener: ln,
+		log:      log,
+		conns:    make(map[*conn]struct{}),
+		drain:    make(chan struct{}),
+		empty:    make(chan struct{}),
 	}
 }
 
@@ -77,7 +74,6 @@ func (l *listener) port() int {
 // Accept outlasts temporary errors, such as a want of file descriptors. net/http would, too, but
 // for some of them, and without an end when the listener is closed meanwhile.
 func (l *listener) Accept() (net.Conn, error) {
-	l.begun.Do(func() { close(l.accepting) })
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		inner, err := l.Listener.Accept()
 		if err == nil {

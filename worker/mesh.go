@@ -3,73 +3,113 @@ package worker
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"net"
+	"net/netip"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
-// farewell is how long the worker stays in the registry when it has said that it drains: the pool tells frontends at
-// once, and again after 50 ms. Who sees its keys go then knows why.
-const farewell = 100 * time.Millisecond
+// drainNotice is how long the worker stays in the registry when it has said that it drains: the
+// pool tells frontends at once, and again after 50 ms. Who sees its keys go then knows why.
+const drainNotice = 100 * time.Millisecond
 
-// newPool makes the worker a member of the mesh, where it is to be one.
-func (w *Worker) newPool(id dynmesh.InstanceID) error {
-	if w.cfg.Gossip == nil {
-		return nil
-	}
-	cfg := *w.cfg.Gossip
-	cfg.ID, cfg.Role = id, dynmesh.RoleWorker
-	cfg.Service = hostPort(w.host, w.rpc.ln.port())
-	cfg.LeaseTTL = w.cfg.LeaseTTL
-	cfg.Version = cmp.Or(cfg.Version, w.cfg.Version)
-	if cfg.Advertise == "" {
-		cfg.Advertise = w.gossipHost(cfg.Bind)
-	}
-	if cfg.Seeds == nil {
-		cfg.Seeds = func(ctx context.Context) ([]string, error) { return w.registrar.Seeds(ctx) } // which is not there yet
-	}
-	if cfg.Log == nil {
-		cfg.Log = w.log
-	}
-	pool, err := gossip.NewPool(cfg)
-	if err != nil {
-		return err // it names the field
-	}
-	w.pool = pool
-	return w.metrics.Register(pool)
+// membership is the worker's part in the mesh: what it says of itself and of its endpoints. Where
+// Config.Gossip is nil it says nothing, to nobody.
+type membership struct {
+	pool                 *gossip.Pool // nil: the worker is no member
+	id                   dynmesh.InstanceID
+	namespace, component string
 }
 
-// join makes the worker a member of the mesh until leave is called, which waits for the end of that. What canaries find is
-// told as they find it; without them, an endpoint that is served is ready.
-func (w *Worker) join(ctx context.Context, died chan<- error) (leave func()) {
-	if w.pool == nil {
-		return func() {}
+// newMembership binds the pool's addresses. What cfg.Gossip leaves out is the worker's: see there.
+func newMembership(cfg Config, id dynmesh.InstanceID, host, service string, seeds func(context.Context) ([]string, error), log *logrus.Entry) (*membership, error) {
+	m := &membership{id: id, namespace: cfg.Namespace, component: cfg.Component}
+	if cfg.Gossip == nil {
+		return m, nil
 	}
-	w.observe(dynmesh.Report{Subject: dynmesh.Subject{ID: w.ID()}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass})
-	for _, e := range w.sorted() {
-		w.tell(canary.Status{Endpoint: e.name, Finding: dynmesh.Unchecked, Ready: e.status.get() == Ready})
+	g := *cfg.Gossip
+	g.ID, g.Role, g.Service, g.LeaseTTL = id, dynmesh.RoleWorker, service, cfg.LeaseTTL
+	g.Version = cmp.Or(g.Version, cfg.Version)
+	g.Advertise = cmp.Or(g.Advertise, gossipHost(g.Bind, host, cfg.Etcd.Endpoints))
+	if g.Seeds == nil {
+		g.Seeds = seeds
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := w.pool.Run(ctx); err != nil {
-			died <- fmt.Errorf("run worker: %w", err)
+	if g.Log == nil {
+		g.Log = log
+	}
+	var err error
+	m.pool, err = gossip.NewPool(g) // its error names the field
+	return m, err
+}
+
+// gossipHost chooses the address that members are told, for a pool bound to bind and a worker that
+// is reached at host. Empty: the one that the pool is bound to.
+func gossipHost(bind, host string, etcd []string) string {
+	if bound, _, err := net.SplitHostPort(cmp.Or(bind, "0.0.0.0:0")); err == nil && bound != "" {
+		if ip, err := netip.ParseAddr(bound); err != nil || !ip.IsUnspecified() {
+			return ""
 		}
-	}()
-	return func() {
-		w.step("left gossip", func() {
-			cancel()
-			<-done // bounded: see gossip.Pool.Run
-		})
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host
+	}
+	// The worker is known by a name, which may stand for a way to its requests only.
+	host, err := discovery.AdvertiseHost("", etcd)
+	if err != nil {
+		return "" // unreachable: only an explicit host is refused
+	}
+	return host
+}
+
+// addr is host:port where other members reach the worker; empty where it is none.
+func (m *membership) addr() string {
+	if m.pool == nil {
+		return ""
+	}
+	return m.pool.Addr()
+}
+
+// close releases the addresses of a pool that never ran. After its Run it does nothing.
+func (m *membership) close() {
+	if m.pool != nil {
+		_ = m.pool.Close() // nothing was written to it that could be lost
 	}
 }
 
-// tell tells the mesh what is known of an endpoint.
-func (w *Worker) tell(s canary.Status) { w.observe(findingOf(w.ID(), w.endpoint(s.Endpoint), s)) }
+// reportProcess says that the worker is there, and whether it is about to leave.
+func (m *membership) reportProcess(draining bool) {
+	m.observe(dynmesh.Report{
+		Subject: dynmesh.Subject{ID: m.id}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: draining,
+	})
+}
+
+// report says what is known of an endpoint.
+func (m *membership) report(s canary.Status) {
+	e := dynmesh.Endpoint{Namespace: m.namespace, Component: m.component, Name: s.Endpoint}
+	m.observe(findingOf(m.id, e, s))
+}
+
+func (m *membership) observe(f dynmesh.Report) {
+	if m.pool != nil {
+		f.At = time.Now()
+		m.pool.Observe(f)
+	}
+}
+
+// drain says that the worker will leave, and gives that a moment to be heard.
+func (m *membership) drain() {
+	if m.pool == nil {
+		return
+	}
+	m.reportProcess(true)
+	<-time.After(drainNotice)
+}
 
 // findingOf puts what a monitor says into the words of the mesh.
 func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) dynmesh.Report {
@@ -89,37 +129,4 @@ func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) dynme
 		f.Reason = s.Reason
 	}
 	return f
-}
-
-// drains tells the mesh that the worker will leave, and gives that a moment to be heard.
-func (w *Worker) drains() {
-	if w.pool == nil {
-		return
-	}
-	w.observe(dynmesh.Report{
-		Subject: dynmesh.Subject{ID: w.ID()}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true,
-	})
-	<-time.After(farewell)
-}
-
-func (w *Worker) observe(f dynmesh.Report) {
-	if w.pool != nil {
-		f.At = time.Now()
-		w.pool.Observe(f)
-	}
-}
-
-// closePool releases the addresses of a pool that never ran. After Run it does nothing.
-func (w *Worker) closePool() {
-	if w.pool != nil {
-		_ = w.pool.Close() // nothing was written to it that could be lost
-	}
-}
-
-// GossipAddr is host:port where other members reach the worker; empty where it is none.
-func (w *Worker) GossipAddr() string {
-	if w.pool == nil {
-		return ""
-	}
-	return w.pool.Addr()
 }

@@ -38,10 +38,10 @@ func TestMesh(t *testing.T) {
 	}
 	until(t, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", dynmesh.Unchecked, true) })
 	o.mu.Lock()
-	m := o.members[a.pool.Self()]
+	m := o.members[a.mesh.pool.Self()]
 	o.mu.Unlock()
 	want := dynmesh.Member{
-		Observer: a.pool.Self(), Role: dynmesh.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
+		Observer: a.mesh.pool.Self(), Role: dynmesh.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
 		State: dynmesh.Alive, Since: m.Since,
 	}
 	if m != want || m.ID != a.ID() {
@@ -80,8 +80,8 @@ func TestMeshShutdown(t *testing.T) {
 	r.cancel()
 	until(t, "its keys are gone", func() bool { return len(seen.transports()) == 1 })
 	gone := time.Now()
-	if f, _ := o.own(r.Worker, ""); !f.Draining || gone.Sub(f.At) < farewell {
-		t.Errorf("when its keys were gone the frontend had heard %+v, want that it drains, since %v at least", f, farewell)
+	if f, _ := o.own(r.Worker, ""); !f.Draining || gone.Sub(f.At) < drainNotice {
+		t.Errorf("when its keys were gone the frontend had heard %+v, want that it drains, since %v at least", f, drainNotice)
 	}
 	if s := o.state(r.Worker); s != dynmesh.Alive {
 		t.Errorf("while it drains it is %s, want alive", s)
@@ -243,8 +243,7 @@ func TestGossipHost(t *testing.T) {
 		{"127.0.0.1:0", "10.1.2.3", ""},
 		{"", "worker.example", "127.0.0.1"}, // the way to etcd
 	} {
-		w := &Worker{host: tt.host, cfg: local()}
-		if got := w.gossipHost(tt.bind); got != tt.want {
+		if got := gossipHost(tt.bind, tt.host, local().Etcd.Endpoints); got != tt.want {
 			t.Errorf("bound to %q, worker at %s: %q, want %q", tt.bind, tt.host, got, tt.want)
 		}
 	}

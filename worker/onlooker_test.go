@@ -89,11 +89,11 @@ func (o *onlooker) take(u dynmesh.GossipUpdate) {
 func (o *onlooker) own(w *Worker, endpoint string) (f dynmesh.Observation, ok bool) {
 	s := dynmesh.Subject{ID: w.ID()}
 	if endpoint != "" {
-		s.Endpoint = w.endpoint(endpoint)
+		s.Endpoint = dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: endpoint}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f, ok = o.findings[dynmesh.ObservationKey{Observer: w.pool.Self(), Subject: s}]
+	f, ok = o.findings[dynmesh.ObservationKey{Observer: w.mesh.pool.Self(), Subject: s}]
 	return f, ok
 }
 
@@ -106,7 +106,7 @@ func (o *onlooker) says(w *Worker, endpoint string, finding dynmesh.Finding, rea
 func (o *onlooker) state(w *Worker) dynmesh.MemberState {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.members[w.pool.Self()].State
+	return o.members[w.mesh.pool.Self()].State
 }
 
 // watched says whether another member finds the worker reachable.

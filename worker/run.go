@@ -5,95 +5,90 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
 )
 
 // systemTimeout bounds the answers of the status server that are under way when it stops.
 const systemTimeout = time.Second
 
-// Run serves both servers and keeps the endpoints registered, from Config.RegisterAfter on, until ctx ends. Then it is not
-// ready at once and tells the mesh so, removes the endpoints from the registry, lets requests finish for
-// Config.GracefulShutdownTimeout while it refuses new ones, leaves the mesh, and stops answering probes last. It returns
-// when all of that has ended; only a handler that ignores its context may still be running, which is logged.
+// Run serves both servers, is a member of the mesh, and keeps the endpoints registered, from
+// Config.RegisterAfter on, until ctx ends. Then it stops in this order, and returns when all of it has:
 //
-// Run returns nil after a shutdown, and an error when a server died, gossip did, or it could not start. That etcd or other
-// members are away is never an error. It may be called once.
+//	not ready            and the mesh is told so
+//	deregistered         nobody is sent here any more
+//	requests finished    new ones are refused; within Config.GracefulShutdownTimeout
+//	left the mesh        until then, the state of the endpoints is told
+//	status server        last, so that probes are answered until the end
+//
+// Only a handler that ignores its context may still be running, which is logged.
+//
+// Run returns nil after a shutdown, and an error when a server died, gossip did, or it could not
+// start. That etcd or other members are away is never an error. It may be called once.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := w.start(); err != nil {
+	if err := w.run(ctx); err != nil {
 		return fmt.Errorf("run worker: %w", err)
 	}
-	defer w.closePool()
-	requests, cutRequests := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cutRequests(errStopping)
-	w.system.routes, w.rpc.routes = statusRoutes(w), rpcRoutes(requests, w)
+	return nil
+}
 
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	died := make(chan error, 5) // one for each of the goroutines
+func (w *Worker) run(ctx context.Context) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	defer w.mesh.close()
+	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelRequests(errStopping)
+	w.system.routes, w.rpc.routes = statusRoutes(w), rpcRoutes(requests, w)
+	w.announce()
+
+	// Clients may connect before this: both servers are bound. stopping ends with ctx, or with the
+	// first part that fails; the parts end in their order.
+	group, stopping := errgroup.WithContext(ctx)
 	serve := func(what string, f func() error) {
-		serving.Go(func() {
+		group.Go(func() error {
 			if err := f(); err != nil {
-				died <- fmt.Errorf("run worker: %s: %w", what, err)
+				return fmt.Errorf("%s: %w", what, err)
 			}
+			return nil
 		})
 	}
 	serve("serve status", w.system.serve)
 	serve("serve requests", w.rpc.serve)
-
-	// The registry is told when the endpoints are served, not before: who reads it may call at once.
-	var err error
-	select {
-	case <-w.rpc.ln.accepting:
-	case err = <-died:
+	leave, unwatch := func() {}, func() {}
+	if w.mesh.pool != nil {
+		leave = start(ctx, group, w.mesh.pool.Run)
 	}
-	registration, deregister := context.WithCancel(context.WithoutCancel(ctx))
-	defer deregister()
-	var registered sync.WaitGroup
-	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
-	defer unwatch()
-	leave := func() {}
-	if err == nil {
-		w.announce()
-		leave = w.join(ctx, died)
-		if w.monitor != nil {
-			serve("watch endpoints", func() error { return w.watch(watching) })
-		}
-		registered.Go(func() {
-			if !w.mayRegister(registration) {
-				return
-			}
-			if err := w.registrar.Run(registration); err != nil {
-				died <- fmt.Errorf("run worker: %w", err)
-			}
-		})
-		select {
-		case <-ctx.Done():
-		case err = <-died:
-		}
+	if w.monitor != nil {
+		unwatch = start(ctx, group, w.checkEndpoints)
 	}
+	deregister := start(ctx, group, w.register)
+	<-stopping.Done()
 
-	w.log.WithField("cause", cause(ctx, err)).Info("Shutting down: not ready")
+	w.log.WithField("cause", context.Cause(stopping)).Info("Shutting down: not ready")
 	w.stopping.Store(true)
-	w.drains()
+	w.mesh.drain()
 	if w.monitor != nil {
 		w.monitor.Drain() // no more canaries, and metrics say why
 	}
-	w.step("deregistered", func() {
-		deregister()
-		registered.Wait() // bounded: see discovery.Registrar.Run
-	})
+	w.step("deregistered", deregister)
 	w.step("requests finished", func() {
-		w.rpc.stop(w.cfg.GracefulShutdownTimeout, func() { cutRequests(errStopping) })
+		w.rpc.stop(w.cfg.GracefulShutdownTimeout, func() { cancelRequests(errStopping) })
 	})
 	unwatch()
-	leave()
+	if w.mesh.pool != nil {
+		w.step("left gossip", leave)
+	}
 	w.step("status server stopped", func() { w.system.stop(systemTimeout, func() {}) })
-	return err
+	return group.Wait()
 }
 
-// start ends the time in which endpoints may be declared.
-func (w *Worker) start() error {
+// begin ends the time in which endpoints may be declared.
+func (w *Worker) begin() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.stage {
@@ -106,11 +101,28 @@ func (w *Worker) start() error {
 	return nil
 }
 
+// start runs a part whose end is not that of ctx: stop ends it, and returns when it has.
+func start(ctx context.Context, group *errgroup.Group, part func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	group.Go(func() error {
+		defer close(done)
+		return part(ctx)
+	})
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// announce says what there is. Where there are canaries, they say later whether it works.
 func (w *Worker) announce() {
-	for _, name := range w.names() {
+	w.mesh.reportProcess(false)
+	for _, e := range w.sorted() {
 		if w.monitor == nil {
-			w.endpoints[name].status.set(Ready)
+			e.status.set(Ready)
 		}
+		w.mesh.report(canary.Status{Endpoint: e.name, Finding: dynmesh.Unchecked, Ready: e.status.get() == Ready})
 	}
 	for _, name := range w.cfg.UseEndpointHealthStatus {
 		if w.endpoints[name] == nil {
@@ -122,28 +134,40 @@ func (w *Worker) announce() {
 	}).Info("Worker serves")
 }
 
-// mayRegister waits for Config.RegisterAfter. It returns false when ctx ends before.
-func (w *Worker) mayRegister(ctx context.Context) bool {
-	if w.cfg.RegisterAfter == nil {
-		return true
+// checkEndpoints runs the monitor, which must be there, until ctx ends. All canaries have ended when
+// it returns.
+func (w *Worker) checkEndpoints(ctx context.Context) error {
+	for _, e := range w.sorted() {
+		check := e.check
+		check.Name = e.name
+		if check.Activity == nil {
+			check.Activity = e.activity
+		}
+		if err := w.monitor.Serve(check); err != nil {
+			return fmt.Errorf("watch endpoints: %w", err)
+		}
 	}
-	select {
-	case <-w.cfg.RegisterAfter:
-		return true
-	case <-ctx.Done():
-		return false
+	if err := w.monitor.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("watch endpoints: %w", err)
 	}
+	return nil
+}
+
+// register keeps the endpoints registered until ctx ends, which is bounded: see
+// [discovery.Registrar.Run].
+func (w *Worker) register(ctx context.Context) error {
+	if w.cfg.RegisterAfter != nil {
+		select {
+		case <-w.cfg.RegisterAfter:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return w.registrar.Run(ctx)
 }
 
 func (w *Worker) step(done string, f func()) {
 	start := time.Now()
 	f()
 	w.log.WithField("dur", time.Since(start).Round(time.Microsecond)).Info("Shutting down: " + done)
-}
-
-func cause(ctx context.Context, err error) error {
-	if err != nil {
-		return err
-	}
-	return context.Cause(ctx)
 }

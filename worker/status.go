@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -129,14 +130,16 @@ func statusRoutes(w *Worker) func(path string) (route, bool) {
 		writeJSON(rw, http.StatusOK, map[string]string{"message": "Service is live", "status": "live"})
 		return nil
 	}}
-	prometheus := promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{})
+	exposition := promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{})
 	metrics := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, r *http.Request) error {
-		prometheus.ServeHTTP(rw, r)
+		exposition.ServeHTTP(rw, r)
 		return nil
 	}}
 	routes := map[string]route{
 		w.cfg.System.HealthPath: probe, w.cfg.System.LivePath: probe, livezPath: livez, metricsPath: metrics,
-		maintenancePath: {[]string{http.MethodPost}, w.maintain},
+		maintenancePath: {[]string{http.MethodPost}, func(rw http.ResponseWriter, r *http.Request) error {
+			return maintain(w, rw, r)
+		}},
 	}
 	return func(path string) (route, bool) {
 		found, ok := routes[path]
@@ -152,8 +155,8 @@ type maintenanceRequest struct {
 
 // maintain answers POST /maintenance. Whoever may post can keep a worker that hangs in service, so it
 // wants a token, and where none is configured nobody may.
-func (w *Worker) maintain(rw http.ResponseWriter, r *http.Request) error {
-	if !w.admits(r.Header.Get("Authorization")) {
+func maintain(w *Worker, rw http.ResponseWriter, r *http.Request) error {
+	if !admits(w.cfg.AdminToken, r.Header.Get("Authorization")) {
 		// The body of somebody who has no token is not waited for.
 		denied := &refusal{status: http.StatusForbidden, last: r.ContentLength != 0}
 		denied.text = "maintenance wants Authorization: Bearer TOKEN, with the DYN_ADMIN_TOKEN of this worker"
@@ -188,21 +191,67 @@ func (w *Worker) maintain(rw http.ResponseWriter, r *http.Request) error {
 }
 
 // admits compares in constant time, so that answers do not tell how much of a guess was right.
-func (w *Worker) admits(authorization string) bool {
+func admits(secret, authorization string) bool {
 	token, ok := strings.CutPrefix(authorization, "Bearer ")
-	return ok && w.cfg.AdminToken != "" && subtle.ConstantTimeCompare([]byte(token), []byte(w.cfg.AdminToken)) == 1
+	return ok && secret != "" && subtle.ConstantTimeCompare([]byte(token), []byte(secret)) == 1
 }
 
-// readiness is what the worker says of itself now.
-func (w *Worker) readiness() (Status, map[string]Status) {
-	handled := make(map[string]Status)
-	for _, e := range w.sorted() {
-		handled[e.name] = e.status.get()
+// collector shows the worker's counters. They are read at the scrape, so requests pay for none of it.
+type collector struct {
+	worker *Worker
+
+	requests, inFlight, progress, endpointReady, ready, info, uptime *prometheus.Desc
+}
+
+func newCollector(w *Worker) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("dynmesh_worker_"+name, help, labels, nil)
 	}
-	return readiness(facts{
-		stopping: w.stopping.Load(),
-		starting: w.cfg.StartingStatus,
-		listed:   w.cfg.UseEndpointHealthStatus,
-		handled:  handled,
-	})
+	return &collector{
+		worker:        w,
+		requests:      desc("requests_total", "Requests that ended, by how.", "endpoint", "result"),
+		inFlight:      desc("requests_in_flight", "Requests that a handler is working on.", "endpoint"),
+		progress:      desc("progress_total", "Chunks sent and requests ended.", "endpoint"),
+		endpointReady: desc("endpoint_ready", "1 when the endpoint is ready, else 0.", "endpoint"),
+		ready:         desc("ready", "1 when the worker is ready, else 0."),
+		info:          desc("info", "Always 1; who the worker is.", "version", "namespace", "worker_component", "instance_id"),
+		uptime:        desc("uptime_seconds", "Time since the worker was made."),
+	}
+}
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.requests, c.inFlight, c.progress, c.endpointReady, c.ready, c.info, c.uptime,
+	} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	w := c.worker
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	status, endpoints := w.readiness()
+	for _, e := range w.sorted() {
+		a := e.activity()
+		count(c.requests, a.Completed, e.name, "completed")
+		count(c.requests, a.Failed, e.name, "failed")
+		count(c.progress, a.Progress, e.name)
+		gauge(c.inFlight, float64(a.InFlight), e.name)
+		gauge(c.endpointReady, number(endpoints[e.name]), e.name)
+	}
+	gauge(c.ready, number(status))
+	gauge(c.info, 1, w.cfg.Version, w.cfg.Namespace, w.cfg.Component, w.ID().String())
+	gauge(c.uptime, time.Since(w.started).Seconds())
+}
+
+func number(s Status) float64 {
+	if s == Ready {
+		return 1
+	}
+	return 0
 }

@@ -2,24 +2,27 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // Worker serves endpoints. Make it with [New], give it its endpoints with Handle, then call Run.
+// [Serve] does all three for one endpoint.
 type Worker struct {
 	cfg       Config
 	log       *logrus.Entry
@@ -30,7 +33,7 @@ type Worker struct {
 	registrar *discovery.Registrar
 	metrics   *prometheus.Registry
 	monitor   *canary.Monitor // nil: no canaries
-	pool      *gossip.Pool    // nil: no member of the mesh
+	mesh      *membership
 	stopping  atomic.Bool
 
 	mu        sync.Mutex
@@ -50,13 +53,14 @@ const (
 type endpoint struct {
 	name    string
 	handler Handler
-	watch   canary.Endpoint // without a probe: nobody can ask it
+	check   canary.Endpoint // without a probe: nobody can ask it
 	status  statusCell
 	tracker
 }
 
-// New checks cfg and binds both addresses, which [Worker.SystemAddr] and [Worker.RPCAddr] then tell. It does not wait for
-// etcd. Errors name the field that is wrong. Either Run or Close must follow: they release the addresses.
+// New checks cfg and binds all addresses, which [Worker.SystemAddr], [Worker.RPCAddr] and
+// [Worker.GossipAddr] then tell. It does not wait for etcd. Errors name the field that is wrong.
+// Either Run or Close must follow: they release the addresses.
 func New(cfg Config) (*Worker, error) {
 	w, err := build(cfg)
 	if err != nil {
@@ -67,51 +71,115 @@ func New(cfg Config) (*Worker, error) {
 
 func build(cfg Config) (_ *Worker, err error) {
 	w := &Worker{started: time.Now(), endpoints: map[string]*endpoint{}, metrics: prometheus.NewRegistry()}
-	if w.cfg, err = cfg.settle(); err != nil {
+	if w.cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
 	}
 	w.log = w.cfg.Log
-	if w.host, err = advertised(w.cfg); err != nil {
+	if w.host, err = advertisedHost(w.cfg); err != nil {
 		return nil, fmt.Errorf("RPC.AdvertiseHost: %w", err)
 	}
-	var listeners []*listener
+	var release []func()
 	defer func() {
 		if err != nil {
-			for _, ln := range listeners {
-				ln.stop()
+			for _, f := range release {
+				f()
 			}
-			w.closePool()
 		}
 	}()
-	for _, at := range []struct {
+	for _, s := range []struct {
 		field, host string
 		port        int
-	}{{"System", w.cfg.System.Host, w.cfg.System.Port}, {"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port}} {
-		ln, err := listen(at.host, at.port, w.log)
+		server      **server
+	}{{"System", w.cfg.System.Host, w.cfg.System.Port, &w.system}, {"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port, &w.rpc}} {
+		ln, err := listen(s.host, s.port, w.log)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", at.field, err)
+			return nil, fmt.Errorf("%s: %w", s.field, err)
 		}
-		listeners = append(listeners, ln)
+		*s.server = newServer(ln)
+		release = append(release, ln.stop)
 	}
-	w.system, w.rpc = newServer(listeners[0]), newServer(listeners[1])
 	id := dynmesh.NewInstanceID()
-	if err := w.newPool(id); err != nil {
+	seeds := func(ctx context.Context) ([]string, error) { return w.registrar.Seeds(ctx) } // there before Run
+	if w.mesh, err = newMembership(w.cfg, id, w.host, hostPort(w.host, w.rpc.ln.port()), seeds, w.log); err != nil {
 		return nil, err
 	}
+	release = append(release, w.mesh.close)
 	if w.registrar, err = discovery.NewRegistrar(discovery.RegistrarConfig{
 		Etcd: w.cfg.Etcd, ID: id, TTL: w.cfg.LeaseTTL, Log: w.log, Member: w.member(),
 	}); err != nil {
 		return nil, err
 	}
 	w.log = w.log.WithField("instance", id.String())
-	if err := w.newMonitor(); err != nil {
-		return nil, err
+	if w.monitor, err = w.newMonitor(); err != nil {
+		return nil, fmt.Errorf("Canary: %w", err)
 	}
 	return w, w.registerMetrics()
 }
 
-// Handle declares an endpoint. It must be called before Run, and refuses names that are not 1 to 255 characters of
-// A-Z a-z 0-9 _ -, and those that are taken.
+// member is what the worker says of itself in the registry.
+func (w *Worker) member() dynmesh.MemberInfo {
+	host, err := os.Hostname()
+	if err != nil {
+		host = w.host // a name for people: the address serves them too
+	}
+	return dynmesh.MemberInfo{
+		Role:       dynmesh.RoleWorker,
+		Host:       host,
+		PID:        os.Getpid(),
+		Version:    w.cfg.Version,
+		StartedAt:  w.started,
+		SystemURL:  "http://" + hostPort(w.host, w.system.ln.port()),
+		GossipAddr: w.GossipAddr(),
+		Labels:     w.cfg.Labels,
+	}
+}
+
+// newMonitor makes the monitor that says of each endpoint whether it is ready. Without one, being
+// served is enough.
+func (w *Worker) newMonitor() (*canary.Monitor, error) {
+	if w.cfg.Canary == nil {
+		return nil, nil
+	}
+	cfg := *w.cfg.Canary
+	if cfg.Log == nil {
+		cfg.Log = w.log
+	}
+	next := cfg.OnChange
+	cfg.OnChange = func(s canary.Status) {
+		status := NotReady
+		if s.Ready {
+			status = Ready
+		}
+		w.endpoints[s.Endpoint].status.set(status)
+		w.mesh.report(s)
+		if next != nil {
+			next(s)
+		}
+	}
+	return canary.NewMonitor(cfg)
+}
+
+func (w *Worker) registerMetrics() error {
+	all := []prometheus.Collector{
+		newCollector(w), w.registrar, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
+	if w.monitor != nil {
+		all = append(all, w.monitor)
+	}
+	if w.mesh.pool != nil {
+		all = append(all, w.mesh.pool)
+	}
+	for _, c := range all {
+		if err := w.metrics.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// Handle declares an endpoint. It must be called before Run, and refuses names that are not 1 to 255
+// characters of A-Z a-z 0-9 _ -, and those that are taken.
 func (w *Worker) Handle(name string, h Handler) error {
 	if err := w.handle(name, h); err != nil {
 		return fmt.Errorf("handle endpoint %q: %w", name, err)
@@ -132,17 +200,56 @@ func (w *Worker) handle(name string, h Handler) error {
 		return errors.New("it has a handler already")
 	}
 	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is served.
+	e := dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
 	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + w.cfg.RPC.RootPath + "/" + name
-	if err := w.registrar.Add(w.endpoint(name), dynmesh.HTTPTransport(url)); err != nil {
+	if err := w.registrar.Add(e, dynmesh.HTTPTransport(url)); err != nil {
 		return err
 	}
 	w.endpoints[name] = &endpoint{name: name, handler: h}
 	return nil
 }
 
-// endpoint is the whole name of an endpoint of this worker.
-func (w *Worker) endpoint(name string) dynmesh.Endpoint {
-	return dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
+// Canary has the monitor ask an endpoint with probe when nobody else does: once it is served, when it
+// has been idle for a while, and after failures. Where Config.Canary is nil, probes are not used. It
+// must be called after Handle and before Run.
+//
+// For an endpoint of this process, probe is [canary.Handler] with the handler itself: canaries then
+// pass by the counters of real requests. An endpoint without a probe is ready as soon as it is served.
+func (w *Worker) Canary(name string, probe canary.Probe) error {
+	return w.Watch(canary.Endpoint{Name: name, Probe: probe})
+}
+
+// Watch is Canary for an endpoint whose real requests may go around this worker: where e.Activity is
+// given, it tells of them in place of the worker's own counters.
+func (w *Worker) Watch(e canary.Endpoint) error {
+	if err := w.declare(e); err != nil {
+		return fmt.Errorf("canary for endpoint %q: %w", e.Name, err)
+	}
+	return nil
+}
+
+func (w *Worker) declare(check canary.Endpoint) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.endpoints[check.Name]
+	switch {
+	case w.stage != declaring:
+		return errors.New("the worker runs already")
+	case e == nil:
+		return errors.New("it has no handler")
+	case check.Probe == nil:
+		return errors.New("the probe is nil")
+	}
+	e.check = check
+	return nil
+}
+
+// Recheck tells that what is behind the endpoints may work again: those whose last canary failed get
+// the next one now. It does nothing where there are no canaries.
+func (w *Worker) Recheck() {
+	if w.monitor != nil {
+		w.monitor.Recheck()
+	}
 }
 
 // Close releases the addresses of a Worker that will not run. Once Run has been called it does nothing.
@@ -153,7 +260,7 @@ func (w *Worker) Close() error {
 		w.stage = closed
 		w.system.ln.stop()
 		w.rpc.ln.stop()
-		w.closePool()
+		w.mesh.close()
 	}
 	return nil
 }
@@ -167,11 +274,15 @@ func (w *Worker) SystemAddr() string { return w.system.ln.Addr().String() }
 // RPCAddr is the host:port that the request server is bound to. Its host may be 0.0.0.0 or ::.
 func (w *Worker) RPCAddr() string { return w.rpc.ln.Addr().String() }
 
+// GossipAddr is host:port where other members reach the worker; empty where it is none.
+func (w *Worker) GossipAddr() string { return w.mesh.addr() }
+
 // Registered returns a channel that is closed once all endpoints are in etcd for the first time.
 func (w *Worker) Registered() <-chan struct{} { return w.registrar.Registered() }
 
-// Activity samples the counters of an endpoint: a request has failed when its handler returned an error or sent one as
-// a chunk, and it is among Errors when that was not because its client left or asked for nonsense. ok is false where it has no handler.
+// Activity samples the counters of an endpoint: a request has failed when its handler returned an
+// error or sent one as a chunk, and it is among Errors when that was not because its client left or
+// asked for nonsense. ok is false where it has no handler.
 func (w *Worker) Activity(endpoint string) (a canary.Activity, ok bool) {
 	w.mu.Lock()
 	e, ok := w.endpoints[endpoint]
@@ -195,4 +306,18 @@ func (w *Worker) names() []string {
 		names = append(names, e.name)
 	}
 	return names
+}
+
+// readiness is what the worker says of itself now.
+func (w *Worker) readiness() (Status, map[string]Status) {
+	handled := make(map[string]Status)
+	for _, e := range w.sorted() {
+		handled[e.name] = e.status.get()
+	}
+	return readiness(facts{
+		stopping: w.stopping.Load(),
+		starting: w.cfg.StartingStatus,
+		listed:   w.cfg.UseEndpointHealthStatus,
+		handled:  handled,
+	})
 }
