@@ -19,8 +19,8 @@ const (
 	transitionNames  = 20                     // instances that one line names
 )
 
-// transitionLog gathers changes of verdicts for the log, so that the loss of a rack is not a thousand
-// lines. That an instance appeared and is ready, or is gone, has no line.
+// transitionLog gathers changes of verdicts for the log, so that the loss of a rack is not a
+// thousand lines. That an instance appeared and is ready, or is gone, has no line.
 type transitionLog struct {
 	log   *logrus.Entry
 	began time.Time // of the window

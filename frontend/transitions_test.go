@@ -48,7 +48,8 @@ func wantLogged(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// Each change of a verdict is a line that says all. What appears and is well, or is gone, is no news.
+// Each change of a verdict is a line that says all. What appears and is well, or is gone, is no
+// news.
 func TestTransitionsAreLines(t *testing.T) {
 	wantLogged(t, logged(t))
 	wantLogged(t, logged(t,

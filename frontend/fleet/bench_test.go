@@ -8,8 +8,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// deployment is what the registry says of n instances of eight endpoints, about 200 bytes each, as a large
-// deployment has them.
+// deployment is what the registry says of n instances of eight endpoints, about 200 bytes each,
+// as a large deployment has them.
 func deployment(n int) dynmesh.RegistryUpdate {
 	u := synced()
 	for i := range n {
@@ -21,8 +21,8 @@ func deployment(n int) dynmesh.RegistryUpdate {
 	return u
 }
 
-// told is what these instances' workers say of themselves and of each other: each has a canary and two
-// watchers.
+// told is what these instances' workers say of themselves and of each other: each has a canary
+// and two watchers.
 func (r *rig) told(u *dynmesh.RegistryUpdate) dynmesh.GossipUpdate {
 	n := len(u.Puts)
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}

@@ -10,8 +10,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Each change of a verdict is one transition, with what it follows from; the last ones stay with the
-// instance, and leave the window in which they count one by one.
+// Each change of a verdict is one transition, with what it follows from; the last ones stay with
+// the instance, and leave the window in which they count one by one.
 func TestTransitions(t *testing.T) {
 	r := newRig(t)
 	a, _, _ := r.trio()

@@ -32,17 +32,19 @@ func (e *Endpoint) Name() string { return e.name }
 // Counts says how many instances of the endpoint there are.
 func (e *Endpoint) Counts() Counts { return e.counts }
 
-// PartitionSuspected says whether so many instances are unreachable that it may be this process that
-// is cut off from them.
+// PartitionSuspected says whether so many instances are unreachable that it may be this process
+// that is cut off from them.
 func (e *Endpoint) PartitionSuspected() bool { return e.suspected }
 
 // Awaited says whether an expectation counts the endpoint's instances.
 func (e *Endpoint) Awaited() bool { return e.awaited }
 
-// Expected returns how many instances are expected; nil if no expectation is of this endpoint alone.
+// Expected returns how many instances are expected; nil if no expectation is of this endpoint
+// alone.
 func (e *Endpoint) Expected() *int { return e.expected }
 
-// Empty says whether there is nothing to show. What is expected is shown though nobody registers it.
+// Empty says whether there is nothing to show. What is expected is shown though nobody registers
+// it.
 func (e *Endpoint) Empty() bool { return len(e.instances) == 0 && e.expected == nil }
 
 // suspect says whether the suspicion of a partition has changed.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // Config is what a fleet has to know of its own process. The zero value takes no part in gossip and
@@ -17,11 +18,11 @@ type Config struct {
 	Expect []expect.Expectation
 }
 
-// Fleet is all that is known of instances, and what follows from it. One goroutine may use it and the
-// values that it hands out.
+// Fleet is all that is known of instances, and what follows from it. One goroutine may use it and
+// the values that it hands out.
 //
-// What comes in ([Fleet.Discover], [Fleet.Gossip]) is filed by process, and marks the instances that it
-// concerns; [Fleet.Reconcile] concludes for these and no others.
+// What comes in ([Fleet.Discover], [Fleet.Gossip]) is filed by process, and marks the instances
+// that it concerns; [Fleet.Reconcile] concludes for these and no others.
 type Fleet struct {
 	cfg           Config
 	began         time.Time
@@ -46,6 +47,7 @@ type Registry struct {
 // New returns a fleet that knows nothing yet.
 func New(cfg Config, now time.Time) *Fleet {
 	f := &Fleet{cfg: cfg, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
 	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
 	return f
 }
@@ -67,8 +69,8 @@ type Changed struct {
 	Reasons []string // of its verdict; the first one decides
 }
 
-// Watch is what the process should have gossip watch over the network: an instance whose worker is no
-// member.
+// Watch is what the process should have gossip watch over the network: an instance whose worker
+// is no member.
 type Watch struct {
 	Subject dynmesh.Subject
 	Addr    string // host:port; empty: no longer
@@ -105,7 +107,8 @@ func (f *Fleet) Gossips() (self dynmesh.Observer, takesPart bool) { return f.cfg
 // Endpoints returns all that have instances or are expected, by namespace, component and name.
 func (f *Fleet) Endpoints() []*Endpoint { return f.endpoints.order }
 
-// Observations are what is said of an instance, and whether it counts: by its worker, then by others.
+// Observations are what is said of an instance, and whether it counts: by its worker, then by
+// others.
 func (f *Fleet) Observations(i *Instance) iter.Seq2[dynmesh.Observation, bool] {
 	return func(yield func(dynmesh.Observation, bool) bool) {
 		p := i.process

@@ -114,8 +114,8 @@ func TestForgottenWorkersAreWatchedAsForeign(t *testing.T) {
 	}
 }
 
-// Who watched an instance of a foreign worker goes on to watch that worker as a member: one watcher, whose
-// last word counts.
+// Who watched an instance of a foreign worker goes on to watch that worker as a member: one
+// watcher, whose last word counts.
 func TestForeignWorkerThatJoins(t *testing.T) {
 	r := newRig(t)
 	a, b, _ := r.trio()

@@ -53,7 +53,8 @@ func TestLateWordOfAnEarlierIncarnation(t *testing.T) {
 	}
 }
 
-// A worker that gossip forgot comes back as a later incarnation: what was found before does not count.
+// A worker that gossip forgot comes back as a later incarnation: what was found before does not
+// count.
 func TestComingBackAsALaterIncarnation(t *testing.T) {
 	r := newRig(t)
 	a, b, c := r.trio()

@@ -91,11 +91,12 @@ func (i *Instance) Endpoint() *Endpoint { return i.endpoint }
 // Registered says whether the registry lists the instance.
 func (i *Instance) Registered() bool { return i.registered }
 
-// Transport returns how the instance is reached: JSON, as the registry has it. Empty if the registry
-// does not list the instance.
+// Transport returns how the instance is reached: JSON, as the registry has it. Empty if the
+// registry does not list the instance.
 func (i *Instance) Transport() string { return i.transport }
 
-// Shown says whether the instance has a verdict. One that has none is kept for what others say of it.
+// Shown says whether the instance has a verdict. One that has none is kept for what others say of
+// it.
 func (i *Instance) Shown() bool { return i.state != hidden }
 
 // State returns the verdict in one word; empty for one that is not Shown.
@@ -171,9 +172,9 @@ func (i *Instance) subject() dynmesh.Subject {
 	return dynmesh.Subject{ID: i.process.id, Endpoint: i.endpoint.key}
 }
 
-// watchers yields what others say of an instance, one report of each: of its worker as a whole, and
-// else of the instance. What was found while the worker was no member does not outweigh what is found
-// of the member.
+// watchers yields what others say of an instance, one report of each: of its worker as a whole,
+// and else of the instance. What was found while the worker was no member does not outweigh what
+// is found of the member.
 func (i *Instance) watchers() iter.Seq[*report] {
 	first, second := i.process.paths, i.paths
 	if i.process.member == nil && len(i.paths) > 0 {

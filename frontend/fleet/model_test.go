@@ -82,9 +82,10 @@ func (d *drawer) gossip(now time.Time) dynmesh.GossipUpdate {
 	return u
 }
 
-// Whatever comes in, in whatever order: what was handed out is what follows from all that is known, though
-// each step looks at few instances only; the counts are those of the instances; gossip watches what it
-// should; transitions lead from one state to the next; and when everything is gone, nothing is left.
+// Whatever comes in, in whatever order: what was handed out is what follows from all that is
+// known, though each step looks at few instances only; the counts are those of the instances;
+// gossip watches what it should; transitions lead from one state to the next; and when everything
+// is gone, nothing is left.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{T: t, rig: newRig(nil), registrations: map[dynmesh.InstanceKey]string{}, states: map[dynmesh.InstanceKey]dynmesh.VerdictState{}}

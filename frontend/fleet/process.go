@@ -60,7 +60,8 @@ func (p *Process) current(r *report) bool {
 	return r != nil && (p.member == nil || r.observer.Epoch >= p.member.Epoch)
 }
 
-// report returns a report of the process that is one of its present incarnation; nil: there is none.
+// report returns a report of the process that is one of its present incarnation; nil: there is
+// none.
 func (p *Process) report(r *report, of dynmesh.Subject) *dynmesh.Report {
 	if !p.current(r) {
 		return nil
@@ -179,7 +180,8 @@ func (ps *processes) reevaluate(p *Process) {
 	ps.countPeer(p)
 }
 
-// countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody cannot reach.
+// countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody cannot
+// reach.
 func (ps *processes) countPeer(p *Process) {
 	peer := p.isAlive() && !p.unreachable && p.id != ps.self.ID
 	if peer == p.peer {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // How long a state may last before it means something.
@@ -62,8 +63,8 @@ func (r *reconciliation) conclude() {
 	}
 }
 
-// suspect looks whether so much of an endpoint is unreachable at once that this process may be what is
-// cut off. Its unreachable instances say so.
+// suspect looks whether so much of an endpoint is unreachable at once that this process may be
+// what is cut off. Its unreachable instances say so.
 func (r *reconciliation) suspect(e *Endpoint) {
 	if !e.suspect() {
 		return
@@ -196,8 +197,9 @@ func (r *reconciliation) awaited(i *Instance, what awaited, long time.Duration) 
 	return r.fleet.began.Add(i.awaitedSince + long)
 }
 
-// tombstone returns a worker that gossip has forgotten as it was then, and when that ends: gossip's
-// forgetting is no sign of life. A lease that outlasts its time is one, in a registry that can be read.
+// tombstone returns a worker that gossip has forgotten as it was then, and when that ends:
+// gossip's forgetting is no sign of life. A lease that outlasts its time is one, in a registry
+// that can be read.
 func (r *reconciliation) tombstone(p *Process) (last *dynmesh.Member, until time.Time) {
 	registry := r.fleet.registry
 	if p.lastMember == nil || registry.State != dynmesh.Synced {
@@ -220,4 +222,42 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// deadlines say which instances are to be looked at again when, though nothing comes in: those for
+// which time alone is evidence.
+type deadlines struct {
+	began time.Time
+	queue timers.Queue[time.Duration, *Instance] // since began
+	timer map[*Instance]*timers.Timer[time.Duration, *Instance]
+}
+
+// set has an instance looked at again at that time, and not at another; zero: never.
+func (d *deadlines) set(i *Instance, at time.Time) {
+	t := d.timer[i]
+	switch {
+	case at.IsZero() && t != nil:
+		d.queue.Stop(t)
+		delete(d.timer, i)
+	case at.IsZero():
+	case t == nil:
+		t = &timers.Timer[time.Duration, *Instance]{Value: i}
+		d.timer[i] = t
+		fallthrough
+	default:
+		d.queue.Set(t, at.Sub(d.began))
+	}
+}
+
+// next returns when the first instance is due; false: none is.
+func (d *deadlines) next() (time.Time, bool) {
+	at, ok := d.queue.Next()
+	return d.began.Add(at), ok
+}
+
+// pop takes out an instance that is due; false: none is.
+func (d *deadlines) pop(now time.Time) (*Instance, bool) {
+	i, due := d.queue.Pop(now.Sub(d.began))
+	delete(d.timer, i)
+	return i, due
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
-// Transition is a change of the verdict on one instance: what logs, events, metrics and histories tell
-// of. It has memory of its own and does not change.
+// Transition is a change of the verdict on one instance: what logs, events, metrics and histories
+// tell of. It has memory of its own and does not change.
 type Transition struct {
 	At       time.Time
 	Key      dynmesh.InstanceKey

@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// A worker is killed: its watchers find its port closed, gossip suspects it, declares it dead, and its
-// lease ends.
+// A worker is killed: its watchers find its port closed, gossip suspects it, declares it dead,
+// and its lease ends.
 func TestKilledWorker(t *testing.T) {
 	r := newRig(t)
 	a, b, c := r.trio()
@@ -73,8 +73,8 @@ func TestReportsOfTheDead(t *testing.T) {
 	r.want(a, dynmesh.Ready, "canaries have passed")
 }
 
-// A worker dies together with one that watches it, whose last word is that it reaches it: gossip takes
-// seconds to say that this word is nobody's any longer.
+// A worker dies together with one that watches it, whose last word is that it reaches it: gossip
+// takes seconds to say that this word is nobody's any longer.
 func TestWorkersThatDieTogether(t *testing.T) {
 	r := newRig(t)
 	a, b, c := r.trio()
@@ -144,8 +144,8 @@ func TestPartitionSuspected(t *testing.T) {
 	}
 }
 
-// Gossip forgets the dead after a while. They are no better for it while the registry, which cannot be
-// read, goes on listing them.
+// Gossip forgets the dead after a while. They are no better for it while the registry, which
+// cannot be read, goes on listing them.
 func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
 	for state, words := range map[dynmesh.MemberState]string{dynmesh.Dead: "declared its worker dead at ", dynmesh.Left: "left gossip at "} {
 		r := newRig(t)
@@ -192,8 +192,8 @@ func TestForgottenWhileAlive(t *testing.T) {
 	}
 }
 
-// All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute to
-// declare them dead, because it waits for members that are gone to confirm it.
+// All workers stand still at once, and one frontend is there to see it. Gossip takes half a
+// minute to declare them dead, because it waits for members that are gone to confirm it.
 func TestAllButThisFrontendAreLost(t *testing.T) {
 	r := newRig(t)
 	a, b, c := r.trio()

@@ -47,9 +47,9 @@ type Path struct {
 	At                  time.Time // by the watcher's clock
 }
 
-// Counts says whether the finding is believed: that of a watcher that is alive, about this life. A suspect watcher may be
-// the one that is cut off, so what it says counts for an instance only; and one that others have lost may have died with the
-// instance, so what it says does not.
+// Counts says whether the finding is believed: that of a watcher that is alive, about this life.
+// A suspect watcher may be the one that is cut off, so what it says counts for an instance only;
+// and one that others have lost may have died with the instance, so what it says does not.
 func (p Path) Counts() bool {
 	if p.Stale {
 		return false

@@ -8,8 +8,9 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// reasons says why v follows, what else is known that an operator would want to know, and what happens next. Times are
-// absolute, in the form that all of /mesh has: answers are rendered ahead, and programs can make ages of them.
+// reasons says why v follows, what else is known that an operator would want to know, and what
+// happens next. Times are absolute, in the form that all of /mesh has: answers are rendered
+// ahead, and programs can make ages of them.
 func (e Evidence) reasons(v dynmesh.Verdict) []string {
 	var r []string
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
@@ -99,8 +100,8 @@ func (e Evidence) outlook() []string {
 	return []string{fmt.Sprintf("%s by about %s, and etcd then drops it", gone, e.lastSign().Add(e.Worker.LeaseTTL).UTC().Format(time.RFC3339))}
 }
 
-// lastSign is when the worker was there at the latest, as far as can be told: then its watchers had all lost it, or
-// gossip noticed by itself.
+// lastSign is when the worker was there at the latest, as far as can be told: then its watchers
+// had all lost it, or gossip noticed by itself.
 func (e Evidence) lastSign() time.Time {
 	var last time.Time
 	for _, p := range e.Paths {
@@ -242,7 +243,8 @@ func (e Evidence) watchers(finding dynmesh.Finding) string {
 	}
 }
 
-// PartitionSuspected says whether so many instances of an endpoint are unreachable at once that it may be this process that is cut off.
+// PartitionSuspected says whether so many instances of an endpoint are unreachable at once that
+// it may be this process that is cut off.
 func PartitionSuspected(unreachable, instances int) bool {
 	return unreachable >= 3 && 2*unreachable > instances
 }

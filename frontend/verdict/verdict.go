@@ -4,7 +4,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Unwell is the health score of memberlist from which this process may itself be what is slow or cut off.
+// Unwell is the health score of memberlist from which this process may itself be what is slow or
+// cut off.
 const Unwell = 3
 
 // States are those of a verdict, in the order in which they are counted and shown.
@@ -63,8 +64,8 @@ func (e Evidence) unreachable() bool {
 	return e.closed() || e.stillUnreachable()
 }
 
-// stillUnreachable says whether nothing has come to light for an instance that is Unreachable. That watchers fall silent, gone or
-// cut off themselves, is no sign of life.
+// stillUnreachable says whether nothing has come to light for an instance that is Unreachable.
+// That watchers fall silent, gone or cut off themselves, is no sign of life.
 func (e Evidence) stillUnreachable() bool {
 	passes, _ := e.tally()
 	back := e.Worker.State == dynmesh.Alive && !e.Worker.Since.Before(e.UnreachableSince)
@@ -85,10 +86,10 @@ func (e Evidence) tally() (passes, fails int) {
 	return passes, fails
 }
 
-// closed says whether the only watcher that counts has proof that the host is there and the process is
-// not, where nothing more is to be had: gossip suspects the worker, too, or nobody is left to ask.
-// Gossip's own judgement waits for members to confirm it, and takes half a minute where all of those
-// are gone.
+// closed says whether the only watcher that counts has proof that the host is there and the
+// process is not, where nothing more is to be had: gossip suspects the worker, too, or nobody is
+// left to ask. Gossip's own judgement waits for members to confirm it, and takes half a minute
+// where all of those are gone.
 func (e Evidence) closed() bool {
 	passes, fails := e.tally()
 	confirmed := e.Worker.State == dynmesh.Suspect || e.Worker.State == dynmesh.Alive && e.Alone
@@ -96,8 +97,8 @@ func (e Evidence) closed() bool {
 }
 
 // proven says whether a watcher heard of the failure from the worker's kernel, which refused a
-// connection, or took it for a process that then did not answer. A watcher that is itself cut off hears
-// neither.
+// connection, or took it for a process that then did not answer. A watcher that is itself cut off
+// hears neither.
 func (e Evidence) proven() bool {
 	for _, p := range e.Paths {
 		if p.Counts() && p.Finding == dynmesh.Fail && (p.Reason == dynmesh.ReasonRefused || p.Reason == dynmesh.ReasonFrozen) {
@@ -107,8 +108,8 @@ func (e Evidence) proven() bool {
 	return false
 }
 
-// notReady: the worker says so, or is silent about what etcd lists in its name. Its last word stands also when gossip has
-// lost it, until it says better.
+// notReady: the worker says so, or is silent about what etcd lists in its name. Its last word
+// stands also when gossip has lost it, until it says better.
 func (e Evidence) notReady() bool {
 	if e.reported() {
 		return !e.Own.Ready
@@ -116,7 +117,8 @@ func (e Evidence) notReady() bool {
 	return e.Own == nil && e.Unreported && e.Registered && e.isAlive()
 }
 
-// reported says whether the worker has told of this instance in a way that this version understands.
+// reported says whether the worker has told of this instance in a way that this version
+// understands.
 func (e Evidence) reported() bool {
 	return e.Own != nil && (e.Own.Kind == dynmesh.KindCanary || e.Own.Kind == dynmesh.KindTraffic)
 }

@@ -48,7 +48,8 @@ func TestUnreachedUntilReached(t *testing.T) {
 	}
 }
 
-// Whoever becomes unreachable is so for the same reasons a moment later: looking again, for whatever cause, changes no answer.
+// Whoever becomes unreachable is so for the same reasons a moment later: looking again, for
+// whatever cause, changes no answer.
 func TestReasonsStandWhenLookedAtAgain(t *testing.T) {
 	for _, group := range groups(2) {
 		for _, state := range []dynmesh.MemberState{dynmesh.Alive, dynmesh.Suspect, dynmesh.Dead, dynmesh.Left, ""} {
