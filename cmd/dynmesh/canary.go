@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
@@ -62,7 +63,7 @@ func report(out io.Writer, cfg sidecar.Config, model string, r canary.Result) er
 		first = r.FirstChunk.Round(10 * time.Microsecond).String()
 	}
 	if _, err := fmt.Fprintf(out, "canary       %s\nengine       %s at %s\nmodel        %s\nfirst chunk  %s\nwhole        %s\nchunks       %d\nanswer       %s\n",
-		verdict, cfg.Engine, cfg.Backend, cmp.Or(model, "not known"), first, r.Total.Round(10*time.Microsecond), r.Chunks, cmp.Or(r.Sample, "none")); err != nil {
+		verdict, cfg.Engine, text.URL(cfg.Backend), cmp.Or(model, "not known"), first, r.Total.Round(10*time.Microsecond), r.Chunks, cmp.Or(r.Sample, "none")); err != nil {
 		return err
 	}
 	if r.Failure != nil {

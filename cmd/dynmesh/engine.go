@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 	register(flags,
 		setting{"activity", "DYN_BACKEND_ACTIVITY", &stringValue{&o.backend.Activity, oneOf(sidecar.ActivityProxy, sidecar.ActivityMetrics)},
 			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
-		setting{"backend-metrics", "DYN_BACKEND_METRICS", &stringValue{target: &o.backend.Metrics}, "URL of the engine's counters; default the engine's usual one"},
+		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters; default the engine's usual one"},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
 }
@@ -39,9 +38,9 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 // registerBackend adds the settings that the worker and the canary command share.
 func registerBackend(flags *pflag.FlagSet, cfg *sidecar.Config) {
 	register(flags,
-		setting{"backend", "DYN_BACKEND", &stringValue{target: &cfg.Backend}, "root URL of the engine, such as http://127.0.0.1:8000"},
+		setting{"backend", "DYN_BACKEND", &urlValue{stringValue{target: &cfg.Backend}}, "root URL of the engine, such as http://127.0.0.1:8000"},
 		setting{"engine", "DYN_ENGINE", &stringValue{&cfg.Engine, oneOf(engines.Names()...)}, "what kind it is: " + strings.Join(engines.Names(), ", ")},
-		setting{"backend-api-key", "DYN_BACKEND_API_KEY", &stringValue{target: &cfg.APIKey}, "key that the engine wants, sent as Authorization: Bearer"},
+		setting{"backend-api-key", "DYN_BACKEND_API_KEY", &secretValue{stringValue{target: &cfg.APIKey}}, "key that the engine wants, sent as Authorization: Bearer"},
 		setting{"backend-ca", "DYN_BACKEND_CA", &stringValue{target: &cfg.CAFile}, "PEM file of the authorities that sign the certificate of an engine behind https"},
 		setting{"model", "DYN_MODEL", &stringValue{target: &cfg.Model}, "name of its model; default the first one that it lists"},
 	)
@@ -70,9 +69,9 @@ func oneOf(words ...string) func(string) error {
 // engine is what a worker's endpoints are made of.
 type engine struct {
 	handler worker.Handler
-	watch   canary.Endpoint               // but for its name
-	there   <-chan struct{}               // closed once it can be registered; nil: at once
-	runs    []func(context.Context) error // what must run beside the worker
+	watch   canary.Endpoint // but for its name
+	there   <-chan struct{} // closed once it can be registered; nil: at once
+	runs    []part          // what must run beside the worker
 }
 
 // minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's counters may have been the
@@ -101,7 +100,7 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 		handler: s.Generate,
 		watch:   canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
 		there:   s.Answered(),
-		runs:    []func(context.Context) error{s.Run},
+		runs:    []part{{"sidecar", s.Run}},
 	}, nil
 }
 
@@ -119,7 +118,7 @@ func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine
 		if err != nil {
 			return engine{}, namedBy(err, map[string]string{"ControlAddr": "DYN_MOCK_CONTROL"})
 		}
-		e.runs = append(e.runs, server.Run)
+		e.runs = append(e.runs, part{"mock engine", server.Run})
 	}
 	return e, nil
 }

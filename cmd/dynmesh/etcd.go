@@ -13,9 +13,9 @@ import (
 func registerEtcd(flags *pflag.FlagSet, cfg *discovery.Config) {
 	cfg.Endpoints = []string{discovery.DefaultEtcdEndpoint}
 	register(flags,
-		setting{"etcd-endpoints", "ETCD_ENDPOINTS", &listValue{target: &cfg.Endpoints, check: etcdEndpoint}, "etcd's addresses"},
+		setting{"etcd-endpoints", "ETCD_ENDPOINTS", &urlListValue{listValue{target: &cfg.Endpoints, check: etcdEndpoint}}, "etcd's addresses"},
 		setting{"etcd-username", "ETCD_AUTH_USERNAME", &stringValue{target: &cfg.Username}, "user, where etcd asks for one"},
-		setting{"etcd-password", "ETCD_AUTH_PASSWORD", &stringValue{target: &cfg.Password}, "its password; better given by the variable"},
+		setting{"etcd-password", "ETCD_AUTH_PASSWORD", &secretValue{stringValue{target: &cfg.Password}}, "its password; better given by the variable"},
 		setting{"etcd-ca", "ETCD_AUTH_CA", &stringValue{target: &cfg.CAFile}, "PEM file of the authorities that sign etcd's certificate"},
 		setting{"etcd-cert", "ETCD_AUTH_CLIENT_CERT", &stringValue{target: &cfg.CertFile}, "PEM file of the client's certificate"},
 		setting{"etcd-key", "ETCD_AUTH_CLIENT_KEY", &stringValue{target: &cfg.KeyFile}, "PEM file of its key"},

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh/frontend/console"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 func newExplainCommand() *cobra.Command {
@@ -26,7 +27,7 @@ Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the fr
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := console.ParseTarget(args[0])
 			if err != nil {
-				return fmt.Errorf("argument %q: %w", args[0], err)
+				return fmt.Errorf("argument %q: %w", text.URL(args[0]), err)
 			}
 			c, err := ask.client()
 			if err != nil {

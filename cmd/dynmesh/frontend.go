@@ -60,7 +60,7 @@ enough for them.`,
 					"HealthPath": "DYN_HTTP_SVC_HEALTH_PATH", "LivePath": "DYN_HTTP_SVC_LIVE_PATH", "listen": "DYN_HTTP_HOST and DYN_HTTP_PORT",
 				})
 			}
-			return ran(together(append(opts.rereads(member.gossip, log), run))(cmd.Context()))
+			return ran(besideAll(cmd.Context(), opts.rereads(member.gossip, log), run))
 		},
 	}
 	flags := cmd.Flags()

@@ -32,7 +32,7 @@ func (o *gossipOptions) register(flags *pflag.FlagSet) {
 		setting{"gossip-advertise", "DYN_GOSSIP_ADVERTISE", &stringValue{&o.advertise, gossipAdvertise}, "host or host:port that others reach it at; default POD_IP, else the address that leads to etcd"},
 		setting{"gossip-join", "DYN_GOSSIP_JOIN", &listValue{target: &o.join, check: memberAddress}, "members to contact, host:port, besides those that etcd lists"},
 		setting{"gossip-label", "DYN_GOSSIP_LABEL", &stringValue{&o.label, gossipLabel}, "name of the mesh: members with different labels do not mix"},
-		setting{"gossip-key", "DYN_GOSSIP_KEY", &stringValue{target: &o.key}, "encrypts gossip: what dynmesh keygen prints; better given by the variable"},
+		setting{"gossip-key", "DYN_GOSSIP_KEY", &secretValue{stringValue{target: &o.key}}, "encrypts gossip: what dynmesh keygen prints; better given by the variable"},
 		setting{"gossip-keyring-file", "DYN_GOSSIP_KEYRING_FILE", &stringValue{target: &o.keyring}, "the same in a file, one key a line, the first encrypts; read again on SIGHUP and when it changes"},
 	)
 }
@@ -72,14 +72,14 @@ func gossipVariables(pod bool) map[string]string {
 }
 
 // rereads has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as processes do.
-func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []func(context.Context) error {
+func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []part {
 	if cfg == nil || o.keyring == "" {
 		return nil
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP) // from now on, and not from when it runs: a signal must not end a process that starts
 	entry := log.WithField(targetKey, "gossip")
-	return []func(context.Context) error{func(ctx context.Context) error {
+	return []part{{"keyring", func(ctx context.Context) error {
 		defer signal.Stop(signals)
 		for {
 			select {
@@ -93,7 +93,7 @@ func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []func(co
 			}
 			entry.Info("Keyring read again")
 		}
-	}}
+	}}}
 }
 
 func gossipBind(s string) error {

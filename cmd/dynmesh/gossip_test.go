@@ -210,7 +210,7 @@ func TestKeyringIsReadAgain(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- runs[0](ctx) }()
+	go func() { done <- runs[0].run(ctx) }()
 	hangUp := func(line string) {
 		t.Helper()
 		self, err := os.FindProcess(os.Getpid())

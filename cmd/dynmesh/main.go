@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Exit codes.
@@ -37,15 +39,13 @@ func run(ctx context.Context, args []string, stdout io.Writer, logging *logging)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
-	var failed *runError
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.As(err, &failed):
-		_, _ = fmt.Fprintf(stderr, "dynmesh: %v\n", err)
-		return exitFailed
-	default:
-		_, _ = fmt.Fprintf(stderr, "dynmesh: %v\n", err)
-		return exitUsage
 	}
+	// Whatever quoted a URL, an environment's proxy for one, its password is not for a log.
+	_, _ = fmt.Fprintf(stderr, "dynmesh: %s\n", text.WithoutUsers(err.Error()))
+	if _, failed := errors.AsType[*runError](err); failed {
+		return exitFailed
+	}
+	return exitUsage
 }

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // runError marks an error of a command that had begun to run. All others are errors of usage.
@@ -32,7 +32,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return fmt.Errorf("unknown command %q: %s", args[0], hint)
+	return fmt.Errorf("unknown command %q: %s", text.URL(args[0]), hint)
 }
 
 // noArguments is for a command that has flags only. A word that is left over is most often the value of a flag that needs
@@ -41,7 +41,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("argument %q: %s takes flags only (true or false follow a flag after =, as in --log-jsonl=false)", args[0], cmd.CommandPath())
+	return fmt.Errorf("argument %q: %s takes flags only (true or false follow a flag after =, as in --log-jsonl=false)", text.URL(args[0]), cmd.CommandPath())
 }
 
 // oneArgument is for a command about one thing. what says what it is.
@@ -86,12 +86,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 	logging.register(root.PersistentFlags())
 	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newVersionCommand())
 	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand())
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
-			return fmt.Errorf("%w: %s --help lists those that there are", err, cmd.CommandPath())
-		}
-		return err
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 
 	return root

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // envAnnotation holds the name of a flag's variable.
@@ -47,18 +50,39 @@ func readEnvironment(flags *pflag.FlagSet) error {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {
-			failed = fmt.Errorf("%s=%q: %w", env[0], shown(f, value), err)
+			failed = fmt.Errorf("%s=%q: %w", env[0], shown(f.Value, value), err)
 		}
 	})
 	return failed
 }
 
-// shown keeps secrets out of error lines.
-func shown(f *pflag.Flag, value string) string {
-	if strings.Contains(f.Name, "password") || strings.Contains(f.Name, "token") {
-		return "…"
+// flagError words an error of the command line as readEnvironment does one of the environment: secrets are not repeated.
+func flagError(cmd *cobra.Command, err error) error {
+	if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
+		return fmt.Errorf("%w: %s --help lists those that there are", err, cmd.CommandPath())
 	}
-	return value
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		name := "--" + invalid.GetFlag().Name
+		if short := invalid.GetFlag().Shorthand; short != "" {
+			name = "-" + short + ", " + name
+		}
+		return fmt.Errorf("invalid argument %q for %q flag: %w", shown(invalid.GetFlag().Value, invalid.GetValue()), name, invalid.Unwrap())
+	}
+	return err
+}
+
+// maxShown is how much of a value an error repeats, in bytes.
+const maxShown = 200
+
+// shown returns a value as an error may repeat it.
+func shown(of pflag.Value, value string) string {
+	switch of.(type) {
+	case *secretValue:
+		return "…"
+	case *urlValue, *urlListValue:
+		return text.URL(value)
+	}
+	return text.Line(value, maxShown)
 }
 
 // namedBy puts the variable's name before an error that names the field of a Config, which is what packages know.

@@ -93,30 +93,28 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 	if err != nil {
 		return hinted(err, "--http-port 0 takes any free port")
 	}
-	running := newParts()
-	running.start("frontend", runFront)
-
-	workers, err := upWorkers(opts.workers, registry, log, logging.metrics())
-	if err != nil {
-		_ = running.stop() // the error above is the one to report
-		return err
-	}
-	runs := make([]func(context.Context) error, len(workers))
-	for i, w := range workers {
-		runs[i] = w.Run
-	}
-	running.start("workers", together(runs))
-	for _, w := range workers {
-		running.wait(ctx, w.Registered())
-	}
-	if ctx.Err() != nil || running.ended() {
-		return running.stop()
-	}
-	if err := sayWhere(out, etcd.Endpoint(), "http://"+front.Addr(), workers); err != nil {
-		log.WithField("err", err).Warn("Could not print the addresses")
-	}
-	running.wait(ctx, nil)
-	return running.stop()
+	return beside(ctx, "frontend", runFront, func(ctx context.Context) error {
+		workers, err := upWorkers(opts.workers, registry, log, logging.metrics())
+		if err != nil {
+			return err
+		}
+		runs := make([]func(context.Context) error, len(workers))
+		for i, w := range workers {
+			runs[i] = w.Run
+		}
+		return beside(ctx, "workers", together(runs...), func(ctx context.Context) error {
+			for _, w := range workers {
+				select {
+				case <-w.Registered():
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			sayWhere(out, etcd.Endpoint(), "http://"+front.Addr(), workers)
+			<-ctx.Done()
+			return nil
+		})
+	})
 }
 
 // hinted adds what to do about a port that is taken.
@@ -159,13 +157,12 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger, metrics []p
 }
 
 // sayWhere prints the addresses and what to try first.
-func sayWhere(out io.Writer, etcd, front string, workers []*worker.Worker) error {
+func sayWhere(out io.Writer, etcd, front string, workers []*worker.Worker) {
 	text := fmt.Sprintf("\ndynmesh is up, all in this process. Ctrl-C ends it.\n\n  etcd      %s\n  frontend  %s\n", etcd, front)
 	for i, w := range workers {
 		text += fmt.Sprintf("  worker %-2d http://%s/v1/rpc/generate  status http://%s/health  id %s\n", i+1, w.RPCAddr(), w.SystemAddr(), w.ID())
 	}
 	text += fmt.Sprintf("\nTry:\n  %s/ in a browser: the mesh, live\n  dynmesh status --frontend %s\n  curl -s %s/health\n  curl -s %s/live\n  curl -s %s/mesh\n  curl -sN http://%s/v1/rpc/generate -d '{\"prompt\":\"hello\",\"max_tokens\":5}'\n\n",
 		front, front, front, front, front, workers[0].RPCAddr())
-	_, err := io.WriteString(out, text)
-	return err
+	_, _ = io.WriteString(out, text) // a queue takes anything
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // The types below are the kinds of settings. Each Set either takes a value or says what is accepted.
@@ -30,6 +32,17 @@ func (v *stringValue) Set(s string) error {
 	*v.target = s
 	return nil
 }
+
+// urlValue takes a URL that check accepts. It may hold a password, which is not shown.
+type urlValue struct{ stringValue }
+
+func (v *urlValue) String() string { return text.URL(v.stringValue.String()) }
+func (v *urlValue) Type() string   { return "url" }
+
+// secretValue takes anything, and is never shown.
+type secretValue struct{ stringValue }
+
+func (*secretValue) String() string { return "" }
 
 // secondsValue takes 10, 1.5 or a duration with a unit.
 type secondsValue struct {
@@ -166,6 +179,20 @@ func (v *listValue) Set(s string) error {
 	v.set = true
 	*v.target = items
 	return nil
+}
+
+// urlListValue is the same of URLs, which are shown without passwords.
+type urlListValue struct{ listValue }
+
+func (v *urlListValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	var shown []string
+	for _, item := range *v.target {
+		shown = append(shown, text.URL(item))
+	}
+	return strings.Join(shown, ",")
 }
 
 // jsonListValue takes a JSON array of strings.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -96,7 +95,7 @@ dynmesh keygen.`,
 	opts.engine.register(flags)
 	opts.check.register(flags)
 	opts.gossip.register(flags)
-	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &stringValue{target: &cfg.AdminToken}, "token that POST /maintenance requires; none: the route is closed; better given by the variable"})
+	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &secretValue{stringValue{target: &cfg.AdminToken}}, "token that POST /maintenance requires; none: the route is closed; better given by the variable"})
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
@@ -131,5 +130,6 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if opts.engine.backend.Backend == "" {
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
-	return together(append(slices.Concat(engine.runs, opts.gossip.rereads(cfg.Gossip, log)), w.Run)), nil
+	others := append(engine.runs, opts.gossip.rereads(cfg.Gossip, log)...)
+	return func(ctx context.Context) error { return besideAll(ctx, others, w.Run) }, nil
 }

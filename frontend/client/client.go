@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // ErrNotFound is the error of a question that a frontend answered by that it has nothing of this name.
@@ -48,8 +49,8 @@ func New(cfg Config) (*Client, error) {
 // Close ends idle connections. It must not be called while a question is open.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// String returns the frontend's root, without a password.
-func (c *Client) String() string { return c.root.Redacted() }
+// String returns the frontend's root, without user and password.
+func (c *Client) String() string { return text.URL(c.root.String()) }
 
 // Mesh asks for everything. While nothing changes, frontends do not send it again, and it is the same one: callers share
 // it and must not change it.

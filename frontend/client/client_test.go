@@ -138,7 +138,7 @@ func TestConfigRefused(t *testing.T) {
 		}
 	}
 	c := newClient(t, Config{URL: "https://u:hunter2@a/b/"})
-	if got := c.String(); got != "https://u:xxxxx@a/b" {
+	if got := c.String(); got != "https://…@a/b" {
 		t.Errorf("got %q", got)
 	}
 	if got := newClient(t, Config{}).String(); got != DefaultURL {

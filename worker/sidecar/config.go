@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/sirupsen/logrus"
 )
@@ -59,7 +60,7 @@ func (c Config) settle() (Config, engine.Engine, *url.URL, error) {
 	refuse := func(err error) (Config, engine.Engine, *url.URL, error) { return Config{}, engine.Engine{}, nil, err }
 	base, err := parseURL(c.Backend)
 	if err != nil {
-		return refuse(fmt.Errorf("field Backend is %q: want http://HOST:PORT", c.Backend))
+		return refuse(fmt.Errorf("field Backend is %q: want http://HOST:PORT", text.URL(c.Backend)))
 	}
 	e, err := engine.Find(c.Engine)
 	if err != nil {
@@ -85,7 +86,7 @@ func (c Config) settle() (Config, engine.Engine, *url.URL, error) {
 	if c.Metrics == "" {
 		c.Metrics = e.Counters.URL(base)
 	} else if _, err := parseURL(c.Metrics); err != nil {
-		return refuse(fmt.Errorf("field Metrics is %q: want http://HOST:PORT/PATH", c.Metrics))
+		return refuse(fmt.Errorf("field Metrics is %q: want http://HOST:PORT/PATH", text.URL(c.Metrics)))
 	}
 	if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return refuse(errors.New("field APIKey has characters that no header can carry"))
@@ -103,7 +104,7 @@ func (c Config) settle() (Config, engine.Engine, *url.URL, error) {
 		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
 		c.Log = logrus.NewEntry(discard)
 	}
-	c.Log = c.Log.WithField("component", "sidecar").WithField("addr", base.Redacted())
+	c.Log = c.Log.WithField("component", "sidecar").WithField("addr", text.URL(c.Backend))
 	return c, e, base, nil
 }
 
