@@ -16,6 +16,8 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/logging"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Config configures a [Worker]. The zero value is a worker of dynamo.backend on free ports, with etcd on localhost.
@@ -82,6 +84,9 @@ type RPCConfig struct {
 	AdvertiseHost string
 }
 
+// maxVersion is the longest version that the registry passes on, in bytes.
+const maxVersion = 128
+
 // withDefaults fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
 func (c Config) withDefaults() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")
@@ -96,9 +101,8 @@ func (c Config) withDefaults() (Config, error) {
 	c.GracefulShutdownTimeout = cmp.Or(c.GracefulShutdownTimeout, 30*time.Second)
 	c.UseEndpointHealthStatus = slices.Clone(c.UseEndpointHealthStatus)
 	c.Labels = maps.Clone(c.Labels)
-	if c.Log == nil {
-		c.Log = discardLog()
-	}
+	c.Version = text.Line(c.Version, maxVersion)
+	c.Log = logging.OrDiscard(c.Log)
 	if _, named := c.Log.Data["component"]; !named {
 		c.Log = c.Log.WithField("component", "worker")
 	}

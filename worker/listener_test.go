@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // TestUnreadAnswers: a client may be as slow as it likes, but not stop reading.
@@ -78,7 +80,7 @@ func (s *scripted) Accept() (net.Conn, error) {
 func (s *scripted) Close() error { close(s.closed); return nil }
 
 func newScripted(errs ...error) *listener {
-	return newListener(&scripted{errs: errs, closed: make(chan struct{})}, discardLog())
+	return newListener(&scripted{errs: errs, closed: make(chan struct{})}, logging.OrDiscard(nil))
 }
 
 func TestAcceptOutlastsWhatPasses(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // maxBody bounds a request: the longest prompts are a few MiB.
@@ -119,7 +120,7 @@ func (c *call) run(request json.RawMessage) {
 		if p := recover(); p != nil {
 			exits = false
 			err = fmt.Errorf("endpoint %s: the handler panicked", c.endpoint.name)
-			c.log.WithFields(logrus.Fields{"endpoint": c.endpoint.name, "panic": p, "stack": string(debug.Stack())}).Error("Handler panicked")
+			c.log.WithFields(logrus.Fields{"endpoint": c.endpoint.name, "panic": text.Line(fmt.Sprint(p), maxLogged), "stack": string(debug.Stack())}).Error("Handler panicked")
 		}
 		c.end(err, exits)
 	}()

@@ -135,6 +135,45 @@ func TestLongBody(t *testing.T) {
 	}
 }
 
+// TestBodiesGrowAsTheyCome: a length that is announced costs nothing, what comes does.
+func TestBodiesGrowAsTheyCome(t *testing.T) {
+	r := run(t, local(), map[string]Handler{"echo": echo})
+	const clients, sent = 16, 100 << 10
+	allocated := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.TotalAlloc
+	}
+	before := allocated()
+	for range clients {
+		c, err := net.Dial("tcp", r.RPCAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprintf(c, "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", maxBody, strings.Repeat(" ", sent)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the requests are read", func() bool {
+		r.rpc.ln.mu.Lock()
+		defer r.rpc.ln.mu.Unlock()
+		busy := 0
+		for c := range r.rpc.ln.conns {
+			if c.busy {
+				busy++
+			}
+		}
+		return busy == clients
+	})
+	if got := allocated() - before; got > clients*20*sent {
+		t.Errorf("%d clients who announced %d bytes each and sent %d took %d", clients, maxBody, sent, got)
+	}
+	if status, body := r.call("echo", `{}`); status != 200 || body != "{}\n" {
+		t.Errorf("beside them: got %d %s", status, body)
+	}
+}
+
 // TestStreaming: a chunk can be read while the handler still works on the next one.
 func TestStreaming(t *testing.T) {
 	g := newGate()

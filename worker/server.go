@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"io"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Limits on clients: what has no bound is held for ever by somebody.
@@ -26,6 +27,9 @@ const (
 	readTimeout = time.Minute // for a whole request
 	idleTimeout = 2 * time.Minute
 )
+
+// maxLogged is how much of a text that is not ours one log line has, in bytes.
+const maxLogged = 1000
 
 // cancelTimeout is what requests get to end once they are cancelled, and once more when their
 // connections are cut.
@@ -192,15 +196,8 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 type logWriter struct{ log *logrus.Entry }
 
 func (l logWriter) Write(p []byte) (int, error) {
-	l.log.Error(strings.TrimSpace(string(p)))
+	l.log.Error(text.Line(string(p), maxLogged))
 	return len(p), nil
-}
-
-func discardLog() *logrus.Entry {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	log.SetLevel(logrus.PanicLevel) // so that nothing is formatted either
-	return logrus.NewEntry(log)
 }
 
 func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

@@ -1,11 +1,21 @@
 package worker
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var uptimeField = regexp.MustCompile(`"uptime":\{"nanos":[0-9]+,"secs":[0-9]+\}\}$`)
@@ -80,6 +90,8 @@ func TestSystemErrorsAreJSON(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	cfg := local()
 	cfg.Version = "1.2.3"
+	lines := prometheus.NewCounter(prometheus.CounterOpts{Name: "program_lines_total", Help: "Of the program around the worker."})
+	cfg.Metrics = []prometheus.Collector{lines}
 	g := newGate()
 	r := run(t, cfg, map[string]Handler{"echo": echo, "generate": g.handle})
 	r.ready()
@@ -97,6 +109,7 @@ func TestMetrics(t *testing.T) {
 		`dynmesh_worker_progress_total{endpoint="echo"} 4`,
 		`dynmesh_worker_endpoint_ready{endpoint="generate"} 1`,
 		`dynmesh_worker_ready 1`,
+		`program_lines_total 0`,
 		`dynmesh_worker_info{instance_id="` + r.ID().String() + `",namespace="dynamo",version="1.2.3",worker_component="backend"} 1`,
 	} {
 		if !strings.Contains(body, "\n"+want+"\n") {
@@ -109,4 +122,94 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	close(g.open)
+}
+
+// TestVersionIsALine: whatever the program calls itself, /metrics answers, and says it in one line.
+func TestVersionIsALine(t *testing.T) {
+	for given, want := range map[string]string{
+		"1.2.3\xff":                   "1.2.3\uFFFD",
+		"\xfe\xff":                    "\uFFFD",
+		"1.2\n3\x00\u202e":            "1.2 3",
+		strings.Repeat("long ", 1000): strings.Repeat("long ", 25) + "…",
+	} {
+		cfg := local()
+		cfg.Version = given
+		r := run(t, cfg, map[string]Handler{"echo": echo})
+		status, body := r.get("/metrics")
+		if !strings.Contains(body, `version="`+want+`"`) || status != http.StatusOK {
+			t.Errorf("%.20q: got %d %.300s, want version %q", given, status, body, want)
+		}
+	}
+}
+
+// TestStatusServerBodies: what comes is bounded, not unpacked, and not read before its sender has shown a token.
+func TestStatusServerBodies(t *testing.T) {
+	cfg := local()
+	cfg.AdminToken = "s3cret"
+	r, _ := watched(t, cfg)
+	const token = "Authorization: Bearer s3cret\r\n"
+	full := `{"duration":"0s","reason":"` + strings.Repeat("x", maxStatusBody) + `"}`
+	fits := full[:27] + full[len(full)-maxStatusBody+27:]
+	chunked := func(body string) string {
+		return "Transfer-Encoding: chunked\r\n\r\n" + strconv.FormatInt(int64(len(body)), 16) + "\r\n" + body + "\r\n0\r\n\r\n"
+	}
+	for _, tt := range []struct{ name, request, want string }{
+		{"as much as is taken", token + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(fits), fits), `200 {"status":"maintenance"`},
+		{"in chunks", token + chunked(fits), `200 {"status":"maintenance"`},
+		{"more is announced", token + fmt.Sprintf("Content-Length: %d\r\n\r\n", maxStatusBody+1), `413 {"error":"Request Entity Too Large"}`},
+		{"more comes in chunks", token + chunked(full), `413 {"error":"Request Entity Too Large"}`},
+		{"packed", token + "Content-Encoding: gzip\r\n" + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(packed(t)), packed(t)), `415 {"error":"content encoding \"gzip\": want none"}`},
+		{"no token, and a body that never comes", "Content-Length: 17\r\n\r\n", `403 {"error":"maintenance wants`},
+		{"no token, and a long body that never comes", "Content-Length: 1000000000\r\n\r\n", `403 {"error":"maintenance wants`},
+		{"no token, and chunks that never come", "Transfer-Encoding: chunked\r\n\r\n", `403 {"error":"maintenance wants`},
+		{"no token, packed", "Content-Encoding: gzip\r\n" + chunked(packed(t)), `403 {"error":"maintenance wants`},
+		{"another route", "Content-Length: 1000000000\r\n\r\n", `405 `},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := net.Dial("tcp", r.SystemAddr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(patience))
+			path := "/maintenance"
+			if tt.name == "another route" {
+				path = "/health"
+			}
+			if _, err := io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+tt.request); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if got := fmt.Sprintf("%d %s", resp.StatusCode, body); err != nil || !strings.HasPrefix(got, tt.want) {
+				t.Errorf("got %.200s (%v), want %s", got, err, tt.want)
+			}
+		})
+	}
+}
+
+// packed is a body of good JSON, which would be 64 MiB unpacked.
+func packed(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := io.Copy(w, io.MultiReader(
+		strings.NewReader(`{"duration":"0s","reason":"`), io.LimitReader(zeros{}, 64<<20), strings.NewReader(`"}`)))
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
 }

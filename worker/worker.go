@@ -160,10 +160,10 @@ func (w *Worker) newMonitor() (*canary.Monitor, error) {
 }
 
 func (w *Worker) registerMetrics() error {
-	all := []prometheus.Collector{
+	all := append([]prometheus.Collector{
 		newCollector(w), w.registrar, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	}
+	}, w.cfg.Metrics...)
 	if w.monitor != nil {
 		all = append(all, w.monitor)
 	}
