@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/dynmesh/dynmesh/canary/schedule"
 )
 
 // TestTenThousandIdleEndpoints says what a minute of ten thousand idle endpoints costs, on virtual time. It is one of the
@@ -51,20 +53,6 @@ func TestTenThousandIdleEndpoints(t *testing.T) {
 		}
 		t.Logf("CPU %v a minute, heap %d bytes an endpoint, schedule %d bytes",
 			time.Duration(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()),
-			memory.HeapAlloc/10_000, unsafe.Sizeof(schedule{}))
+			memory.HeapAlloc/10_000, unsafe.Sizeof(schedule.State{}))
 	})
-}
-
-func BenchmarkStep(b *testing.B) {
-	cfg, err := Config{}.settle()
-	if err != nil {
-		b.Fatal(err)
-	}
-	p := cfg.policy()
-	s, _ := p.step(schedule{}, event{kind: registered, checked: true}, 0)
-	s, _ = p.step(s, event{kind: answered, generation: 1}, 0)
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		s, _ = p.step(s, event{kind: tick, fresh: true, activity: Activity{InFlight: 3, Progress: uint64(n)}}, instant(n))
-	}
 }

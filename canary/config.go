@@ -3,51 +3,61 @@ package canary
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"math"
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // Config configures a [Monitor]. The zero value has Dynamo's times.
 type Config struct {
-	// Wait is how long an endpoint must be idle before a canary goes out, ±10 % (DYN_CANARY_WAIT_TIME); default 10 s.
+	// Wait is how long an endpoint must be idle before a canary goes out, ±10 %
+	// (DYN_CANARY_WAIT_TIME); default 10 s.
 	Wait time.Duration
 
-	// Timeout is how long a canary's whole answer may take (DYN_HEALTH_CHECK_REQUEST_TIMEOUT); default 3 s.
+	// Timeout is how long a canary's whole answer may take (DYN_HEALTH_CHECK_REQUEST_TIMEOUT); default
+	// 3 s.
 	Timeout time.Duration
 
 	// FailureThreshold is how many canaries must fail in a row to make an endpoint not ready
-	// (DYN_CANARY_FAILURE_THRESHOLD); SuccessThreshold is how many must pass to make it ready again, or for the first time
-	// (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
+	// (DYN_CANARY_FAILURE_THRESHOLD); SuccessThreshold is how many must pass to make it ready again, or
+	// for the first time (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
 	FailureThreshold, SuccessThreshold int
 
-	// Stall is how long requests may be in flight without anything moving before the endpoint is stalled; default 2 min.
+	// Stall is how long requests may be in flight without anything moving before the endpoint is
+	// stalled; default 2 min.
 	//
-	// A long prefill moves nothing that a proxy can see: no chunk leaves the engine, and whatever waits behind it stands
-	// still, too. So the budget must be longer than the longest prefill, and a minute of it is a case to be expected.
-	// Twice that is the default: a wrong "stalled" takes an engine out of service at its busiest, which pushes the load
-	// on to the next one, while a right one that comes late costs little, because the clients of an engine that hangs
-	// give up, and then it is idle and canaried. Less is safe only where something moves while a prompt is read, which
-	// neither a proxy nor vLLM's counters show.
+	// A long prefill moves nothing that a proxy can see: no chunk leaves the engine, and whatever waits
+	// behind it stands still, too. So the budget must be longer than the longest prefill, and a minute
+	// of it is a case to be expected. Twice that is the default: a wrong "stalled" takes an engine out
+	// of service at its busiest, which pushes the load on to the next one. A right one that comes late
+	// costs little, because the clients of an engine that hangs give up, and then it is idle and
+	// canaried. Less is safe only where something moves while a prompt is read, which neither a proxy
+	// nor vLLM's counters show.
 	Stall time.Duration
 
-	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1 s, or Wait if that is
-	// less.
+	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1 s,
+	// or Wait if that is less.
 	Recheck time.Duration
 
-	// MaxCanaries is how many may be under way at once, over all endpoints; default 1024. When it is reached others wait.
+	// MaxCanaries is how many may be under way at once, over all endpoints; default 1024. When it is
+	// reached others wait.
 	MaxCanaries int
 
-	// OnChange is told whenever what is said of an endpoint changes, in order, by one goroutine, while Run runs. It
-	// should return soon, since everything waits for it. It may call the Monitor.
+	// OnChange is told whenever what is said of an endpoint changes, in order, by one goroutine, while
+	// Run runs. It should return soon, since everything waits for it. It may call the Monitor.
 	OnChange func(Status)
 
 	Log *logrus.Entry // nil discards
 }
 
-func (c Config) settle() (Config, error) {
+// maxDuration catches nanoseconds taken for seconds the other way round; no health check waits a day.
+const maxDuration = 24 * time.Hour
+
+func (c Config) withDefaults() (Config, error) {
 	c.Wait = cmp.Or(c.Wait, 10*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 3*time.Second)
 	c.FailureThreshold = cmp.Or(c.FailureThreshold, 1)
@@ -76,22 +86,13 @@ func (c Config) settle() (Config, error) {
 	if c.Recheck > c.Wait {
 		return Config{}, fmt.Errorf("field Recheck is %v: want at most Wait, which is %v", c.Recheck, c.Wait)
 	}
-	if c.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
-		c.Log = logrus.NewEntry(discard)
-	}
-	c.Log = c.Log.WithField("component", "canary")
+	c.Log = logging.OrDiscard(c.Log).WithField("component", "canary")
 	return c, nil
 }
 
-// maxDuration catches nanoseconds taken for seconds the other way round; no health check waits a day.
-const maxDuration = 24 * time.Hour
-
-func (c Config) policy() policy {
-	return policy{
-		wait: c.Wait, timeout: c.Timeout, recheck: c.Recheck, stall: c.Stall,
-		failures: uint16(c.FailureThreshold), successes: uint16(c.SuccessThreshold), // settle has checked them
+func (c Config) policy() schedule.Policy {
+	return schedule.Policy{
+		Wait: c.Wait, Timeout: c.Timeout, Recheck: c.Recheck, Stall: c.Stall,
+		FailureThreshold: uint16(c.FailureThreshold), SuccessThreshold: uint16(c.SuccessThreshold), // withDefaults has checked them
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/schedule"
+
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
@@ -94,7 +96,7 @@ const (
 	mockCanary = `{"model":"mock","prompt":[1],"temperature":0,"max_tokens":1,"stream":true}`
 )
 
-func httpProbe(t testing.TB, url string) Probe {
+func mockProbe(t testing.TB, url string) Probe {
 	t.Helper()
 	probe, err := HTTP(HTTPConfig{URL: url + mockPath, Body: json.RawMessage(mockCanary), WantDone: true})
 	if err != nil {
@@ -121,13 +123,13 @@ func TestFaultsOverHTTP(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e, url := engine(t)
-			probe := httpProbe(t, url)
+			probe := mockProbe(t, url)
 			turn(t, e, tt.knobs)
 			if tt.knobs.Refuse {
 				settled(t, probe, true)
 			}
 			timeout := patience
-			if isLate(tt.http) {
+			if schedule.IsLate(tt.http) {
 				timeout = 300 * time.Millisecond
 			}
 			if r := ask(t, probe, timeout); reason(r) != tt.http {
@@ -153,7 +155,7 @@ func TestFaultsOfHandler(t *testing.T) {
 			}
 			probe := Handler(e.Generate, json.RawMessage(mockCanary))
 			timeout := patience
-			if isLate(tt.handler) {
+			if schedule.IsLate(tt.handler) {
 				timeout = 300 * time.Millisecond
 			}
 			if r := ask(t, probe, timeout); reason(r) != tt.handler {
@@ -172,7 +174,7 @@ func TestMonitorOverHTTP(t *testing.T) {
 	const wait, timeout = 50 * time.Millisecond, 150 * time.Millisecond
 	e, url := engine(t)
 	w := monitor(t, Config{Wait: wait, Timeout: timeout})
-	w.serve(Endpoint{Name: "generate", Probe: httpProbe(t, url)})
+	w.serve(Endpoint{Name: "generate", Probe: mockProbe(t, url)})
 	until := func(name, want string) time.Duration {
 		t.Helper()
 		begun := time.Now()

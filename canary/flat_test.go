@@ -21,7 +21,7 @@ func TestNothingPilesUpOverFrozenCanaries(t *testing.T) {
 	logged := w.cfg.Log.Logger
 	logged.ReplaceHooks(nil) // the hook keeps every line, which would be all that grows
 	var sent atomic.Int64
-	probe := httpProbe(t, url)
+	probe := mockProbe(t, url)
 	counted := func(ctx context.Context) error {
 		sent.Add(1)
 		return probe(ctx)

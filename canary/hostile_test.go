@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/schedule"
 )
 
 // listenRaw serves raw bytes: f gets each connection once its request has been read, and the connection is closed after it.
@@ -119,9 +120,9 @@ func TestHostileEngines(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			probe := httpProbe(t, listenRaw(t, tt.serve))
+			probe := mockProbe(t, listenRaw(t, tt.serve))
 			timeout := patience
-			if isLate(tt.want) || tt.name == "a status, and open" {
+			if schedule.IsLate(tt.want) || tt.name == "a status, and open" {
 				timeout = 300 * time.Millisecond
 			}
 			r := ask(t, probe, timeout)
@@ -135,7 +136,7 @@ func TestHostileEngines(t *testing.T) {
 // TestMemoryIsBounded: what a canary allocates has nothing to do with what an engine sends.
 func TestMemoryIsBounded(t *testing.T) {
 	for name, head := range map[string]string{"body": sseHead + "data: ", "head": "HTTP/1.1 200 OK\r\nX-A: "} {
-		probe := httpProbe(t, listenRaw(t, func(conn *net.TCPConn) {
+		probe := mockProbe(t, listenRaw(t, func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, head)
 			_, _ = io.Copy(conn, io.LimitReader(endless("x"), 100<<20))
 		}))
@@ -173,7 +174,7 @@ func TestConnectionsEndWithTheirCanary(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	probe := httpProbe(t, server.URL)
+	probe := mockProbe(t, server.URL)
 	for range 3 {
 		if r := ask(t, probe, patience); r.Failure != nil {
 			t.Errorf("got %v, want a pass", r.Failure)
@@ -196,18 +197,18 @@ func TestUnreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	r := ask(t, httpProbe(t, "http://"+ln.Addr().String()), patience)
+	r := ask(t, mockProbe(t, "http://"+ln.Addr().String()), patience)
 	if reason(r) != dynmesh.ReasonRefused || r.Failure.Detail != "connection refused" {
 		t.Errorf("closed: got %v, want refused: connection refused", r.Failure)
 	}
-	if r := ask(t, httpProbe(t, "http://127.0.0.1:99999"), patience); reason(r) != dynmesh.ReasonUnreachable {
+	if r := ask(t, mockProbe(t, "http://127.0.0.1:99999"), patience); reason(r) != dynmesh.ReasonUnreachable {
 		t.Errorf("no such port: got %v, want %v", r.Failure, dynmesh.ReasonUnreachable)
 	}
 }
 
 func TestHTTPRefusesURLs(t *testing.T) {
-	for _, url := range []string{"", "localhost:8000", "ftp://x/", "http://", "http://a b/"} {
-		if _, err := HTTP(HTTPConfig{URL: url}); err == nil || !strings.Contains(err.Error(), "URL") {
+	for _, url := range []string{"ftp://u:s3cret@x", "http://u:s3cret@a b/", "", "localhost:8000", "ftp://x/", "http://", "http://a b/"} {
+		if _, err := HTTP(HTTPConfig{URL: url}); err == nil || !strings.Contains(err.Error(), "URL") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("URL %q: got %v, want an error that names URL", url, err)
 		}
 	}

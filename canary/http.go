@@ -14,9 +14,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/sse"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // HTTPConfig says what an [HTTP] probe sends where.
@@ -26,28 +28,26 @@ type HTTPConfig struct {
 	Header http.Header     // added to the request, such as Authorization
 	TLS    *tls.Config     // for https; nil: the system's authorities
 
-	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is a JSON object: without
-	// it, an answer that ends early cannot be told from a whole one. See [Payload].
+	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is a
+	// JSON object: without it, an answer that ends early cannot be told from a whole one.
 	WantDone bool
 }
 
-// HTTP makes a probe that sends a request and judges the whole answer: server-sent events where the answer's type says
-// so, one document where it is application/json, else JSON documents, one a line.
+// HTTP makes a probe that sends a request and judges the whole answer: server-sent events where the
+// answer's type says so, one document where it is application/json, else JSON documents, one a line.
 //
-// Each canary has a connection of its own, which it closes: none stays idle, and a new one is part of what is asked.
-// Redirects and the environment's proxies are not followed, answers are not unpacked, and no more than about 1 MiB is in memory,
-// whatever the engine sends. A GET passes with any answer of status 2xx.
+// Each canary has a connection of its own, which it closes: none stays idle, and a new one is part of
+// what is asked. Redirects and the environment's proxies are not followed, answers are not unpacked,
+// and no more than about 1 MiB is in memory, whatever the engine sends. A GET passes with any answer of
+// status 2xx. An engine that quotes the request's Authorization, or the URL's password, is not repeated.
 func HTTP(cfg HTTPConfig) (Probe, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("HTTP probe: URL is %q: want http://HOST:PORT/PATH", cfg.URL)
-	}
-	method := http.MethodGet
-	if cfg.Body != nil {
-		method = http.MethodPost
+		return nil, fmt.Errorf("HTTP probe: URL is %q: want http://HOST:PORT/PATH", text.URL(cfg.URL))
 	}
 	cfg.Body, cfg.Header = bytesOf(cfg.Body), cfg.Header.Clone()
-	client := &http.Client{
+	p := &httpProbe{cfg: cfg, secrets: secretsOf(u, cfg.Header)}
+	p.client = &http.Client{
 		Transport: &http.Transport{
 			DialContext:            new(net.Dialer).DialContext,
 			TLSClientConfig:        cfg.TLS.Clone(),
@@ -59,56 +59,81 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context) error {
-		// The request's context ends with the canary, whatever became of the answer: it takes the connection along.
-		requestCtx, end := context.WithCancel(ctx)
-		defer end()
-		req, err := http.NewRequestWithContext(requestCtx, method, cfg.URL, bytes.NewReader(cfg.Body))
-		if err != nil {
-			return failureOf(dynmesh.ReasonError, err)
-		}
-		for key, values := range cfg.Header {
-			req.Header[key] = values
-		}
-		if method == http.MethodPost {
-			req.Header.Set("Content-Type", "application/json")
-			req.Header.Set("Accept", "text/event-stream, application/x-ndjson, application/json")
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			var wrapped *url.Error // it has the URL in its text, which takes the room of what matters
-			if errors.As(err, &wrapped) {
-				err = wrapped.Err
-			}
-			return transportFailure(ctx, err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode < 200 || resp.StatusCode > 299 {
-			// What the engine says of it helps, if it comes.
-			text, _ := io.ReadAll(io.LimitReader(resp.Body, 4*dynmesh.MaxDetail))
-			return failure(dynmesh.ReasonStatus, "status %d: %s", resp.StatusCode, cmp.Or(statusText(text), http.StatusText(resp.StatusCode)))
-		}
-		if method == http.MethodGet {
+		recorderOf(ctx).hide(p.secrets)
+		f := p.ask(ctx)
+		if f == nil {
 			return nil
 		}
-		if f := readAnswer(ctx, resp, cfg.WantDone); f != nil {
-			return f
+		if detail := p.secrets.Redact(f.Detail); detail != f.Detail {
+			return &dynmesh.Failure{Reason: f.Reason, Detail: detail} // its cause says the same
 		}
-		return nil
+		return f
 	}, nil
 }
 
-// statusText finds the message of an error answer.
-func statusText(body []byte) string {
-	var c chunkFields
-	if json.Unmarshal(body, &c) == nil {
-		if substance(c.Error) {
-			return errorText(c.Error)
-		}
-		if text(c.Message) {
-			return fmt.Sprint(c.Message)
-		}
+type httpProbe struct {
+	cfg     HTTPConfig
+	client  *http.Client
+	secrets text.Secrets
+}
+
+// ask sends the request once. Its context ends with the canary, whatever became of the answer: it takes
+// the connection along.
+func (p *httpProbe) ask(ctx context.Context) *dynmesh.Failure {
+	requestCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	method := http.MethodGet
+	if p.cfg.Body != nil {
+		method = http.MethodPost
 	}
-	return string(body)
+	req, err := http.NewRequestWithContext(requestCtx, method, p.cfg.URL, bytes.NewReader(p.cfg.Body))
+	if err != nil {
+		return failureOf(dynmesh.ReasonError, withoutURL(err))
+	}
+	for key, values := range p.cfg.Header {
+		req.Header[key] = values
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "text/event-stream, application/x-ndjson, application/json")
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return transportFailure(ctx, withoutURL(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		// What the engine says of it helps, if it comes.
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4*dynmesh.MaxDetail))
+		message := cmp.Or(ErrorText(body), http.StatusText(resp.StatusCode))
+		return failure(dynmesh.ReasonStatus, "status %d: %s", resp.StatusCode, message)
+	}
+	if method == http.MethodGet {
+		return nil
+	}
+	return readAnswer(ctx, resp, p.cfg.WantDone)
+}
+
+// secretsOf are those that a request brings along.
+func secretsOf(u *url.URL, h http.Header) text.Secrets {
+	password, _ := u.User.Password()
+	secrets := text.Secrets{password}
+	for _, authorization := range h.Values("Authorization") {
+		_, credentials, ok := strings.Cut(authorization, " ") // after the scheme, such as Bearer
+		if !ok {
+			credentials = authorization
+		}
+		secrets = append(secrets, credentials)
+	}
+	return secrets
+}
+
+// withoutURL takes the URL out of an error of net/http's client: it takes the room of what matters.
+func withoutURL(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
 }
 
 // readAnswer reads and judges the body of an answer.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // maxAnswer bounds what an engine may send, in bytes. A canary's answer is one token; what is larger by far is not one.
@@ -45,7 +46,7 @@ func (j *judge) chunk(event string, data []byte) *dynmesh.Failure {
 	if f != nil {
 		return f
 	}
-	NoteChunk(j.ctx, data)
+	recorderOf(j.ctx).note(data)
 	j.content = j.content || answer
 	return nil
 }
@@ -114,16 +115,16 @@ func readChunk(data []byte, object bool) (answer bool, _ *dynmesh.Failure) {
 		if aborted(choice.FinishReason) {
 			return false, failure(dynmesh.ReasonErrorChunk, "finish reason %v", choice.FinishReason)
 		}
-		// A model may well answer with the end of the text at once: a reason to finish is an answer, too. A chat's first
-		// chunk has neither, and is sent before the model has done anything.
-		answer = answer || text(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
+		// A model may well answer with the end of the text at once: a reason to finish is an answer, too.
+		// A chat's first chunk has neither, and is sent before the model has done anything.
+		answer = answer || isText(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
 	}
 	return answer, nil
 }
 
-// ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it; nil where there is none. It is
-// for whoever passes chunks on and counts them: a chunk that is an error is no progress. It is cheap on chunks
-// that cannot be one.
+// ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it (see
+// chunkFields); nil where there is none. It is for whoever passes chunks on and counts them: a chunk
+// that is an error is no progress. It is cheap on chunks that cannot be one.
 func ErrorIn(chunk []byte) *dynmesh.Failure {
 	if !bytes.Contains(chunk, []byte(`"error"`)) && !bytes.Contains(chunk, []byte(`"abort"`)) {
 		return nil
@@ -147,7 +148,7 @@ func substance(data []byte) bool {
 	return true
 }
 
-func text(v any) bool {
+func isText(v any) bool {
 	s, ok := v.(string)
 	return ok && s != ""
 }
@@ -176,6 +177,36 @@ func aborted(reason any) bool {
 		reason = m["type"]
 	}
 	return reason == "error" || reason == "abort"
+}
+
+// maxErrorText bounds what is kept of an error answer's message, in bytes.
+const maxErrorText = 1 << 10
+
+// ErrorText finds the message in the body of an error answer: one line of at most 1 KiB. Where it finds
+// none, it is the body itself. Forms:
+//
+//	| {"error":{"message":"…"}} | OpenAI, vLLM, SGLang          |
+//	| {"error":"…"}             | Triton, dynmesh               |
+//	| {"detail":"…"}            | FastAPI, under vLLM and others |
+//	| {"message":"…"}           | older vLLM                    |
+func ErrorText(body []byte) string {
+	var c struct {
+		Error   json.RawMessage `json:"error"`
+		Detail  json.RawMessage `json:"detail"`
+		Message any             `json:"message"`
+	}
+	message := string(body[:min(len(body), 4*maxErrorText)])
+	if json.Unmarshal(body, &c) == nil {
+		switch {
+		case substance(c.Error):
+			message = errorText(c.Error)
+		case substance(c.Detail):
+			message = errorText(c.Detail)
+		case isText(c.Message):
+			message = c.Message.(string)
+		}
+	}
+	return text.Line(message, maxErrorText)
 }
 
 // errorText is the text of an error in one of its usual forms: a text, or an object with a message.

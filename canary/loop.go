@@ -1,32 +1,35 @@
 package canary
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // errRunsAlready is Run's answer to a second call.
 var errRunsAlready = errors.New("run canary monitor: it ran already")
 
-// farewell bounds how long Run waits for probes that ignore their context.
-const farewell = 2 * time.Second
+// stopTimeout bounds how long Run waits for probes that ignore their context.
+const stopTimeout = 2 * time.Second
 
 // loop is Run's: one goroutine owns all schedules.
 type loop struct {
 	*Monitor
-	all     map[string]*watched
-	alarms  alarms
-	flying  map[*flight]struct{} // the canaries under way; of them,
-	counted int                  // those that have not been given up count towards MaxCanaries
-	until   instant              // when maintenance ends; never where there is none
-	ending  bool                 // Run ends
+	targets  map[string]*target
+	alarms   timers.Queue[schedule.Instant, *target]
+	runs     map[*probeRun]struct{} // the canaries under way; of them,
+	active   int                    // those that have not been abandoned count towards MaxCanaries
+	until    schedule.Instant       // when maintenance ends; Never where there is none
+	stopping bool                   // Run ends
 }
 
-// Run watches the endpoints until ctx ends, then ends the canaries under way and waits for them. It returns nil; it
-// fails only when it is called twice. A probe that ignores its context may still run when it returns, which is logged.
+// Run watches the endpoints until ctx ends, then ends the canaries under way and waits for them. It
+// returns nil; it fails only when it is called twice. A probe that ignores its context may still run
+// when it returns, which is logged.
 func (m *Monitor) Run(ctx context.Context) error {
 	m.mu.Lock()
 	if m.ran {
@@ -35,7 +38,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 	m.ran = true
 	m.mu.Unlock()
-	l := &loop{Monitor: m, all: map[string]*watched{}, flying: map[*flight]struct{}{}, until: never}
+	l := &loop{Monitor: m, targets: map[string]*target{}, runs: map[*probeRun]struct{}{}, until: schedule.Never}
 	m.cfg.Log.Infof("Health check manager started (canary_wait_time: %v, request_timeout: %v)", m.cfg.Wait, m.cfg.Timeout)
 
 	samples := time.NewTicker(m.samplePeriod())
@@ -48,13 +51,13 @@ func (m *Monitor) Run(ctx context.Context) error {
 			l.stop()
 			return nil
 		case <-m.wakeup:
-			l.read()
+			l.readInbox()
 		case <-samples.C:
-			l.sample()
+			l.sampleAll()
 		case <-alarm.C:
 		}
-		l.ring()
-		if next := l.next(); next == never {
+		l.stepDue()
+		if next := l.nextAlarm(); next == schedule.Never {
 			alarm.Stop()
 		} else {
 			alarm.Reset(next - l.now())
@@ -62,27 +65,25 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 }
 
-// next is when there is something to do.
-func (l *loop) next() instant {
-	if len(l.alarms) == 0 {
-		return l.until
-	}
-	return min(l.until, l.alarms[0].wake)
+// samplePeriod is a tenth of the wait time, since that is how much later than it should a canary may
+// come; a second at most, so that real requests verify an endpoint soon.
+func (m *Monitor) samplePeriod() time.Duration {
+	return min(max(m.cfg.Wait/10, 10*time.Millisecond), time.Second)
 }
 
 // stop ends the canaries under way, and waits for them.
 func (l *loop) stop() {
-	l.ending = true
-	for f := range l.flying {
-		f.end(errStopping)
+	l.stopping = true
+	for r := range l.runs {
+		r.cancel(errStopping)
 	}
-	patience := time.NewTimer(farewell)
-	defer patience.Stop()
-	for waiting := true; waiting && len(l.flying) > 0; {
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	for waiting := true; waiting && len(l.runs) > 0; {
 		select {
 		case <-l.wakeup:
-			l.read()
-		case <-patience.C:
+			l.readInbox()
+		case <-timeout.C:
 			waiting = false
 		}
 	}
@@ -90,21 +91,15 @@ func (l *loop) stop() {
 	l.stopped = true
 	l.inbox = nil
 	l.mu.Unlock()
-	for f := range l.flying {
-		l.log(f.endpoint.Name).Warnf("The health check of %s ignores that it should end, and is left behind", f.endpoint.Name)
+	for r := range l.runs {
+		l.log(r.target.Name).Warnf("The health check of %s ignores that it should end, and is left behind", r.target.Name)
 	}
 }
 
-// samplePeriod is a tenth of the wait time, since that is how much later than it should a canary may come; a second
-// at most, so that real requests verify an endpoint soon.
-func (m *Monitor) samplePeriod() time.Duration {
-	return min(max(m.cfg.Wait/10, 10*time.Millisecond), time.Second)
-}
+func (l *loop) now() schedule.Instant { return time.Since(l.start) }
 
-func (l *loop) now() instant { return time.Since(l.start) }
-
-// read does what was asked for.
-func (l *loop) read() {
+// readInbox does what was asked for.
+func (l *loop) readInbox() {
 	l.mu.Lock()
 	msgs := l.inbox
 	l.inbox = nil
@@ -114,124 +109,138 @@ func (l *loop) read() {
 	}
 }
 
-// sample looks at every endpoint's counters. Most have not moved, which costs a comparison.
-func (l *loop) sample() {
+// sampleAll looks at every endpoint's counters. Most have not moved, which costs a comparison.
+func (l *loop) sampleAll() {
 	now := l.now()
-	for _, w := range l.all {
-		if w.Activity == nil {
+	for _, t := range l.targets {
+		if t.Activity == nil {
 			continue
 		}
-		if a := w.Activity(); a != w.activity {
-			w.activity = a
-			l.step(w, event{kind: tick, fresh: true, activity: a}, now)
+		if a := t.Activity(); a != t.activity {
+			t.activity = a
+			l.step(t, schedule.Event{Kind: schedule.Tick, Sampled: true, Activity: a}, now)
 		}
 	}
 }
 
-// ring steps the endpoints whose time has come.
-func (l *loop) ring() {
-	if l.now() >= l.until {
-		l.until = never
-		l.cfg.Log.Info("Maintenance is over")
-	}
-	for len(l.alarms) > 0 {
-		now := l.now()
-		w := l.alarms[0]
-		if w.wake > now {
-			return
-		}
-		l.step(w, l.fresh(w, event{kind: tick}), now)
-		if w.wake <= now {
-			w.wake = now + 1 // unreachable: a step leaves nothing due. Otherwise this would be an endless loop
-			heap.Fix(&l.alarms, w.place)
-		}
-	}
-}
-
-// fresh adds a sample to an event, so that nothing is decided by an old one.
-func (l *loop) fresh(w *watched, e event) event {
-	if w.Activity != nil {
-		w.activity = w.Activity()
-		e.fresh, e.activity = true, w.activity
+// sampled adds a sample to an event, so that nothing is decided by an old one.
+func (l *loop) sampled(t *target, e schedule.Event) schedule.Event {
+	if t.Activity != nil {
+		t.activity = t.Activity()
+		e.Sampled, e.Activity = true, t.activity
 	}
 	return e
 }
 
-func (l *loop) serve(e Endpoint) {
-	w, known := l.all[e.Name]
-	if !known {
-		w = &watched{wake: never}
-		if l.until != never {
-			w.schedule.until = l.until
-		}
-		l.all[e.Name] = w
-		heap.Push(&l.alarms, w)
+// nextAlarm is when there is something to do.
+func (l *loop) nextAlarm() schedule.Instant {
+	next, ok := l.alarms.Next()
+	if !ok {
+		return l.until
 	}
-	if !known || w.forgotten {
-		w.forgotten, w.status = false, Status{Endpoint: e.Name}
+	return min(l.until, next)
+}
+
+// setAlarm has an endpoint stepped at a moment.
+func (l *loop) setAlarm(t *target, at schedule.Instant) {
+	if at == schedule.Never {
+		l.alarms.Stop(&t.alarm)
+	} else {
+		l.alarms.Set(&t.alarm, at)
+	}
+}
+
+// stepDue steps the endpoints whose time has come.
+func (l *loop) stepDue() {
+	if l.now() >= l.until {
+		l.until = schedule.Never
+		l.cfg.Log.Info("Maintenance is over")
+	}
+	for {
+		now := l.now()
+		t, ok := l.alarms.Pop(now)
+		if !ok {
+			return
+		}
+		l.step(t, l.sampled(t, schedule.Event{Kind: schedule.Tick}), now)
+	}
+}
+
+func (l *loop) serve(e Endpoint) {
+	t, known := l.targets[e.Name]
+	if !known {
+		t = &target{}
+		t.alarm.Value = t
+		l.targets[e.Name] = t
+		if l.until != schedule.Never {
+			l.apply(t, schedule.Event{Kind: schedule.Maintained, Until: l.until}, l.now())
+		}
+	}
+	if !known || t.forgotten {
+		t.forgotten, t.status = false, Status{Endpoint: e.Name}
 		l.metrics.add(e.Name)
 		l.log(e.Name).Infof("Spawned health check task for endpoint: %s", e.Name)
 	}
-	w.Endpoint = e
-	if w.activity = (Activity{}); e.Activity != nil {
-		w.activity = e.Activity()
+	t.Endpoint = e
+	if t.activity = (Activity{}); e.Activity != nil {
+		t.activity = e.Activity()
 	}
-	l.step(w, event{
-		kind: registered, activity: w.activity, checked: e.Probe != nil, counted: e.CountsCanaries,
-		seed: rand.Uint32(), // the replicas of a worker must not go in step
+	l.step(t, schedule.Event{
+		Kind: schedule.Served, Activity: t.activity, HasProbe: e.Probe != nil, CountsProbes: e.CountsCanaries,
+		Seed: rand.Uint32(), // the replicas of a worker must not go in step
 	}, l.now())
 }
 
 func (l *loop) drain(names []string) {
-	l.each(names, func(w *watched) { l.step(w, event{kind: drained}, l.now()) })
+	l.each(names, func(t *target) { l.step(t, schedule.Event{Kind: schedule.Drained}, l.now()) })
 }
 
 func (l *loop) recheck(names []string) {
-	l.each(names, func(w *watched) { l.step(w, l.fresh(w, event{kind: hinted}), l.now()) })
+	l.each(names, func(t *target) { l.step(t, l.sampled(t, schedule.Event{Kind: schedule.Nudged}), l.now()) })
 }
 
 // each calls f with the endpoints of these names, or with all where there is none.
-func (l *loop) each(names []string, f func(*watched)) {
+func (l *loop) each(names []string, f func(*target)) {
 	if len(names) == 0 {
-		for _, w := range l.all {
-			f(w)
+		for _, t := range l.targets {
+			f(t)
 		}
 	}
 	for _, name := range names {
-		if w, ok := l.all[name]; ok {
-			f(w)
+		if t, ok := l.targets[name]; ok {
+			f(t)
 		}
 	}
 }
 
 func (l *loop) forget(name string) {
-	w, ok := l.all[name]
-	if !ok || w.forgotten {
+	t, ok := l.targets[name]
+	if !ok || t.forgotten {
 		return
 	}
-	w.forgotten, w.Activity = true, nil
-	l.apply(w, event{kind: drained}, l.now())
+	t.forgotten, t.Activity = true, nil
+	l.apply(t, schedule.Event{Kind: schedule.Drained}, l.now())
 	l.mu.Lock()
 	delete(l.statuses, name)
 	l.mu.Unlock()
 	l.metrics.forget(name)
-	if w.flight == nil {
-		l.remove(w)
+	if t.run == nil {
+		l.remove(t)
 	}
 }
 
-func (l *loop) remove(w *watched) {
-	delete(l.all, w.Name)
-	heap.Remove(&l.alarms, w.place)
+func (l *loop) remove(t *target) {
+	delete(l.targets, t.Name)
+	l.alarms.Stop(&t.alarm)
 }
 
-func (l *loop) maintain(until instant, reason string) {
+func (l *loop) maintain(until schedule.Instant, reason string) {
 	now := l.now()
-	if l.until = until; until > now { // else ring ends it
+	if l.until = until; until > now { // else stepDue ends it
 		d := (until - now).Round(time.Second)
 		l.cfg.Log.WithField("dur", d).Infof("Maintenance: nothing runs out of time for %v: %s", d, reason)
 	}
-	for _, w := range l.all {
-		l.step(w, event{kind: maintaining, until: until}, now)
+	for _, t := range l.targets {
+		l.step(t, schedule.Event{Kind: schedule.Maintained, Until: until}, now)
 	}
 }

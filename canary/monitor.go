@@ -10,20 +10,24 @@ import (
 	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // ErrStopped says that a [Monitor] does not run any more.
 var ErrStopped = errors.New("the monitor has stopped")
 
-// MaxMaintenance is the longest maintenance that [Monitor.Maintain] takes.
-const MaxMaintenance = 24 * time.Hour
+// maxMaintenance is the longest maintenance that Maintain takes.
+const maxMaintenance = 24 * time.Hour
 
 // Monitor keeps asking endpoints whether they work, when nobody else does. All its methods may be called from any
 // goroutine, before and during Run. None of them blocks: what they ask for happens moments later, in the order of the
 // calls. Register it with Prometheus for its metrics.
 type Monitor struct {
 	cfg     Config
-	policy  policy
+	policy  schedule.Policy
 	metrics metrics
 	start   time.Time // of its clock
 	wakeup  chan struct{}
@@ -46,7 +50,7 @@ type message func(*loop)
 
 // NewMonitor returns a monitor, or an error that names the field that is wrong. Run must follow for anything to happen.
 func NewMonitor(cfg Config) (*Monitor, error) {
-	settled, err := cfg.settle()
+	settled, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("new canary monitor: %w", err)
 	}
@@ -98,10 +102,10 @@ func (m *Monitor) Forget(name string) {
 // that is gone, or answers with errors, is not ready. Maintenance ends by itself; calling Maintain again replaces
 // it, and 0 ends it now.
 func (m *Monitor) Maintain(d time.Duration, reason string) error {
-	if d < 0 || d > MaxMaintenance {
-		return fmt.Errorf("maintenance: the duration is %v: want 0s to %v", d, MaxMaintenance)
+	if d < 0 || d > maxMaintenance {
+		return fmt.Errorf("maintenance: the duration is %v: want 0s to %v", d, maxMaintenance)
 	}
-	reason = oneLine(reason)
+	reason = text.Line(reason, dynmesh.MaxDetail)
 	until := time.Now().Add(d)
 	if err := m.post(func(l *loop) { l.maintain(until.Sub(l.start), reason) }); err != nil {
 		return fmt.Errorf("maintenance: %w", err)

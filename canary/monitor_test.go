@@ -11,10 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
+
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
-
-	"github.com/dynmesh/dynmesh"
 )
 
 // watch runs a monitor until the end of the test, or until stop.

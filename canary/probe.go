@@ -3,21 +3,21 @@ package canary
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// Probe asks an endpoint once. It returns nil where the endpoint answered well, and otherwise an error, best a
-// *[Failure] that says why. It ends soon after ctx does, and leaves nothing behind: no goroutine, no connection.
+// Probe asks an endpoint once. It returns nil where the endpoint answered well, and otherwise an error,
+// best a *[dynmesh.Failure] that says why. It ends soon after ctx does, and leaves nothing behind: no
+// goroutine, no connection.
 //
-// A [Monitor] may prolong a canary's time (maintenance), so its ctx has no deadline that could be read. It just ends, with the
-// cause context.DeadlineExceeded when the time is over.
+// A [Monitor] may prolong a canary's time (maintenance), so its ctx has no deadline that could be read.
+// It just ends, with the cause context.DeadlineExceeded when the time is over.
 //
-// [Handler] and [HTTP] make probes; any func will do. One that sees an answer come in pieces tells
-// [NoteChunk] of each.
+// [Handler] and [HTTP] make probes; any func will do.
 type Probe func(ctx context.Context) error
 
 // Result is what one canary found.
@@ -26,22 +26,23 @@ type Result struct {
 	FirstChunk time.Duration    // from the beginning to the first chunk; 0 where none came
 	Total      time.Duration
 	Chunks     int
-	Sample     string // the beginning of what came, as one line of at most MaxDetail bytes
+	Sample     string // the beginning of what came, as one line of at most dynmesh.MaxDetail bytes
 }
 
-// Check runs a probe once and says what came of it. A panic is a failure like any other. The deadline is ctx's; a
-// probe that ignores it holds Check up.
+// Check runs a probe once and says what came of it. A panic is a failure like any other. The deadline is
+// ctx's; a probe that ignores it holds Check up.
 func Check(ctx context.Context, probe Probe) Result {
 	rec := &recorder{start: time.Now()}
 	err := run(context.WithValue(ctx, recorderKey{}, rec), probe)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	r := Result{Total: time.Since(rec.start), Chunks: rec.chunks, Sample: oneLine(rec.sample)}
+	r := Result{Total: time.Since(rec.start), Chunks: rec.chunks}
+	r.Sample = text.Line(rec.secrets.Redact(string(rec.sample)), dynmesh.MaxDetail)
 	if rec.chunks > 0 {
 		r.FirstChunk = rec.first.Sub(rec.start)
 	}
 	if err != nil {
-		r.Failure = explain(ctx, rec.frozen(), err)
+		r.Failure = failureFor(ctx, rec.frozen(), err)
 	}
 	return r
 }
@@ -55,33 +56,20 @@ func run(ctx context.Context, probe Probe) (err error) {
 	return probe(ctx)
 }
 
-// explain makes any error a Failure. What a probe of someone else's returns for an ended context is not of its choosing.
-func explain(ctx context.Context, frozen bool, err error) *dynmesh.Failure {
+// failureFor makes any error a Failure. What a probe of someone else's returns for an ended context is
+// not of its choosing.
+func failureFor(ctx context.Context, frozen bool, err error) *dynmesh.Failure {
 	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
+		if detail := text.Line(f.Detail, dynmesh.MaxDetail); detail != f.Detail {
+			return &dynmesh.Failure{Reason: f.Reason, Detail: detail, Err: f.Err}
+		}
 		return f
 	}
 	if ctx.Err() != nil {
-		return interrupted(ctx, frozen)
+		return contextFailure(ctx, frozen)
 	}
 	return failureOf(reasonOf(err), err)
 }
-
-// interrupted is the failure of a probe whose context ended.
-func interrupted(ctx context.Context, frozen bool) *dynmesh.Failure {
-	cause := context.Cause(ctx)
-	switch {
-	case !errors.Is(cause, context.DeadlineExceeded):
-		return &dynmesh.Failure{Reason: dynmesh.ReasonCanceled, Detail: oneLine(cause.Error()), Err: cause}
-	case frozen:
-		return &dynmesh.Failure{Reason: dynmesh.ReasonFrozen, Detail: "the answer began, then nothing came", Err: cause}
-	default:
-		return &dynmesh.Failure{Reason: dynmesh.ReasonTimeout, Detail: "no complete answer in time", Err: cause}
-	}
-}
-
-// NoteChunk tells of a piece of the answer that a probe has got, for [Result]. ctx is the one that the probe was called
-// with. It keeps the beginning of data, no reference to it.
-func NoteChunk(ctx context.Context, data []byte) { recorderOf(ctx).note(data) }
 
 type recorderKey struct{}
 
@@ -92,7 +80,8 @@ type recorder struct {
 	mu          sync.Mutex
 	first, last time.Time
 	chunks      int
-	sample      string
+	sample      []byte       // the beginning of what came
+	secrets     text.Secrets // that must not be in the Result
 }
 
 // recorderOf finds the canary's recorder, or makes one for a probe that is called without [Check].
@@ -103,6 +92,7 @@ func recorderOf(ctx context.Context) *recorder {
 	return &recorder{start: time.Now()}
 }
 
+// note takes note of a piece of the answer. It keeps the beginning of data, no reference to it.
 func (rec *recorder) note(data []byte) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
@@ -111,18 +101,26 @@ func (rec *recorder) note(data []byte) {
 		rec.first = rec.last
 	}
 	if room := dynmesh.MaxDetail + 1 - len(rec.sample); room > 0 {
-		rec.sample += fmt.Sprintf("%s ", data[:min(room, len(data))])
+		rec.sample = append(append(rec.sample, data[:min(room, len(data))]...), ' ')
 	}
 }
 
-// frozen says whether the answer has stood still for so long that its end is not just late: a quarter of the time.
+// hide keeps secrets out of the Result.
+func (rec *recorder) hide(secrets text.Secrets) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.secrets = secrets
+}
+
+// frozen says whether the answer has stood still for so long that its end is not just late: a quarter
+// of the time.
 func (rec *recorder) frozen() bool {
 	return rec.chunks > 0 && 4*time.Since(rec.last) >= time.Since(rec.start)
 }
 
-// interrupted is for probes: it takes the lock that frozen wants.
-func (rec *recorder) interrupted(ctx context.Context) *dynmesh.Failure {
+// contextFailure is for probes: it takes the lock that frozen wants.
+func (rec *recorder) contextFailure(ctx context.Context) *dynmesh.Failure {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	return interrupted(ctx, rec.frozen())
+	return contextFailure(ctx, rec.frozen())
 }

@@ -29,7 +29,7 @@ func TestFrozenIsNotJustLate(t *testing.T) {
 				r := Check(ctx, func(ctx context.Context) error {
 					for _, at := range tt.chunks {
 						time.Sleep(time.Until(begun.Add(at)))
-						NoteChunk(ctx, []byte("x"))
+						recorderOf(ctx).note([]byte("x"))
 					}
 					<-ctx.Done()
 					return ctx.Err()

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
+
 	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
@@ -164,21 +165,6 @@ func verdict(j *judge, chunks []string) dynmesh.Reason {
 	return ""
 }
 
-func TestOneLine(t *testing.T) {
-	for in, want := range map[string]string{
-		"a\nb\r\n\tc":                   "a b c",
-		"\x00\x1b[31mred\u2028x":        "[31mred x",
-		"bad \xff\xfe end":              "bad \uFFFD end",
-		"  ":                            "",
-		strings.Repeat("é", 1000):       strings.Repeat("é", 98) + "…",
-		"x" + strings.Repeat("é", 1000): "x" + strings.Repeat("é", 97) + "…",
-	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("oneLine(%q): got %q, want %q", in, got, want)
-		}
-	}
-}
-
 func checkDetail(t testing.TB, f *dynmesh.Failure) {
 	t.Helper()
 	if f == nil {
@@ -238,24 +224,4 @@ func FuzzJSONLines(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte) { fuzzStream(t, stream, linesOf) })
-}
-
-func FuzzPayload(f *testing.F) {
-	for _, s := range []string{`{"a":1}`, "[]", "", "{", `{"a":"\ud800"}`, "null"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if strings.HasPrefix(s, "@") {
-			return // files are not for fuzzing
-		}
-		body, err := ParsePayload(s)
-		var object map[string]json.RawMessage
-		isObject := json.Unmarshal([]byte(s), &object) == nil && object != nil && len(s) <= maxPayload
-		if (err == nil) != isObject {
-			t.Errorf("ParsePayload(%q): got %s, %v; an object: %v", s, body, err, isObject)
-		}
-		if err != nil && (strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 400) {
-			t.Errorf("ParsePayload(%q): got %q, want one line", s, err)
-		}
-	})
 }

@@ -78,8 +78,8 @@ func TestProbesThatDoNotEnd(t *testing.T) {
 		}
 		begun := time.Now()
 		w.stop()
-		if d := time.Since(begun); d != farewell {
-			t.Errorf("Run took %v to give up, want %v", d, farewell)
+		if d := time.Since(begun); d != stopTimeout {
+			t.Errorf("Run took %v to give up, want %v", d, stopTimeout)
 		}
 		if all := lines(w.log); !strings.Contains(all[len(all)-1], "ignores that it should end") {
 			t.Errorf("the last line is %q, want it to tell of the probe", all[len(all)-1])

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh/canary"
+	engines "github.com/dynmesh/dynmesh/worker/engine"
 )
 
 // healthCheckOptions are the settings of canaries.
@@ -49,7 +50,7 @@ type payloadValue struct {
 func (v *payloadValue) String() string { return string(v.body) }
 func (v *payloadValue) Type() string   { return "json|@file" }
 func (v *payloadValue) Set(s string) error {
-	body, err := canary.ParsePayload(s)
+	body, err := engines.ParsePayload(s)
 	if err != nil {
 		return err
 	}

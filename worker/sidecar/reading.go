@@ -50,7 +50,7 @@ func (r reading) next(t engine.Totals, at time.Time, stepwise bool) reading {
 	}
 	n.activity.InFlight = uint64(max(t[engine.InFlight], t[engine.Queued]))
 	// Either a long step, such as a prefill, or the last one of an engine that has been idle since.
-	n.activity.Doubtful = stepwise && n.activity.InFlight > 0 && at.Sub(n.moved) > believed
+	n.activity.StaleGauges = stepwise && n.activity.InFlight > 0 && at.Sub(n.moved) > believed
 	return n
 }
 
@@ -58,7 +58,7 @@ func (r reading) next(t engine.Totals, at time.Time, stepwise bool) reading {
 func (r reading) tell(now time.Time) canary.Activity {
 	a := r.activity
 	if now.Sub(r.at) > stale {
-		a.InFlight, a.Doubtful = 0, false
+		a.InFlight, a.StaleGauges = 0, false
 	}
 	return a
 }

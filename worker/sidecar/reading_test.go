@@ -55,7 +55,7 @@ func TestReading(t *testing.T) {
 			canary.Activity{InFlight: 1, Progress: 1}},
 		{"and is doubtful then", true,
 			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {believed + 1, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
-			canary.Activity{InFlight: 1, Progress: 1, Doubtful: true}},
+			canary.Activity{InFlight: 1, Progress: 1, StaleGauges: true}},
 		{"one of nothing is beyond doubt", true,
 			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2}), {believed + 1, engine.Totals{engine.Tokens: 2}}},
 			canary.Activity{Progress: 1}},
@@ -72,7 +72,7 @@ func TestReading(t *testing.T) {
 		if got := r.tell(at); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
-		tt.want.InFlight, tt.want.Doubtful = 0, false
+		tt.want.InFlight, tt.want.StaleGauges = 0, false
 		if got := r.tell(at.Add(stale + 1)); got != tt.want {
 			t.Errorf("%s, stale: got %+v, want %+v", tt.name, got, tt.want)
 		}

@@ -1,6 +1,7 @@
-package canary
+package engine
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,4 +35,24 @@ func TestParsePayload(t *testing.T) {
 			t.Errorf("%.40q: got %v, want an error of one line", in, err)
 		}
 	}
+}
+
+func FuzzPayload(f *testing.F) {
+	for _, s := range []string{`{"a":1}`, "[]", "", "{", `{"a":"\ud800"}`, "null"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.HasPrefix(s, "@") {
+			return // files are not for fuzzing
+		}
+		body, err := ParsePayload(s)
+		var object map[string]json.RawMessage
+		isObject := json.Unmarshal([]byte(s), &object) == nil && object != nil && len(s) <= maxPayload
+		if (err == nil) != isObject {
+			t.Errorf("ParsePayload(%q): got %s, %v; an object: %v", s, body, err, isObject)
+		}
+		if err != nil && (strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 400) {
+			t.Errorf("ParsePayload(%q): got %q, want one line", s, err)
+		}
+	})
 }

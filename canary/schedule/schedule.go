@@ -1,0 +1,349 @@
+package schedule
+
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+)
+
+// Instant is a moment on a monitor's clock: the time since its beginning.
+type Instant = time.Duration
+
+// Never is a moment that does not come.
+const Never Instant = 1<<63 - 1
+
+// Grace is how long a canary may take to end once it was told to. A probe that needs longer ignores its
+// context.
+const Grace = 250 * time.Millisecond
+
+// echoTime is how old an activity that counts canaries may be: for that long after a canary, progress
+// may be its.
+const echoTime = 2 * time.Second
+
+// Policy is what the schedules of one monitor have in common. See canary.Config for what the fields
+// mean.
+type Policy struct {
+	Wait, Timeout, Recheck, Stall      time.Duration
+	FailureThreshold, SuccessThreshold uint16
+}
+
+// State is all that is remembered of one endpoint. It is a value; the zero State is of an endpoint that
+// has not been served.
+type State struct {
+	Generation uint32 // grows each time the endpoint is served anew
+	Ready      bool
+	Draining   bool // it takes no more requests
+	Finding    dynmesh.Finding
+	Reason     dynmesh.Reason // where Finding is Fail
+
+	seed     uint32 // of the jitter
+	served   bool
+	hasProbe bool
+
+	failures  uint16 // canaries that failed in a row
+	successes uint16
+	rechecks  uint8 // pauses since the last success
+
+	run     run
+	traffic traffic
+
+	due   Instant // when the next canary goes out
+	until Instant // when maintenance ends; in the past, it is over
+}
+
+// InFlight is how many requests are in flight and ought to move.
+func (s State) InFlight() uint64 { return s.traffic.inFlight }
+
+// Kind is what happened.
+type Kind uint8
+
+// The kinds.
+const (
+	Served     Kind = iota // the endpoint is served, for the first time or anew
+	Tick                   // time has passed, or its activity has changed
+	Ended                  // a canary has ended
+	Drained                // the endpoint takes no more requests
+	Maintained             // maintenance begins, is prolonged, or ends
+	Nudged                 // whoever failed may work again
+)
+
+// Event is one thing that happened. Each may bring a sample of the activity.
+type Event struct {
+	Kind     Kind
+	Sampled  bool // there is a sample, which is Activity
+	Activity Activity
+
+	HasProbe, CountsProbes bool   // of Served
+	Seed                   uint32 // of Served
+
+	Generation uint32         // of Ended: the registration in which the canary was sent
+	Reason     dynmesh.Reason // of Ended: "" is a pass
+
+	Until Instant // of Maintained: the moment of its end
+	Full  bool    // no more canaries can be sent now
+}
+
+// Actions is what is to be done after a step.
+type Actions struct {
+	Send    bool // send a canary of the State's generation
+	Cancel  bool // tell the one under way to end
+	Late    bool // with Cancel: because its deadline has passed
+	Overdue bool // the one under way was told to end, and has not within Grace
+	Skipped bool // a canary was due, and real requests made it needless
+	Stalled bool // the endpoint has just been found stalled
+	Changed bool // what is said of the endpoint has changed
+
+	Wake Instant // step again then, or sooner; Never is possible
+
+	Outcome Outcome        // of a canary
+	Reason  dynmesh.Reason // of Failed
+}
+
+// Outcome is what a canary's end means.
+type Outcome uint8
+
+// The outcomes.
+const (
+	None      Outcome = iota // no canary has ended
+	Passed                   //
+	Failed                   //
+	Discarded                // it ended, and says nothing of the endpoint
+)
+
+// Step is the whole of the schedule: what was, and what happens, to what is, and what to do.
+func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
+	was, a := s, Actions{}
+	// A canary that counts and passed says more than what went on beside it, which would only have it
+	// superseded.
+	passed := e.Kind == Ended && e.Reason == "" && s.run.counts()
+	if e.Sampled && s.served && e.Kind != Served && !passed {
+		p.observe(&s, e.Activity, now)
+	}
+	switch e.Kind {
+	case Served:
+		s = begin(s, e, now)
+	case Ended:
+		p.end(&s, e, now, &a)
+	case Drained:
+		s.Draining, s.Ready = true, false
+		s.run.supersede()
+	case Maintained:
+		s.until = e.Until
+	case Nudged:
+		s.nudge(now)
+	case Tick: // the sample, and what is due
+	}
+	p.advance(&s, now, e.Full, &a)
+	a.Changed = s.Ready != was.Ready || s.Finding != was.Finding || s.Reason != was.Reason ||
+		s.Draining != was.Draining || s.Generation != was.Generation
+	a.Overdue = s.run.overdue(now)
+	a.Wake = p.wake(s)
+	return s, a
+}
+
+// begin makes the State of an endpoint that is served, for the first time or anew. What an earlier registration's canary will say is not about this one; it must have
+// ended before the first canary of this one goes out.
+func begin(s State, e Event, now Instant) State {
+	s.run.supersede()
+	s.run.raced = false
+	return State{
+		Generation: s.Generation + 1, Ready: !e.HasProbe, Finding: dynmesh.Unchecked,
+		seed: e.Seed, served: true, hasProbe: e.HasProbe,
+		run: s.run, traffic: newTraffic(e.Activity, e.CountsProbes, s.traffic.echoUntil, now),
+		due: now, until: s.until,
+	}
+}
+
+// observe takes in what real requests have done since the last sample.
+func (p Policy) observe(s *State, a Activity, now Instant) {
+	switch s.traffic.observe(a, s.run.phase != idle, now) {
+	case proof:
+		s.failures, s.rechecks = 0, 0
+		s.Ready = !s.Draining
+		s.Finding, s.Reason = dynmesh.Busy, ""
+		s.due = now + jitter(&s.seed, p.Wait)
+		s.run.supersede()
+	case emptied:
+		// Nothing is in a canary's way now, and it may be overdue.
+		if s.Ready {
+			s.due = min(s.due, max(now, s.traffic.last+p.Wait, s.run.sent+p.Wait))
+		}
+		s.traffic.stalled = s.traffic.stalled && s.hasProbe
+	}
+	if s.traffic.inFlight > 0 && s.run.phase == running {
+		s.run.raced = true
+	}
+}
+
+// nudge brings the next canary forward where the last one failed. It is no proof, and changes nothing
+// else.
+func (s *State) nudge(now Instant) {
+	if s.Finding != dynmesh.Fail || s.Ready {
+		return
+	}
+	s.rechecks = 0
+	if s.run.phase == idle { // the end of one under way sets the time of the next, soon
+		s.due = min(s.due, now)
+	}
+}
+
+// end takes in a canary's result.
+func (p Policy) end(s *State, e Event, now Instant, a *Actions) {
+	if s.run.phase == idle || e.Generation != s.run.generation {
+		return // of a canary that is not under way: nothing sends such
+	}
+	counts := s.run.counts() // a leaked one was judged when it did not end
+	s.run.phase, s.traffic.echoUntil = idle, now+echoTime
+	if counts {
+		p.judge(s, e.Reason, now, a)
+	} else {
+		a.Outcome = Discarded
+	}
+}
+
+// judge draws the conclusion from a canary of this generation.
+func (p Policy) judge(s *State, r dynmesh.Reason, now Instant, a *Actions) {
+	switch {
+	case r == "":
+		p.succeed(s, now, a)
+	case IsLate(r) && s.run.raced && now < p.stallAt(s):
+		// It stood in line behind real requests, and they are within their budget: busy, not dead.
+		a.Outcome = Discarded
+		if s.Ready {
+			s.Finding, s.Reason = dynmesh.Busy, ""
+			s.due = now + jitter(&s.seed, p.Wait)
+		} else {
+			p.pause(s, now)
+		}
+	default:
+		p.fail(s, r, now, a)
+	}
+}
+
+// IsLate says whether time alone was the failure: the endpoint may have had better things to do.
+func IsLate(r dynmesh.Reason) bool { return r == dynmesh.ReasonTimeout || r == dynmesh.ReasonFrozen }
+
+func (p Policy) succeed(s *State, now Instant, a *Actions) {
+	a.Outcome = Passed
+	s.traffic.ignoreStalled()
+	s.traffic.proven(now)
+	s.failures, s.rechecks = 0, 0
+	s.successes = min(s.successes+1, p.SuccessThreshold)
+	s.Ready = s.Ready || s.successes >= p.SuccessThreshold
+	s.Finding, s.Reason = dynmesh.Pass, ""
+	s.due = now + jitter(&s.seed, p.Wait)
+}
+
+func (p Policy) fail(s *State, r dynmesh.Reason, now Instant, a *Actions) {
+	a.Outcome, a.Reason = Failed, r
+	s.successes = 0
+	s.failures = min(s.failures+1, p.FailureThreshold)
+	s.Ready = s.Ready && s.failures < p.FailureThreshold
+	if !s.traffic.stalled || !IsLate(r) { // what a stall does to a canary is no news
+		s.Finding, s.Reason = dynmesh.Fail, r
+	}
+	p.pause(s, now)
+}
+
+// pause sets the time of the next canary after one that brought nothing good.
+func (p Policy) pause(s *State, now Instant) {
+	s.due = now + jitter(&s.seed, p.backoff(s.rechecks))
+	s.rechecks = min(s.rechecks+1, 32)
+}
+
+// advance does what is due at now.
+func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
+	if s.run.enforce(p.deadline(s), s.Draining, now, a) {
+		p.judge(s, dynmesh.ReasonTimeout, now, a)
+	}
+	if !s.served || s.Draining {
+		return
+	}
+	if s.traffic.inFlight > 0 && !s.traffic.stalled && now >= p.stallAt(s) {
+		s.traffic.stalled, a.Stalled = true, true
+		s.Finding, s.Reason = dynmesh.Stalled, ""
+		if s.hasProbe {
+			s.Ready = false
+			// A canary settles whether the endpoint hangs, or only the requests do.
+			s.due = min(s.due, max(now, s.traffic.last+p.Wait))
+		}
+	}
+	if now < s.due {
+		return
+	}
+	switch {
+	case !s.hasProbe && s.traffic.inFlight > 0:
+		s.due = now + jitter(&s.seed, p.Wait)
+	case !s.hasProbe:
+		s.Finding, s.Reason = dynmesh.Unchecked, "" // nobody uses it, and nobody can ask
+		s.traffic.last, s.due = now, Never
+	case s.run.counts():
+		// One at a time. Its end sets the time of the next.
+	case s.Ready && s.traffic.keepsProbesAway():
+		a.Skipped = true
+		s.Finding, s.Reason = dynmesh.Busy, ""
+		s.due = now + jitter(&s.seed, p.Wait)
+	case s.run.phase != idle:
+		if s.run.overdue(now) {
+			p.fail(s, dynmesh.ReasonTimeout, now, a) // the last one still hangs in the endpoint
+		}
+	case full:
+		s.due = now + p.Timeout/4
+	default:
+		a.Send = true
+		s.run.start(s.Generation, now, s.traffic.inFlight > 0)
+		s.due = Never
+	}
+}
+
+// deadline is when the canary under way must be done. Maintenance stops its clock.
+func (p Policy) deadline(s *State) Instant { return max(s.run.sent, s.until) + p.Timeout }
+
+// stallAt is when requests in flight, if nothing moves until then, are stalled. Maintenance stops the
+// clock here, too.
+func (p Policy) stallAt(s *State) Instant {
+	return max(s.traffic.last, s.traffic.since, s.until) + p.Stall
+}
+
+// wake is when time alone changes something.
+func (p Policy) wake(s State) Instant {
+	switch {
+	case s.Draining && s.run.phase == superseded:
+		return s.run.cancelledAt + Grace
+	case !s.served || s.Draining:
+		return Never
+	}
+	at := s.due
+	switch s.run.phase {
+	case idle:
+	case running:
+		at = p.deadline(&s)
+	case timedOut:
+		at = s.run.cancelledAt + Grace
+	case superseded, leaked:
+		at = max(s.due, s.run.cancelledAt+Grace)
+	}
+	if s.traffic.inFlight > 0 && !s.traffic.stalled {
+		at = min(at, p.stallAt(&s))
+	}
+	return at
+}
+
+// backoff is the pause before the nth check that follows failures, from 0: Recheck, doubled each time,
+// up to Wait.
+func (p Policy) backoff(n uint8) time.Duration {
+	d := p.Recheck
+	for ; n > 0 && d < p.Wait; n-- {
+		d *= 2
+	}
+	return min(d, p.Wait)
+}
+
+// jitter spreads d by 10 % to either side. The seed is the State's, so that the same history gives the
+// same times.
+func jitter(seed *uint32, d time.Duration) time.Duration {
+	// Numerical Recipes' generator: its upper bits are good enough to spread timers.
+	*seed = *seed*1664525 + 1013904223
+	part := float64(*seed>>8)/(1<<23) - 1
+	return d + time.Duration(part*float64(d)/10)
+}

@@ -1,0 +1,185 @@
+package canary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/timers"
+)
+
+// Why a canary's context ends, other than by its deadline.
+var (
+	errSuperseded = errors.New("the canary is not needed any more")
+	errStopping   = errors.New("the monitor stops")
+	errOver       = errors.New("the canary is over")
+)
+
+// target is one endpoint in a loop.
+type target struct {
+	Endpoint
+	state    schedule.State
+	activity Activity
+	run      *probeRun // nil: no canary is under way
+	status   Status
+	alarm    timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
+
+	// forgotten: it is kept only until its canary has ended, lest another begins beside it when it is
+	// served again.
+	forgotten bool
+}
+
+// probeRun is one canary under way.
+type probeRun struct {
+	target     *target
+	generation uint32
+	cancel     context.CancelCauseFunc
+	done       chan struct{} // closed by its goroutine's last act
+	abandoned  bool          // it was told to end and did not, so it counts no more
+}
+
+// step feeds an event to an endpoint's schedule and does what comes of it.
+func (l *loop) step(t *target, e schedule.Event, now schedule.Instant) {
+	if l.stopping {
+		return
+	}
+	if do := l.apply(t, e, now); do.Changed {
+		l.publish(t, true)
+	}
+}
+
+// apply is step, but for publishing.
+func (l *loop) apply(t *target, e schedule.Event, now schedule.Instant) schedule.Actions {
+	e.Full = l.active >= l.cfg.MaxCanaries
+	next, do := l.policy.Step(t.state, e, now)
+	t.state = next
+	l.setAlarm(t, max(do.Wake, now+1)) // a step leaves nothing due; if it did, this would not end
+	if t.run != nil {
+		switch {
+		case do.Cancel && do.Late:
+			t.run.cancel(context.DeadlineExceeded)
+		case do.Cancel:
+			t.run.cancel(errSuperseded)
+		}
+		if do.Overdue {
+			l.abandon(t.run)
+		}
+	}
+	if do.Outcome == schedule.Failed && e.Kind != schedule.Ended {
+		l.failed(t, failure(do.Reason, "the probe does not end"))
+	}
+	if do.Skipped {
+		l.metrics.skipped.WithLabelValues(t.Name, string(dynmesh.Busy)).Inc()
+	}
+	if do.Stalled {
+		t.status.Detail = fmt.Sprintf("%d in flight, no progress for %v", next.InFlight(), l.cfg.Stall)
+		l.log(t.Name).Warnf("Endpoint %s is stalled: %s", t.Name, t.status.Detail)
+	}
+	if do.Send {
+		l.send(t)
+	}
+	return do
+}
+
+// send starts a canary. Its end comes back as a message.
+func (l *loop) send(t *target) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r := &probeRun{target: t, generation: t.state.Generation, cancel: cancel, done: make(chan struct{})}
+	t.run = r
+	l.runs[r] = struct{}{}
+	l.active++
+	l.metrics.sent.WithLabelValues(t.Name).Inc()
+	l.log(t.Name).Infof("Canary timer expired for %s, sending health check", t.Name)
+	probe := t.Probe
+	go func() {
+		defer close(r.done)
+		defer cancel(errOver)
+		// runtime.Goexit passes by the rest.
+		result := Result{Failure: failure(dynmesh.ReasonError, "the probe ended its goroutine")}
+		defer func() {
+			// It is refused only where Run has given the canary up.
+			_ = l.post(func(l *loop) { l.finish(r, result) })
+		}()
+		result = Check(ctx, probe)
+	}()
+}
+
+// abandon stops counting a canary that does not end.
+func (l *loop) abandon(r *probeRun) {
+	if !r.abandoned {
+		r.abandoned = true
+		l.active--
+	}
+}
+
+// finish joins a canary and takes in its result.
+func (l *loop) finish(r *probeRun, result Result) {
+	<-r.done
+	delete(l.runs, r)
+	l.abandon(r)
+	t := r.target
+	t.run = nil
+	if l.stopping {
+		return
+	}
+	if t.forgotten {
+		l.remove(t)
+		return
+	}
+	// Whether real requests were in the canary's way is decided by what they do now.
+	e := l.sampled(t, schedule.Event{Kind: schedule.Ended, Generation: r.generation})
+	if result.Failure != nil {
+		e.Reason = result.Failure.Reason
+	}
+	do := l.apply(t, e, l.now())
+	switch do.Outcome {
+	case schedule.Passed:
+		t.status.FirstChunk, t.status.Duration = result.FirstChunk, result.Total
+		l.metrics.passed(result)
+		l.log(t.Name).Infof("Health check successful for %s", t.Name)
+	case schedule.Failed:
+		l.failed(t, result.Failure)
+	default:
+		l.log(t.Name).Debugf("Health check of %s was needless", t.Name)
+	}
+	l.publish(t, do.Changed)
+}
+
+// failed tells of a canary that counts against its endpoint.
+func (l *loop) failed(t *target, f *dynmesh.Failure) {
+	if t.state.Finding == dynmesh.Fail { // else it is about a stall, which says what it is itself
+		t.status.Detail = f.Detail
+	}
+	l.metrics.failed.WithLabelValues(t.Name, string(f.Reason)).Inc()
+	log := l.log(t.Name).WithField("reason", string(f.Reason))
+	switch {
+	case schedule.IsLate(f.Reason):
+		log.Warnf("Health check timeout for %s", t.Name)
+	case f.Detail == "":
+		log.Errorf("Health check request failed for %s: %s", t.Name, f.Reason)
+	default:
+		log.Errorf("Health check request failed for %s: %s", t.Name, f.Detail)
+	}
+}
+
+// publish shows what is known of an endpoint. changed says that others must hear of it.
+func (l *loop) publish(t *target, changed bool) {
+	s := &t.state
+	if s.Ready != t.status.Ready || s.Finding != t.status.Finding {
+		t.status.Since = time.Now()
+	}
+	t.status.Generation, t.status.Ready, t.status.Draining = s.Generation, s.Ready, s.Draining
+	t.status.Finding, t.status.Reason = s.Finding, s.Reason
+	if s.Finding != dynmesh.Fail && s.Finding != dynmesh.Stalled {
+		t.status.Detail = ""
+	}
+	l.mu.Lock()
+	l.statuses[t.Name] = t.status
+	l.mu.Unlock()
+	if changed && l.cfg.OnChange != nil {
+		l.cfg.OnChange(t.status)
+	}
+}
