@@ -1,35 +1,70 @@
 package sidecar
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"syscall"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
+
+	"github.com/dynmesh/dynmesh/internal/text"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 const (
 	// dialTimeout is for engines on other hosts: one on this host answers or refuses at once.
 	dialTimeout = 5 * time.Second
 
-	// idleTimeout is how long a connection to the engine is kept for the next request. uvicorn, which vLLM and SGLang are
-	// served by, closes its own after 5 s, and a request that is sent just then is lost: POST is not sent twice.
+	// idleTimeout is how long a connection to the engine is kept for the next request. uvicorn, which
+	// serves vLLM and SGLang, closes its own after 5 s, and a request that is sent just then is lost:
+	// a POST is not sent twice.
 	idleTimeout = 2 * time.Second
 
 	maxIdle = 64 // connections: enough to have most requests of a busy engine find one
 )
 
-// newClient makes the client of one engine. It has no time limits beyond the dial's: an engine may well think for minutes.
-func newClient(trust *tls.Config) *http.Client {
-	return &http.Client{
+// client asks one engine, with what the engine wants to be asked with.
+type client struct {
+	http *http.Client
+	root *url.URL
+	tls  *tls.Config // nil: the system's authorities
+	key  string      // "" where the engine wants none
+
+	secrets text.Secrets // that must not be repeated
+}
+
+// newClient makes the client of the engine at root. It has no time limits beyond the dial's: an engine
+// may well think for minutes.
+func newClient(root *url.URL, key, caFile string) (client, error) {
+	password, _ := root.User.Password()
+	c := client{root: root, key: key, secrets: text.Secrets{key, password}}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return client{}, fmt.Errorf("field CAFile: %w", err)
+		}
+		authorities := x509.NewCertPool()
+		if !authorities.AppendCertsFromPEM(pem) {
+			return client{}, fmt.Errorf("field CAFile: %s has no PEM certificate", caFile)
+		}
+		c.tls = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities}
+	}
+	c.http = &http.Client{
 		Transport: &http.Transport{
 			// No Proxy: the environment's is for the outside, and the engine is next door.
 			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSHandshakeTimeout:    dialTimeout,
-			TLSClientConfig:        trust,
+			TLSClientConfig:        c.tls,
 			DisableCompression:     true,
 			MaxIdleConns:           maxIdle,
 			MaxIdleConnsPerHost:    maxIdle,
@@ -38,22 +73,92 @@ func newClient(trust *tls.Config) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	return c, nil
 }
 
-// bare takes the URL out of an error of net/http's client: everybody knows it, and it takes the room of what matters.
-func bare(err error) error {
+// url is that of one of the engine's routes, whose path is escaped already.
+func (c client) url(path string) string { return engine.URL(c.root, path) }
+
+// header is what each request has.
+func (c client) header() http.Header {
+	h := http.Header{}
+	if c.key != "" {
+		h.Set("Authorization", "Bearer "+c.key)
+	}
+	return h
+}
+
+// get asks for target. Errors leave the URL out: everybody knows it, and it takes the room of what
+// matters.
+func (c client) get(ctx context.Context, target, accept string) (*http.Response, error) {
+	return c.do(ctx, http.MethodGet, target, accept, nil)
+}
+
+// post sends JSON to target, as get asks.
+func (c client) post(ctx context.Context, target, accept string, body []byte) (*http.Response, error) {
+	return c.do(ctx, http.MethodPost, target, accept, body)
+}
+
+func (c client) do(ctx context.Context, method, target, accept string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, withoutURL(err) // unreachable: the URL has been parsed
+	}
+	req.Header = c.header()
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	return resp, nil
+}
+
+// withoutKeyFor is the client without the key, where target is not the engine's: nobody else has any
+// business with it.
+func (c client) withoutKeyFor(target string) client {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != c.root.Scheme || u.Hostname() != c.root.Hostname() {
+		c.key = ""
+	}
+	return c
+}
+
+// redact takes the key out of an error that an engine wrote, who may have quoted the request.
+func (c client) redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	redacted := c.secrets.Redact(err.Error())
+	if redacted == err.Error() {
+		return err
+	}
+	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
+		return &dynmesh.Failure{Reason: f.Reason, Detail: c.secrets.Redact(f.Detail)}
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return &Error{Status: e.Status, Text: c.secrets.Redact(e.Text)}
+	}
+	return errors.New(redacted)
+}
+
+func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
 	}
 	return err
 }
 
-// isGone says that nobody listens there, as opposed to somebody who does not answer well.
-func isGone(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+// isConnectionRefused says that nobody listens there, as opposed to somebody who does not answer well.
+func isConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// readSome reads the beginning of an error answer, as far as it comes soon.
-func readSome(body io.Reader, cut func(), n int64, within time.Duration) []byte {
-	timer := time.AfterFunc(within, cut)
+// readPrefix reads the first n bytes of a body, as far as they come soon. cancel ends the request.
+func readPrefix(body io.Reader, cancel func(), n int64, within time.Duration) []byte {
+	timer := time.AfterFunc(within, cancel)
 	defer timer.Stop()
 	text, _ := io.ReadAll(io.LimitReader(body, n))
 	return text

@@ -4,14 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
-	"github.com/sirupsen/logrus"
 )
 
 // Where the activity of an endpoint is read.
@@ -55,24 +56,30 @@ type Config struct {
 	Log *logrus.Entry // nil discards
 }
 
-// settle fills in what is missing and refuses what cannot be.
-func (c Config) settle() (Config, engine.Engine, *url.URL, error) {
-	refuse := func(err error) (Config, engine.Engine, *url.URL, error) { return Config{}, engine.Engine{}, nil, err }
-	base, err := parseURL(c.Backend)
+// withDefaults fills in what is missing and refuses what cannot be. It returns the engine that is meant,
+// and the URL of its root.
+func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
+	refuse := func(format string, args ...any) (Config, engine.Engine, *url.URL, error) {
+		return Config{}, engine.Engine{}, nil, fmt.Errorf(format, args...)
+	}
+	root, err := parseURL(c.Backend)
 	if err != nil {
-		return refuse(fmt.Errorf("field Backend is %q: want http://HOST:PORT", text.URL(c.Backend)))
+		return refuse("field Backend is %q: want http://HOST:PORT", text.URL(c.Backend))
 	}
 	e, err := engine.Find(c.Engine)
 	if err != nil {
-		return refuse(fmt.Errorf("field Engine is %q: want one of %s", c.Engine, strings.Join(engine.Names(), ", ")))
+		return refuse("field Engine is %q: want one of %s", text.Line(c.Engine, maxExcerpt), strings.Join(engine.Names(), ", "))
 	}
 	if c.Model == "" && e.NeedsModel && !e.ListsModels {
-		return refuse(fmt.Errorf("field Model is missing: engine %s does not tell it", c.Engine))
+		return refuse("field Model is missing: engine %s does not tell it", c.Engine)
+	}
+	if text.Line(c.Model, maxModelName) != c.Model {
+		return refuse("field Model is %q: want one line of at most %d bytes", text.Line(c.Model, maxExcerpt), maxModelName)
 	}
 	if c.Payload != nil {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(c.Payload, &fields); err != nil || fields == nil {
-			return refuse(errors.New("field Payload is not a JSON object"))
+			return refuse("field Payload is not a JSON object")
 		}
 		c.Payload = slices.Clone(c.Payload)
 	}
@@ -81,39 +88,31 @@ func (c Config) settle() (Config, engine.Engine, *url.URL, error) {
 		c.Activity = ActivityProxy
 	case ActivityProxy, ActivityMetrics:
 	default:
-		return refuse(fmt.Errorf("field Activity is %q: want %s or %s", c.Activity, ActivityProxy, ActivityMetrics))
+		return refuse("field Activity is %q: want %s or %s", text.Line(c.Activity, maxExcerpt), ActivityProxy, ActivityMetrics)
 	}
 	if c.Metrics == "" {
-		c.Metrics = e.Counters.URL(base)
+		c.Metrics = e.Counters.URL(root)
 	} else if _, err := parseURL(c.Metrics); err != nil {
-		return refuse(fmt.Errorf("field Metrics is %q: want http://HOST:PORT/PATH", text.URL(c.Metrics)))
+		return refuse("field Metrics is %q: want http://HOST:PORT/PATH", text.URL(c.Metrics))
 	}
 	if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return refuse(errors.New("field APIKey has characters that no header can carry"))
+		return refuse("field APIKey has characters that no header can carry")
 	}
-	if c.CAFile != "" && base.Scheme != "https" {
+	if c.CAFile != "" && root.Scheme != "https" {
 		// It would have been thought safe, and be plain text, the key included.
-		return refuse(errors.New("field CAFile is set, and the engine's URL is not https"))
+		return refuse("field CAFile is set, and the engine's URL is not https")
 	}
 	if c.OnSight == nil {
 		c.OnSight = func() {}
 	}
-	if c.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
-		c.Log = logrus.NewEntry(discard)
-	}
-	c.Log = c.Log.WithField("component", "sidecar").WithField("addr", text.URL(c.Backend))
-	return c, e, base, nil
+	c.Log = logging.OrDiscard(c.Log).WithField("component", "sidecar").WithField("addr", text.URL(c.Backend))
+	return c, e, root, nil
 }
 
-func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+// parseURL parses the URL of a server. Its errors do not repeat it: it may have a password.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("not the URL of a server")
 	}
 	return u, nil

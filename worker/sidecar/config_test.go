@@ -29,11 +29,16 @@ func TestNewRefuses(t *testing.T) {
 		{"authorities for plain text", func(c *Config) { c.CAFile = "ca.pem" }, "CAFile is set"},
 		{"authorities that are not there", func(c *Config) { c.Backend, c.CAFile = "https://x", "/none.pem" }, "CAFile: open"},
 		{"authorities that are none", func(c *Config) { c.Backend, c.CAFile = "https://x", "config_test.go" }, "no PEM certificate"},
+		{"a password", func(c *Config) { c.Backend = "ftp://u:s3cret@x" }, "Backend is"},
+		{"a password in what is no URL", func(c *Config) { c.Backend = "http://u:s3cret@x y" }, "Backend is"},
+		{"a password, and a query", func(c *Config) { c.Backend = "http://u:s3cret@x/?key=s3cret" }, "Backend is"},
+		{"a password of metrics", func(c *Config) { c.Metrics = "u:s3cret@x" }, "Metrics is"},
+		{"a model of two lines", func(c *Config) { c.Model = "a\nb" }, "Model is"},
 		{"metrics that are no URL", func(c *Config) { c.Metrics = "8002" }, "Metrics is"},
 	} {
 		cfg := good
 		tt.turn(&cfg)
-		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) || strings.ContainsAny(err.Error(), "\r\n") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: got %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -21,43 +20,45 @@ const MaxEvent = 16 << 20
 const (
 	maxErrorBody = 64 << 10
 	errorWait    = 2 * time.Second        // for the text of an error, once its status is there
-	lastWait     = 100 * time.Millisecond // for the end of an answer that is complete
+	endWait      = 100 * time.Millisecond // for the end of an answer that is complete
 	doneMark     = "[DONE]"
 )
 
-// Generate passes one request to the engine, and its answer to send: each event of a stream as it comes, an answer in one
-// piece as one chunk, as the JSON that the engine wrote (json.RawMessage). It has the shape of worker.Handler.
+// Generate passes one request to the engine, and its answer to send: each event of a stream as it
+// comes, an answer in one piece as one chunk, as the JSON that the engine wrote (json.RawMessage). It
+// has the shape of worker.Handler.
 //
-// Where a request goes is told by its fields: to chats where it has messages, to SGLang's own API where it has its
-// fields, else to completions. The engine's answer is what makes a request good or bad, so all of these are errors of type
-// [*Error]: an error status, which is the error's; an error in a stream, which has been sent as a chunk by then; a stream that
-// breaks or ends too soon; an answer that is not JSON or larger than [MaxEvent]; and an engine that cannot be reached.
+// Where a request goes is told by its fields: to chats where it has messages, to SGLang's own API
+// where it has its fields, else to completions. The engine's answer is what makes a request good or
+// bad, so all of these are errors of type [*Error]:
 //
-// It reads on from the engine when send has returned, so that nothing piles up. When ctx ends, or send fails, the
-// connection is closed at once, for the engine to stop working on it.
+//   - an error status, which is the error's;
+//   - an error in a stream, which has been sent as a chunk by then;
+//   - a stream that breaks or ends too soon;
+//   - an answer that is not JSON, or larger than [MaxEvent];
+//   - an engine that cannot be reached.
+//
+// It reads on from the engine when send has returned, so that nothing piles up. When ctx ends, or send
+// fails, the connection is closed at once, for the engine to stop working on it.
 func (s *Sidecar) Generate(ctx context.Context, request json.RawMessage, send func(chunk any) error) error {
-	return s.access.hide(s.generate(ctx, request, send))
+	return s.client.redact(s.generate(ctx, request, send))
 }
 
 func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send func(chunk any) error) error {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	// The way to triton's models is the only one that needs the name, and it is configured.
-	target := s.url(s.engine.Path(request, s.cfg.Model))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(request))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Paths to triton's models are the only ones that need the name, and it is configured.
+	target := s.client.url(s.engine.Path(request, s.cfg.Model))
+	resp, err := s.client.post(ctx, target, "text/event-stream, application/json", request)
 	if err != nil {
-		return fmt.Errorf("ask engine: %w", err) // unreachable: the URL has been parsed
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "text/event-stream, application/json")
-	s.access.header(req.Header)
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return s.broken(ctx, err)
+		if ctx.Err() == nil && isConnectionRefused(err) {
+			s.monitor.invalidate()
+		}
+		return transportError(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return refused(resp.StatusCode, readSome(resp.Body, end, maxErrorBody, errorWait))
+		return statusError(resp.StatusCode, readPrefix(resp.Body, cancel, maxErrorBody, errorWait))
 	}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err == nil && kind == "text/event-stream" {
@@ -67,7 +68,7 @@ func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send fu
 	}
 	if err == nil {
 		// What is left is the end of the body. Reading it lets the connection serve another request.
-		readSome(resp.Body, end, 4<<10, lastWait)
+		readPrefix(resp.Body, cancel, 4<<10, endWait)
 	}
 	return err
 }
@@ -80,15 +81,14 @@ func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chun
 		switch {
 		case errors.Is(err, io.EOF) && events.Stray() != "":
 			return badGateway(nil, "not an event stream: %s", events.Stray())
+		case errors.Is(err, io.EOF) && s.engine.EndsInDone:
+			return badGateway(io.ErrUnexpectedEOF, "the stream ended without %s", doneMark)
 		case errors.Is(err, io.EOF):
-			if s.engine.EndsInDone {
-				return badGateway(io.ErrUnexpectedEOF, "the stream ended without %s", doneMark)
-			}
 			return nil
 		case err != nil:
-			return s.broken(ctx, err)
+			return transportError(ctx, err)
 		case ctx.Err() != nil: // what has come already is for nobody
-			return s.broken(ctx, ctx.Err())
+			return transportError(ctx, ctx.Err())
 		}
 		data = bytes.TrimSpace(data)
 		if len(data) == 0 {
@@ -109,19 +109,20 @@ func (s *Sidecar) passDocument(ctx context.Context, resp *http.Response, send fu
 		return badGateway(sse.ErrTooLong, "an answer of %d bytes, more than %d", resp.ContentLength, MaxEvent)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxEvent+1))
-	if err != nil {
-		return s.broken(ctx, err)
+	if err == nil && len(data) > MaxEvent {
+		err = sse.ErrTooLong
 	}
-	if len(data) > MaxEvent {
-		return s.broken(ctx, sse.ErrTooLong)
+	if err != nil {
+		return transportError(ctx, err)
 	}
 	return pass("", data, send)
 }
 
-// pass sends one chunk. Clients get an engine's error as the engine put it, and then an end that nobody takes for a good one.
+// pass sends one chunk, which is the receiver's. Clients get an engine's error as the engine put it,
+// and then an end that nobody takes for a good one.
 func pass(event string, data []byte, send func(chunk any) error) error {
 	if !json.Valid(data) {
-		return badGateway(nil, "not JSON: %s", oneLine(data, 80))
+		return badGateway(nil, "not JSON: %s", excerpt(data))
 	}
 	if err := send(json.RawMessage(data)); err != nil {
 		return err
@@ -130,25 +131,7 @@ func pass(event string, data []byte, send func(chunk any) error) error {
 		return badGateway(f, "error in the answer: %s", f.Detail)
 	}
 	if event == "error" {
-		return badGateway(nil, "error in the answer: %s", oneLine(data, maxText))
+		return badGateway(nil, "error in the answer: %s", data[:min(len(data), 4*maxText)])
 	}
 	return nil
-}
-
-// broken says why there is no answer, or no more of it.
-func (s *Sidecar) broken(ctx context.Context, err error) error {
-	err = bare(err)
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("ask engine: %w", context.Cause(ctx))
-	case isGone(err):
-		s.watch.doubt()
-		return &Error{Status: http.StatusServiceUnavailable, Text: "connection refused", Err: err}
-	case errors.Is(err, sse.ErrTooLong):
-		return badGateway(err, "an event or answer of more than %d bytes", MaxEvent)
-	case errors.Is(err, io.EOF):
-		return badGateway(err, "the connection broke off")
-	default:
-		return badGateway(err, "%v", err)
-	}
 }

@@ -68,7 +68,7 @@ func TestFaults(t *testing.T) {
 			var err error
 			until(t, "the engine does what its knobs say", func() bool {
 				chunks, err = generate(t, s, streamed)
-				return !tt.knobs.Refuse || isGone(err)
+				return !tt.knobs.Refuse || isConnectionRefused(err)
 			})
 			if len(chunks) != tt.chunks || status(err) != tt.status || err != nil && !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("got %d chunks and %v (%d), want %d and %q (%d)", len(chunks), err, status(err), tt.chunks, tt.text, tt.status)

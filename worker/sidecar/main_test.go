@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/worker/mocker"
 	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 func TestMain(m *testing.M) {
@@ -77,11 +78,11 @@ func front(t testing.TB, cfg Config) *Sidecar {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	s.pace = pace{
-		first: 5 * time.Millisecond, last: 20 * time.Millisecond, timeout: time.Second,
-		watch: 50 * time.Millisecond, scrape: 20 * time.Millisecond,
+	s.intervals = intervals{
+		firstRetry: 5 * time.Millisecond, lastRetry: 20 * time.Millisecond, timeout: time.Second,
+		poll: 50 * time.Millisecond, metrics: 20 * time.Millisecond,
 	}
-	t.Cleanup(s.client.CloseIdleConnections)
+	t.Cleanup(s.client.http.CloseIdleConnections)
 	return s
 }
 

@@ -19,8 +19,8 @@ func TestLongStepOrIdle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var last atomic.Pointer[reading]
-		last.Store(&reading{})
+		var last atomic.Pointer[sample]
+		last.Store(&sample{})
 		var hangs atomic.Bool
 		var asked atomic.Int64
 		probe := func(ctx context.Context) error {
@@ -33,7 +33,7 @@ func TestLongStepOrIdle(t *testing.T) {
 		}
 		if err := monitor.Serve(canary.Endpoint{
 			Name: "generate", Probe: probe, CountsCanaries: true,
-			Activity: func() canary.Activity { return last.Load().tell(time.Now()) },
+			Activity: func() canary.Activity { return last.Load().activityAt(time.Now()) },
 		}); err != nil {
 			t.Fatal(err)
 		}

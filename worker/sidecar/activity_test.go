@@ -20,7 +20,7 @@ func TestActivity(t *testing.T) {
 	s := running(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
 	around := front(t, Config{Backend: "http://" + server.Addr()})
 	activity := s.Activity()
-	until(t, "the counters are read", func() bool { return !s.meter.last.Load().at.IsZero() })
+	until(t, "the counters are read", func() bool { return !s.poller.last.Load().at.IsZero() })
 	if got := activity(); got != (canary.Activity{}) {
 		t.Errorf("got %+v, want nothing", got)
 	}
@@ -59,7 +59,7 @@ func TestCountersAway(t *testing.T) {
 	log, hook := logger()
 	s := front(t, Config{Backend: url, Activity: ActivityMetrics, Log: log})
 	background(t, func(ctx context.Context) error {
-		s.meter.run(ctx, 20*time.Millisecond)
+		s.poller.run(ctx, 20*time.Millisecond)
 		return nil
 	})
 	for _, how := range []string{"HTTP/1.1 404 Not Found\r\n\r\nvllm:num_requests_running 3\n", "hang", "HTTP/1.1 200 OK\r\n\r\ngo_goroutines 1\n", "SSH\r\n"} {
@@ -67,8 +67,8 @@ func TestCountersAway(t *testing.T) {
 		until(t, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
 		broken.Store(how)
 		until(t, "it is said", func() bool { return lines(hook) == "Engine's metrics cannot be read: its activity is unknown" })
-		read := s.meter.last.Load()
-		if got := read.tell(read.at.Add(stale + 1)); got != (canary.Activity{}) {
+		read := s.poller.last.Load()
+		if got := read.activityAt(read.at.Add(maxAge + 1)); got != (canary.Activity{}) {
 			t.Errorf("%q: got %+v, want nothing in flight", how, got)
 		}
 		broken.Store("")
@@ -82,14 +82,14 @@ func TestCountersAway(t *testing.T) {
 func TestCanaryHurriesCounters(t *testing.T) {
 	_, server, _ := mock(t, "mock", "")
 	s := front(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
-	s.pace.scrape = patience * 10
+	s.intervals.metrics = patience * 10
 	background(t, s.Run)
-	until(t, "the counters are read at first", func() bool { return !s.meter.last.Load().at.IsZero() })
-	first := s.meter.last.Load().at
+	until(t, "the counters are read at first", func() bool { return !s.poller.last.Load().at.IsZero() })
+	first := s.poller.last.Load().at
 	if r := check(t, s); r.Failure != nil {
 		t.Fatalf("got %v, want a pass", r.Failure)
 	}
-	until(t, "the counters are read again", func() bool { return s.meter.last.Load().at.After(first) })
+	until(t, "the counters are read again", func() bool { return s.poller.last.Load().at.After(first) })
 }
 
 // monitored is a sidecar's endpoint under a monitor, with its counters for an activity.

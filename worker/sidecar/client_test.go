@@ -94,7 +94,7 @@ func TestNoAccess(t *testing.T) {
 			log, hook := logger()
 			tt.cfg.Backend, tt.cfg.Model, tt.cfg.Log = url, model, log
 			s := front(t, tt.cfg)
-			err := s.look(t.Context())
+			err := s.Find(t.Context())
 			got := check(t, s)
 			if reason(got) != tt.want || !strings.Contains(got.Failure.Error(), tt.detail) {
 				t.Errorf("%s, model %q: got %v, want %s and %s", tt.name, model, got.Failure, tt.want, tt.detail)
@@ -113,6 +113,26 @@ func TestNoAccess(t *testing.T) {
 	}
 }
 
+// Wherever an engine's text is cut, no more than the beginning's first letters of the key is left.
+func TestKeyIsNotCutInHalf(t *testing.T) {
+	for length := dynmesh.MaxDetail - 40; length < dynmesh.MaxDetail+10; length++ {
+		said := strings.Repeat("x", length) + key
+		s := front(t, Config{APIKey: key, Model: "a", Backend: answering(t, func(string) string {
+			return "HTTP/1.1 500 Internal Server Error\r\n\r\n" + said
+		})})
+		got := check(t, s)
+		if got.Failure == nil || strings.Contains(got.Failure.Detail, key[:4]) {
+			t.Errorf("after %d bytes: got %v, want none of the key", length, got.Failure)
+		}
+	}
+	s := front(t, Config{APIKey: key, Model: "a", Backend: answering(t, func(string) string {
+		return sseHead + "data: {\"echo\":\"" + key + "\"}\n\ndata: [DONE]\n\n"
+	})})
+	if got := check(t, s); got.Failure != nil || strings.Contains(got.Sample, key) {
+		t.Errorf("got %v and the sample %q, want a pass and none of the key", got.Failure, got.Sample)
+	}
+}
+
 // The key goes to the engine's counters only where they are the engine's.
 func TestKeyStaysWithTheEngine(t *testing.T) {
 	for _, tt := range []struct {
@@ -126,8 +146,7 @@ func TestKeyStaysWithTheEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := http.Header{}
-		s.meter.access.header(got)
+		got := s.poller.client.header()
 		if got.Get("Authorization") != tt.want {
 			t.Errorf("%s and %s: got %q, want %q", tt.backend, tt.metrics, got.Get("Authorization"), tt.want)
 		}

@@ -51,29 +51,29 @@ func TestReading(t *testing.T) {
 			[]step{second(engine.Totals{engine.Iteration: 0.1}), second(engine.Totals{engine.Iteration: 0.2, engine.InFlight: 1}), second(engine.Totals{engine.Iteration: 0.2, engine.InFlight: 1}), second(engine.Totals{engine.Iteration: 0.1, engine.InFlight: 1})},
 			canary.Activity{InFlight: 1, Progress: 2}},
 		{"a gauge that nothing moves is believed for a while", true,
-			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {believed, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {gaugeTrust, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1}},
 		{"and is doubtful then", true,
-			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {believed + 1, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {gaugeTrust + 1, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1, StaleGauges: true}},
 		{"one of nothing is beyond doubt", true,
-			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2}), {believed + 1, engine.Totals{engine.Tokens: 2}}},
+			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2}), {gaugeTrust + 1, engine.Totals{engine.Tokens: 2}}},
 			canary.Activity{Progress: 1}},
 		{"one that does not need steps is", false,
 			[]step{second(engine.Totals{engine.Tokens: 1}), second(engine.Totals{engine.Tokens: 2, engine.InFlight: 1}), {time.Hour, engine.Totals{engine.Tokens: 2, engine.InFlight: 1}}},
 			canary.Activity{InFlight: 1, Progress: 1}},
 	} {
-		var r reading
+		var r sample
 		at := time.Now()
 		for _, s := range tt.steps {
 			at = at.Add(s.after)
 			r = r.next(s.t, at, tt.stepwise)
 		}
-		if got := r.tell(at); got != tt.want {
+		if got := r.activityAt(at); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
 		tt.want.InFlight, tt.want.StaleGauges = 0, false
-		if got := r.tell(at.Add(stale + 1)); got != tt.want {
+		if got := r.activityAt(at.Add(maxAge + 1)); got != tt.want {
 			t.Errorf("%s, stale: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}

@@ -137,7 +137,7 @@ func TestAnswered(t *testing.T) {
 	} {
 		tt.cfg.Backend = answering(t, func(string) string { return "HTTP/1.1 " + tt.answer })
 		s := front(t, tt.cfg)
-		err := s.look(t.Context())
+		err := s.Find(t.Context())
 		if closed(s.Answered()) != tt.want {
 			t.Errorf("%s: answered is %v (%v), want %v", tt.name, !tt.want, err, tt.want)
 		}
@@ -149,7 +149,7 @@ func TestAnswered(t *testing.T) {
 		}
 		return sseHead + token + "data: [DONE]\n\n"
 	})})
-	if err := s.look(t.Context()); err == nil || closed(s.Answered()) {
+	if err := s.Find(t.Context()); err == nil || closed(s.Answered()) {
 		t.Errorf("a broken list: got %v, want an error and no answer", err)
 	}
 	if got := check(t, s); got.Failure != nil || !closed(s.Answered()) {
@@ -171,6 +171,8 @@ func TestModels(t *testing.T) {
 	}{
 		{"one", head + `{"data":[{"id":"a"}]}`, "a", ""},
 		{"a base and an adapter", head + `{"data":[{"id":"a"},{"id":"b","parent":"a"}]}`, "a", ""},
+		{"names that are none come first", head + `{"data":[{"id":"a\nb"},{"id":" a"},{"id":"` + strings.Repeat("x", 1000) + `"},{"id":"a"}]}`, "a", ""},
+		{"only names that are none", head + `{"data":[{"id":"a\u001b[31m"}]}`, "", dynmesh.ReasonMalformed},
 		{"none", head + `{"data":[]}`, "", dynmesh.ReasonMalformed},
 		{"no name", head + `{"data":[{}]}`, "", dynmesh.ReasonMalformed},
 		{"not JSON", head + `<html>`, "", dynmesh.ReasonMalformed},
@@ -243,11 +245,11 @@ func TestAnotherModel(t *testing.T) {
 // An engine that is there and slow is not taken for one that is away.
 func TestSlowIsNotAway(t *testing.T) {
 	log, hook := logger()
-	w := watch{log: log, first: make(chan struct{})}
-	w.answered([]string{"a"})
-	w.failed(context.DeadlineExceeded)
-	w.failed(&Error{Status: 500})
-	if _, ok := w.known(); !ok || lines(hook) != "Engine is there" {
+	m := monitor{log: log, answered: make(chan struct{})}
+	m.pollSucceeded([]string{"a"})
+	m.pollFailed(context.DeadlineExceeded)
+	m.pollFailed(&Error{Status: 500})
+	if _, ok := m.modelName(); !ok || lines(hook) != "Engine is there" {
 		t.Errorf("logged %s, want nothing of it", lines(hook))
 	}
 }
@@ -269,7 +271,7 @@ func TestRequestFindsEngineGone(t *testing.T) {
 	e, server, _ := mock(t, "mock", "")
 	log, hook := logger()
 	s := front(t, Config{Backend: "http://" + server.Addr(), Log: log})
-	s.pace.watch = patience * 10
+	s.intervals.poll = patience * 10
 	background(t, s.Run)
 	until(t, "the engine is there", func() bool { return s.Model() == "mock" })
 	turn(t, e, mocker.Knobs{Refuse: true})
