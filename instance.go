@@ -18,6 +18,16 @@ func NewInstanceID() InstanceID { return InstanceID(rand.Int64N(1<<63-1) + 1) }
 // String returns the ID in lower-case hexadecimal without padding, as it stands in etcd keys.
 func (id InstanceID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
+// MarshalText has JSON hold the ID as a string, as String writes it.
+func (id InstanceID) MarshalText() ([]byte, error) { return strconv.AppendUint(nil, uint64(id), 16), nil }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (id *InstanceID) UnmarshalText(text []byte) error {
+	parsed, err := ParseInstanceID(string(text))
+	*id = parsed
+	return err
+}
+
 // ParseInstanceID reads what String writes, and nothing else: upper case or padding would let two keys name one
 // instance.
 func ParseInstanceID(s string) (InstanceID, error) {

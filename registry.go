@@ -28,6 +28,20 @@ func (s SyncState) String() string {
 	return fmt.Sprintf("State(%d)", s)
 }
 
+// MarshalText writes what String does.
+func (s SyncState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (s *SyncState) UnmarshalText(text []byte) error {
+	for _, known := range []SyncState{Syncing, Synced, Stale} {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("state of discovery %.40q: want %v, %v or %v", text, Syncing, Synced, Stale)
+}
+
 // RegistryUpdate is one step of the registry. Applying it leads from one consistent view to the next: a full read arrives
 // whole, and so does each etcd transaction.
 type RegistryUpdate struct {

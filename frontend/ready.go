@@ -60,7 +60,7 @@ func (p *part) expectable() expect.Endpoint {
 	e := expect.Endpoint{Name: p.name}
 	for _, c := range p.chunks {
 		for _, r := range c.records {
-			e.Instances = append(e.Instances, expect.Instance{ID: r.id, Verdict: string(r.verdict()), Verified: r.verified, Registered: r.registered})
+			e.Instances = append(e.Instances, expect.Instance{ID: r.id, Verdict: r.verdict(), Verified: r.verified, Registered: r.registered})
 		}
 	}
 	return e

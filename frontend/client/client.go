@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -62,7 +63,7 @@ func (c *Client) Endpoint(ctx context.Context, name string) (*Mesh, error) {
 }
 
 // Instance asks for one instance of an endpoint, as Mesh does. An unknown one is ErrNotFound.
-func (c *Client) Instance(ctx context.Context, endpoint string, id ID) (*Mesh, error) {
+func (c *Client) Instance(ctx context.Context, endpoint string, id dynmesh.InstanceID) (*Mesh, error) {
 	return c.mesh(ctx, endpointPath(endpoint)+"/"+id.String())
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
 
@@ -51,7 +52,7 @@ func TestMesh(t *testing.T) {
 		}
 		i := m.Endpoints[0].Instances[0]
 		if m.Version != 42 || m.Discovery.State.String() != "synced" || m.Discovery.Revision != 1234 || m.Gossip.Dead != 1 || m.Warnings[0] != "w" ||
-			i.ID.String() != "694d9b90ff8deb4b" || i.Verdict != expect.Unreachable || !i.Registered || i.Worker.Labels["zone"] != "a" ||
+			i.ID.String() != "694d9b90ff8deb4b" || i.Verdict != dynmesh.Unreachable || !i.Registered || i.Worker.Labels["zone"] != "a" ||
 			i.Observations[0].LatencySeconds != 0.003 || !i.Observations[0].Counts || i.Changes[0].From != "ready" ||
 			m.Endpoints[0].Instances[1].Worker != nil || m.Members[0].Role != "frontend" || string(m.JSON) != goodMesh {
 			t.Errorf("got %+v", m)

@@ -202,7 +202,7 @@ func TestRealFrontend(t *testing.T) {
 	closeEtcd()
 	eventually(t, "stale", func() bool {
 		m, err := c.Mesh(ctx)
-		return err == nil && m.Discovery.State == State(dynmesh.Stale) && len(m.Endpoints) == 2
+		return err == nil && m.Discovery.State == dynmesh.Stale && len(m.Endpoints) == 2
 	})
 	if err := c.Wait(ctx, both, func(string) {}); err != nil {
 		t.Errorf("while etcd is away: %v", err)

@@ -69,7 +69,7 @@ func TestHostileAnswers(t *testing.T) {
 		{"304 unasked", body(304, ""), "304 Not Modified, and no JSON object"},
 		{"id is a number", with(`"694d9b90ff8deb4b"`, "7587891994254240587"), "which no frontend answers"},
 		{"id is not hex", with("694d9b90ff8deb4b", `\u001b[2J`), `instance ID "\x1b[2J"`},
-		{"state", with("synced", `\u001b`), `state of discovery "?"`},
+		{"state", with("synced", `\u001b`), `state of discovery "\x1b"`},
 		{"time", with("2026-11-22T09:00:00.000Z", `yesterday`), "which no frontend answers"},
 		{"type", with(`"registered":true`, `"registered":"yes"`), "which no frontend answers"},
 		{"negative version", with(":42", ":-1"), "which no frontend answers"},

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
 // told says what an observation means. by is who made it, for people.
-func told(o client.Observation, by string) string {
+func told(o mesh.Observation, by string) string {
 	text := finding(o, by)
 	if o.Ready != nil {
 		switch good := o.Finding == "pass" || o.Finding == "busy" || o.Finding == "unchecked"; {
@@ -31,7 +32,7 @@ func told(o client.Observation, by string) string {
 
 // finding says what was found. A finding stands until its observer says something else, so its time is when it began to be
 // so, and how often it was found again is not told. One that does not count stands no more.
-func finding(o client.Observation, by string) string {
+func finding(o mesh.Observation, by string) string {
 	failed, took := why(o), ""
 	have, reached, missed, then := "have ", " has reached it", " has not reached it", " since then"
 	if !o.Counts {
@@ -40,7 +41,7 @@ func finding(o client.Observation, by string) string {
 	if o.LatencySeconds > 0 {
 		took = "; the first time took " + time.Duration(o.LatencySeconds*float64(time.Second)).Round(10*time.Microsecond).String()
 	}
-	switch o.Kind + " " + o.Finding {
+	switch o.Kind + " " + string(o.Finding) {
 	case "canary pass":
 		return "its own canaries " + have + "passed" + then + took
 	case "canary fail", "traffic fail":
@@ -62,13 +63,13 @@ func finding(o client.Observation, by string) string {
 }
 
 // why says the reason in the word by which metrics and logs know it, and then the detail, or else what the word means.
-func why(o client.Observation) string {
+func why(o mesh.Observation) string {
 	if o.Reason == "" {
 		return "no reason given" + after(o.Detail)
 	}
 	meaning := o.Detail
 	if meaning == "" {
-		meaning = map[string]string{
+		meaning = map[dynmesh.Reason]string{
 			"timeout":     "no answer in time",
 			"frozen":      "the answer began, then nothing came",
 			"refused":     "nothing listens there",
@@ -92,7 +93,7 @@ func after(detail string) string {
 }
 
 // changed says what a change of the verdict was. decided is the reason that decides now: it stands above already.
-func changed(c client.Change, decided string) string {
+func changed(c mesh.Change, decided string) string {
 	from, to := plain.Text(c.From, 20), plain.Text(c.To, 20)
 	text := "verdict: " + to
 	if from != "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
@@ -16,13 +17,13 @@ import (
 func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s of %s is %s\n\n", style.paint(bold, f.ID.String()), plain.Text(f.Endpoint, maxName), style.paint(colourOf(f.Instance), verdict(f.Instance, true)))
-	fmt.Fprintf(&b, "since     %s (%s)", clock(f.Since), age(f.Since, now))
+	fmt.Fprintf(&b, "since     %s (%s)", clock(f.Since.Time), age(f.Since.Time, now))
 	if f.Flaps > 0 {
 		fmt.Fprintf(&b, "; its verdict changed %s lately", times(f.Flaps))
 	}
 	fmt.Fprintf(&b, "\nworker    %s\n", aged(workerLine(f.Worker), now))
 	if state := m.Discovery.State.String(); state != "synced" {
-		fmt.Fprintf(&b, "registry  %s\n", style.paint(yellow, aged(state+" since "+clock(m.Discovery.Since), now)))
+		fmt.Fprintf(&b, "registry  %s\n", style.paint(yellow, aged(state+" since "+clock(m.Discovery.Since.Time), now)))
 	}
 
 	b.WriteString("\nwhy\n")
@@ -57,7 +58,7 @@ func evidence(m *client.Mesh, f Found) []event {
 		if !ok {
 			by = plain.Text(o.Observer, 20)
 		}
-		e := event{at: o.At, text: told(o, by)}
+		e := event{at: o.At.Time, text: told(o, by)}
 		switch {
 		case !o.Counts:
 			e.colour = dim
@@ -68,7 +69,7 @@ func evidence(m *client.Mesh, f Found) []event {
 	}
 	decided := reasons(f.Instance, false)[0]
 	for _, c := range f.Changes {
-		all = append(all, event{at: c.At, text: changed(c, decided), colour: bold})
+		all = append(all, event{at: c.At.Time, text: changed(c, decided), colour: bold})
 	}
 	slices.SortStableFunc(all, func(a, b event) int { return a.at.Compare(b.at) })
 	return all
@@ -94,7 +95,7 @@ func names(m *client.Mesh) map[string]string {
 	return all
 }
 
-func workerLine(w *client.Worker) string {
+func workerLine(w *mesh.Worker) string {
 	if w == nil {
 		return "it does not run dynmesh, or has not been heard of"
 	}
@@ -110,7 +111,7 @@ func workerLine(w *client.Worker) string {
 		parts = append(parts, fmt.Sprintf("pid %d", w.PID))
 	}
 	if !w.StartedAt.IsZero() {
-		parts = append(parts, "started at "+clock(w.StartedAt))
+		parts = append(parts, "started at "+clock(w.StartedAt.Time))
 	}
 	if w.Gossip != "" {
 		parts = append(parts, plain.Text(w.Gossip, 20)+" in gossip")

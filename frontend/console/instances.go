@@ -4,8 +4,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dynmesh/dynmesh/frontend/client"
-	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
@@ -24,7 +24,7 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 			}
 			cells := []cell{
 				{plain.Text(e.Name, maxName), noColour}, {i.ID.String(), noColour},
-				{verdict(i, style.Wide), colourOf(i)}, {since(i.Since, now), noColour},
+				{verdict(i, style.Wide), colourOf(i)}, {since(i.Since.Time, now), noColour},
 			}
 			if style.Wide {
 				cells = append(cells, workerCells(i.Worker)...)
@@ -44,22 +44,22 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 }
 
 // verdict is an instance's state in words.
-func verdict(i client.Instance, verified bool) string {
+func verdict(i mesh.Instance, verified bool) string {
 	v := plain.Text(i.Verdict, 20)
 	if !i.Registered {
 		v += ", not registered"
 	}
-	if verified && i.Verdict == expect.Ready && !i.Verified {
+	if verified && i.Verdict == dynmesh.Ready && !i.Verified {
 		v += ", not verified"
 	}
 	return v
 }
 
-func colourOf(i client.Instance) colour {
+func colourOf(i mesh.Instance) colour {
 	switch {
-	case i.Verdict == expect.Unreachable:
+	case i.Verdict == dynmesh.Unreachable:
 		return red
-	case i.Verdict == expect.Draining:
+	case i.Verdict == dynmesh.Draining:
 		return cyan
 	case well(i):
 		return green
@@ -68,7 +68,7 @@ func colourOf(i client.Instance) colour {
 }
 
 // reasons returns those to show, at least one.
-func reasons(i client.Instance, all bool) []string {
+func reasons(i mesh.Instance, all bool) []string {
 	switch {
 	case len(i.Reasons) == 0:
 		return []string{""}
@@ -78,12 +78,12 @@ func reasons(i client.Instance, all bool) []string {
 	return i.Reasons[:1] // it decides
 }
 
-func workerCells(w *client.Worker) []cell {
+func workerCells(w *mesh.Worker) []cell {
 	if w == nil {
 		return []cell{{"-", dim}, {"-", dim}, {"-", dim}}
 	}
 	var cells []cell
-	for _, text := range []string{w.Host, w.Version, w.Gossip} {
+	for _, text := range []string{w.Host, w.Version, string(w.Gossip)} {
 		c := cell{plain.Text(strings.TrimSpace(text), 40), noColour}
 		if c.text == "" {
 			c = cell{"-", dim}

@@ -8,6 +8,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
 // Snapshot is what a frontend said at one moment.
@@ -45,7 +46,7 @@ func (s Snapshot) Now(ours time.Time) time.Time { return s.Mesh.Now.Add(ours.Sub
 // AllReady says whether there is nothing to worry about: the registry has been read, every instance is registered and
 // ready, and whatever the frontend expects is there.
 func (s Snapshot) AllReady() bool {
-	if dynmesh.SyncState(s.Mesh.Discovery.State) == dynmesh.Syncing || s.Doubt != nil || s.Ready != nil && !s.Ready.Ready {
+	if s.Mesh.Discovery.State == dynmesh.Syncing || s.Doubt != nil || s.Ready != nil && !s.Ready.Ready {
 		return false
 	}
 	for _, e := range s.Mesh.Endpoints {
@@ -59,4 +60,4 @@ func (s Snapshot) AllReady() bool {
 }
 
 // well says whether an instance needs nobody's attention.
-func well(i client.Instance) bool { return i.Verdict == expect.Ready && i.Registered }
+func well(i mesh.Instance) bool { return i.Verdict == dynmesh.Ready && i.Registered }

@@ -11,6 +11,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
@@ -33,7 +34,7 @@ func Status(s Snapshot, now time.Time, style Style) string {
 	switch rows := endpointRows(s); {
 	case len(rows) > 0:
 		writeEndpoints(&b, rows, style)
-	case dynmesh.SyncState(s.Mesh.Discovery.State) == dynmesh.Syncing:
+	case s.Mesh.Discovery.State == dynmesh.Syncing:
 		b.WriteString("What is registered is not known yet.\n")
 	default:
 		b.WriteString("Nothing is registered.\n")
@@ -49,11 +50,11 @@ func Status(s Snapshot, now time.Time, style Style) string {
 func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	d, g := s.Mesh.Discovery, s.Mesh.Gossip
 	registry, c := "synced", green
-	switch dynmesh.SyncState(d.State) {
+	switch d.State {
 	case dynmesh.Syncing:
 		registry, c = "not read yet: etcd has not answered", red
 	case dynmesh.Stale:
-		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", clock(d.Since)), yellow
+		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", clock(d.Since.Time)), yellow
 	}
 	fmt.Fprintf(b, "frontend  %s\n", plain.Text(s.Frontend, maxName))
 	fmt.Fprintf(b, "registry  %s\n", style.paint(c, aged(registry, now)))
@@ -99,7 +100,7 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 
 // endpointRow is a line of the table of endpoints: an endpoint that there is, or one that is expected.
 type endpointRow struct {
-	client.Endpoint
+	mesh.EndpointHead
 	expected []expect.Outcome
 }
 
@@ -107,14 +108,14 @@ type endpointRow struct {
 func endpointRows(s Snapshot) []endpointRow {
 	var rows []endpointRow
 	for _, e := range s.Mesh.Endpoints {
-		rows = append(rows, endpointRow{Endpoint: e})
+		rows = append(rows, endpointRow{EndpointHead: e.EndpointHead})
 	}
 	if s.Ready != nil {
 		for _, o := range s.Ready.Expectations {
 			i := slices.IndexFunc(rows, func(r endpointRow) bool { return r.Name == o.Endpoint })
 			if i < 0 {
 				i = len(rows)
-				rows = append(rows, endpointRow{Endpoint: matching(s.Mesh, o)})
+				rows = append(rows, endpointRow{EndpointHead: matching(s.Mesh, o)})
 			}
 			rows[i].expected = append(rows[i].expected, o)
 		}
@@ -124,8 +125,8 @@ func endpointRows(s Snapshot) []endpointRow {
 }
 
 // matching adds up the endpoints that an expectation is about.
-func matching(m *client.Mesh, o expect.Outcome) client.Endpoint {
-	sum := client.Endpoint{Name: o.Endpoint}
+func matching(m *client.Mesh, o expect.Outcome) mesh.EndpointHead {
+	sum := mesh.EndpointHead{Name: o.Endpoint}
 	for _, e := range m.Endpoints {
 		if o.Expectation().Matches(e.Name) {
 			sum.Ready += e.Ready

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
@@ -22,7 +23,7 @@ type Target struct {
 // Found is an instance and what it serves.
 type Found struct {
 	Endpoint string
-	client.Instance
+	mesh.Instance
 }
 
 // maxListed is how many IDs an error names.
@@ -49,10 +50,10 @@ func ParseTarget(s string) (Target, error) {
 func (t Target) In(m *client.Mesh) ([]Found, error) {
 	all := t.of(m)
 	decimal, err := strconv.ParseUint(t.id, 10, 64)
-	for _, meant := range []func(client.Instance) bool{
-		func(i client.Instance) bool { return i.ID.String() == t.id },
-		func(i client.Instance) bool { return strings.HasPrefix(i.ID.String(), t.id) },
-		func(i client.Instance) bool { return err == nil && i.ID == client.ID(decimal) },
+	for _, meant := range []func(mesh.Instance) bool{
+		func(i mesh.Instance) bool { return i.ID.String() == t.id },
+		func(i mesh.Instance) bool { return strings.HasPrefix(i.ID.String(), t.id) },
+		func(i mesh.Instance) bool { return err == nil && i.ID == dynmesh.InstanceID(decimal) },
 	} {
 		found := slices.DeleteFunc(slices.Clone(all), func(f Found) bool { return !meant(f.Instance) })
 		if len(found) == 0 {
@@ -95,11 +96,11 @@ func (t Target) of(m *client.Mesh) []Found {
 
 // unique says which workers could be meant, if they are several.
 func (t Target) unique(found []Found) error {
-	var ids []client.ID
+	var ids []dynmesh.InstanceID
 	for _, f := range found {
 		ids = append(ids, f.ID)
 	}
-	slices.SortFunc(ids, func(a, b client.ID) int { return cmp.Compare(dynmesh.InstanceID(a), dynmesh.InstanceID(b)) })
+	slices.SortFunc(ids, func(a, b dynmesh.InstanceID) int { return cmp.Compare(dynmesh.InstanceID(a), dynmesh.InstanceID(b)) })
 	ids = slices.Compact(ids)
 	if len(ids) == 1 {
 		return nil

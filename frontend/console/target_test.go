@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
 func TestTarget(t *testing.T) {
 	m := snapshot(t, "fleet", "").Mesh
-	m.Endpoints = append(m.Endpoints, client.Endpoint{Name: "dyn://dynamo.backend.embed", Instances: []client.Instance{{ID: 0x694d9b90ff8deb4b}, {ID: 0x69}}})
+	m.Endpoints = append(m.Endpoints, mesh.Endpoint{EndpointHead: mesh.EndpointHead{Name: "dyn://dynamo.backend.embed"}, Instances: []mesh.Instance{{ID: 0x694d9b90ff8deb4b}, {ID: 0x69}}})
 	m.Warnings = append(m.Warnings, "registry entry v1/instances/a/b/c/bad01 is left out: value: \x1b")
 	for _, tt := range []struct{ in, want string }{
 		{"694d9b90ff8deb4b", "dyn://dynamo.backend.generate/694d9b90ff8deb4b dyn://dynamo.backend.embed/694d9b90ff8deb4b"}, // both that the worker serves
@@ -57,9 +59,9 @@ func TestTarget(t *testing.T) {
 
 func TestAmbiguityIsBounded(t *testing.T) {
 	var m client.Mesh
-	m.Endpoints = []client.Endpoint{{Name: "dyn://a.b.c"}}
+	m.Endpoints = []mesh.Endpoint{{EndpointHead: mesh.EndpointHead{Name: "dyn://a.b.c"}}}
 	for id := range 1000 {
-		m.Endpoints[0].Instances = append(m.Endpoints[0].Instances, client.Instance{ID: client.ID(0xf000 + id)})
+		m.Endpoints[0].Instances = append(m.Endpoints[0].Instances, mesh.Instance{ID: dynmesh.InstanceID(0xf000 + id)})
 	}
 	target, err := ParseTarget("f")
 	if err != nil {

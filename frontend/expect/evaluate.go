@@ -47,8 +47,12 @@ type tally struct {
 	others     []some // those that do not count, by what is said of them
 }
 
-// Words for instances that do not count, beside the verdicts.
+// What is said of instances: the verdicts, and words for others that do not count.
 const (
+	ready        = string(dynmesh.Ready)
+	unreachable  = string(dynmesh.Unreachable)
+	notReady     = string(dynmesh.NotReady)
+	draining     = string(dynmesh.Draining)
 	unverified   = "ready but not verified"
 	unregistered = "not registered"
 	otherwise    = "in a state not known here"
@@ -65,7 +69,7 @@ func (t *tally) count(e Endpoint) {
 		if t.Several() {
 			r.endpoint = e.Name
 		}
-		if why := t.why(i); why == Ready {
+		if why := t.why(i); why == ready {
 			t.counted.add(r)
 		} else {
 			t.other(why).add(r)
@@ -73,16 +77,17 @@ func (t *tally) count(e Endpoint) {
 	}
 }
 
-// why is what is said of an instance: Ready of those that count, and one of few words of the others, whatever comes. One that
-// drains has deregistered because it does.
+// why is what is said of an instance: ready of those that count, and one of few words of the others,
+// whatever comes. One that drains has deregistered because it does.
 func (t *tally) why(i Instance) string {
+	said := string(i.Verdict)
 	switch {
-	case !i.Registered && i.Verdict != Draining:
+	case !i.Registered && said != draining:
 		return unregistered
-	case i.Verdict == Ready && t.Verified && !i.Verified:
+	case said == ready && t.Verified && !i.Verified:
 		return unverified
-	case i.Verdict == Ready, i.Verdict == Unreachable, i.Verdict == NotReady, i.Verdict == Draining:
-		return i.Verdict
+	case said == ready, said == unreachable, said == notReady, said == draining:
+		return said
 	}
 	return otherwise
 }
@@ -124,7 +129,7 @@ func (t *tally) reason() string {
 
 // sorted returns those that do not count, in an order of their own.
 func (t *tally) sorted() []some {
-	order := []string{Unreachable, NotReady, Draining, unverified, unregistered, otherwise}
+	order := []string{unreachable, notReady, draining, unverified, unregistered, otherwise}
 	return slices.SortedFunc(slices.Values(t.others), func(a, b some) int {
 		return cmp.Compare(slices.Index(order, a.why), slices.Index(order, b.why))
 	})

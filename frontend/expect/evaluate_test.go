@@ -23,7 +23,7 @@ func fleet(name string, groups ...string) Endpoint {
 		word, more, _ := strings.Cut(word, "+")
 		for range n {
 			e.Instances = append(e.Instances, Instance{
-				ID: dynmesh.InstanceID(0xa0 + len(e.Instances)), Verdict: word, Verified: more == "verified", Registered: more != "unregistered",
+				ID: dynmesh.InstanceID(0xa0 + len(e.Instances)), Verdict: dynmesh.VerdictState(word), Verified: more == "verified", Registered: more != "unregistered",
 			})
 		}
 	}

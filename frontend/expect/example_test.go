@@ -16,8 +16,8 @@ func ExampleEvaluate() {
 	r := expect.Evaluate(expected, expect.View{
 		Discovery: dynmesh.Synced,
 		Endpoints: []expect.Endpoint{{Name: "dyn://dynamo.backend.generate", Instances: []expect.Instance{
-			{ID: 0x694d9b90ff8deb4b, Verdict: expect.Ready, Verified: true, Registered: true},
-			{ID: 0x5f0c3bd2a7e91b44, Verdict: expect.Unreachable, Registered: true},
+			{ID: 0x694d9b90ff8deb4b, Verdict: dynmesh.Ready, Verified: true, Registered: true},
+			{ID: 0x5f0c3bd2a7e91b44, Verdict: dynmesh.Unreachable, Registered: true},
 		}}},
 	})
 	fmt.Println(r)

@@ -22,15 +22,7 @@ type Endpoint struct {
 // Instance is one worker that serves an endpoint.
 type Instance struct {
 	ID         dynmesh.InstanceID
-	Verdict    string // one of the constants; another word does not count as ready
-	Verified   bool   // a fresh canary or real traffic vouches for it
-	Registered bool   // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted
+	Verdict    dynmesh.VerdictState // another word than its constants does not count as ready
+	Verified   bool                 // a fresh canary or real traffic vouches for it
+	Registered bool                 // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted
 }
-
-// The verdicts, in the order in which reasons name them. A newer frontend may know more.
-const (
-	Unreachable = "unreachable"
-	NotReady    = "notready"
-	Draining    = "draining"
-	Ready       = "ready"
-)

@@ -14,7 +14,8 @@ const more = "…"
 // longer. Whatever is no printable character (controls, of both kinds; marks of writing direction; bytes that are no text)
 // becomes a question mark, and so does a mark that combines with the character before, when others do already: a tower of them
 // covers the lines above.
-func Text(s string, limit int) string {
+func Text[S ~string](text S, limit int) string {
+	s := string(text)
 	var b strings.Builder
 	marks := 0
 	for written := 1; s != ""; written++ {

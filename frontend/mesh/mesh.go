@@ -1,0 +1,143 @@
+package mesh
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+)
+
+// Mesh is the whole answer, as a client reads it. A frontend writes it piece by piece: Head, then each Endpoint with its
+// instances, the members, the warnings.
+type Mesh struct {
+	Head
+	Endpoints []Endpoint `json:"endpoints"`
+	Members   []Member   `json:"members"`
+	Warnings  []string   `json:"warnings"`
+}
+
+// Head is what stands before the endpoints.
+type Head struct {
+	Version    uint64    `json:"version"` // counts the changes of what this frontend knows
+	RenderedAt Time      `json:"rendered_at"`
+	Discovery  Discovery `json:"discovery"`
+	Gossip     Gossip    `json:"gossip"`
+}
+
+// Discovery is what a frontend's registry is worth.
+type Discovery struct {
+	State    dynmesh.SyncState `json:"state"`
+	Since    Time              `json:"since"` // when State began
+	Revision int64             `json:"revision"`
+}
+
+// Gossip is what a frontend knows of the pool.
+type Gossip struct {
+	Members     int                `json:"members"`
+	Alive       int                `json:"alive"`
+	Suspect     int                `json:"suspect"`
+	Dead        int                `json:"dead"`
+	HealthScore int                `json:"health_score"`   // of this frontend; 0 is well
+	UDPDegraded int                `json:"udp_degraded"`   // members that answer over TCP and not over UDP
+	State       GossipState        `json:"state"`          // whether this frontend takes part
+	Self        dynmesh.InstanceID `json:"self,omitempty"` // its ID among observers; 0: it takes no part
+}
+
+// GossipState says whether a frontend takes part in gossip.
+type GossipState string
+
+// The states.
+const (
+	GossipOff    GossipState = "off"    // it takes no part
+	GossipAlone  GossipState = "alone"  // it knows of no other member that is there
+	GossipJoined GossipState = "joined" // it does
+)
+
+// Endpoint is one endpoint with its instances.
+type Endpoint struct {
+	EndpointHead
+	Instances []Instance `json:"instances"`
+}
+
+// EndpointHead is what stands before an endpoint's instances. Its counts are of the whole endpoint, also where one instance was
+// asked for.
+type EndpointHead struct {
+	Name         string `json:"endpoint"` // dyn://namespace.component.endpoint
+	Registered   int    `json:"registered"`
+	Ready        int    `json:"ready"`    // of the registered, and so are all but the last
+	Verified     int    `json:"verified"` // of the ready
+	NotReady     int    `json:"notready"`
+	Unreachable  int    `json:"unreachable"`
+	Draining     int    `json:"draining"`
+	Unregistered int    `json:"unregistered"`       // known, and not listed by etcd
+	Expected     *int   `json:"expected,omitempty"` // nil: no expectation is of this endpoint alone
+}
+
+// Instance is one worker that serves an endpoint.
+type Instance struct {
+	ID           dynmesh.InstanceID   `json:"id"`
+	Verdict      dynmesh.VerdictState `json:"verdict"` // a newer frontend may know more of them
+	Verified     bool                 `json:"verified"`
+	Registered   bool                 `json:"registered"` // etcd lists it
+	Since        Time                 `json:"since"`      // when Verdict began
+	Reasons      []string             `json:"reasons"`
+	Observations []Observation        `json:"observations"`
+	Worker       *Worker              `json:"worker"`    // nil: nothing is known of the process
+	Transport    json.RawMessage      `json:"transport"` // how it is reached, as etcd has it; null: it is not registered
+	Flaps        int                  `json:"flaps"`     // changes of the verdict within the last minutes
+	Changes      []Change             `json:"changes"`   // the latest ones
+}
+
+// Observation is one observer's latest finding.
+type Observation struct {
+	Observer       string          `json:"observer"`
+	Kind           string          `json:"kind"` // canary, traffic, path or process
+	Finding        dynmesh.Finding `json:"finding"`
+	Reason         dynmesh.Reason  `json:"reason,omitempty"` // why it failed
+	Detail         string          `json:"detail,omitempty"`
+	Ready          *bool           `json:"ready,omitempty"`           // canary and traffic: the worker's own conclusion
+	Draining       bool            `json:"draining,omitempty"`        // process
+	LatencySeconds float64         `json:"latency_seconds,omitempty"` // of what was asked, where there was an answer
+	At             Time            `json:"at"`                        // by the observer's clock
+	Counts         bool            `json:"counts"`                    // the frontend believes it; not what a member said that is dead by now
+}
+
+// Worker is what a worker says of its process.
+type Worker struct {
+	Host       string              `json:"host"`
+	Version    string              `json:"version"`
+	Labels     map[string]string   `json:"labels"`
+	PID        int                 `json:"pid,omitempty"`
+	StartedAt  Time                `json:"started_at,omitzero"`
+	SystemURL  string              `json:"system_url,omitempty"` // its status server
+	GossipAddr string              `json:"gossip_addr,omitempty"`
+	Gossip     dynmesh.MemberState `json:"gossip,omitempty"` // empty: it is no member
+}
+
+// Change is one change of a verdict.
+type Change struct {
+	At     Time                 `json:"at"`
+	From   dynmesh.VerdictState `json:"from"` // empty: it was new
+	To     dynmesh.VerdictState `json:"to"`
+	Reason string               `json:"reason"`
+}
+
+// Member is one process of the gossip pool.
+type Member struct {
+	ID    dynmesh.InstanceID  `json:"id"`
+	Role  dynmesh.Role        `json:"role"`
+	Addr  string              `json:"addr"`
+	State dynmesh.MemberState `json:"state"`
+	Since Time                `json:"since"`
+}
+
+// timeFormat is how all of /mesh writes times, in UTC.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// Time is a moment, to the millisecond where it is written.
+type Time struct{ time.Time }
+
+// MarshalJSON writes the time in UTC with milliseconds.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return t.UTC().AppendFormat(make([]byte, 0, len(timeFormat)+2), `"`+timeFormat+`"`), nil
+}
