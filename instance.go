@@ -19,7 +19,9 @@ func NewInstanceID() InstanceID { return InstanceID(rand.Int64N(1<<63-1) + 1) }
 func (id InstanceID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
 // MarshalText has JSON hold the ID as a string, as String writes it.
-func (id InstanceID) MarshalText() ([]byte, error) { return strconv.AppendUint(nil, uint64(id), 16), nil }
+func (id InstanceID) MarshalText() ([]byte, error) {
+	return strconv.AppendUint(nil, uint64(id), 16), nil
+}
 
 // UnmarshalText reads what MarshalText writes, and nothing else.
 func (id *InstanceID) UnmarshalText(text []byte) error {
