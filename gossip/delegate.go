@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // delegate is what memberlist calls, from many goroutines, and mostly while it holds its locks: so nothing here calls memberlist,
@@ -27,7 +27,7 @@ type outbox struct {
 	members atomic.Int64           // alive ones
 
 	mu    sync.Mutex
-	dirty observation.Dirty
+	queue table.BroadcastQueue
 	left  map[string]time.Time // names of members that left, and when
 }
 
@@ -57,29 +57,29 @@ func (o *outbox) hasLeft(name string) bool {
 }
 
 // mark takes entries to be passed on; late ones were learnt by a comparison, so that others may know them.
-func (o *outbox) mark(late bool, entries ...observation.Entry) {
+func (o *outbox) mark(late bool, entries ...table.Entry) {
 	if len(entries) == 0 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if late {
-		o.dirty.MarkLate(entries...)
+		o.queue.AddLow(entries...)
 	} else {
-		o.dirty.Mark(entries...)
+		o.queue.Add(entries...)
 	}
 }
 
 func (o *outbox) takeLarge() [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.dirty.TakeLarge()
+	return o.queue.Oversized()
 }
 
 func (o *outbox) waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.dirty.Len()
+	return o.queue.Len()
 }
 
 // NodeMeta is for memberlist.
@@ -99,7 +99,7 @@ func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	}
 	d.outbox.mu.Lock()
 	defer d.outbox.mu.Unlock()
-	return d.outbox.dirty.Take(overhead, limit, int(d.outbox.members.Load()))
+	return d.outbox.queue.Packet(overhead, limit, int(d.outbox.members.Load()))
 }
 
 // LocalState is for memberlist.

@@ -4,7 +4,7 @@
 // A [Pool] is one process's membership. What it says with [Pool.Observe] all others get to know, in well under a second as
 // a rule, and in any case: what is lost comes with the next comparison. An observation is standing: it holds until its
 // observer says something else, withdraws it, or is gone, so that only changes travel. The pool knows no more of their meaning
-// than package observation does, and it adds its own of other members' workers, as package path decides.
+// than package table does, and it adds its own of other members' workers, as package path decides.
 //
 // Members are found by addresses that somebody else keeps ([Config].Seeds, etcd) or that are given ([Config].Join), and after that by
 // themselves: who was cut off is tried again for an hour. Whoever is not there, etcd included, changes nothing for those who are.

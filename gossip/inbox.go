@@ -6,7 +6,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // Bounds of what waits for the loop. What is dropped beyond them comes again: pings, because somebody asks again; the rest with
@@ -97,7 +97,7 @@ func (b *inbox) leave(f dynmesh.Report) { b.put(func(w *batch) { w.leaving = &f 
 
 // message takes what another member sent. It keeps buf.
 func (b *inbox) message(buf []byte) {
-	if len(buf) < 2 || buf[0] != observation.Version {
+	if len(buf) < 2 || buf[0] != table.Version {
 		b.metrics.reject("version")
 		return
 	}
@@ -115,7 +115,7 @@ func (b *inbox) message(buf []byte) {
 			}
 			w.pings = append(w.pings, m)
 		})
-	case observation.TypeBatch, typeHint, typeState, typeBundle:
+	case table.TypeBatch, typeHint, typeState, typeBundle:
 		b.put(func(w *batch) {
 			if len(w.messages) >= maxWaiting || b.bytes+len(buf) > maxWaitingBytes {
 				b.metrics.drop("messages")

@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // memberlist calls its delegates while it holds its locks: whatever the loop does, they return, and what waits is bounded.
@@ -23,8 +23,8 @@ func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
 	}
 	defer func() { _ = p.Close() }()
 	d := &delegate{inbox: p.inbox, metrics: p.metrics, outbox: p.outbox, meta: []byte("x")}
-	batch := append([]byte{observation.Version, observation.TypeBatch}, make([]byte, 1200)...)
-	large := append([]byte{observation.Version, typeBundle}, make([]byte, maxBundle)...)
+	batch := append([]byte{table.Version, table.TypeBatch}, make([]byte, 1200)...)
+	large := append([]byte{table.Version, typeBundle}, make([]byte, maxBundle)...)
 	ping := message{typ: typePing, from: p.self, addr: p.Addr()}.encode()
 	done := make(chan struct{})
 	go func() {
@@ -72,12 +72,12 @@ func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
 func TestManySmallMessagesAreBounded(t *testing.T) {
 	b := newInbox(newMetrics())
 	for range maxWaiting + 100 {
-		b.message([]byte{observation.Version, observation.TypeBatch})
+		b.message([]byte{table.Version, table.TypeBatch})
 	}
 	if n := len(b.take().messages); n != maxWaiting {
 		t.Errorf("%d messages wait", n)
 	}
-	b.message([]byte{observation.Version, observation.TypeBatch})
+	b.message([]byte{table.Version, table.TypeBatch})
 	if n := len(b.take().messages); n != 1 {
 		t.Errorf("after that %d messages wait", n)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // loop owns what the pool knows: one goroutine takes what came in, does what is due, and prepares what goes out. Nothing in it
@@ -16,13 +16,13 @@ import (
 type loop struct {
 	pool     *Pool
 	log      *logrus.Entry
-	table    *observation.Table
+	table    *table.Table
 	members  members
 	paths    *paths
 	listened bool // the reader wants updates
 
 	strangers map[dynmesh.Observer]time.Time // observers that are no members, and since when
-	urgent    []observation.Entry            // own findings that go straight to others
+	urgent    []table.Entry                  // own findings that go straight to others
 	again     []repeat
 	learnt    int       // entries that comparisons brought, in this turn
 	quiet     time.Time // the last change of the table
@@ -55,7 +55,7 @@ const (
 
 func newLoop(p *Pool) *loop {
 	l := &loop{
-		pool: p, log: p.cfg.Log, table: observation.New(p.self), members: make(members), alone: true,
+		pool: p, log: p.cfg.Log, table: table.New(p.self), members: make(members), alone: true,
 		strangers: make(map[dynmesh.Observer]time.Time),
 	}
 	l.paths = newPaths(l)
@@ -159,7 +159,7 @@ func (l *loop) due(now time.Time) time.Time {
 // flush sends and publishes what the turn has brought.
 func (l *loop) flush(now time.Time) {
 	if len(l.urgent) > 0 {
-		messages := observation.Packets(l.urgent)
+		messages := table.Packets(l.urgent)
 		l.urgent = nil
 		l.straight(messages)
 		l.again = append(l.again, repeat{now.Add(repeatAfter), messages})
@@ -209,7 +209,7 @@ func (l *loop) observe(f dynmesh.Report, now time.Time) {
 }
 
 // apply does what follows from a change of the table: the reader is told, and others, and who drains may have left.
-func (l *loop) apply(c observation.Changes, late bool, now time.Time) {
+func (l *loop) apply(c table.Changes, late bool, now time.Time) {
 	l.pool.metrics.ignore(c.Ignored)
 	if len(c.Entries)+len(c.Withdrawn) == 0 {
 		return

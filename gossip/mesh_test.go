@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // peer is a pool on a host of a fabric, and what its reader has been told.
@@ -220,4 +221,21 @@ func canaryOf(id dynmesh.InstanceID, endpoint string, f dynmesh.Finding) dynmesh
 		Subject: dynmesh.Subject{ID: id, Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: endpoint}},
 		Kind:    dynmesh.KindCanary, Finding: f, Ready: f == dynmesh.Pass, At: time.Now(),
 	}
+}
+
+// everythingOf returns what a table sends to one that holds nothing.
+func everythingOf(tb *table.Table) [][]byte {
+	buckets := make([]int, len(table.Digest{}))
+	for i := range buckets {
+		buckets[i] = i
+	}
+	var all [][]byte
+	for _, have := range table.New(dynmesh.Observer{ID: 1 << 60, Epoch: 1}).Have(buckets) {
+		missing, err := tb.Missing(have)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, missing...)
+	}
+	return all
 }

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
 )
 
 // nodeName is the member's name in memberlist. The epoch is in it because memberlist holds whoever comes back under the name of
@@ -69,7 +68,7 @@ func encodeMeta(m dynmesh.Member) []byte {
 }
 
 func decodeMeta(b []byte) (m dynmesh.Member, err error) {
-	err = observation.EachField(b, func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
+	err = eachField(b, func(n protowire.Number, text []byte, v uint64) {
 		switch n {
 		case metaRole:
 			m.Role = dynmesh.Role(text)
@@ -80,7 +79,6 @@ func decodeMeta(b []byte) (m dynmesh.Member, err error) {
 		case metaVersion:
 			m.Version = string(text)
 		}
-		return nil
 	})
 	if err == nil && m.Role == "" {
 		err = errors.New("its metadata has no role")

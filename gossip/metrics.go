@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // metrics are the counters of one pool; what is a state is read at the scrape, from what the loop left there.
@@ -26,7 +26,7 @@ type metrics struct {
 type snapshot struct {
 	health  dynmesh.GossipHealth
 	left    int
-	table   observation.Stats
+	table   table.Stats
 	waiting int
 }
 
@@ -61,10 +61,10 @@ func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc
 func (m *metrics) drop(what string)     { m.dropped.WithLabelValues(what).Inc() }
 func (m *metrics) sync(result string)   { m.syncs.WithLabelValues(result).Inc() }
 
-func (m *metrics) ignore(i observation.Ignored) {
+func (m *metrics) ignore(i table.Ignored) {
 	for cause, n := range i {
 		if n > 0 {
-			m.ignored.WithLabelValues(observation.Cause(cause).String()).Add(float64(n))
+			m.ignored.WithLabelValues(table.Cause(cause).String()).Add(float64(n))
 		}
 	}
 }

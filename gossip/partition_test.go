@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 func TestHealedPartitionAgreesWithinTenSeconds(t *testing.T) {
@@ -83,18 +83,14 @@ func TestMuchThatWasLearntSpreads(t *testing.T) {
 		peers := m.starts(6, nil)
 		m.joined(peers...)
 		m.pass(10 * time.Second)
-		stranger := observation.New(dynmesh.Observer{ID: 99, Epoch: 1})
+		stranger := table.New(dynmesh.Observer{ID: 99, Epoch: 1})
 		const many = 2500
 		for i := range many {
 			if _, err := stranger.Observe(canaryOf(99, fmt.Sprint("e", i), dynmesh.Pass)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var all [][]byte
-		for i := range observation.Buckets {
-			all = append(all, stranger.Bucket(i)...)
-		}
-		for _, b := range bundles(peers[1].Self(), all) {
+		for _, b := range bundles(peers[1].Self(), everythingOf(stranger)) {
 			peers[0].inbox.message(b)
 		}
 		// The first one tells three, each of whom tells three: whether that is everybody is chance, and the rest takes a comparison more.

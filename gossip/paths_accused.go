@@ -2,7 +2,7 @@ package gossip
 
 import (
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // accused are the workers of whom somebody says that they cannot be reached, and who says so. They are to watch nobody, until it is
@@ -66,7 +66,7 @@ func (p *paths) heardOf(by dynmesh.InstanceID) {
 }
 
 // follow hands a change of the table on.
-func (p *paths) follow(c observation.Changes) {
+func (p *paths) follow(c table.Changes) {
 	for _, k := range c.Withdrawn {
 		p.found(k, "")
 	}

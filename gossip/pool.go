@@ -157,7 +157,7 @@ func (p *Pool) Self() dynmesh.Observer { return p.self }
 // Addr is host:port where others reach the pool.
 func (p *Pool) Addr() string { return p.transport.advertise.String() }
 
-// Observe tells the mesh what was found, in place of what was said of the same subject before. What observation.Table.Observe
+// Observe tells the mesh what was found, in place of what was said of the same subject before. What table.Table.Observe
 // would refuse is logged and told to nobody.
 func (p *Pool) Observe(f dynmesh.Report) { p.inbox.observe(f.Subject, &f) }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // Packets leave somebody out now and then: memberlist makes up for it after half a minute, hints do within seconds.
@@ -257,14 +257,12 @@ func TestStrangersAreForgotten(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
-		stranger := observation.New(dynmesh.Observer{ID: 99, Epoch: 1})
+		stranger := table.New(dynmesh.Observer{ID: 99, Epoch: 1})
 		if _, err := stranger.Observe(canaryOf(99, "generate", dynmesh.Pass)); err != nil {
 			t.Fatal(err)
 		}
-		for i := range observation.Buckets {
-			for _, b := range stranger.Bucket(i) {
-				peers[0].inbox.message(b)
-			}
+		for _, b := range everythingOf(stranger) {
+			peers[0].inbox.message(b)
 		}
 		known := func(p *peer) bool {
 			p.read()

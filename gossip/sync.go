@@ -3,7 +3,7 @@ package gossip
 import (
 	"time"
 
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // Gossip by packets, memberlist's and ours, reaches almost everybody almost always. For the rest members compare what they know: in
@@ -65,7 +65,7 @@ func (l *loop) hinted(from *member, m message, now time.Time) {
 
 // message takes all that is neither ping nor pong.
 func (l *loop) message(b []byte, now time.Time) {
-	if b[1] == observation.TypeBatch {
+	if b[1] == table.TypeBatch {
 		l.merge(b, false, now)
 		return
 	}
@@ -93,7 +93,7 @@ func (l *loop) message(b []byte, now time.Time) {
 
 // compare asks a member for what it knows and this one does not.
 func (l *loop) compare(from *member, m message, now time.Time) {
-	theirs, err := observation.ParseDigest(m.digest)
+	theirs, err := table.ParseDigest(m.digest)
 	if err != nil {
 		l.pool.metrics.reject("malformed")
 		return
@@ -112,7 +112,7 @@ func (l *loop) compare(from *member, m message, now time.Time) {
 	if m.reply {
 		messages = append(messages, l.state(false))
 	}
-	l.pool.bulk.send(from.node, append(messages, bundles(l.pool.self, l.table.Summary(buckets))...)...)
+	l.pool.bulk.send(from.node, append(messages, bundles(l.pool.self, l.table.Have(buckets))...)...)
 }
 
 func (l *loop) bundled(from *member, b []byte, now time.Time) {
@@ -120,11 +120,11 @@ func (l *loop) bundled(from *member, b []byte, now time.Time) {
 		l.pool.metrics.reject("malformed")
 		return
 	}
-	if b[1] != observation.TypeSummary {
+	if b[1] != table.TypeHave {
 		l.merge(b, true, now)
 		return
 	}
-	answer, err := l.table.Answer(b)
+	answer, err := l.table.Missing(b)
 	if err != nil {
 		l.pool.metrics.reject("malformed")
 		return

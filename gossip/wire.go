@@ -6,12 +6,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// The types of messages, beside those of package observation.
+// The types of messages, beside those of package table.
 const (
-	typePing = observation.FirstFreeType + iota
+	typePing = table.FirstFreeType + iota
 	typePong
 	typeHint
 	typeState
@@ -51,7 +51,7 @@ type message struct {
 }
 
 func (m message) encode() []byte {
-	b := append(make([]byte, 0, 48+len(m.addr)+len(m.digest)), observation.Version, m.typ)
+	b := append(make([]byte, 0, 48+len(m.addr)+len(m.digest)), table.Version, m.typ)
 	b = protowire.AppendTag(b, fieldID, protowire.Fixed64Type)
 	b = protowire.AppendFixed64(b, uint64(m.from.ID))
 	number := func(n protowire.Number, v uint64) {
@@ -84,7 +84,7 @@ func (m message) encode() []byte {
 // decodeMessage reads a message of which the version and the type are known. What is in it shares memory with b.
 func decodeMessage(b []byte) (message, error) {
 	m := message{typ: b[1]}
-	err := observation.EachField(b[2:], func(n protowire.Number, _ protowire.Type, text []byte, v uint64) error {
+	err := eachField(b[2:], func(n protowire.Number, text []byte, v uint64) {
 		switch n {
 		case fieldID:
 			m.from.ID = dynmesh.InstanceID(v)
@@ -107,12 +107,40 @@ func decodeMessage(b []byte) (message, error) {
 		case fieldMessages:
 			m.messages = append(m.messages, text)
 		}
-		return nil
 	})
 	if err == nil && m.from.ID == 0 {
 		err = errors.New("it does not say whose it is")
 	}
 	return m, err
+}
+
+// eachField calls visit with each field of a protobuf message: text for bytes, v for numbers.
+func eachField(b []byte, visit func(n protowire.Number, text []byte, v uint64)) error {
+	for len(b) > 0 {
+		number, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		var text []byte
+		var v uint64
+		switch typ {
+		case protowire.BytesType:
+			text, n = protowire.ConsumeBytes(b)
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v, n = protowire.ConsumeFixed64(b)
+		default:
+			n = protowire.ConsumeFieldValue(number, typ, b)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		visit(number, text, v)
+	}
+	return nil
 }
 
 // bundles puts messages together, so that few connections are needed.
@@ -136,7 +164,7 @@ func bundles(from dynmesh.Observer, messages [][]byte) [][]byte {
 }
 
 // sumOf is a digest in eight bytes.
-func sumOf(d observation.Digest) uint64 {
+func sumOf(d table.Digest) uint64 {
 	var sum uint64
 	for i, h := range d {
 		sum = (sum ^ h ^ uint64(i)) * 0x9e3779b97f4a7c15

@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"bytes"
@@ -13,14 +13,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // Whatever Observe accepts, others read as it was returned.
 func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		self := dynmesh.Observer{ID: 7, Epoch: rapid.Uint64().Draw(rt, "epoch")}
-		tb := observation.New(self)
+		tb := table.New(self)
 		f := dynmesh.Report{
 			Subject:  dynmesh.Subject{ID: rapid.SampledFrom([]dynmesh.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
 			Kind:     rapid.SampledFrom([]dynmesh.Kind{dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess, dynmesh.KindPath, 0, 5}).Draw(rt, "kind"),
@@ -48,9 +48,9 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 			}
 			return
 		}
-		var d observation.Dirty
-		d.Mark(c.Entries...)
-		got := mustMerge(t, observation.New(reader), append(d.Take(0, 1200, 3), d.TakeLarge()...)...)
+		var d table.BroadcastQueue
+		d.Add(c.Entries...)
+		got := mustMerge(t, table.New(reader), append(d.Packet(0, 1200, 3), d.Oversized()...)...)
 		if len(c.Set) != 1 || !slices.Equal(got.Set, c.Set) {
 			rt.Fatalf("observed %+v, others read %+v", c.Set, got.Set)
 		}
@@ -72,18 +72,18 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 
 // What is not fit for others does not even go out.
 func TestOnlyWhatIsFitIsWritten(t *testing.T) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	c := mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 7}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass,
 		Detail: strings.Repeat("\xff\n", 5000), Latency: -time.Hour, At: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)})
 	got := c.Entries[0].Raw()
-	want := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Detail: c.Set[0].Detail})
+	want := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Detail: c.Set[0].Detail})
 	if !bytes.Equal(got, want) || len(c.Set[0].Detail) > dynmesh.MaxDetail {
 		t.Errorf("wrote %x, want %x", got, want)
 	}
 }
 
 func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := own(7, dynmesh.Fail)
 	f.Reason, f.At = dynmesh.ReasonTimeout, clock(0)
 	mustObserve(t, tb, f)
@@ -109,10 +109,10 @@ func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
 
 // Relays bring back what this member said, and that is neither new nor forged.
 func TestOwnWordsComeBack(t *testing.T) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	var said [][]byte
-	say := func(c observation.Changes) {
-		said = append(said, observation.Messages(c.Entries, observation.MaxPacket)...)
+	say := func(c table.Changes) {
+		said = append(said, table.Pack(c.Entries, table.MaxPacket)...)
 	}
 	for i := range 60 {
 		say(mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i%20)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Ready: i%3 == 0}))
@@ -121,7 +121,7 @@ func TestOwnWordsComeBack(t *testing.T) {
 	}
 	before := tb.Digest()
 	got := mustMerge(t, tb, said...)
-	if got.Ignored[observation.Stale] == 0 || got.Ignored[observation.Forged] > 0 || len(got.Set)+len(got.Withdrawn)+len(got.Entries) > 0 || tb.Digest() != before {
+	if got.Ignored[table.CauseKnown] == 0 || got.Ignored[table.CauseForged] > 0 || len(got.Set)+len(got.Withdrawn)+len(got.Entries) > 0 || tb.Digest() != before {
 		t.Errorf("own words: %+v", got)
 	}
 }
@@ -129,14 +129,14 @@ func TestOwnWordsComeBack(t *testing.T) {
 // Withdrawals end, and nobody who follows ever misses what stands, though half of what is sent is lost and the rest is late.
 func TestWithdrawalsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		author, follower := observation.New(dynmesh.Observer{ID: 7, Epoch: 1}), observation.New(reader)
+		author, follower := table.New(dynmesh.Observer{ID: 7, Epoch: 1}), table.New(reader)
 		stands, anew := map[dynmesh.InstanceID]bool{}, map[dynmesh.InstanceID]bool{}
 		var way [][]byte // what is on its way, and what will be sent again
 		now := 0
 		for range rapid.IntRange(50, 300).Draw(rt, "steps") {
 			id := dynmesh.InstanceID(rapid.IntRange(100, 160).Draw(rt, "subject"))
 			s := dynmesh.Subject{ID: id}
-			var c observation.Changes
+			var c table.Changes
 			switch rapid.IntRange(0, 4).Draw(rt, "step") {
 			case 0, 1:
 				c = mustObserve(t, author, dynmesh.Report{Subject: s, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
@@ -151,7 +151,7 @@ func TestWithdrawalsEnd(t *testing.T) {
 						rt.Fatalf("said anew: %+v", r)
 					}
 					// Settle is there for this: what is said anew is everywhere before the floor is.
-					got := mustMerge(t, follower, observation.Messages(r.Entries, observation.MaxPacket)...)
+					got := mustMerge(t, follower, table.Pack(r.Entries, table.MaxPacket)...)
 					for _, k := range got.Withdrawn {
 						if anew[k.Subject.ID] {
 							rt.Fatalf("%v was withdrawn in between", k)
@@ -162,7 +162,7 @@ func TestWithdrawalsEnd(t *testing.T) {
 					}
 				}
 			}
-			way = append(way, observation.Messages(c.Entries, observation.MaxPacket)...)
+			way = append(way, table.Pack(c.Entries, table.MaxPacket)...)
 			if len(way) > 0 {
 				mustMerge(t, follower, way[rapid.IntRange(0, len(way)-1).Draw(rt, "arrives")])
 			}
@@ -191,7 +191,7 @@ func TestWithdrawalsEnd(t *testing.T) {
 }
 
 func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	for i := range 20 {
 		mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	}
@@ -201,14 +201,14 @@ func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 		}
 		tb.Withdraw(dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)})
 	}
-	if c := tb.Expire(clock(0)); len(c.Entries) != 3 || c.Entries[0].Floor() != 0 || len(c.Set)+len(c.Withdrawn) > 0 {
+	if c := tb.Expire(clock(0)); len(c.Entries) != 3 || c.Entries[0].Watermark() != 0 || len(c.Set)+len(c.Withdrawn) > 0 {
 		t.Fatalf("say anew: %+v", c)
 	}
 	if c := tb.Expire(clock(59)); len(c.Entries) > 0 || tb.Stats().Withdrawn != 17 {
 		t.Fatalf("not settled: %+v", c)
 	}
 	c := tb.Expire(clock(60))
-	if len(c.Entries) != 1 || c.Entries[0].Raw() != nil || c.Entries[0].Floor() != 38 || len(c.Set)+len(c.Withdrawn) > 0 {
+	if len(c.Entries) != 1 || c.Entries[0].Raw() != nil || c.Entries[0].Watermark() != 38 || len(c.Set)+len(c.Withdrawn) > 0 {
 		t.Fatalf("settled: %+v", c)
 	}
 	if st := tb.Stats(); st.Withdrawn != 0 || st.Observations != 3 {
@@ -217,22 +217,22 @@ func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 }
 
 func TestOwnTableIsBounded(t *testing.T) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := func(i int) dynmesh.Report {
 		return dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 	}
-	for i := range observation.MaxEntries {
+	for i := range table.MaxEntries {
 		mustObserve(t, tb, f(i))
 	}
-	if _, err := tb.Observe(f(observation.MaxEntries)); !errors.Is(err, observation.ErrFull) {
+	if _, err := tb.Observe(f(table.MaxEntries)); !errors.Is(err, table.ErrFull) {
 		t.Fatalf("one more: %v", err)
 	}
 	tb.Withdraw(f(0).Subject)
-	c := mustObserve(t, tb, f(observation.MaxEntries))
-	if len(c.Set) != 1 || len(c.Withdrawn) != 0 || tb.Stats().Observations != observation.MaxEntries || tb.Stats().Withdrawn != 0 {
+	c := mustObserve(t, tb, f(table.MaxEntries))
+	if len(c.Set) != 1 || len(c.Withdrawn) != 0 || tb.Stats().Observations != table.MaxEntries || tb.Stats().Withdrawn != 0 {
 		t.Errorf("in place of what was withdrawn: %d set, %d withdrawn, %+v", len(c.Set), len(c.Withdrawn), tb.Stats())
 	}
-	if got := merged(t, everything(tb)); got.Stats().Observations != observation.MaxEntries {
+	if got := merged(t, everything(tb)); got.Stats().Observations != table.MaxEntries {
 		t.Errorf("others hold %+v", got.Stats())
 	}
 }

@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"errors"
@@ -7,14 +7,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // learn has a learn from b what it lacks, as two members would, and returns how many bytes b sent.
-func learn(t testing.TB, a, b *observation.Table) (sent int) {
+func learn(t testing.TB, a, b *table.Table) (sent int) {
 	t.Helper()
-	for _, s := range a.Summary(a.Digest().Differ(b.Digest())) {
-		answer, err := b.Answer(s)
+	for _, s := range a.Have(a.Digest().Differ(b.Digest())) {
+		answer, err := b.Missing(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func TestTwoTablesBecomeEqual(t *testing.T) {
 func TestEqualTablesSendTheSame(t *testing.T) {
 	a := merged(t, everything(fleet(t, 300)))
 	b := merged(t, reversed(everything(fleet(t, 300))))
-	for i := range observation.Buckets {
+	for i := range table.Buckets {
 		x, y := a.Bucket(i), b.Bucket(i)
 		if len(x) != len(y) || len(x) > 0 && string(x[0]) != string(y[0]) {
 			t.Fatalf("bucket %d differs", i)
@@ -62,34 +62,34 @@ func TestEqualTablesSendTheSame(t *testing.T) {
 func TestOnlyObserversThatDifferAreSent(t *testing.T) {
 	all := everything(fleet(t, 2000))
 	a, b := merged(t, all), merged(t, all)
-	news := observation.New(dynmesh.Observer{ID: 1 << 50, Epoch: 1})
+	news := table.New(dynmesh.Observer{ID: 1 << 50, Epoch: 1})
 	mustObserve(t, news, own(1<<50, dynmesh.Pass))
 	mustMerge(t, b, everything(news)...)
 	if n := learn(t, a, b); n == 0 || n > 100 || !equal(a, b) {
 		t.Errorf("%d bytes were sent for one observer", n)
 	}
-	if got := observation.New(reader); learn(t, got, b) == 0 || !equal(got, b) {
+	if got := table.New(reader); learn(t, got, b) == 0 || !equal(got, b) {
 		t.Error("a new table did not learn all")
 	}
 }
 
 func TestSummariesFitMessages(t *testing.T) {
-	tb := fleet(t, observation.MaxObservers-1)
+	tb := fleet(t, table.MaxObservers-1)
 	var all []int
-	for i := range observation.Buckets {
+	for i := range table.Buckets {
 		all = append(all, i)
 	}
-	summaries := tb.Summary(all)
+	summaries := tb.Have(all)
 	for _, s := range summaries {
-		if len(s) > observation.MaxBatch {
+		if len(s) > table.MaxBatch {
 			t.Errorf("a summary of %d bytes", len(s))
 		}
-		if answer, err := tb.Answer(s); err != nil || len(answer) > 0 {
+		if answer, err := tb.Missing(s); err != nil || len(answer) > 0 {
 			t.Errorf("a table answers itself with %d messages, %v", len(answer), err)
 		}
 	}
 	for _, m := range everything(tb) {
-		if len(m) > observation.MaxBatch {
+		if len(m) > table.MaxBatch {
 			t.Errorf("a message of %d bytes", len(m))
 		}
 	}
@@ -104,20 +104,20 @@ func TestBadSummaries(t *testing.T) {
 		message []byte
 		want    error
 	}{
-		"a batch":          {tb.Bucket(8)[0], observation.ErrType},
-		"no such bucket":   {append([]byte{1, 3}, unknownField(1, []byte{8, 0x80, 2})...), observation.ErrMalformed},
-		"half an observer": {append([]byte{1, 3}, unknownField(1, unknownField(2, make([]byte, 24)))...), observation.ErrMalformed},
-		"another version":  {[]byte{7, 3}, observation.ErrVersion},
-		"garbage":          {[]byte{1, 3, 0xff}, observation.ErrMalformed},
+		"a batch":          {tb.Bucket(8)[0], table.ErrType},
+		"no such bucket":   {append([]byte{1, 3}, unknownField(1, []byte{8, 0x80, 2})...), table.ErrMalformed},
+		"half an observer": {append([]byte{1, 3}, unknownField(1, unknownField(2, make([]byte, 24)))...), table.ErrMalformed},
+		"another version":  {[]byte{7, 3}, table.ErrVersion},
+		"garbage":          {[]byte{1, 3, 0xff}, table.ErrMalformed},
 	} {
-		if got, err := tb.Answer(c.message); !errors.Is(err, c.want) || got != nil {
+		if got, err := tb.Missing(c.message); !errors.Is(err, c.want) || got != nil {
 			t.Errorf("%s: %d messages, error %v, want %v", name, len(got), err, c.want)
 		}
 	}
 	for name, message := range map[string][]byte{
 		"nothing": {1, 2}, "too few": append([]byte{1, 2}, unknownField(1, make([]byte, 2040))...), "a batch": tb.Bucket(8)[0], "garbage": {1, 2, 0xff},
 	} {
-		if _, err := observation.ParseDigest(message); err == nil {
+		if _, err := table.ParseDigest(message); err == nil {
 			t.Errorf("digest of %s was accepted", name)
 		}
 	}
@@ -133,14 +133,14 @@ func reversed(m [][]byte) [][]byte {
 
 // fleet is what is known of n workers that serve one instance each: what each says of its instance and of itself, and what two others
 // say of it.
-func fleet(t testing.TB, n int) *observation.Table {
-	var entries []observation.Entry
+func fleet(t testing.TB, n int) *table.Table {
+	var entries []table.Entry
 	id := func(i int) dynmesh.InstanceID { return dynmesh.InstanceID(0x694d_9b90_0000_0000 + i%n*0x1_0001) }
 	at := clock(0)
 	for i := range n {
 		say := func(seq uint64, f dynmesh.Report) {
 			f.At = at
-			entries = append(entries, observation.Crafted(dynmesh.Observer{ID: id(i), Epoch: uint64(at.UnixMilli())}, 0, f.Subject, seq, observation.Encode(seq, &f)))
+			entries = append(entries, table.Crafted(dynmesh.Observer{ID: id(i), Epoch: uint64(at.UnixMilli())}, 0, f.Subject, seq, table.Encode(seq, &f)))
 		}
 		say(1, dynmesh.Report{Subject: dynmesh.Subject{ID: id(i)}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass})
 		f := own(id(i), dynmesh.Pass)
@@ -150,7 +150,7 @@ func fleet(t testing.TB, n int) *observation.Table {
 			say(uint64(3+k), dynmesh.Report{Subject: dynmesh.Subject{ID: id(i + k + 1)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Latency: 345000})
 		}
 	}
-	tb := observation.New(reader)
-	mustMerge(t, tb, observation.Messages(entries, observation.MaxBatch)...)
+	tb := table.New(reader)
+	mustMerge(t, tb, table.Pack(entries, table.MaxBatch)...)
 	return tb
 }

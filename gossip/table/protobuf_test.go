@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"maps"
@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // batchDescriptor is Batch of wire.proto, as a compiler would have it.
@@ -85,7 +85,7 @@ func TestProtobufReadsAndWritesTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Not the digest: protobuf is free to put fields in another order.
-		got, want := merged(t, [][]byte{append([]byte{observation.Version, observation.TypeBatch}, again...)}), merged(t, [][]byte{sent})
+		got, want := merged(t, [][]byte{append([]byte{table.Version, table.TypeBatch}, again...)}), merged(t, [][]byte{sent})
 		if got.Stats() != want.Stats() || !maps.Equal(standing(got), standing(want)) {
 			t.Errorf("protobuf writes %x, which is read as %v", again, standing(got))
 		}

@@ -1,16 +1,16 @@
-package observation_test
+package table_test
 
 import (
 	"fmt"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // A worker tells what it found, a frontend learns it.
 func Example() {
-	worker := observation.New(dynmesh.Observer{ID: 0x694d9b90, Epoch: 1})
-	frontend := observation.New(dynmesh.Observer{ID: 0x1234, Epoch: 1})
+	worker := table.New(dynmesh.Observer{ID: 0x694d9b90, Epoch: 1})
+	frontend := table.New(dynmesh.Observer{ID: 0x1234, Epoch: 1})
 
 	said, err := worker.Observe(dynmesh.Report{
 		Subject: dynmesh.Subject{ID: 0x694d9b90, Endpoint: generate},
@@ -20,10 +20,10 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	var toSend observation.Dirty
-	toSend.Mark(said.Entries...)
+	var toSend table.BroadcastQueue
+	toSend.Add(said.Entries...)
 
-	for _, packet := range toSend.Take(0, 1200, 2) {
+	for _, packet := range toSend.Packet(0, 1200, 2) {
 		learnt, err := frontend.Merge(packet)
 		if err != nil {
 			fmt.Println(err)

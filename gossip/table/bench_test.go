@@ -1,10 +1,10 @@
-package observation_test
+package table_test
 
 import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 const workers = 10_000 // with one instance each: 40,000 observations
@@ -37,7 +37,7 @@ func BenchmarkMergeKnown(b *testing.B) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := own(7, "pass")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -50,15 +50,15 @@ func BenchmarkObserve(b *testing.B) {
 
 // Everything has changed at once, and 1,000 members are to hear of it.
 func BenchmarkTake(b *testing.B) {
-	entries := mustMerge(b, observation.New(reader), everything(fleet(b, workers))...).Entries
-	var d observation.Dirty
+	entries := mustMerge(b, table.New(reader), everything(fleet(b, workers))...).Entries
+	var d table.BroadcastQueue
 	packets, bytes := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
-		m := d.Take(3, 1200, 1000)
+		m := d.Packet(3, 1200, 1000)
 		if m == nil {
 			b.StopTimer()
-			d.Mark(entries...)
+			d.Add(entries...)
 			b.StartTimer()
 			continue
 		}
@@ -67,19 +67,19 @@ func BenchmarkTake(b *testing.B) {
 	}
 	b.ReportMetric(float64(bytes)/float64(max(1, packets)), "B/packet")
 	n := 0
-	d.Mark(entries...)
+	d.Add(entries...)
 	for i := 0; i < 100; i++ {
-		n += len(mustMerge(b, observation.New(reader), d.Take(3, 1200, 1000)...).Set)
+		n += len(mustMerge(b, table.New(reader), d.Packet(3, 1200, 1000)...).Set)
 	}
 	b.ReportMetric(float64(n)/100, "observations/packet")
 }
 
 func BenchmarkMark(b *testing.B) {
-	entries := mustMerge(b, observation.New(reader), everything(fleet(b, workers))...).Entries
+	entries := mustMerge(b, table.New(reader), everything(fleet(b, workers))...).Entries
 	b.ReportAllocs()
 	for b.Loop() {
-		var d observation.Dirty
-		d.Mark(entries...)
+		var d table.BroadcastQueue
+		d.Add(entries...)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(entries)), "ns/observation")
 }
@@ -102,9 +102,9 @@ func BenchmarkCompare(b *testing.B) {
 				bucket += len(m)
 			}
 		}
-		for _, s := range y.Summary(differ) {
+		for _, s := range y.Have(differ) {
 			summary += len(s)
-			messages, err := x.Answer(s)
+			messages, err := x.Missing(s)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 func unknownField(n protowire.Number, v []byte) []byte {
@@ -36,8 +36,8 @@ const golden = "0101" + // version 1, a batch
 	"220b" + "110a00000000000000" + "1805" + // 5: withdrawn
 	"120d" + "090700000000000000" + "1001" + "1803" // another life, with a floor
 
-func goldenTable(t testing.TB) *observation.Table {
-	tb := observation.New(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
+func goldenTable(t testing.TB) *table.Table {
+	tb := table.New(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
 	at := time.UnixMilli(1_800_000_000_123)
 	s := dynmesh.Subject{ID: 0x694d9b90ff8deb4b, Endpoint: generate}
 	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 0x694d9b90ff8deb4b}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: at})
@@ -46,21 +46,21 @@ func goldenTable(t testing.TB) *observation.Table {
 	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 9, Endpoint: generate}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, Latency: time.Millisecond, At: at})
 	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 10}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass, At: at})
 	tb.Withdraw(dynmesh.Subject{ID: 10})
-	mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: 7, Epoch: 1}, 3, dynmesh.Subject{}, 0, nil)}, 100)...)
+	mustMerge(t, tb, table.Pack([]table.Entry{table.Crafted(dynmesh.Observer{ID: 7, Epoch: 1}, 3, dynmesh.Subject{}, 0, nil)}, 100)...)
 	return tb
 }
 
 func TestGolden(t *testing.T) {
 	tb := goldenTable(t)
 	sent := everything(tb)
-	var all []observation.Entry
+	var all []table.Entry
 	for _, m := range sent {
-		all = append(all, mustMerge(t, observation.New(reader), m).Entries...)
+		all = append(all, mustMerge(t, table.New(reader), m).Entries...)
 	}
-	slices.SortFunc(all, func(a, b observation.Entry) int {
+	slices.SortFunc(all, func(a, b table.Entry) int {
 		return cmp.Or(-cmp.Compare(a.Key().Observer.ID, b.Key().Observer.ID), bytes.Compare(a.Raw(), b.Raw()))
 	})
-	if got := hex.EncodeToString(observation.Messages(all, 1000)[0]); got != golden {
+	if got := hex.EncodeToString(table.Pack(all, 1000)[0]); got != golden {
 		t.Errorf("sent\n%s\nwant\n%s", got, golden)
 	}
 	message, err := hex.DecodeString(golden)
@@ -80,7 +80,7 @@ func TestGoldenDigest(t *testing.T) {
 			t.Errorf("bucket %d is %x", i, h)
 		}
 	}
-	back, err := observation.ParseDigest(d.Message())
+	back, err := table.ParseDigest(d.Message())
 	if err != nil || back != d || len(d.Message()) != 2053 {
 		t.Errorf("as a message of %d bytes it is not the same: %v", len(d.Message()), err)
 	}
@@ -90,7 +90,7 @@ func TestGoldenDigest(t *testing.T) {
 func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 	o := dynmesh.Observer{ID: 7, Epoch: 1}
 	s := dynmesh.Subject{ID: 8, Endpoint: generate}
-	known := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
+	known := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	later := unknownField(77, []byte("zone-b"))
 	for name, raw := range map[string][]byte{
 		"behind":                       bytes.Join([][]byte{known, later}, nil),
@@ -99,16 +99,16 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 		"an old field of another type": bytes.Join([][]byte{known, unknownField(1, []byte("x")), unknownField(4, []byte("y"))}, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			first := observation.Messages([]observation.Entry{observation.Crafted(o, 0, s, 1, raw)}, observation.MaxPacket)
-			relay := observation.New(reader)
+			first := table.Pack([]table.Entry{table.Crafted(o, 0, s, 1, raw)}, table.MaxPacket)
+			relay := table.New(reader)
 			got := mustMerge(t, relay, first...)
 			if len(got.Entries) != 1 || !bytes.Equal(got.Entries[0].Raw(), raw) || got.Entries[0].Key().Subject != s {
 				t.Fatalf("the relay keeps %x, want %x", got.Entries, raw)
 			}
-			var d observation.Dirty
-			d.Mark(got.Entries...)
-			for how, sent := range map[string][][]byte{"by packet": d.Take(0, 1200, 5), "by bucket": everything(relay)} {
-				got := mustMerge(t, observation.New(dynmesh.Observer{ID: 99, Epoch: 1}), sent...)
+			var d table.BroadcastQueue
+			d.Add(got.Entries...)
+			for how, sent := range map[string][][]byte{"by packet": d.Packet(0, 1200, 5), "by bucket": everything(relay)} {
+				got := mustMerge(t, table.New(dynmesh.Observer{ID: 99, Epoch: 1}), sent...)
 				if len(got.Set) != 1 || !bytes.Equal(got.Entries[len(got.Entries)-1].Raw(), raw) && !bytes.Equal(got.Entries[0].Raw(), raw) {
 					t.Errorf("%s: %x came, want %x", how, got.Entries, raw)
 				}
@@ -119,12 +119,12 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 
 // Whatever order the fields have, and wherever what an entry refers to stands, it is the same message.
 func TestAnyOrderOfFields(t *testing.T) {
-	known := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
+	known := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	endpoint := []byte{8, 1}
 	subject := protowire.AppendFixed64(protowire.AppendTag(nil, 2, protowire.Fixed64Type), 8)
 	life := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7)
 	name := unknownField(1, bytes.Join([][]byte{unknownField(3, []byte("generate")), unknownField(2, []byte("backend")), unknownField(1, []byte("dynamo"))}, nil))
-	var want *observation.Table
+	var want *table.Table
 	for i, entry := range [][][]byte{
 		{endpoint, subject, known}, {known, endpoint, subject}, {endpoint, known, subject}, {known[:2], subject, known[2:], endpoint},
 		{endpoint, subject, endpoint, known[:4], subject, known[4:]},
@@ -148,13 +148,13 @@ func TestAnyOrderOfFields(t *testing.T) {
 func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
 	o := dynmesh.Observer{ID: 7, Epoch: 1}
 	raw := bytes.Join([][]byte{{0x18, 1}, {0x20, 99}, {0x28, 4}, {0x40, 98}}, nil)
-	tb := merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, dynmesh.Subject{ID: 7}, 1, raw)}, 1000))
+	tb := merged(t, table.Pack([]table.Entry{table.Crafted(o, 0, dynmesh.Subject{ID: 7}, 1, raw)}, 1000))
 	got, ok := tb.Get(7, dynmesh.Subject{ID: 7})
-	if !ok || got.Report.Finding != observation.UnknownFinding || got.Reason != observation.UnknownReason || got.Kind != dynmesh.KindProcess {
+	if !ok || got.Report.Finding != table.UnknownFinding || got.Reason != table.UnknownReason || got.Kind != dynmesh.KindProcess {
 		t.Errorf("read %+v", got)
 	}
 	raw = []byte{0x18, 1, 0x20, 2, 0x28, 0x81, 2} // kind 257, whose last byte is Canary's
-	tb = merged(t, observation.Messages([]observation.Entry{observation.Crafted(o, 0, dynmesh.Subject{ID: 8}, 1, raw)}, 1000))
+	tb = merged(t, table.Pack([]table.Entry{table.Crafted(o, 0, dynmesh.Subject{ID: 8}, 1, raw)}, 1000))
 	if got, ok := tb.Get(7, dynmesh.Subject{ID: 8}); !ok || got.Kind.String() != "unknown" {
 		t.Errorf("read %+v", got)
 	}
@@ -164,14 +164,14 @@ func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	for i, f := range []dynmesh.Finding{dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled} {
 		want := []byte{0x18, 1, 0x20, byte(i + 1), 0x28, 1}
-		if got := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: f}); !bytes.Equal(got, want) {
+		if got := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: f}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", f, got, want)
 		}
 	}
 	for i, r := range []dynmesh.Reason{dynmesh.ReasonTimeout, dynmesh.ReasonFrozen, dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonStatus, dynmesh.ReasonErrorChunk, dynmesh.ReasonError,
 		dynmesh.ReasonPanic, dynmesh.ReasonEmpty, dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled} {
 		want := []byte{0x18, 1, 0x20, 3, 0x28, 3, 0x40, byte(i + 1)}
-		if got := observation.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: r}); !bytes.Equal(got, want) {
+		if got := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: r}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", r, got, want)
 		}
 	}
@@ -179,25 +179,25 @@ func TestNumbers(t *testing.T) {
 
 func TestBadMessages(t *testing.T) {
 	good := everything(goldenTable(t))[0]
-	tb := observation.New(reader)
+	tb := table.New(reader)
 	mustMerge(t, tb, good)
 	before := tb.Digest()
 	for name, c := range map[string]struct {
 		message []byte
 		want    error
 	}{
-		"empty":                     {nil, observation.ErrMalformed},
-		"one byte":                  {[]byte{1}, observation.ErrMalformed},
-		"another version":           {[]byte{2, 1}, observation.ErrVersion},
-		"another type":              {[]byte{1, 16}, observation.ErrType},
-		"a digest":                  {before.Message(), observation.ErrType},
-		"too long":                  {append([]byte{1, 1}, unknownField(99, make([]byte, observation.MaxMessage))...), observation.ErrMalformed},
-		"garbage":                   {[]byte{1, 1, 0xff, 0xff, 0xff}, observation.ErrMalformed},
-		"an observer without ID":    {append([]byte{1, 1}, unknownField(2, nil)...), observation.ErrMalformed},
-		"an endpoint that is not":   {append([]byte{1, 1}, unknownField(2, append(protowire.AppendFixed64([]byte{9}, 3), unknownField(4, []byte{8, 1, 0x18, 1})...))...), observation.ErrMalformed},
-		"a name without end":        {append([]byte{1, 1}, unknownField(1, unknownField(1, make([]byte, observation.MaxName+1)))...), observation.ErrMalformed},
-		"good, and then cut":        {good[:len(good)-1], observation.ErrMalformed},
-		"later life, and then junk": {append(observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1 << 60}, 0, dynmesh.Subject{}, 0, nil)}, 100)[0], 0xff), observation.ErrMalformed},
+		"empty":                     {nil, table.ErrMalformed},
+		"one byte":                  {[]byte{1}, table.ErrMalformed},
+		"another version":           {[]byte{2, 1}, table.ErrVersion},
+		"another type":              {[]byte{1, 16}, table.ErrType},
+		"a digest":                  {before.Message(), table.ErrType},
+		"too long":                  {append([]byte{1, 1}, unknownField(99, make([]byte, table.MaxMessage))...), table.ErrMalformed},
+		"garbage":                   {[]byte{1, 1, 0xff, 0xff, 0xff}, table.ErrMalformed},
+		"an observer without ID":    {append([]byte{1, 1}, unknownField(2, nil)...), table.ErrMalformed},
+		"an endpoint that is not":   {append([]byte{1, 1}, unknownField(2, append(protowire.AppendFixed64([]byte{9}, 3), unknownField(4, []byte{8, 1, 0x18, 1})...))...), table.ErrMalformed},
+		"a name without end":        {append([]byte{1, 1}, unknownField(1, unknownField(1, make([]byte, table.MaxName+1)))...), table.ErrMalformed},
+		"good, and then cut":        {good[:len(good)-1], table.ErrMalformed},
+		"later life, and then junk": {append(table.Pack([]table.Entry{table.Crafted(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1 << 60}, 0, dynmesh.Subject{}, 0, nil)}, 100)[0], 0xff), table.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := tb.Merge(c.message)
@@ -215,20 +215,20 @@ func TestBadMessages(t *testing.T) {
 func TestOddNames(t *testing.T) {
 	for _, e := range []dynmesh.Endpoint{
 		{Namespace: "\xff\x00", Component: "a.b/c", Name: "\n"}, {Name: "x"}, {Namespace: "x"}, {Component: strings.Repeat("ü", 300)},
-		{Namespace: strings.Repeat("n", observation.MaxName)},
+		{Namespace: strings.Repeat("n", table.MaxName)},
 	} {
-		tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+		tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 		f := dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: e}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 		c := mustObserve(t, tb, f)
-		var d observation.Dirty
-		d.Mark(c.Entries...)
-		got := mustMerge(t, observation.New(reader), append(d.Take(0, 1200, 3), d.TakeLarge()...)...)
+		var d table.BroadcastQueue
+		d.Add(c.Entries...)
+		got := mustMerge(t, table.New(reader), append(d.Packet(0, 1200, 3), d.Oversized()...)...)
 		if len(got.Set) != 1 || got.Set[0].Subject != f.Subject {
 			t.Errorf("%q became %+v", e, got.Set)
 		}
 	}
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
-	_, err := tb.Observe(dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", observation.MaxName+1)}},
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	_, err := tb.Observe(dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", table.MaxName+1)}},
 		Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	if err == nil {
 		t.Error("a name that no other member accepts was accepted")
@@ -263,7 +263,7 @@ func TestAllFindingsAndReasonsHaveNumbers(t *testing.T) {
 			return true
 		}
 		n++
-		tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+		tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 		if c, err := tb.Observe(f); err != nil || len(c.Set) != 1 || c.Set[0].Report != f {
 			t.Errorf("%s %q: %+v, %v", typ.Name, word, c.Set, err)
 		}

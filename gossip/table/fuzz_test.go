@@ -1,15 +1,15 @@
-package observation_test
+package table_test
 
 import (
 	"encoding/hex"
 	"errors"
 	"testing"
 
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 func known(err error) bool {
-	return errors.Is(err, observation.ErrMalformed) || errors.Is(err, observation.ErrVersion) || errors.Is(err, observation.ErrType)
+	return errors.Is(err, table.ErrMalformed) || errors.Is(err, table.ErrVersion) || errors.Is(err, table.ErrType)
 }
 
 // Whatever comes: it has an effect or an error, the effect can be passed on, and who gets that holds the same.
@@ -22,24 +22,24 @@ func FuzzMerge(f *testing.F) {
 	f.Add(message[:40], []byte{1, 1})
 	f.Add([]byte("\x01\x01\x12\x0d\x09\x07\x00\x00\x00\x00\x00\x00\x00\x22\x02\x18\x01"), []byte("\x01\x01\x12\x0f\x09\x07\x00\x00\x00\x00\x00\x00\x00\x18\x09\x22\x02\x18\x01"))
 	f.Fuzz(func(t *testing.T, x, y []byte) {
-		tb, relay := observation.New(reader), observation.New(reader)
+		tb, relay := table.New(reader), table.New(reader)
 		for _, m := range [][]byte{x, y} {
 			before := tb.Digest()
 			c, err := tb.Merge(m)
 			if err != nil && (!known(err) || tb.Digest() != before) {
 				t.Fatalf("error %v, with an effect: %v", err, tb.Digest() != before)
 			}
-			var d observation.Dirty
-			d.Mark(c.Entries...)
+			var d table.BroadcastQueue
+			d.Add(c.Entries...)
 			for d.Len() > 0 {
-				mustMerge(t, relay, d.Take(0, 1200, 2)...)
-				mustMerge(t, relay, d.TakeLarge()...)
+				mustMerge(t, relay, d.Packet(0, 1200, 2)...)
+				mustMerge(t, relay, d.Oversized()...)
 			}
 		}
 		if !equal(tb, relay) || !equal(tb, merged(t, everything(tb))) {
 			t.Fatalf("a relay holds %v, the table %v", standing(relay), standing(tb))
 		}
-		other := observation.New(reader)
+		other := table.New(reader)
 		for _, m := range [][]byte{y, x} {
 			if _, err := other.Merge(m); err != nil && !known(err) {
 				t.Fatal(err)
@@ -56,16 +56,16 @@ func FuzzMerge(f *testing.F) {
 
 func FuzzAnswer(f *testing.F) {
 	tb := goldenTable(f)
-	f.Add(tb.Summary([]int{8, 205})[0])
+	f.Add(tb.Have([]int{8, 205})[0])
 	f.Add(tb.Digest().Message())
 	f.Fuzz(func(t *testing.T, message []byte) {
-		answer, err := tb.Answer(message)
+		answer, err := tb.Missing(message)
 		if err != nil && !known(err) {
 			t.Fatal(err)
 		}
-		mustMerge(t, observation.New(reader), answer...)
-		if d, err := observation.ParseDigest(message); err == nil {
-			if again, err := observation.ParseDigest(d.Message()); err != nil || again != d {
+		mustMerge(t, table.New(reader), answer...)
+		if d, err := table.ParseDigest(message); err == nil {
+			if again, err := table.ParseDigest(d.Message()); err != nil || again != d {
 				t.Fatalf("a digest did not survive: %v", err)
 			}
 		} else if !known(err) {

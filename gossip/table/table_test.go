@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 var generate = dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}
@@ -15,7 +15,7 @@ func own(id dynmesh.InstanceID, f dynmesh.Finding) dynmesh.Report {
 	return dynmesh.Report{Subject: dynmesh.Subject{ID: id, Endpoint: generate}, Kind: dynmesh.KindCanary, Finding: f, Ready: f == dynmesh.Pass}
 }
 
-func mustObserve(t testing.TB, tb *observation.Table, f dynmesh.Report) observation.Changes {
+func mustObserve(t testing.TB, tb *table.Table, f dynmesh.Report) table.Changes {
 	t.Helper()
 	c, err := tb.Observe(f)
 	if err != nil {
@@ -24,17 +24,17 @@ func mustObserve(t testing.TB, tb *observation.Table, f dynmesh.Report) observat
 	return c
 }
 
-func everything(tb *observation.Table) [][]byte {
+func everything(tb *table.Table) [][]byte {
 	var all [][]byte
-	for i := range observation.Buckets {
+	for i := range table.Buckets {
 		all = append(all, tb.Bucket(i)...)
 	}
 	return all
 }
 
-func mustMerge(t testing.TB, tb *observation.Table, messages ...[]byte) observation.Changes {
+func mustMerge(t testing.TB, tb *table.Table, messages ...[]byte) table.Changes {
 	t.Helper()
-	var sum observation.Changes
+	var sum table.Changes
 	for _, m := range messages {
 		c, err := tb.Merge(m)
 		if err != nil {
@@ -51,12 +51,12 @@ func mustMerge(t testing.TB, tb *observation.Table, messages ...[]byte) observat
 }
 
 func TestRoundTrip(t *testing.T) {
-	a := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
-	b := observation.New(dynmesh.Observer{ID: 8, Epoch: 1})
+	a := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	b := table.New(dynmesh.Observer{ID: 8, Epoch: 1})
 	c := mustObserve(t, a, own(7, dynmesh.Pass))
-	var d observation.Dirty
-	d.Mark(c.Entries...)
-	got := mustMerge(t, b, d.Take(0, 1200, 2)...)
+	var d table.BroadcastQueue
+	d.Add(c.Entries...)
+	got := mustMerge(t, b, d.Packet(0, 1200, 2)...)
 	if !slices.Equal(got.Set, c.Set) || len(got.Set) != 1 {
 		t.Fatalf("merged %v, want %v", got.Set, c.Set)
 	}
@@ -65,8 +65,8 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal("digests differ")
 	}
 	w := a.Withdraw(got.Set[0].Subject)
-	d.Mark(w.Entries...)
-	got = mustMerge(t, b, d.Take(0, 1200, 2)...)
+	d.Add(w.Entries...)
+	got = mustMerge(t, b, d.Packet(0, 1200, 2)...)
 	if !slices.Equal(got.Withdrawn, w.Withdrawn) || len(got.Withdrawn) != 1 {
 		t.Fatalf("withdrew %v, want %v", got.Withdrawn, w.Withdrawn)
 	}

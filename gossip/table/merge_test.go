@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // reader is a member that says nothing.
@@ -21,7 +21,7 @@ var reader = dynmesh.Observer{ID: 1 << 60, Epoch: 1}
 // under the same sequence.
 func crafted() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
-		var entries []observation.Entry
+		var entries []table.Entry
 		for range rapid.IntRange(1, 6).Draw(t, "entries") {
 			o := dynmesh.Observer{ID: dynmesh.InstanceID(rapid.IntRange(1, 2).Draw(t, "observer")), Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}
 			floor := rapid.SampledFrom([]uint64{0, 0, 0, 1, 2, 3, 4, 5, 6}).Draw(t, "floor")
@@ -37,21 +37,21 @@ func crafted() *rapid.Generator[[]byte] {
 			if rapid.IntRange(0, 3).Draw(t, "withdrawn") == 0 {
 				f = nil
 			}
-			entries = append(entries, observation.Crafted(o, floor, s, seq, observation.Encode(seq, f)))
+			entries = append(entries, table.Crafted(o, floor, s, seq, table.Encode(seq, f)))
 		}
-		return observation.Messages(entries, observation.MaxBatch)[0]
+		return table.Pack(entries, table.MaxBatch)[0]
 	})
 }
 
-func merged(t testing.TB, parts ...[][]byte) *observation.Table {
-	tb := observation.New(reader)
+func merged(t testing.TB, parts ...[][]byte) *table.Table {
+	tb := table.New(reader)
 	for _, p := range parts {
 		mustMerge(t, tb, p...)
 	}
 	return tb
 }
 
-func standing(tb *observation.Table) map[dynmesh.ObservationKey]dynmesh.Observation {
+func standing(tb *table.Table) map[dynmesh.ObservationKey]dynmesh.Observation {
 	all := map[dynmesh.ObservationKey]dynmesh.Observation{}
 	for o := range tb.All() {
 		all[o.Key()] = o
@@ -59,7 +59,7 @@ func standing(tb *observation.Table) map[dynmesh.ObservationKey]dynmesh.Observat
 	return all
 }
 
-func equal(a, b *observation.Table) bool {
+func equal(a, b *table.Table) bool {
 	return a.Digest() == b.Digest() && maps.Equal(standing(a), standing(b))
 }
 
@@ -90,10 +90,10 @@ func TestMergeLaws(t *testing.T) {
 // Whoever follows only the changes knows what the table knows, and whoever merges only the entries that a table passes on as well.
 func TestChangesTellTheWholeTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		tb, relay := observation.New(reader), observation.New(reader)
+		tb, relay := table.New(reader), table.New(reader)
 		follows := map[dynmesh.ObservationKey]dynmesh.Observation{}
 		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
-			var c observation.Changes
+			var c table.Changes
 			switch o := (dynmesh.Observer{ID: 1, Epoch: rapid.Uint64Range(1, 2).Draw(rt, "epoch")}); rapid.IntRange(0, 5).Draw(rt, "step") {
 			case 0:
 				c = tb.Forget(o, clock(100))
@@ -113,7 +113,7 @@ func TestChangesTellTheWholeTable(t *testing.T) {
 			for _, o := range c.Set {
 				follows[o.Key()] = o
 			}
-			mustMerge(t, relay, observation.Messages(c.Entries, observation.MaxPacket)...)
+			mustMerge(t, relay, table.Pack(c.Entries, table.MaxPacket)...)
 			now := standing(tb)
 			for k, o := range now { // what is said again in other words only has another place
 				f := follows[k]
@@ -143,31 +143,31 @@ func TestStructuralOwnership(t *testing.T) {
 		subject dynmesh.InstanceID
 		kind    dynmesh.Kind
 		finding dynmesh.Finding
-		want    observation.Cause
+		want    table.Cause
 		taken   bool
 	}{
 		{"canary of itself", other, 8, dynmesh.KindCanary, dynmesh.Pass, 0, true},
-		{"canary of another", other, 9, dynmesh.KindCanary, dynmesh.Pass, observation.NotOwner, false},
+		{"canary of another", other, 9, dynmesh.KindCanary, dynmesh.Pass, table.CauseNotOwner, false},
 		{"traffic of itself", other, 8, dynmesh.KindTraffic, dynmesh.Busy, 0, true},
-		{"traffic of another", other, 9, dynmesh.KindTraffic, dynmesh.Busy, observation.NotOwner, false},
+		{"traffic of another", other, 9, dynmesh.KindTraffic, dynmesh.Busy, table.CauseNotOwner, false},
 		{"process of itself", other, 8, dynmesh.KindProcess, dynmesh.Pass, 0, true},
-		{"process of another", other, 9, dynmesh.KindProcess, dynmesh.Pass, observation.NotOwner, false},
-		{"path of itself", other, 8, dynmesh.KindPath, dynmesh.Pass, observation.NotOwner, false},
+		{"process of another", other, 9, dynmesh.KindProcess, dynmesh.Pass, table.CauseNotOwner, false},
+		{"path of itself", other, 8, dynmesh.KindPath, dynmesh.Pass, table.CauseNotOwner, false},
 		{"path of another", other, 9, dynmesh.KindPath, dynmesh.Fail, 0, true},
 		{"path of this member", other, 7, dynmesh.KindPath, dynmesh.Fail, 0, true},
 		{"a kind to come, of itself", other, 8, 77, dynmesh.Pass, 0, true},
 		{"a kind to come, of another", other, 9, 77, dynmesh.Pass, 0, true},
-		{"under our name", self, 7, dynmesh.KindCanary, dynmesh.Pass, observation.Forged, false},
-		{"under our name, of a former life", dynmesh.Observer{ID: 7, Epoch: 4}, 7, dynmesh.KindCanary, dynmesh.Pass, observation.FormerLife, false},
-		{"under our name, of a later life", dynmesh.Observer{ID: 7, Epoch: 6}, 7, dynmesh.KindCanary, dynmesh.Pass, observation.Forged, false},
-		{"of nobody", other, 0, dynmesh.KindPath, dynmesh.Pass, observation.Malformed, false},
+		{"under our name", self, 7, dynmesh.KindCanary, dynmesh.Pass, table.CauseForged, false},
+		{"under our name, of a former life", dynmesh.Observer{ID: 7, Epoch: 4}, 7, dynmesh.KindCanary, dynmesh.Pass, table.CauseStaleSelf, false},
+		{"under our name, of a later life", dynmesh.Observer{ID: 7, Epoch: 6}, 7, dynmesh.KindCanary, dynmesh.Pass, table.CauseForged, false},
+		{"of nobody", other, 0, dynmesh.KindPath, dynmesh.Pass, table.CauseMalformed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tb := observation.New(self)
+			tb := table.New(self)
 			before := tb.Digest()
-			e := observation.Crafted(c.by, 0, dynmesh.Subject{ID: c.subject}, 3, observation.Encode(3, &dynmesh.Report{Kind: c.kind, Finding: c.finding}))
-			got := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...)
-			var want observation.Ignored
+			e := table.Crafted(c.by, 0, dynmesh.Subject{ID: c.subject}, 3, table.Encode(3, &dynmesh.Report{Kind: c.kind, Finding: c.finding}))
+			got := mustMerge(t, tb, table.Pack([]table.Entry{e}, table.MaxBatch)...)
+			var want table.Ignored
 			if !c.taken {
 				want[c.want] = 1
 			}
@@ -185,19 +185,19 @@ func TestStructuralOwnership(t *testing.T) {
 }
 
 func TestLaterLifeReplacesTheFormer(t *testing.T) {
-	first, second := observation.New(dynmesh.Observer{ID: 7, Epoch: 1}), observation.New(dynmesh.Observer{ID: 7, Epoch: 2})
+	first, second := table.New(dynmesh.Observer{ID: 7, Epoch: 1}), table.New(dynmesh.Observer{ID: 7, Epoch: 2})
 	c := mustObserve(t, first, own(7, dynmesh.Pass))
 	tb := merged(t, everything(first))
 	got := mustMerge(t, tb, everything(second)...)
 	if len(got.Withdrawn) != 1 || got.Withdrawn[0] != c.Set[0].Key() || len(got.Entries) != 1 {
 		t.Fatalf("the later life begins: %+v", got)
 	}
-	relay := merged(t, everything(first), observation.Messages(got.Entries, observation.MaxPacket))
+	relay := merged(t, everything(first), table.Pack(got.Entries, table.MaxPacket))
 	if !equal(tb, relay) {
 		t.Fatal("that a life is over was not passed on")
 	}
 	got = mustMerge(t, tb, everything(first)...)
-	if len(got.Set) > 0 || got.Ignored[observation.Superseded] != 1 {
+	if len(got.Set) > 0 || got.Ignored[table.CauseSuperseded] != 1 {
 		t.Fatalf("the former life is back: %+v", got)
 	}
 }
@@ -207,18 +207,18 @@ func TestTooManyEntriesOfOneObserver(t *testing.T) {
 	const extra = 40
 	o := dynmesh.Observer{ID: 5, Epoch: 1}
 	f := &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
-	var entries []observation.Entry
-	for i := range uint64(observation.MaxEntries + extra) {
-		entries = append(entries, observation.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, 1+i, observation.Encode(1+i, f)))
+	var entries []table.Entry
+	for i := range uint64(table.MaxEntries + extra) {
+		entries = append(entries, table.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, 1+i, table.Encode(1+i, f)))
 	}
-	a := merged(t, observation.Messages(entries, observation.MaxBatch))
+	a := merged(t, table.Pack(entries, table.MaxBatch))
 	slices.Reverse(entries)
-	b := merged(t, observation.Messages(entries, observation.MaxBatch))
+	b := merged(t, table.Pack(entries, table.MaxBatch))
 	if !equal(a, b) {
 		t.Error("what is kept depends on the order")
 	}
-	if n := a.Stats().Observations; n != observation.MaxEntries {
-		t.Errorf("%d are kept, want %d", n, observation.MaxEntries)
+	if n := a.Stats().Observations; n != table.MaxEntries {
+		t.Errorf("%d are kept, want %d", n, table.MaxEntries)
 	}
 	if _, ok := a.Get(5, dynmesh.Subject{ID: 10 + extra - 1}); ok {
 		t.Error("what was said longest ago is kept")
@@ -229,46 +229,46 @@ func TestTooManyEntriesOfOneObserver(t *testing.T) {
 }
 
 func TestTooManyObservers(t *testing.T) {
-	tb := observation.New(reader)
-	var entries []observation.Entry
-	for i := range observation.MaxObservers + 2 {
-		entries = append(entries, observation.Crafted(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, 0, dynmesh.Subject{}, 0, nil))
+	tb := table.New(reader)
+	var entries []table.Entry
+	for i := range table.MaxObservers + 2 {
+		entries = append(entries, table.Crafted(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, 0, dynmesh.Subject{}, 0, nil))
 	}
-	got := mustMerge(t, tb, observation.Messages(entries, observation.MaxBatch)...)
-	if n := tb.Stats().Observers; n != observation.MaxObservers || got.Ignored[observation.Full] != 3 {
-		t.Errorf("%d observers, %d ignored", n, got.Ignored[observation.Full])
+	got := mustMerge(t, tb, table.Pack(entries, table.MaxBatch)...)
+	if n := tb.Stats().Observers; n != table.MaxObservers || got.Ignored[table.CauseFull] != 3 {
+		t.Errorf("%d observers, %d ignored", n, got.Ignored[table.CauseFull])
 	}
 	tb.Forget(dynmesh.Observer{ID: 1, Epoch: 1}, clock(1))
-	got = mustMerge(t, tb, observation.Messages(entries[len(entries)-1:], observation.MaxBatch)...)
-	if got.Ignored[observation.Full] != 0 {
+	got = mustMerge(t, tb, table.Pack(entries[len(entries)-1:], table.MaxBatch)...)
+	if got.Ignored[table.CauseFull] != 0 {
 		t.Error("there is no room though one was forgotten")
 	}
 }
 
 func TestTooManyBytes(t *testing.T) {
-	tb := observation.New(reader)
-	big := make([]byte, observation.MaxEntry-100)
+	tb := table.New(reader)
+	big := make([]byte, table.MaxEntry-100)
 	raw := func(seq uint64) []byte {
-		return append(observation.Encode(seq, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}), unknownField(99, big)...)
+		return append(table.Encode(seq, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}), unknownField(99, big)...)
 	}
 	full := 0
 	for id := 1; full == 0; id++ {
 		o := dynmesh.Observer{ID: dynmesh.InstanceID(id), Epoch: 1}
-		var entries []observation.Entry
+		var entries []table.Entry
 		for i := range uint64(7) {
-			entries = append(entries, observation.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
+			entries = append(entries, table.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(1<<40 + i)}, i+1, raw(i+1)))
 		}
-		full = mustMerge(t, tb, observation.Messages(entries, 120<<10)...).Ignored[observation.Full]
+		full = mustMerge(t, tb, table.Pack(entries, 120<<10)...).Ignored[table.CauseFull]
 	}
-	if size := tb.Stats().Size; size > observation.MaxSize || size < observation.MaxSize-2*observation.MaxEntry {
-		t.Errorf("size is %d, the bound %d", size, observation.MaxSize)
+	if size := tb.Stats().Size; size > table.MaxSize || size < table.MaxSize-2*table.MaxEntry {
+		t.Errorf("size is %d, the bound %d", size, table.MaxSize)
 	}
-	for i := range 2 * observation.MaxEntry / 256 { // what is our own is always taken, so the table is above its bound now
+	for i := range 2 * table.MaxEntry / 256 { // what is our own is always taken, so the table is above its bound now
 		mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(i + 1)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	}
 	o := dynmesh.Observer{ID: 1, Epoch: 1}
 	s := dynmesh.Subject{ID: 1 << 40}
-	got := mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(o, 0, s, 50, observation.Encode(50, nil))}, observation.MaxBatch)...)
+	got := mustMerge(t, tb, table.Pack([]table.Entry{table.Crafted(o, 0, s, 50, table.Encode(50, nil))}, table.MaxBatch)...)
 	if fmt.Sprint(got.Withdrawn) != fmt.Sprint([]dynmesh.ObservationKey{{Observer: o, Subject: s}}) {
 		t.Errorf("a full table does not take a withdrawal: %+v", got)
 	}
@@ -276,42 +276,42 @@ func TestTooManyBytes(t *testing.T) {
 
 // Who has gone mad has ever new endpoints, and their names take more room than what is said of them.
 func TestLongNamesCount(t *testing.T) {
-	tb := observation.New(reader)
+	tb := table.New(reader)
 	o := dynmesh.Observer{ID: 1, Epoch: 1}
-	name := strings.Repeat("x", observation.MaxName-10)
-	var entries []observation.Entry
+	name := strings.Repeat("x", table.MaxName-10)
+	var entries []table.Entry
 	for i := range uint64(100) {
 		s := dynmesh.Subject{ID: 1, Endpoint: dynmesh.Endpoint{Namespace: name, Name: fmt.Sprint(i)}}
-		entries = append(entries, observation.Crafted(o, 0, s, i+1, observation.Encode(i+1, &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass})))
+		entries = append(entries, table.Crafted(o, 0, s, i+1, table.Encode(i+1, &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass})))
 	}
-	mustMerge(t, tb, observation.Messages(entries, 120<<10)...)
+	mustMerge(t, tb, table.Pack(entries, 120<<10)...)
 	if size := tb.Stats().Size; size < 100*len(name) {
 		t.Errorf("100 endpoints with names of %d bytes count as %d bytes", len(name), size)
 	}
-	if mustMerge(t, tb, observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: 1, Epoch: 2}, 0, dynmesh.Subject{}, 0, nil)}, 120<<10)...); tb.Stats().Size != 0 {
+	if mustMerge(t, tb, table.Pack([]table.Entry{table.Crafted(dynmesh.Observer{ID: 1, Epoch: 2}, 0, dynmesh.Subject{}, 0, nil)}, 120<<10)...); tb.Stats().Size != 0 {
 		t.Errorf("an empty table counts as %d bytes", tb.Stats().Size)
 	}
 }
 
 func TestOwnFloorIsOurs(t *testing.T) {
-	tb := observation.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
 	mustObserve(t, tb, own(7, dynmesh.Pass))
 	before := tb.Digest()
-	e := observation.Crafted(tb.Self(), 2, dynmesh.Subject{}, 0, nil)
-	if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); c.Ignored[observation.Forged] != 1 || tb.Digest() != before {
+	e := table.Crafted(tb.Self(), 2, dynmesh.Subject{}, 0, nil)
+	if c := mustMerge(t, tb, table.Pack([]table.Entry{e}, table.MaxBatch)...); c.Ignored[table.CauseForged] != 1 || tb.Digest() != before {
 		t.Errorf("a floor that we did not raise: %+v", c)
 	}
 }
 
 func TestLongEntriesGetMessagesOfTheirOwn(t *testing.T) {
 	f := &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
-	var entries []observation.Entry
+	var entries []table.Entry
 	for i := range uint64(4) {
 		long := unknownField(99, make([]byte, i%2*5000))
-		entries = append(entries, observation.Crafted(reader, 0, dynmesh.Subject{ID: 5 + dynmesh.InstanceID(i)}, i+1, append(observation.Encode(i+1, f), long...)))
+		entries = append(entries, table.Crafted(reader, 0, dynmesh.Subject{ID: 5 + dynmesh.InstanceID(i)}, i+1, append(table.Encode(i+1, f), long...)))
 	}
-	sent := observation.Messages(entries, 1000)
-	if tb := observation.New(dynmesh.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
+	sent := table.Pack(entries, 1000)
+	if tb := table.New(dynmesh.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
 		t.Errorf("%d messages, %v", len(sent), standing(tb))
 	}
 }
@@ -334,13 +334,13 @@ func TestMergeKeepsNothingOfTheMessage(t *testing.T) {
 func TestEntriesThatNoOneCouldReplaceAreRefused(t *testing.T) {
 	o := dynmesh.Observer{ID: 5, Epoch: 1}
 	f := &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass}
-	for name, e := range map[string]observation.Entry{
-		"without a sequence": observation.Crafted(o, 0, dynmesh.Subject{ID: 5}, 0, observation.Encode(0, f)),
-		"the last sequence":  observation.Crafted(o, 0, dynmesh.Subject{ID: 5}, math.MaxUint64, observation.Encode(math.MaxUint64, f)),
-		"too long":           observation.Crafted(o, 0, dynmesh.Subject{ID: 5}, 1, append(observation.Encode(1, f), unknownField(99, make([]byte, observation.MaxEntry))...)),
+	for name, e := range map[string]table.Entry{
+		"without a sequence": table.Crafted(o, 0, dynmesh.Subject{ID: 5}, 0, table.Encode(0, f)),
+		"the last sequence":  table.Crafted(o, 0, dynmesh.Subject{ID: 5}, math.MaxUint64, table.Encode(math.MaxUint64, f)),
+		"too long":           table.Crafted(o, 0, dynmesh.Subject{ID: 5}, 1, append(table.Encode(1, f), unknownField(99, make([]byte, table.MaxEntry))...)),
 	} {
-		tb := observation.New(reader)
-		if c := mustMerge(t, tb, observation.Messages([]observation.Entry{e}, observation.MaxBatch)...); len(c.Set) > 0 || c.Ignored[observation.Malformed] != 1 {
+		tb := table.New(reader)
+		if c := mustMerge(t, tb, table.Pack([]table.Entry{e}, table.MaxBatch)...); len(c.Set) > 0 || c.Ignored[table.CauseMalformed] != 1 {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}

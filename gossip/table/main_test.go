@@ -1,4 +1,4 @@
-package observation_test
+package table_test
 
 import (
 	"testing"

@@ -1,21 +1,21 @@
-package observation_test
+package table_test
 
 import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/observation"
+	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 func TestForgottenDoNotComeBack(t *testing.T) {
-	gone := observation.New(dynmesh.Observer{ID: 7, Epoch: 5})
+	gone := table.New(dynmesh.Observer{ID: 7, Epoch: 5})
 	said := mustObserve(t, gone, own(7, dynmesh.Pass)).Set[0]
 	tb := merged(t, everything(gone))
 	c := tb.Forget(gone.Self(), clock(60))
 	if len(c.Withdrawn) != 1 || c.Withdrawn[0] != said.Key() || len(c.Entries) != 0 || tb.Stats().Observers != 1 {
 		t.Fatalf("forgot %+v", c)
 	}
-	if c := mustMerge(t, tb, everything(gone)...); len(c.Set) > 0 || c.Ignored[observation.Forgotten] != 1 {
+	if c := mustMerge(t, tb, everything(gone)...); len(c.Set) > 0 || c.Ignored[table.CauseForgotten] != 1 {
 		t.Errorf("it came back: %+v", c)
 	}
 	if c := tb.Forget(dynmesh.Observer{ID: 7, Epoch: 4}, clock(60)); len(c.Withdrawn) > 0 {
@@ -35,8 +35,8 @@ func TestForgottenDoNotComeBack(t *testing.T) {
 }
 
 func TestForgetConcernsThatLifeOnly(t *testing.T) {
-	tb := observation.New(reader)
-	later := observation.New(dynmesh.Observer{ID: 7, Epoch: 6})
+	tb := table.New(reader)
+	later := table.New(dynmesh.Observer{ID: 7, Epoch: 6})
 	mustObserve(t, later, own(7, dynmesh.Pass))
 	tb.Forget(dynmesh.Observer{ID: 7, Epoch: 5}, clock(60))
 	if c := mustMerge(t, tb, everything(later)...); len(c.Set) != 1 {
@@ -51,7 +51,7 @@ func TestForgetConcernsThatLifeOnly(t *testing.T) {
 }
 
 func TestRecall(t *testing.T) {
-	back := observation.New(dynmesh.Observer{ID: 7, Epoch: 5})
+	back := table.New(dynmesh.Observer{ID: 7, Epoch: 5})
 	mustObserve(t, back, own(7, dynmesh.Pass))
 	tb := merged(t, everything(back))
 	tb.Forget(back.Self(), clock(60))
@@ -66,16 +66,16 @@ func TestRecall(t *testing.T) {
 }
 
 func TestForgottenAreBounded(t *testing.T) {
-	tb := observation.New(reader)
-	for i := range observation.MaxForgotten + 1 {
+	tb := table.New(reader)
+	for i := range table.MaxForgotten + 1 {
 		tb.Forget(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, clock(i))
 	}
-	if n := tb.Stats().Forgotten; n != observation.MaxForgotten {
-		t.Errorf("%d are remembered, want %d", n, observation.MaxForgotten)
+	if n := tb.Stats().Forgotten; n != table.MaxForgotten {
+		t.Errorf("%d are remembered, want %d", n, table.MaxForgotten)
 	}
 	for id, want := range map[dynmesh.InstanceID]int{1: 0, 2: 1} {
-		m := observation.Messages([]observation.Entry{observation.Crafted(dynmesh.Observer{ID: id, Epoch: 1}, 0, dynmesh.Subject{}, 0, nil)}, 1000)
-		if got := mustMerge(t, tb, m...).Ignored[observation.Forgotten]; got != want {
+		m := table.Pack([]table.Entry{table.Crafted(dynmesh.Observer{ID: id, Epoch: 1}, 0, dynmesh.Subject{}, 0, nil)}, 1000)
+		if got := mustMerge(t, tb, m...).Ignored[table.CauseForgotten]; got != want {
 			t.Errorf("observer %s: ignored %d, want %d: the first to end goes first", id, got, want)
 		}
 	}
