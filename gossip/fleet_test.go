@@ -14,7 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/path"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // fleet is many workers on a fabric, as they are in production but for their number in one process: each has a port of requests,
@@ -127,7 +127,7 @@ func (f *fleet) agreed() {
 // quiet waits until nobody has anything to pass on, and each worker is watched by as many as there should be.
 func (f *fleet) quiet() {
 	f.Helper()
-	want := f.said + path.Watchers*len(f.pools)
+	want := f.said + probe.Watchers*len(f.pools)
 	f.await(func(p *Pool) bool {
 		s := p.metrics.state.Load()
 		return s.waiting == 0 && s.table.Observations == want

@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
@@ -36,7 +37,7 @@ type batch struct {
 	foreign  map[dynmesh.Subject]string          // its address; empty: not to be watched any longer
 	pings    []message                           // and pongs
 	messages [][]byte
-	paths    []pathEvent
+	probes   []probe.Event   // what became of connections
 	listens  bool            // somebody wants updates
 	leaving  *dynmesh.Report // the pool leaves, and says so
 }
@@ -89,7 +90,7 @@ func (b *inbox) watchForeign(s dynmesh.Subject, addr string) {
 	b.put(func(w *batch) { set(&w.foreign, s, addr) })
 }
 
-func (b *inbox) path(e pathEvent) { b.put(func(w *batch) { w.paths = append(w.paths, e) }) }
+func (b *inbox) probe(e probe.Event) { b.put(func(w *batch) { w.probes = append(w.probes, e) }) }
 
 func (b *inbox) listen() { b.put(func(w *batch) { w.listens = true }) }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/probe/dial"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
@@ -18,8 +20,11 @@ type loop struct {
 	log      *logrus.Entry
 	table    *table.Table
 	members  members
-	paths    *paths
-	listened bool // the reader wants updates
+	prober   *probe.Prober
+	dialer   *dial.Dialer
+	origin   time.Time    // of the prober's times
+	said     []probe.Said // by changes of the table, which the prober has not been told yet
+	listened bool         // the reader wants updates
 
 	strangers map[dynmesh.Observer]time.Time // observers that are no members, and since when
 	urgent    []table.Entry                  // own findings that go straight to others
@@ -58,7 +63,9 @@ func newLoop(p *Pool) *loop {
 		pool: p, log: p.cfg.Log, table: table.New(p.self), members: make(members), alone: true,
 		strangers: make(map[dynmesh.Observer]time.Time),
 	}
-	l.paths = newPaths(l)
+	l.origin = time.Now()
+	l.prober = probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64())
+	l.dialer = dial.New(p.transport, p.inbox.probe)
 	l.prepare()
 	l.health()
 	return l
@@ -104,8 +111,8 @@ func (l *loop) turn(b batch, now time.Time) {
 	for _, m := range b.pings {
 		l.ping(m, now)
 	}
-	for _, e := range b.paths {
-		l.paths.event(e)
+	for _, e := range b.probes {
+		l.probe(e)
 	}
 	for s, f := range b.own {
 		if f == nil {
@@ -115,13 +122,15 @@ func (l *loop) turn(b batch, now time.Time) {
 		}
 	}
 	for s, addr := range b.foreign {
-		l.paths.foreign(s, addr)
+		l.probe(probe.ForeignWatched{Subject: s, Addr: addr})
 	}
 	for _, m := range b.messages {
 		l.message(m, now)
 	}
+	l.follow()
 	if b.leaving != nil {
-		l.paths.stop()
+		l.probe(probe.Stop{})
+		l.dialer.Stop()
 		l.observe(*b.leaving, now) // where the worker has said so itself nothing changes
 	}
 }
@@ -148,7 +157,7 @@ func (l *loop) due(now time.Time) time.Time {
 		l.spreads = time.Time{}
 		l.spread()
 	}
-	next := earliest(l.chores, l.hints, l.paths.due())
+	next := earliest(l.chores, l.hints, l.tick())
 	for len(l.again) > 0 && !now.Before(l.again[0].at) {
 		l.straight(l.again[0].messages)
 		l.again = l.again[1:]
@@ -216,7 +225,7 @@ func (l *loop) apply(c table.Changes, late bool, now time.Time) {
 	}
 	l.changed = true
 	l.pool.outbox.mark(late, c.Entries...)
-	l.paths.follow(c)
+	l.note(c)
 	if l.listened {
 		l.pool.updates.observations(c.Set, c.Withdrawn)
 	}
@@ -229,6 +238,77 @@ func (l *loop) apply(c table.Changes, late bool, now time.Time) {
 	}
 }
 
+// probe tells the prober what happened and does what follows. What others say of a report comes to it with follow.
+func (l *loop) probe(e probe.Event) {
+	if ended, ok := e.(probe.DialEnded); ok {
+		l.pool.metrics.connects.WithLabelValues(ended.Dial.Purpose.String(), ended.Outcome.String()).Inc()
+	}
+	do := l.prober.Handle(e, time.Since(l.origin))
+	now := time.Now()
+	for _, r := range do.Reports {
+		if r.Finding == "" {
+			l.apply(l.table.Withdraw(r.Subject), false, now)
+			continue
+		}
+		r.At = now
+		l.observe(r, now)
+	}
+	for _, p := range do.Pings {
+		if m := l.members.current(p.To); m != nil {
+			l.sendPing(m, p.Nonce, p.Stream)
+		}
+	}
+	for _, d := range do.HangUps {
+		l.dialer.HangUp(d)
+	}
+	for _, d := range do.Dials {
+		l.dialer.Start(d)
+	}
+	for _, d := range do.Degraded {
+		if m := l.members.current(d.Member); m != nil && m.degraded != d.Degraded {
+			m.degraded, l.stirred = d.Degraded, true
+		}
+	}
+}
+
+// note keeps what a change of the table says of members' processes, for follow.
+func (l *loop) note(c table.Changes) {
+	note := func(k dynmesh.ObservationKey, failed bool) {
+		if k.Subject.Endpoint == (dynmesh.Endpoint{}) && k.Observer.ID != k.Subject.ID {
+			l.said = append(l.said, probe.Said{Observer: k.Observer.ID, Subject: k.Subject.ID, Failed: failed})
+		}
+	}
+	for _, k := range c.Withdrawn {
+		note(k, false)
+	}
+	for _, o := range c.Set {
+		if o.Kind == dynmesh.KindPath {
+			note(o.Key(), o.Finding == dynmesh.Fail)
+		}
+	}
+}
+
+// follow tells the prober what has been said. What it reports may change the table, and so on, until nothing is new.
+func (l *loop) follow() {
+	for len(l.said) > 0 {
+		said := l.said
+		l.said = nil
+		for _, s := range said {
+			l.probe(s)
+		}
+	}
+}
+
+// tick has the prober do what is due, and returns when it wants to be called again.
+func (l *loop) tick() time.Time {
+	for now := time.Since(l.origin); l.prober.Next(now) <= now; {
+		l.probe(probe.Tick{})
+	}
+	l.follow()
+	now := time.Since(l.origin)
+	return l.origin.Add(min(l.prober.Next(now), now+time.Hour))
+}
+
 // straight sends packets to those who are to know at once: all frontends, and whoever may have to watch in the stead of one that
 // cannot be reached, which in a small mesh is everybody. In a large one that is left to gossip, whose packets are full of
 // memberlist's own news when much fails at once.
@@ -236,7 +316,7 @@ func (l *loop) straight(messages [][]byte) {
 	n := 0
 	for _, role := range []dynmesh.Role{dynmesh.RoleFrontend, dynmesh.RoleWorker} {
 		for _, m := range l.members { // in no order: some other ones the next time
-			if m.Role != role || !m.alive() || m.Observer == l.pool.self || l.paths.isAccused(m.ID) {
+			if m.Role != role || !m.alive() || m.Observer == l.pool.self || l.prober.Accused(m.ID) {
 				continue
 			}
 			if n++; n > maxDirect {
@@ -254,7 +334,7 @@ func (l *loop) straight(messages [][]byte) {
 func (l *loop) pick(n int) []*member {
 	var all []*member
 	for _, m := range l.members {
-		if m.alive() && m.Observer != l.pool.self && !l.paths.isAccused(m.ID) {
+		if m.alive() && m.Observer != l.pool.self && !l.prober.Accused(m.ID) {
 			all = append(all, m)
 		}
 	}

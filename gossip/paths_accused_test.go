@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/path"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // A rack loses its power, and with a worker in it go both that watched it. Others take their place as soon as somebody misses
@@ -30,7 +30,7 @@ func TestPathsOfARack(t *testing.T) {
 				for _, p := range all {
 					byID[p.Self().ID] = p
 				}
-				of := frontend.loop.paths.workers.Of
+				of := frontend.loop.prober.Watchers
 				// The rack is a worker and its watchers, each of whom has a watcher outside.
 				var rack []*peer
 				for _, p := range all[1:] {
@@ -60,7 +60,7 @@ func TestPathsOfARack(t *testing.T) {
 					}
 					return n
 				}
-				d := m.within(tc.max, "two others miss the one whose watchers are gone", func() bool { return failing() >= path.Watchers })
+				d := m.within(tc.max, "two others miss the one whose watchers are gone", func() bool { return failing() >= probe.Watchers })
 				t.Logf("after %v; gossip says %v of it", d, frontend.state(victim))
 				for _, p := range all[1:] {
 					v := frontend.views(worker(p.Self().ID))
@@ -109,7 +109,7 @@ func TestPathsOfRacksInARow(t *testing.T) {
 							misses++
 						}
 					}
-					return misses < path.Watchers
+					return misses < probe.Watchers
 				})
 			})
 			for _, p := range rack {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/path"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // box is a middlebox on loopback, in front of a pool: what is advertised is the box.
@@ -126,7 +126,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	})
 	b.start(inner)
 	w.until("a worker that passes", w.passes())
-	w.until("tripwires through the box", b.holds(path.Watchers))
+	w.until("tripwires through the box", b.holds(probe.Watchers))
 
 	first := map[dynmesh.InstanceID]uint64{}
 	for id, o := range w.views(w.worker) {
@@ -142,14 +142,14 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	}
 	for round := range 2 {
 		before := b.passed.Load()
-		if n := b.cut(); n < path.Watchers {
+		if n := b.cut(); n < probe.Watchers {
 			t.Fatalf("round %d: %d connections were there to be cut", round, n)
 		}
 		// Each watcher asks, and then holds a tripwire again.
-		holds := b.holds(path.Watchers)
+		holds := b.holds(probe.Watchers)
 		w.until("tripwires again", func() bool {
 			unchanged()
-			return b.passed.Load() >= before+2*path.Watchers && holds()
+			return b.passed.Load() >= before+2*probe.Watchers && holds()
 		})
 	}
 	b.noUDP.Store(true)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/path"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // These tests have real sockets on loopback, and where a process is to die, a process that dies.
@@ -104,11 +104,11 @@ func newWatched(t *testing.T) *watched {
 }
 
 func (w *watched) passes() func() bool {
-	return func() bool { return w.told(w.worker, path.Watchers, dynmesh.Pass, "") }
+	return func() bool { return w.told(w.worker, probe.Watchers, dynmesh.Pass, "") }
 }
 
 func (w *watched) fails(r dynmesh.Reason) func() bool {
-	return func() bool { return w.told(w.worker, path.Watchers, dynmesh.Fail, r) }
+	return func() bool { return w.told(w.worker, probe.Watchers, dynmesh.Fail, r) }
 }
 
 // TestChild is no test: it is the worker that other tests start as a process of its own.
@@ -182,10 +182,10 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 	other := startReal(t, func(c *Config) { c.ID, c.Bind, c.Join = 8, addr, []string{w.Addr()} })
 	took = w.until("unreachable for all who watch it", func() bool {
 		n := len(w.views(w.worker)) // for a while the new process watches it, too
-		return n >= path.Watchers && w.told(w.worker, n, dynmesh.Fail, dynmesh.ReasonUnreachable)
+		return n >= probe.Watchers && w.told(w.worker, n, dynmesh.Fail, dynmesh.ReasonUnreachable)
 	})
 	t.Logf("another process at its port was known after %v", took)
-	w.until("it passes itself", func() bool { return w.told(worker(other.Self().ID), path.Watchers, dynmesh.Pass, "") })
+	w.until("it passes itself", func() bool { return w.told(worker(other.Self().ID), probe.Watchers, dynmesh.Pass, "") })
 }
 
 // holdsConnection reports whether the pool has a connection: those of memberlist last for milliseconds.

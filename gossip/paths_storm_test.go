@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/path"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // When very much is lost at once, all of it is found, and what is sent and connected in order to find it stays within bounds.
@@ -40,7 +40,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			})
 			d := m.within(30*time.Second, "all found", all(dynmesh.Fail, dynmesh.ReasonTimeout))
 			t.Logf("200 silent: the last was found after %v; %d connections at once, %d in all", d, count().most, count().begun)
-			if most := count().most; most > 10*maxForeign {
+			if most := count().most; most > 10*probe.MaxForeignDials {
 				t.Errorf("%d connections at once", most)
 			}
 			m.pass(30 * time.Second)
@@ -75,7 +75,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 				most = max(most, count().begun-before)
 			}
 			t.Logf("%d addresses: %d connections in 20 s, %d at most in one, %d at once", fleet, count().begun-first, most, count().most)
-			if limit := int((time.Second + credit) / foreignPace); most > limit*11/10 { // a burst is paid for when it begins
+			if limit := int((time.Second + probe.ForeignSlack) / probe.ForeignPace); most > limit*11/10 { // a burst is paid for when it begins
 				t.Errorf("%d connections in a second, want at most %d", most, limit)
 			}
 			frontend.read()
@@ -97,9 +97,9 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			peers := m.startsFrom(2, lost+left)
 			m.within(30*time.Second, "all pass", func() bool {
 				frontend.read()
-				return len(frontend.paths) >= path.Watchers*len(peers)
+				return len(frontend.paths) >= probe.Watchers*len(peers)
 			})
-			m.pass(2 * linger)
+			m.pass(2 * probe.HandoverGrace)
 			survivor := peers[lost].host
 			count := m.countDials(survivor)
 			packets, direct := 0, 0
@@ -137,7 +137,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			m.set(func() { m.sniff = nil })
 			t.Logf("%d of %d killed: all that survivors watched were found after %v; in that time one survivor sent %d packets and made %d connections, %d at once; "+
 				"the frontend got %d packets", lost, lost+left, d, packets, count().begun, count().most, direct)
-			if count().most > maxAsks || packets > 500 || direct > 500 {
+			if count().most > probe.MaxGossipDials || packets > 500 || direct > 500 {
 				t.Error("a storm")
 			}
 		})

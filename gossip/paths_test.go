@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/gossip/path"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // serve has a host accept connections at a port of requests, and returns how to end that.
@@ -67,9 +67,9 @@ func (m *mesh) fleet(workers int) (frontend *peer, all []*peer) {
 		all = append(all, m.start(i+2, func(c *Config) { c.Service = fmt.Sprintf("%s:%d", netip4(i+2), servicePort) }))
 	}
 	m.joined(all...)
-	m.within(5*time.Second+path.Watchers*linger, "every worker passes for its two watchers", func() bool {
+	m.within(5*time.Second+probe.Watchers*probe.HandoverGrace, "every worker passes for its two watchers", func() bool {
 		return !slices.ContainsFunc(all[1:], func(p *peer) bool {
-			return !frontend.told(worker(p.Self().ID), path.Watchers, dynmesh.Pass, "")
+			return !frontend.told(worker(p.Self().ID), probe.Watchers, dynmesh.Pass, "")
 		})
 	})
 	return frontend, all
@@ -120,7 +120,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 				before := slices.Sorted(maps.Keys(frontend.views(s)))
 				m.pass(10 * time.Second)
 				tc.fail(m, victim)
-				found := m.within(tc.max, "found by both", func() bool { return frontend.told(s, path.Watchers, dynmesh.Fail, tc.reason) })
+				found := m.within(tc.max, "found by both", func() bool { return frontend.told(s, probe.Watchers, dynmesh.Fail, tc.reason) })
 				t.Logf("found by both after %v", found)
 				for _, o := range frontend.views(s) {
 					if o.Detail != tc.detail {
@@ -132,7 +132,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 				}
 				for _, p := range all[1:] { // and nobody else; whom the victim watched has a third watcher now
 					v := frontend.views(worker(p.Self().ID))
-					if p != victim && (len(v) < path.Watchers || !frontend.told(worker(p.Self().ID), len(v), dynmesh.Pass, "")) {
+					if p != victim && (len(v) < probe.Watchers || !frontend.told(worker(p.Self().ID), len(v), dynmesh.Pass, "")) {
 						t.Errorf("%v: got %v", p.Self().ID, v)
 					}
 				}
@@ -142,7 +142,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 					d := m.within(10*time.Second, "well again", func() bool {
 						// Who was cut off holds others for dead and says so: for a while there may be more watchers.
 						n := len(frontend.views(s))
-						return n >= path.Watchers && frontend.told(s, n, dynmesh.Pass, "")
+						return n >= probe.Watchers && frontend.told(s, n, dynmesh.Pass, "")
 					})
 					t.Logf("well again after %v", d)
 				}
@@ -257,7 +257,7 @@ func TestPathsOfOneThatIsCutOff(t *testing.T) {
 		m.set(func() { cut.host.gone = false })
 		m.within(30*time.Second, "all well again", func() bool {
 			return !slices.ContainsFunc(all[1:], func(p *peer) bool {
-				return !frontend.told(worker(p.Self().ID), path.Watchers, dynmesh.Pass, "")
+				return !frontend.told(worker(p.Self().ID), probe.Watchers, dynmesh.Pass, "")
 			})
 		})
 	})

@@ -120,7 +120,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.joiner.wait()
 	p.quick.wait()
 	p.bulk.wait()
-	p.loop.paths.wait()
+	p.loop.dialer.Stop() // a loop that ended otherwise has not
+	p.loop.dialer.Wait()
 	p.cfg.Log.WithField("dur", time.Since(begun)).Info("Left the mesh")
 	return err
 }

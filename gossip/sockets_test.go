@@ -119,7 +119,7 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 	t.Parallel()
 	p := local(t, nil)
 	other := local(t, nil)
-	wire, err := other.transport.openTripwire(t.Context(), p.Addr())
+	wire, err := other.transport.OpenTripwire(t.Context(), p.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 	if _, err := wire.Read(b[:]); err == nil {
 		t.Error("the tripwire is held by a pool that has ended")
 	}
-	if _, err := other.transport.openTripwire(t.Context(), p.Addr()); err == nil {
+	if _, err := other.transport.OpenTripwire(t.Context(), p.Addr()); err == nil {
 		t.Error("a pool that has ended takes tripwires")
 	}
 }

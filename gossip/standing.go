@@ -6,6 +6,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
 // node takes what memberlist says of a member.
@@ -82,10 +83,13 @@ func (l *loop) settle(now time.Time) {
 	l.hintSoon(now)
 }
 
-// tell says to the reader and to the paths what has become of a member.
+// tell says to the reader and to the prober what has become of a member.
 func (l *loop) tell(m *member) {
 	l.stirred = true
-	l.paths.member(m)
+	l.probe(probe.MemberChanged{Member: probe.Member{
+		Observer: m.Observer, Worker: m.Role == dynmesh.RoleWorker, Frontend: m.Role == dynmesh.RoleFrontend,
+		Addr: m.Addr, Service: m.Service, Alive: m.alive(), Left: m.State == dynmesh.Left,
+	}})
 	if l.listened {
 		l.pool.updates.member(m.Member)
 	}
@@ -103,15 +107,21 @@ func (l *loop) notice(name string, n notice, now time.Time) {
 	}
 	switch {
 	case n&udpWorks != 0:
-		l.stirred = l.stirred || m.degraded
-		m.degraded = false
+		l.setDegraded(m, false)
 		l.unsuspect(m, now)
 	case n&udpDegraded != 0:
-		m.degraded, l.stirred = true, true
+		l.setDegraded(m, true)
 		l.unsuspect(m, now)
 	}
 	if n&suspected != 0 && m.State == dynmesh.Alive {
 		l.become(m, dynmesh.Suspect, now)
+	}
+}
+
+// setDegraded takes memberlist's word where the prober, which looks more often, has none.
+func (l *loop) setDegraded(m *member, degraded bool) {
+	if m.degraded != degraded && !l.prober.Watches(m.ID) {
+		m.degraded, l.stirred = degraded, true
 	}
 }
 
@@ -127,7 +137,7 @@ func (l *loop) ping(m message, now time.Time) {
 		if from := l.members.current(m.from); from != nil {
 			l.unsuspect(from, now)
 		}
-		l.paths.ponged(m)
+		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
 		return
 	}
 	to, err := nodeAt(m.from, m.addr)
@@ -143,7 +153,7 @@ func (l *loop) ping(m message, now time.Time) {
 	}
 }
 
-// sendPing asks a member whether it is there: the answer comes to paths.ponged, the same way.
+// sendPing asks a member whether it is there: the answer comes the same way.
 func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 	b := message{typ: typePing, from: l.pool.self, addr: l.pool.Addr(), nonce: nonce, stream: stream}.encode()
 	if stream {
@@ -203,7 +213,9 @@ func (l *loop) forgetStrangers(now time.Time) {
 func (l *loop) forget(o dynmesh.Observer, now time.Time) {
 	l.changed, l.stirred = true, true
 	l.apply(l.table.Forget(o, now.Add(rememberForgotten)), false, now)
-	l.paths.forgotten(o)
+	if l.members[o.ID] == nil { // else another incarnation takes its place: the prober is told of that
+		l.probe(probe.MemberGone{Observer: o})
+	}
 	if l.listened {
 		l.pool.updates.forget(o)
 	}

@@ -92,9 +92,14 @@ func (t *transport) hold(conn *kept) {
 	_, _ = conn.Read(b[:])
 }
 
-// openTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's to close, and ends with
+// Dial connects to anything.
+func (t *transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	return t.network.dial(ctx, addr)
+}
+
+// OpenTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's to close, and ends with
 // the transport.
-func (t *transport) openTripwire(ctx context.Context, addr string) (net.Conn, error) {
+func (t *transport) OpenTripwire(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := t.network.dial(ctx, addr)

@@ -1,0 +1,119 @@
+package probe
+
+import (
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+)
+
+// Member is what a prober has to know of another member.
+type Member struct {
+	dynmesh.Observer
+	Worker   bool   // it is watched
+	Frontend bool   // it watches foreign instances, too
+	Addr     string // host:port of its gossip
+	Service  string // host:port of its requests; empty for none
+	Alive    bool   // suspicion included
+	Left     bool   // it said good-bye
+}
+
+// Event is something that happened.
+type Event interface{ isEvent() }
+
+type (
+	// MemberChanged is a member that is new, has changed, or is alive no longer.
+	MemberChanged struct{ Member Member }
+
+	// MemberGone is the end of a member's incarnation after which no later one has come.
+	MemberGone struct{ Observer dynmesh.Observer }
+
+	// Said is what a member, this one too, has concluded of another member's process.
+	Said struct {
+		Observer, Subject dynmesh.InstanceID
+		Failed            bool // it cannot be reached; false also where that is taken back
+	}
+
+	// ForeignWatched is where an instance is to be watched whose worker is no member.
+	ForeignWatched struct {
+		Subject dynmesh.Subject
+		Addr    string // host:port; empty: it is not to be watched any longer
+	}
+
+	// Ponged is an answer to a ping. Whoever answers in a worker's place does not know that it was asked as another
+	// one: the nonce tells who was asked.
+	Ponged struct {
+		From  dynmesh.Observer
+		Nonce uint64
+	}
+
+	// DialEnded is how one of [Actions].Dials ended. Of a tripwire that is open TripwireClosed follows.
+	DialEnded struct {
+		Dial    *Dial
+		Outcome watch.Outcome
+	}
+
+	// TripwireClosed is the end of an open tripwire.
+	TripwireClosed struct{ Dial *Dial }
+
+	// Tick says that time has passed.
+	Tick struct{}
+
+	// Stop ends all watching. What was reported stands.
+	Stop struct{}
+)
+
+func (MemberChanged) isEvent()  {}
+func (MemberGone) isEvent()     {}
+func (Said) isEvent()           {}
+func (ForeignWatched) isEvent() {}
+func (Ponged) isEvent()         {}
+func (DialEnded) isEvent()      {}
+func (TripwireClosed) isEvent() {}
+func (Tick) isEvent()           {}
+func (Stop) isEvent()           {}
+
+// Actions are what is to be done after an event, each list in its order.
+type Actions struct {
+	Reports  []dynmesh.Report // without At; with no Finding: what was said of the subject is taken back
+	Pings    []Ping
+	Dials    []*Dial // to be begun; each ends with DialEnded
+	HangUps  []*Dial // tripwires to be closed, or not to be opened any longer
+	Degraded []Degraded
+}
+
+// Ping is a ping to be sent. The answer comes the same way.
+type Ping struct {
+	To     dynmesh.Observer
+	Nonce  uint64
+	Stream bool // over TCP
+}
+
+// Degraded says whether a member answers over TCP and not over UDP.
+type Degraded struct {
+	Member   dynmesh.Observer
+	Degraded bool
+}
+
+// Purpose is what a connection is for.
+type Purpose uint8
+
+// The purposes.
+const (
+	DialGossip   Purpose = iota // whether the member's gossip accepts connections
+	OpenTripwire                // an idle connection that ends with the member's process
+	DialService                 // whether the port of requests accepts connections
+)
+
+// String returns the purpose as a metric's label.
+func (p Purpose) String() string {
+	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests"}[p]
+}
+
+// Dial is one connection to be made. Its pointer is its identity.
+type Dial struct {
+	Purpose  Purpose
+	Addr     string
+	Attempts watch.Attempts // of DialService
+
+	target *target
+	nonce  uint64 // of DialGossip: of the ping that follows
+}

@@ -1,0 +1,263 @@
+package probe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+)
+
+// world is what a prober is told, and what it has asked for.
+type world struct {
+	t       *rapid.T
+	p       *Prober
+	now     time.Duration
+	dialing []*Dial
+	open    []*Dial // tripwires
+	pings   []Ping
+	reports map[dynmesh.Subject]dynmesh.Report
+	trace   []string
+}
+
+const self = 1
+
+func newWorld(t *rapid.T, frontend bool, seed uint64) *world {
+	return &world{t: t, p: New(self, frontend, seed), reports: map[dynmesh.Subject]dynmesh.Report{}}
+}
+
+// handle passes an event on, takes note of what follows, and lets what is due come.
+func (w *world) handle(e Event) {
+	w.note(e, w.p.Handle(e, w.now))
+	for i := 0; w.p.Next(w.now) <= w.now; i++ {
+		if i > 20 {
+			w.t.Fatalf("after %+v it does not come to rest", e)
+		}
+		w.note(Tick{}, w.p.Handle(Tick{}, w.now))
+	}
+	w.check()
+}
+
+func (w *world) note(e Event, do Actions) {
+	for _, d := range do.HangUps {
+		w.open = slices.DeleteFunc(w.open, func(o *Dial) bool { return o == d })
+	}
+	for _, d := range do.Dials {
+		if slices.Contains(w.dialing, d) || slices.Contains(w.open, d) {
+			w.t.Fatalf("%+v is begun twice", d)
+		}
+		w.dialing = append(w.dialing, d)
+	}
+	w.pings = append(w.pings, do.Pings...)
+	for _, r := range do.Reports {
+		switch {
+		case r.Subject.ID == self:
+			w.t.Fatalf("it reports %+v of itself", r)
+		case r.Finding == "":
+			delete(w.reports, r.Subject)
+		default:
+			w.reports[r.Subject] = r
+		}
+	}
+	var dials []string
+	for _, d := range do.Dials {
+		dials = append(dials, fmt.Sprint(d.Purpose, " ", d.Addr, " ", d.Attempts))
+	}
+	w.trace = append(w.trace, fmt.Sprintf("%v %T %v %v %d %v", w.now, e, do.Reports, dials, len(do.HangUps), do.Pings))
+}
+
+// check holds the prober's state to its rules.
+func (w *world) check() {
+	p := w.p
+	watching := 0
+	for id, t := range p.targets {
+		m := p.members[id]
+		switch {
+		case t.ended || t.index < 0 || p.deadlines[t.index] != t:
+			w.t.Fatalf("%v is watched, and never stepped", id)
+		case m == nil || m.Left || !m.Worker || t.member != m:
+			w.t.Fatalf("%v is watched as %+v, and is %+v", id, t.member, m)
+		case !p.assignment.Mine(id) && !slices.ContainsFunc(p.handovers, func(h handover) bool { return h.target == id }):
+			w.t.Fatalf("%v is watched, is not ours, and is not handed over", id)
+		}
+		watching++
+	}
+	for id, m := range p.members {
+		if p.assignment.Mine(id) && m.Worker && !m.Left && p.targets[id] == nil {
+			w.t.Fatalf("%v is ours to watch, and is not watched", id)
+		}
+	}
+	subjects := map[dynmesh.Subject]bool{}
+	for id := range p.targets {
+		subjects[dynmesh.Subject{ID: id}] = true
+	}
+	if f := p.foreign; f != nil {
+		for addr, t := range f.targets {
+			if t.ended || t.service != addr || len(t.subjects) == 0 || p.deadlines[t.index] != t {
+				w.t.Fatalf("%s is watched as %+v", addr, t)
+			}
+			for _, s := range t.subjects {
+				if subjects[s] {
+					w.t.Fatalf("%v is reported by two watches", s)
+				}
+				subjects[s] = true
+			}
+			watching++
+		}
+	}
+	for s := range w.reports {
+		if !subjects[s] {
+			w.t.Fatalf("what was reported of %v was not taken back, and nobody watches it", s)
+		}
+	}
+	if len(p.deadlines) != watching {
+		w.t.Fatalf("%d targets are stepped, %d are watched", len(p.deadlines), watching)
+	}
+	running := map[*dialQueue]int{}
+	for _, d := range w.dialing {
+		running[p.queues.of(d)]++
+	}
+	for n := range p.queues {
+		if q := &p.queues[n]; q.running != running[q] || q.running > q.limit {
+			w.t.Fatalf("queue %d has %d under way of at most %d, and there are %d", n, q.running, q.limit, running[q])
+		}
+	}
+}
+
+// random does something at random: what the world may do at any moment.
+func (w *world) random() {
+	t := w.t
+	id := dynmesh.InstanceID(rapid.IntRange(1, 8).Draw(t, "id"))
+	switch k := rapid.IntRange(0, 11).Draw(t, "what"); {
+	case k < 3:
+		w.now += time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "later"))
+		w.handle(Tick{})
+	case k == 3:
+		m := Member{Observer: dynmesh.Observer{ID: id, Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}}
+		m.Worker = id%3 != 0
+		m.Frontend = !m.Worker
+		m.Addr = fmt.Sprint("gossip:", rapid.IntRange(1, 2).Draw(t, "addr"))
+		m.Service = rapid.SampledFrom([]string{"", "service:1", "service:2"}).Draw(t, "service")
+		m.Alive = rapid.IntRange(0, 3).Draw(t, "alive") > 0
+		m.Left = !m.Alive && rapid.Bool().Draw(t, "left")
+		w.handle(MemberChanged{m})
+	case k == 4:
+		w.handle(MemberGone{dynmesh.Observer{ID: id, Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}})
+	case k == 5:
+		by := dynmesh.InstanceID(rapid.IntRange(1, 8).Draw(t, "by"))
+		w.handle(Said{Observer: by, Subject: id, Failed: rapid.Bool().Draw(t, "failed")})
+	case k == 6:
+		addr := rapid.SampledFrom([]string{"", "x:1", "x:2"}).Draw(t, "where")
+		s := dynmesh.Subject{ID: 100 + id, Endpoint: dynmesh.Endpoint{Name: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name")}}
+		w.handle(ForeignWatched{Subject: s, Addr: addr})
+	case k == 7 && len(w.pings) > 0:
+		ping := rapid.SampledFrom(w.pings).Draw(t, "ping")
+		from := ping.To
+		if rapid.IntRange(0, 4).Draw(t, "impostor") == 0 {
+			from.ID = id
+		}
+		w.handle(Ponged{From: from, Nonce: ping.Nonce})
+	case k == 8 && len(w.open) > 0:
+		n := rapid.IntRange(0, len(w.open)-1).Draw(t, "tripwire")
+		d := w.open[n]
+		w.open = slices.Delete(w.open, n, n+1)
+		w.handle(TripwireClosed{d})
+	case len(w.dialing) > 0:
+		n := rapid.IntRange(0, len(w.dialing)-1).Draw(t, "dial")
+		d := w.dialing[n]
+		w.dialing = slices.Delete(w.dialing, n, n+1)
+		outcomes := []watch.Outcome{watch.Accepted, watch.Accepted, watch.Refused, watch.TimedOut, watch.Unreachable, watch.Void}
+		outcome := rapid.SampledFrom(outcomes).Draw(t, "outcome")
+		if d.Purpose == OpenTripwire && outcome == watch.Accepted && d.target.tripwire == d {
+			w.open = append(w.open, d)
+		}
+		w.handle(DialEnded{Dial: d, Outcome: outcome})
+	}
+}
+
+// Whatever comes in whatever order: what is ours is watched, what is not is handed over, nothing is begun twice or
+// beyond its bounds, and whatever is reported is taken back when nobody watches it any longer.
+func TestProberKeepsItsPromises(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, rapid.Bool().Draw(t, "frontend"), rapid.Uint64().Draw(t, "seed"))
+		for range rapid.IntRange(1, 150).Draw(t, "steps") {
+			w.random()
+		}
+		w.note(Stop{}, w.p.Handle(Stop{}, w.now))
+		if len(w.open) > 0 {
+			t.Fatalf("%d tripwires are held for ever", len(w.open))
+		}
+		for _, d := range w.dialing { // what was under way ends, and has no effect
+			do := w.p.Handle(DialEnded{Dial: d, Outcome: watch.Accepted}, w.now)
+			if len(do.Reports)+len(do.Pings)+len(do.Dials) > 0 {
+				t.Fatalf("after it has stopped it wants %+v", do)
+			}
+		}
+	})
+}
+
+// A prober has no clock and no chance of its own: the same events lead to the same actions.
+func TestProberIsAFunctionOfItsEvents(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		frontend, seed := rapid.Bool().Draw(t, "frontend"), rapid.Uint64().Draw(t, "seed")
+		events := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Event {
+			id := dynmesh.InstanceID(rapid.IntRange(2, 9).Draw(t, "id"))
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			case 0:
+				return Said{Observer: dynmesh.InstanceID(rapid.IntRange(2, 9).Draw(t, "by")), Subject: id, Failed: true}
+			case 1:
+				return ForeignWatched{Subject: dynmesh.Subject{ID: id + 100}, Addr: "x:1"}
+			default:
+				return MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Worker: id%2 == 0, Frontend: id%2 == 1,
+					Addr: fmt.Sprint(id), Service: fmt.Sprint("s", id), Alive: rapid.Bool().Draw(t, "alive")}}
+			}
+		}), 1, 40).Draw(t, "events")
+		play := func() string {
+			w := newWorld(t, frontend, seed)
+			for _, e := range events {
+				w.handle(e)
+				w.now += 900 * time.Millisecond
+			}
+			return strings.Join(w.trace, "\n")
+		}
+		if first, second := play(), play(); first != second {
+			t.Fatalf("the same events led to\n%s\nand to\n%s", first, second)
+		}
+	})
+}
+
+// All instances at one address are reported by one watch, and only by frontends.
+func TestForeignInstancesShareTheWatchOfTheirAddress(t *testing.T) {
+	a := dynmesh.Subject{ID: 70, Endpoint: dynmesh.Endpoint{Name: "generate"}}
+	b := dynmesh.Subject{ID: 70, Endpoint: dynmesh.Endpoint{Name: "embed"}}
+	c := dynmesh.Subject{ID: 71, Endpoint: dynmesh.Endpoint{Name: "generate"}}
+	p := New(self, true, 1)
+	p.Handle(ForeignWatched{a, "h:9000"}, 0)
+	p.Handle(ForeignWatched{b, "h:9000"}, 0)
+	p.Handle(ForeignWatched{c, "h:9001"}, 0)
+	if n := len(p.foreign.targets); n != 2 {
+		t.Fatalf("%d addresses are watched, want 2", n)
+	}
+	var dials []*Dial
+	for now := time.Duration(0); len(dials) < 2; now = p.Next(now) {
+		dials = append(dials, p.Handle(Tick{}, now).Dials...)
+	}
+	slices.SortFunc(dials, func(a, b *Dial) int { return strings.Compare(a.Addr, b.Addr) })
+	do := p.Handle(DialEnded{dials[0], watch.Accepted}, 5*time.Second)
+	if len(do.Reports) != 2 || do.Reports[0].Subject != a || do.Reports[1].Subject != b {
+		t.Errorf("one connection reports %+v, want both instances", do.Reports)
+	}
+	if do := p.Handle(ForeignWatched{a, ""}, 6*time.Second); len(do.Reports) != 1 || do.Reports[0].Finding != "" {
+		t.Errorf("one that is gone: %+v, want that what was said is taken back", do.Reports)
+	}
+	worker := New(self, false, 1)
+	worker.Handle(ForeignWatched{a, "h:9000"}, 0)
+	if worker.Next(0) != never {
+		t.Error("a worker watches a foreign address")
+	}
+}

@@ -1,0 +1,182 @@
+package probe
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+)
+
+// target is what is watched: a worker that is a member, or an address of foreign instances, of which there may be
+// very many.
+type target struct {
+	id       dynmesh.InstanceID // the worker's, or that of one of those at the address
+	member   *Member            // nil: foreign
+	state    *watch.Member      // of a member
+	address  watch.Foreign      // of an address
+	service  string             // host:port of requests
+	subjects []dynmesh.Subject  // of which the finding is reported
+	ended    bool
+
+	tripwire *Dial // open, or being opened
+
+	degraded bool
+	wake     time.Duration
+	index    int // in deadlines; -1: not there
+}
+
+// step takes an event, does what follows, and goes on until there is nothing to be done now.
+func (p *Prober) step(t *target, e watch.Event) {
+	for !t.ended {
+		var a watch.Actions
+		e.Unwell = p.unwell(t.id)
+		if t.member == nil {
+			t.address, a = t.address.Step(e, p.now)
+		} else {
+			*t.state, a = t.state.Step(e, p.now)
+		}
+		p.act(t, a)
+		if t.member != nil && t.degraded != t.state.Degraded() {
+			t.degraded = !t.degraded
+			p.out.Degraded = append(p.out.Degraded, Degraded{t.member.Observer, t.degraded})
+		}
+		p.deadlines.set(t, a.Wake)
+		if a.Wake > p.now {
+			return
+		}
+		e = watch.Event{}
+	}
+}
+
+func (p *Prober) act(t *target, a watch.Actions) {
+	if a.Changed {
+		for _, s := range t.subjects {
+			p.report(s, t)
+		}
+	}
+	if a.Ping {
+		p.out.Pings = append(p.out.Pings, Ping{To: t.member.Observer, Nonce: a.PingNonce})
+	}
+	if a.CloseTripwire {
+		p.hangUp(t)
+	}
+	if a.DialGossip || a.DialService == watch.Burst {
+		p.health.suspect(p.now)
+	}
+	if a.DialGossip {
+		p.dial(&Dial{Purpose: DialGossip, Addr: t.member.Addr, target: t, nonce: a.StreamNonce})
+	}
+	if a.OpenTripwire {
+		t.tripwire = &Dial{Purpose: OpenTripwire, Addr: t.member.Addr, target: t}
+		p.dial(t.tripwire)
+	}
+	if a.DialService != watch.None {
+		p.dial(&Dial{Purpose: DialService, Addr: t.service, Attempts: a.DialService, target: t})
+	}
+}
+
+func (p *Prober) dial(d *Dial) { p.queues.of(d).push(d) }
+
+// finding is what is to be said of the subjects now, and in what time a member answers.
+func (t *target) finding() (watch.Finding, time.Duration) {
+	if t.member == nil {
+		return t.address.Finding(), 0
+	}
+	return t.state.Finding(), t.state.RTT()
+}
+
+// fails reports whether it is said that the worker cannot be reached.
+func (t *target) fails() bool {
+	f, _ := t.finding()
+	return f.Finding == dynmesh.Fail
+}
+
+// report says what a watch finds, of one subject.
+func (p *Prober) report(s dynmesh.Subject, t *target) {
+	f, rtt := t.finding()
+	if f.Finding != dynmesh.Pass {
+		rtt = 0
+	}
+	p.out.Reports = append(p.out.Reports, dynmesh.Report{
+		Subject: s, Kind: dynmesh.KindPath, Finding: f.Finding, Reason: f.Reason, Detail: f.Detail, Latency: rtt,
+	})
+}
+
+func (p *Prober) withdraw(s dynmesh.Subject) {
+	p.out.Reports = append(p.out.Reports, dynmesh.Report{Subject: s, Kind: dynmesh.KindPath})
+}
+
+// close ends a watch. What it reported stands.
+func (p *Prober) close(t *target) {
+	t.ended = true
+	p.hangUp(t)
+	p.deadlines.remove(t)
+}
+
+// end ends a watch and takes back what it reported.
+func (p *Prober) end(t *target) {
+	p.close(t)
+	for _, s := range t.subjects {
+		p.withdraw(s)
+	}
+}
+
+// hangUp closes the tripwire. Its end is of no interest from now on.
+func (p *Prober) hangUp(t *target) {
+	if t.tripwire != nil {
+		p.out.HangUps = append(p.out.HangUps, t.tripwire)
+		t.tripwire = nil
+	}
+}
+
+// deadlines is a heap of targets by when they want to be stepped.
+type deadlines []*target
+
+func (q deadlines) first() time.Duration {
+	if len(q) == 0 {
+		return never
+	}
+	return q[0].wake
+}
+
+func (q *deadlines) set(t *target, at time.Duration) {
+	t.wake = at
+	switch {
+	case t.ended:
+	case t.index < 0:
+		heap.Push(q, t)
+	default:
+		heap.Fix(q, t.index)
+	}
+}
+
+func (q *deadlines) remove(t *target) {
+	if t.index >= 0 {
+		heap.Remove(q, t.index)
+	}
+}
+
+func (q deadlines) Len() int           { return len(q) }
+func (q deadlines) Less(i, j int) bool { return q[i].wake < q[j].wake }
+func (q deadlines) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push is for heap.
+func (q *deadlines) Push(x any) {
+	t := x.(*target)
+	t.index = len(*q)
+	*q = append(*q, t)
+}
+
+// Pop is for heap.
+func (q *deadlines) Pop() any {
+	last := len(*q) - 1
+	t := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	t.index = -1
+	return t
+}
