@@ -78,10 +78,10 @@ func TestFailuresOutlastTheirTurn(t *testing.T) {
 		lost := worker(all[n].self.ID)
 		watchers := len(frontend.views(lost))
 		m.set(func() { all[n].host.paused = true })
-		m.within(5*time.Second, "all of them fail", func() bool { return frontend.told(lost, watchers, dynmesh.Fail, dynmesh.ReasonTimeout) })
+		m.within(5*time.Second, "all of them fail", func() bool { return frontend.told(lost, watchers, dynmesh.Fail, dynmesh.ReasonFrozen) })
 		for range 40 {
 			m.pass(probe.HandoverGrace / 10)
-			if !frontend.told(lost, watchers, dynmesh.Fail, dynmesh.ReasonTimeout) {
+			if !frontend.told(lost, watchers, dynmesh.Fail, dynmesh.ReasonFrozen) {
 				t.Fatalf("%d watchers could not reach it, and it is still so: %v", watchers, frontend.views(lost))
 			}
 		}
