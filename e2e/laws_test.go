@@ -55,7 +55,7 @@ func TestLaws(t *testing.T) {
 					return // the mock engine is there for tests, and imports nothing of dynmesh
 				}
 				if from != to && floor(from) >= floor(to) {
-					t.Errorf("%s: %s imports %s: imports run down the list cmd, frontend and worker, gossip, canary, discovery, "+
+					t.Errorf("%s: %s imports %s: imports run down the list cmd, frontend and worker, gossip, canary, discovery, internal, the root, "+
 						"so that what is below can be used and understood without what is above", at, from, to)
 				}
 			})

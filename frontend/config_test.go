@@ -45,10 +45,6 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprint(c.Host, c.Port, c.HealthPath, c.LivePath, c.GracefulShutdownTimeout)
-	if want := fmt.Sprint("0.0.0.0", 0, "/health", "/live", 5*time.Second); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
 	if c.Log == nil {
 		t.Error("got no log, want one that discards")
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
 // golden compares a JSON document with a file of testdata, which UPDATE_GOLDEN=1 writes anew.
@@ -67,7 +68,7 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 			}),
 		},
 	})
-	r.rest(newsWindow)
+	r.rest(transitionWindow)
 	return a
 }
 
@@ -75,21 +76,65 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 func TestGoldenMesh(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		k := r.sample()
-		v := r.r.page.Load().view
-		golden(t, "mesh.json", text(v.plain))
-		golden(t, "mesh-endpoint.json", text(v.narrow("dyn://d.b.other", nil)))
-		golden(t, "mesh-instance.json", text(v.narrow("dyn://d.b.g", &k.ID)))
+		v := r.now().Mesh
+		golden(t, "mesh.json", string(v.Identity.Bytes()))
+		golden(t, "mesh-endpoint.json", string(v.Narrow("dyn://d.b.other", nil).Bytes()))
+		golden(t, "mesh-instance.json", string(v.Narrow("dyn://d.b.g", &k.ID).Bytes()))
 	})
-	meshed(t, true, func(r *rig) { golden(t, "mesh-empty.json", text(r.r.page.Load().view.plain)) })
+	meshed(t, true, func(r *rig) { golden(t, "mesh-empty.json", r.mesh()) })
 }
 
 // What is not UTF-8 must not spoil the answer. (discovery lists no such names; gossip might bring them.)
 func TestMeshOfInvalidUTF8IsValidJSON(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		r.send(synced(httpInstance(key("\xff\xfe", "b\xc3", "g", 1))))
-		got := text(r.r.page.Load().view.plain)
+		got := r.mesh()
 		if !json.Valid([]byte(got)) || !strings.Contains(got, "dyn://\uFFFD") {
 			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// What has changed between two snapshots, as streams tell it: and what has not changed is not in it.
+func TestGoldenChange(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, b, _ := r.trio()
+		r.send(synced(httpInstance(key("other", "b", "g", 1))))
+		last := r.now().Mesh
+		r.canary(a, false)
+		data := string(snapshot.Delta(last, r.now().Mesh))
+		var d struct{ Endpoints, Instances, Gone []struct{ ID string } }
+		if err := json.Unmarshal([]byte(data), &d); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Instances) != 1 || d.Instances[0].ID != a.ID.String() || len(d.Endpoints) != 1 || len(d.Gone) > 0 {
+			t.Errorf("got %s, want one instance and its endpoint", data)
+		}
+		if strings.Contains(data, "members") && !strings.Contains(data, `"gossip":{"members"`) || strings.Contains(data, `"warnings"`) || strings.Contains(data, "_gone") {
+			t.Errorf("got %s, want nothing that has not changed", data)
+		}
+		if data := string(snapshot.Delta(r.now().Mesh, r.now().Mesh)); !strings.HasSuffix(data, `"endpoints":[],"instances":[],"gone":[]}`) {
+			t.Errorf("got %s, want nothing", data)
+		}
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{b}})
+		golden(t, "change.json", string(snapshot.Delta(last, r.now().Mesh)))
+	})
+}
+
+// What is there no more is named.
+func TestChangeOfWhatGoes(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, b, _ := r.trio()
+		k := key("other", "b", "g", 1)
+		r.send(synced(httpInstance(k)))
+		last := r.now().Mesh
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
+		r.say(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}, {ID: b.ID, Epoch: 1}}})
+		data := string(snapshot.Delta(last, r.now().Mesh))
+		for _, want := range []string{`"gone":[{"endpoint":"dyn://other.b.g","id":"1"}]`, `"endpoints_gone":["dyn://other.b.g"]`, `"members_gone":["a","b"]`} {
+			if !strings.Contains(data, want) {
+				t.Errorf("no %s in %s", want, data)
+			}
 		}
 	})
 }

@@ -24,7 +24,7 @@ func TestShutdownOrderWithGossip(t *testing.T) {
 		}
 		return nil
 	}
-	f = start(t, Config{Pool: pool}, defaultLimits, source)
+	f = start(t, Config{Pool: pool}, source)
 	<-pool.running
 	if got := f.get("/mesh").code; got != 200 {
 		t.Fatalf("got %d", got)
@@ -48,7 +48,7 @@ func TestGossipThatEndsIsAnError(t *testing.T) {
 		"run frontend: gossip: ended by itself": nil,
 	} {
 		pool := newFakePool()
-		f := start(t, Config{Pool: pool}, defaultLimits, make(updates))
+		f := start(t, Config{Pool: pool}, make(updates))
 		pool.fail <- cause
 		if err := <-f.done; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -59,7 +59,7 @@ func TestGossipThatEndsIsAnError(t *testing.T) {
 func TestLeaveThatFailsIsAnError(t *testing.T) {
 	pool := newFakePool()
 	pool.leave = func() error { return errors.New("nobody heard it") }
-	f := start(t, Config{Pool: pool}, defaultLimits, make(updates))
+	f := start(t, Config{Pool: pool}, make(updates))
 	<-pool.running
 	f.stop()
 	if err := <-f.done; err == nil || err.Error() != "run frontend: leave gossip: nobody heard it" {

@@ -1,15 +1,12 @@
 package frontend
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -39,7 +36,7 @@ func TestShutdownOrder(t *testing.T) {
 	var f *running
 	acceptedWhenStopped := make(chan bool, 1)
 	source := stoppable{make(updates), func() { acceptedWhenStopped <- accepts(f.Addr()) }}
-	f = start(t, Config{GracefulShutdownTimeout: patience}, defaultLimits, source) // it lingers for 1 s
+	f = start(t, Config{GracefulShutdownTimeout: patience}, source) // it lingers for 1 s
 	if got := f.get("/live"); got.code != http.StatusOK {
 		t.Fatalf("/live: got %d, want 200", got.code)
 	}
@@ -68,57 +65,8 @@ func TestShutdownOrder(t *testing.T) {
 	}
 }
 
-func TestAnswersOnTheirWayAreFinished(t *testing.T) {
-	t.Parallel()
-	source := make(updates)
-	limits := defaultLimits
-	limits.linger = 0
-	f := large(t, Config{GracefulShutdownTimeout: patience}, source, limits)
-	size := f.registry.page.Load().plain.size
-	c := f.slowClient()
-	eventually(t, "an answer on its way", func() bool { return f.sendingNow() == 1 })
-	f.stop()
-	eventually(t, "a closed listener", func() bool { return !accepts(f.Addr()) })
-	res, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if got, err := io.Copy(io.Discard, res.Body); int(got) != size || err != nil {
-		t.Errorf("got %d bytes, %v, want %d", got, err, size)
-	}
-	if err := <-f.done; err != nil {
-		t.Errorf("got %v, want nil", err)
-	}
-}
-
-func TestShutdownIsBounded(t *testing.T) {
-	t.Parallel()
-	source := make(updates)
-	f := large(t, Config{}, source, defaultLimits) // a timeout of 50 ms
-	f.slowClient()
-	silent, err := net.Dial("tcp", f.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = silent.Close() }()
-	eventually(t, "both clients", func() bool { return f.sendingNow() == 1 && f.connections.count() >= 2 })
-	eventually(t, "an end of rendering", func() bool { return f.registry.page.Load().view.gzip.Load() != nil })
-	began := time.Now()
-	f.stop()
-	if err := <-f.done; err != nil {
-		t.Errorf("got %v, want nil", err)
-	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("took %v, want about 50 ms", took)
-	}
-	if got := f.connections.count(); got != 0 {
-		t.Errorf("got %d connections left, want 0", got)
-	}
-}
-
 func TestRunsOnce(t *testing.T) {
-	f := start(t, Config{}, defaultLimits, make(updates))
+	f := start(t, Config{}, make(updates))
 	if got := f.get("/live").code; got != http.StatusOK {
 		t.Fatalf("got %d, want 200", got)
 	}
@@ -151,21 +99,12 @@ func (b broken) Run(context.Context, func(dynmesh.RegistryUpdate)) error { retur
 
 func TestSourceThatEndsIsAnError(t *testing.T) {
 	cause := errors.New("no more")
-	f := start(t, Config{}, defaultLimits, broken{cause})
+	f := start(t, Config{}, broken{cause})
 	if err := <-f.done; !errors.Is(err, cause) || err.Error() != "run frontend: watch registry: no more" {
 		t.Errorf("got %v, want %v", err, cause)
 	}
-	f = start(t, Config{}, defaultLimits, broken{nil})
+	f = start(t, Config{}, broken{nil})
 	if err := <-f.done; err == nil {
 		t.Error("got nil, want an error: a frontend that watches nothing must not look well")
-	}
-}
-
-func TestListenerThatEndsIsAnError(t *testing.T) {
-	f := start(t, Config{}, defaultLimits, make(updates))
-	eventually(t, "the server", func() bool { return f.get("/live").code == http.StatusOK })
-	_ = f.connections.Listener.Close()
-	if err := <-f.done; err == nil || !strings.Contains(err.Error(), "serve "+f.Addr()) {
-		t.Errorf("got %v, want an error that names the address", err)
 	}
 }

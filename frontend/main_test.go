@@ -1,13 +1,13 @@
 package frontend
 
 import (
-	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +53,7 @@ type running struct {
 }
 
 // start runs a frontend on loopback until the test ends or calls stop.
-func start(t testing.TB, cfg Config, limits limits, source source) *running {
+func start(t testing.TB, cfg Config, source source) *running {
 	t.Helper()
 	cfg.Host = "127.0.0.1"
 	if cfg.GracefulShutdownTimeout == 0 {
@@ -63,12 +63,9 @@ func start(t testing.TB, cfg Config, limits limits, source source) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := newFrontend(cfg, limits, source)
+	f, err := newFrontend(cfg, source)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if _, measured := t.(*testing.B); !measured {
-		f.connections.Listener = smallBuffers{f.connections.Listener}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	transport := &http.Transport{DisableCompression: true}
@@ -84,17 +81,6 @@ func start(t testing.TB, cfg Config, limits limits, source source) *running {
 		<-ended
 	})
 	return r
-}
-
-// smallBuffers keeps the kernel from taking megabytes for a client that does not read: a slow client is slow at once.
-type smallBuffers struct{ net.Listener }
-
-func (l smallBuffers) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err == nil {
-		err = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
-	}
-	return c, err
 }
 
 type answer struct {
@@ -142,14 +128,11 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// waitInstances waits until the published page has n instances.
+// waitInstances waits until the newest snapshot has n instances.
 func (r *running) waitInstances(n int) {
 	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%d instances", n), func() bool { return r.registry.page.Load().instances == n })
+	eventually(r.t, fmt.Sprintf("%d instances", n), func() bool { return r.server.Newest().Health.Instances == n })
 }
-
-// text returns the whole of b.
-func text(b *body) string { return string(bytes.Join(b.segments, nil)) }
 
 func key(namespace, component, name string, id uint64) dynmesh.InstanceKey {
 	return dynmesh.InstanceKey{
@@ -184,4 +167,27 @@ func quiet() *logrus.Entry {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	return logrus.NewEntry(log)
+}
+
+// parsed reads a body of /mesh.
+func parsed(t *testing.T, body string) seen {
+	t.Helper()
+	var s seen
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
+		t.Fatalf("%v in %.400s", err, body)
+	}
+	return s
+}
+
+func unzip(t *testing.T, s string) string {
+	t.Helper()
+	zr, err := gzip.NewReader(strings.NewReader(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(zr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -25,7 +25,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 		t.Fatal(err)
 	}
 	pool := newFakePool()
-	f := start(t, Config{Pool: pool}, defaultLimits, watcher)
+	f := start(t, Config{Pool: pool}, watcher)
 	worker, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg, Member: dynmesh.MemberInfo{
 		Host: "host-1", Version: "v1.2.3", GossipAddr: "10.0.0.1:7946", StartedAt: time.Unix(1000, 0), Labels: map[string]string{"zone": "a"},
 	}})

@@ -14,12 +14,13 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// rig is a registry with a mesh on virtual time, which begins at 2000-01-01T00:00:00Z.
+// rig is a frontend's whole line but for sockets, on virtual time, which begins at 2000-01-01T00:00:00Z.
 type rig struct {
 	t    *testing.T
-	r    *registry
+	f    *Frontend
 	pool *fakePool
 	feed chan dynmesh.RegistryUpdate
 	log  lockedBuffer
@@ -63,18 +64,21 @@ func expecting(t *testing.T, expectations string, alone bool, f func(*rig)) {
 		log := logrus.New()
 		log.SetOutput(&rig.log)
 		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
-		rig.r = newRegistry(logrus.NewEntry(log), func(_, _ *page) {})
-		var pool Pool
-		if !alone {
-			pool = rig.pool
+		cfg, err := Config{Host: "127.0.0.1", Expect: all, InstanceMetrics: true, Log: logrus.NewEntry(log)}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
 		}
-		m := newMesh(logrus.NewEntry(log), pool)
-		m.expect(all)
-		rig.r.withMesh(m)
+		if !alone {
+			cfg.Pool = rig.pool
+		}
+		if rig.f, err = newFrontend(cfg, nil); err != nil {
+			t.Fatal(err)
+		}
+		defer rig.f.server.Close()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			rig.r.run(rig.feed)
+			rig.f.loop.run(rig.feed)
 		}()
 		defer func() {
 			close(rig.feed)
@@ -138,8 +142,14 @@ type seen struct {
 }
 
 type seenEndpoint struct {
-	jsonEndpoint
+	seenCounts
 	Instances []seenInstance
+}
+
+type seenCounts struct {
+	Endpoint                                                                   string
+	Registered, Ready, Verified, NotReady, Unreachable, Draining, Unregistered int
+	Expected                                                                   *int
 }
 
 type seenInstance struct {
@@ -156,11 +166,17 @@ type seenInstance struct {
 	Changes []struct{ At, From, To, Reason string }
 }
 
+// now returns the newest snapshot.
+func (r *rig) now() *snapshot.Snapshot { return r.f.server.Newest() }
+
+// mesh returns /mesh.
+func (r *rig) mesh() string { return string(r.now().Mesh.Identity.Bytes()) }
+
 func (r *rig) seen() seen {
 	r.t.Helper()
 	var s seen
-	if err := json.Unmarshal([]byte(text(r.r.page.Load().view.plain)), &s); err != nil {
-		r.t.Fatalf("%v in %s", err, text(r.r.page.Load().view.plain))
+	if err := json.Unmarshal([]byte(r.mesh()), &s); err != nil {
+		r.t.Fatalf("%v in %s", err, r.mesh())
 	}
 	return s
 }
@@ -217,3 +233,24 @@ func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
 	r.say(g)
 	return a, b, c
 }
+
+func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) dynmesh.Observation {
+	r := dynmesh.Report{
+		Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: ready,
+		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
+	}
+	if !ready {
+		r.Finding, r.Reason, r.Detail = dynmesh.Fail, dynmesh.ReasonTimeout, "no answer within 3s"
+	}
+	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
+}
+
+func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) dynmesh.Observation {
+	r := dynmesh.Report{Subject: dynmesh.Subject{ID: id}, Kind: dynmesh.KindPath, Finding: found, At: time.Unix(1000, 0)}
+	if found == dynmesh.Fail {
+		r.Reason = dynmesh.ReasonRefused
+	}
+	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: by, Epoch: 1}, Seq: seq}
+}
+
+func raw(s string) json.RawMessage { return json.RawMessage(s) }

@@ -24,12 +24,12 @@ func TestChangesAreLogged(t *testing.T) {
 		r.lost(a.ID, b.ID)
 		r.lost(a.ID, c.ID)
 		r.wantLines()
-		r.rest(newsWindow)
+		r.rest(transitionWindow)
 		r.wantLines(`level=warning msg="Instance is unreachable (was ready): 2 of 2 watchers cannot reach it: ` +
 			`worker b on host-b since 2000-01-01T00:00:01.020Z (refused), worker c on host-c since 2000-01-01T00:00:01.030Z (refused)" endpoint="dyn://d.b.g" instance=a`)
 		r.canary(b, false)
 		r.canary(b, true)
-		r.rest(newsWindow)
+		r.rest(transitionWindow)
 		r.wantLines(
 			`level=warning msg="Instance is notready (was ready): its worker's canaries have failed since 2000-01-01T00:00:01.290Z: timeout: no answer within 3s" endpoint="dyn://d.b.g" instance=b`,
 			`level=info msg="Instance is ready (was notready): its worker's canaries have passed since 2000-01-01T00:00:01.300Z, the first in 3ms" endpoint="dyn://d.b.g" instance=b`)
@@ -79,7 +79,7 @@ func TestMassChangesAreOneLine(t *testing.T) {
 		})
 		lost.Observations = []dynmesh.Observation{last}
 		r.say(lost)
-		r.rest(newsWindow)
+		r.rest(transitionWindow)
 		r.wantLines(
 			`level=warning msg="23 instances are unreachable (was ready), the first because: gossip declared its worker dead at 2000-01-01T00:00:01.020Z, and no watcher reaches it" `+
 				`endpoint="dyn://d.b.g dyn://d.c.g" instance="1 3 5 7 9 b d f 11 13 15 17 2 4 6 8 a c e 10 and 3 more"`,

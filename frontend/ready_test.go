@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/health/grpc_health_v1"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
@@ -20,24 +20,24 @@ import (
 func (r *rig) ready(want bool, words string) {
 	r.t.Helper()
 	r.agree()
-	v := r.r.page.Load().view
-	if reasons := strings.Join(v.ready.Reasons, "\n"); v.ready.Ready != want || !strings.Contains(reasons, words) || want != (reasons == "") {
-		r.t.Errorf("got ready %v, %q, want %v, %q", v.ready.Ready, reasons, want, words)
+	v := r.now().Mesh
+	if reasons := strings.Join(v.Ready.Reasons, "\n"); v.Ready.Ready != want || !strings.Contains(reasons, words) || want != (reasons == "") {
+		r.t.Errorf("got ready %v, %q, want %v, %q", v.Ready.Ready, reasons, want, words)
 	}
 }
 
 // agree checks that everything which tells of the mesh says the same: /mesh, /ready, metrics and gRPC health.
 func (r *rig) agree() {
 	r.t.Helper()
-	v := r.r.page.Load().view
+	v := r.now().Mesh
 	var m client.Mesh
-	if err := json.Unmarshal([]byte(text(v.plain)), &m); err != nil {
+	if err := json.Unmarshal([]byte(string(v.Identity.Bytes())), &m); err != nil {
 		r.t.Fatal(err)
 	}
-	if body := string(expect.Evaluate(r.r.mesh.expectations, m.View()).AppendJSON(nil)); string(v.ready.body) != body {
-		r.t.Errorf("/ready: got %s, want what /mesh leads to: %s", v.ready.body, body)
+	if body := string(expect.Evaluate(r.f.cfg.Expect, m.View()).AppendJSON(nil)); string(v.Ready.JSON) != body {
+		r.t.Errorf("/ready: got %s, want what /mesh leads to: %s", v.Ready.JSON, body)
 	}
-	want := map[string]int{"ready[]": one(v.ready.Ready), "warnings[]": len(m.Warnings), "ghost_instances[]": 0}
+	want := map[string]int{"ready[]": one(v.Ready.Ready), "warnings[]": len(m.Warnings), "ghost_instances[]": 0}
 	for _, e := range m.Endpoints {
 		for _, i := range e.Instances {
 			want[fmt.Sprintf("instance_verdict[%s %s %s]", e.Name, i.ID, i.Verdict)] = 1
@@ -48,12 +48,12 @@ func (r *rig) agree() {
 		}
 		want[fmt.Sprintf("endpoint_unregistered_instances[%s]", e.Name)] = e.Unregistered
 		want[fmt.Sprintf("endpoint_verified_instances[%s]", e.Name)] = e.Verified
-		serving := v.serving(e.Name) == grpc_health_v1.HealthCheckResponse_SERVING
-		if v.ready.state != dynmesh.Syncing && serving != (e.Ready > 0) {
+		serving, _ := v.Serving(e.Name)
+		if v.Discovery != dynmesh.Syncing && serving != (e.Ready > 0) {
 			r.t.Errorf("gRPC health of %s: got serving %v with %d ready", e.Name, serving, e.Ready)
 		}
 	}
-	all := scraped(r.t, v, true)
+	all := r.scraped()
 	for series, n := range want {
 		if line := fmt.Sprint(series, n); !slices.Contains(all, line) {
 			r.t.Errorf("/metrics: no %s, as /mesh has it, in\n%s", line, strings.Join(all, "\n"))
@@ -61,15 +61,45 @@ func (r *rig) agree() {
 	}
 }
 
+// scraped returns what /metrics tells of this frontend, without the names' beginning.
+func (r *rig) scraped() (lines []string) {
+	r.t.Helper()
+	families, err := r.f.server.Metrics().Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, family := range families {
+		name, ours := strings.CutPrefix(family.GetName(), "dynmesh_frontend_")
+		if !ours || family.GetType() != dto.MetricType_GAUGE {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, label := range m.GetLabel() {
+				labels = append(labels, label.GetValue())
+			}
+			lines = append(lines, fmt.Sprintf("%s%v%v", name, labels, m.GetGauge().GetValue()))
+		}
+	}
+	return lines
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func TestReadyFollowsTheMesh(t *testing.T) {
 	expecting(t, "dyn://d.b.g>=3, dyn://*.b.*>=2{verified}, dyn://d.other.g>=0", false, func(r *rig) {
 		r.ready(false, "the registry in etcd has not been read yet")
 		a, b, c := r.trio()
 		r.ready(true, "")
-		before := r.r.page.Load().view
+		before := r.now().Mesh
 		r.send(synced(httpInstance(key("x", "y", "z", 1))))
 		r.ready(true, "")
-		if now := r.r.page.Load().view; now == before || now.ready != before.ready {
+		if now := r.now().Mesh; now == before || now.Ready != before.Ready {
 			t.Errorf("got another result, want the same one as long as only others change")
 		}
 		r.lost(a.ID, b.ID)
@@ -90,7 +120,7 @@ func TestReadyWhileStale(t *testing.T) {
 		r.trio()
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		r.ready(true, "")
-		if got := r.r.page.Load().view.ready.Discovery; got != "stale" {
+		if got := r.now().Mesh.Ready.Discovery; got != "stale" {
 			t.Errorf("got discovery %q, want stale", got)
 		}
 	})
@@ -119,13 +149,13 @@ func TestExpectedEndpoints(t *testing.T) {
 		}
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k, other}})
 		expected(none)
-		v := r.r.page.Load().view
+		v := r.now().Mesh
 		id := dynmesh.InstanceID(1)
-		if b := v.narrow("dyn://d.p.g", nil); b == nil || !strings.Contains(text(b), `"expected":14,"instances":[]`) {
+		if b := v.Narrow("dyn://d.p.g", nil); b == nil || !strings.Contains(string(b.Bytes()), `"expected":14,"instances":[]`) {
 			t.Errorf("got %v, want the endpoint", b)
 		}
-		if b := v.narrow("dyn://d.p.g", &id); b != nil {
-			t.Errorf("got %s, want none", text(b))
+		if b := v.Narrow("dyn://d.p.g", &id); b != nil {
+			t.Errorf("got %s, want none", string(b.Bytes()))
 		}
 	})
 }
@@ -133,10 +163,10 @@ func TestExpectedEndpoints(t *testing.T) {
 func TestReadyRoute(t *testing.T) {
 	t.Parallel()
 	source := make(updates)
-	f := start(t, Config{Expect: []expect.Expectation{{Endpoint: "dyn://d.b.g", Want: 1}}}, defaultLimits, source)
+	f := start(t, Config{Expect: []expect.Expectation{{Endpoint: "dyn://d.b.g", Want: 1}}}, source)
 	got := f.get("/ready")
 	const syncing = `{"discovery":"syncing","expectations":[{"endpoint":"dyn://d.b.g","have":0,"ok":false,"registered":0,"want":1}],"ready":false,"reasons":["the registry in etcd has not been read yet"]}`
-	if got.code != http.StatusServiceUnavailable || got.body != syncing || got.header.Get(headerDiscovery) != "syncing" {
+	if got.code != http.StatusServiceUnavailable || got.body != syncing || got.header.Get("X-Dynmesh-Discovery") != "syncing" {
 		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, syncing)
 	}
 	source <- synced(httpInstance(key("d", "b", "g", 1)))
@@ -151,7 +181,7 @@ func TestReadyRoute(t *testing.T) {
 func TestReadyWithoutExpectations(t *testing.T) {
 	t.Parallel()
 	source := make(updates)
-	f := start(t, Config{}, defaultLimits, source)
+	f := start(t, Config{}, source)
 	if got := f.get("/ready"); got.code != http.StatusServiceUnavailable {
 		t.Errorf("got %d, want 503 before the registry was read", got.code)
 	}

@@ -18,7 +18,7 @@ func TestReadersSeeWholeUpdates(t *testing.T) {
 	t.Parallel()
 	const total, kept, readers = 3000, 50, 4
 	source := make(updates)
-	f := start(t, Config{}, defaultLimits, source)
+	f := start(t, Config{}, source)
 	stormOver, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -13,8 +13,11 @@ import (
 // targets returns what Prometheus would be told, by address.
 func (r *rig) targets() map[string]map[string]string {
 	r.t.Helper()
-	var list []jsonTarget
-	if err := json.Unmarshal([]byte(text(r.r.page.Load().view.targets)), &list); err != nil {
+	var list []struct {
+		Targets []string
+		Labels  map[string]string
+	}
+	if err := json.Unmarshal(r.now().Mesh.Targets.Identity.Bytes(), &list); err != nil {
 		r.t.Fatal(err)
 	}
 	all := map[string]map[string]string{}
@@ -30,24 +33,24 @@ func (r *rig) targets() map[string]map[string]string {
 func TestTargets(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
-		golden(t, "targets.json", text(r.r.page.Load().view.targets))
-		if got := r.targets()["host-a:8081"][metaLabel+"endpoints"]; got != ",dyn://d.b.g," {
+		golden(t, "targets.json", string(r.now().Mesh.Targets.Identity.Bytes()))
+		if got := r.targets()["host-a:8081"]["__meta_dynmesh_"+"endpoints"]; got != ",dyn://d.b.g," {
 			t.Errorf("got endpoints %q", got)
 		}
-		before := r.r.page.Load().view
+		before := r.now().Mesh
 		r.canary(a, false)
-		if now := r.r.page.Load().view; now == before || now.targets != before.targets {
+		if now := r.now().Mesh; now == before || now.Targets != before.Targets {
 			t.Error("got another list, want the same as long as no process changes")
 		}
 		second := key("d", "b", "a", 0xa)
 		front := dynmesh.RegisteredMember{ID: 0xf, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleFrontend, Host: "front", SystemURL: "https://front/base/", Labels: map[string]string{"a-b": "1", "a_b": "2", "é": "x\xff"}}}
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Puts: []dynmesh.Instance{httpInstance(second)}, Deletes: []dynmesh.InstanceKey{b}, Members: []dynmesh.RegisteredMember{front}, MembersGone: []dynmesh.InstanceID{c.ID}})
 		got := r.targets()
-		if len(got) != 3 || got["host-a:8081"][metaLabel+"endpoints"] != ",dyn://d.b.a,dyn://d.b.g," || got["host-b:8081"][metaLabel+"endpoints"] != "" {
+		if len(got) != 3 || got["host-a:8081"]["__meta_dynmesh_"+"endpoints"] != ",dyn://d.b.a,dyn://d.b.g," || got["host-b:8081"]["__meta_dynmesh_"+"endpoints"] != "" {
 			t.Errorf("got %v", got)
 		}
 		f := got["front:443"]
-		if f["__scheme__"] != "https" || f["__metrics_path__"] != "/base/metrics" || f[metaLabel+"role"] != "frontend" || f[metaLabel+"label_a_b"] != "1" || f[metaLabel+"label__"] != "x\uFFFD" {
+		if f["__scheme__"] != "https" || f["__metrics_path__"] != "/base/metrics" || f["__meta_dynmesh_"+"role"] != "frontend" || f["__meta_dynmesh_"+"label_a_b"] != "1" || f["__meta_dynmesh_"+"label__"] != "x\uFFFD" {
 			t.Errorf("got %v", f)
 		}
 		// One that comes back as another process of the same ID.
@@ -76,10 +79,10 @@ func TestTargetsOfWhoDoesNotSay(t *testing.T) {
 func TestTargetsRoute(t *testing.T) {
 	t.Parallel()
 	source := make(updates)
-	f := start(t, Config{}, defaultLimits, source)
+	f := start(t, Config{}, source)
 	got := f.get("/sd/prometheus")
 	const unread = `{"code":503,"message":"the registry in etcd has not been read yet","status":"error"}`
-	if got.code != http.StatusServiceUnavailable || got.body != unread || got.header.Get(headerDiscovery) != "syncing" {
+	if got.code != http.StatusServiceUnavailable || got.body != unread || got.header.Get("X-Dynmesh-Discovery") != "syncing" {
 		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, unread)
 	}
 	// Instances and members are read apart: without the latter, an empty list would be no truth.
@@ -100,7 +103,9 @@ func TestTargetsRoute(t *testing.T) {
 	source <- u
 	eventually(t, "the target", func() bool { return strings.Contains(f.get("/sd/prometheus").body, `"h:8081"`) })
 	source <- dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Unix(2000, 0)}
-	eventually(t, "that etcd is away", func() bool { return strings.HasPrefix(f.get("/sd/prometheus").header.Get(headerDiscovery), "stale") })
+	eventually(t, "that etcd is away", func() bool {
+		return strings.HasPrefix(f.get("/sd/prometheus").header.Get("X-Dynmesh-Discovery"), "stale")
+	})
 	got = f.get("/sd/prometheus")
 	if got.code != http.StatusOK || !strings.Contains(got.body, `"h:8081"`) {
 		t.Errorf("got %d %s, want what was known", got.code, got.body)

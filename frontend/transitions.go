@@ -62,7 +62,7 @@ func (l *transitionLog) flush() {
 			writeMany(l.log, alike)
 		}
 	}
-	l.lines = forget(l.lines)
+	l.lines = nil
 }
 
 // alike groups lines by where they lead from and to, in the order in which each way was first gone.

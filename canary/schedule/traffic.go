@@ -20,24 +20,24 @@ type traffic struct {
 // newTraffic begins with the counters as they are.
 func newTraffic(a Activity, countsProbes bool, echoUntil, now Instant) traffic {
 	return traffic{
-		evidence: a.evidence(), errors: a.Errors, inFlight: a.unblocked(), staleGauges: a.StaleGauges,
+		evidence: a.evidence(), errors: a.Errors, inFlight: a.moving(), staleGauges: a.StaleGauges,
 		since: now, last: now, countsProbes: countsProbes, echoUntil: echoUntil,
 	}
 }
 
-// change is what a sample brings.
-type change uint8
+// news is what a sample brings.
+type news uint8
 
 const (
-	nothing change = iota
-	proof          // a chunk, or a whole answer
-	emptied        // all in flight have left without a sign of life
+	nothing news = iota
+	proof        // a chunk, or a whole answer
+	emptied      // all in flight have left without a sign of life
 )
 
 // observe takes in a sample. probing says that a canary is under way.
-func (t *traffic) observe(a Activity, probing bool, now Instant) change {
+func (t *traffic) observe(a Activity, probing bool, now Instant) news {
 	echo := t.countsProbes && (probing || now < t.echoUntil) // what moves may be a canary's doing
-	evidence, inFlight := a.evidence(), a.unblocked()
+	evidence, inFlight := a.evidence(), a.moving()
 	t.ignored = min(t.ignored, inFlight)
 	inFlight -= t.ignored
 	if echo && inFlight > 0 {
@@ -47,7 +47,7 @@ func (t *traffic) observe(a Activity, probing bool, now Instant) change {
 	switch {
 	case evidence > t.evidence && !echo: // counters that went back are those of an engine that began again
 		found = proof
-		t.succeeded(now)
+		t.proven(now)
 	case inFlight == 0 && t.inFlight > 0:
 		found = emptied
 	}
@@ -61,14 +61,14 @@ func (t *traffic) observe(a Activity, probing bool, now Instant) change {
 	return found
 }
 
-// succeeded forgets what spoke against the endpoint: something has just succeeded.
-func (t *traffic) succeeded(now Instant) {
+// proven forgets what spoke against the endpoint: something has just succeeded.
+func (t *traffic) proven(now Instant) {
 	t.last = now
 	t.stalled, t.failing = false, false
 }
 
-// ignoreStalled leaves the requests that hang out of account: a canary has passed beside them, so
-// it is they that hang, and not the endpoint.
+// ignoreStalled leaves the requests that hang out of account: a canary has passed beside them, so it is
+// they that hang, and not the endpoint.
 func (t *traffic) ignoreStalled() {
 	if t.stalled {
 		t.ignored += t.inFlight
@@ -76,6 +76,5 @@ func (t *traffic) ignoreStalled() {
 	}
 }
 
-// keepsProbesAway says whether those in flight vouch for the endpoint, so that a canary is
-// needless.
+// keepsProbesAway says whether those in flight vouch for the endpoint, so that a canary is needless.
 func (t *traffic) keepsProbesAway() bool { return t.inFlight > 0 && !t.failing && !t.staleGauges }

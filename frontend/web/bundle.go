@@ -21,23 +21,24 @@ const (
 	guardMark = "{guard}" // and for the script that is part of it
 )
 
-// bundle is the whole page, as it is sent.
-type bundle struct {
-	hash   string // of all files: their address changes when one of them does, so that they may be kept for ever
-	policy string // the Content-Security-Policy of all of it
-	index  *file
-	files  map[string]*file // by name, all but the index
+// Bundle is the whole page, as it is sent.
+type Bundle struct {
+	Hash   string      // of all files: their address changes when one of them does, so that they may be kept for ever
+	Header [][2]string // names and values that go with each of the files
+	Index  *File
+	Files  map[string]*File // by name, all but the index
 }
 
-// file is one file in both forms.
-type file struct {
-	plain, gzip []byte
-	etag        string // weak: it is the same for both forms
-	kind        string // Content-Type
+// File is one file in both forms.
+type File struct {
+	Plain, Gzip []byte
+	ETag        string // weak: it is the same for both forms
+	Type        string // Content-Type
 }
 
-func newBundle() *bundle {
-	b := &bundle{files: map[string]*file{}}
+// NewBundle reads and compresses the files, which are part of the program.
+func NewBundle() *Bundle {
+	b := &Bundle{Files: map[string]*File{}}
 	contents := map[string][]byte{}
 	sum := sha256.New()
 	err := fs.WalkDir(pages, "page", func(p string, entry fs.DirEntry, err error) error {
@@ -53,22 +54,29 @@ func newBundle() *bundle {
 	if err != nil {
 		panic(err) // unreachable: what is embedded can be read
 	}
-	b.hash = hex.EncodeToString(sum.Sum(nil)[:8])
+	b.Hash = hex.EncodeToString(sum.Sum(nil)[:8])
 	index, guard := contents[indexName], contents[guardName]
 	delete(contents, indexName)
 	delete(contents, guardName)
 	inline := sha256.Sum256(guard)
-	b.policy = policy("'sha256-" + base64.StdEncoding.EncodeToString(inline[:]) + "'")
+	b.Header = [][2]string{
+		{"X-Content-Type-Options", "nosniff"},
+		{"Content-Security-Policy", policy("'sha256-" + base64.StdEncoding.EncodeToString(inline[:]) + "'")},
+		{"X-Frame-Options", "DENY"}, // for browsers that do not know frame-ancestors
+		{"Referrer-Policy", "no-referrer"},
+		{"Cross-Origin-Opener-Policy", "same-origin"},
+		{"Cross-Origin-Resource-Policy", "same-origin"},
+	}
 	index = bytes.Replace(index, []byte(guardMark), guard, 1)
-	b.index = b.file(indexName, bytes.ReplaceAll(index, []byte(hashMark), []byte(b.hash)))
+	b.Index = b.file(indexName, bytes.ReplaceAll(index, []byte(hashMark), []byte(b.Hash)))
 	for name, content := range contents {
-		b.files[name] = b.file(name, content)
+		b.Files[name] = b.file(name, content)
 	}
 	return b
 }
 
-func (b *bundle) file(name string, content []byte) *file {
-	f := &file{plain: content, etag: `W/"` + b.hash + `"`, kind: kind(name)}
+func (b *Bundle) file(name string, content []byte) *File {
+	f := &File{Plain: content, ETag: `W/"` + b.Hash + `"`, Type: contentType(name)}
 	var compressed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&compressed, gzip.BestCompression)
 	if err == nil {
@@ -80,13 +88,20 @@ func (b *bundle) file(name string, content []byte) *file {
 	if err != nil {
 		panic(err) // unreachable: the level is a valid one, and memory takes all
 	}
-	f.gzip = compressed.Bytes()
+	f.Gzip = compressed.Bytes()
 	return f
 }
 
-// kind is a file's Content-Type. The system's table of types is not asked: it differs, and a module of another type is
-// refused.
-func kind(name string) string {
+// policy is the Content-Security-Policy, guard being the source expression of the one script in the index. Trusted types are
+// required, and no policy may make any: then the browser itself refuses to take a string for markup or script.
+func policy(guard string) string {
+	return "default-src 'none'; script-src 'self' " + guard + "; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+}
+
+// contentType is a file's type by its name. The system's table of types is not asked: it differs, and a module of another
+// type is refused.
+func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".html":
 		return "text/html; charset=utf-8"

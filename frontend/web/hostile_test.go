@@ -13,7 +13,7 @@ import (
 func hostile(t *testing.T, b browser) {
 	m := newMesh(t)
 	markup := `<img src=x onerror=alert(1)><b>&amp;"'`
-	long := strings.Repeat("very-long-", 1024)
+	long := strings.Repeat("very-long-", 90) // as long as a key may be, nearly
 	bidi := "abc\u202egpj.exe"
 	put := func(namespace, component, name, id, transport string) clientv3.Op {
 		return clientv3.OpPut(fmt.Sprintf("v1/instances/%s/%s/%s/%s", namespace, component, name, id), fmt.Sprintf(
@@ -37,9 +37,9 @@ func hostile(t *testing.T, b browser) {
 		new MutationObserver(() => {
 			if (document.querySelector('body img, body script, body svg, body i:not(.share i), body b b')) document.documentElement.dataset.markup = 'yes';
 		}).observe(document, {subtree: true, childList: true});`})
-	p.waits("#endpoints", "d."+markup+".g", "(10,244 characters)", `abc\u{202e}gpj.exe`)
+	p.waits("#endpoints", "d."+markup+".g", "(904 characters)", `abc\u{202e}gpj.exe`)
 	p.waits("#notes", "<script>alert(6)")
-	p.waits("#fleet", `</script><script>alert(2)</script>\u{0}\u{1b}[31m`)
+	p.waits("#fleet", "</script><script>alert(2)</script> [31m")
 	for _, id := range []string{"20000000000001", "20000000000002", "ffffffffffffffff"} {
 		eval[bool](p, fmt.Sprintf(`[...document.querySelectorAll('.cell')].find((c) => c.instance.id === %q).click() ?? true`, id))
 		p.waits("#detail", id)

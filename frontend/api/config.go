@@ -1,0 +1,126 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+)
+
+// Config says where a [Server] listens. Every field but Log has a default.
+type Config struct {
+	Host string // address to listen on; default 0.0.0.0
+	Port int    // 0: any free port, see Server.Addr
+
+	HealthPath string // default /health
+	LivePath   string // default /live
+
+	// GracefulShutdownTimeout bounds the time from the end of Run's context until all connections are closed; default
+	// 5 s. A fifth of it, at most 1 s, passes with 503 answers before the listener closes.
+	GracefulShutdownTimeout time.Duration
+
+	// GRPCHealthAddr is the host:port at which grpc.health.v1 is answered; a port of 0 is any free one, see
+	// Server.GRPCHealthAddr. Default: none.
+	GRPCHealthAddr string
+
+	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC health; default 1024.
+	MaxStreams int
+
+	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each endpoint.
+	InstanceMetrics bool
+
+	Collectors []prometheus.Collector // of other parts, for /metrics
+	Version    string                 // shown in dynmesh_frontend_info
+	Log        *logrus.Entry
+}
+
+const (
+	defaultHost            = "0.0.0.0"
+	defaultHealthPath      = "/health"
+	defaultLivePath        = "/live"
+	defaultShutdownTimeout = 5 * time.Second
+	defaultMaxStreams      = 1024
+)
+
+// WithDefaults returns a copy with every default filled in, or says which field cannot be used.
+func (c Config) WithDefaults() (Config, error) {
+	if c.Host == "" {
+		c.Host = defaultHost
+	}
+	if c.HealthPath == "" {
+		c.HealthPath = defaultHealthPath
+	}
+	if c.LivePath == "" {
+		c.LivePath = defaultLivePath
+	}
+	if c.GracefulShutdownTimeout == 0 {
+		c.GracefulShutdownTimeout = defaultShutdownTimeout
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = defaultMaxStreams
+	}
+	return c, c.validate()
+}
+
+// validate says which field cannot be used.
+func (c Config) validate() error {
+	if c.Port < 0 || c.Port > 65535 {
+		return fmt.Errorf("Port %d: want 0 to 65535", c.Port)
+	}
+	if c.GracefulShutdownTimeout < 0 {
+		return fmt.Errorf("GracefulShutdownTimeout %v: want a positive duration", c.GracefulShutdownTimeout)
+	}
+	if c.MaxStreams < 0 {
+		return fmt.Errorf("MaxStreams %d: want a positive number", c.MaxStreams)
+	}
+	if err := validatePath(c.HealthPath); err != nil {
+		return fmt.Errorf("HealthPath %q: %w", c.HealthPath, err)
+	}
+	if err := validatePath(c.LivePath); err != nil {
+		return fmt.Errorf("LivePath %q: %w", c.LivePath, err)
+	}
+	if trimSlash(c.HealthPath) == trimSlash(c.LivePath) {
+		return fmt.Errorf("LivePath %q: is the same as HealthPath: want two different paths", c.LivePath)
+	}
+	return nil
+}
+
+// reservedPaths belong to the other routes, present or announced: a health check moved onto one of them today would break
+// at the next upgrade.
+var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, pagePath}
+
+// validatePath refuses what the router would read as a pattern, besides what is no path at all.
+func validatePath(path string) error {
+	if !strings.HasPrefix(path, "/") {
+		return errors.New("want a path that begins with /")
+	}
+	for _, r := range path {
+		switch {
+		case 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z', '0' <= r && r <= '9', strings.ContainsRune("/-._~", r):
+		default:
+			return fmt.Errorf("has the character %q: want A-Z a-z 0-9 / - . _ ~ only", r)
+		}
+	}
+	for segment := range strings.SplitSeq(strings.TrimSuffix(path[1:], "/"), "/") {
+		if segment == "." || segment == ".." || (segment == "" && path != "/") {
+			return errors.New("has an empty, . or .. segment, which clients and the server resolve before they compare paths")
+		}
+	}
+	for _, reserved := range reservedPaths {
+		if trimSlash(path) == reserved || strings.HasPrefix(path, meshPath+"/") {
+			return fmt.Errorf("is a route of its own: want none of %s", strings.Join(reservedPaths, " "))
+		}
+	}
+	return nil
+}
+
+// trimSlash makes /health/ and /health equal, as the router does.
+func trimSlash(path string) string {
+	if path == "/" {
+		return path
+	}
+	return strings.TrimRight(path, "/")
+}

@@ -1,0 +1,261 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/snapshot"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it is to end.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		// fasthttp's clock for Date headers has no end.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	)
+}
+
+// patience bounds every wait for a condition. It is long because the race detector on a busy machine is slow.
+const patience = 20 * time.Second
+
+// known is a fleet and what is rendered of it. What it is told is rendered and published before the call returns.
+type known struct {
+	mu      sync.Mutex
+	fleet   *fleet.Fleet
+	builder *snapshot.Builder
+	publish func(*snapshot.Snapshot)
+}
+
+func newKnown(gossip bool, expectations []expect.Expectation) *known {
+	now := time.Now()
+	f := fleet.New(fleet.Config{Gossip: gossip, Self: dynmesh.Observer{ID: 0xfe, Epoch: 1}, Expect: expectations}, now)
+	return &known{fleet: f, builder: snapshot.NewBuilder(f, expectations, now), publish: func(*snapshot.Snapshot) {}}
+}
+
+// discover takes in what the registry says.
+func (k *known) discover(u dynmesh.RegistryUpdate) { k.take(func() { k.fleet.Discover(u) }) }
+
+// gossip takes in what gossip says.
+func (k *known) gossip(u dynmesh.GossipUpdate) { k.take(func() { k.fleet.Gossip(u) }) }
+
+func (k *known) take(in func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	in()
+	k.builder.Register(k.fleet.Registrations())
+	if s := k.builder.Next(k.fleet.Reconcile(time.Now()), time.Now()); s != nil {
+		k.publish(s)
+	}
+}
+
+// running is a server under test.
+type running struct {
+	*Server
+	*known
+	t      testing.TB
+	client *http.Client
+	stop   context.CancelFunc
+	done   chan error // Run's result, buffered
+}
+
+// start runs a server on loopback until the test ends or calls stop. What is expected may be nil, and so may tune, which
+// sets what no setting does.
+func start(t testing.TB, cfg Config, expectations []expect.Expectation, tune func(*Server)) *running {
+	t.Helper()
+	return startWith(t, cfg, newKnown(false, expectations), tune)
+}
+
+func startWith(t testing.TB, cfg Config, k *known, tune func(*Server)) *running {
+	t.Helper()
+	cfg.Host = "127.0.0.1"
+	if cfg.GracefulShutdownTimeout == 0 {
+		cfg.GracefulShutdownTimeout = 50 * time.Millisecond
+	}
+	cfg.Log = quiet()
+	s, err := New(cfg, k.builder.Snapshot(), k.builder.Epoch())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.publish = s.Publish
+	if tune != nil {
+		tune(s)
+	}
+	if _, measured := t.(*testing.B); !measured {
+		s.connections.Listener = smallBuffers{s.connections.Listener}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	transport := &http.Transport{DisableCompression: true}
+	r := &running{Server: s, known: k, t: t, client: &http.Client{Transport: transport, Timeout: patience}, stop: stop, done: make(chan error, 1)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.done <- s.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		stop()
+		<-ended
+	})
+	return r
+}
+
+// setWriteTimeout bounds how long an answer or an event may take.
+func (s *Server) setWriteTimeout(d time.Duration) {
+	s.app.Server().WriteTimeout, s.events.writeTimeout = d, d
+}
+
+// smallBuffers keeps the kernel from taking megabytes for a client that does not read: a slow client is slow at once.
+type smallBuffers struct{ net.Listener }
+
+func (l smallBuffers) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	}
+	return c, err
+}
+
+type answer struct {
+	code   int
+	header http.Header
+	body   string
+	closes bool // with Connection: close
+}
+
+// try requests path, with headers given as name, value, name, value…
+func (r *running) try(method, path string, headers ...string) (answer, error) {
+	req, err := http.NewRequest(method, "http://"+r.Addr()+path, http.NoBody)
+	if err != nil {
+		return answer{}, err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	res, err := r.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, string(b), res.Close}, err
+}
+
+func (r *running) get(path string, headers ...string) answer {
+	r.t.Helper()
+	a, err := r.try(http.MethodGet, path, headers...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return a
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain: %s", patience, what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// waitGzip waits until /health has its compressed form.
+func (r *running) waitGzip() {
+	r.t.Helper()
+	eventually(r.t, "the gzip form", func() bool { return r.newest.Load().Health.Gzip() != nil })
+}
+
+// content returns the whole of an answer.
+func content(r *snapshot.Representation) string { return string(r.Bytes()) }
+
+func key(namespace, component, name string, id uint64) dynmesh.InstanceKey {
+	return dynmesh.InstanceKey{
+		Endpoint: dynmesh.Endpoint{Namespace: namespace, Component: component, Name: name},
+		ID:       dynmesh.InstanceID(id),
+	}
+}
+
+func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
+	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
+}
+
+// instances returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
+func instances(n int) []dynmesh.Instance {
+	all := make([]dynmesh.Instance, n)
+	for i := range all {
+		component := fmt.Sprintf("backend-%d", i%8)
+		id := 0x694d9b9000000000 + uint64(i)
+		all[i] = dynmesh.Instance{
+			InstanceKey: key("dynamo", component, "generate", id),
+			Transport:   json.RawMessage(fmt.Sprintf(`{"http":"http://worker-%06d.workers.inference.svc.cluster.local:9000/v1/rpc/generate"}`, i)),
+		}
+	}
+	return all
+}
+
+func synced(puts ...dynmesh.Instance) dynmesh.RegistryUpdate {
+	return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Puts: puts}
+}
+
+// told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
+func told(n int) (dynmesh.RegistryUpdate, dynmesh.GossipUpdate) {
+	u := synced(instances(n)...)
+	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}
+	for i, put := range u.Puts {
+		u.Members = append(u.Members, dynmesh.RegisteredMember{ID: put.ID, MemberInfo: dynmesh.MemberInfo{
+			Role: dynmesh.RoleWorker, Host: fmt.Sprintf("worker-%06d", i), Version: "v1.2.3", PID: 1, GossipAddr: "10.0.0.1:7946",
+			SystemURL: "http://10.0.0.1:8081", Labels: map[string]string{"zone": "a"},
+		}})
+		g.Members = append(g.Members, dynmesh.Member{
+			Observer: dynmesh.Observer{ID: put.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+			State: dynmesh.Alive, Since: time.Unix(1000, 0),
+		})
+		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))
+		for _, by := range []int{(i + 1) % n, (i + n/2) % n} {
+			g.Observations = append(g.Observations, pathOf(put.ID, u.Puts[by].ID, 1, dynmesh.Pass))
+		}
+	}
+	return u, g
+}
+
+func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) dynmesh.Observation {
+	r := dynmesh.Report{
+		Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: ready,
+		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
+	}
+	if !ready {
+		r.Finding, r.Reason, r.Detail = dynmesh.Fail, dynmesh.ReasonTimeout, "no answer within 3s"
+	}
+	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
+}
+
+func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) dynmesh.Observation {
+	r := dynmesh.Report{Subject: dynmesh.Subject{ID: id}, Kind: dynmesh.KindPath, Finding: found, At: time.Unix(1000, 0)}
+	if found == dynmesh.Fail {
+		r.Reason = dynmesh.ReasonRefused
+	}
+	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: by, Epoch: 1}, Seq: seq}
+}
+
+func raw(s string) json.RawMessage { return json.RawMessage(s) }
+
+func quiet() *logrus.Entry {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return logrus.NewEntry(log)
+}

@@ -1,0 +1,275 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/sirupsen/logrus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/dynmesh/dynmesh/frontend/snapshot"
+)
+
+// What one client can take.
+const (
+	readTimeout  = 5 * time.Second  // for a request's header, from its first byte
+	writeTimeout = 30 * time.Second // for a whole answer
+	idleTimeout  = 75 * time.Second // between requests; longer than load balancers' usual 60 s, so that they close first
+	maxHeader    = 8 << 10          // bytes of a request's header
+	maxBody      = 4 << 10          // bytes of a request's body, which no route reads
+	maxScrapes   = 8                // at the same time
+)
+
+// maxDrainDelay is the longest time with 503 answers before the listener closes.
+const maxDrainDelay = time.Second
+
+// Server answers from the newest snapshot. Its methods may be called from any goroutine, but for Publish.
+type Server struct {
+	cfg Config
+	log *logrus.Entry
+	state
+
+	connections *connections
+	broadcaster *broadcaster
+	events      *events
+	compressors struct{ health, mesh *compressor }
+	grpcHealth  *grpcHealth // nil: none
+	metrics     *prometheus.Registry
+	app         *fiber.App
+
+	drainDelay time.Duration
+	rendered   int64 // bytes rendered since slow clients were last looked at
+}
+
+// state is what all answers follow from.
+type state struct {
+	newest   atomic.Pointer[snapshot.Snapshot]
+	draining atomic.Bool
+}
+
+// New checks cfg and binds its ports, so that Addr is true from here on; until Run is called, connections wait. An error
+// names the field or the address. The ports are bound until Run returns, or until Close where nobody calls Run.
+func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
+	cfg, err := cfg.WithDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, drainDelay: min(maxDrainDelay, cfg.GracefulShutdownTimeout/5)}
+	s.newest.Store(first)
+	ln, err := listen(net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
+	if err != nil {
+		return nil, err
+	}
+	s.connections = newConnections(ln, s.log)
+	s.broadcaster = newBroadcaster(epoch, cfg.MaxStreams, func() *snapshot.Mesh { return s.newest.Load().Mesh })
+	s.events = &events{broadcaster: s.broadcaster, heartbeat: heartbeat, writeTimeout: writeTimeout}
+	s.compressors.health, s.compressors.mesh = newCompressor(), newCompressor()
+	if cfg.GRPCHealthAddr != "" {
+		if s.grpcHealth, err = newGRPCHealth(cfg.GRPCHealthAddr, &s.state, s.broadcaster); err != nil {
+			_ = ln.Close()
+			return nil, fmt.Errorf("gRPC health: %w", err)
+		}
+	}
+	s.metrics = newMetrics(s)
+	s.app = s.newApp()
+	return s, nil
+}
+
+// listen binds a TCP address. Its error says what to do, in place of Go's chain of operations.
+func listen(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err == nil {
+		return ln, nil
+	}
+	hint := "check Host and Port"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "stop the other program or choose another port (0: any free one)"
+	case errors.Is(err, syscall.EACCES):
+		hint = "choose a port from 1024 on, or grant the right to bind lower ones"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "choose an address that this machine has (0.0.0.0: all of them)"
+	}
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		err = errno
+	}
+	return nil, fmt.Errorf("listen %s: %w; %s", address, err, hint)
+}
+
+// newApp builds the HTTP side. It does not listen.
+func (s *Server) newApp() *fiber.App {
+	app := fiber.New(fiber.Config{
+		DisableStartupMessage: true,
+		CaseSensitive:         true,
+		GETOnly:               true, // no route takes a body, so none is read
+		BodyLimit:             maxBody,
+		ReadBufferSize:        maxHeader,
+		ReadTimeout:           readTimeout,
+		WriteTimeout:          writeTimeout,
+		IdleTimeout:           idleTimeout,
+		ErrorHandler:          answerError,
+	})
+	server := app.Server()
+	server.CloseOnShutdown = true // else clients go on sending requests into connections that are about to close
+	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {
+		if client, ok := c.(*conn); ok && (state == fasthttp.StateIdle || state == fasthttp.StateClosed) {
+			client.sending.Store(nil)
+		}
+	}
+	a := answers{&s.state}
+	for _, route := range []struct {
+		path   string
+		answer fiber.Handler
+	}{
+		{s.cfg.LivePath, a.live},
+		{s.cfg.HealthPath, a.health},
+		{meshPath, a.mesh},
+		{meshPath + "/:endpoint", a.narrow},
+		{meshPath + "/:endpoint/:instance", a.narrow},
+		{readyPath, a.ready},
+		{targetsPath, a.targets},
+		{eventsPath, s.events.serve},
+	} {
+		app.Get(route.path, func(c *fiber.Ctx) error {
+			if s.draining.Load() {
+				return shuttingDown(c)
+			}
+			return route.answer(c)
+		})
+	}
+	app.Get(metricsPath, adaptor.HTTPHandler(promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{
+		MaxRequestsInFlight: maxScrapes, // each renders its own answer: scrapers that pile up must not fill the memory
+	})))
+	mountPage(app)
+	return app
+}
+
+// Addr returns the host:port that the server listens on.
+func (s *Server) Addr() string { return s.connections.Addr().String() }
+
+// GRPCHealthAddr returns the host:port at which grpc.health.v1 is answered; empty if it is not.
+func (s *Server) GRPCHealthAddr() string {
+	if s.grpcHealth == nil {
+		return ""
+	}
+	return s.grpcHealth.listener.Addr().String()
+}
+
+// Publish makes now what is answered. It does not block, and may be called before, during and after Run; one goroutine
+// calls it.
+func (s *Server) Publish(now *snapshot.Snapshot) {
+	old := s.newest.Swap(now)
+	if now.Health != old.Health {
+		s.compressors.health.Publish(&now.Health.Response)
+		s.rendered += int64(now.Health.Identity.Size)
+	}
+	if now.Mesh != old.Mesh {
+		s.compressors.mesh.Publish(&now.Mesh.Response)
+		s.rendered += int64(now.Mesh.Identity.Size)
+		s.broadcaster.Publish()
+	}
+	// What slow clients keep grows only as new answers are rendered, so that is the clock by which to look: the bound holds
+	// to within a quarter, and a quiet fleet costs nothing.
+	if s.rendered > s.connections.maxReplaced/4 {
+		s.rendered = 0
+		s.connections.shedSlow()
+	}
+}
+
+// Close releases the ports of a server that does not run.
+func (s *Server) Close() {
+	_ = s.connections.Close()
+	if s.grpcHealth != nil {
+		_ = s.grpcHealth.listener.Close()
+	}
+}
+
+// Run serves until ctx ends, then shuts down in order and returns nil: all routes but the metrics and the page answer 503
+// first, while the listener still accepts; then it closes, and answers on their way are finished, until
+// GracefulShutdownTimeout is over. Everything that Run started has ended when it returns. It returns an error when serving
+// ends by itself. A Server runs once.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	if ctx.Err() != nil {
+		return nil
+	}
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives ctx until requests are done
+	defer stop()
+	for _, run := range []func(context.Context){s.compressors.health.run, s.compressors.mesh.run, s.broadcaster.run} {
+		parts.Go(func() { run(background) })
+	}
+	served := make(chan struct{})
+	var serveErr error
+	parts.Go(func() {
+		defer close(served)
+		serveErr = s.app.Listener(s.connections)
+	})
+	probed := make(chan error, 1) // has a value when gRPC health has ended by itself
+	if s.grpcHealth != nil {
+		parts.Go(func() { probed <- s.grpcHealth.serve() })
+		s.log.WithField("addr", s.GRPCHealthAddr()).Info("Frontend answers gRPC health checks")
+	}
+	s.log.WithField("addr", s.Addr()).Info("Frontend listens")
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-served:
+		err = fmt.Errorf("serve %s: %w", s.Addr(), orEnded(serveErr))
+	case cause := <-probed:
+		err = fmt.Errorf("serve gRPC health at %s: %w", s.GRPCHealthAddr(), orEnded(cause))
+	}
+	s.drain(served)
+	return err
+}
+
+func orEnded(err error) error {
+	if err == nil {
+		return errors.New("ended by itself")
+	}
+	return err
+}
+
+// drain ends the HTTP side within GracefulShutdownTimeout. served is closed when the accepting loop has ended.
+func (s *Server) drain(served <-chan struct{}) {
+	timeout := s.cfg.GracefulShutdownTimeout
+	s.draining.Store(true)
+	s.broadcaster.Close() // streams would outlast every timeout
+	s.log.WithFields(logrus.Fields{"addr": s.Addr(), "dur": timeout}).Info("Frontend is shutting down; dur is the time allowed")
+	select {
+	case <-time.After(s.drainDelay): // load balancers see the 503, where a closed port would cost them failed requests
+	case <-served:
+	}
+
+	var probes sync.WaitGroup
+	defer probes.Wait()
+	if s.grpcHealth != nil {
+		probes.Go(func() { s.grpcHealth.stop(timeout - s.drainDelay) })
+	}
+	err := s.app.ShutdownWithTimeout(timeout - s.drainDelay)
+	// The server knows its listener only once it accepts, and it leaves connections open that outlast the timeout.
+	_ = s.connections.Close()
+	<-served
+	if n := s.connections.closeAll(); err != nil && n > 0 {
+		s.log.WithField("connections", n).Warn("Connections closed by force: they outlasted the shutdown timeout")
+	}
+	s.connections.wait()
+}
+
+// Newest returns what is answered now.
+func (s *Server) Newest() *snapshot.Snapshot { return s.newest.Load() }
+
+// Metrics is what /metrics tells.
+func (s *Server) Metrics() prometheus.Gatherer { return s.metrics }

@@ -1,0 +1,120 @@
+package snapshot
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+// Status is what of an instance counts for more than its own part of the answer. It is small, because there may be very
+// many.
+type Status struct {
+	verdict              uint8 // index in verdict.States
+	Verified, Registered bool
+}
+
+// Verdict is the verdict on the instance.
+func (s Status) Verdict() dynmesh.VerdictState { return verdict.States()[s.verdict] }
+
+func statusOf(i *fleet.Instance) Status {
+	states := verdict.States()
+	return Status{uint8(max(0, slices.Index(states[:], i.State()))), i.Verified(), i.Registered()}
+}
+
+// instanceJSON renders an instance that has just been concluded on.
+func instanceJSON(f *fleet.Fleet, i fleet.Changed, now time.Time) []byte {
+	j := mesh.Instance{
+		ID: i.ID(), Verdict: i.State(), Verified: i.Verified(), Registered: i.Registered(), Since: mesh.Time{Time: i.Since()},
+		Reasons: i.Reasons, Observations: []mesh.Observation{}, Worker: workerJSON(i.Process()),
+		Flaps: i.Flaps(now), Changes: []mesh.Change{},
+	}
+	if transport := i.Transport(); transport != "" {
+		j.Transport = json.RawMessage(transport)
+	}
+	for o, counts := range f.Observations(i.Instance) {
+		j.Observations = append(j.Observations, observationJSON(o, counts))
+	}
+	for c := range i.Changes() {
+		j.Changes = append(j.Changes, mesh.Change{At: mesh.Time{Time: c.At}, From: c.From, To: c.To, Reason: c.Reason})
+	}
+	return text.JSON(j)
+}
+
+func observationJSON(o dynmesh.Observation, counts bool) mesh.Observation {
+	j := mesh.Observation{
+		Observer: o.Observer.ID.String(), Kind: o.Kind.String(), Finding: o.Finding, Reason: o.Reason, Detail: o.Detail,
+		Draining: o.Draining, LatencySeconds: o.Latency.Seconds(), At: mesh.Time{Time: o.At}, Counts: counts,
+	}
+	if o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess {
+		ready := o.Ready
+		j.Ready = &ready
+	}
+	return j
+}
+
+// workerJSON returns what is known of the process; nil if that is nothing.
+func workerJSON(p *fleet.Process) *mesh.Worker {
+	member, info := p.Member(), p.Info()
+	if info == nil && member == nil {
+		return nil
+	}
+	j := &mesh.Worker{Labels: map[string]string{}}
+	if member != nil {
+		j.GossipAddr, j.Version, j.Gossip = member.Addr, member.Version, member.State
+	}
+	if info != nil {
+		j.Host, j.Version, j.PID, j.SystemURL = info.Host, info.Version, info.PID, info.SystemURL
+		j.StartedAt = mesh.Time{Time: info.StartedAt}
+		if info.Labels != nil {
+			j.Labels = info.Labels
+		}
+		if j.GossipAddr == "" {
+			j.GossipAddr = info.GossipAddr
+		}
+	}
+	return j
+}
+
+func memberJSON(m *dynmesh.Member) []byte {
+	return text.JSON(mesh.Member{ID: m.ID, Role: m.Role, Addr: m.Addr, State: m.State, Since: mesh.Time{Time: m.Since}})
+}
+
+func headJSON(f *fleet.Fleet, version uint64, now time.Time) []byte {
+	registry := f.Registry()
+	return text.JSON(mesh.Head{
+		Version: version, RenderedAt: mesh.Time{Time: now},
+		Discovery: mesh.Discovery{State: registry.State, Since: mesh.Time{Time: registry.Since}, Revision: registry.Revision},
+		Gossip:    gossipJSON(f),
+	})
+}
+
+func gossipJSON(f *fleet.Fleet) mesh.Gossip {
+	h := f.Health()
+	j := mesh.Gossip{
+		Members: h.Alive + h.Suspect + h.Dead, Alive: h.Alive, Suspect: h.Suspect, Dead: h.Dead,
+		HealthScore: h.Score, UDPDegraded: h.UDPDegraded,
+	}
+	switch self, takesPart := f.Gossips(); {
+	case !takesPart:
+		j.State = mesh.GossipOff
+	case h.Alive+h.Suspect > 1:
+		j.State, j.Self = mesh.GossipJoined, self.ID
+	default:
+		j.State, j.Self = mesh.GossipAlone, self.ID
+	}
+	return j
+}
+
+func endpointJSON(e *Endpoint) []byte {
+	c := e.Counts
+	return text.JSON(mesh.EndpointHead{
+		Name: e.Name, Registered: c.Registered, Ready: c.Ready, Verified: c.Verified, NotReady: c.NotReady,
+		Unreachable: c.Unreachable, Draining: c.Draining, Unregistered: c.Unregistered, Expected: e.Expected,
+	})
+}

@@ -1,0 +1,128 @@
+package mocker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// answer shapes one request's tokens as OpenAI's documents: chunks of a stream, or one whole.
+type answer struct {
+	req     *request
+	id      string
+	created int64
+	model   string
+
+	text   strings.Builder
+	tokens int
+	finish string
+}
+
+// document is what both kinds of answer, and their chunks, have in common.
+type document struct {
+	ID      string   `json:"id"`
+	Object  string   `json:"object"`
+	Created int64    `json:"created"`
+	Model   string   `json:"model"`
+	Choices []choice `json:"choices"`
+	Usage   *usage   `json:"usage,omitempty"`
+}
+
+type choice struct {
+	Index        int      `json:"index"`
+	Text         *string  `json:"text,omitempty"`    // completions
+	Delta        *message `json:"delta,omitempty"`   // chunks of chats
+	Message      *message `json:"message,omitempty"` // chats in one piece
+	Logprobs     any      `json:"logprobs"`
+	FinishReason *string  `json:"finish_reason"`
+}
+
+type message struct {
+	Role    string  `json:"role,omitempty"`
+	Content *string `json:"content,omitempty"`
+}
+
+type usage struct {
+	PromptTokens     int `json:"prompt_tokens"`
+	TotalTokens      int `json:"total_tokens"`
+	CompletionTokens int `json:"completion_tokens"`
+}
+
+func newAnswer(req *request, model string) *answer {
+	prefix := "cmpl-"
+	if req.chat {
+		prefix = "chatcmpl-"
+	}
+	return &answer{req: req, id: fmt.Sprintf("%s%016x", prefix, rand.Uint64()), created: time.Now().Unix(), model: model}
+}
+
+func (a *answer) add(text, finish string) {
+	a.text.WriteString(text)
+	a.tokens++
+	a.finish = finish
+}
+
+func (a *answer) document(object string, choices ...choice) document {
+	if a.req.chat {
+		object = "chat.completion" + strings.TrimPrefix(object, "text_completion")
+	}
+	return document{ID: a.id, Object: object, Created: a.created, Model: a.model, Choices: choices}
+}
+
+func (a *answer) chunkObject() string {
+	if a.req.chat {
+		return "text_completion.chunk"
+	}
+	return "text_completion" // OpenAI gives a completion's chunks the name of the whole
+}
+
+// opening is a chat's first chunk, which engines send before any token's: it proves nothing about the model.
+func (a *answer) opening() document {
+	return a.document(a.chunkObject(), choice{Delta: &message{Role: "assistant", Content: new("")}})
+}
+
+func (a *answer) chunk(text, finish string) document {
+	c := choice{}
+	if finish != "" {
+		c.FinishReason = &finish
+	}
+	if a.req.chat {
+		c.Delta = &message{Content: &text}
+	} else {
+		c.Text = &text
+	}
+	return a.document(a.chunkObject(), c)
+}
+
+// closing is the chunk with the usage, sent to those who ask for it in stream_options.
+func (a *answer) closing() document {
+	d := a.document(a.chunkObject())
+	d.Choices = []choice{}
+	d.Usage = a.usage()
+	return d
+}
+
+func (a *answer) whole() document {
+	text := a.text.String()
+	c := choice{}
+	if a.finish != "" {
+		c.FinishReason = &a.finish
+	}
+	if a.req.chat {
+		c.Message = &message{Role: "assistant", Content: &text}
+	} else {
+		c.Text = &text
+	}
+	d := a.document("text_completion", c)
+	d.Usage = a.usage()
+	return d
+}
+
+func (a *answer) usage() *usage {
+	return &usage{
+		PromptTokens:     a.req.promptTokens,
+		TotalTokens:      a.req.promptTokens + a.tokens,
+		CompletionTokens: a.tokens,
+	}
+}
