@@ -24,9 +24,9 @@ func watched(t *testing.T, cfg Config) (*harness, *mocker.Engine) {
 		t.Fatal(err)
 	}
 	cfg.Canary = &canary.Config{Wait: 100 * time.Millisecond, Timeout: 300 * time.Millisecond, Recheck: 20 * time.Millisecond}
-	w := create(t, cfg, map[string]Handler{"generate": engine.Generate, "embed": engine.Generate})
-	probe := canary.Handler(engine.Generate, json.RawMessage(`{"prompt":[1],"max_tokens":1,"stream":true}`))
-	if err := w.Canary("generate", probe); err != nil {
+	w := create(t, cfg, map[string]Handler{"embed": engine.Generate})
+	check := Canary(json.RawMessage(`{"prompt":[1],"max_tokens":1,"stream":true}`))
+	if err := w.Handle("generate", engine.Generate, check); err != nil {
 		t.Fatal(err)
 	}
 	return drive(t, w), engine
@@ -102,15 +102,15 @@ func TestRecheck(t *testing.T) {
 	var works atomic.Bool
 	cfg := local()
 	cfg.Canary = &canary.Config{Wait: patience * 10, Recheck: patience * 10, Timeout: patience}
-	w := create(t, cfg, map[string]Handler{"generate": echo})
+	w := create(t, cfg, nil)
 	asked := make(chan struct{}, 10)
-	if err := w.Canary("generate", func(context.Context) error {
+	if err := w.Handle("generate", echo, Probe(canary.Endpoint{Probe: func(context.Context) error {
 		asked <- struct{}{}
 		if works.Load() {
 			return nil
 		}
 		return errors.New("not yet")
-	}); err != nil {
+	}})); err != nil {
 		t.Fatal(err)
 	}
 	r := drive(t, w)
@@ -127,18 +127,16 @@ func TestRecheck(t *testing.T) {
 }
 
 func TestCanaryRefuses(t *testing.T) {
-	w := create(t, local(), map[string]Handler{"generate": echo})
-	probe := func(context.Context) error { return nil }
+	w := create(t, local(), nil)
 	for _, tt := range []struct {
-		name  string
-		probe canary.Probe
+		check Check
 		want  string
 	}{
-		{"embed", probe, `canary for endpoint "embed": it has no handler`},
-		{"generate", nil, `canary for endpoint "generate": the probe is nil`},
+		{Probe(canary.Endpoint{}), `handle endpoint "generate": the probe is nil`},
+		{Canary(func() {}), `handle endpoint "generate": canary: json: unsupported type: func()`},
 	} {
-		if err := w.Canary(tt.name, tt.probe); err == nil || err.Error() != tt.want {
-			t.Errorf("Canary(%q) = %v, want %s", tt.name, err, tt.want)
+		if err := w.Handle("generate", echo, tt.check); err == nil || err.Error() != tt.want {
+			t.Errorf("Handle = %v, want %s", err, tt.want)
 		}
 	}
 	cfg := local()

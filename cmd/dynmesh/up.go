@@ -149,7 +149,7 @@ func upWorkers(n int, registry discovery.Config, log *logrus.Logger, metrics []p
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(w.Handle("generate", engine.Generate), w.Canary("generate", canary.Handler(engine.Generate, mocker.Canary()))); err != nil {
+		if err := w.Handle("generate", engine.Generate, worker.Canary(mocker.Canary())); err != nil {
 			return nil, err
 		}
 	}

@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -57,22 +58,17 @@ func (v *secondsValue) String() string {
 	return v.target.String()
 }
 func (v *secondsValue) Type() string { return "seconds" }
-func (v *secondsValue) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if seconds, numErr := strconv.ParseFloat(s, 64); numErr == nil {
-		d, err = time.Duration(seconds*float64(time.Second)), nil
-		if math.IsNaN(seconds) || seconds > math.MaxInt64/float64(time.Second) {
-			err = errors.New("out of range")
-		}
+func (v *secondsValue) Set(s string) (err error) {
+	var d time.Duration
+	if v.whole != 0 {
+		d, err = parse.WholeSeconds(s, v.whole)
+	} else {
+		d, err = parse.Seconds(s)
 	}
-	if err != nil || d <= 0 {
-		return errors.New("want seconds above 0, such as 10, 1.5 or 10s")
+	if err == nil {
+		*v.target = d
 	}
-	if v.whole != 0 && (d%time.Second != 0 || d < v.whole) {
-		return fmt.Errorf("want whole seconds, %.0f or more", v.whole.Seconds())
-	}
-	*v.target = d
-	return nil
+	return err
 }
 
 // portValue takes 0 (a free port) to 65535.
@@ -86,12 +82,11 @@ func (v *portValue) String() string {
 }
 func (v *portValue) Type() string { return "port" }
 func (v *portValue) Set(s string) error {
-	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil {
-		return errors.New("want a port, 1 to 65535, or 0 for a free one")
+	n, err := parse.Port(s)
+	if err == nil {
+		*v.target = n
 	}
-	*v.target = int(n)
-	return nil
+	return err
 }
 
 // countValue takes whole numbers from 1 to most.
@@ -108,12 +103,11 @@ func (v *countValue) String() string {
 }
 func (v *countValue) Type() string { return "count" }
 func (v *countValue) Set(s string) error {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > v.most {
-		return fmt.Errorf("want a whole number, 1 to %d", v.most)
+	n, err := parse.Count(s, v.most)
+	if err == nil {
+		*v.target = n
 	}
-	*v.target = n
-	return nil
+	return err
 }
 
 // boolValue takes the words that Dynamo takes.
@@ -122,15 +116,11 @@ type boolValue struct{ target *bool }
 func (v *boolValue) String() string { return strconv.FormatBool(v.target != nil && *v.target) }
 func (v *boolValue) Type() string   { return "bool" }
 func (v *boolValue) Set(s string) error {
-	switch strings.ToLower(s) {
-	case "1", "true", "yes", "on":
-		*v.target = true
-	case "0", "false", "no", "off":
-		*v.target = false
-	default:
-		return errors.New("want true or false (1, yes, on; 0, no, off)")
+	yes, err := parse.Bool(s)
+	if err == nil {
+		*v.target = yes
 	}
-	return nil
+	return err
 }
 
 // listValue takes a list with commas, or the flag again for each item.
@@ -149,14 +139,9 @@ func (v *listValue) String() string {
 }
 func (v *listValue) Type() string { return "list" }
 func (v *listValue) Set(s string) error {
-	var items []string
-	for item := range strings.SplitSeq(s, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			items = append(items, item)
-		}
-	}
-	if len(items) == 0 {
-		return errors.New("want one or more items, with commas between them")
+	items, err := parse.List(s)
+	if err != nil {
+		return err
 	}
 	for _, item := range items {
 		if v.check == nil {
@@ -231,16 +216,14 @@ func (v *labelsValue) String() string {
 }
 func (v *labelsValue) Type() string { return "key=value" }
 func (v *labelsValue) Set(s string) error {
-	for pair := range strings.SplitSeq(s, ",") {
-		key, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if !ok || key == "" {
-			return errors.New("want key=value pairs with commas between them")
-		}
-		if *v.target == nil {
-			*v.target = make(map[string]string)
-		}
-		(*v.target)[key] = value
+	labels, err := parse.Labels(s)
+	if err != nil {
+		return err
 	}
+	if *v.target == nil {
+		*v.target = make(map[string]string)
+	}
+	maps.Copy(*v.target, labels)
 	return nil
 }
 

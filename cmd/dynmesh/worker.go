@@ -121,9 +121,7 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		return nil, err
 	}
 	for _, name := range opts.endpoints {
-		watch := engine.watch
-		watch.Name = name
-		if err := errors.Join(w.Handle(name, engine.handler), w.Watch(watch)); err != nil {
+		if err := w.Handle(name, engine.handler, worker.Probe(engine.watch)); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 	}

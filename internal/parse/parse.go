@@ -1,0 +1,94 @@
+// Package parse reads the values of settings, as flags and environment variables have them. An
+// error says what is accepted, and leaves it to the caller to name the setting.
+//
+// The command and worker.Serve use it, so that a variable means the same to both.
+package parse
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Seconds takes 10, 1.5 or a duration with a unit, above 0.
+func Seconds(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if seconds, numErr := strconv.ParseFloat(s, 64); numErr == nil {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+		if math.IsNaN(seconds) || seconds > math.MaxInt64/float64(time.Second) {
+			err = errors.New("out of range")
+		}
+	}
+	if err != nil || d <= 0 {
+		return 0, errors.New("want seconds above 0, such as 10, 1.5 or 10s")
+	}
+	return d, nil
+}
+
+// WholeSeconds takes the same in whole seconds, least or more.
+func WholeSeconds(s string, least time.Duration) (time.Duration, error) {
+	d, err := Seconds(s)
+	if err == nil && (d%time.Second != 0 || d < least) {
+		err = fmt.Errorf("want whole seconds, %.0f or more", least.Seconds())
+	}
+	return d, err
+}
+
+// Port takes 0 (a free port) to 65535.
+func Port(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0, errors.New("want a port, 1 to 65535, or 0 for a free one")
+	}
+	return int(n), nil
+}
+
+// Count takes whole numbers from 1 to most.
+func Count(s string, most int) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, fmt.Errorf("want a whole number, 1 to %d", most)
+	}
+	return n, nil
+}
+
+// Bool takes the words that Dynamo takes.
+func Bool(s string) (bool, error) {
+	switch strings.ToLower(s) {
+	case "1", "true", "yes", "on":
+		return true, nil
+	case "0", "false", "no", "off":
+		return false, nil
+	}
+	return false, errors.New("want true or false (1, yes, on; 0, no, off)")
+}
+
+// List takes one or more items with commas between them. Empty ones are passed over.
+func List(s string) ([]string, error) {
+	var items []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	if len(items) == 0 {
+		return nil, errors.New("want one or more items, with commas between them")
+	}
+	return items, nil
+}
+
+// Labels takes key=value pairs with commas between them.
+func Labels(s string) (map[string]string, error) {
+	labels := make(map[string]string)
+	for pair := range strings.SplitSeq(s, ",") {
+		key, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ok || key == "" {
+			return nil, errors.New("want key=value pairs with commas between them")
+		}
+		labels[key] = value
+	}
+	return labels, nil
+}

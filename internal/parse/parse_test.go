@@ -1,0 +1,67 @@
+package parse_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/internal/parse"
+)
+
+func TestSeconds(t *testing.T) {
+	for given, want := range map[string]time.Duration{
+		"10": 10 * time.Second, "1.5": 1500 * time.Millisecond, "10s": 10 * time.Second, "2m": 2 * time.Minute, "1e3": 1000 * time.Second,
+		"0": 0, "-1": 0, "": 0, "x": 0, "NaN": 0, "Inf": 0, "1e300": 0, "-5s": 0, "10 s": 0,
+	} {
+		if got, err := parse.Seconds(given); got != want || (err == nil) != (want > 0) {
+			t.Errorf("Seconds(%q) = %v, %v; want %v", given, got, err, want)
+		}
+	}
+	for given, ok := range map[string]bool{"2": true, "10s": true, "1": false, "2.5": false, "x": false} {
+		if got, err := parse.WholeSeconds(given, 2*time.Second); (err == nil) != ok {
+			t.Errorf("WholeSeconds(%q, 2 s) = %v, %v; accepted: want %v", given, got, err, ok)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for given, want := range map[string]int{"0": 0, "1": 1, "65535": 65535, "65536": -1, "-1": -1, "": -1, "http": -1} {
+		if got, err := parse.Port(given); (err == nil) != (want >= 0) || err == nil && got != want {
+			t.Errorf("Port(%q) = %d, %v; want %d", given, got, err, want)
+		}
+	}
+	for given, want := range map[string]int{"1": 1, "3": 3, "0": -1, "4": -1, "x": -1} {
+		if got, err := parse.Count(given, 3); (err == nil) != (want > 0) || err == nil && got != want {
+			t.Errorf("Count(%q, 3) = %d, %v; want %d", given, got, err, want)
+		}
+	}
+}
+
+func TestBool(t *testing.T) {
+	for given, want := range map[string]bool{"1": true, "Yes": true, "on": true, "true": true, "0": false, "no": false, "OFF": false, "false": false} {
+		if got, err := parse.Bool(given); got != want || err != nil {
+			t.Errorf("Bool(%q) = %v, %v; want %v", given, got, err, want)
+		}
+	}
+	if _, err := parse.Bool("maybe"); err == nil {
+		t.Error("Bool(maybe) is accepted")
+	}
+}
+
+func TestLists(t *testing.T) {
+	if got, err := parse.List(" a, ,b,"); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("List: %q, %v", got, err)
+	}
+	if got, err := parse.List(" , "); err == nil {
+		t.Errorf("List of nothing: %q", got)
+	}
+	if got, err := parse.Labels("zone=a, gpu=h100,x="); err != nil || !maps.Equal(got, map[string]string{"zone": "a", "gpu": "h100", "x": ""}) {
+		t.Errorf("Labels: %q, %v", got, err)
+	}
+	for _, given := range []string{"zone", "=a", "a=b,,c=d"} {
+		if got, err := parse.Labels(given); err == nil {
+			t.Errorf("Labels(%q) = %q", given, got)
+		}
+	}
+}
