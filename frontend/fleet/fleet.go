@@ -116,7 +116,7 @@ func (f *Fleet) Observations(i *Instance) iter.Seq2[dynmesh.Observation, bool] {
 			return
 		}
 		whole := dynmesh.Subject{ID: p.id}
-		if p.own != nil && p.own.draining && !yield(p.own.of(whole), p.current(p.own)) {
+		if own := p.seen().own; own != nil && own.draining && !yield(own.of(whole), p.current(own)) {
 			return
 		}
 		for r := range i.watchers() {

@@ -38,7 +38,9 @@ func (f *Fleet) join(m *dynmesh.Member) {
 	if last := cmp.Or(p.member, p.lastMember); last != nil && m.Epoch > last.Epoch {
 		p.restart()
 	}
-	p.unreachable = p.unreachable && m.State != dynmesh.Alive // it has just come, or come back
+	if p.observed != nil && m.State == dynmesh.Alive {
+		p.observed.unreachable = false // it has just come, or come back
+	}
 	own := *m
 	p.member, p.lastMember = &own, nil
 	f.marks.member(p)
@@ -67,7 +69,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 	r := newReport(o)
 	switch {
 	case !own && whole && o.Kind == dynmesh.KindPath:
-		p.paths = p.paths.with(r)
+		p.see().paths = p.see().paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
 		f.processes.reevaluate(p)
 	case !own && o.Kind == dynmesh.KindPath:
@@ -76,8 +78,8 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 		f.processes.get(o.Observer.ID).observe(p.id)
 		f.marks.instance(i)
 	case own && whole && o.Kind == dynmesh.KindProcess:
-		if p.own == nil || r.after(p.own) {
-			p.own = &r
+		if before := p.seen().own; before == nil || r.after(before) {
+			p.see().own = &r
 			f.marks.process(p)
 		}
 	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess:
@@ -96,9 +98,11 @@ func (f *Fleet) withdraw(key dynmesh.ObservationKey) {
 		return
 	}
 	if key.Subject.Endpoint == (dynmesh.Endpoint{}) {
-		p.paths = p.paths.without(key.Observer)
-		if p.own != nil && p.own.observer == key.Observer {
-			p.own = nil
+		if o := p.observed; o != nil {
+			o.paths = o.paths.without(key.Observer)
+			if o.own != nil && o.own.observer == key.Observer {
+				o.own = nil
+			}
 		}
 		f.processes.reevaluate(p)
 	} else if i := f.endpoints.find(key.Subject.Endpoint, key.Subject.ID); i != nil {
@@ -109,7 +113,7 @@ func (f *Fleet) withdraw(key dynmesh.ObservationKey) {
 		f.marks.instance(i)
 	}
 	if !p.observedBy(by.id) {
-		delete(by.observes, p.id)
+		delete(by.seen().subjects, p.id)
 		f.processes.collect(by)
 	}
 	f.processes.collect(p)

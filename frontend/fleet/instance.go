@@ -176,7 +176,7 @@ func (i *Instance) subject() dynmesh.Subject {
 // and else of the instance. What was found while the worker was no member does not outweigh what
 // is found of the member.
 func (i *Instance) watchers() iter.Seq[*report] {
-	first, second := i.process.paths, i.paths
+	first, second := i.process.seen().paths, i.paths
 	if i.process.member == nil && len(i.paths) > 0 {
 		first, second = second, first
 	}

@@ -192,7 +192,7 @@ func (m *model) check() (known int) {
 		if p.gossips() {
 			expected++
 		}
-		if p.isAlive() && !p.unreachable {
+		if p.isAlive() && !p.seen().unreachable {
 			peers++
 		}
 	}

@@ -8,21 +8,27 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
-// Process is one process of the fleet: a worker, or a frontend that observes workers.
+// Process is one process of the fleet: a worker, or a frontend that observes workers. There may be
+// 100,000 of which little is known: a test bounds its size.
 type Process struct {
 	id         dynmesh.InstanceID
-	member     *dynmesh.Member     // as gossip knows it; nil: it does not
-	lastMember *dynmesh.Member     // as gossip knew it last, where it was dead or had left when it was forgotten
 	info       *dynmesh.MemberInfo // what it told the registry of itself; nil: nothing
-	own        *report             // its word of itself as a whole; nil: none
-	paths      paths               // what others found of it as a whole
+	member     *dynmesh.Member     // as gossip knows it; nil: it does not
+	lastMember *dynmesh.Member     // as gossip knew it when it forgot it, dead or left
+	observed   *observed           // nil: nothing
 	instances  []*Instance         // that it serves
-	observes   map[dynmesh.InstanceID]struct{}
 
-	unreachable  bool // somebody who is alive cannot reach it: that it reaches others does not count
 	peer         bool // counted in peers
 	targetMarked bool
 	memberMarked bool
+}
+
+// observed is what was observed of a process as a whole, and by it of others.
+type observed struct {
+	own         *report                         // its word of itself; nil: none
+	paths       paths                           // what others found of it
+	subjects    map[dynmesh.InstanceID]struct{} // processes that it has found something of
+	unreachable bool                            // somebody who is alive cannot reach it: that it reaches others does not count
 }
 
 // ID returns the process's ID: that of its instances.
@@ -36,6 +42,22 @@ func (p *Process) Info() *dynmesh.MemberInfo { return p.info }
 
 // Instances are those of the process, shown or not.
 func (p *Process) Instances() iter.Seq[*Instance] { return slices.Values(p.instances) }
+
+// seen returns what was observed of the process, and by it.
+func (p *Process) seen() observed {
+	if p.observed == nil {
+		return observed{}
+	}
+	return *p.observed
+}
+
+// see returns the same, to be changed.
+func (p *Process) see() *observed {
+	if p.observed == nil {
+		p.observed = &observed{}
+	}
+	return p.observed
+}
 
 // state is what gossip says of the process; empty: nothing.
 func (p *Process) state() dynmesh.MemberState {
@@ -72,7 +94,7 @@ func (p *Process) report(r *report, of dynmesh.Subject) *dynmesh.Report {
 
 // restart begins a new incarnation: what others found of the process was found of an earlier one.
 func (p *Process) restart() {
-	p.paths.expire()
+	p.seen().paths.expire()
 	for _, i := range p.instances {
 		i.paths.expire()
 		i.withdrawn = false
@@ -81,15 +103,16 @@ func (p *Process) restart() {
 
 // observedBy says whether a report of the observer about the process or its instances still stands.
 func (p *Process) observedBy(id dynmesh.InstanceID) bool {
-	return p.paths.of(id) || slices.ContainsFunc(p.instances, func(i *Instance) bool { return i.paths.of(id) })
+	return p.seen().paths.of(id) || slices.ContainsFunc(p.instances, func(i *Instance) bool { return i.paths.of(id) })
 }
 
 // observe remembers that the process has reported on another one.
 func (p *Process) observe(id dynmesh.InstanceID) {
-	if p.observes == nil {
-		p.observes = map[dynmesh.InstanceID]struct{}{}
+	o := p.see()
+	if o.subjects == nil {
+		o.subjects = map[dynmesh.InstanceID]struct{}{}
 	}
-	p.observes[id] = struct{}{}
+	o.subjects[id] = struct{}{}
 }
 
 // gossips says whether the process has told the registry that it takes part in gossip.
@@ -97,14 +120,16 @@ func (p *Process) gossips() bool { return p.info != nil && p.info.GossipAddr != 
 
 // empty says whether nothing is known of the process any more.
 func (p *Process) empty() bool {
-	return p.member == nil && p.info == nil && p.own == nil && len(p.instances)+len(p.paths)+len(p.observes) == 0
+	return p.member == nil && p.info == nil && len(p.instances) == 0 && p.seen().empty()
 }
+
+func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subjects) == 0 }
 
 // path is a report of another, with who made it and whether that one is believed.
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
-		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer), ObserverUnreachable: by != nil && by.unreachable, Stale: r.stale,
+		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer), ObserverUnreachable: by != nil && by.seen().unreachable, Stale: r.stale,
 		Finding: r.finding, Reason: r.reason, Detail: r.detail, At: r.time(),
 	}
 }
@@ -130,6 +155,9 @@ func (ps *processes) get(id dynmesh.InstanceID) *Process {
 
 // collect forgets a process of which nothing is known any more.
 func (ps *processes) collect(p *Process) {
+	if p.observed != nil && p.observed.empty() && !p.observed.unreachable {
+		p.observed = nil
+	}
 	if p.empty() {
 		delete(ps.byID, p.id)
 	}
@@ -155,7 +183,7 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 // what it has reported of others.
 func (ps *processes) rename(p *Process) {
 	ps.reevaluate(p)
-	for id := range p.observes {
+	for id := range p.seen().subjects {
 		ps.reevaluate(ps.byID[id])
 	}
 }
@@ -164,16 +192,17 @@ func (ps *processes) rename(p *Process) {
 // says of others. A process that is unreachable stays so until somebody reaches it.
 func (ps *processes) reevaluate(p *Process) {
 	missed, reached := false, false
-	for i := range p.paths {
-		r := &p.paths[i]
+	seen := p.seen()
+	for i := range seen.paths {
+		r := &seen.paths[i]
 		missed = missed || !r.stale && r.finding == dynmesh.Fail && ps.stateOf(r.observer) == dynmesh.Alive
 		reached = reached || r.finding == dynmesh.Pass && ps.path(r).Counts()
 	}
 	ps.marks.process(p)
 	ps.collect(p)
-	if unreachable := missed || p.unreachable && !reached; unreachable != p.unreachable {
-		p.unreachable = unreachable
-		for id := range p.observes { // ends: nobody becomes unreachable, or is found again, because another is
+	if unreachable := missed || seen.unreachable && !reached; unreachable != seen.unreachable {
+		p.see().unreachable = unreachable
+		for id := range seen.subjects { // ends: nobody becomes unreachable, or is found again, because another is
 			ps.reevaluate(ps.byID[id])
 		}
 	}
@@ -183,7 +212,7 @@ func (ps *processes) reevaluate(p *Process) {
 // countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody cannot
 // reach.
 func (ps *processes) countPeer(p *Process) {
-	peer := p.isAlive() && !p.unreachable && p.id != ps.self.ID
+	peer := p.isAlive() && !p.seen().unreachable && p.id != ps.self.ID
 	if peer == p.peer {
 		return
 	}
@@ -198,7 +227,7 @@ func (ps *processes) countPeer(p *Process) {
 		return
 	}
 	for _, other := range ps.byID {
-		if other.unreachable {
+		if other.seen().unreachable {
 			ps.marks.process(other)
 		}
 	}

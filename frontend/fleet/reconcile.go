@@ -116,7 +116,7 @@ func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.T
 	e = verdict.Evidence{
 		Registered: i.registered, Read: f.registry.State != dynmesh.Syncing,
 		Gossip: f.cfg.Gossip, Score: f.health.Score, Alone: f.processes.peers == 0,
-		Worker: verdict.Worker{State: p.state(), Process: p.report(p.own, dynmesh.Subject{ID: p.id}), Dynmesh: p.info != nil, Gossips: p.gossips()},
+		Worker: verdict.Worker{State: p.state(), Process: p.report(p.seen().own, dynmesh.Subject{ID: p.id}), Dynmesh: p.info != nil, Gossips: p.gossips()},
 		Own:    p.report(i.own, i.subject()),
 	}
 	if p.member != nil {
