@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/schedule"
 	"github.com/dynmesh/dynmesh/internal/logging"
 )
@@ -70,7 +71,7 @@ func (c Config) withDefaults() (Config, error) {
 		v     time.Duration
 	}{{"Wait", c.Wait}, {"Timeout", c.Timeout}, {"Stall", c.Stall}, {"Recheck", c.Recheck}} {
 		if d.v < time.Millisecond || d.v > maxDuration {
-			return Config{}, fmt.Errorf("%s is %v: want %v to %v", d.field, d.v, time.Millisecond, maxDuration)
+			return Config{}, dynmesh.NewConfigError("canary", d.field, d.v, fmt.Sprintf("%v to %v", time.Millisecond, maxDuration))
 		}
 	}
 	for _, n := range []struct {
@@ -80,11 +81,11 @@ func (c Config) withDefaults() (Config, error) {
 		{"FailureThreshold", c.FailureThreshold}, {"SuccessThreshold", c.SuccessThreshold}, {"MaxCanaries", c.MaxCanaries},
 	} {
 		if n.v < 1 || n.v > math.MaxUint16 {
-			return Config{}, fmt.Errorf("%s is %d: want 1 to %d", n.field, n.v, math.MaxUint16)
+			return Config{}, dynmesh.NewConfigError("canary", n.field, n.v, fmt.Sprintf("1 to %d", math.MaxUint16))
 		}
 	}
 	if c.Recheck > c.Wait {
-		return Config{}, fmt.Errorf("field Recheck is %v: want at most Wait, which is %v", c.Recheck, c.Wait)
+		return Config{}, dynmesh.NewConfigError("canary", "Recheck", c.Recheck, fmt.Sprintf("at most Wait, which is %v", c.Wait))
 	}
 	c.Log = logging.OrDiscard(c.Log).WithField("component", "canary")
 	return c, nil

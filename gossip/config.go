@@ -68,29 +68,29 @@ func (c Config) settle() (Config, error) {
 		c.ID = dynmesh.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
 	}
 	if c.Role != dynmesh.RoleWorker && c.Role != dynmesh.RoleFrontend {
-		return c, fmt.Errorf("field Role is %q: want %q or %q", c.Role, dynmesh.RoleWorker, dynmesh.RoleFrontend)
+		return c, dynmesh.NewConfigError("gossip", "Role", string(c.Role), fmt.Sprintf("%s or %s", dynmesh.RoleWorker, dynmesh.RoleFrontend))
 	}
 	c.Bind = cmp.Or(c.Bind, "0.0.0.0:0")
 	for _, addr := range c.Join {
 		if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
-			return c, fmt.Errorf("field Join has %q: want host:port", addr)
+			return c, dynmesh.NewConfigError("gossip", "Join", addr, "host:port of each member")
 		}
 	}
 	c.Label = cmp.Or(c.Label, "dynmesh")
 	if len(c.Label) > maxLabel {
-		return c, fmt.Errorf("field Label has %d bytes: want at most %d", len(c.Label), maxLabel)
+		return c, dynmesh.NewConfigError("gossip", "Label", c.Label, fmt.Sprintf("at most %d bytes", maxLabel))
 	}
 	if c.Keyring != nil && c.Keyring.ring == nil {
-		return c, fmt.Errorf("field Keyring has no key: use NewKeyring or LoadKeyring")
+		return c, dynmesh.NewConfigError("gossip", "Keyring", nil, "one of NewKeyring or LoadKeyring")
 	}
 	if c.Service != "" {
 		host, port, err := net.SplitHostPort(c.Service)
 		if err != nil || host == "" || port == "" || len(c.Service) > maxService {
-			return c, fmt.Errorf("field Service is %q: want host:port", c.Service)
+			return c, dynmesh.NewConfigError("gossip", "Service", c.Service, "host:port")
 		}
 	}
 	if c.LeaseTTL < 0 || c.LeaseTTL > maxLeaseTTL {
-		return c, fmt.Errorf("field LeaseTTL is %v: want 0 to %v", c.LeaseTTL, maxLeaseTTL)
+		return c, dynmesh.NewConfigError("gossip", "LeaseTTL", c.LeaseTTL, fmt.Sprintf("0 to %v", maxLeaseTTL))
 	}
 	if c.Version = strings.ToValidUTF8(c.Version, ""); len(c.Version) > maxVersion {
 		c.Version = strings.ToValidUTF8(c.Version[:maxVersion], "")

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // network is what the pool needs of one. Tests have another, which loses, delays and cuts.
@@ -56,7 +59,7 @@ func (sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
 func resolveBind(bind string) (netip.AddrPort, error) {
 	addr, err := net.ResolveTCPAddr("tcp", bind)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("field Bind is %q: want host:port: %w", bind, err)
+		return netip.AddrPort{}, &dynmesh.ConfigError{Config: "gossip", Field: "Bind", Value: strconv.Quote(bind), Want: "host:port", Err: err}
 	}
 	at := addr.AddrPort()
 	if !at.Addr().IsValid() {
@@ -80,11 +83,13 @@ func resolveAdvertise(advertise string, bound netip.AddrPort) (netip.AddrPort, e
 	}
 	addr, err := net.ResolveTCPAddr("tcp", advertise)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("field Advertise is %q: want host or host:port: %w", advertise, err)
+		return netip.AddrPort{}, &dynmesh.ConfigError{
+			Config: "gossip", Field: "Advertise", Value: strconv.Quote(advertise), Want: "host or host:port", Err: err,
+		}
 	}
 	at := netip.AddrPortFrom(addr.AddrPort().Addr().Unmap(), addr.AddrPort().Port())
 	if !at.Addr().IsValid() || at.Addr().IsUnspecified() || at.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("field Advertise is %q: others cannot reach that", advertise)
+		return netip.AddrPort{}, dynmesh.NewConfigError("gossip", "Advertise", advertise, "an address that others can reach")
 	}
 	return at, nil
 }

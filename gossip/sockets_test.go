@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -140,21 +141,21 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	for want, c := range map[string]Config{
-		"field Role":      {},
-		"field Bind":      {Role: dynmesh.RoleWorker, Bind: "nonsense"},
-		"field Advertise": {Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},
-		"field Join":      {Role: dynmesh.RoleWorker, Join: []string{"here"}},
-		"field Label":     {Role: dynmesh.RoleWorker, Label: strings.Repeat("x", 65)},
-		"field Service":   {Role: dynmesh.RoleWorker, Service: "8000"},
-		"field LeaseTTL":  {Role: dynmesh.RoleWorker, LeaseTTL: -time.Second},
-		"field Keyring":   {Role: dynmesh.RoleWorker, Keyring: &Keyring{}},
+		"Role":      {},
+		"Bind":      {Role: dynmesh.RoleWorker, Bind: "nonsense"},
+		"Advertise": {Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},
+		"Join":      {Role: dynmesh.RoleWorker, Join: []string{"here"}},
+		"Label":     {Role: dynmesh.RoleWorker, Label: strings.Repeat("x", 65)},
+		"Service":   {Role: dynmesh.RoleWorker, Service: "8000"},
+		"LeaseTTL":  {Role: dynmesh.RoleWorker, LeaseTTL: -time.Second},
+		"Keyring":   {Role: dynmesh.RoleWorker, Keyring: &Keyring{}},
 	} {
 		p, err := NewPool(c)
 		if err == nil {
 			_ = p.Close()
 		}
-		if err == nil || !strings.Contains(err.Error(), want+" ") {
-			t.Errorf("got %v, want %s", err, want)
+		if wrong, ok := errors.AsType[*dynmesh.ConfigError](err); !ok || wrong.Config != "gossip" || wrong.Field != want {
+			t.Errorf("got %v, want an error of the field %s", err, want)
 		}
 	}
 }

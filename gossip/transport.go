@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/hashicorp/memberlist"
 )
 
@@ -53,7 +54,7 @@ func newTransport(n network, bind, advertise string, m *metrics) (*transport, er
 	}
 	t.listener, t.packets, err = n.listen(at)
 	if err != nil {
-		return nil, err
+		return nil, &dynmesh.ConfigError{Config: "gossip", Field: "Bind", Err: err}
 	}
 	port := t.listener.Addr().(*net.TCPAddr).AddrPort().Port()
 	t.advertise, err = resolveAdvertise(advertise, netip.AddrPortFrom(at.Addr(), port))

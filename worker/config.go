@@ -2,7 +2,6 @@ package worker
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -113,21 +112,21 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for _, name := range c.UseEndpointHealthStatus {
 		if err := (dynmesh.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: name}).Validate(); err != nil {
-			return Config{}, fmt.Errorf("UseEndpointHealthStatus: %w", err)
+			return Config{}, &dynmesh.ConfigError{Config: "worker", Field: "UseEndpointHealthStatus", Err: err}
 		}
 	}
 	if err := c.StartingStatus.validate(); err != nil {
-		return Config{}, fmt.Errorf("StartingStatus: %w", err)
+		return Config{}, &dynmesh.ConfigError{Config: "worker", Field: "StartingStatus", Err: err}
 	}
 	if c.GracefulShutdownTimeout < 0 {
-		return Config{}, fmt.Errorf("GracefulShutdownTimeout is %v: want more than 0", c.GracefulShutdownTimeout)
+		return Config{}, dynmesh.NewConfigError("worker", "GracefulShutdownTimeout", c.GracefulShutdownTimeout, "more than 0")
 	}
 	for _, port := range []struct {
 		field string
 		v     int
 	}{{"System.Port", c.System.Port}, {"RPC.Port", c.RPC.Port}} {
 		if port.v < 0 || port.v > 65535 {
-			return Config{}, fmt.Errorf("%s is %d: want 0 to 65535", port.field, port.v)
+			return Config{}, dynmesh.NewConfigError("worker", port.field, port.v, "0 to 65535")
 		}
 	}
 	return c, c.checkPaths()
@@ -143,10 +142,10 @@ func (c Config) checkPaths() error {
 		}
 		// Other characters would mean something to fiber's router, or differ from what clients send.
 		if !strings.HasPrefix(path.v, "/") || strings.Trim(path.v, pathCharacters) != "" {
-			return fmt.Errorf("%s is %q: want a path of / A-Z a-z 0-9 . _ -", path.field, path.v)
+			return dynmesh.NewConfigError("worker", path.field, path.v, "a path of / A-Z a-z 0-9 . _ -")
 		}
 		if by, ok := taken[path.v]; ok && path.field != "RPC.RootPath" {
-			return fmt.Errorf("%s is %q: that is %s", path.field, path.v, by)
+			return dynmesh.NewConfigError("worker", path.field, path.v, "another path: that is "+by)
 		}
 	}
 	return nil

@@ -32,8 +32,8 @@ func TestNewRefuses(t *testing.T) {
 		{`RPC: listen tcp 127.0.0.1`, func(c *Config) { c.RPC.Port = port }},
 		{`System.HealthPath is "health": want a path`, func(c *Config) { c.System.HealthPath = "health" }},
 		{`System.LivePath is "/:live": want a path`, func(c *Config) { c.System.LivePath = "/:live" }},
-		{`System.HealthPath is "/livez": that is the liveness route`, func(c *Config) { c.System.HealthPath = "/livez" }},
-		{`System.LivePath is "/metrics": that is the metrics route`, func(c *Config) { c.System.LivePath = "/metrics" }},
+		{`System.HealthPath is "/livez": want another path: that is the liveness route`, func(c *Config) { c.System.HealthPath = "/livez" }},
+		{`System.LivePath is "/metrics": want another path: that is the metrics route`, func(c *Config) { c.System.LivePath = "/metrics" }},
 		{`RPC.RootPath is "/v1/*": want a path`, func(c *Config) { c.RPC.RootPath = "/v1/*" }},
 		{`RPC.AdvertiseHost: advertised host "0.0.0.0"`, func(c *Config) { c.RPC.AdvertiseHost = "0.0.0.0" }},
 	} {

@@ -78,7 +78,7 @@ func build(cfg Config) (_ *Worker, err error) {
 	}
 	w.log = w.cfg.Log
 	if w.host, err = advertisedHost(w.cfg); err != nil {
-		return nil, fmt.Errorf("RPC.AdvertiseHost: %w", err)
+		return nil, &dynmesh.ConfigError{Config: "worker", Field: "RPC.AdvertiseHost", Err: err}
 	}
 	var release []func()
 	defer func() {
@@ -95,7 +95,7 @@ func build(cfg Config) (_ *Worker, err error) {
 	}{{"System", w.cfg.System.Host, w.cfg.System.Port, &w.system}, {"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port, &w.rpc}} {
 		ln, err := listen(s.host, s.port, w.log)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.field, err)
+			return nil, &dynmesh.ConfigError{Config: "worker", Field: s.field, Err: err}
 		}
 		*s.server = newServer(ln)
 		release = append(release, ln.stop)

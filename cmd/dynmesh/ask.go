@@ -21,7 +21,7 @@ func (o *askOptions) register(flags *pflag.FlagSet) {
 
 func (o *askOptions) client() (*client.Client, error) {
 	c, err := client.New(o.cfg)
-	return c, namedBy(err, map[string]string{"field URL": "DYN_FRONTEND_URL"})
+	return c, named(err)
 }
 
 // expectValue takes expectations with commas between them, or the flag again for each.

@@ -152,9 +152,9 @@ func TestCanaryCommandAccess(t *testing.T) {
 		{"both", map[string]string{"DYN_BACKEND_API_KEY": "s3cret", "DYN_BACKEND_CA": ca}, server.URL, exitOK, "canary       passed"},
 		{"no key", map[string]string{"DYN_BACKEND_CA": ca}, server.URL, exitFailed, "canary failed: status 401: Unauthorized"},
 		{"no authority", map[string]string{"DYN_BACKEND_API_KEY": "s3cret"}, server.URL, exitFailed, "certificate signed by unknown authority"},
-		{"bad key", map[string]string{"DYN_BACKEND_API_KEY": "s3cret\t"}, server.URL, exitUsage, "DYN_BACKEND_API_KEY: new sidecar: field APIKey has characters"},
+		{"bad key", map[string]string{"DYN_BACKEND_API_KEY": "s3cret\t"}, server.URL, exitUsage, "DYN_BACKEND_API_KEY: new sidecar: field APIKey: want characters"},
 		{"no file", map[string]string{"DYN_BACKEND_CA": "/none.pem"}, server.URL, exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile: open /none.pem"},
-		{"not https", map[string]string{"DYN_BACKEND_CA": ca}, "http://127.0.0.1:1", exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile is set"},
+		{"not https", map[string]string{"DYN_BACKEND_CA": ca}, "http://127.0.0.1:1", exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile is"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for name, value := range tt.env {
@@ -174,7 +174,7 @@ func TestCanaryCommandAccess(t *testing.T) {
 func TestBadBackendSettings(t *testing.T) {
 	for want, args := range map[string][]string{
 		"DYN_BACKEND: new sidecar: field Backend is":                                   {"--backend", "localhost:8000"},
-		"DYN_MODEL: new sidecar: field Model is missing":                               {"--backend", "http://127.0.0.1:1", "--engine", "triton"},
+		"DYN_MODEL: new sidecar: field Model: want the name":                           {"--backend", "http://127.0.0.1:1", "--engine", "triton"},
 		"DYN_BACKEND_METRICS: new sidecar: field Metrics is":                           {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--backend-metrics", "8002"},
 		"DYN_CANARY_WAIT_TIME=1s: want 3s or more with DYN_BACKEND_ACTIVITY=metrics\n": {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--canary-wait-time", "1"},
 		"DYN_MOCK_CONTROL and DYN_BACKEND: want one of them":                           {"--backend", "http://127.0.0.1:1", "--mock-control", "127.0.0.1:0"},

@@ -33,7 +33,7 @@ answer as a worker would. Use it to try out an engine or a payload. Exit codes: 
 			cfg.Payload = payload.body
 			s, err := sidecar.New(cfg)
 			if err != nil {
-				return namedBy(err, backendVariables())
+				return named(err)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()

@@ -46,14 +46,6 @@ func registerBackend(flags *pflag.FlagSet, cfg *sidecar.Config) {
 	)
 }
 
-// backendVariables names the settings behind the fields of a sidecar.Config.
-func backendVariables() map[string]string {
-	return map[string]string{
-		"field Backend": "DYN_BACKEND", "field Engine": "DYN_ENGINE", "field Model": "DYN_MODEL", "field Metrics": "DYN_BACKEND_METRICS",
-		"field APIKey": "DYN_BACKEND_API_KEY", "field CAFile": "DYN_BACKEND_CA",
-	}
-}
-
 func oneOf(words ...string) func(string) error {
 	return func(s string) error {
 		for _, word := range words {
@@ -93,7 +85,7 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 	o.backend.Log = log.WithField(targetKey, "sidecar")
 	s, err := sidecar.New(o.backend)
 	if err != nil {
-		return engine{}, namedBy(err, backendVariables())
+		return engine{}, err
 	}
 	activity := s.Activity()
 	return engine{
@@ -116,7 +108,7 @@ func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine
 	if o.mockControl != "" {
 		server, err := mocker.NewServer(mocker.ServerConfig{Engine: m, ControlAddr: o.mockControl, Log: log.WithField(targetKey, "mocker")})
 		if err != nil {
-			return engine{}, namedBy(err, map[string]string{"ControlAddr": "DYN_MOCK_CONTROL"})
+			return engine{}, err
 		}
 		e.runs = append(e.runs, part{"mock engine", server.Run})
 	}

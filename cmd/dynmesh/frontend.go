@@ -56,7 +56,11 @@ enough for them.`,
 			}
 			_, run, err := newFrontend(cfg, member)
 			if err != nil {
-				return namedBy(err, gossipVariables(opts.advertise == "" && member.podIP != ""), map[string]string{"gRPC health": "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"}, map[string]string{
+				var renamed []fieldSetting
+				if opts.advertise == "" && member.podIP != "" {
+					renamed = []fieldSetting{{"gossip", "Advertise", "POD_IP"}}
+				}
+				return namedBy(named(err, renamed...), map[string]string{"gRPC health": "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"}, map[string]string{
 					"HealthPath": "DYN_HTTP_SVC_HEALTH_PATH", "LivePath": "DYN_HTTP_SVC_LIVE_PATH", "listen": "DYN_HTTP_HOST and DYN_HTTP_PORT",
 				})
 			}

@@ -59,18 +59,6 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 	return cfg, nil
 }
 
-// gossipVariables names the settings behind the fields of a gossip.Config. pod: its Advertise is POD_IP.
-func gossipVariables(pod bool) map[string]string {
-	advertise := "DYN_GOSSIP_ADVERTISE"
-	if pod {
-		advertise = "POD_IP"
-	}
-	return map[string]string{
-		"field Bind": "DYN_GOSSIP_BIND", "gossip: listen": "DYN_GOSSIP_BIND", "field Advertise": advertise,
-		"field Join": "DYN_GOSSIP_JOIN", "field Label": "DYN_GOSSIP_LABEL",
-	}
-}
-
 // rereads has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as processes do.
 func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []part {
 	if cfg == nil || o.keyring == "" {

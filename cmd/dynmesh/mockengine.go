@@ -28,7 +28,7 @@ resets the others.`,
 			listen.Engine, listen.Log = engine, log
 			server, err := mocker.NewServer(listen)
 			if err != nil {
-				return namedBy(err, map[string]string{"server: Addr": "DYN_MOCK_LISTEN", "server: ControlAddr": "DYN_MOCK_CONTROL"})
+				return named(err)
 			}
 			log.WithField("addr", server.Addr()).WithField("control", server.ControlAddr()).Info("Mock engine serves")
 			return ran(server.Run(cmd.Context()))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -85,10 +86,61 @@ func shown(of pflag.Value, value string) string {
 	return text.Line(value, maxShown)
 }
 
-// namedBy puts the variable's name before an error that names the field of a Config, which is what packages know.
+// named puts the variable's name before the error of a constructor that says which field of its Config
+// cannot be used. renamed says which fields come from another setting than usual.
+func named(err error, renamed ...fieldSetting) error {
+	field, ok := errors.AsType[*dynmesh.ConfigError](err)
+	if !ok {
+		return err
+	}
+	for _, f := range append(renamed, fieldSettings()...) {
+		if f.config == field.Config && f.field == field.Field {
+			return fmt.Errorf("%s: %w%s", f.variable, err, advice(err))
+		}
+	}
+	return err
+}
+
+// fieldSetting says which setting is behind a field.
+type fieldSetting struct{ config, field, variable string }
+
+// fieldSettings has the fields whose settings are not judged while they are read.
+func fieldSettings() []fieldSetting {
+	return []fieldSetting{
+		{"client", "URL", "DYN_FRONTEND_URL"},
+		{"etcd", "Endpoints", "ETCD_ENDPOINTS"},
+		{"etcd", "CAFile", "ETCD_AUTH_CA"},
+		{"etcd", "CertFile", "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY"},
+		{"etcd", "Username", "ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD"},
+		{"frontend", "GRPCHealthAddr", "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"},
+		{"frontend", "HealthPath", "DYN_HTTP_SVC_HEALTH_PATH"},
+		{"frontend", "LivePath", "DYN_HTTP_SVC_LIVE_PATH"},
+		{"frontend", "Port", "DYN_HTTP_HOST and DYN_HTTP_PORT"},
+		{"gossip", "Advertise", "DYN_GOSSIP_ADVERTISE"},
+		{"gossip", "Bind", "DYN_GOSSIP_BIND"},
+		{"gossip", "Join", "DYN_GOSSIP_JOIN"},
+		{"gossip", "Label", "DYN_GOSSIP_LABEL"},
+		{"mocker", "Addr", "DYN_MOCK_LISTEN"},
+		{"mocker", "ControlAddr", "DYN_MOCK_CONTROL"},
+		{"sidecar", "APIKey", "DYN_BACKEND_API_KEY"},
+		{"sidecar", "Backend", "DYN_BACKEND"},
+		{"sidecar", "CAFile", "DYN_BACKEND_CA"},
+		{"sidecar", "Engine", "DYN_ENGINE"},
+		{"sidecar", "Metrics", "DYN_BACKEND_METRICS"},
+		{"sidecar", "Model", "DYN_MODEL"},
+		{"worker", "RPC", "DYN_HTTP_RPC_BIND and DYN_HTTP_RPC_PORT"},
+		{"worker", "RPC.RootPath", "DYN_HTTP_RPC_ROOT_PATH"},
+		{"worker", "System", "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT"},
+		{"worker", "System.HealthPath", "DYN_SYSTEM_HEALTH_PATH"},
+		{"worker", "System.LivePath", "DYN_SYSTEM_LIVE_PATH"},
+		{"worker", "UseEndpointHealthStatus", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS"},
+	}
+}
+
+// namedBy is the same for constructors whose errors do not have their field apart yet: it stands in the text.
 func namedBy(err error, variables ...map[string]string) error {
-	if err == nil {
-		return nil
+	if _, ok := errors.AsType[*dynmesh.ConfigError](err); ok || err == nil {
+		return err
 	}
 	for _, some := range variables {
 		for field, variable := range some {

@@ -61,11 +61,7 @@ dynmesh keygen.`,
 			opts.check.enabled = wantsCanaries(cmd.Flags(), opts.check.enabled, opts.engine.backend.Backend)
 			run, err := newWorker(cfg, opts, logging.logger())
 			if err != nil {
-				return namedBy(err, gossipVariables(false), map[string]string{
-					"System.HealthPath": "DYN_SYSTEM_HEALTH_PATH", "System.LivePath": "DYN_SYSTEM_LIVE_PATH", "System: listen": "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT",
-					"RPC.RootPath": "DYN_HTTP_RPC_ROOT_PATH", "RPC: listen": "DYN_HTTP_RPC_BIND and DYN_HTTP_RPC_PORT",
-					"UseEndpointHealthStatus": "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
-				})
+				return named(err)
 			}
 			return ran(run(cmd.Context()))
 		},

@@ -42,7 +42,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	root, err := parseURL(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("client config: field URL: %w", err)
+		return nil, fmt.Errorf("client config: %w", &dynmesh.ConfigError{Config: "client", Field: "URL", Err: err})
 	}
 	return &Client{cfg: cfg, root: root, http: &http.Client{Transport: newTransport()}}, nil
 }

@@ -130,8 +130,8 @@ func TestConfigRefused(t *testing.T) {
 		{Config{URL: "http://a#b"}, "field URL"},
 		{Config{URL: "http://a b"}, "field URL"},
 		{Config{URL: "http://u:hunter2@a:x"}, "field URL"},
-		{Config{Timeout: -1}, "field Timeout -1ns: want a positive duration"},
-		{Config{MaxSize: -1}, "field MaxSize -1: want a positive size"},
+		{Config{Timeout: -1}, "field Timeout is -1ns: want a positive duration"},
+		{Config{MaxSize: -1}, "field MaxSize is -1: want a positive size"},
 	} {
 		c, err := New(tt.cfg)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter2") {

@@ -2,10 +2,11 @@ package client
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // DefaultURL is where a frontend is that nobody configured.
@@ -46,9 +47,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case c.Timeout < 0:
-		return c, fmt.Errorf("field Timeout %v: want a positive duration", c.Timeout)
+		return c, dynmesh.NewConfigError("client", "Timeout", c.Timeout, "a positive duration")
 	case c.MaxSize < 0:
-		return c, fmt.Errorf("field MaxSize %d: want a positive size", c.MaxSize)
+		return c, dynmesh.NewConfigError("client", "MaxSize", c.MaxSize, "a positive size")
 	}
 	return c, nil
 }

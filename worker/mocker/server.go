@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/sirupsen/logrus"
 )
 
@@ -50,7 +51,7 @@ type Server struct {
 // NewServer binds both addresses, so Addr and ControlAddr are true from here on. Run must follow: it closes them.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Engine == nil {
-		return nil, errors.New("new mock server: Engine is nil")
+		return nil, fmt.Errorf("new mock server: %w", dynmesh.NewConfigError("mocker", "Engine", nil, "an engine"))
 	}
 	if cfg.Log == nil {
 		discard := logrus.New()
@@ -60,11 +61,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	s := &Server{engine: cfg.Engine, log: cfg.Log}
 	var err error
 	if s.pending, err = net.Listen("tcp", cmp.Or(cfg.Addr, DefaultAddr)); err != nil {
-		return nil, fmt.Errorf("new mock server: Addr: %w", err)
+		return nil, fmt.Errorf("new mock server: %w", &dynmesh.ConfigError{Config: "mocker", Field: "Addr", Err: err})
 	}
 	if s.control, err = net.Listen("tcp", cmp.Or(cfg.ControlAddr, DefaultAddr)); err != nil {
 		_ = s.pending.Close()
-		return nil, fmt.Errorf("new mock server: ControlAddr: %w", err)
+		return nil, fmt.Errorf("new mock server: %w", &dynmesh.ConfigError{Config: "mocker", Field: "ControlAddr", Err: err})
 	}
 	s.addr = s.pending.Addr().String()
 	return s, nil

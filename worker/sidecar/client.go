@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -51,11 +50,11 @@ func newClient(root *url.URL, key, caFile string) (client, error) {
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
 		if err != nil {
-			return client{}, fmt.Errorf("field CAFile: %w", err)
+			return client{}, &dynmesh.ConfigError{Config: "sidecar", Field: "CAFile", Err: err}
 		}
 		authorities := x509.NewCertPool()
 		if !authorities.AppendCertsFromPEM(pem) {
-			return client{}, fmt.Errorf("field CAFile: %s has no PEM certificate", caFile)
+			return client{}, dynmesh.NewConfigError("sidecar", "CAFile", caFile, "a file with a certificate in PEM")
 		}
 		c.tls = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities}
 	}

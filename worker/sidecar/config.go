@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
@@ -59,27 +60,27 @@ type Config struct {
 // withDefaults fills in what is missing and refuses what cannot be. It returns the engine that is meant,
 // and the URL of its root.
 func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
-	refuse := func(format string, args ...any) (Config, engine.Engine, *url.URL, error) {
-		return Config{}, engine.Engine{}, nil, fmt.Errorf(format, args...)
+	refuse := func(field string, value any, want string) (Config, engine.Engine, *url.URL, error) {
+		return Config{}, engine.Engine{}, nil, dynmesh.NewConfigError("sidecar", field, value, want)
 	}
 	root, err := parseURL(c.Backend)
 	if err != nil {
-		return refuse("field Backend is %q: want http://HOST:PORT", text.URL(c.Backend))
+		return refuse("Backend", text.URL(c.Backend), "http://HOST:PORT")
 	}
 	e, err := engine.Find(c.Engine)
 	if err != nil {
-		return refuse("field Engine is %q: want one of %s", text.Line(c.Engine, maxExcerpt), strings.Join(engine.Names(), ", "))
+		return refuse("Engine", c.Engine, "one of "+strings.Join(engine.Names(), ", "))
 	}
 	if c.Model == "" && e.NeedsModel && !e.ListsModels {
-		return refuse("field Model is missing: engine %s does not tell it", c.Engine)
+		return refuse("Model", nil, "the name, which engine "+c.Engine+" does not tell")
 	}
 	if text.Line(c.Model, maxModelName) != c.Model {
-		return refuse("field Model is %q: want one line of at most %d bytes", text.Line(c.Model, maxExcerpt), maxModelName)
+		return refuse("Model", c.Model, fmt.Sprintf("one line of at most %d bytes", maxModelName))
 	}
 	if c.Payload != nil {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(c.Payload, &fields); err != nil || fields == nil {
-			return refuse("field Payload is not a JSON object")
+			return refuse("Payload", nil, "a JSON object")
 		}
 		c.Payload = slices.Clone(c.Payload)
 	}
@@ -88,19 +89,19 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 		c.Activity = ActivityProxy
 	case ActivityProxy, ActivityMetrics:
 	default:
-		return refuse("field Activity is %q: want %s or %s", text.Line(c.Activity, maxExcerpt), ActivityProxy, ActivityMetrics)
+		return refuse("Activity", c.Activity, ActivityProxy+" or "+ActivityMetrics)
 	}
 	if c.Metrics == "" {
 		c.Metrics = e.Counters.URL(root)
 	} else if _, err := parseURL(c.Metrics); err != nil {
-		return refuse("field Metrics is %q: want http://HOST:PORT/PATH", text.URL(c.Metrics))
+		return refuse("Metrics", text.URL(c.Metrics), "http://HOST:PORT/PATH")
 	}
 	if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return refuse("field APIKey has characters that no header can carry")
+		return refuse("APIKey", nil, "characters that a header can carry")
 	}
 	if c.CAFile != "" && root.Scheme != "https" {
 		// It would have been thought safe, and be plain text, the key included.
-		return refuse("field CAFile is set, and the engine's URL is not https")
+		return refuse("CAFile", c.CAFile, "an engine behind https")
 	}
 	if c.OnSight == nil {
 		c.OnSight = func() {}
