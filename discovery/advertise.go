@@ -5,40 +5,50 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 )
 
-// AdvertiseHost returns the host under which others reach this process: explicit if it is given, else the local
-// address of the route to etcd, which every peer must share a network with, else the address of an interface.
-// An unspecified address such as 0.0.0.0 is refused: it means every host to the one who listens, and nobody to the one
-// who calls.
-func AdvertiseHost(explicit string, etcdEndpoints []string) (string, error) {
+// routeTimeout bounds the look-up of one name.
+const routeTimeout = 3 * time.Second
+
+// AdvertiseHost returns the host under which others reach this process. The first of these that
+// exists:
+//
+//  1. explicit;
+//  2. the local address of the route to one of peers, host:port, such as the registry's, which
+//     every process must share a network with;
+//  3. the address of an interface.
+//
+// An unspecified address such as 0.0.0.0 is refused: it means every host to the one who listens,
+// and nobody to the one who calls.
+func AdvertiseHost(explicit string, peers []string) (string, error) {
 	if explicit != "" {
-		if ip, err := netip.ParseAddr(strings.Trim(explicit, "[]")); err == nil {
-			if ip.IsUnspecified() {
-				return "", fmt.Errorf("advertised host %q: others cannot reach an unspecified address", explicit)
-			}
-			return ip.String(), nil
-		}
-		if strings.ContainsAny(explicit, ":/ ") {
-			return "", fmt.Errorf("advertised host %q: want an address or a name, without scheme and port", explicit)
-		}
-		return explicit, nil
+		return checkAdvertised(explicit)
 	}
-	for _, endpoint := range (Config{Endpoints: etcdEndpoints}).endpoints() {
-		if host, ok := routeTo(endpoint); ok {
+	for _, peer := range peers {
+		if host, ok := routeTo(peer); ok {
 			return host, nil
 		}
 	}
 	return interfaceHost(), nil
 }
 
-// routeTo asks the kernel which local address it would use. Connecting a UDP socket sends nothing.
-func routeTo(endpoint string) (string, bool) {
-	_, address, ok := strings.Cut(endpoint, "://")
-	if !ok {
-		address = endpoint
+func checkAdvertised(host string) (string, error) {
+	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		if ip.IsUnspecified() {
+			return "", fmt.Errorf("advertised host %q: others cannot reach an unspecified address", host)
+		}
+		return ip.String(), nil
 	}
-	conn, err := net.DialTimeout("udp", strings.TrimSuffix(address, "/"), defaultDialTimeout)
+	if strings.ContainsAny(host, ":/ ") {
+		return "", fmt.Errorf("advertised host %q: want an address or a name, without scheme and port", host)
+	}
+	return host, nil
+}
+
+// routeTo asks the kernel which local address it would use. Connecting a UDP socket sends nothing.
+func routeTo(peer string) (string, bool) {
+	conn, err := net.DialTimeout("udp", peer, routeTimeout)
 	if err != nil {
 		return "", false
 	}

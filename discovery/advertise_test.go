@@ -9,7 +9,7 @@ import (
 func TestAdvertiseHost(t *testing.T) {
 	for _, tt := range []struct {
 		explicit string
-		etcd     []string
+		peers    []string
 		want     string
 		wantErr  string
 	}{
@@ -21,26 +21,25 @@ func TestAdvertiseHost(t *testing.T) {
 		{explicit: "::", wantErr: "unspecified"},
 		{explicit: "10.1.2.3:8000", wantErr: "without scheme and port"},
 		{explicit: "http://h", wantErr: "without scheme and port"},
-		{etcd: []string{"http://127.0.0.1:2379"}, want: "127.0.0.1"},
-		{etcd: []string{"127.0.0.1:2379"}, want: "127.0.0.1"},
-		{etcd: []string{"http://name.invalid:2379", "https://127.0.0.1:1/"}, want: "127.0.0.1"},
+		{peers: []string{"127.0.0.1:2379"}, want: "127.0.0.1"},
+		{peers: []string{"name.invalid:2379", "127.0.0.1:1"}, want: "127.0.0.1"},
 	} {
-		got, err := AdvertiseHost(tt.explicit, tt.etcd)
+		got, err := AdvertiseHost(tt.explicit, tt.peers)
 		if tt.wantErr != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
-				t.Errorf("AdvertiseHost(%q, %q) = %q, %v, want an error with %q", tt.explicit, tt.etcd, got, err, tt.wantErr)
+				t.Errorf("AdvertiseHost(%q, %q) = %q, %v, want an error with %q", tt.explicit, tt.peers, got, err, tt.wantErr)
 			}
 			continue
 		}
 		if err != nil || got != tt.want {
-			t.Errorf("AdvertiseHost(%q, %q) = %q, %v, want %q", tt.explicit, tt.etcd, got, err, tt.want)
+			t.Errorf("AdvertiseHost(%q, %q) = %q, %v, want %q", tt.explicit, tt.peers, got, err, tt.want)
 		}
 	}
 }
 
-// Where the way to etcd is unknown, any address of this host does, but never one that means nobody.
+// Where the way to the registry is unknown, any address of this host does, but never one that means nobody.
 func TestAdvertiseHostWithoutRoute(t *testing.T) {
-	got, err := AdvertiseHost("", []string{"http://name.invalid:2379"})
+	got, err := AdvertiseHost("", []string{"name.invalid:2379"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net"
 	"net/url"
@@ -13,49 +12,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 )
-
-// membersPrefix is dynmesh's own bucket: facts about processes stand beside Dynamo's values, never inside them.
-const membersPrefix = "v1/dynmesh/members/"
-
-func memberKey(id dynmesh.InstanceID) string { return membersPrefix + id.String() }
-
-// DecodeMember reads one entry of dynmesh's own bucket. Fields that it does not know are passed over, and a missing role is
-// a worker's: versions may differ. Its error is a *RejectError.
-func DecodeMember(key string, value []byte) (dynmesh.RegisteredMember, error) {
-	var none dynmesh.RegisteredMember
-	if err := checkKey(key); err != nil {
-		return none, err
-	}
-	id, err := parseMemberKey(key)
-	if err != nil {
-		return none, reject(dynmesh.RejectKey, "key: %v", err)
-	}
-	fields, err := decodeFields(value)
-	if err != nil {
-		return none, err
-	}
-	m := dynmesh.RegisteredMember{ID: id, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleWorker}}
-	for _, field := range []struct {
-		name string
-		to   any
-	}{
-		{"role", &m.Role}, {"host", &m.Host}, {"pid", &m.PID}, {"version", &m.Version}, {"started_at", &m.StartedAt},
-		{"system_url", &m.SystemURL}, {"gossip_addr", &m.GossipAddr}, {"labels", &m.Labels},
-	} {
-		raw, ok := fields[field.name]
-		if !ok {
-			continue
-		}
-		if err := json.Unmarshal(raw, field.to); err != nil {
-			return none, reject(dynmesh.RejectField, "%s is of a wrong type", field.name)
-		}
-	}
-	if m.GossipAddr != "" && !reachable(m.GossipAddr) {
-		return none, reject(dynmesh.RejectField, "gossip_addr is %.64q: want host:port", m.GossipAddr)
-	}
-	m.MemberInfo = bounded(m.MemberInfo)
-	return m, nil
-}
 
 // Bounds on what one member says of itself, in bytes but for maxLabels.
 const (
@@ -69,11 +25,44 @@ const (
 	maxLabelValue = 256
 )
 
+// DecodeMember reads what a member says of itself. Fields that it does not know are passed over,
+// and a missing role is a worker's: versions may differ. Its error is a *RejectError.
+func DecodeMember(id dynmesh.InstanceID, value []byte) (dynmesh.RegisteredMember, error) {
+	var none dynmesh.RegisteredMember
+	fields, err := decodeFields(value)
+	if err != nil {
+		return none, err
+	}
+	m := dynmesh.MemberInfo{Role: dynmesh.RoleWorker}
+	for _, field := range []struct {
+		name string
+		to   any
+	}{
+		{"role", &m.Role}, {"host", &m.Host}, {"pid", &m.PID}, {"version", &m.Version}, {"started_at", &m.StartedAt},
+		{"system_url", &m.SystemURL}, {"gossip_addr", &m.GossipAddr}, {"labels", &m.Labels},
+	} {
+		raw, ok := fields[field.name]
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal(raw, field.to); err != nil {
+			return none, Rejectf(dynmesh.RejectField, "%s is of a wrong type", field.name)
+		}
+	}
+	if m.GossipAddr != "" && !isDialable(m.GossipAddr) {
+		return none, Rejectf(dynmesh.RejectField, "gossip_addr is %.64q: want host:port", m.GossipAddr)
+	}
+	return dynmesh.RegisteredMember{ID: id, MemberInfo: bounded(m)}, nil
+}
+
 // bounded returns m with each text as one line of limited length, and no password in the URL.
 func bounded(m dynmesh.MemberInfo) dynmesh.MemberInfo {
 	m.Role = dynmesh.Role(oneLine(string(m.Role), maxRole))
 	m.Host, m.Version = oneLine(m.Host, maxHost), oneLine(m.Version, maxVersion)
 	m.SystemURL = boundedURL(m.SystemURL)
+	if m.Labels == nil {
+		return m
+	}
 	labels := make(map[string]string, min(len(m.Labels), maxLabels))
 	for _, name := range slices.Sorted(maps.Keys(m.Labels)) {
 		if len(labels) == maxLabels {
@@ -81,13 +70,12 @@ func bounded(m dynmesh.MemberInfo) dynmesh.MemberInfo {
 		}
 		labels[oneLine(name, maxLabelName)] = oneLine(m.Labels[name], maxLabelValue)
 	}
-	if m.Labels != nil {
-		m.Labels = labels
-	}
+	m.Labels = labels
 	return m
 }
 
-// boundedURL returns the URL without user, query and fragment; empty where it is no URL or too long, for a part of one leads elsewhere.
+// boundedURL returns the URL without user, query and fragment. It is empty where raw is no URL or
+// too long, for a part of one leads elsewhere.
 func boundedURL(raw string) string {
 	if len(raw) > maxURL {
 		return ""
@@ -99,18 +87,23 @@ func boundedURL(raw string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
-func parseMemberKey(key string) (dynmesh.InstanceID, error) {
-	rest, ok := strings.CutPrefix(key, membersPrefix)
-	if !ok {
-		return 0, fmt.Errorf("%q is not under %s", key, membersPrefix)
-	}
-	return dynmesh.ParseInstanceID(rest)
-}
-
-// reachable says whether an address can be one that others call.
-func reachable(addr string) bool {
+// isDialable says whether an address can be one that others call.
+func isDialable(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	n, portErr := strconv.ParseUint(port, 10, 16)
-	printable := strings.IndexFunc(host, func(r rune) bool { return !unicode.IsGraphic(r) }) < 0
-	return len(addr) <= maxGossipAddr && err == nil && portErr == nil && n != 0 && host != "" && printable && !strings.ContainsAny(host, " /@")
+	if len(addr) > maxGossipAddr || err != nil || portErr != nil || n == 0 || host == "" {
+		return false
+	}
+	return !strings.ContainsAny(host, " /@") && !strings.ContainsFunc(host, func(r rune) bool { return !unicode.IsGraphic(r) })
+}
+
+// GossipAddrs returns where those of the members that gossip are reached, host:port.
+func GossipAddrs(members []dynmesh.RegisteredMember) []string {
+	var addrs []string
+	for _, m := range members {
+		if m.GossipAddr != "" {
+			addrs = append(addrs, m.GossipAddr)
+		}
+	}
+	return addrs
 }

@@ -2,103 +2,99 @@ package discovery
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
 )
 
-// rejects remembers which entries of a bucket are left out. It is safe for concurrent use.
-type rejects struct {
-	what    string // should be there
+// RejectError says why an entry of the registry cannot be listed.
+type RejectError struct {
+	Reason dynmesh.RejectReason
+	Detail string // for people: one line of at most dynmesh.MaxRejectedDetail bytes
+}
+
+func (e *RejectError) Error() string { return e.Detail }
+
+// Rejectf returns a RejectError with a detail that is fit for people, whatever went into it.
+func Rejectf(reason dynmesh.RejectReason, format string, args ...any) error {
+	return &RejectError{Reason: reason, Detail: oneLine(fmt.Sprintf(format, args...), dynmesh.MaxRejectedDetail)}
+}
+
+// RejectSet remembers which entries of a bucket are left out. It is safe for concurrent use.
+type RejectSet struct {
 	mu      sync.Mutex
-	current map[string]RejectError // by etcd key
+	current map[string]RejectError // by key
 	total   map[dynmesh.RejectReason]int
 }
 
-func newRejects(what string) *rejects {
-	return &rejects{what: what, current: make(map[string]RejectError), total: make(map[dynmesh.RejectReason]int)}
+// NewRejectSet returns an empty set.
+func NewRejectSet() *RejectSet {
+	return &RejectSet{current: make(map[string]RejectError), total: make(map[dynmesh.RejectReason]int)}
 }
 
-// add says whether the entry was not yet known to be bad in this way, and whether it was not even for this reason.
-func (r *rejects) add(key string, why RejectError) (changed, news bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	before, known := r.current[key]
-	r.current[key] = why
-	if news = !known || before.Reason != why.Reason; news {
-		r.total[why.Reason]++
+// Add says whether that changes what is shown of the entry, and whether it was not known to be bad
+// for this reason, which is worth a line in the log.
+func (s *RejectSet) Add(key string, why RejectError) (changed, newReason bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, known := s.current[key]
+	s.current[key] = why
+	if newReason = !known || before.Reason != why.Reason; newReason {
+		s.total[why.Reason]++
 	}
-	return before != why, news
+	return before != why, newReason
 }
 
-// remove says whether the entry was left out.
-func (r *rejects) remove(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, known := r.current[key]
-	delete(r.current, key)
+// Remove says whether the entry was left out.
+func (s *RejectSet) Remove(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.current[key]
+	delete(s.current, key)
 	return known
 }
 
-// counts returns how many entries are left out now, and how many ever were, by reason.
-func (r *rejects) counts() (current, total map[dynmesh.RejectReason]int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// Counts returns how many entries are left out now, and how many ever were, by reason.
+func (s *RejectSet) Counts() (current, total map[dynmesh.RejectReason]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	current = make(map[dynmesh.RejectReason]int)
-	for _, why := range r.current {
+	for _, why := range s.current {
 		current[why.Reason]++
 	}
-	return current, maps.Clone(r.total)
+	return current, maps.Clone(s.total)
 }
 
-// showRejects puts what several buckets leave out into one list.
-func showRejects(buckets ...*rejects) *dynmesh.Rejects {
-	var shown dynmesh.Rejects
+// ListRejects puts what several buckets leave out into one list.
+func ListRejects(sets ...*RejectSet) *dynmesh.Rejects {
+	var list dynmesh.Rejects
 	var entries []dynmesh.Rejected
-	for _, r := range buckets {
-		r.mu.Lock()
-		shown.Total += len(r.current)
-		for key, why := range r.current {
+	for _, s := range sets {
+		s.mu.Lock()
+		list.Total += len(s.current)
+		for key, why := range s.current {
 			entries = append(entries, dynmesh.Rejected{Key: key, Reason: why.Reason, Detail: why.Detail})
-			if len(entries) == 10*dynmesh.MaxRejects { // now and then, so that a sea of junk is not sorted as a whole
-				entries = first(entries)
+			if len(entries) == 10*dynmesh.MaxRejects { // so that a sea of junk is not sorted as a whole
+				entries = smallest(entries)
 			}
 		}
-		r.mu.Unlock()
+		s.mu.Unlock()
 	}
-	shown.Entries = first(entries)
-	for i := range shown.Entries {
-		shown.Entries[i].Key = cutKey(shown.Entries[i].Key)
+	list.Entries = smallest(entries)
+	for i := range list.Entries {
+		list.Entries[i].Key = ShownKey(list.Entries[i].Key)
 	}
-	return &shown
+	return &list
 }
 
-// first sorts entries and keeps the first MaxRejects.
-func first(entries []dynmesh.Rejected) []dynmesh.Rejected {
+// smallest sorts entries by key and keeps the first dynmesh.MaxRejects.
+func smallest(entries []dynmesh.Rejected) []dynmesh.Rejected {
 	slices.SortFunc(entries, func(a, b dynmesh.Rejected) int { return cmp.Compare(a.Key, b.Key) })
 	return entries[:min(len(entries), dynmesh.MaxRejects)]
 }
 
-// cutKey makes a key fit for people.
-func cutKey(key string) string { return oneLine(key, dynmesh.MaxRejectedKey) }
-
-// oneLine makes text from the registry fit for people: valid UTF-8 of at most max bytes, where each run of white space and of
-// characters that do not show is one space.
-func oneLine(s string, max int) string {
-	s = strings.ToValidUTF8(s[:min(len(s), 4*max)], "\uFFFD") // a text that is too long costs no more than a line of it
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || !unicode.IsGraphic(r) }), " ")
-	if len(s) <= max {
-		return s
-	}
-	const more = "…"
-	n := max - len(more)
-	for !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + more
-}
+// ShownKey makes a key of a registry fit for people.
+func ShownKey(key string) string { return oneLine(key, dynmesh.MaxRejectedKey) }

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// What ends a worker takes besides its requests in flight: deregistering (discovery.Registrar.Run), cancelling what is left,
+// What ends a worker takes besides its requests in flight: deregistering (etcd.Registrar.Run), cancelling what is left,
 // leaving gossip.
 const endings = 3*time.Second + 2*time.Second + 2*time.Second
 

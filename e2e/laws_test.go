@@ -26,8 +26,8 @@ type home struct {
 var homes = []home{
 	{"go.etcd.io/etcd/server", []string{"discovery/localetcd"}, []string{"e2e"},
 		"a program that uses the library packages must not carry an etcd server"},
-	{"go.etcd.io/etcd", []string{"discovery"}, []string{"e2e", "frontend", "worker", "cmd"},
-		"only discovery knows how the registry is stored, and what its client does when it fails"},
+	{"go.etcd.io/etcd", []string{"discovery/etcd", "discovery/localetcd"}, []string{"e2e", "frontend", "worker", "cmd"},
+		"only discovery/etcd knows how the registry is stored, and what its client does when it fails"},
 	{module + "/discovery/localetcd", []string{"cmd"}, []string{"discovery", "e2e", "frontend", "worker", "gossip", "canary"},
 		"it brings an etcd server along"},
 	{"github.com/hashicorp/memberlist", []string{"gossip", "e2e/bare"}, []string{"e2e/figures"}, "its delegates have rules of their own, which only gossip keeps; e2e holds gossip against it"},

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 )
@@ -29,7 +29,7 @@ type Config struct {
 	// Frontend.GRPCHealthAddr. Default: none.
 	GRPCHealthAddr string
 
-	Etcd discovery.Config
+	Etcd etcd.Config
 
 	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run runs it, and leaves it when
 	// the last request is answered. Default: none, and verdicts then rest on etcd alone.

@@ -8,7 +8,7 @@
 //
 // These goroutines form a line, and each one is joined before Run returns:
 //
-//   - the sources (a discovery.Watcher; and a [Pool], if there is one) tell what has changed;
+//   - the sources (an etcd.Watcher; and a [Pool], if there is one) tell what has changed;
 //   - the registry, the only writer of the state, gathers that, renders the answers once per change (at most once in
 //     10 ms) and publishes them as an immutable page through one atomic pointer;
 //   - two compressors add the gzip forms to the newest page afterwards, so that compressing never delays a change.

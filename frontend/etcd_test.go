@@ -9,19 +9,19 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 )
 
 // The whole way on a real etcd: a worker registers, is listed with its ID, stops, and is gone.
 func TestFromEtcdToHealth(t *testing.T) {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = etcd.Close() }()
-	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	defer func() { _ = server.Close() }()
+	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
 	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: cfg, GracefulShutdownTimeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func TestFromEtcdToHealth(t *testing.T) {
 	stopFrontend := run(t, f.Run)
 	defer stopFrontend()
 
-	worker, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg})
+	worker, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: cfg})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,23 +7,23 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 )
 
 // A frontend beside an etcd of its own, in which nothing is registered yet.
 func Example() {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer func() { _ = etcd.Close() }()
+	defer func() { _ = server.Close() }()
 
 	f, err := frontend.New(frontend.Config{
 		Host: "127.0.0.1",
-		Etcd: discovery.Config{Endpoints: []string{etcd.Endpoint()}},
+		Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}},
 	})
 	if err != nil {
 		fmt.Println(err)

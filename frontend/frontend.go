@@ -11,13 +11,13 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
-// source is where the state comes from: a discovery.Watcher. Run calls apply from one goroutine, in order, until ctx ends.
+// source is where the state comes from: an etcd.Watcher. Run calls apply from one goroutine, in order, until ctx ends.
 // An update names no instance twice.
 type source interface {
 	Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error
@@ -64,7 +64,7 @@ func New(cfg Config) (*Frontend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("frontend config: %w", err)
 	}
-	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg.Etcd, Members: true, Log: cfg.Log})
+	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg.Etcd, Members: true, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("frontend config: Etcd: %w", err)
 	}

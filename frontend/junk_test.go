@@ -11,7 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -20,12 +20,12 @@ import (
 // Whoever may write into the registry cannot fill answers: however long the keys that are no entries,
 // /mesh says of each in a line what it is like, and each part of /mesh does not grow with them.
 func TestJunkInTheRegistryDoesNotFillAnswers(t *testing.T) {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = etcd.Close() }()
-	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	defer func() { _ = server.Close() }()
+	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
 	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: cfg, GracefulShutdownTimeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -7,26 +7,26 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
 
 // The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it dies, and its entries
 // go; somebody writes junk beside it.
 func TestFromEtcdToMesh(t *testing.T) {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = etcd.Close() }()
-	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
-	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg, Members: true})
+	defer func() { _ = server.Close() }()
+	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
+	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg, Members: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool := newFakePool()
 	f := start(t, Config{Pool: pool}, watcher)
-	worker, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: cfg, Member: dynmesh.MemberInfo{
+	worker, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: cfg, Member: dynmesh.MemberInfo{
 		Host: "host-1", Version: "v1.2.3", GossipAddr: "10.0.0.1:7946", StartedAt: time.Unix(1000, 0), Labels: map[string]string{"zone": "a"},
 	}})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/client"
@@ -19,14 +19,14 @@ import (
 )
 
 // expecting runs a frontend on an etcd that may be away.
-func expecting(t *testing.T, etcd, expectations string) *frontend.Frontend {
+func expecting(t *testing.T, server, expectations string) *frontend.Frontend {
 	t.Helper()
 	all, err := expect.Parse(expectations)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f, err := frontend.New(frontend.Config{
-		Host: "127.0.0.1", Etcd: discovery.Config{Endpoints: []string{etcd}}, Expect: all, GRPCHealthAddr: "127.0.0.1:0",
+		Host: "127.0.0.1", Etcd: etcd.Config{Endpoints: []string{server}}, Expect: all, GRPCHealthAddr: "127.0.0.1:0",
 		GracefulShutdownTimeout: 50 * time.Millisecond,
 	})
 	if err != nil {
@@ -37,10 +37,10 @@ func expecting(t *testing.T, etcd, expectations string) *frontend.Frontend {
 }
 
 // prefill registers so many workers, and returns their IDs.
-func prefill(t *testing.T, etcd string, n int) (ids []string) {
+func prefill(t *testing.T, server string, n int) (ids []string) {
 	t.Helper()
 	for range n {
-		r, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{etcd}}})
+		r, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{server}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,14 +96,14 @@ func text(r *http.Response) string {
 // 14 are expected and 5 come, which nobody must have to find out by counting; then come the others.
 func TestFourteenAreExpectedAndFiveCome(t *testing.T) {
 	t.Parallel()
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = etcd.Close() }) // after all who use it
+	t.Cleanup(func() { _ = server.Close() }) // after all who use it
 	const want = "dyn://dynamo.prefill.generate>=14"
-	f := expecting(t, etcd.Endpoint(), want)
-	ids := prefill(t, etcd.Endpoint(), 5)
+	f := expecting(t, server.Endpoint(), want)
+	ids := prefill(t, server.Endpoint(), 5)
 	body := code(t, f, "/ready", http.StatusServiceUnavailable, append(ids, `"have":5,"ok":false,"registered":5,"want":14`, "dyn://dynamo.prefill.generate: 5 of 14 ready: 9 missing")...)
 	if !strings.Contains(body, `"discovery":"synced"`) {
 		t.Errorf("got %s, want it to be synced", body)
@@ -118,7 +118,7 @@ func TestFourteenAreExpectedAndFiveCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	prefill(t, etcd.Endpoint(), 9)
+	prefill(t, server.Endpoint(), 9)
 	began := time.Now()
 	body = code(t, f, "/ready", 200, `"have":14,"ok":true`, `"ready":true,"reasons":[]`)
 	t.Logf("ready %v after the last worker was registered", time.Since(began))
@@ -155,12 +155,12 @@ func TestEtcdIsAwayAtTheStart(t *testing.T) {
 	}
 	defer func() { _ = stream.Body.Close() }()
 
-	etcd, err := localetcd.Start(localetcd.Config{ClientAddr: addr})
+	server, err := localetcd.Start(localetcd.Config{ClientAddr: addr})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = etcd.Close() }) // after all who use it
-	ids := prefill(t, etcd.Endpoint(), 1)
+	t.Cleanup(func() { _ = server.Close() }) // after all who use it
+	ids := prefill(t, server.Endpoint(), 1)
 	code(t, f, "/ready", 200)
 	code(t, f, "/sd/prometheus", 200)
 	lines := bufio.NewScanner(stream.Body)

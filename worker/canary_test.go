@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 // watched runs a worker whose endpoint "generate" is the mock engine, with canaries at a pace for tests.

@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -24,7 +25,7 @@ type Config struct {
 	Namespace string // default "dynamo"
 	Component string // default "backend"
 
-	Etcd     discovery.Config
+	Etcd     etcd.Config
 	LeaseTTL time.Duration // of the registration, in whole seconds; default 10 s
 
 	// Gossip makes the worker a member of the mesh, which it tells what it finds of its endpoints, and by which it is watched
@@ -89,7 +90,7 @@ const maxVersion = 128
 // withDefaults fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
 func (c Config) withDefaults() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")
-	c.LeaseTTL = cmp.Or(c.LeaseTTL, discovery.DefaultLeaseTTL)
+	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
 	c.Component = cmp.Or(c.Component, "backend")
 	c.System.Host = cmp.Or(c.System.Host, "0.0.0.0")
 	c.System.HealthPath = cmp.Or(c.System.HealthPath, "/health")
@@ -160,5 +161,5 @@ func advertisedHost(cfg Config) (string, error) {
 	if ip, err := netip.ParseAddr(cfg.RPC.Host); explicit == "" && (err != nil || !ip.IsUnspecified()) {
 		explicit = cfg.RPC.Host
 	}
-	return discovery.AdvertiseHost(explicit, cfg.Etcd.Endpoints)
+	return discovery.AdvertiseHost(explicit, cfg.Etcd.Addrs())
 }

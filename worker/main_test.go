@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynmesh/dynmesh/discovery"
 	"go.uber.org/goleak"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ type harness struct {
 // local is a configuration on loopback, without etcd: nothing listens on port 1.
 func local() Config {
 	return Config{
-		Etcd:                    discovery.Config{Endpoints: []string{"http://127.0.0.1:1"}},
+		Etcd:                    etcd.Config{Endpoints: []string{"http://127.0.0.1:1"}},
 		System:                  SystemConfig{Host: "127.0.0.1"},
 		RPC:                     RPCConfig{Host: "127.0.0.1"},
 		GracefulShutdownTimeout: patience,

@@ -36,7 +36,7 @@ func newMembership(cfg Config, id dynmesh.InstanceID, host, service string, seed
 	g := *cfg.Gossip
 	g.ID, g.Role, g.Service, g.LeaseTTL = id, dynmesh.RoleWorker, service, cfg.LeaseTTL
 	g.Version = cmp.Or(g.Version, cfg.Version)
-	g.Advertise = cmp.Or(g.Advertise, gossipHost(g.Bind, host, cfg.Etcd.Endpoints))
+	g.Advertise = cmp.Or(g.Advertise, gossipHost(g.Bind, host, cfg.Etcd.Addrs()))
 	if g.Seeds == nil {
 		g.Seeds = seeds
 	}
@@ -50,7 +50,7 @@ func newMembership(cfg Config, id dynmesh.InstanceID, host, service string, seed
 
 // gossipHost chooses the address that members are told, for a pool bound to bind and a worker that
 // is reached at host. Empty: the one that the pool is bound to.
-func gossipHost(bind, host string, etcd []string) string {
+func gossipHost(bind, host string, peers []string) string {
 	if bound, _, err := net.SplitHostPort(cmp.Or(bind, "0.0.0.0:0")); err == nil && bound != "" {
 		if ip, err := netip.ParseAddr(bound); err != nil || !ip.IsUnspecified() {
 			return ""
@@ -60,7 +60,7 @@ func gossipHost(bind, host string, etcd []string) string {
 		return host
 	}
 	// The worker is known by a name, which may stand for a way to its requests only.
-	host, err := discovery.AdvertiseHost("", etcd)
+	host, err := discovery.AdvertiseHost("", peers)
 	if err != nil {
 		return "" // unreachable: only an explicit host is refused
 	}

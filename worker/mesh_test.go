@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/worker/mocker"
@@ -20,16 +21,16 @@ import (
 
 // Workers and frontends find each other by what etcd says of them, and a worker tells what it is and what it serves.
 func TestMesh(t *testing.T) {
-	etcd, _ := startEtcd(t)
-	a := run(t, meshed(etcd), map[string]Handler{"generate": echo, "embed": echo})
-	b := run(t, meshed(etcd), map[string]Handler{"generate": echo})
+	registry, _ := startEtcd(t)
+	a := run(t, meshed(registry), map[string]Handler{"generate": echo, "embed": echo})
+	b := run(t, meshed(registry), map[string]Handler{"generate": echo})
 	for _, w := range []*harness{a, b} {
 		until(t, "the workers know each other", func() bool {
 			_, metrics := w.get("/metrics")
 			return strings.Contains(metrics, `dynmesh_gossip_members{state="alive"} 2`)
 		})
 	}
-	o := look(t, etcd)
+	o := look(t, registry)
 	for _, w := range []*harness{a, b} {
 		until(t, "the frontend knows the worker", func() bool { return o.state(w.Worker) == dynmesh.Alive })
 		until(t, "it says that it is there", func() bool { return o.says(w.Worker, "", dynmesh.Pass, false) })
@@ -47,7 +48,7 @@ func TestMesh(t *testing.T) {
 	if m != want || m.ID != a.ID() {
 		t.Errorf("the frontend knows %+v, want %+v", m, want)
 	}
-	members, err := discovery.SampleMembers(t.Context(), etcd, 10)
+	members, err := etcd.SampleMembers(t.Context(), registry, 10)
 	if err != nil || len(members) != 2 {
 		t.Fatalf("etcd has %v, %v, want both workers", members, err)
 	}
@@ -61,12 +62,12 @@ func TestMesh(t *testing.T) {
 // A worker that ends says so before it is taken from the registry, goes on until its requests are answered, and leaves: it is
 // not taken for dead. A new one in its place is known at once.
 func TestMeshShutdown(t *testing.T) {
-	etcd, seen := startEtcd(t)
-	cfg := meshed(etcd)
+	registry, seen := startEtcd(t)
+	cfg := meshed(registry)
 	g := newGate()
 	r := run(t, cfg, map[string]Handler{"generate": g.handle})
-	other := run(t, meshed(etcd), map[string]Handler{"embed": echo})
-	o := look(t, etcd)
+	other := run(t, meshed(registry), map[string]Handler{"embed": echo})
+	o := look(t, registry)
 	arrives(t, "it is registered", r.Registered())
 	arrives(t, "the other one, too", other.Registered())
 	until(t, "the registry has both", func() bool { return len(seen.transports()) == 2 })
@@ -110,17 +111,17 @@ func splitPort(t *testing.T, addr string) (host string, port int) {
 
 // What canaries find is known to others as soon as to the worker, with etcd or without it.
 func TestMeshWithoutEtcd(t *testing.T) {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed := sync.OnceValue(etcd.Close)
+	closed := sync.OnceValue(server.Close)
 	t.Cleanup(func() {
 		if err := closed(); err != nil {
 			t.Error(err)
 		}
 	})
-	registry := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
 	r, engine := watched(t, meshed(registry))
 	o := look(t, registry)
 	until(t, "a canary has passed", func() bool {
@@ -159,8 +160,8 @@ func TestMeshBesideJunk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() })
-	etcd := discovery.Config{Endpoints: []string{server.Endpoint()}}
-	client, err := clientv3.New(clientv3.Config{Endpoints: etcd.Endpoints, DialTimeout: patience})
+	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
+	client, err := clientv3.New(clientv3.Config{Endpoints: registry.Endpoints, DialTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,9 +175,9 @@ func TestMeshBesideJunk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a := run(t, meshed(etcd), map[string]Handler{"generate": echo})
-	b := run(t, meshed(etcd), map[string]Handler{"generate": echo})
-	o := look(t, etcd)
+	a := run(t, meshed(registry), map[string]Handler{"generate": echo})
+	b := run(t, meshed(registry), map[string]Handler{"generate": echo})
+	o := look(t, registry)
 	for _, w := range []*harness{a, b} {
 		until(t, "the frontend knows the worker", func() bool {
 			return o.says(w.Worker, "generate", dynmesh.Unchecked, true) && o.state(w.Worker) == dynmesh.Alive
@@ -243,7 +244,7 @@ func TestGossipHost(t *testing.T) {
 		{"127.0.0.1:0", "10.1.2.3", ""},
 		{"", "worker.example", "127.0.0.1"}, // the way to etcd
 	} {
-		if got := gossipHost(tt.bind, tt.host, local().Etcd.Endpoints); got != tt.want {
+		if got := gossipHost(tt.bind, tt.host, local().Etcd.Addrs()); got != tt.want {
 			t.Errorf("bound to %q, worker at %s: %q, want %q", tt.bind, tt.host, got, tt.want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
@@ -24,12 +25,12 @@ type onlooker struct {
 }
 
 // look runs a pool beside the workers until the test ends.
-func look(t *testing.T, etcd discovery.Config) *onlooker {
+func look(t *testing.T, registry etcd.Config) *onlooker {
 	t.Helper()
 	pool, err := gossip.NewPool(gossip.Config{
 		Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0",
 		Seeds: func(ctx context.Context) ([]string, error) {
-			members, err := discovery.SampleMembers(ctx, etcd, 16)
+			members, err := etcd.SampleMembers(ctx, registry, 16)
 			return discovery.GossipAddrs(members), err
 		},
 	})
@@ -119,9 +120,9 @@ func (o *onlooker) watched(w *Worker) bool {
 }
 
 // meshed is a worker's configuration with gossip, on loopback.
-func meshed(etcd discovery.Config) Config {
+func meshed(registry etcd.Config) Config {
 	cfg := local()
-	cfg.Etcd = etcd
+	cfg.Etcd = registry
 	cfg.Gossip = &gossip.Config{Bind: "127.0.0.1:0"}
 	return cfg
 }

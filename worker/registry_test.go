@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
 
@@ -42,19 +42,19 @@ func (r *registry) transports() map[string]string {
 }
 
 // startEtcd runs an etcd and follows what is registered there, both for the time of the test.
-func startEtcd(t *testing.T) (discovery.Config, *registry) {
+func startEtcd(t *testing.T) (etcd.Config, *registry) {
 	t.Helper()
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := etcd.Close(); err != nil {
+		if err := server.Close(); err != nil {
 			t.Errorf("close etcd: %v", err)
 		}
 	})
-	cfg := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
-	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: cfg})
+	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
+	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +74,9 @@ func startEtcd(t *testing.T) (discovery.Config, *registry) {
 // TestRegistration: a worker appears in etcd once it serves, and when it stops it is gone from there before its last
 // request has finished: nobody is sent to a worker that leaves.
 func TestRegistration(t *testing.T) {
-	etcd, seen := startEtcd(t)
+	reg, seen := startEtcd(t)
 	cfg := local()
-	cfg.Etcd = etcd
+	cfg.Etcd = reg
 	cfg.Namespace, cfg.Component = "prod", "prefill"
 	g := newGate()
 	r := run(t, cfg, map[string]Handler{"generate": g.handle, "echo": echo})
@@ -134,18 +134,18 @@ func TestReadyWithoutEtcd(t *testing.T) {
 // TestRegisterAfter: a worker whose registration is held back serves, says whether it is ready, and is in nobody's list
 // before it is let go.
 func TestRegisterAfter(t *testing.T) {
-	etcd, seen := startEtcd(t)
-	first := run(t, etcdConfig(etcd, nil), map[string]Handler{"echo": echo})
+	reg, seen := startEtcd(t)
+	first := run(t, etcdConfig(reg, nil), map[string]Handler{"echo": echo})
 	arrives(t, "the other one is registered", first.Registered())
 
 	hold := make(chan struct{})
-	r := run(t, etcdConfig(etcd, hold), map[string]Handler{"echo": echo})
+	r := run(t, etcdConfig(reg, hold), map[string]Handler{"echo": echo})
 	r.ready()
 	if status, body := r.call("echo", `{}`); status != 200 || body != "{}\n" {
 		t.Errorf("got %d %q, want an answer", status, body)
 	}
 	// One that is not held back, and began later, overtakes it.
-	last := run(t, etcdConfig(etcd, nil), map[string]Handler{"echo": echo})
+	last := run(t, etcdConfig(reg, nil), map[string]Handler{"echo": echo})
 	arrives(t, "the last one is registered", last.Registered())
 	until(t, "the watcher has seen it", func() bool { return len(seen.transports()) == 2 })
 	if _, ok := seen.transports()["dyn://dynamo.backend.echo "+r.ID().String()]; ok {
@@ -158,8 +158,8 @@ func TestRegisterAfter(t *testing.T) {
 
 // TestShutdownBeforeRegistration: what holds a registration back does not hold up the end.
 func TestShutdownBeforeRegistration(t *testing.T) {
-	etcd, seen := startEtcd(t)
-	r := run(t, etcdConfig(etcd, make(chan struct{})), map[string]Handler{"echo": echo})
+	reg, seen := startEtcd(t)
+	r := run(t, etcdConfig(reg, make(chan struct{})), map[string]Handler{"echo": echo})
 	r.ready()
 	start := time.Now()
 	r.cancel()
@@ -172,8 +172,8 @@ func TestShutdownBeforeRegistration(t *testing.T) {
 	}
 }
 
-func etcdConfig(etcd discovery.Config, hold <-chan struct{}) Config {
+func etcdConfig(reg etcd.Config, hold <-chan struct{}) Config {
 	cfg := local()
-	cfg.Etcd, cfg.RegisterAfter = etcd, hold
+	cfg.Etcd, cfg.RegisterAfter = reg, hold
 	return cfg
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 func from(env map[string]string) func(string) string {
@@ -119,7 +119,7 @@ func TestFromEnvironment(t *testing.T) {
 	}
 	want := Config{
 		Namespace: "n", Component: "c", LeaseTTL: 20 * time.Second, Labels: map[string]string{"zone": "a"}, AdminToken: "t",
-		Etcd: discovery.Config{
+		Etcd: etcd.Config{
 			Endpoints: []string{"http://a:1", "http://b:2"}, Username: "u", Password: "p", CAFile: "ca", CertFile: "cert", KeyFile: "key",
 		},
 		RPC:                     RPCConfig{Host: "h1", Port: 1, AdvertiseHost: "h2", RootPath: "/r"},

@@ -20,7 +20,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 // Worker serves endpoints. Make it with [New], give it its endpoints with Handle, then call Run.
@@ -32,7 +32,7 @@ type Worker struct {
 	started   time.Time
 	system    *server
 	rpc       *server
-	registrar *discovery.Registrar
+	registrar *etcd.Registrar
 	metrics   *prometheus.Registry
 	monitor   *canary.Monitor // nil: no canaries
 	mesh      *membership
@@ -106,7 +106,7 @@ func build(cfg Config) (_ *Worker, err error) {
 		return nil, err
 	}
 	release = append(release, w.mesh.close)
-	if w.registrar, err = discovery.NewRegistrar(discovery.RegistrarConfig{
+	if w.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
 		Etcd: w.cfg.Etcd, ID: id, TTL: w.cfg.LeaseTTL, Log: w.log, Member: w.member(),
 	}); err != nil {
 		return nil, err
@@ -382,7 +382,7 @@ func (w *Worker) checkEndpoints(ctx context.Context) error {
 }
 
 // register keeps the endpoints registered until ctx ends, which is bounded: see
-// [discovery.Registrar.Run].
+// [etcd.Registrar.Run].
 func (w *Worker) register(ctx context.Context) error {
 	if w.cfg.RegisterAfter != nil {
 		select {

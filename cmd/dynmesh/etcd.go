@@ -6,12 +6,12 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 // registerEtcd adds the settings of the connection to etcd.
-func registerEtcd(flags *pflag.FlagSet, cfg *discovery.Config) {
-	cfg.Endpoints = []string{discovery.DefaultEtcdEndpoint}
+func registerEtcd(flags *pflag.FlagSet, cfg *etcd.Config) {
+	cfg.Endpoints = []string{etcd.DefaultEndpoint}
 	register(flags,
 		setting{"etcd-endpoints", "ETCD_ENDPOINTS", &urlListValue{listValue{target: &cfg.Endpoints, check: etcdEndpoint}}, "etcd's addresses"},
 		setting{"etcd-username", "ETCD_AUTH_USERNAME", &stringValue{target: &cfg.Username}, "user, where etcd asks for one"},
@@ -28,11 +28,11 @@ func registerLeaseTTL(flags *pflag.FlagSet, ttl *time.Duration) {
 }
 
 func etcdEndpoint(s string) error {
-	return discovery.Config{Endpoints: []string{s}}.Validate()
+	return etcd.Config{Endpoints: []string{s}}.Validate()
 }
 
 // checkEtcd finds settings that cannot be used together, or files that cannot be read.
-func checkEtcd(cfg discovery.Config) error {
+func checkEtcd(cfg etcd.Config) error {
 	if (cfg.Username == "") != (cfg.Password == "") {
 		return errors.New("ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD: one is set without the other, want both or none")
 	}

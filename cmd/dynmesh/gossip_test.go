@@ -16,7 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
 )
@@ -63,18 +63,18 @@ func command(t *testing.T, args ...string) (log *output, stop func()) {
 	return log, stop
 }
 
-func startRegistry(t *testing.T) discovery.Config {
+func startRegistry(t *testing.T) etcd.Config {
 	t.Helper()
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := etcd.Close(); err != nil {
+		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	return etcd.Config{Endpoints: []string{server.Endpoint()}}
 }
 
 func TestGossipSettings(t *testing.T) {
@@ -243,16 +243,16 @@ func TestKeyringIsReadAgain(t *testing.T) {
 
 // Frontends find each other through etcd, each under its own lease, and a worker finds them.
 func TestFrontendIsAMember(t *testing.T) {
-	etcd := startRegistry(t)
+	registry := startRegistry(t)
 	key := gossip.GenerateKey()
-	front := []string{"frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", etcd.Endpoints[0], "--gossip-key", key}
+	front := []string{"frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--gossip-key", key}
 	command(t, front...)
 	_, stopSecond := command(t, front...)
-	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", etcd.Endpoints[0], "--gossip-key", key)
-	await(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, etcd)) == 3 })
+	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--gossip-key", key)
+	await(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, registry)) == 3 })
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	roles := map[dynmesh.Role]int{}
-	for _, m := range sample(t, etcd) {
+	for _, m := range sample(t, registry) {
 		roles[m.Role]++
 		if m.GossipAddr == "" || m.PID != os.Getpid() || m.Version == "" || m.Host == "" || m.StartedAt.IsZero() {
 			t.Errorf("a member says of itself %+v", m)
@@ -269,14 +269,14 @@ func TestFrontendIsAMember(t *testing.T) {
 		t.Errorf("roles are %v, want two frontends and a worker", roles)
 	}
 	stopSecond()
-	if members := sample(t, etcd); len(members) != 2 {
+	if members := sample(t, registry); len(members) != 2 {
 		t.Errorf("etcd has %+v, want nothing of the frontend that has ended", members)
 	}
 }
 
-func sample(t *testing.T, etcd discovery.Config) []dynmesh.RegisteredMember {
+func sample(t *testing.T, registry etcd.Config) []dynmesh.RegisteredMember {
 	t.Helper()
-	members, err := discovery.SampleMembers(t.Context(), etcd, 100)
+	members, err := etcd.SampleMembers(t.Context(), registry, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,13 +285,13 @@ func sample(t *testing.T, etcd discovery.Config) []dynmesh.RegisteredMember {
 
 // Without gossip a frontend only reads, and a worker says only what it did before.
 func TestGossipOff(t *testing.T) {
-	etcd := startRegistry(t)
+	registry := startRegistry(t)
 	t.Setenv("DYN_GOSSIP_BIND", "off")
-	front, _ := command(t, "frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", etcd.Endpoints[0])
-	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", etcd.Endpoints[0])
+	front, _ := command(t, "frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", registry.Endpoints[0])
+	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0])
 	await(t, 20*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
 	await(t, 20*time.Second, "the frontend has read the registry", func() bool { return strings.Contains(front.String(), "Discovery is synced") })
-	if members := sample(t, etcd); len(members) != 1 || members[0].Role != dynmesh.RoleWorker || members[0].GossipAddr != "" {
+	if members := sample(t, registry); len(members) != 1 || members[0].Role != dynmesh.RoleWorker || members[0].GossipAddr != "" {
 		t.Errorf("etcd has %+v, want the worker alone, without an address for gossip", members)
 	}
 	for _, log := range []*output{front, worker} {
@@ -303,8 +303,8 @@ func TestGossipOff(t *testing.T) {
 
 // A frontend whose etcd user may only read says so once, and is a member all the same.
 func TestFrontendThatMayOnlyRead(t *testing.T) {
-	etcd := startRegistry(t)
-	client, err := clientv3.New(clientv3.Config{Endpoints: etcd.Endpoints, DialTimeout: 10 * time.Second})
+	registry := startRegistry(t)
+	client, err := clientv3.New(clientv3.Config{Endpoints: registry.Endpoints, DialTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,10 +325,10 @@ func TestFrontendThatMayOnlyRead(t *testing.T) {
 	must(client.AuthEnable(ctx))
 
 	t.Setenv("ETCD_AUTH_PASSWORD", "secret")
-	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", etcd.Endpoints[0], "--etcd-username", "root")
+	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--etcd-username", "root")
 	await(t, 30*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
 	front, _ := command(t, "frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--gossip-bind", "127.0.0.1:0",
-		"--etcd-endpoints", etcd.Endpoints[0], "--etcd-username", "reader")
+		"--etcd-endpoints", registry.Endpoints[0], "--etcd-username", "reader")
 	for _, line := range []string{"Discovery is synced: the registry has been read instances=1", "Joined the mesh", "This process cannot be registered"} {
 		await(t, 30*time.Second, line, func() bool { return strings.Contains(front.String(), line) })
 	}

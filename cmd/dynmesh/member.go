@@ -11,6 +11,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/gossip"
 )
@@ -32,11 +33,11 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 		}
 		return f, f.Run, nil
 	}
-	host, err := discovery.AdvertiseHost(m.podIP, cfg.Etcd.Endpoints)
+	host, err := discovery.AdvertiseHost(m.podIP, cfg.Etcd.Addrs())
 	if err != nil {
 		return nil, nil, fmt.Errorf("POD_IP: %w", err)
 	}
-	var registrar *discovery.Registrar
+	var registrar *etcd.Registrar
 	g := *m.gossip
 	g.ID, g.Role, g.LeaseTTL, g.Version, g.Log = dynmesh.NewInstanceID(), dynmesh.RoleFrontend, m.leaseTTL, cfg.Version, cfg.Log
 	g.Seeds = func(ctx context.Context) ([]string, error) { return registrar.Seeds(ctx) } // which is not there yet
@@ -60,7 +61,7 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 	if err != nil {
 		name = host // a name for people: the address serves them too
 	}
-	registrar, err = discovery.NewRegistrar(discovery.RegistrarConfig{
+	registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
 		Etcd: cfg.Etcd, ID: g.ID, TTL: m.leaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
 			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
 			SystemURL: "http://" + net.JoinHostPort(host, port), GossipAddr: pool.Addr(),

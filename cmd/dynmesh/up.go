@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/logqueue"
@@ -76,20 +76,20 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 // up starts everything, says where it is, and waits for the end of ctx or of a part.
 func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (err error) {
 	log := logging.logger()
-	etcd, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
+	server, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
 	if err != nil {
 		return hinted(err, "--etcd-port 0 takes any free port")
 	}
 	defer func() {
-		if closeErr := etcd.Close(); err == nil {
+		if closeErr := server.Close(); err == nil {
 			err = closeErr
 		}
 	}()
-	registry := discovery.Config{Endpoints: []string{etcd.Endpoint()}}
+	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
 	front, runFront, err := newFrontend(frontend.Config{
 		Host: loopback, Port: opts.httpPort, Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(),
 		Log: log.WithField(targetKey, "frontend"), Metrics: logging.metrics(),
-	}, membership{gossip: &gossip.Config{Bind: upGossip}, leaseTTL: discovery.DefaultLeaseTTL})
+	}, membership{gossip: &gossip.Config{Bind: upGossip}, leaseTTL: etcd.DefaultLeaseTTL})
 	if err != nil {
 		return hinted(err, "--http-port 0 takes any free port")
 	}
@@ -110,7 +110,7 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 					return nil
 				}
 			}
-			sayWhere(out, etcd.Endpoint(), "http://"+front.Addr(), workers)
+			sayWhere(out, server.Endpoint(), "http://"+front.Addr(), workers)
 			<-ctx.Done()
 			return nil
 		})
@@ -125,7 +125,7 @@ func hinted(err error, hint string) error {
 	return err
 }
 
-func upWorkers(n int, registry discovery.Config, log *logrus.Logger, metrics []prometheus.Collector) (_ []*worker.Worker, err error) {
+func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []prometheus.Collector) (_ []*worker.Worker, err error) {
 	var workers []*worker.Worker
 	defer func() {
 		if err != nil {

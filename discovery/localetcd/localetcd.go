@@ -17,7 +17,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 	"go.etcd.io/etcd/server/v3/embed"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 const (
@@ -44,7 +44,7 @@ type Config struct {
 
 // Server is a running etcd. Its methods are safe for concurrent use.
 type Server struct {
-	etcd    *embed.Etcd
+	server  *embed.Etcd
 	streams *streamGate
 	addr    string
 	tempDir string // empty when the data is to be kept
@@ -94,7 +94,7 @@ func (s *Server) start(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.etcd = etcd
+	s.server = etcd
 	s.addr = etcd.Clients[0].Addr().String()
 	timer := time.NewTimer(startLimit)
 	defer timer.Stop()
@@ -124,7 +124,7 @@ func (s *Server) embedConfig(cfg Config) *embed.Config {
 	c.UnsafeNoFsync = s.tempDir != ""
 	c.BcryptCost = minBcryptCost // users here are for tests, in which many clients authenticate on few cores
 	c.EnableGRPCGateway = false  // a client of the server inside itself: more goroutines, and nobody here asks it
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(s.quiet(discovery.ZapLogger(cfg.Log)))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(s.quiet(etcd.ZapLogger(cfg.Log)))
 	c.GRPCAdditionalServerOptions = append(c.GRPCAdditionalServerOptions, s.streams.serverOption())
 	return c
 }
@@ -137,7 +137,7 @@ func (s *Server) Endpoint() string { return "http://" + s.addr }
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		s.streams.shut()
-		s.etcd.Close()
+		s.server.Close()
 		s.closeErr = s.removeTempDir()
 	})
 	return s.closeErr

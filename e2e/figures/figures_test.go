@@ -15,7 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 )
@@ -90,9 +90,9 @@ func dial(t *testing.T, endpoint string) *clientv3.Client {
 	return client
 }
 
-func startFrontend(t *testing.T, etcd string) *frontend.Frontend {
+func startFrontend(t *testing.T, server string) *frontend.Frontend {
 	t.Helper()
-	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: discovery.Config{Endpoints: []string{etcd}}, GracefulShutdownTimeout: time.Second})
+	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: etcd.Config{Endpoints: []string{server}}, GracefulShutdownTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

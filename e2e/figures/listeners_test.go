@@ -32,9 +32,9 @@ func listeners(t *testing.T) []figure { return listen(t, 1000, 1000, 10, time.Mi
 // listen is that for any size. Of the clients, some read the data, and the others only how far it goes: all are sent the
 // same bytes.
 func listen(t *testing.T, clients, instances, readers int, storm time.Duration) []figure {
-	etcd, client := startEtcd(t)
+	server, client := startEtcd(t)
 	register(t, client, instances)
-	addr := startProcess(t, etcd.Endpoint())
+	addr := startProcess(t, server.Endpoint())
 	awaitBody(t, addr, instances)
 	before := scrape(t, addr)["process_resident_memory_bytes"]
 
@@ -87,7 +87,7 @@ func listen(t *testing.T, clients, instances, readers int, storm time.Duration) 
 }
 
 // startProcess runs a frontend of its own, without gossip, and returns where it listens.
-func startProcess(t *testing.T, etcd string) (addr string) {
+func startProcess(t *testing.T, server string) (addr string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dynmesh")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/dynmesh").CombinedOutput(); err != nil {
@@ -95,7 +95,7 @@ func startProcess(t *testing.T, etcd string) (addr string) {
 	}
 	port := freePort(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", port, "--etcd-endpoints", etcd, "--gossip-bind", "off")
+	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", port, "--etcd-endpoints", server, "--gossip-bind", "off")
 	cmd.Env = append(os.Environ(), "DYN_LOG=error")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second

@@ -40,12 +40,12 @@ func memory(t *testing.T) []figure {
 
 func perInstance(t *testing.T, binary, gossipBind string) (heap, rss float64) {
 	t.Helper()
-	etcd, client := startEtcd(t)
+	server, client := startEtcd(t)
 	addr := "127.0.0.1:" + freePort(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", strings.TrimPrefix(addr, "127.0.0.1:"),
-		"--gossip-bind", gossipBind, "--etcd-endpoints", etcd.Endpoint())
+		"--gossip-bind", gossipBind, "--etcd-endpoints", server.Endpoint())
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stderr = os.Stderr

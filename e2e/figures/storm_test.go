@@ -10,7 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 const (
@@ -48,12 +48,12 @@ func endpointsOf(client int) []dynmesh.Endpoint {
 var stormTransport = dynmesh.HTTPTransport("http://10.1.1.1:8888/v1/rpc/generate")
 
 func registrarStorm(t *testing.T) time.Duration {
-	etcd, client := startEtcd(t)
+	server, client := startEtcd(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, registered sync.WaitGroup
 	began := time.Now()
 	for i := range stormClients {
-		registrar, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{etcd.Endpoint()}}})
+		registrar, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,12 +74,12 @@ func registrarStorm(t *testing.T) time.Duration {
 }
 
 func bareStorm(t *testing.T) time.Duration {
-	etcd, client := startEtcd(t)
+	server, client := startEtcd(t)
 	var all sync.WaitGroup
 	began := time.Now()
 	for i := range stormClients {
 		all.Go(func() {
-			if err := bareRegister(etcd.Endpoint(), i); err != nil {
+			if err := bareRegister(server.Endpoint(), i); err != nil {
 				t.Error(err)
 			}
 		})

@@ -15,7 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 )
 
 const (
@@ -29,9 +29,9 @@ const (
 // throughput compares /health with 10,000 instances to fasthttp serving the same bytes, and to a server that reads the
 // registry from etcd for each request.
 func throughput(t *testing.T) []figure {
-	etcd, client := startEtcd(t)
+	server, client := startEtcd(t)
 	register(t, client, fleet)
-	front := startFrontend(t, etcd.Endpoint())
+	front := startFrontend(t, server.Endpoint())
 	body := awaitBody(t, front.Addr(), fleet)
 
 	plain := serve(t, func(ctx *fasthttp.RequestCtx) {
@@ -68,7 +68,7 @@ func readAndRender(client *clientv3.Client) ([]byte, error) {
 	}
 	b := []byte(`{"instances":[`)
 	for i, kv := range r.Kvs {
-		in, err := discovery.DecodeInstance(string(kv.Key), kv.Value)
+		in, err := etcd.DecodeInstance(string(kv.Key), kv.Value)
 		if err != nil {
 			return nil, err
 		}

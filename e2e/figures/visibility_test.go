@@ -34,9 +34,9 @@ func ratio(a, b []time.Duration, q float64) float64 {
 // to know of it for the same put. /health is asked from the moment that the watch has its event: asking all along would
 // take the processor from what is being measured. So it can only look as late as it is, or later.
 func latencies(t *testing.T, n int) (watch, shown []time.Duration) {
-	etcd, client := startEtcd(t)
+	server, client := startEtcd(t)
 	register(t, client, n)
-	front := startFrontend(t, etcd.Endpoint())
+	front := startFrontend(t, server.Endpoint())
 	awaitBody(t, front.Addr(), n)
 	looker, err := open(front.Addr())
 	if err != nil {
@@ -47,7 +47,7 @@ func latencies(t *testing.T, n int) (watch, shown []time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	seen := make(chan time.Time, 1)
-	watcher := dial(t, etcd.Endpoint())
+	watcher := dial(t, server.Endpoint())
 	events := watcher.Watch(ctx, "v1/instances/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-events // it stands
 	go func() {

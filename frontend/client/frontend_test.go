@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
@@ -87,10 +87,10 @@ func fields(v any, path string, all map[string]bool) map[string]bool {
 }
 
 // startFrontend runs a frontend on a port, 0 for any, until stop.
-func startFrontend(t *testing.T, etcd string, port int) (addr string, stop func()) {
+func startFrontend(t *testing.T, server string, port int) (addr string, stop func()) {
 	t.Helper()
 	f, err := frontend.New(frontend.Config{
-		Host: "127.0.0.1", Port: port, GracefulShutdownTimeout: 50 * time.Millisecond, Etcd: discovery.Config{Endpoints: []string{etcd}},
+		Host: "127.0.0.1", Port: port, GracefulShutdownTimeout: 50 * time.Millisecond, Etcd: etcd.Config{Endpoints: []string{server}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,20 +109,20 @@ func startFrontend(t *testing.T, etcd string, port int) (addr string, stop func(
 
 // A real frontend over a real etcd: the three depths, an instance that comes, a restart, and etcd going away.
 func TestRealFrontend(t *testing.T) {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var closed sync.Once
 	closeEtcd := func() {
 		closed.Do(func() {
-			if err := etcd.Close(); err != nil {
+			if err := server.Close(); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	t.Cleanup(closeEtcd)
-	addr, stop := startFrontend(t, etcd.Endpoint(), 0)
+	addr, stop := startFrontend(t, server.Endpoint(), 0)
 	c := newClient(t, Config{URL: "http://" + addr})
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
@@ -135,7 +135,7 @@ func TestRealFrontend(t *testing.T) {
 		return len(all) > 0 && strings.HasSuffix(all[len(all)-1], "0 of 1 ready: 1 missing")
 	})
 
-	registrar, err := discovery.NewRegistrar(discovery.RegistrarConfig{Etcd: discovery.Config{Endpoints: []string{etcd.Endpoint()}}})
+	registrar, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestRealFrontend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = startFrontend(t, etcd.Endpoint(), n)
+	_, _ = startFrontend(t, server.Endpoint(), n)
 	if err := registrar.Add(dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "embed"}, dynmesh.HTTPTransport("http://127.0.0.1:1/x")); err != nil {
 		t.Fatal(err)
 	}

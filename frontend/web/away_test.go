@@ -50,7 +50,7 @@ func bothAway(t *testing.T, b browser) {
 	p := open(t, b, m.url(), desk())
 	p.waits("#headline", "12 ready of 12 registered")
 	m.stop()
-	if err := m.etcd.Close(); err != nil {
+	if err := m.server.Close(); err != nil {
 		t.Fatal(err)
 	}
 	m.start()
@@ -83,7 +83,7 @@ func etcdAway(t *testing.T, b browser) {
 	m.settled()
 	p := open(t, b, m.url(), desk())
 	p.waits("#source-registry", "registry: in sync")
-	if err := m.etcd.Close(); err != nil {
+	if err := m.server.Close(); err != nil {
 		t.Fatal(err)
 	}
 	p.waits("#source-registry", "registry: last read ", " s ago")
@@ -97,14 +97,14 @@ func etcdAway(t *testing.T, b browser) {
 }
 
 func etcdNever(t *testing.T, b browser) {
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := etcd.Close(); err != nil { // its address is one where nobody answers
+	if err := server.Close(); err != nil { // its address is one where nobody answers
 		t.Fatal(err)
 	}
-	m := &mesh{t: t, etcd: etcd}
+	m := &mesh{t: t, server: server}
 	m.start()
 	t.Cleanup(func() { m.stop() })
 	p := open(t, b, m.url(), desk())

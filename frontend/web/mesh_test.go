@@ -16,7 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
@@ -27,14 +27,14 @@ const self dynmesh.InstanceID = 0xfe
 
 // mesh is a real etcd and a real frontend. What workers would tell and watchers would find, the test says.
 type mesh struct {
-	t    testing.TB
-	etcd *localetcd.Server
-	kv   *clientv3.Client
-	pool *pool
-	want []expect.Expectation
-	port int // the same for all lives of the frontend
-	stop func()
-	seq  uint64
+	t      testing.TB
+	server *localetcd.Server
+	kv     *clientv3.Client
+	pool   *pool
+	want   []expect.Expectation
+	port   int // the same for all lives of the frontend
+	stop   func()
+	seq    uint64
 
 	workers []*worker
 }
@@ -56,17 +56,17 @@ func newMesh(t testing.TB, expected ...string) *mesh {
 		}
 		want = append(want, parsed...)
 	}
-	etcd, err := localetcd.Start(localetcd.Config{})
+	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = etcd.Close() })
-	kv, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.Endpoint()}})
+	t.Cleanup(func() { _ = server.Close() })
+	kv, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = kv.Close() })
-	m := &mesh{t: t, etcd: etcd, kv: kv, want: want}
+	m := &mesh{t: t, server: server, kv: kv, want: want}
 	m.start()
 	t.Cleanup(func() { m.stop() })
 	return m
@@ -78,7 +78,7 @@ func (m *mesh) start() {
 	m.pool = newPool()
 	f, err := frontend.New(frontend.Config{
 		Host: "127.0.0.1", Port: m.port, GracefulShutdownTimeout: 200 * time.Millisecond,
-		Etcd: discovery.Config{Endpoints: []string{m.etcd.Endpoint()}}, Pool: m.pool, Expect: m.want,
+		Etcd: etcd.Config{Endpoints: []string{m.server.Endpoint()}}, Pool: m.pool, Expect: m.want,
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -1,0 +1,83 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/sirupsen/logrus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// client is an etcd client that is replaced after each failure. One goroutine owns it; anybody may
+// read current. Reasons to replace one that seems healthy:
+//
+//   - its streams may hang for good (etcd-io/etcd#17611);
+//   - it may stick to a member that is frozen;
+//   - an expired token may come as permission denied (etcd-io/etcd#12385).
+type client struct {
+	dial      func() (*clientv3.Client, error)
+	current   atomic.Pointer[clientv3.Client] // nil: none; its owner may close it at any time
+	backoff   *backoff.ExponentialBackOff
+	lastError *lastError
+}
+
+func newClient(cfg Config, log *logrus.Entry) *client {
+	last := &lastError{}
+	return &client{
+		dial:      func() (*clientv3.Client, error) { return cfg.dial(clientLogger(log, last)) },
+		lastError: last,
+		// Half of each delay is random: whatever struck many processes at once must not bring them
+		// back at once.
+		backoff: &backoff.ExponentialBackOff{
+			InitialInterval:     200 * time.Millisecond,
+			RandomizationFactor: 0.5,
+			Multiplier:          2,
+			MaxInterval:         2 * time.Second,
+		},
+	}
+}
+
+// get returns the client, a new one if there is none.
+func (c *client) get() (*clientv3.Client, error) {
+	if current := c.current.Load(); current != nil {
+		return current, nil
+	}
+	current, err := c.dial()
+	if err != nil {
+		return nil, fmt.Errorf("connect to etcd: %w", err)
+	}
+	c.current.Store(current)
+	return current, nil
+}
+
+// succeeded resets the backoff.
+func (c *client) succeeded() { c.backoff.Reset() }
+
+// failed drops the client and returns how long to wait before the next attempt.
+func (c *client) failed() time.Duration {
+	c.close()
+	return c.backoff.NextBackOff()
+}
+
+// withLastError adds to an error that only says that time ran out what the client logged last, such
+// as a connection that was refused or a certificate that it does not trust.
+func (c *client) withLastError(err error) error {
+	// A call that waits for a connection ends with gRPC's own error, which is not context's.
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSilent) || status.Code(err) == codes.DeadlineExceeded
+	if last := c.lastError.text.Swap(nil); last != nil && late {
+		return fmt.Errorf("%w: %s", err, *last)
+	}
+	return err
+}
+
+func (c *client) close() {
+	if current := c.current.Swap(nil); current != nil {
+		_ = current.Close() // reports only that its context was cancelled, which is what Close does
+	}
+}

@@ -1,0 +1,235 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// WatcherConfig configures a Watcher.
+type WatcherConfig struct {
+	Etcd    Config
+	Members bool          // follow what processes say of themselves, too
+	Log     *logrus.Entry // default: nothing is logged
+}
+
+// Watcher follows what is registered in etcd: it is a discovery.Source. Make it with NewWatcher. It
+// is a prometheus.Collector.
+type Watcher struct {
+	log       *logrus.Entry
+	instances *follower
+	members   *follower // nil: they are not followed
+	ran       atomic.Bool
+
+	// Each follower has a goroutine. mu makes their updates one sequence.
+	mu           sync.Mutex
+	up           func(dynmesh.RegistryUpdate)
+	state        dynmesh.SyncState
+	since        time.Time
+	revision     int64
+	saidUnread   bool // it has been logged that there was no first read yet
+	membersRead  bool // once at least
+	membersStale bool // it has been logged that members cannot be read
+
+	instanceRejects, memberRejects *discovery.RejectSet
+	summary                        atomic.Pointer[summary] // for metrics
+}
+
+// summary is what metrics show of the state that Run owns.
+type summary struct {
+	state    dynmesh.SyncState
+	since    time.Time
+	revision int64
+}
+
+// Removals are not believed for these times. See grace.
+const (
+	silenceGrace = 6 * time.Second
+	resetGrace   = 20 * time.Second
+)
+
+// NewWatcher checks the configuration. It does not connect.
+func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
+	if err := cfg.Etcd.Validate(); err != nil {
+		return nil, err
+	}
+	log := orDiscard(cfg.Log)
+	w := &Watcher{
+		log:             log,
+		since:           time.Now(),
+		instances:       followBucket(cfg.Etcd, log, instancesPrefix),
+		instanceRejects: discovery.NewRejectSet(),
+		memberRejects:   discovery.NewRejectSet(),
+	}
+	w.instances.onDelta, w.instances.onStale = w.instancesChanged, w.instancesUnread
+	if cfg.Members {
+		w.members = followBucket(cfg.Etcd, log, membersPrefix)
+		w.members.onDelta, w.members.onStale = w.membersChanged, w.membersUnread
+	}
+	w.summary.Store(&summary{since: w.since})
+	return w, nil
+}
+
+// followBucket returns a follower of all keys under prefix. It has a client of its own: what ails
+// one follower does not ail another.
+func followBucket(cfg Config, log *logrus.Entry, prefix string) *follower {
+	return &follower{
+		client:     newClient(cfg, log),
+		key:        prefix,
+		prefix:     true,
+		probeEvery: defaultProbeEvery,
+		staleAfter: defaultStaleAfter,
+		log:        log,
+		keys:       keyspace{grace: grace{silence: silenceGrace, reset: resetGrace}},
+	}
+}
+
+// Run follows the registry until ctx ends, and then returns nil: see discovery.Source.
+func (w *Watcher) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error {
+	if w.ran.Swap(true) {
+		return errors.New("watcher: Run called twice")
+	}
+	w.up = up
+	var following sync.WaitGroup
+	defer following.Wait()
+	if w.members != nil {
+		following.Go(func() { w.members.run(ctx) })
+	}
+	w.instances.run(ctx)
+	return nil
+}
+
+// instancesChanged hands on what happened in the bucket of instances.
+func (w *Watcher) instancesChanged(d delta) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var u dynmesh.RegistryUpdate
+	u.Puts, u.Deletes, u.Rejected = decode(w, d, w.instanceRejects, "Dynamo instance", DecodeInstance, parseInstanceKey)
+	w.revision = d.revision
+	if w.state != dynmesh.Synced {
+		w.state, w.since = dynmesh.Synced, time.Now()
+	} else if len(u.Puts) == 0 && len(u.Deletes) == 0 && u.Rejected == nil {
+		return // only others' keys, or a full read that changed nothing
+	}
+	w.publish(u)
+}
+
+// instancesUnread notes that etcd cannot be read. Before the first read there is nothing to be
+// stale.
+func (w *Watcher) instancesUnread(lastContact time.Time, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state == dynmesh.Syncing && !w.saidUnread {
+		w.saidUnread = true
+		w.log.WithField("err", cause).Warn("etcd cannot be read: nothing is known yet, trying again until it answers")
+	}
+	if w.state != dynmesh.Synced {
+		return
+	}
+	w.state, w.since = dynmesh.Stale, lastContact
+	w.publish(dynmesh.RegistryUpdate{})
+}
+
+// membersChanged hands on what happened in the bucket of members.
+func (w *Watcher) membersChanged(d delta) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.membersStale {
+		w.membersStale = false
+		w.log.Info("Members can be read again")
+	}
+	first := !w.membersRead
+	w.membersRead = true
+	var u dynmesh.RegistryUpdate
+	u.Members, u.MembersGone, u.Rejected = decode(w, d, w.memberRejects, "dynmesh member", decodeMember, parseMemberKey)
+	if len(u.Members) > 0 || len(u.MembersGone) > 0 || u.Rejected != nil || first {
+		w.publish(u)
+	}
+}
+
+// membersUnread notes that members cannot be read. That is worth a line of its own only where the
+// instances can.
+func (w *Watcher) membersUnread(lastContact time.Time, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	denied := errors.Is(cause, rpctypes.ErrPermissionDenied)
+	if w.membersStale || w.state != dynmesh.Synced || time.Since(lastContact) < 2*w.members.staleAfter && !denied {
+		return // the registry as a whole may be about to go stale
+	}
+	w.membersStale = true
+	w.log.WithField("key", membersPrefix).WithField("err", cause).
+		Warn("Members cannot be read, though instances can: what they say of themselves is unknown, or as old as this")
+}
+
+func (w *Watcher) publish(u dynmesh.RegistryUpdate) {
+	u.State, u.Since, u.Revision, u.MembersRead = w.state, w.since, w.revision, w.membersRead
+	w.summary.Store(&summary{state: w.state, since: w.since, revision: w.revision})
+	w.up(u)
+}
+
+// decode reads what a follower saw of one bucket, and remembers in rejects what is left out of it.
+// rejected is nil where that has not changed.
+func decode[V, K any](
+	w *Watcher, d delta, rejects *discovery.RejectSet, what string,
+	decodeEntry func(string, []byte) (V, error), parseKey func(string) (K, error),
+) (puts []V, deletes []K, rejected *dynmesh.Rejects) {
+	changed := false
+	remove := func(key string) {
+		if k, err := parseKey(key); err == nil { // else it never was one
+			deletes = append(deletes, k)
+		}
+	}
+	for _, kv := range d.puts {
+		key := string(kv.Key)
+		v, err := decodeEntry(key, kv.Value)
+		if err != nil {
+			changed = w.reject(rejects, what, key, err) || changed
+			remove(key) // it may have been good before, and is spoilt now
+			continue
+		}
+		changed = rejects.Remove(key) || changed
+		puts = append(puts, v)
+	}
+	for _, key := range d.deletes {
+		changed = rejects.Remove(key) || changed
+		remove(key)
+	}
+	if changed {
+		rejected = discovery.ListRejects(w.instanceRejects, w.memberRejects)
+	}
+	return puts, deletes, rejected
+}
+
+// reject remembers that an entry is left out, logs it once, and returns whether that changes what
+// is shown of it.
+func (w *Watcher) reject(rejects *discovery.RejectSet, what, key string, err error) (changed bool) {
+	why, ok := errors.AsType[*discovery.RejectError](err)
+	if !ok {
+		panic(err) // unreachable: the decoders return nothing else
+	}
+	changed, newReason := rejects.Add(key, *why)
+	if newReason {
+		w.log.WithField("key", discovery.ShownKey(key)).WithField("err", why.Detail).
+			Warn("Registry entry is not a " + what + " and is left out until it changes")
+	}
+	return changed
+}
+
+func orDiscard(log *logrus.Entry) *logrus.Entry {
+	if log != nil {
+		return log
+	}
+	discard := logrus.New()
+	discard.SetOutput(io.Discard)
+	discard.SetLevel(logrus.PanicLevel) // so that nothing is formatted either
+	return logrus.NewEntry(discard)
+}

@@ -1,0 +1,107 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/dynmesh/dynmesh"
+)
+
+// MaxValueSize bounds what one entry may put into every listing. Dynamo's values have about 200
+// bytes.
+const MaxValueSize = 64 << 10
+
+// DecodeInstance reads what a registry holds under the key of an instance. Its error is a
+// *RejectError.
+func DecodeInstance(key dynmesh.InstanceKey, value []byte) (dynmesh.Instance, error) {
+	fields, err := decodeFields(value)
+	if err != nil {
+		return dynmesh.Instance{}, err
+	}
+	if err := checkFields(key, fields); err != nil {
+		return dynmesh.Instance{}, err
+	}
+	transport, err := CheckTransport(fields["transport"])
+	if err != nil {
+		return dynmesh.Instance{}, err
+	}
+	for _, known := range []string{"type", "namespace", "component", "endpoint", "instance_id", "transport"} {
+		delete(fields, known)
+	}
+	instance := dynmesh.Instance{InstanceKey: key, Transport: transport}
+	for name, raw := range fields {
+		fields[name] = compact(raw)
+		instance.Extra = fields
+	}
+	return instance, nil
+}
+
+// decodeFields returns the fields of an entry's value.
+func decodeFields(value []byte) (map[string]json.RawMessage, error) {
+	if len(value) > MaxValueSize {
+		return nil, Rejectf(dynmesh.RejectSize, "value has %d bytes, more than %d", len(value), MaxValueSize)
+	}
+	// encoding/json lets invalid UTF-8 through in raw messages; it would then spoil the whole
+	// listing.
+	if !utf8.Valid(value) {
+		return nil, Rejectf(dynmesh.RejectJSON, "value is not UTF-8")
+	}
+	// A map and not a struct: its keys are matched exactly, where a struct's fields would match in
+	// any case.
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(value, &fields); err != nil || fields == nil {
+		return nil, Rejectf(dynmesh.RejectJSON, "value is not a JSON object")
+	}
+	return fields, nil
+}
+
+// checkFields compares the value's fields with the key, which says the same once more.
+func checkFields(key dynmesh.InstanceKey, fields map[string]json.RawMessage) error {
+	for _, want := range []struct{ field, value string }{
+		{"namespace", key.Endpoint.Namespace},
+		{"component", key.Endpoint.Component},
+		{"endpoint", key.Endpoint.Name},
+		{"type", dynmesh.EndpointType},
+	} {
+		raw, ok := fields[want.field]
+		if !ok && want.field == "type" {
+			continue // older writers leave it out
+		}
+		var got *string
+		if err := json.Unmarshal(raw, &got); err != nil || got == nil {
+			return Rejectf(dynmesh.RejectField, "%s is not a string", want.field)
+		}
+		if *got != want.value {
+			return Rejectf(dynmesh.RejectMismatch, "%s is %.64q, its key or kind says %.64q", want.field, *got, want.value)
+		}
+	}
+	id, err := strconv.ParseUint(string(fields["instance_id"]), 10, 64)
+	if err != nil {
+		return Rejectf(dynmesh.RejectField, "instance_id is not an unsigned 64-bit integer")
+	}
+	if dynmesh.InstanceID(id) != key.ID {
+		return Rejectf(dynmesh.RejectMismatch, "instance_id is %d (hex %s), its key says %s", id, dynmesh.InstanceID(id), key.ID)
+	}
+	return nil
+}
+
+// CheckTransport returns the transport without white space. Its error is a *RejectError, where raw
+// is not an object with a key.
+func CheckTransport(raw json.RawMessage) (json.RawMessage, error) {
+	var kinds map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &kinds); err != nil || len(kinds) == 0 {
+		return nil, Rejectf(dynmesh.RejectTransport, "transport is not an object with a key")
+	}
+	return compact(raw), nil
+}
+
+// compact removes white space between tokens and changes nothing else.
+func compact(raw json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil {
+		panic(err) // unreachable: raw was parsed before
+	}
+	return b.Bytes()
+}
