@@ -132,7 +132,8 @@ func (es *endpoints) get(of dynmesh.Endpoint) *Endpoint {
 		return e
 	}
 	// Cloned because the parts may be slices of a much larger answer, which they would keep alive.
-	of.Namespace, of.Component, of.Name = strings.Clone(of.Namespace), strings.Clone(of.Component), strings.Clone(of.Name)
+	of.Namespace, of.Component = strings.Clone(of.Namespace), strings.Clone(of.Component)
+	of.Name = strings.Clone(of.Name)
 	e := &Endpoint{
 		key: of, name: strings.ToValidUTF8(of.String(), "\uFFFD"),
 		instances: map[dynmesh.InstanceID]*Instance{},

@@ -11,7 +11,8 @@ import (
 func (f *Fleet) Gossip(u dynmesh.GossipUpdate) {
 	if before := f.health; u.Health != before {
 		f.health, f.marks.status = u.Health, true
-		if u.Health.Score != before.Score && max(u.Health.Score, before.Score) >= verdict.Unwell { // below it a score changes nothing
+		now, then := u.Health.Score, before.Score
+		if now != then && max(now, then) >= verdict.Unwell { // below it a score changes nothing
 			f.markAll(func(i *Instance) bool { return i.process.isDead() || i.process.lastMember != nil })
 		}
 	}
@@ -108,7 +109,8 @@ func (f *Fleet) withdraw(key dynmesh.ObservationKey) {
 	} else if i := f.endpoints.find(key.Subject.Endpoint, key.Subject.ID); i != nil {
 		i.paths = i.paths.without(key.Observer)
 		if i.own != nil && i.own.observer == key.Observer {
-			i.own, i.withdrawn = nil, p.isAlive() && p.member.Observer == key.Observer // not where it is forgotten with its incarnation
+			i.own = nil
+			i.withdrawn = p.isAlive() && p.member.Observer == key.Observer // else it goes with its incarnation
 		}
 		f.marks.instance(i)
 	}

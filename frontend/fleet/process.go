@@ -129,8 +129,9 @@ func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subje
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
-		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer), ObserverUnreachable: by != nil && by.seen().unreachable, Stale: r.stale,
-		Finding: r.finding, Reason: r.reason, Detail: r.detail, At: r.time(),
+		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer), Stale: r.stale,
+		ObserverUnreachable: by != nil && by.seen().unreachable,
+		Finding:             r.finding, Reason: r.reason, Detail: r.detail, At: r.time(),
 	}
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
@@ -11,10 +12,18 @@ import (
 
 // How long a state may last before it means something.
 const (
-	reportDeadline  = 10 * time.Second // gossip brings a worker's report of an instance in a second or two, if there is one
-	foreignAfter    = 2 * time.Second  // the registry may know an instance a moment sooner than gossip knows its worker
-	memberDeadline  = 15 * time.Second // joining may take long, and a worker that gossips need not be watched as a foreign one
-	leaseGrace      = 30 * time.Second // etcd gives leases a new time when it elects a leader, and removals are held back
+	// Gossip brings a worker's report of an instance in a second or two, if there is one.
+	reportDeadline = 10 * time.Second
+
+	// The registry may know an instance a moment sooner than gossip knows its worker.
+	foreignAfter = 2 * time.Second
+
+	// Joining may take long, and a worker that gossips need not be watched as a foreign one.
+	memberDeadline = 15 * time.Second
+
+	// etcd gives leases a new time when it elects a leader, and removals are held back.
+	leaseGrace = 30 * time.Second
+
 	defaultLeaseTTL = 10 * time.Second // of workers that do not say
 )
 
@@ -39,7 +48,7 @@ func (r *reconciliation) run() {
 	for n := range c.Instances {
 		i := &c.Instances[n]
 		if i.endpoint.suspected && i.State() == dynmesh.Unreachable {
-			i.Reasons = append(i.Reasons[:len(i.Reasons):len(i.Reasons)], verdict.PartitionReason) // a transition has the rest
+			i.Reasons = append(slices.Clip(i.Reasons), verdict.PartitionReason) // a transition has the rest
 		}
 		i.marked &^= toReconcile
 		f.collect(i.Instance)
@@ -103,7 +112,9 @@ func (r *reconciliation) instance(i *Instance) []string {
 		if before != "" {
 			i.changes = kept(i.changes, change{r.now, v.Reasons[0], stateOf(before), i.state})
 		}
-		r.changes.Transitions = append(r.changes.Transitions, Transition{r.now, i.Key(), before, v.State, v.Reasons, evidence})
+		r.changes.Transitions = append(r.changes.Transitions, Transition{
+			At: r.now, Key: i.Key(), From: before, To: v.State, Reasons: v.Reasons, Evidence: evidence,
+		})
 	}
 	_, calmer := i.flaps(r.now)
 	f.deadlines.set(i, earlier(again, calmer))
@@ -116,8 +127,11 @@ func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.T
 	e = verdict.Evidence{
 		Registered: i.registered, Read: f.registry.State != dynmesh.Syncing,
 		Gossip: f.cfg.Gossip, Score: f.health.Score, Alone: f.processes.peers == 0,
-		Worker: verdict.Worker{State: p.state(), Process: p.report(p.seen().own, dynmesh.Subject{ID: p.id}), Dynmesh: p.info != nil, Gossips: p.gossips()},
-		Own:    p.report(i.own, i.subject()),
+		Worker: verdict.Worker{
+			State: p.state(), Process: p.report(p.seen().own, dynmesh.Subject{ID: p.id}),
+			Dynmesh: p.info != nil, Gossips: p.gossips(),
+		},
+		Own: p.report(i.own, i.subject()),
 	}
 	if p.member != nil {
 		e.Worker.Since, e.Worker.LeaseTTL = p.member.Since, p.member.LeaseTTL

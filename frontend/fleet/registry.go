@@ -66,8 +66,9 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 func (f *Fleet) synced(now Registry) {
 	before := f.registry
 	f.registry = now
-	f.marks.status = f.marks.status || now.State != before.State || !now.Since.Equal(before.Since) || now.MembersSynced != before.MembersSynced
-	if now.State != before.State || !now.Since.Equal(before.Since) {
+	changed := now.State != before.State || !now.Since.Equal(before.Since)
+	f.marks.status = f.marks.status || changed || now.MembersSynced != before.MembersSynced
+	if changed {
 		f.markAll(func(i *Instance) bool { return i.process.lastMember != nil })
 	}
 	if before.State == dynmesh.Syncing && now.State != dynmesh.Syncing {

@@ -50,7 +50,9 @@ func (r *report) after(old *report) bool {
 type paths []report
 
 func (p paths) index(observer dynmesh.InstanceID) (at int, found bool) {
-	return slices.BinarySearchFunc(p, observer, func(r report, id dynmesh.InstanceID) int { return cmp.Compare(r.observer.ID, id) })
+	return slices.BinarySearchFunc(p, observer, func(r report, id dynmesh.InstanceID) int {
+		return cmp.Compare(r.observer.ID, id)
+	})
 }
 
 func (p paths) of(observer dynmesh.InstanceID) bool {
