@@ -20,6 +20,7 @@ func TestLongScenarios(t *testing.T) {
 		run  func(t *testing.T, w *world, full bool)
 	}{
 		{"mesh: a worker killed", workerKilled},
+		{"mesh: a worker killed young", killedYoung},
 		{"mesh: a host vanishes", hostVanishes},
 		{"mesh: a rack fails", rackFails},
 	} {

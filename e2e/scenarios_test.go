@@ -34,6 +34,7 @@ func TestScenarios(t *testing.T) {
 		{"engine: late, away, back", shortAbsence},
 		{"a two frontends, six instances", sixInstances},
 		{"mesh: a worker killed", inShort(workerKilled)},
+		{"mesh: a worker killed young", inShort(killedYoung)},
 		{"mesh: a host vanishes", inShort(hostVanishes)},
 		{"mesh: all restarted, then frozen", allRestartedThenFrozen},
 		{"mesh: a rack fails", inShort(rackFails)},

@@ -39,6 +39,7 @@ type batch struct {
 	messages [][]byte
 	probes   []probe.Event   // what became of connections
 	listens  bool            // somebody wants updates
+	looked   bool            // whoever might know members has been asked
 	leaving  *dynmesh.Report // the pool leaves, and says so
 }
 
@@ -93,6 +94,12 @@ func (b *inbox) watchForeign(s dynmesh.Subject, addr string) {
 func (b *inbox) probe(e probe.Event) { b.put(func(w *batch) { w.probes = append(w.probes, e) }) }
 
 func (b *inbox) listen() { b.put(func(w *batch) { w.listens = true }) }
+
+// looked is told when a look for members is over. Those that it found have been put in before.
+func (b *inbox) looked() { b.put(func(w *batch) { w.looked = true }) }
+
+// look has the loop look again at what is not its own.
+func (b *inbox) look() { b.put(func(*batch) {}) }
 
 func (b *inbox) leave(f dynmesh.Report) { b.put(func(w *batch) { w.leaving = &f }) }
 

@@ -28,11 +28,13 @@ type joiner struct {
 	names    []string
 	seeds    func(context.Context) ([]string, error)
 	contacts *contacts
+	looked   func() // is called when a look and what it began is over; must not wait
 	log      *logrus.Entry
 	limits   limits
 
 	mu       sync.Mutex
 	underWay map[string]struct{}
+	looks    bool // for the first time
 	wg       sync.WaitGroup
 }
 
@@ -52,6 +54,7 @@ func (j *joiner) run() {
 				looked = now
 				j.wg.Go(func() {
 					j.look()
+					j.ended(func() { j.looks = true })
 					<-looking
 				})
 			default: // etcd, or the resolver, is slow
@@ -101,10 +104,26 @@ func (j *joiner) attempt(addr string) {
 		if err := j.join(addr); err != nil && j.ctx.Err() == nil {
 			j.failed(addr, strings.Join(strings.Fields(err.Error()), " "))
 		}
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		delete(j.underWay, addr)
+		j.ended(func() { delete(j.underWay, addr) })
 	})
+}
+
+// busy reports whether an attempt is under way.
+func (j *joiner) busy() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.underWay) > 0
+}
+
+// ended takes note of what is over, and tells when nothing is left of a look.
+func (j *joiner) ended(note func()) {
+	j.mu.Lock()
+	note()
+	all := j.looks && len(j.underWay) == 0
+	j.mu.Unlock()
+	if all {
+		j.looked()
+	}
 }
 
 // failed tells an operator only of members that are alone: others try addresses where nobody has to be any longer.

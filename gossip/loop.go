@@ -26,6 +26,8 @@ type loop struct {
 	said     []probe.Said // by changes of the table, which the prober has not been told yet
 	listened bool         // the reader wants updates
 
+	introduction introduction
+
 	strangers map[dynmesh.Observer]time.Time // observers that are no members, and since when
 	urgent    []table.Entry                  // own findings that go straight to others
 	again     []repeat
@@ -61,7 +63,7 @@ const (
 func newLoop(p *Pool) *loop {
 	l := &loop{
 		pool: p, log: p.cfg.Log, table: table.New(p.self), members: make(members), alone: true,
-		strangers: make(map[dynmesh.Observer]time.Time),
+		strangers: make(map[dynmesh.Observer]time.Time), introduction: newIntroduction(),
 	}
 	l.origin = time.Now()
 	l.prober = probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64())
@@ -74,6 +76,7 @@ func newLoop(p *Pool) *loop {
 // run goes on until ctx ends.
 func (l *loop) run(ctx context.Context) {
 	now := time.Now()
+	l.introduction.began = now
 	l.chores, l.expiry, l.hints = now.Add(choreInterval), now.Add(expiryInterval), now.Add(jittered(hintInterval))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -102,6 +105,7 @@ func (l *loop) turn(b batch, now time.Time) {
 		l.tellAll()
 	}
 	l.leaving = l.leaving || b.leaving != nil
+	l.introduction.alone = l.introduction.alone || b.looked
 	for _, e := range b.nodes {
 		l.node(e, now)
 	}
@@ -157,7 +161,7 @@ func (l *loop) due(now time.Time) time.Time {
 		l.spreads = time.Time{}
 		l.spread()
 	}
-	next := earliest(l.chores, l.hints, l.tick())
+	next := earliest(l.chores, l.hints, l.tick(), l.introduce(now))
 	for len(l.again) > 0 && !now.Before(l.again[0].at) {
 		l.straight(l.again[0].messages)
 		l.again = l.again[1:]

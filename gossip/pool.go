@@ -62,6 +62,7 @@ func newPool(cfg Config, n network) (*Pool, error) {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	p.inbox = newInbox(p.metrics)
+	p.transport.holds = p.inbox.look
 	p.contacts = newContacts(p.Addr())
 	p.quick, p.bulk = newSender("pings", 256, p.metrics), newSender("bulk", 256, p.metrics)
 	p.loop = newLoop(p)
@@ -88,7 +89,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 
 	p.joiner = &joiner{
-		ctx: ctx, names: p.cfg.Join, seeds: p.cfg.Seeds, contacts: p.contacts, log: p.cfg.Log, underWay: make(map[string]struct{}),
+		ctx: ctx, names: p.cfg.Join, seeds: p.cfg.Seeds, contacts: p.contacts, looked: p.inbox.looked, log: p.cfg.Log, underWay: make(map[string]struct{}),
 		join: func(addr string) error {
 			_, err := list.Join([]string{addr})
 			return err
@@ -157,6 +158,10 @@ func (p *Pool) Self() dynmesh.Observer { return p.self }
 
 // Addr is host:port where others reach the pool.
 func (p *Pool) Addr() string { return p.transport.advertise.String() }
+
+// Watched returns a channel that is closed once the end of this process would be noticed at once: those
+// who are to watch it do, or there is nobody else. It is closed a second after Run began in any case.
+func (p *Pool) Watched() <-chan struct{} { return p.loop.introduction.watched }
 
 // Observe tells the mesh what was found, in place of what was said of the same subject before. What table.Table.Observe
 // would refuse is logged and told to nobody.

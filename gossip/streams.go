@@ -88,6 +88,7 @@ func (t *transport) hold(conn *kept) {
 	t.inbound--
 	conn.released = func() { t.tripwires-- }
 	t.mu.Unlock()
+	t.holds()
 	var b [1]byte
 	_, _ = conn.Read(b[:])
 }
@@ -95,6 +96,13 @@ func (t *transport) hold(conn *kept) {
 // Dial connects to anything.
 func (t *transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return t.network.dial(ctx, addr)
+}
+
+// held returns how many tripwires others hold.
+func (t *transport) held() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tripwires
 }
 
 // OpenTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's to close, and ends with

@@ -26,6 +26,7 @@ type transport struct {
 	packets   net.PacketConn
 	advertise netip.AddrPort
 	metrics   *metrics
+	holds     func() // is called when another member has opened a tripwire; must not wait
 
 	packetCh chan *memberlist.Packet
 	streamCh chan net.Conn

@@ -102,6 +102,20 @@ func (m *membership) observe(f dynmesh.Report) {
 	}
 }
 
+// watched waits until others would notice the worker's end at once: who reads the registry counts on
+// that. It returns false when ctx ends before.
+func (m *membership) watched(ctx context.Context) bool {
+	if m.pool == nil {
+		return true
+	}
+	select {
+	case <-m.pool.Watched(): // which takes a second at most
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // drain says that the worker will leave, and gives that a moment to be heard.
 func (m *membership) drain() {
 	if m.pool == nil {

@@ -391,6 +391,9 @@ func (w *Worker) register(ctx context.Context) error {
 			return nil
 		}
 	}
+	if !w.mesh.watched(ctx) {
+		return nil
+	}
 	return w.registrar.Run(ctx)
 }
 

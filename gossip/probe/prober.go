@@ -59,6 +59,7 @@ func New(self dynmesh.InstanceID, frontend bool, seed uint64) *Prober {
 		members: make(map[dynmesh.InstanceID]*Member), assignment: NewAssignment(self),
 		accusers: make(accusers), targets: make(map[dynmesh.InstanceID]*target), queues: newDialQueues(),
 	}
+	p.assignment.Add(self) // for Watchers: nobody watches itself
 	p.health = newLocalHealth(p.random.Uint64())
 	if frontend {
 		p.foreign = newForeign(self)

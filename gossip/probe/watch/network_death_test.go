@@ -67,3 +67,32 @@ func TestFindingTimes(t *testing.T) {
 		})
 	}
 }
+
+// It does not matter how long a worker has been watched when it is killed, nor whether it was there at
+// all.
+func TestYoungDeathsAreFoundAtOnce(t *testing.T) {
+	for _, ends := range []state{dead, dying} {
+		for seed := range 1000 {
+			n := newNetwork(uint64(seed))
+			w := &worker{}
+			at := time.Duration(n.rng.Int64N(int64(2 * time.Second)))
+			switch seed % 10 {
+			case 0:
+				at = time.Duration(n.rng.Int64N(int64(5 * time.Millisecond))) // while the tripwire is being opened
+			case 1:
+				at = 0
+			}
+			n.after(at, func() { n.become(w, ends) })
+			x := n.member(w)
+			n.run(at + time.Second)
+			if f := x.watch.Finding(); f.Finding != dynmesh.Fail || f.Reason != dynmesh.ReasonRefused {
+				t.Fatalf("seed %d: killed after %v: got %+v, want it refused", seed, at, x.log)
+			}
+			for _, said := range x.log {
+				if took := said.at - at; said.Finding.Finding == dynmesh.Fail && took > 60*time.Millisecond {
+					t.Errorf("seed %d: killed after %v: found %v later", seed, at, took)
+				}
+			}
+		}
+	}
+}

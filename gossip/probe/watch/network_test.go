@@ -269,11 +269,18 @@ func (n *network) become(w *worker, s state) {
 	w.state, w.service = s, s
 	if s == dying {
 		s = dead
-		n.after(3*time.Millisecond, func() { w.state, w.service = dead, dead })
+		n.after(3*time.Millisecond, func() {
+			w.state, w.service = dead, dead
+			n.tripAll(w) // whoever has connected meanwhile was never accepted
+		})
 	}
 	if was != well || s != dead && s != other {
 		return
 	}
+	n.tripAll(w)
+}
+
+func (n *network) tripAll(w *worker) {
 	for _, x := range n.watchers {
 		if x.worker == w {
 			n.trip(x)

@@ -65,7 +65,9 @@ func (p *processProbe) step(e Event, now time.Duration, late bool, a *Actions) {
 	case GossipDialed:
 		p.gossipDialed(e.Outcome, now, a)
 	case TripwireOpened:
-		p.tripwire.opened(e.Outcome, now, &p.jitter)
+		if p.tripwire.opened(e.Outcome, now, &p.jitter) && p.phase == watching {
+			p.suspect(false, now, a)
+		}
 	case TripwireClosed:
 		if p.tripwire.closed(now, &p.jitter) && p.phase == watching {
 			p.suspect(false, now, a)
@@ -89,10 +91,8 @@ func (p *processProbe) step(e Event, now time.Duration, late bool, a *Actions) {
 // wake is when something is due next.
 func (p *processProbe) wake() time.Duration {
 	switch {
-	case p.phase == watching && p.finding.Finding == dynmesh.Pass:
-		return min(p.nextPing, p.tripwire.due())
 	case p.phase == watching:
-		return p.nextPing
+		return min(p.nextPing, p.tripwire.due())
 	case p.phase == failed && p.verification.pings >= quickPings:
 		return p.verification.deadline
 	default:
@@ -102,7 +102,7 @@ func (p *processProbe) wake() time.Duration {
 
 // sendHeartbeats sends heartbeats, and verifies when too many of them had no answer.
 func (p *processProbe) sendHeartbeats(now time.Duration, late bool, a *Actions) {
-	if p.finding.Finding == dynmesh.Pass && p.tripwire.open(now) {
+	if p.tripwire.open(now) { // at once: a process may end before it has answered
 		a.OpenTripwire = true
 	}
 	if late {

@@ -36,16 +36,18 @@ func (t *tripwire) open(now time.Duration) bool {
 	return true
 }
 
-func (t *tripwire) opened(o Outcome, now time.Duration, j *jitter) {
+// opened reports whether it was refused: then nothing listens there.
+func (t *tripwire) opened(o Outcome, now time.Duration, j *jitter) (refused bool) {
 	if t.state != opening {
-		return // it was given up meanwhile
+		return false // it was given up meanwhile
 	}
 	if o == Accepted {
 		t.state, t.since = up, now
-		return
+		return false
 	}
 	t.state = down
 	t.backOff(now, j)
+	return o == Refused
 }
 
 // closed reports whether it was one that held until now.
