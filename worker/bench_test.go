@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// BenchmarkRequests is what the request server costs: over connections kept alive, by a client that does as little as it can.
-// Both share the processors.
+// BenchmarkRequests is what the request server costs: over connections kept alive, by a client
+// that does as little as it can. Both share the processors.
 func BenchmarkRequests(b *testing.B) {
 	w, err := New(local())
 	if err != nil {

@@ -14,11 +14,13 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-// watched runs a worker whose endpoint "generate" is the mock engine, with canaries at a pace for tests.
-func watched(t *testing.T, cfg Config) (*harness, *mocker.Engine) {
+// withCanaries runs a worker whose endpoint "generate" is the mock engine, with canaries at a pace
+// for tests.
+func withCanaries(t *testing.T, cfg Config) (*harness, *mocker.Engine) {
 	t.Helper()
 	engine, err := mocker.New(mocker.Config{})
 	if err != nil {
@@ -33,7 +35,7 @@ func watched(t *testing.T, cfg Config) (*harness, *mocker.Engine) {
 	return drive(t, w), engine
 }
 
-func turn(t *testing.T, engine *mocker.Engine, knobs mocker.Knobs) {
+func setKnobs(t *testing.T, engine *mocker.Engine, knobs mocker.Knobs) {
 	t.Helper()
 	if err := engine.SetKnobs(knobs); err != nil {
 		t.Fatal(err)
@@ -42,7 +44,7 @@ func turn(t *testing.T, engine *mocker.Engine, knobs mocker.Knobs) {
 
 func (r *harness) becomes(what, body string, status int) {
 	r.t.Helper()
-	until(r.t, what, func() bool {
+	testkit.Eventually(r.t, waitLimit, what, func() bool {
 		code, got := r.get("/health")
 		if _, live := r.get("/livez"); !strings.Contains(live, `"live"`) {
 			r.t.Errorf("/livez = %s while waiting: %s", live, what)
@@ -51,20 +53,20 @@ func (r *harness) becomes(what, body string, status int) {
 	})
 }
 
-// An endpoint with a probe is verified by a request when it is served, loses its readiness when it stops completing
-// requests, and gets it back. One without a probe is ready throughout.
+// An endpoint with a probe is verified by a request when it is served, loses its readiness when it
+// stops completing requests, and gets it back. One without a probe is ready throughout.
 func TestCanariesDecideReadiness(t *testing.T) {
 	log, hook := test.NewNullLogger()
 	cfg := local()
 	cfg.Log = logrus.NewEntry(log)
-	r, engine := watched(t, cfg)
+	r, engine := withCanaries(t, cfg)
 	r.becomes("verified", `{"endpoints":{"embed":"ready","generate":"ready"},"status":"ready"`, http.StatusOK)
 
-	turn(t, engine, mocker.Knobs{Tokens: 4, Freeze: new(int)})
+	setKnobs(t, engine, mocker.Knobs{Tokens: 4, Freeze: new(int)})
 	r.becomes("frozen", `{"endpoints":{"embed":"ready","generate":"notready"},"status":"notready"`, http.StatusServiceUnavailable)
-	turn(t, engine, mocker.Knobs{})
+	setKnobs(t, engine, mocker.Knobs{})
 	r.becomes("mended", `"generate":"ready"},"status":"ready"`, http.StatusOK)
-	turn(t, engine, mocker.Knobs{ErrorStatus: 503})
+	setKnobs(t, engine, mocker.Knobs{ErrorStatus: 503})
 	r.becomes("failing", `"generate":"notready"`, http.StatusServiceUnavailable)
 
 	var lines []string
@@ -88,9 +90,10 @@ func TestCanariesDecideReadiness(t *testing.T) {
 
 // A real request that completes is proof: the endpoint is ready before any canary could say so.
 func TestTrafficVouchesForAnEndpoint(t *testing.T) {
-	r, engine := watched(t, local())
+	r, engine := withCanaries(t, local())
 	r.becomes("verified", `"generate":"ready"`, http.StatusOK)
-	turn(t, engine, mocker.Knobs{FirstTokenDelay: 600 * time.Millisecond}) // canaries are too impatient for that
+	// Canaries are too impatient for that.
+	setKnobs(t, engine, mocker.Knobs{FirstTokenDelay: 600 * time.Millisecond})
 	r.becomes("too slow for a canary", `"generate":"notready"`, http.StatusServiceUnavailable)
 	if status, text := r.call("generate", `{"prompt":"x","max_tokens":1}`); status != http.StatusOK {
 		t.Fatalf("a request: %d %s", status, text)
@@ -102,7 +105,7 @@ func TestTrafficVouchesForAnEndpoint(t *testing.T) {
 func TestRecheck(t *testing.T) {
 	var works atomic.Bool
 	cfg := local()
-	cfg.Canary = &canary.Config{Wait: patience * 10, Recheck: patience * 10, Timeout: patience}
+	cfg.Canary = &canary.Config{Wait: waitLimit * 10, Recheck: waitLimit * 10, Timeout: waitLimit}
 	w := create(t, cfg, nil)
 	asked := make(chan struct{}, 10)
 	if err := w.Handle("generate", echo, Probe(canary.Endpoint{Probe: func(context.Context) error {
@@ -118,7 +121,7 @@ func TestRecheck(t *testing.T) {
 	arrives(t, "the first canary goes out", asked)
 	r.becomes("it fails", `"generate":"notready"`, http.StatusServiceUnavailable)
 	works.Store(true)
-	until(t, "the recheck passes", func() bool {
+	testkit.Eventually(t, waitLimit, "the recheck passes", func() bool {
 		r.Recheck() // the first one may come before the canary has ended
 		status, _ := r.get("/health")
 		return status == http.StatusOK
@@ -172,7 +175,7 @@ func TestMaintenance(t *testing.T) {
 		{"good", withToken, "Bearer s3cret", `{"duration":"10m","reason":"weights"}`, 200, `"status":"maintenance","until":"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, _ := watched(t, tt.cfg)
+			r, _ := withCanaries(t, tt.cfg)
 			header := http.Header{}
 			if tt.token != "" {
 				header.Set("Authorization", tt.token)
@@ -189,25 +192,26 @@ func TestMaintenance(t *testing.T) {
 func TestMaintenanceHoldsCanariesBack(t *testing.T) {
 	cfg := local()
 	cfg.AdminToken = "s3cret"
-	r, engine := watched(t, cfg)
+	r, engine := withCanaries(t, cfg)
 	r.becomes("verified", `"generate":"ready"`, http.StatusOK)
 	header := http.Header{"Authorization": {"Bearer s3cret"}}
 	if status, answer, err := r.do(http.MethodPost, "http://"+r.SystemAddr()+"/maintenance", `{"duration":"1500ms","reason":"weights"}`, header); status != 200 {
 		t.Fatalf("%d %s %v", status, answer, err)
 	}
 	began := time.Now()
-	turn(t, engine, mocker.Knobs{Freeze: new(int)})
+	setKnobs(t, engine, mocker.Knobs{Freeze: new(int)})
 	r.becomes("frozen", `"generate":"notready"`, http.StatusServiceUnavailable)
 	if d := time.Since(began); d < 1400*time.Millisecond {
 		t.Errorf("not ready %v after the maintenance began, which lasts 1.5 s", d)
 	}
 }
 
-// An engine that answers every request with an error inside the stream proves nothing by that, however much it streams.
+// An engine that answers every request with an error inside the stream proves nothing by that,
+// however much it streams.
 func TestErrorChunksAreNoProgress(t *testing.T) {
-	r, engine := watched(t, local())
+	r, engine := withCanaries(t, local())
 	r.becomes("verified", `"generate":"ready"`, http.StatusOK)
-	turn(t, engine, mocker.Knobs{ErrorChunk: new(int)})
+	setKnobs(t, engine, mocker.Knobs{ErrorChunk: new(int)})
 	if status, text := r.call("embed", `{"prompt":"x"}`); status != http.StatusOK || !strings.Contains(text, `"error"`) {
 		t.Fatalf("a request: %d %s", status, text)
 	}

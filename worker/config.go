@@ -20,7 +20,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// Config configures a [Worker]. The zero value is a worker of dynamo.backend on free ports, with etcd on localhost.
+// Config configures a [Worker]. The zero value is a worker of dynamo.backend on free ports, with
+// etcd on localhost.
 type Config struct {
 	Namespace string // default "dynamo"
 	Component string // default "backend"
@@ -28,9 +29,11 @@ type Config struct {
 	Etcd     etcd.Config
 	LeaseTTL time.Duration // of the registration, in whole seconds; default 10 s
 
-	// Gossip makes the worker a member of the mesh, which it tells what it finds of its endpoints, and by which it is watched
-	// over the network. Its ID, Role, Service and LeaseTTL are the worker's; and where they are not given, so are its
-	// Advertise, Seeds (members that are in etcd), Version and Log. Nil: it is no member.
+	// Gossip makes the worker a member of the mesh: it reports its endpoints' state, and other
+	// members watch it over the network. Nil: it is no member.
+	//
+	//	the worker's, always           ID, Role, Service, LeaseTTL
+	//	the worker's, unless given     Advertise, Seeds (members that are in etcd), Version, Log
 	Gossip *gossip.Config
 
 	System SystemConfig
@@ -39,23 +42,24 @@ type Config struct {
 	// StartingStatus is the status of a worker that serves no endpoint; default NotReady.
 	StartingStatus Status
 
-	// UseEndpointHealthStatus lists the endpoints that the worker's own status depends on; default: all that it serves.
-	// A worker that does not serve one of them is never ready.
+	// UseEndpointHealthStatus lists the endpoints that the worker's own status depends on;
+	// default: all that it serves. A worker that does not serve one of them is never ready.
 	UseEndpointHealthStatus []string
 
-	// Canary has endpoints checked by canaries, as it says. Nil: there are none, and an endpoint is ready when it is served.
+	// Canary configures canaries. Nil: there are none, and an endpoint is ready when it is served.
 	Canary *canary.Config
 
-	// RegisterAfter holds the registration back until it is closed, for endpoints that cannot answer yet, such as those of
-	// an engine that is still loading; both servers serve meanwhile. Nil: it is not held back. It must not wait for the
-	// worker to be ready: who would make it so may know it by its registration only.
+	// RegisterAfter holds the registration back until it is closed; both servers serve meanwhile.
+	// It is for endpoints that cannot answer yet, such as those of an engine that loads. It must
+	// not wait for the worker to be ready: whoever would make it so may know it by its registration
+	// only. Nil: nothing is held back.
 	RegisterAfter <-chan struct{}
 
 	// AdminToken is what POST /maintenance must bring along. Empty: nobody may.
 	AdminToken string
 
-	// GracefulShutdownTimeout is how long requests may still run when Run's context has ended; default 30 s. What is
-	// left is then cancelled, which takes 2 s more at most.
+	// GracefulShutdownTimeout is how long requests may still run when Run's context has ended;
+	// default 30 s. What is left is then cancelled, which takes 2 s more at most.
 	GracefulShutdownTimeout time.Duration
 
 	Metrics []prometheus.Collector // of the program around the worker, served at /metrics as well
@@ -79,15 +83,16 @@ type RPCConfig struct {
 	Port     int    // 0: any free one
 	RootPath string // default /v1/rpc
 
-	// AdvertiseHost is the name or address under which others reach this worker, for both servers. Default: Host where
-	// that is one, else the local address of the route to etcd.
+	// AdvertiseHost is the name or address under which others reach this worker, for both servers.
+	// Default: Host where that is one, else the local address of the route to etcd.
 	AdvertiseHost string
 }
 
 // maxVersion is the longest version that the registry passes on, in bytes.
 const maxVersion = 128
 
-// withDefaults fills in defaults, and refuses what cannot be, naming the field. It copies what it keeps.
+// withDefaults fills in defaults, and refuses what cannot be, naming the field. It copies what it
+// keeps.
 func (c Config) withDefaults() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
@@ -107,7 +112,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = c.Log.WithField("component", "worker")
 	}
 
-	// An endpoint's name is there when Handle brings it; the parts that all of them share are checked now.
+	// An endpoint's name is there when Handle brings it; the parts that all of them share are
+	// checked now.
 	if err := (dynmesh.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: "any"}).Validate(); err != nil {
 		return Config{}, err
 	}
@@ -141,7 +147,8 @@ func (c Config) checkPaths() error {
 		if path.v == "" && path.field == "RPC.RootPath" {
 			continue // it was "/"
 		}
-		// Other characters would mean something to fiber's router, or differ from what clients send.
+		// Clients may write other characters in several ways; paths are compared as they are
+		// written.
 		if !strings.HasPrefix(path.v, "/") || strings.Trim(path.v, pathCharacters) != "" {
 			return dynmesh.NewConfigError("worker", path.field, path.v, "a path of / A-Z a-z 0-9 . _ -")
 		}

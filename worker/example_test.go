@@ -28,8 +28,8 @@ func greet(_ context.Context, request json.RawMessage, send func(chunk any) erro
 	return send(map[string]string{"text": to.Name})
 }
 
-// A whole program: README.md has it. Its worker is registered, a member of the mesh, and verified by
-// canaries; where etcd is, and all else, is told by the variables of the worker command.
+// A whole program: README.md has it. Its worker is registered, a member of the mesh, and verified
+// by canaries; where etcd is, and all else, is told by the variables of the worker command.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

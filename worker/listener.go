@@ -31,7 +31,7 @@ type listener struct {
 	log *logrus.Entry
 
 	mu    sync.Mutex
-	conns map[*conn]struct{} // until the server has done with them, which may be after they are closed
+	conns map[*conn]struct{} // until their handlers have returned, closed or not
 	drain chan struct{}      // closed when the shutdown begins
 	empty chan struct{}      // closed when it has begun and no connection is left
 }

@@ -144,7 +144,7 @@ func TestConnectionsDuringTheShutdown(t *testing.T) {
 	}
 	l.connState(working, http.StateClosed)
 	l.connState(waiting, http.StateClosed)
-	if n := l.wait(patience); n != 0 {
+	if n := l.wait(waitLimit); n != 0 {
 		t.Errorf("%d connections are left, want none", n)
 	}
 }

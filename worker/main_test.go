@@ -15,16 +15,18 @@ import (
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// A probe of memberlist that is under way when its pool ends, ends by itself some seconds later.
+		// A probe of memberlist that is under way when its pool ends, ends by itself some seconds
+		// later.
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
 	)
 }
 
-const patience = 10 * time.Second // for what takes milliseconds on an idle machine
+const waitLimit = 10 * time.Second // for what takes milliseconds on an idle machine
 
 // harness is a worker under test, whose Run ends with the test at the latest.
 type harness struct {
@@ -42,7 +44,7 @@ func local() Config {
 		Etcd:                    etcd.Config{Endpoints: []string{"http://127.0.0.1:1"}},
 		System:                  SystemConfig{Host: "127.0.0.1"},
 		RPC:                     RPCConfig{Host: "127.0.0.1"},
-		GracefulShutdownTimeout: patience,
+		GracefulShutdownTimeout: waitLimit,
 	}
 }
 
@@ -77,7 +79,7 @@ func drive(t *testing.T, w *Worker) *harness {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &harness{
 		Worker: w, t: t, cancel: cancel, ended: make(chan struct{}),
-		client: &http.Client{Transport: transport, Timeout: patience},
+		client: &http.Client{Transport: transport, Timeout: waitLimit},
 	}
 	go func() {
 		defer close(r.ended)
@@ -100,7 +102,8 @@ func (r *harness) join() {
 	}
 }
 
-// generate asks the endpoint of that name for an answer that may stream. The caller closes its body.
+// generate asks the endpoint of that name for an answer that may stream. The caller closes its
+// body.
 func (r *harness) generate() *http.Response {
 	r.t.Helper()
 	resp, err := r.client.Post("http://"+r.RPCAddr()+"/v1/rpc/generate", "application/json", strings.NewReader("{}"))
@@ -152,7 +155,7 @@ func (r *harness) get(path string) (int, string) {
 
 func (r *harness) ready() {
 	r.t.Helper()
-	until(r.t, "the worker is ready", func() bool {
+	testkit.Eventually(r.t, waitLimit, "the worker is ready", func() bool {
 		status, _ := r.get("/health")
 		return status == http.StatusOK
 	})
@@ -163,8 +166,8 @@ func (r *harness) activity(endpoint string) canary.Activity {
 	return a
 }
 
-// line reads one line of a streaming answer.
-func line(t *testing.T, r *bufio.Reader) string {
+// readLine reads one line of a streaming answer.
+func readLine(t *testing.T, r *bufio.Reader) string {
 	t.Helper()
 	s, err := r.ReadString('\n')
 	if err != nil {
@@ -173,23 +176,13 @@ func line(t *testing.T, r *bufio.Reader) string {
 	return s
 }
 
-// until waits for a condition that another goroutine brings about.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // arrives waits for what a channel tells.
 func arrives[T any](t *testing.T, what string, ch <-chan T) {
 	t.Helper()
 	select {
 	case <-ch:
-	case <-time.After(patience):
-		t.Fatalf("not within %v: %s", patience, what)
+	case <-time.After(waitLimit):
+		t.Fatalf("not within %v: %s", waitLimit, what)
 	}
 }
 

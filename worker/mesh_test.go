@@ -16,28 +16,30 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-// Workers and frontends find each other by what etcd says of them, and a worker tells what it is and what it serves.
+// Workers and frontends find each other by what etcd says of them, and a worker tells what it is
+// and what it serves.
 func TestMesh(t *testing.T) {
 	registry, _ := startEtcd(t)
 	a := run(t, meshed(registry), map[string]Handler{"generate": echo, "embed": echo})
 	b := run(t, meshed(registry), map[string]Handler{"generate": echo})
 	for _, w := range []*harness{a, b} {
-		until(t, "the workers know each other", func() bool {
+		testkit.Eventually(t, waitLimit, "the workers know each other", func() bool {
 			_, metrics := w.get("/metrics")
 			return strings.Contains(metrics, `dynmesh_gossip_members{state="alive"} 2`)
 		})
 	}
-	o := look(t, registry)
+	o := startOnlooker(t, registry)
 	for _, w := range []*harness{a, b} {
-		until(t, "the frontend knows the worker", func() bool { return o.state(w.Worker) == dynmesh.Alive })
-		until(t, "it says that it is there", func() bool { return o.says(w.Worker, "", dynmesh.Pass, false) })
-		until(t, "its endpoint is ready", func() bool { return o.says(w.Worker, "generate", dynmesh.Unchecked, true) })
-		until(t, "others reach it", func() bool { return o.watched(w.Worker) })
+		testkit.Eventually(t, waitLimit, "the frontend knows the worker", func() bool { return o.state(w.Worker) == dynmesh.Alive })
+		testkit.Eventually(t, waitLimit, "it says that it is there", func() bool { return o.says(w.Worker, "", dynmesh.Pass, false) })
+		testkit.Eventually(t, waitLimit, "its endpoint is ready", func() bool { return o.says(w.Worker, "generate", dynmesh.Unchecked, true) })
+		testkit.Eventually(t, waitLimit, "others reach it", func() bool { return o.watched(w.Worker) })
 	}
-	until(t, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", dynmesh.Unchecked, true) })
+	testkit.Eventually(t, waitLimit, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", dynmesh.Unchecked, true) })
 	o.mu.Lock()
 	m := o.members[a.mesh.pool.Self()]
 	o.mu.Unlock()
@@ -59,19 +61,19 @@ func TestMesh(t *testing.T) {
 	}
 }
 
-// A worker that ends says so before it is taken from the registry, goes on until its requests are answered, and leaves: it is
-// not taken for dead. A new one in its place is known at once.
+// A worker that ends says so before it is taken from the registry, goes on until its requests are
+// answered, and leaves: it is not taken for dead. A new one in its place is known at once.
 func TestMeshShutdown(t *testing.T) {
 	registry, seen := startEtcd(t)
 	cfg := meshed(registry)
 	g := newGate()
 	r := run(t, cfg, map[string]Handler{"generate": g.handle})
 	other := run(t, meshed(registry), map[string]Handler{"embed": echo})
-	o := look(t, registry)
+	o := startOnlooker(t, registry)
 	arrives(t, "it is registered", r.Registered())
 	arrives(t, "the other one, too", other.Registered())
-	until(t, "the registry has both", func() bool { return len(seen.transports()) == 2 })
-	until(t, "the frontend knows it", func() bool {
+	testkit.Eventually(t, waitLimit, "the registry has both", func() bool { return len(seen.transports()) == 2 })
+	testkit.Eventually(t, waitLimit, "the frontend knows it", func() bool {
 		return o.says(r.Worker, "generate", dynmesh.Unchecked, true) && o.state(r.Worker) == dynmesh.Alive
 	})
 
@@ -79,7 +81,7 @@ func TestMeshShutdown(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	arrives(t, "the handler works", g.entered)
 	r.cancel()
-	until(t, "its keys are gone", func() bool { return len(seen.transports()) == 1 })
+	testkit.Eventually(t, waitLimit, "its keys are gone", func() bool { return len(seen.transports()) == 1 })
 	gone := time.Now()
 	if f, _ := o.own(r.Worker, ""); !f.Draining || gone.Sub(f.At) < drainNotice {
 		t.Errorf("when its keys were gone the frontend had heard %+v, want that it drains, since %v at least", f, drainNotice)
@@ -89,13 +91,13 @@ func TestMeshShutdown(t *testing.T) {
 	}
 	close(g.open)
 	r.join()
-	until(t, "it has left", func() bool { return o.state(r.Worker) == dynmesh.Left })
+	testkit.Eventually(t, waitLimit, "it has left", func() bool { return o.state(r.Worker) == dynmesh.Left })
 
 	// As a supervisor would start it again: on the same ports.
 	_, cfg.RPC.Port = splitPort(t, r.RPCAddr())
 	cfg.Gossip = &gossip.Config{Bind: r.GossipAddr()}
 	again := run(t, cfg, map[string]Handler{"generate": echo})
-	until(t, "the new one is known", func() bool {
+	testkit.Eventually(t, waitLimit, "the new one is known", func() bool {
 		return o.says(again.Worker, "generate", dynmesh.Unchecked, true) && o.state(again.Worker) == dynmesh.Alive
 	})
 }
@@ -122,16 +124,16 @@ func TestMeshWithoutEtcd(t *testing.T) {
 		}
 	})
 	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
-	r, engine := watched(t, meshed(registry))
-	o := look(t, registry)
-	until(t, "a canary has passed", func() bool {
+	r, engine := withCanaries(t, meshed(registry))
+	o := startOnlooker(t, registry)
+	testkit.Eventually(t, waitLimit, "a canary has passed", func() bool {
 		return o.says(r.Worker, "generate", dynmesh.Pass, true) && o.says(r.Worker, "embed", dynmesh.Unchecked, true)
 	})
 	if f, _ := o.own(r.Worker, "generate"); f.Kind != dynmesh.KindCanary || f.Latency <= 0 {
 		t.Errorf("the frontend was told %+v, want a canary and how long it took", f)
 	}
-	turn(t, engine, mocker.Knobs{ErrorStatus: 503})
-	until(t, "a canary has failed", func() bool { return o.says(r.Worker, "generate", dynmesh.Fail, false) })
+	setKnobs(t, engine, mocker.Knobs{ErrorStatus: 503})
+	testkit.Eventually(t, waitLimit, "a canary has failed", func() bool { return o.says(r.Worker, "generate", dynmesh.Fail, false) })
 	if f, _ := o.own(r.Worker, "generate"); f.Reason == "" || f.Detail == "" {
 		t.Errorf("the frontend was told %+v, want the reason", f)
 	}
@@ -139,12 +141,12 @@ func TestMeshWithoutEtcd(t *testing.T) {
 	if err := closed(); err != nil {
 		t.Fatal(err)
 	}
-	turn(t, engine, mocker.Knobs{})
-	until(t, "it has recovered", func() bool { return o.says(r.Worker, "generate", dynmesh.Pass, true) })
+	setKnobs(t, engine, mocker.Knobs{})
+	testkit.Eventually(t, waitLimit, "it has recovered", func() bool { return o.says(r.Worker, "generate", dynmesh.Pass, true) })
 	if status, text := r.call("generate", `{"prompt":"x","max_tokens":1}`); status != 200 {
 		t.Fatalf("a request: %d %s", status, text)
 	}
-	until(t, "traffic vouches for it", func() bool {
+	testkit.Eventually(t, waitLimit, "traffic vouches for it", func() bool {
 		f, _ := o.own(r.Worker, "generate")
 		return f.Kind == dynmesh.KindTraffic && f.Report.Finding == dynmesh.Busy && f.Ready || f.Report.Finding == dynmesh.Pass
 	})
@@ -161,7 +163,7 @@ func TestMeshBesideJunk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = server.Close() })
 	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
-	client, err := clientv3.New(clientv3.Config{Endpoints: registry.Endpoints, DialTimeout: patience})
+	client, err := clientv3.New(clientv3.Config{Endpoints: registry.Endpoints, DialTimeout: waitLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,9 +179,9 @@ func TestMeshBesideJunk(t *testing.T) {
 	}
 	a := run(t, meshed(registry), map[string]Handler{"generate": echo})
 	b := run(t, meshed(registry), map[string]Handler{"generate": echo})
-	o := look(t, registry)
+	o := startOnlooker(t, registry)
 	for _, w := range []*harness{a, b} {
-		until(t, "the frontend knows the worker", func() bool {
+		testkit.Eventually(t, waitLimit, "the frontend knows the worker", func() bool {
 			return o.says(w.Worker, "generate", dynmesh.Unchecked, true) && o.state(w.Worker) == dynmesh.Alive
 		})
 	}

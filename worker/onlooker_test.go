@@ -14,7 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
-// onlooker is a frontend's membership, and what it has been told.
+// onlooker is a frontend's membership, and what members report to it.
 type onlooker struct {
 	*gossip.Pool
 
@@ -24,8 +24,8 @@ type onlooker struct {
 	drained  map[dynmesh.InstanceID]time.Time // when that was heard
 }
 
-// look runs a pool beside the workers until the test ends.
-func look(t *testing.T, registry etcd.Config) *onlooker {
+// startOnlooker runs a pool beside the workers until the test ends.
+func startOnlooker(t *testing.T, registry etcd.Config) *onlooker {
 	t.Helper()
 	pool, err := gossip.NewPool(gossip.Config{
 		Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0",
@@ -48,7 +48,7 @@ func look(t *testing.T, registry etcd.Config) *onlooker {
 		for {
 			select {
 			case <-changed:
-				o.take(pool.Take())
+				o.apply(pool.Take())
 			case <-ctx.Done():
 				return
 			}
@@ -66,7 +66,7 @@ func look(t *testing.T, registry etcd.Config) *onlooker {
 	return o
 }
 
-func (o *onlooker) take(u dynmesh.GossipUpdate) {
+func (o *onlooker) apply(u dynmesh.GossipUpdate) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, m := range u.Members {

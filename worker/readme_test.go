@@ -82,7 +82,8 @@ func TestExampleRuns(t *testing.T) {
 	if answer, err := io.ReadAll(resp.Body); err != nil || string(answer) != "{\"text\":\"hello\"}\n{\"text\":\"mesh\"}\n" {
 		t.Errorf("got %s (%v)", answer, err)
 	}
-	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil { // signal.NotifyContext takes it
+	// The program takes it: signal.NotifyContext.
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -11,6 +11,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // registry is what a frontend would see in etcd.
@@ -71,8 +72,8 @@ func startEtcd(t *testing.T) (etcd.Config, *registry) {
 	return cfg, seen
 }
 
-// TestRegistration: a worker appears in etcd once it serves, and when it stops it is gone from there before its last
-// request has finished: nobody is sent to a worker that leaves.
+// TestRegistration: a worker appears in etcd once it serves, and when it stops it is gone from
+// there before its last request has finished: nobody is sent to a worker that leaves.
 func TestRegistration(t *testing.T) {
 	reg, seen := startEtcd(t)
 	cfg := local()
@@ -88,7 +89,7 @@ func TestRegistration(t *testing.T) {
 		"dyn://prod.prefill.generate " + r.ID().String(): url("generate"),
 		"dyn://prod.prefill.echo " + r.ID().String():     url("echo"),
 	}
-	until(t, "the watcher has seen it", func() bool { return len(seen.transports()) == len(want) })
+	testkit.Eventually(t, waitLimit, "the watcher has seen it", func() bool { return len(seen.transports()) == len(want) })
 	for key, transport := range seen.transports() {
 		if want[key] != transport {
 			t.Errorf("%s is reached by %s, want %s", key, transport, want[key])
@@ -100,7 +101,7 @@ func TestRegistration(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	arrives(t, "the handler works", g.entered)
 	r.cancel()
-	until(t, "the keys are gone", func() bool { return len(seen.transports()) == 0 })
+	testkit.Eventually(t, waitLimit, "the keys are gone", func() bool { return len(seen.transports()) == 0 })
 	if got := r.activity("generate").InFlight; got != 1 {
 		t.Errorf("got %d requests in flight when the keys were gone, want 1", got)
 	}
@@ -131,8 +132,8 @@ func TestReadyWithoutEtcd(t *testing.T) {
 	}
 }
 
-// TestRegisterAfter: a worker whose registration is held back serves, says whether it is ready, and is in nobody's list
-// before it is let go.
+// TestRegisterAfter: a worker whose registration is held back serves, says whether it is ready,
+// and is in nobody's list before it is let go.
 func TestRegisterAfter(t *testing.T) {
 	reg, seen := startEtcd(t)
 	first := run(t, etcdConfig(reg, nil), map[string]Handler{"echo": echo})
@@ -147,13 +148,13 @@ func TestRegisterAfter(t *testing.T) {
 	// One that is not held back, and began later, overtakes it.
 	last := run(t, etcdConfig(reg, nil), map[string]Handler{"echo": echo})
 	arrives(t, "the last one is registered", last.Registered())
-	until(t, "the watcher has seen it", func() bool { return len(seen.transports()) == 2 })
+	testkit.Eventually(t, waitLimit, "the watcher has seen it", func() bool { return len(seen.transports()) == 2 })
 	if _, ok := seen.transports()["dyn://dynamo.backend.echo "+r.ID().String()]; ok {
 		t.Error("it is registered while it is held back")
 	}
 	close(hold)
 	arrives(t, "it is registered", r.Registered())
-	until(t, "the watcher has seen it, too", func() bool { return len(seen.transports()) == 3 })
+	testkit.Eventually(t, waitLimit, "the watcher has seen it, too", func() bool { return len(seen.transports()) == 3 })
 }
 
 // TestShutdownBeforeRegistration: what holds a registration back does not hold up the end.

@@ -20,27 +20,28 @@ import (
 // maxBody bounds a request: the longest prompts are a few MiB.
 const maxBody = 32 << 20
 
-// ErrBadRequest says, wrapped in a handler's error, that the request is at fault: the answer is 400.
+// ErrBadRequest says, wrapped in a handler's error, that the request is at fault: the answer is
+// 400.
 var ErrBadRequest = errors.New("bad request")
 
 // Handler answers one request of an endpoint. It is called from many goroutines at once. The
 // request is the handler's to keep.
 //
 // Each call of send streams one chunk to the client as one line of JSON. It returns when the
-// connection has taken the chunk, so a handler cannot run ahead of its client. It may be called from
-// any goroutine, until the handler returns; from then on it returns an error.
+// connection has taken the chunk, so a handler cannot run ahead of its client. It may be called
+// from any goroutine, until the handler returns; from then on it returns an error.
 //
 //	the handler returns an error     the client gets
-//	before the first chunk           {"error":"…"}, and as the status 400 for an [ErrBadRequest],
-//	                                 what its method StatusCode() int says (400 to 599), else 500
+//	before the first chunk           {"error":"…"}, and a status: 400 for an [ErrBadRequest], what
+//	                                 its method StatusCode() int says (400 to 599), else 500
 //	after it                         status 200, a last line {"error":"…"}, and the connection
 //	                                 breaks off, so that nobody takes the answer for complete
 //
 // A panic is an error, too.
 //
 // ctx ends when the client is gone, whether the handler sends or not, and when the time for a
-// graceful shutdown has run out; context.Cause tells which. A handler that ignores ctx then outlives
-// Run.
+// graceful shutdown has run out; context.Cause tells which. A handler that ignores ctx then
+// outlives Run.
 type Handler func(ctx context.Context, request json.RawMessage, send func(chunk any) error) error
 
 // Why a request's context ended early.
@@ -96,7 +97,7 @@ type call struct {
 	line      bytes.Buffer
 	json      *json.Encoder // into line
 	streaming bool          // the first chunk has been sent, and the status with it
-	sentError bool          // a chunk was an error: the answer has failed, whatever the handler returns
+	sentError bool          // a chunk was an error: the answer has failed, though err may be nil
 }
 
 func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *http.Request, log *logrus.Entry) *call {
@@ -170,9 +171,9 @@ func (c *call) startStream() {
 	}
 }
 
-// end follows the handler, which has returned err, with what is left of the answer. last: the
+// end follows the handler, which has returned err, with what is left of the answer. closes: the
 // connection ends with it.
-func (c *call) end(err error, last bool) {
+func (c *call) end(err error, closes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count.end(c.outcome(err)) // before the client can see the end
@@ -187,10 +188,10 @@ func (c *call) end(err error, last bool) {
 		_ = c.flush() // with the first line or none: a stream, either way
 	case !c.streaming:
 		c.log.WithFields(logrus.Fields{"endpoint": c.endpoint.name, "err": err}).Debug("Request failed")
-		refuse(c.w, &refusal{status: statusOf(c.stopping, err), text: err.Error(), last: last})
+		refuse(c.w, &refusal{status: statusOf(c.stopping, err), text: err.Error(), closes: closes})
 		_ = c.flush() // nobody else does when the goroutine ends
 	default:
-		line, _ := json.Marshal(map[string]string{"error": err.Error()}) // a map of strings marshals
+		line, _ := json.Marshal(map[string]string{"error": err.Error()}) // strings do marshal
 		_ = c.write(append(line, '\n'))
 		panic(http.ErrAbortHandler) // so net/http closes the connection in the middle of the body
 	}

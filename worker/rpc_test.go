@@ -16,9 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 type coded int
@@ -155,7 +154,7 @@ func TestBodiesGrowAsTheyCome(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the requests are read", func() bool {
+	testkit.Eventually(t, waitLimit, "the requests are read", func() bool {
 		r.rpc.ln.mu.Lock()
 		defer r.rpc.ln.mu.Unlock()
 		busy := 0
@@ -184,7 +183,7 @@ func TestStreaming(t *testing.T) {
 		t.Errorf("got content type %q, want application/x-ndjson", got)
 	}
 	lines := bufio.NewReader(resp.Body)
-	if got := line(t, lines); got != "\"first\"\n" {
+	if got := readLine(t, lines); got != "\"first\"\n" {
 		t.Errorf("got %q first", got)
 	}
 	arrives(t, "the handler goes on", g.entered)
@@ -192,7 +191,7 @@ func TestStreaming(t *testing.T) {
 		t.Errorf("activity: got %+v, want %+v", got, want)
 	}
 	close(g.open)
-	if got := line(t, lines); got != "\"last\"\n" {
+	if got := readLine(t, lines); got != "\"last\"\n" {
 		t.Errorf("got %q last", got)
 	}
 	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
@@ -203,7 +202,8 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-// TestErrorAfterTheFirstChunk: a client can tell that the answer is not whole, by its last line and by the connection.
+// TestErrorAfterTheFirstChunk: a client can tell that the answer is not whole, by its last line
+// and by the connection.
 func TestErrorAfterTheFirstChunk(t *testing.T) {
 	after := func(end func() error) Handler {
 		return func(_ context.Context, _ json.RawMessage, send func(any) error) error {
@@ -213,9 +213,9 @@ func TestErrorAfterTheFirstChunk(t *testing.T) {
 			return end()
 		}
 	}
-	var logged bytes.Buffer
 	cfg := local()
-	cfg.Log = logTo(&logged)
+	log, logged := testkit.Log()
+	cfg.Log = log
 	r := run(t, cfg, map[string]Handler{
 		"error":  after(func() error { return errors.New("engine \"died\"") }),
 		"panics": after(func() error { panic("secret") }),
@@ -236,8 +236,8 @@ func TestErrorAfterTheFirstChunk(t *testing.T) {
 	}
 }
 
-// TestClientLeaves: the handler is told within clientLeft, at whatever moment of the answer, and the request is not in
-// flight any longer.
+// TestClientLeaves: the handler is told within clientLeft, at whatever moment of the answer, and
+// the request is not in flight any longer.
 func TestClientLeaves(t *testing.T) {
 	const clientLeft = 250 * time.Millisecond
 	type sender = func(any) error
@@ -264,7 +264,7 @@ func TestClientLeaves(t *testing.T) {
 		for _, how := range []string{"closes", "resets", "cancels"} {
 			t.Run(tt.name+", it "+how, func(t *testing.T) {
 				entered := make(chan struct{}, 1)
-				told := make(chan error, 1)
+				cause := make(chan error, 1)
 				r := run(t, local(), map[string]Handler{
 					"echo": echo,
 					"generate": func(ctx context.Context, _ json.RawMessage, send func(any) error) error {
@@ -276,7 +276,7 @@ func TestClientLeaves(t *testing.T) {
 						entered <- struct{}{}
 						err := tt.then(ctx, send)
 						<-ctx.Done()
-						told <- context.Cause(ctx)
+						cause <- context.Cause(ctx)
 						return err
 					},
 				})
@@ -290,14 +290,14 @@ func TestClientLeaves(t *testing.T) {
 				left := time.Now()
 				leave()
 				select {
-				case err := <-told:
+				case err := <-cause:
 					if !errors.Is(err, errClientGone) {
 						t.Errorf("the context ended because of %v, want %v", err, errClientGone)
 					}
 				case <-time.After(clientLeft):
 					t.Errorf("the handler was not told within %v", clientLeft)
 				}
-				until(t, "the request is counted", func() bool {
+				testkit.Eventually(t, waitLimit, "the request is counted", func() bool {
 					a := r.activity("generate")
 					return a.Failed == 1 && a.Errors == 0 && a.InFlight == 0
 				})
@@ -309,7 +309,8 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// askAndCancel asks by net/http's client, on a connection that has been used before, and reads lines of the answer.
+// askAndCancel asks by net/http's client, on a connection that has been used before, and reads
+// lines of the answer.
 func askAndCancel(t *testing.T, r *harness, lines int) (leave func()) {
 	t.Helper()
 	r.call("echo", `{}`)
@@ -344,7 +345,8 @@ func askAndCancel(t *testing.T, r *harness, lines int) (leave func()) {
 	return cancel
 }
 
-// askByHand asks in one write, reads lines of the answer, and leaves by closing the connection, or by resetting it.
+// askByHand asks in one write, reads lines of the answer, and leaves by closing the connection, or
+// by resetting it.
 func askByHand(t *testing.T, r *harness, lines int, reset bool) (leave func()) {
 	t.Helper()
 	c, err := net.Dial("tcp", r.RPCAddr())
@@ -362,7 +364,7 @@ func askByHand(t *testing.T, r *harness, lines int, reset bool) (leave func()) {
 		}
 		answer := bufio.NewReaderSize(resp.Body, 16)
 		for range lines {
-			line(t, answer)
+			readLine(t, answer)
 		}
 	}
 	return func() {
@@ -418,18 +420,20 @@ func TestSendAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestSlowClientIsNotTheHandlersFault: who waits for a client to read is blocked, which is neither progress nor a stall.
+// TestSlowClientIsNotTheHandlersFault: who waits for a client to read is blocked, which is neither
+// progress nor a stall.
 func TestSlowClientIsNotTheHandlersFault(t *testing.T) {
 	r := run(t, local(), map[string]Handler{"generate": flood})
 	resp := r.generate()
 	defer func() { _ = resp.Body.Close() }()
-	until(t, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 && still(r.Worker) })
+	testkit.Eventually(t, waitLimit, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 && still(r.Worker) })
 	if got := r.activity("generate"); got.InFlight != 1 {
 		t.Errorf("got %+v, want one in flight", got)
 	}
 }
 
-// TestRequestIsTheHandlersToKeep: the server uses its buffers again, so what a handler gets must be a copy.
+// TestRequestIsTheHandlersToKeep: the server uses its buffers again, so what a handler gets must
+// be a copy.
 func TestRequestIsTheHandlersToKeep(t *testing.T) {
 	var kept []json.RawMessage
 	r := run(t, local(), map[string]Handler{
@@ -465,11 +469,4 @@ func still(w *Worker) bool {
 	}
 	after, _ := w.Activity("generate")
 	return before == after
-}
-
-func logTo(w io.Writer) *logrus.Entry {
-	log := logrus.New()
-	log.SetOutput(w)
-	log.SetLevel(logrus.DebugLevel)
-	return logrus.NewEntry(log)
 }

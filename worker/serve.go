@@ -21,7 +21,8 @@ import (
 // Serve makes this process a worker with one endpoint, until ctx ends: see [Worker.Run]. The worker
 // is registered in etcd, a member of the mesh, and checked by canaries where there is one.
 //
-// Options win over the environment, which is read as [FromEnvironment] says, and that over defaults.
+// Options win over the environment, which is read as [FromEnvironment] says, and that over
+// defaults.
 func Serve(ctx context.Context, endpoint string, h Handler, options ...Option) error {
 	w, err := newService(os.Getenv, append([]Option{Endpoint(endpoint, h)}, options...))
 	if err != nil {
@@ -76,14 +77,14 @@ func Endpoint(name string, h Handler, checks ...Check) Option {
 	})
 }
 
-// OnStart calls f before the worker runs: its addresses are bound and known. f must not wait for what
-// the worker does when it runs.
+// OnStart calls f before the worker runs: its addresses are bound and known. f must not wait for
+// what the worker does when it runs.
 func OnStart(f func(*Worker)) Option {
 	return option(func(s *service) { s.onStart = append(s.onStart, f) })
 }
 
-// A Check says how canaries ask an endpoint: [Canary] or [Probe]. As an option of [Serve] it is that
-// of Serve's own endpoint.
+// A Check says how canaries ask an endpoint: [Canary] or [Probe]. As an option of [Serve] it is
+// that of Serve's own endpoint.
 type Check func(h Handler) (canary.Endpoint, error)
 
 func (c Check) apply(s *service) {
@@ -91,8 +92,8 @@ func (c Check) apply(s *service) {
 	s.canaries = true
 }
 
-// Canary asks the endpoint's own handler with payload, a minimal request, which is marshaled to JSON.
-// It passes by the counters of real requests.
+// Canary asks the endpoint's own handler with payload, a minimal request, which is marshaled to
+// JSON. It passes by the counters of real requests.
 func Canary(payload any) Check {
 	return func(h Handler) (canary.Endpoint, error) {
 		body, err := json.Marshal(payload)
@@ -103,8 +104,8 @@ func Canary(payload any) Check {
 	}
 }
 
-// Probe asks as e says, whose name is not used: for endpoints that are elsewhere. Where e.Activity is
-// given, it tells of real requests in place of the worker's own counters.
+// Probe asks as e says, whose name is not used: for endpoints that are elsewhere. Where e.Activity
+// is given, it tells of real requests in place of the worker's own counters.
 func Probe(e canary.Endpoint) Check {
 	return func(Handler) (canary.Endpoint, error) {
 		if e.Probe == nil {

@@ -13,13 +13,15 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func from(env map[string]string) func(string) string {
 	return func(name string) string { return env[name] }
 }
 
-// TestServeMeansWhatTheCommandMeans: one endpoint is registered, gossips, is verified, and goes when the context ends.
+// TestServeMeansWhatTheCommandMeans: one endpoint is registered, gossips, is verified, and goes
+// when the context ends.
 func TestServeMeansWhatTheCommandMeans(t *testing.T) {
 	etcd, seen := startEtcd(t)
 	t.Setenv("ETCD_ENDPOINTS", etcd.Endpoints[0])
@@ -32,7 +34,7 @@ func TestServeMeansWhatTheCommandMeans(t *testing.T) {
 		t.Setenv(name, "0")
 	}
 	t.Setenv("DYN_GOSSIP_BIND", "127.0.0.1:0")
-	o := look(t, etcd)
+	o := startOnlooker(t, etcd)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -47,19 +49,19 @@ func TestServeMeansWhatTheCommandMeans(t *testing.T) {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	until(t, "both endpoints are registered", func() bool {
+	testkit.Eventually(t, waitLimit, "both endpoints are registered", func() bool {
 		return slices.Equal(slices.Sorted(maps.Keys(seen.transports())), []string{
 			"dyn://prod.prefill.embed " + w.ID().String(), "dyn://prod.prefill.generate " + w.ID().String(),
 		})
 	})
-	until(t, "the canary has passed, and the mesh knows it", func() bool { return o.says(w, "generate", dynmesh.Pass, true) })
-	until(t, "the other endpoint is ready", func() bool { return o.says(w, "embed", dynmesh.Unchecked, true) })
+	testkit.Eventually(t, waitLimit, "the canary has passed, and the mesh knows it", func() bool { return o.says(w, "generate", dynmesh.Pass, true) })
+	testkit.Eventually(t, waitLimit, "the other endpoint is ready", func() bool { return o.says(w, "embed", dynmesh.Unchecked, true) })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	until(t, "it is gone", func() bool { return len(seen.transports()) == 0 })
-	until(t, "it has left the mesh", func() bool { return o.state(w) == dynmesh.Left })
+	testkit.Eventually(t, waitLimit, "it is gone", func() bool { return len(seen.transports()) == 0 })
+	testkit.Eventually(t, waitLimit, "it has left the mesh", func() bool { return o.state(w) == dynmesh.Left })
 }
 
 func TestServeRefuses(t *testing.T) {
@@ -151,7 +153,8 @@ func TestFromEnvironmentRefuses(t *testing.T) {
 	}
 }
 
-// TestServeCanaries: a check switches canaries on, an operator off; and the operator's payload is the one that is sent.
+// TestServeCanaries: a check switches canaries on, an operator off; and the operator's payload is
+// the one that is sent.
 func TestServeCanaries(t *testing.T) {
 	local := With(func(c *Config) {
 		*c = Config{RPC: RPCConfig{Host: "127.0.0.1"}, System: SystemConfig{Host: "127.0.0.1"}, Canary: c.Canary}

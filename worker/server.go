@@ -38,7 +38,8 @@ const cancelTimeout = time.Second
 // A route is what one path answers.
 type route struct {
 	methods []string
-	serve   func(http.ResponseWriter, *http.Request) error // of a *refusal before its first byte, or nil
+	// serve answers, or returns a *refusal before it has written anything.
+	serve func(http.ResponseWriter, *http.Request) error
 }
 
 // server is one of the worker's two HTTP servers.
@@ -107,10 +108,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
 	if s.ln.draining() { // it came on a connection that was open before
-		return &refusal{status: http.StatusServiceUnavailable, text: "the worker is shutting down", last: true}
+		return &refusal{status: http.StatusServiceUnavailable, text: "the worker is shutting down", closes: true}
 	}
 	if headerSize(r) > maxHeader {
-		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, last: true}
+		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, closes: true}
 	}
 	path := cmp.Or(r.URL.RawPath, r.URL.EscapedPath()) // RawPath is empty where both are the same
 	found, ok := s.routes(path)
@@ -138,7 +139,7 @@ func headerSize(r *http.Request) int {
 type refusal struct {
 	status int
 	text   string // default: that of the status
-	last   bool   // the connection is closed after it, and what is left of the body is not read
+	closes bool   // the connection is closed after it, and what is left of the body is not read
 }
 
 func (e *refusal) Error() string { return cmp.Or(e.text, http.StatusText(e.status)) }
@@ -147,7 +148,7 @@ func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if e, ok := errors.AsType[*refusal](err); ok {
 		status = e.status
-		if e.last {
+		if e.closes {
 			w.Header().Set("Connection", "close")
 		}
 	}
@@ -162,7 +163,7 @@ func writeJSON(w http.ResponseWriter, status int, document any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // it fails where the client is gone, and net/http then closes the connection
+	_, _ = w.Write(body) // it fails where the client is gone; net/http closes the connection then
 }
 
 // firstBody is how much of a body has room at once, whatever length is announced: the rest is
@@ -174,7 +175,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return nil, &refusal{status: http.StatusUnsupportedMediaType, text: fmt.Sprintf("content encoding %q: want none", coding)}
 	}
-	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, last: true}
+	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, closes: true}
 	if r.ContentLength > most {
 		return nil, tooLarge
 	}
@@ -185,9 +186,9 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &refusal{status: http.StatusRequestTimeout, last: true}
+		return nil, &refusal{status: http.StatusRequestTimeout, closes: true}
 	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, text: "the request's body cannot be read: " + err.Error(), last: true}
+		return nil, &refusal{status: http.StatusBadRequest, text: "the request's body cannot be read: " + err.Error(), closes: true}
 	}
 	return body.Bytes(), nil
 }

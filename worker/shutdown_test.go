@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,14 +13,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-// TestShutdownLetsRequestsFinish: the worker is not ready at once, refuses new requests, and the answer that is under way
-// arrives whole; probes are answered until the end.
+// TestShutdownLetsRequestsFinish: the worker is not ready at once, refuses new requests, and the
+// answer that is under way arrives whole; probes are answered until the end.
 func TestShutdownLetsRequestsFinish(t *testing.T) {
-	var logged bytes.Buffer
 	cfg := local()
-	cfg.Log = logTo(&logged)
+	log, logged := testkit.Log()
+	cfg.Log = log
 	g := newGate()
 	r := run(t, cfg, map[string]Handler{"generate": g.handle, "echo": echo})
 	r.ready()
@@ -30,7 +31,7 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 	arrives(t, "the handler works", g.entered)
 
 	r.cancel()
-	until(t, "new connections are refused", func() bool {
+	testkit.Eventually(t, waitLimit, "new connections are refused", func() bool {
 		c, err := net.Dial("tcp", r.RPCAddr())
 		if err == nil {
 			_ = c.Close()
@@ -68,7 +69,8 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 	}
 }
 
-// TestShutdownRefusesOnOpenConnections: a request that comes on a connection kept alive gets 503 while another one drains.
+// TestShutdownRefusesOnOpenConnections: a request that comes on a connection kept alive gets 503
+// while another one drains.
 func TestShutdownRefusesOnOpenConnections(t *testing.T) {
 	w := create(t, local(), map[string]Handler{"echo": echo})
 	w.rpc.routes = rpcRoutes(t.Context(), w)
@@ -148,9 +150,9 @@ func TestShutdownIsBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // they wait more than they work
 			entered := make(chan struct{}, 1)
-			var logged bytes.Buffer
 			cfg := local()
-			cfg.Log = logTo(&logged)
+			log, logged := testkit.Log()
+			cfg.Log = log
 			cfg.GracefulShutdownTimeout = 20 * time.Millisecond
 			r := run(t, cfg, map[string]Handler{"generate": tt.handler(entered)})
 			type result struct {
@@ -176,7 +178,7 @@ func TestShutdownIsBounded(t *testing.T) {
 			}()
 			arrives(t, "the handler works", entered)
 			if !tt.reads {
-				until(t, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 && still(r.Worker) })
+				testkit.Eventually(t, waitLimit, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 && still(r.Worker) })
 			}
 			start := time.Now()
 			r.cancel()
@@ -198,7 +200,8 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 }
 
-// TestShutdownDoesNotWaitForIdleClients: connections that are open without a request, used before or not.
+// TestShutdownDoesNotWaitForIdleClients: connections that are open without a request, used before
+// or not.
 func TestShutdownDoesNotWaitForIdleClients(t *testing.T) {
 	r := run(t, local(), map[string]Handler{"echo": echo})
 	r.ready()
@@ -210,7 +213,7 @@ func TestShutdownDoesNotWaitForIdleClients(t *testing.T) {
 		}
 		defer func() { _ = c.Close() }()
 	}
-	until(t, "the connections are accepted", func() bool {
+	testkit.Eventually(t, waitLimit, "the connections are accepted", func() bool {
 		open := func(l *listener) int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.conns) }
 		return open(r.rpc.ln) == 2 && open(r.system.ln) == 2
 	})
@@ -240,7 +243,7 @@ func TestRunEndsWhenAServerDies(t *testing.T) {
 		w := create(t, local(), map[string]Handler{"echo": echo})
 		done := make(chan error, 1)
 		go func() { done <- w.Run(t.Context()) }()
-		until(t, "the servers serve", func() bool {
+		testkit.Eventually(t, waitLimit, "the servers serve", func() bool {
 			for _, s := range []*server{w.rpc, w.system} {
 				c, err := net.Dial("tcp", s.ln.Addr().String())
 				if err != nil {
@@ -262,7 +265,7 @@ func TestRunEndsWhenAServerDies(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "run worker: "+what) {
 				t.Errorf("got %v, want an error of %q", err, what)
 			}
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			t.Fatalf("%s: Run did not end", what)
 		}
 	}

@@ -42,8 +42,8 @@ func (c *statusCell) get() Status {
 	return NotReady
 }
 
-// facts is all that readiness depends on. What etcd does is not among them: a worker that waited for
-// the registry to be ready, in a registry that waits for ready workers, would wait for ever.
+// facts is all that readiness depends on. What etcd does is not among them: a worker that waited
+// for the registry to be ready, in a registry that waits for ready workers, would wait for ever.
 type facts struct {
 	stopping bool              // the worker shuts down
 	starting Status            // Config.StartingStatus
@@ -114,8 +114,8 @@ const (
 const maxStatusBody = 4 << 10
 
 // statusRoutes are those of the status server. /health and /live are one by Dynamo's contract. A
-// liveness probe wants /livez: it answers 200 as long as anything answers, so that a worker which is
-// not ready is not restarted.
+// liveness probe wants /livez: it answers 200 as long as anything answers, so that a worker which
+// is not ready is not restarted.
 func statusRoutes(w *Worker) func(path string) (route, bool) {
 	probe := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, _ *http.Request) error {
 		code := http.StatusOK
@@ -153,12 +153,12 @@ type maintenanceRequest struct {
 	Reason   string `json:"reason"`
 }
 
-// maintain answers POST /maintenance. Whoever may post can keep a worker that hangs in service, so it
-// wants a token, and where none is configured nobody may.
+// maintain answers POST /maintenance. Whoever may post can keep a worker that hangs in service, so
+// it wants a token, and where none is configured nobody may.
 func maintain(w *Worker, rw http.ResponseWriter, r *http.Request) error {
 	if !admits(w.cfg.AdminToken, r.Header.Get("Authorization")) {
 		// The body of somebody who has no token is not waited for.
-		denied := &refusal{status: http.StatusForbidden, last: r.ContentLength != 0}
+		denied := &refusal{status: http.StatusForbidden, closes: r.ContentLength != 0}
 		denied.text = "maintenance wants Authorization: Bearer TOKEN, with the DYN_ADMIN_TOKEN of this worker"
 		if w.cfg.AdminToken == "" {
 			denied.text = "maintenance is off: this worker was started without DYN_ADMIN_TOKEN"
@@ -196,7 +196,8 @@ func admits(secret, authorization string) bool {
 	return ok && secret != "" && subtle.ConstantTimeCompare([]byte(token), []byte(secret)) == 1
 }
 
-// collector shows the worker's counters. They are read at the scrape, so requests pay for none of it.
+// collector shows the worker's counters. They are read at the scrape, so requests pay for none of
+// it.
 type collector struct {
 	worker *Worker
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 var uptimeField = regexp.MustCompile(`"uptime":\{"nanos":[0-9]+,"secs":[0-9]+\}\}$`)
@@ -60,7 +62,7 @@ func TestHealth(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := run(t, tt.cfg, tt.handlers)
 			if len(tt.handlers) > 0 {
-				until(t, "the endpoints are served", func() bool { _, body := r.get(tt.health); return strings.Contains(body, `:"ready"`) })
+				testkit.Eventually(t, waitLimit, "the endpoints are served", func() bool { _, body := r.get(tt.health); return strings.Contains(body, `:"ready"`) })
 			}
 			for _, path := range []string{tt.health, tt.live} {
 				if status, body := r.get(path); status != tt.status || withoutUptime(t, body) != tt.want {
@@ -142,11 +144,12 @@ func TestVersionIsALine(t *testing.T) {
 	}
 }
 
-// TestStatusServerBodies: what comes is bounded, not unpacked, and not read before its sender has shown a token.
+// TestStatusServerBodies: what comes is bounded, not unpacked, and not read before its sender has
+// shown a token.
 func TestStatusServerBodies(t *testing.T) {
 	cfg := local()
 	cfg.AdminToken = "s3cret"
-	r, _ := watched(t, cfg)
+	r, _ := withCanaries(t, cfg)
 	const token = "Authorization: Bearer s3cret\r\n"
 	full := `{"duration":"0s","reason":"` + strings.Repeat("x", maxStatusBody) + `"}`
 	fits := full[:27] + full[len(full)-maxStatusBody+27:]
@@ -172,7 +175,7 @@ func TestStatusServerBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(patience))
+			_ = c.SetDeadline(time.Now().Add(waitLimit))
 			path := "/maintenance"
 			if tt.name == "another route" {
 				path = "/health"

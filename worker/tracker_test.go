@@ -52,7 +52,8 @@ func TestTrackerWhileItMoves(t *testing.T) {
 	sampling.Go(func() {
 		for last := (canary.Activity{}); ; {
 			a := tr.activity()
-			// Each worker has one in flight at most; the ends that a sample missed appear as in flight too.
+			// Each worker has one in flight at most; the ends that a sample missed appear as in
+			// flight too.
 			if a.InFlight > workers*requests || a.Progress < last.Progress || a.Completed < last.Completed {
 				t.Errorf("got %+v after %+v", a, last)
 				return

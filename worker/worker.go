@@ -101,7 +101,9 @@ func build(cfg Config) (_ *Worker, err error) {
 		release = append(release, ln.stop)
 	}
 	id := dynmesh.NewInstanceID()
-	seeds := func(ctx context.Context) ([]string, error) { return w.registrar.Seeds(ctx) } // there before Run
+	seeds := func(ctx context.Context) ([]string, error) { // asked when the registrar is there
+		return w.registrar.Seeds(ctx)
+	}
 	if w.mesh, err = newMembership(w.cfg, id, w.host, hostPort(w.host, w.rpc.ln.port()), seeds, w.log); err != nil {
 		return nil, err
 	}
@@ -180,10 +182,10 @@ func (w *Worker) registerMetrics() error {
 	return nil
 }
 
-// Handle declares an endpoint, and how canaries ask it: once it is served, when it has been idle for a
-// while, and after failures. Without a check, or where Config.Canary is nil, it is ready as soon as it
-// is served. Handle must be called before Run, and refuses names that are not 1 to 255 characters of
-// A-Z a-z 0-9 _ -, and those that are taken.
+// Handle declares an endpoint, and how canaries ask it: once it is served, when it has been idle
+// for a while, and after failures. Without a check, or where Config.Canary is nil, it is ready as
+// soon as it is served. Handle must be called before Run, and refuses names that are not 1 to 255
+// characters of A-Z a-z 0-9 _ -, and those that are taken.
 func (w *Worker) Handle(name string, h Handler, checks ...Check) error {
 	if err := w.handle(name, h, checks); err != nil {
 		return fmt.Errorf("handle endpoint %q: %w", name, err)
@@ -210,7 +212,8 @@ func (w *Worker) handle(name string, h Handler, checks []Check) error {
 			return err
 		}
 	}
-	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is served.
+	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is
+	// served.
 	full := dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
 	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + w.cfg.RPC.RootPath + "/" + name
 	if err := w.registrar.Add(full, dynmesh.HTTPTransport(url)); err != nil {
@@ -220,15 +223,16 @@ func (w *Worker) handle(name string, h Handler, checks []Check) error {
 	return nil
 }
 
-// Recheck tells that what is behind the endpoints may work again: those whose last canary failed get
-// the next one now. It does nothing where there are no canaries.
+// Recheck tells that what is behind the endpoints may work again: those whose last canary failed
+// get the next one now. It does nothing where there are no canaries.
 func (w *Worker) Recheck() {
 	if w.monitor != nil {
 		w.monitor.Recheck()
 	}
 }
 
-// Close releases the addresses of a Worker that will not run. Once Run has been called it does nothing.
+// Close releases the addresses of a Worker that will not run. Once Run has been called it does
+// nothing.
 func (w *Worker) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -245,7 +249,8 @@ func (w *Worker) Close() error {
 const systemTimeout = time.Second
 
 // Run serves both servers, is a member of the mesh, and keeps the endpoints registered, from
-// Config.RegisterAfter on, until ctx ends. Then it stops in this order, and returns when all of it has:
+// Config.RegisterAfter on, until ctx ends. Then it stops in this order, and returns when all of it
+// has:
 //
 //	not ready            and the mesh is told so
 //	deregistered         nobody is sent here any more
@@ -362,8 +367,8 @@ func (w *Worker) announce() {
 	}).Info("Worker serves")
 }
 
-// checkEndpoints runs the monitor, which must be there, until ctx ends. All canaries have ended when
-// it returns.
+// checkEndpoints runs the monitor, which must be there, until ctx ends. All canaries have ended
+// when it returns.
 func (w *Worker) checkEndpoints(ctx context.Context) error {
 	for _, e := range w.sorted() {
 		check := e.check
