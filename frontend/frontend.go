@@ -14,7 +14,6 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // source is where the state comes from: an etcd.Watcher. Run calls apply from one goroutine, in order, until ctx ends.
@@ -25,11 +24,9 @@ type source interface {
 
 // Pool is the gossip that a frontend takes part in. *[gossip.Pool] is one.
 type Pool interface {
-	// Run takes part until ctx ends, then leaves, and returns when everything has stopped.
+	// Run takes part until ctx ends, then leaves, and returns when everything has stopped. If ctx has
+	// ended before, it only releases the pool.
 	Run(ctx context.Context) error
-
-	// Close releases a pool that never ran.
-	Close() error
 
 	// Self is this process's incarnation in the pool.
 	Self() dynmesh.Observer
@@ -39,10 +36,9 @@ type Pool interface {
 	Changed() <-chan struct{}
 	Take() dynmesh.GossipUpdate
 
-	// WatchForeign asks for path probes of an instance whose worker is no member; again, with another address, in place
-	// of the first. UnwatchForeign ends that. Neither blocks.
-	WatchForeign(gossip.Foreign)
-	UnwatchForeign(dynmesh.Subject)
+	// WatchForeign asks for path probes of an instance whose worker is no member, at an address in place
+	// of the one before; an empty one ends that. It does not block.
+	WatchForeign(subject dynmesh.Subject, addr string)
 }
 
 // Frontend watches the registry and serves what is in it. Its methods may be called from any goroutine.
@@ -105,7 +101,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		f.server.Close()
-		return f.closePool()
+		return f.releasePool(ctx)
 	}
 	if err := f.run(ctx); err != nil {
 		return fmt.Errorf("run frontend: %w", err)
@@ -174,12 +170,12 @@ func orEnded(err error) error {
 	return err
 }
 
-// closePool releases the pool of a frontend that does not serve.
-func (f *Frontend) closePool() error {
+// releasePool releases the pool of a frontend that does not serve, because ctx has ended.
+func (f *Frontend) releasePool(ctx context.Context) error {
 	if f.cfg.Pool == nil {
 		return nil
 	}
-	if err := f.cfg.Pool.Close(); err != nil {
+	if err := f.cfg.Pool.Run(ctx); err != nil {
 		return fmt.Errorf("run frontend: close gossip: %w", err)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // renderWindow is the least time between the end of one rendering and the start of the next. It is counted from the end
@@ -112,11 +111,7 @@ func (l *loop) render(now time.Time) {
 	}
 	changes := l.fleet.Reconcile(now)
 	for _, w := range changes.Watches {
-		if w.Addr == "" {
-			l.pool.UnwatchForeign(w.Subject)
-		} else {
-			l.pool.WatchForeign(gossip.Foreign{Subject: w.Subject, Addr: w.Addr})
-		}
+		l.pool.WatchForeign(w.Subject, w.Addr)
 	}
 	l.transitions.add(changes.Transitions, now)
 	if s := l.builder.Next(changes, now); s != nil {

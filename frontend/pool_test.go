@@ -20,7 +20,7 @@ type fakePool struct {
 	mu      sync.Mutex
 	next    dynmesh.GossipUpdate
 	watched map[dynmesh.Subject]string
-	closed  bool
+	closed  bool // Run was called with a context that had ended
 }
 
 func newFakePool() *fakePool {
@@ -31,6 +31,10 @@ func newFakePool() *fakePool {
 }
 
 func (p *fakePool) Run(ctx context.Context) error {
+	if ctx.Err() != nil {
+		p.closed = true
+		return nil
+	}
 	close(p.running)
 	select {
 	case err := <-p.fail:
@@ -40,13 +44,6 @@ func (p *fakePool) Run(ctx context.Context) error {
 	if p.leave != nil {
 		return p.leave()
 	}
-	return nil
-}
-
-func (p *fakePool) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
 	return nil
 }
 
@@ -79,16 +76,12 @@ func (p *fakePool) say(u dynmesh.GossipUpdate) {
 	}
 }
 
-func (p *fakePool) WatchForeign(f gossip.Foreign) {
+func (p *fakePool) WatchForeign(s dynmesh.Subject, addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.watched[f.Subject] = f.Addr
-}
-
-func (p *fakePool) UnwatchForeign(s dynmesh.Subject) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.watched, s)
+	if p.watched[s] = addr; addr == "" {
+		delete(p.watched, s)
+	}
 }
 
 func (p *fakePool) watches(s dynmesh.Subject) string {

@@ -39,12 +39,6 @@ type Pool struct {
 	list      atomic.Pointer[memberlist.Memberlist] // nil before Run
 }
 
-// Foreign is an instance whose worker is not a member, and where it listens.
-type Foreign struct {
-	Subject dynmesh.Subject
-	Addr    string // host:port
-}
-
 // NewPool binds the pool's sockets, so that Addr is true from then on. It must be followed by Run or by Close.
 func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, sockets{}) }
 
@@ -70,12 +64,16 @@ func newPool(cfg Config, n network) (*Pool, error) {
 }
 
 // Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Then it leaves, which takes 2 s at most, and
-// returns when all is stopped. That others are away is never an error. It may be called once.
+// returns when all is stopped. That others are away is never an error. It may be called once; with a ctx that has ended it does
+// no more than Close.
 //
 // Where a probe of memberlist is under way, one goroutine of it may outlive Run for some seconds; it touches nothing.
 func (p *Pool) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
 		return errors.New("gossip: a Pool runs once")
+	}
+	if ctx.Err() != nil {
+		return p.transport.Shutdown() // there is nothing to leave
 	}
 	p.transport.start()
 	list, err := memberlist.Create(p.memberlistConfig())
@@ -170,12 +168,9 @@ func (p *Pool) Observe(f dynmesh.Report) { p.inbox.observe(f.Subject, &f) }
 // Withdraw takes back what was said of a subject.
 func (p *Pool) Withdraw(s dynmesh.Subject) { p.inbox.observe(s, nil) }
 
-// WatchForeign has frontends connect to an instance whose worker is no member, from time to time, and say what they find.
-// Called again for the same subject it replaces the address.
-func (p *Pool) WatchForeign(f Foreign) { p.inbox.watchForeign(f.Subject, f.Addr) }
-
-// UnwatchForeign ends that.
-func (p *Pool) UnwatchForeign(s dynmesh.Subject) { p.inbox.watchForeign(s, "") }
+// WatchForeign has frontends connect to an instance whose worker is no member, from time to time, and
+// say what they find. addr is its host:port, in place of the one before; empty ends it.
+func (p *Pool) WatchForeign(s dynmesh.Subject, addr string) { p.inbox.watchForeign(s, addr) }
 
 // Changed returns a channel that has a value when Take has something. Nothing is kept for Take before the first call; the
 // first updates after it have everything that is known.

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // local starts a pool on loopback sockets, and ends it with the test.
@@ -227,5 +228,29 @@ func TestPoolsOverIPv6(t *testing.T) {
 	eventually(t, "tripwire held", func() bool { return holdsConnection(first.Pool) })
 	if at := first.members[second.Self().ID].Addr; at != second.Addr() {
 		t.Errorf("it is at %s, and advertises %s", at, second.Addr())
+	}
+}
+
+// A pool that is not wanted any more is released by Run with a context that has ended: nobody hears of it.
+func TestRunAfterTheEndReleasesTheAddress(t *testing.T) {
+	log, logged := testkit.Log()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	addr := "127.0.0.1:0"
+	for range 3 {
+		p, err := NewPool(Config{Role: dynmesh.RoleFrontend, Bind: addr, Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr = p.Addr()
+		if err := p.Run(ended); err != nil {
+			t.Errorf("got %v, want nil", err)
+		}
+		if err := p.Close(); err != nil {
+			t.Errorf("close: got %v, want nil", err)
+		}
+	}
+	if got := logged.String(); got != "" {
+		t.Errorf("got logged %s, want nothing", got)
 	}
 }

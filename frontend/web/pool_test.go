@@ -6,7 +6,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend"
-	"github.com/dynmesh/dynmesh/gossip"
 )
 
 var _ frontend.Pool = (*pool)(nil)
@@ -28,11 +27,9 @@ func (p *pool) Run(ctx context.Context) error {
 	return nil
 }
 
-func (p *pool) Close() error                     { return nil }
-func (p *pool) Self() dynmesh.Observer           { return dynmesh.Observer{ID: self, Epoch: 1} }
-func (p *pool) Changed() <-chan struct{}         { return p.changed }
-func (p *pool) WatchForeign(gossip.Foreign)      {}
-func (p *pool) UnwatchForeign(_ dynmesh.Subject) {}
+func (p *pool) Self() dynmesh.Observer               { return dynmesh.Observer{ID: self, Epoch: 1} }
+func (p *pool) Changed() <-chan struct{}             { return p.changed }
+func (p *pool) WatchForeign(dynmesh.Subject, string) {}
 
 func (p *pool) Take() dynmesh.GossipUpdate {
 	p.mu.Lock()
