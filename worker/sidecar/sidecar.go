@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -133,7 +132,7 @@ func (s *Sidecar) Probe() canary.Probe {
 
 // probeFor makes the probe for a model. It holds nothing that would have to be closed.
 func (s *Sidecar) probeFor(model string) (canary.Probe, error) {
-	body := json.RawMessage(s.cfg.Payload)
+	body := s.cfg.Payload
 	if body == nil {
 		var err error
 		if body, err = s.engine.Canary(model); err != nil {
