@@ -33,13 +33,13 @@ answer as a worker would. Use it to try out an engine or a payload. Exit codes: 
 			cfg.Payload = payload.body
 			s, err := sidecar.New(cfg)
 			if err != nil {
-				return named(err)
+				return withSetting(err)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			// The times are to be those of the canary alone. Where this fails, the canary says why.
 			_ = s.Find(ctx)
-			return ran(report(cmd.OutOrStdout(), cfg, s.Model(), canary.Check(ctx, s.Probe())))
+			return runFailure(report(cmd.OutOrStdout(), cfg, s.Model(), canary.Check(ctx, s.Probe())))
 		},
 	}
 	flags := cmd.Flags()

@@ -63,7 +63,7 @@ type engine struct {
 	handler worker.Handler
 	watch   canary.Endpoint // but for its name
 	there   <-chan struct{} // closed once it can be registered; nil: at once
-	runs    []part          // what must run beside the worker
+	runs    []component     // what must run beside the worker
 }
 
 // minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's counters may have been the
@@ -92,7 +92,7 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 		handler: s.Generate,
 		watch:   canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
 		there:   s.Answered(),
-		runs:    []part{{"sidecar", s.Run}},
+		runs:    []component{{"sidecar", s.Run}},
 	}, nil
 }
 
@@ -110,14 +110,14 @@ func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine
 		if err != nil {
 			return engine{}, err
 		}
-		e.runs = append(e.runs, part{"mock engine", server.Run})
+		e.runs = append(e.runs, component{"mock engine", server.Run})
 	}
 	return e, nil
 }
 
-// wantsCanaries says whether canaries are on: as the operator says, else where somebody routes by readiness (inside
+// canariesWanted says whether canaries are on: as the operator says, else where somebody routes by readiness (inside
 // Kubernetes) and where there is a backend, of whose health nothing else would be known.
-func wantsCanaries(flags *pflag.FlagSet, said bool, backend string) bool {
+func canariesWanted(flags *pflag.FlagSet, said bool, backend string) bool {
 	if flags.Changed("health-check") || os.Getenv("DYN_HEALTH_CHECK_ENABLED") != "" {
 		return said
 	}

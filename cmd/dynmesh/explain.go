@@ -40,7 +40,7 @@ Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the fr
 			}
 			found, err := target.In(mesh)
 			if err != nil {
-				return ran(err)
+				return runFailure(err)
 			}
 			style := console.Style{Color: console.WantsColor(cmd.OutOrStdout())}
 			var parts []string
@@ -48,7 +48,7 @@ Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the fr
 				parts = append(parts, console.Explain(mesh, f, mesh.Now, style))
 			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), strings.Join(parts, "\n"))
-			return ran(err)
+			return runFailure(err)
 		},
 	}
 	flags := cmd.Flags()

@@ -60,14 +60,14 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 }
 
 // rereads has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as processes do.
-func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []part {
+func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []component {
 	if cfg == nil || o.keyring == "" {
 		return nil
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP) // from now on, and not from when it runs: a signal must not end a process that starts
 	entry := log.WithField(targetKey, "gossip")
-	return []part{{"keyring", func(ctx context.Context) error {
+	return []component{{"keyring", func(ctx context.Context) error {
 		defer signal.Stop(signals)
 		for {
 			select {

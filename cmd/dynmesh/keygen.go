@@ -22,7 +22,7 @@ again by themselves within seconds, and at once on SIGHUP.`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), gossip.GenerateKey())
-			return ran(err)
+			return runFailure(err)
 		},
 	}
 }

@@ -117,8 +117,8 @@ func (v *levelValue) String() string {
 }
 func (v *levelValue) Type() string { return "level" }
 func (v *levelValue) Set(s string) error {
-	for part := range strings.SplitSeq(s, ",") {
-		target, name, targeted := strings.Cut(strings.TrimSpace(part), "=")
+	for directive := range strings.SplitSeq(s, ",") {
+		target, name, targeted := strings.Cut(strings.TrimSpace(directive), "=")
 		if !targeted {
 			target, name = "dynmesh", target
 		}

@@ -23,7 +23,7 @@ type textLines struct{}
 
 func (textLines) Format(e *logrus.Entry) ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %5s %s: %s", e.Time.UTC().Format(logTime), levelName(e.Level), target(e), oneLine(e.Message))
+	fmt.Fprintf(&b, "%s %5s %s: %s", e.Time.UTC().Format(logTime), levelName(e.Level), target(e), escapeLines(e.Message))
 	for _, key := range fieldNames(e) {
 		fmt.Fprintf(&b, " %s=%s", key, textField(e.Data[key]))
 	}
@@ -40,8 +40,8 @@ func textField(value any) string {
 	return s
 }
 
-// oneLine keeps a message that quotes foreign text from looking like several.
-func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
+// escapeLines keeps a message that quotes foreign text from looking like several.
+func escapeLines(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
 
 // jsonLines writes one JSON document a line.
 type jsonLines struct{}

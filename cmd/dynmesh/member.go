@@ -72,7 +72,7 @@ func newFrontend(cfg frontend.Config, m membership) (*frontend.Frontend, func(co
 		end()
 		return nil, nil, errors.Join(err, f.Run(ended)) // which releases it, and the pool
 	}
-	return f, together(f.Run, registrar.Run), nil
+	return f, runGroup(f.Run, registrar.Run), nil
 }
 
 // unspecified says whether a listener at host can be reached at several addresses.

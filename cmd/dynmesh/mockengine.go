@@ -28,10 +28,10 @@ resets the others.`,
 			listen.Engine, listen.Log = engine, log
 			server, err := mocker.NewServer(listen)
 			if err != nil {
-				return named(err)
+				return withSetting(err)
 			}
 			log.WithField("addr", server.Addr()).WithField("control", server.ControlAddr()).Info("Mock engine serves")
-			return ran(server.Run(cmd.Context()))
+			return runFailure(server.Run(cmd.Context()))
 		},
 	}
 	flags := cmd.Flags()

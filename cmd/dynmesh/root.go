@@ -15,8 +15,8 @@ type runError struct{ err error }
 func (e *runError) Error() string { return e.err.Error() }
 func (e *runError) Unwrap() error { return e.err }
 
-// ran wraps what a command's run returned.
-func ran(err error) error {
+// runFailure wraps what a command's run returned.
+func runFailure(err error) error {
 	if err == nil {
 		return nil
 	}

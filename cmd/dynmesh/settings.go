@@ -51,7 +51,7 @@ func readEnvironment(flags *pflag.FlagSet) error {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {
-			failed = fmt.Errorf("%s=%q: %w", env[0], shown(f.Value, value), err)
+			failed = fmt.Errorf("%s=%q: %w", env[0], shownValue(f.Value, value), err)
 		}
 	})
 	return failed
@@ -67,7 +67,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		if short := invalid.GetFlag().Shorthand; short != "" {
 			name = "-" + short + ", " + name
 		}
-		return fmt.Errorf("invalid argument %q for %q flag: %w", shown(invalid.GetFlag().Value, invalid.GetValue()), name, invalid.Unwrap())
+		return fmt.Errorf("invalid argument %q for %q flag: %w", shownValue(invalid.GetFlag().Value, invalid.GetValue()), name, invalid.Unwrap())
 	}
 	return err
 }
@@ -75,8 +75,8 @@ func flagError(cmd *cobra.Command, err error) error {
 // maxShown is how much of a value an error repeats, in bytes.
 const maxShown = 200
 
-// shown returns a value as an error may repeat it.
-func shown(of pflag.Value, value string) string {
+// shownValue returns a value as an error may repeat it.
+func shownValue(of pflag.Value, value string) string {
 	switch of.(type) {
 	case *secretValue:
 		return "…"
@@ -86,16 +86,16 @@ func shown(of pflag.Value, value string) string {
 	return text.Line(value, maxShown)
 }
 
-// named puts the variable's name before the error of a constructor that says which field of its Config
+// withSetting puts the variable's name before the error of a constructor that says which field of its Config
 // cannot be used. renamed says which fields come from another setting than usual.
-func named(err error, renamed ...fieldSetting) error {
+func withSetting(err error, renamed ...fieldSetting) error {
 	field, ok := errors.AsType[*dynmesh.ConfigError](err)
 	if !ok {
 		return err
 	}
 	for _, f := range append(renamed, fieldSettings()...) {
 		if f.config == field.Config && f.field == field.Field {
-			return fmt.Errorf("%s: %w%s", f.variable, err, advice(err))
+			return fmt.Errorf("%s: %w%s", f.variable, err, listenHint(err))
 		}
 	}
 	return err
@@ -145,15 +145,15 @@ func namedBy(err error, variables ...map[string]string) error {
 	for _, some := range variables {
 		for field, variable := range some {
 			if strings.Contains(err.Error(), field) {
-				return fmt.Errorf("%s: %w%s", variable, err, advice(err))
+				return fmt.Errorf("%s: %w%s", variable, err, listenHint(err))
 			}
 		}
 	}
 	return err
 }
 
-// advice says what to do about an address that cannot be listened on, where the error is Go's own and does not.
-func advice(err error) string {
+// listenHint says what to do about an address that cannot be listened on, where the error is Go's own and does not.
+func listenHint(err error) string {
 	failed, ok := errors.AsType[*net.OpError](err)
 	switch {
 	case !ok || failed.Op != "listen":

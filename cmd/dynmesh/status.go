@@ -55,9 +55,9 @@ not; 2 the frontend cannot be asked, or a setting cannot be used. With --watch, 
 				text = append(plain.JSON(s.Mesh.JSON), '\n')
 			}
 			if _, err := cmd.OutOrStdout().Write(text); err != nil {
-				return ran(err)
+				return runFailure(err)
 			}
-			return ran(readiness(s))
+			return runFailure(readiness(s))
 		},
 	}
 	flags := cmd.Flags()
@@ -90,13 +90,13 @@ func watchStatus(cmd *cobra.Command, c *client.Client, output string) error {
 	seen, err := console.Live(cmd.Context(), cmd.InOrStdin(), out, ask, style)
 	switch {
 	case err != nil:
-		return ran(err)
+		return runFailure(err)
 	case seen.Err != nil:
 		return seen.Err // exit code 2
 	case seen.Snapshot == nil:
 		return errors.New("ended before the frontend had answered")
 	}
-	return ran(readiness(*seen.Snapshot))
+	return runFailure(readiness(*seen.Snapshot))
 }
 
 func readiness(s console.Snapshot) error {

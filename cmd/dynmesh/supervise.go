@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 )
 
 // errEnded is why a context ends within which something has ended that was to run on.
@@ -36,24 +39,24 @@ func beside(ctx context.Context, name string, other, body func(context.Context) 
 	return errors.Join(err, failed)
 }
 
-// part is what runs beside something else.
-type part struct {
+// component is what runs beside something else.
+type component struct {
 	name string
 	run  func(context.Context) error
 }
 
-// besideAll is beside with several others, each of them beside all that follow it.
-func besideAll(ctx context.Context, others []part, body func(context.Context) error) error {
+// besideEach is beside with several others, each of them beside all that follow it.
+func besideEach(ctx context.Context, others []component, body func(context.Context) error) error {
 	if len(others) == 0 {
 		return body(ctx)
 	}
 	return beside(ctx, others[0].name, others[0].run, func(ctx context.Context) error {
-		return besideAll(ctx, others[1:], body)
+		return besideEach(ctx, others[1:], body)
 	})
 }
 
-// together runs equals: it returns when all have ended, and one that ends takes the others with it.
-func together(runs ...func(context.Context) error) func(context.Context) error {
+// runGroup runs equals: it returns when all have ended, and one that ends takes the others with it.
+func runGroup(runs ...func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -67,5 +70,37 @@ func together(runs ...func(context.Context) error) func(context.Context) error {
 		}
 		all.Wait()
 		return errors.Join(errs...)
+	}
+}
+
+// exitSignalled is what a shell reports of a process that a second signal ended.
+const exitSignalled = 130
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM, which begins an orderly end. A second one
+// ends the process at once.
+func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for range 2 {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				if ctx.Err() != nil {
+					os.Exit(exitSignalled)
+				}
+				cancel(fmt.Errorf("signal: %v", s))
+			}
+		}
+	})
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		watching.Wait()
+		cancel(nil)
 	}
 }

@@ -64,7 +64,7 @@ func TestBesideAll(t *testing.T) {
 				began := time.Now()
 				var order []string
 				note := func(name string) func() { return func() { order = append(order, name) } }
-				err := besideAll(ctx, []part{{"first", tt.first(note("first"))}, {"other", tt.other(note("other"))}}, tt.body(note("body")))
+				err := besideEach(ctx, []component{{"first", tt.first(note("first"))}, {"other", tt.other(note("other"))}}, tt.body(note("body")))
 				text := ""
 				if err != nil {
 					text = err.Error()

@@ -59,7 +59,7 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 			// The addresses need no more of a reader than the log does.
 			out := logqueue.New(cmd.OutOrStdout(), logqueue.Config{})
 			defer func() { _ = out.Close(flushTimeout) }()
-			return ran(up(cmd.Context(), opts, logging, out))
+			return runFailure(up(cmd.Context(), opts, logging, out))
 		},
 	}
 	flags := cmd.Flags()
@@ -78,7 +78,7 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 	log := logging.logger()
 	server, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
 	if err != nil {
-		return hinted(err, "--etcd-port 0 takes any free port")
+		return withPortHint(err, "--etcd-port 0 takes any free port")
 	}
 	defer func() {
 		if closeErr := server.Close(); err == nil {
@@ -91,7 +91,7 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 		Log: log.WithField(targetKey, "frontend"), Metrics: logging.metrics(),
 	}, membership{gossip: &gossip.Config{Bind: upGossip}, leaseTTL: etcd.DefaultLeaseTTL})
 	if err != nil {
-		return hinted(err, "--http-port 0 takes any free port")
+		return withPortHint(err, "--http-port 0 takes any free port")
 	}
 	return beside(ctx, "frontend", runFront, func(ctx context.Context) error {
 		workers, err := upWorkers(opts.workers, registry, log, logging.metrics())
@@ -102,7 +102,7 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 		for i, w := range workers {
 			runs[i] = w.Run
 		}
-		return beside(ctx, "workers", together(runs...), func(ctx context.Context) error {
+		return beside(ctx, "workers", runGroup(runs...), func(ctx context.Context) error {
 			for _, w := range workers {
 				select {
 				case <-w.Registered():
@@ -110,15 +110,15 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 					return nil
 				}
 			}
-			sayWhere(out, server.Endpoint(), "http://"+front.Addr(), workers)
+			printAddresses(out, server.Endpoint(), "http://"+front.Addr(), workers)
 			<-ctx.Done()
 			return nil
 		})
 	})
 }
 
-// hinted adds what to do about a port that is taken.
-func hinted(err error, hint string) error {
+// withPortHint adds what to do about a port that is taken.
+func withPortHint(err error, hint string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w (%s)", err, hint)
 	}
@@ -156,8 +156,8 @@ func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []promet
 	return workers, nil
 }
 
-// sayWhere prints the addresses and what to try first.
-func sayWhere(out io.Writer, etcd, front string, workers []*worker.Worker) {
+// printAddresses prints the addresses and what to try first.
+func printAddresses(out io.Writer, etcd, front string, workers []*worker.Worker) {
 	text := fmt.Sprintf("\ndynmesh is up, all in this process. Ctrl-C ends it.\n\n  etcd      %s\n  frontend  %s\n", etcd, front)
 	for i, w := range workers {
 		text += fmt.Sprintf("  worker %-2d http://%s/v1/rpc/generate  status http://%s/health  id %s\n", i+1, w.RPCAddr(), w.SystemAddr(), w.ID())

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -173,11 +177,11 @@ func (v *urlListValue) String() string {
 	if v.target == nil {
 		return ""
 	}
-	var shown []string
+	var visible []string
 	for _, item := range *v.target {
-		shown = append(shown, text.URL(item))
+		visible = append(visible, text.URL(item))
 	}
-	return strings.Join(shown, ",")
+	return strings.Join(visible, ",")
 }
 
 // jsonListValue takes a JSON array of strings.
@@ -240,4 +244,47 @@ func deref(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// expectValue takes expectations with commas between them, or the flag again for each.
+type expectValue struct{ target *[]expect.Expectation }
+
+func (v *expectValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	var all []string
+	for _, e := range *v.target {
+		all = append(all, e.String())
+	}
+	return strings.Join(all, ",")
+}
+func (v *expectValue) Type() string { return "expectation" }
+func (v *expectValue) Set(s string) error {
+	parsed, err := expect.Parse(s)
+	*v.target = append(*v.target, parsed...)
+	return err
+}
+
+// namePart accepts what may stand in one part of an endpoint's name.
+func namePart(set func(*dynmesh.Endpoint, string)) func(string) error {
+	return func(s string) error {
+		e := dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}
+		set(&e, s)
+		return e.Validate()
+	}
+}
+
+// reachableHost accepts a host that means the same to others as it does here.
+func reachableHost(s string) error {
+	_, err := discovery.AdvertiseHost(s, nil)
+	return err
+}
+
+func hostPort(s string) error {
+	_, _, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("want host:port, such as 127.0.0.1:9100")
+	}
+	return nil
 }

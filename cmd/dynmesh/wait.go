@@ -47,14 +47,14 @@ Exit codes: 0 all of it holds; 1 the time is over, or a signal came, and somethi
 			})
 			if err == nil {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "ready after %v\n", elapsed())
-				return ran(err)
+				return runFailure(err)
 			}
 			waited, ok := errors.AsType[*client.WaitError](err)
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 			if ok && waited.Last == nil {
 				return err // exit code 2: nothing is known of the fleet
 			}
-			return ran(err)
+			return runFailure(err)
 		},
 	}
 	flags := cmd.Flags()

@@ -58,12 +58,12 @@ dynmesh keygen.`,
 			}
 			cfg.Metrics = logging.metrics()
 			cfg.StartingStatus = worker.Status(starting)
-			opts.check.enabled = wantsCanaries(cmd.Flags(), opts.check.enabled, opts.engine.backend.Backend)
+			opts.check.enabled = canariesWanted(cmd.Flags(), opts.check.enabled, opts.engine.backend.Backend)
 			run, err := newWorker(cfg, opts, logging.logger())
 			if err != nil {
-				return named(err)
+				return withSetting(err)
 			}
-			return ran(run(cmd.Context()))
+			return runFailure(run(cmd.Context()))
 		},
 	}
 	flags := cmd.Flags()
@@ -125,5 +125,5 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
 	others := append(engine.runs, opts.gossip.rereads(cfg.Gossip, log)...)
-	return func(ctx context.Context) error { return besideAll(ctx, others, w.Run) }, nil
+	return func(ctx context.Context) error { return besideEach(ctx, others, w.Run) }, nil
 }
