@@ -15,8 +15,8 @@ import (
 	"github.com/dynmesh/dynmesh/canary/schedule"
 )
 
-// TestTenThousandIdleEndpoints says what a minute of ten thousand idle endpoints costs, on virtual time. It is one of the
-// figures: it asserts nothing but that all of them are ready.
+// TestTenThousandIdleEndpoints says what a minute of ten thousand idle endpoints costs, on virtual
+// time. It is one of the figures: it asserts nothing but that all of them are ready.
 func TestTenThousandIdleEndpoints(t *testing.T) {
 	if os.Getenv("DYNMESH_BENCH") == "" {
 		t.Skip("DYNMESH_BENCH is not set")

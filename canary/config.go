@@ -19,43 +19,45 @@ type Config struct {
 	// (DYN_CANARY_WAIT_TIME); default 10 s.
 	Wait time.Duration
 
-	// Timeout is how long a canary's whole answer may take (DYN_HEALTH_CHECK_REQUEST_TIMEOUT); default
-	// 3 s.
+	// Timeout is how long a canary's whole answer may take (DYN_HEALTH_CHECK_REQUEST_TIMEOUT);
+	// default 3 s.
 	Timeout time.Duration
 
 	// FailureThreshold is how many canaries must fail in a row to make an endpoint not ready
-	// (DYN_CANARY_FAILURE_THRESHOLD); SuccessThreshold is how many must pass to make it ready again, or
-	// for the first time (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
+	// (DYN_CANARY_FAILURE_THRESHOLD); SuccessThreshold is how many must pass to make it ready
+	// again, or for the first time (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
 	FailureThreshold, SuccessThreshold int
 
 	// Stall is how long requests may be in flight without anything moving before the endpoint is
 	// stalled; default 2 min.
 	//
-	// A long prefill moves nothing that a proxy can see: no chunk leaves the engine, and whatever waits
-	// behind it stands still, too. So the budget must be longer than the longest prefill, and a minute
-	// of it is a case to be expected. Twice that is the default: a wrong "stalled" takes an engine out
-	// of service at its busiest, which pushes the load on to the next one. A right one that comes late
-	// costs little, because the clients of an engine that hangs give up, and then it is idle and
-	// canaried. Less is safe only where something moves while a prompt is read, which neither a proxy
-	// nor vLLM's counters show.
+	// A long prefill moves nothing that a proxy can see: no chunk leaves the engine, and whatever
+	// waits behind it stands still, too. So the budget must be longer than the longest prefill, and
+	// a minute of it is a case to be expected. Twice that is the default: a wrong "stalled" takes
+	// an engine out of service at its busiest, which pushes the load on to the next one. A right
+	// one that comes late costs little, because the clients of an engine that hangs give up, and
+	// then it is idle and canaried. Less is safe only where something moves while a prompt is read,
+	// which neither a proxy nor vLLM's counters show.
 	Stall time.Duration
 
-	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1 s,
-	// or Wait if that is less.
+	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1
+	// s, or Wait if that is less.
 	Recheck time.Duration
 
-	// MaxCanaries is how many may be under way at once, over all endpoints; default 1024. When it is
-	// reached others wait.
+	// MaxCanaries is how many may be under way at once, over all endpoints; default 1024. When it
+	// is reached others wait.
 	MaxCanaries int
 
-	// OnChange is told whenever what is said of an endpoint changes, in order, by one goroutine, while
-	// Run runs. It should return soon, since everything waits for it. It may call the Monitor.
+	// OnChange is told whenever what is said of an endpoint changes, in order, by one goroutine,
+	// while Run runs. It should return soon, since everything waits for it. It may call the
+	// Monitor.
 	OnChange func(Status)
 
 	Log *logrus.Entry // nil discards
 }
 
-// maxDuration catches nanoseconds taken for seconds the other way round; no health check waits a day.
+// maxDuration catches nanoseconds taken for seconds the other way round; no health check waits a
+// day.
 const maxDuration = 24 * time.Hour
 
 func (c Config) withDefaults() (Config, error) {

@@ -22,10 +22,10 @@ type Endpoint struct {
 	// block. Without it, the endpoint counts as always idle.
 	Activity func() Activity
 
-	// CountsCanaries says that Activity counts canaries like any request, because it reads the engine's
-	// own counters. One request in flight, and progress, are then a canary's for as long as one is under
-	// way and 2 s more. So what Activity returns may be 2 s old at most, and Config.Wait must be longer
-	// than that by some, or nothing is ever taken for real.
+	// CountsCanaries says that Activity counts canaries like any request, because it reads the
+	// engine's own counters. One request in flight, and progress, are then a canary's for as long
+	// as one is under way and 2 s more. So what Activity returns may be 2 s old at most, and
+	// Config.Wait must be longer than that by some, or nothing is ever taken for real.
 	CountsCanaries bool
 }
 

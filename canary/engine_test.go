@@ -9,12 +9,13 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 // engine is the mock engine behind real HTTP, until the end of the test.
-func engine(t testing.TB) (*mocker.Engine, string) {
+func runMock(t testing.TB) (*mocker.Engine, string) {
 	t.Helper()
 	e, err := mocker.New(mocker.Config{Model: "mock"})
 	if err != nil {
@@ -36,7 +37,7 @@ func engine(t testing.TB) (*mocker.Engine, string) {
 	return e, "http://" + s.Addr()
 }
 
-func turn(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
+func setKnobs(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
 	t.Helper()
 	if err := e.SetKnobs(k); err != nil {
 		t.Fatalf("SetKnobs: %v", err)
@@ -105,28 +106,23 @@ func mockProbe(t testing.TB, url string) Probe {
 	return probe
 }
 
-// settled waits until an engine does what its knobs say: its listener takes a moment.
-func settled(t testing.TB, probe Probe, refuse bool) {
+// awaitRefuse waits until an engine does what its knob says: its listener takes a moment.
+func awaitRefuse(t testing.TB, probe Probe, refuse bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		if (reason(ask(t, probe, time.Second)) == dynmesh.ReasonRefused) == refuse {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the engine does not follow its knob refuse: %v", refuse)
-		}
-	}
+	testkit.Eventually(t, patience, fmt.Sprint("the engine does what its knob refuse says: ", refuse), func() bool {
+		return (reason(ask(t, probe, time.Second)) == dynmesh.ReasonRefused) == refuse
+	})
 }
 
 func TestFaultsOverHTTP(t *testing.T) {
 	for _, tt := range faults() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, url := engine(t)
+			e, url := runMock(t)
 			probe := mockProbe(t, url)
-			turn(t, e, tt.knobs)
+			setKnobs(t, e, tt.knobs)
 			if tt.knobs.Refuse {
-				settled(t, probe, true)
+				awaitRefuse(t, probe, true)
 			}
 			timeout := patience
 			if schedule.IsLate(tt.http) {
@@ -135,8 +131,8 @@ func TestFaultsOverHTTP(t *testing.T) {
 			if r := ask(t, probe, timeout); reason(r) != tt.http {
 				t.Errorf("got %v (%d chunks: %s), want %q", r.Failure, r.Chunks, r.Sample, tt.http)
 			}
-			turn(t, e, mocker.Knobs{}) // and it is seen to be well again
-			settled(t, probe, false)
+			setKnobs(t, e, mocker.Knobs{}) // and it is seen to be well again
+			awaitRefuse(t, probe, false)
 			r := ask(t, probe, patience)
 			if r.Failure != nil || r.Chunks != 1 || r.FirstChunk <= 0 || r.Total < r.FirstChunk {
 				t.Errorf("mended: got %+v (%v), want a pass with one chunk and its times", r, r.Failure)
@@ -161,7 +157,7 @@ func TestFaultsOfHandler(t *testing.T) {
 			if r := ask(t, probe, timeout); reason(r) != tt.handler {
 				t.Errorf("got %v, want %q", r.Failure, tt.handler)
 			}
-			turn(t, e, mocker.Knobs{})
+			setKnobs(t, e, mocker.Knobs{})
 			if r := ask(t, probe, patience); r.Failure != nil {
 				t.Errorf("mended: got %v, want a pass", r.Failure)
 			}
@@ -172,7 +168,7 @@ func TestFaultsOfHandler(t *testing.T) {
 // Each fault alone, while idle, is found within wait + timeout, and so is the recovery.
 func TestMonitorOverHTTP(t *testing.T) {
 	const wait, timeout = 50 * time.Millisecond, 150 * time.Millisecond
-	e, url := engine(t)
+	e, url := runMock(t)
 	w := monitor(t, Config{Wait: wait, Timeout: timeout})
 	w.serve(Endpoint{Name: "generate", Probe: mockProbe(t, url)})
 	until := func(name, want string) time.Duration {
@@ -191,12 +187,12 @@ func TestMonitorOverHTTP(t *testing.T) {
 		if tt.http == "" {
 			continue
 		}
-		turn(t, e, tt.knobs)
+		setKnobs(t, e, tt.knobs)
 		// Wide, since the machine may be busy; what is exact is in the tests on virtual time.
 		if d := until(tt.name, fmt.Sprintf("notready fail(%s)", tt.http)); d > 10*(wait+timeout) {
 			t.Errorf("%s: found after %v", tt.name, d)
 		}
-		turn(t, e, mocker.Knobs{})
+		setKnobs(t, e, mocker.Knobs{})
 		if d := until(tt.name, "ready pass"); d > 20*wait {
 			t.Errorf("%s: recovery found after %v", tt.name, d)
 		}
@@ -205,7 +201,7 @@ func TestMonitorOverHTTP(t *testing.T) {
 
 // What is not streamed, and worker's own answers, are judged as well.
 func TestOtherAnswersOverHTTP(t *testing.T) {
-	e, url := engine(t)
+	e, url := runMock(t)
 	probe, err := HTTP(HTTPConfig{URL: url + "/v1/completions", Body: json.RawMessage(`{"prompt":"x","stream":false}`), WantDone: true})
 	if err != nil {
 		t.Fatalf("HTTP: %v", err)
@@ -213,7 +209,7 @@ func TestOtherAnswersOverHTTP(t *testing.T) {
 	if r := ask(t, probe, patience); r.Failure != nil || r.Chunks != 1 {
 		t.Errorf("one document: got %+v, %v, want a pass", r, r.Failure)
 	}
-	turn(t, e, mocker.Knobs{Empty: true})
+	setKnobs(t, e, mocker.Knobs{Empty: true})
 	if r := ask(t, probe, patience); reason(r) != dynmesh.ReasonEmpty {
 		t.Errorf("one document without text: got %v, want %v", r.Failure, dynmesh.ReasonEmpty)
 	}

@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-// TestNothingPilesUpOverFrozenCanaries: a thousand canaries that freeze leave no goroutine, connection or memory behind.
+// TestNothingPilesUpOverFrozenCanaries: a thousand canaries that freeze leave no goroutine,
+// connection or memory behind.
 func TestNothingPilesUpOverFrozenCanaries(t *testing.T) {
-	e, url := engine(t)
-	turn(t, e, mocker.Knobs{Freeze: new(1)})
+	e, url := runMock(t)
+	setKnobs(t, e, mocker.Knobs{Freeze: new(1)})
 	const endpoints, rounds = 50, 20
 	w := monitor(t, Config{Wait: 10 * time.Millisecond, Timeout: 25 * time.Millisecond})
 	w.log.Reset()
@@ -31,11 +33,7 @@ func TestNothingPilesUpOverFrozenCanaries(t *testing.T) {
 	}
 	until := func(n int64) {
 		t.Helper()
-		for deadline := time.Now().Add(3 * patience); sent.Load() < n; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("got %d canaries, want %d", sent.Load(), n)
-			}
-		}
+		testkit.Eventually(t, 3*patience, fmt.Sprintf("%d canaries", n), func() bool { return sent.Load() >= n })
 	}
 	used := func() (goroutines int, bytes uint64) {
 		runtime.GC()
@@ -47,7 +45,8 @@ func TestNothingPilesUpOverFrozenCanaries(t *testing.T) {
 	goroutines, bytes := used()
 	until(endpoints * rounds)
 	moreGoroutines, moreBytes := used()
-	// Each canary under way has about a dozen goroutines, the mock engine's included; how many there are varies.
+	// Each canary under way has about a dozen goroutines, the mock engine's included; how many
+	// there are varies.
 	if moreGoroutines > goroutines+endpoints*14 {
 		t.Errorf("got %d goroutines after %d canaries, %d after the first", moreGoroutines, sent.Load(), goroutines)
 	}
@@ -55,9 +54,5 @@ func TestNothingPilesUpOverFrozenCanaries(t *testing.T) {
 		t.Errorf("got %d bytes after %d canaries, %d after the first", moreBytes, sent.Load(), bytes)
 	}
 	w.stop()
-	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > 12; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("got %d goroutines when all has ended", runtime.NumGoroutine())
-		}
-	}
+	testkit.Eventually(t, patience, "twelve goroutines at most, when all has ended", func() bool { return runtime.NumGoroutine() <= 12 })
 }

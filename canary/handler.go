@@ -9,12 +9,13 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Handler makes a probe of an endpoint that is served in this process: it calls handler with request,
-// and judges what handler sends as a client would. handler has the shape of worker.Handler.
+// Handler makes a probe of an endpoint that is served in this process: it calls handler with
+// request, and judges what handler sends as a client would. handler has the shape of
+// worker.Handler.
 //
-// It calls handler itself, not through the worker: the worker's counters see real requests only, so no
-// canary is taken for traffic. A handler that counts must leave canaries out by its own means, or the
-// endpoint must say so (Endpoint.CountsCanaries).
+// It calls handler itself, not through the worker: the worker's counters see real requests only, so
+// no canary is taken for traffic. A handler that counts must leave canaries out by its own means,
+// or the endpoint must say so (Endpoint.CountsCanaries).
 //
 // The answer fails as a whole with the first chunk that is an error or cannot be JSON; send tells
 // handler so, as it tells when ctx has ended. handler should return then: the canary lasts until it

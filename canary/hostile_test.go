@@ -12,47 +12,14 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
-
-// listenRaw serves raw bytes: f gets each connection once its request has been read, and the connection is closed after it.
-func listenRaw(t testing.TB, f func(conn *net.TCPConn)) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listen: %v", err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				head := make([]byte, 64<<10)
-				if _, err := conn.Read(head); err == nil {
-					f(conn.(*net.TCPConn))
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		all.Wait()
-	})
-	return "http://" + ln.Addr().String()
-}
-
-// untilGone waits until the client hangs up.
-func untilGone(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 const (
 	sseHead   = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -61,22 +28,22 @@ const (
 )
 
 func TestHostileEngines(t *testing.T) {
-	say := func(texts ...string) func(*net.TCPConn) {
-		return func(conn *net.TCPConn) { _, _ = io.WriteString(conn, strings.Join(texts, "")) }
+	say := func(texts ...string) func(*net.TCPConn, string) {
+		return func(conn *net.TCPConn, _ string) { _, _ = io.WriteString(conn, strings.Join(texts, "")) }
 	}
-	flood := func(head, text string) func(*net.TCPConn) {
-		return func(conn *net.TCPConn) {
+	flood := func(head, text string) func(*net.TCPConn, string) {
+		return func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, head)
-			_, _ = io.Copy(conn, endless(text)) // until the client has had enough
+			_, _ = io.Copy(conn, testkit.Endless(text)) // until the client has had enough
 		}
 	}
 	for _, tt := range []struct {
 		name  string
-		serve func(*net.TCPConn)
+		serve func(*net.TCPConn, string)
 		want  dynmesh.Reason
 	}{
 		{"nothing, and closed", say(), dynmesh.ReasonCut},
-		{"nothing, and open", func(conn *net.TCPConn) { untilGone(conn) }, dynmesh.ReasonTimeout},
+		{"nothing, and open", func(conn *net.TCPConn, _ string) { testkit.UntilGone(conn) }, dynmesh.ReasonTimeout},
 		{"garbage", say("\x00\xff\x13 garbage\r\n\r\n"), dynmesh.ReasonMalformed},
 		{"garbage without end", flood("", "\x00\xff\x13"), dynmesh.ReasonOversized},
 		{"headers without end", flood("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), dynmesh.ReasonOversized},
@@ -96,31 +63,31 @@ func TestHostileEngines(t *testing.T) {
 		{"broken chunked coding", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", "zz\r\n"), dynmesh.ReasonMalformed},
 		{"shorter than it said", say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n", token), dynmesh.ReasonCut},
 		{"ended without [DONE]", say(sseHead, token), dynmesh.ReasonCut},
-		{"half closed after a token", func(conn *net.TCPConn) {
+		{"half closed after a token", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, sseHead+token)
 			_ = conn.CloseWrite()
-			untilGone(conn)
+			testkit.UntilGone(conn)
 		}, dynmesh.ReasonCut},
-		{"reset after a token", func(conn *net.TCPConn) {
+		{"reset after a token", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, sseHead+token)
 			_ = conn.SetLinger(0)
 		}, dynmesh.ReasonCut},
-		{"[DONE], and open", func(conn *net.TCPConn) {
+		{"[DONE], and open", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, sseHead+token+"data: [DONE]\n\n")
-			untilGone(conn)
+			testkit.UntilGone(conn)
 		}, ""},
-		{"frozen after a token", func(conn *net.TCPConn) {
+		{"frozen after a token", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, sseHead+token)
-			untilGone(conn)
+			testkit.UntilGone(conn)
 		}, dynmesh.ReasonFrozen},
-		{"a status, and open", func(conn *net.TCPConn) {
+		{"a status, and open", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 9\r\n\r\n")
-			untilGone(conn)
+			testkit.UntilGone(conn)
 		}, dynmesh.ReasonStatus},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			probe := mockProbe(t, listenRaw(t, tt.serve))
+			probe := mockProbe(t, testkit.RawServer(t, tt.serve))
 			timeout := patience
 			if schedule.IsLate(tt.want) || tt.name == "a status, and open" {
 				timeout = 300 * time.Millisecond
@@ -136,9 +103,9 @@ func TestHostileEngines(t *testing.T) {
 // TestMemoryIsBounded: what a canary allocates has nothing to do with what an engine sends.
 func TestMemoryIsBounded(t *testing.T) {
 	for name, head := range map[string]string{"body": sseHead + "data: ", "head": "HTTP/1.1 200 OK\r\nX-A: "} {
-		probe := mockProbe(t, listenRaw(t, func(conn *net.TCPConn) {
+		probe := mockProbe(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, head)
-			_, _ = io.Copy(conn, io.LimitReader(endless("x"), 100<<20))
+			_, _ = io.Copy(conn, io.LimitReader(testkit.Endless("x"), 100<<20))
 		}))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -152,7 +119,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestConnectionsEndWithTheirCanary: whatever comes of a canary, the engine sees its connection closed.
+// TestConnectionsEndWithTheirCanary: whatever comes of a canary, the engine sees its connection
+// closed.
 func TestConnectionsEndWithTheirCanary(t *testing.T) {
 	var failing atomic.Bool
 	var opened, closed atomic.Int64
@@ -184,11 +152,7 @@ func TestConnectionsEndWithTheirCanary(t *testing.T) {
 	if r := ask(t, probe, patience); reason(r) != dynmesh.ReasonStatus {
 		t.Errorf("got %v, want %v", r.Failure, dynmesh.ReasonStatus)
 	}
-	for deadline := time.Now().Add(patience); closed.Load() < 4; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d connections are closed, want 4 of 4", closed.Load(), opened.Load())
-		}
-	}
+	testkit.Eventually(t, patience, "all four connections are closed", func() bool { return opened.Load() == 4 && closed.Load() == 4 })
 }
 
 func TestUnreachable(t *testing.T) {

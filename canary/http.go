@@ -28,18 +28,20 @@ type HTTPConfig struct {
 	Header http.Header     // added to the request, such as Authorization
 	TLS    *tls.Config     // for https; nil: the system's authorities
 
-	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is a
-	// JSON object: without it, an answer that ends early cannot be told from a whole one.
+	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is
+	// a JSON object: without it, an answer that ends early cannot be told from a whole one.
 	WantDone bool
 }
 
 // HTTP makes a probe that sends a request and judges the whole answer: server-sent events where the
-// answer's type says so, one document where it is application/json, else JSON documents, one a line.
+// answer's type says so, one document where it is application/json, else JSON documents, one a
+// line.
 //
-// Each canary has a connection of its own, which it closes: none stays idle, and a new one is part of
-// what is asked. Redirects and the environment's proxies are not followed, answers are not unpacked,
-// and no more than about 1 MiB is in memory, whatever the engine sends. A GET passes with any answer of
-// status 2xx. An engine that quotes the request's Authorization, or the URL's password, is not repeated.
+// Each canary has a connection of its own, which it closes: none stays idle, and a new one is part
+// of what is asked. Redirects and the environment's proxies are not followed, answers are not
+// unpacked, and no more than about 1 MiB is in memory, whatever the engine sends. A GET passes with
+// any answer of status 2xx. An engine that quotes the request's Authorization, or the URL's
+// password, is not repeated.
 func HTTP(cfg HTTPConfig) (Probe, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -59,7 +61,7 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context) error {
-		recorderOf(ctx).hide(p.secrets)
+		recorderOf(ctx).redact(p.secrets)
 		f := p.ask(ctx)
 		if f == nil {
 			return nil
@@ -77,8 +79,8 @@ type httpProbe struct {
 	secrets text.Secrets
 }
 
-// ask sends the request once. Its context ends with the canary, whatever became of the answer: it takes
-// the connection along.
+// ask sends the request once. Its context ends with the canary, whatever became of the answer: it
+// takes the connection along.
 func (p *httpProbe) ask(ctx context.Context) *dynmesh.Failure {
 	requestCtx, cancel := context.WithCancel(ctx)
 	defer cancel()

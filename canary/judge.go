@@ -11,7 +11,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// maxAnswer bounds what an engine may send, in bytes. A canary's answer is one token; what is larger by far is not one.
+// maxAnswer bounds what an engine may send, in bytes. A canary's answer is one token; what is
+// larger by far is not one.
 const maxAnswer = 1 << 20
 
 // errOversized says that an answer is longer than a canary's can be.
@@ -115,16 +116,17 @@ func readChunk(data []byte, object bool) (answer bool, _ *dynmesh.Failure) {
 		if aborted(choice.FinishReason) {
 			return false, failure(dynmesh.ReasonErrorChunk, "finish reason %v", choice.FinishReason)
 		}
-		// A model may well answer with the end of the text at once: a reason to finish is an answer, too.
-		// A chat's first chunk has neither, and is sent before the model has done anything.
+		// A model may well answer with the end of the text at once: a reason to finish is an
+		// answer, too. A chat's first chunk has neither, and is sent before the model has done
+		// anything.
 		answer = answer || isText(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
 	}
 	return answer, nil
 }
 
-// ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it (see
-// chunkFields); nil where there is none. It is for whoever passes chunks on and counts them: a chunk
-// that is an error is no progress. It is cheap on chunks that cannot be one.
+// ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it
+// (see chunkFields); nil where there is none. It is for whoever passes chunks on and counts them: a
+// chunk that is an error is no progress. It is cheap on chunks that cannot be one.
 func ErrorIn(chunk []byte) *dynmesh.Failure {
 	if !bytes.Contains(chunk, []byte(`"error"`)) && !bytes.Contains(chunk, []byte(`"abort"`)) {
 		return nil
@@ -171,7 +173,8 @@ func content(v any) bool {
 	return false
 }
 
-// aborted says whether an engine gave up on the request. vLLM and OpenAI have a word there, SGLang an object.
+// aborted says whether an engine gave up on the request. vLLM and OpenAI have a word there, SGLang
+// an object.
 func aborted(reason any) bool {
 	if m, ok := reason.(map[string]any); ok {
 		reason = m["type"]
@@ -182,8 +185,8 @@ func aborted(reason any) bool {
 // maxErrorText bounds what is kept of an error answer's message, in bytes.
 const maxErrorText = 1 << 10
 
-// ErrorText finds the message in the body of an error answer: one line of at most 1 KiB. Where it finds
-// none, it is the body itself. Forms:
+// ErrorText finds the message in the body of an error answer: one line of at most 1 KiB. Where it
+// finds none, it is the body itself. Forms:
 //
 //	| {"error":{"message":"…"}} | OpenAI, vLLM, SGLang          |
 //	| {"error":"…"}             | Triton, dynmesh               |

@@ -22,14 +22,14 @@ type loop struct {
 	targets  map[string]*target
 	alarms   timers.Queue[schedule.Instant, *target]
 	runs     map[*probeRun]struct{} // the canaries under way; of them,
-	active   int                    // those that have not been abandoned count towards MaxCanaries
+	active   int                    // those that have not leaked count towards MaxCanaries
 	until    schedule.Instant       // when maintenance ends; Never where there is none
 	stopping bool                   // Run ends
 }
 
 // Run watches the endpoints until ctx ends, then ends the canaries under way and waits for them. It
-// returns nil; it fails only when it is called twice. A probe that ignores its context may still run
-// when it returns, which is logged.
+// returns nil; it fails only when it is called twice. A probe that ignores its context may still
+// run when it returns, which is logged.
 func (m *Monitor) Run(ctx context.Context) error {
 	m.mu.Lock()
 	if m.ran {
@@ -65,8 +65,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 }
 
-// samplePeriod is a tenth of the wait time, since that is how much later than it should a canary may
-// come; a second at most, so that real requests verify an endpoint soon.
+// samplePeriod is a tenth of the wait time, since that is how much later than it should a canary
+// may come; a second at most, so that real requests verify an endpoint soon.
 func (m *Monitor) samplePeriod() time.Duration {
 	return min(max(m.cfg.Wait/10, 10*time.Millisecond), time.Second)
 }

@@ -9,7 +9,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// net/http's server lingers half a second on a connection whose request it did not read to the end.
+		// net/http's server lingers half a second on a connection whose request it did not read to
+		// the end.
 		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"),
 	)
 }

@@ -13,7 +13,8 @@ type metrics struct {
 	state, maintenance    *prometheus.Desc
 }
 
-// draining is the state, in metrics, of an endpoint that takes no more requests, whatever was found before.
+// draining is the state, in metrics, of an endpoint that takes no more requests, whatever was found
+// before.
 const draining = "draining"
 
 func newMetrics() metrics {

@@ -22,9 +22,9 @@ var ErrStopped = errors.New("the monitor has stopped")
 // maxMaintenance is the longest maintenance that Maintain takes.
 const maxMaintenance = 24 * time.Hour
 
-// Monitor keeps asking endpoints whether they work, when nobody else does. All its methods may be called from any
-// goroutine, before and during Run. None of them blocks: what they ask for happens moments later, in the order of the
-// calls. Register it with Prometheus for its metrics.
+// Monitor keeps asking endpoints whether they work, when nobody else does. All its methods may be
+// called from any goroutine, before and during Run. None of them blocks: what they ask for happens
+// moments later, in the order of the calls. Register it with Prometheus for its metrics.
 type Monitor struct {
 	cfg     Config
 	policy  schedule.Policy
@@ -48,7 +48,8 @@ type maintenance struct {
 // message is something for the goroutine of Run to do.
 type message func(*loop)
 
-// NewMonitor returns a monitor, or an error that names the field that is wrong. Run must follow for anything to happen.
+// NewMonitor returns a monitor, or an error that names the field that is wrong. Run must follow for
+// anything to happen.
 func NewMonitor(cfg Config) (*Monitor, error) {
 	settled, err := cfg.withDefaults()
 	if err != nil {
@@ -62,9 +63,9 @@ func NewMonitor(cfg Config) (*Monitor, error) {
 	return m, nil
 }
 
-// Serve tells that an endpoint accepts requests from now on: the first canary goes out at once. For an endpoint that is
-// known already it begins anew: not ready until it is verified again, and nothing that a canary of before may still
-// say has any effect. Serve copies e.
+// Serve tells that an endpoint accepts requests from now on: the first canary goes out at once. For
+// an endpoint that is known already it begins anew: not ready until it is verified again, and
+// nothing that a canary of before may still say has any effect. Serve copies e.
 func (m *Monitor) Serve(e Endpoint) error {
 	if e.Name == "" || !utf8.ValidString(e.Name) { // metrics cannot hold anything else
 		return fmt.Errorf("serve endpoint: Name is %q: want a text", e.Name)
@@ -75,16 +76,17 @@ func (m *Monitor) Serve(e Endpoint) error {
 	return nil
 }
 
-// Drain tells that these endpoints take no more requests, or all of them where none is named: they are not ready, and
-// get no more canaries, until they are served anew.
+// Drain tells that these endpoints take no more requests, or all of them where none is named: they
+// are not ready, and get no more canaries, until they are served anew.
 func (m *Monitor) Drain(names ...string) {
 	names = slices.Clone(names)
 	// Once the monitor has stopped, there is nothing left to drain.
 	_ = m.post(func(l *loop) { l.drain(names) })
 }
 
-// Recheck tells that these endpoints, or all where none is named, may work again if they did not: whoever failed its last
-// canary gets the next one now, and not after its pause. It proves nothing, and others notice nothing of it.
+// Recheck tells that these endpoints, or all where none is named, may work again if they did not:
+// whoever failed its last canary gets the next one now, and not after its pause. It proves nothing,
+// and others notice nothing of it.
 func (m *Monitor) Recheck(names ...string) {
 	names = slices.Clone(names)
 	// Once the monitor has stopped, there is nothing left to check.
@@ -97,10 +99,10 @@ func (m *Monitor) Forget(name string) {
 	_ = m.post(func(l *loop) { l.forget(name) })
 }
 
-// Maintain announces work on the engine that makes it slow for up to d, such as new weights. Until then, no canary
-// and no request in flight runs out of time; each gets its whole time after that. Everything else goes on: an engine
-// that is gone, or answers with errors, is not ready. Maintenance ends by itself; calling Maintain again replaces
-// it, and 0 ends it now.
+// Maintain announces work on the engine that makes it slow for up to d, such as new weights. Until
+// then, no canary and no request in flight runs out of time; each gets its whole time after that.
+// Everything else goes on: an engine that is gone, or answers with errors, is not ready.
+// Maintenance ends by itself; calling Maintain again replaces it, and 0 ends it now.
 func (m *Monitor) Maintain(d time.Duration, reason string) error {
 	if d < 0 || d > maxMaintenance {
 		return fmt.Errorf("maintenance: the duration is %v: want 0s to %v", d, maxMaintenance)
@@ -116,7 +118,8 @@ func (m *Monitor) Maintain(d time.Duration, reason string) error {
 	return nil
 }
 
-// Maintenance tells when the maintenance under way will end, and what it is for. ok is false when there is none.
+// Maintenance tells when the maintenance under way will end, and what it is for. ok is false when
+// there is none.
 func (m *Monitor) Maintenance() (until time.Time, reason string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

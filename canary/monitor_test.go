@@ -18,7 +18,7 @@ import (
 )
 
 // watch runs a monitor until the end of the test, or until stop.
-type watch struct {
+type testMonitor struct {
 	*Monitor
 	t       testing.TB
 	log     *logtest.Hook
@@ -27,10 +27,10 @@ type watch struct {
 	mu      sync.Mutex
 }
 
-func monitor(t testing.TB, cfg Config) *watch {
+func monitor(t testing.TB, cfg Config) *testMonitor {
 	t.Helper()
 	logger, hook := logtest.NewNullLogger()
-	w := &watch{t: t, log: hook}
+	w := &testMonitor{t: t, log: hook}
 	cfg.Log = logrus.NewEntry(logger)
 	cfg.OnChange = func(s Status) {
 		w.mu.Lock()
@@ -54,7 +54,7 @@ func monitor(t testing.TB, cfg Config) *watch {
 	return w
 }
 
-func (w *watch) serve(e Endpoint) {
+func (w *testMonitor) serve(e Endpoint) {
 	w.t.Helper()
 	if err := w.Serve(e); err != nil {
 		w.t.Fatalf("Serve: %v", err)
@@ -62,7 +62,7 @@ func (w *watch) serve(e Endpoint) {
 }
 
 // says tells in short what the monitor knows of an endpoint.
-func (w *watch) says(name string) string {
+func (w *testMonitor) says(name string) string {
 	s, ok := w.Status(name)
 	if !ok {
 		return "unknown"
@@ -80,7 +80,7 @@ func (w *watch) says(name string) string {
 	return word + " " + string(s.Finding)
 }
 
-func (w *watch) want(name, want string) {
+func (w *testMonitor) want(name, want string) {
 	w.t.Helper()
 	synctest.Wait()
 	if got := w.says(name); got != want {

@@ -10,12 +10,12 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// Probe asks an endpoint once. It returns nil where the endpoint answered well, and otherwise an error,
-// best a *[dynmesh.Failure] that says why. It ends soon after ctx does, and leaves nothing behind: no
-// goroutine, no connection.
+// Probe asks an endpoint once. It returns nil where the endpoint answered well, and otherwise an
+// error, best a *[dynmesh.Failure] that says why. It ends soon after ctx does, and leaves nothing
+// behind: no goroutine, no connection.
 //
-// A [Monitor] may prolong a canary's time (maintenance), so its ctx has no deadline that could be read.
-// It just ends, with the cause context.DeadlineExceeded when the time is over.
+// A [Monitor] may prolong a canary's time (maintenance), so its ctx has no deadline that could be
+// read. It just ends, with the cause context.DeadlineExceeded when the time is over.
 //
 // [Handler] and [HTTP] make probes; any func will do.
 type Probe func(ctx context.Context) error
@@ -29,8 +29,8 @@ type Result struct {
 	Sample     string // the beginning of what came, as one line of at most dynmesh.MaxDetail bytes
 }
 
-// Check runs a probe once and says what came of it. A panic is a failure like any other. The deadline is
-// ctx's; a probe that ignores it holds Check up.
+// Check runs a probe once and says what came of it. A panic is a failure like any other. The
+// deadline is ctx's; a probe that ignores it holds Check up.
 func Check(ctx context.Context, probe Probe) Result {
 	rec := &recorder{start: time.Now()}
 	err := run(context.WithValue(ctx, recorderKey{}, rec), probe)
@@ -56,8 +56,8 @@ func run(ctx context.Context, probe Probe) (err error) {
 	return probe(ctx)
 }
 
-// failureFor makes any error a Failure. What a probe of someone else's returns for an ended context is
-// not of its choosing.
+// failureFor makes any error a Failure. What a probe of someone else's returns for an ended context
+// is not of its choosing.
 func failureFor(ctx context.Context, frozen bool, err error) *dynmesh.Failure {
 	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 		if detail := text.Line(f.Detail, dynmesh.MaxDetail); detail != f.Detail {
@@ -105,15 +105,15 @@ func (rec *recorder) note(data []byte) {
 	}
 }
 
-// hide keeps secrets out of the Result.
-func (rec *recorder) hide(secrets text.Secrets) {
+// redact keeps secrets out of the Result.
+func (rec *recorder) redact(secrets text.Secrets) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	rec.secrets = secrets
 }
 
-// frozen says whether the answer has stood still for so long that its end is not just late: a quarter
-// of the time.
+// frozen says whether the answer has stood still for so long that its end is not just late: a
+// quarter of the time.
 func (rec *recorder) frozen() bool {
 	return rec.chunks > 0 && 4*time.Since(rec.last) >= time.Since(rec.start)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 
 	"github.com/dynmesh/dynmesh/internal/sse"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // piece is what a stream's reader returns once.
@@ -58,12 +59,12 @@ func TestStreamsAreBounded(t *testing.T) {
 		name string
 		next func() (string, []byte, error)
 	}{
-		{"one line of 100 MB", linesOf(io.LimitReader(endless("x"), 100<<20))},
-		{"one event of 100 MB in one line", sseOf(io.MultiReader(strings.NewReader("data: "), io.LimitReader(endless("x"), 100<<20)))},
-		{"one event without end", sseOf(endless("data: x\n"))},
-		{"comments without end", sseOf(endless(": ping\n\n"))},
-		{"documents without end", linesOf(endless("{}\n"))},
-		{"empty lines without end", linesOf(endless("\n"))},
+		{"one line of 100 MB", linesOf(io.LimitReader(testkit.Endless("x"), 100<<20))},
+		{"one event of 100 MB in one line", sseOf(io.MultiReader(strings.NewReader("data: "), io.LimitReader(testkit.Endless("x"), 100<<20)))},
+		{"one event without end", sseOf(testkit.Endless("data: x\n"))},
+		{"comments without end", sseOf(testkit.Endless(": ping\n\n"))},
+		{"documents without end", linesOf(testkit.Endless("{}\n"))},
+		{"empty lines without end", linesOf(testkit.Endless("\n"))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := pieces(tt.next); !errors.Is(err, sse.ErrTooLong) {
@@ -72,16 +73,6 @@ func TestStreamsAreBounded(t *testing.T) {
 		})
 	}
 }
-
-// endless repeats a text for ever.
-func endless(text string) io.Reader {
-	many := []byte(strings.Repeat(text, 4096/len(text)+1))
-	return readerFunc(func(p []byte) (int, error) { return copy(p, many), nil })
-}
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestJudge(t *testing.T) {
 	const (
@@ -178,7 +169,8 @@ func checkDetail(t testing.TB, f *dynmesh.Failure) {
 	}
 }
 
-// fuzzStream holds that a reader finds the same however the bytes arrive, keeps its bounds, and can be judged.
+// fuzzStream holds that a reader finds the same however the bytes arrive, keeps its bounds, and can
+// be judged.
 func fuzzStream(t *testing.T, stream []byte, read func(io.Reader) func() (string, []byte, error)) {
 	whole, wholeErr := pieces(read(bytes.NewReader(stream)))
 	bytewise, bytewiseErr := pieces(read(iotest.OneByteReader(bytes.NewReader(stream))))

@@ -27,8 +27,8 @@ type target struct {
 	status   Status
 	alarm    timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
 
-	// forgotten: it is kept only until its canary has ended, lest another begins beside it when it is
-	// served again.
+	// forgotten: it is kept only until its canary has ended, lest another begins beside it when it
+	// is served again.
 	forgotten bool
 }
 
@@ -38,7 +38,7 @@ type probeRun struct {
 	generation uint32
 	cancel     context.CancelCauseFunc
 	done       chan struct{} // closed by its goroutine's last act
-	abandoned  bool          // it was told to end and did not, so it counts no more
+	leaked     bool          // it was told to end and did not, so it counts no more
 }
 
 // step feeds an event to an endpoint's schedule and does what comes of it.
@@ -65,7 +65,7 @@ func (l *loop) apply(t *target, e schedule.Event, now schedule.Instant) schedule
 			t.run.cancel(errSuperseded)
 		}
 		if do.Overdue {
-			l.abandon(t.run)
+			l.leak(t.run)
 		}
 	}
 	if do.Outcome == schedule.Failed && e.Kind != schedule.Ended {
@@ -107,10 +107,10 @@ func (l *loop) send(t *target) {
 	}()
 }
 
-// abandon stops counting a canary that does not end.
-func (l *loop) abandon(r *probeRun) {
-	if !r.abandoned {
-		r.abandoned = true
+// leak stops counting a canary that does not end.
+func (l *loop) leak(r *probeRun) {
+	if !r.leaked {
+		r.leaked = true
 		l.active--
 	}
 }
@@ -119,7 +119,7 @@ func (l *loop) abandon(r *probeRun) {
 func (l *loop) finish(r *probeRun, result Result) {
 	<-r.done
 	delete(l.runs, r)
-	l.abandon(r)
+	l.leak(r)
 	t := r.target
 	t.run = nil
 	if l.stopping {

@@ -90,9 +90,9 @@ func TestProbesThatDoNotEnd(t *testing.T) {
 
 // An endpoint that is not asked any more does not keep the place of its canary.
 func TestProbesThatDoNotEndOfEndpointsThatDo(t *testing.T) {
-	for name, end := range map[string]func(w *watch){
-		"forgotten": func(w *watch) { w.Forget("deaf") },
-		"drained":   func(w *watch) { w.Drain("deaf") },
+	for name, end := range map[string]func(w *testMonitor){
+		"forgotten": func(w *testMonitor) { w.Forget("deaf") },
+		"drained":   func(w *testMonitor) { w.Drain("deaf") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,35 +1,35 @@
 package schedule
 
-// Activity is what real requests do to an endpoint, as counters that only grow (InFlight, Blocked and
-// StaleGauges aside). Two samples tell whether it moves. A worker's own counters fill all of it; whoever
-// counts elsewhere fills in what they know.
+// Activity is what real requests do to an endpoint, as counters that only grow (InFlight, Blocked
+// and StaleGauges aside). Two samples tell whether it moves. A worker's own counters fill all of
+// it; whoever counts elsewhere fills in what they know.
 //
-// Canaries should not be in it: canary.Handler calls the handler itself, past the worker's counters.
-// Where they are counted all the same, because the counters are the engine's own, say so with
-// canary.Endpoint.CountsCanaries.
+// Canaries should not be in it: canary.Handler calls the handler itself, past the worker's
+// counters. Where they are counted all the same, because the counters are the engine's own, say so
+// with canary.Endpoint.CountsCanaries.
 type Activity struct {
 	InFlight  uint64 // requests under way
 	Completed uint64 // requests that ended well; not used beside Progress
 	Failed    uint64 // requests that ended otherwise, those whose client left included
 	Progress  uint64 // grows with each chunk streamed without error and with each request that ends, however
 
-	// Blocked is how many of those in flight wait for their client to read: they stand still, and it is
-	// not the endpoint's fault.
+	// Blocked is how many of those in flight wait for their client to read: they stand still, and
+	// it is not the endpoint's fault.
 	Blocked uint64
 
-	// StaleGauges says that those in flight may be gone already, because the counters are those of an
-	// engine that does not say so. Canaries go out all the same; but one that is late may have stood in
-	// line behind them, and says nothing within the stall budget.
+	// StaleGauges says that those in flight may be gone already, because the counters are those of
+	// an engine that does not say so. Canaries go out all the same; but one that is late may have
+	// stood in line behind them, and says nothing within the stall budget.
 	StaleGauges bool
 
-	// Errors is how many of Failed the endpoint itself failed, as opposed to clients that left. While it
-	// grows and nothing succeeds, requests in flight do not keep canaries away. Leave it 0 where the two
-	// cannot be told apart.
+	// Errors is how many of Failed the endpoint itself failed, as opposed to clients that left.
+	// While it grows and nothing succeeds, requests in flight do not keep canaries away. Leave it 0
+	// where the two cannot be told apart.
 	Errors uint64
 }
 
-// evidence counts what proves that the endpoint works. A request that failed is progress of a kind, and
-// proves nothing.
+// evidence counts what proves that the endpoint works. A request that failed is progress of a kind,
+// and proves nothing.
 func (a Activity) evidence() uint64 {
 	if a.Progress < a.Failed {
 		return 0 // the counters were read while they moved
@@ -37,8 +37,8 @@ func (a Activity) evidence() uint64 {
 	return a.Progress - a.Failed
 }
 
-// moving is how many requests ought to make progress.
-func (a Activity) moving() uint64 {
+// unblocked is how many requests ought to make progress.
+func (a Activity) unblocked() uint64 {
 	if a.InFlight < a.Blocked {
 		return 0
 	}

@@ -1,9 +1,10 @@
-// Package schedule decides when an endpoint is asked whether it works, and whether it is ready. It is
-// for package canary, which does what it says.
+// Package schedule decides when an endpoint is asked whether it works, and whether it is ready. It
+// is for package canary, which does what it says.
 //
 // The schedule of an endpoint is a pure function: [Policy.Step] takes what is remembered of the
-// endpoint (a [State]), something that happened (an [Event]) and the moment, and returns the next State
-// and what is to be done ([Actions]). It looks at no clock, starts nothing, and keeps nothing.
+// endpoint (a [State]), something that happened (an [Event]) and the moment, and returns the next
+// State and what is to be done ([Actions]). It looks at no clock, starts nothing, and keeps
+// nothing.
 //
 // A State is made of three machines:
 //

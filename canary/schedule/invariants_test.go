@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world is a schedule, an engine and its clients, on virtual time. It does what a monitor does, and holds what the schedule
-// says against what it knows to be true.
+// world is a schedule, an engine and its clients, on virtual time. It does what a monitor does, and
+// holds what the schedule says against what it knows to be true.
 type world struct {
 	t      *rapid.T
 	policy Policy
@@ -26,12 +26,12 @@ type world struct {
 	activity Activity
 
 	// The canary under way.
-	running    bool
-	generation uint32
-	sent       Instant
-	ends       Instant // when its result comes by itself; never: it hangs
-	reason     dynmesh.Reason
-	told, late bool
+	running         bool
+	generation      uint32
+	sent            Instant
+	ends            Instant // when its result comes by itself; never: it hangs
+	reason          dynmesh.Reason
+	cancelled, late bool
 
 	// What is true.
 	success    Instant // the last, of requests or canaries
@@ -67,7 +67,7 @@ func (w *world) step(e Event) {
 		if !w.running {
 			w.fatalf("it cuts a canary, and there is none")
 		}
-		w.told, w.late = true, do.Late
+		w.cancelled, w.late = true, do.Late
 	}
 	if do.Outcome == Passed {
 		w.success = w.now
@@ -114,8 +114,9 @@ func (w *world) checkReadiness(was, next State, e Event) {
 	}
 }
 
-// checkStale: nothing is flipped by a canary that started before the endpoint was registered anew. What the sample that
-// comes along says is another matter: so it is held against the same sample without a canary.
+// checkStale: nothing is flipped by a canary that started before the endpoint was registered anew.
+// What the sample that comes along says is another matter: so it is held against the same sample
+// without a canary.
 func (w *world) checkStale(was, next State, e Event) {
 	if e.Kind != Ended || e.Generation == was.Generation {
 		return
@@ -126,7 +127,8 @@ func (w *world) checkStale(was, next State, e Event) {
 	}
 }
 
-// checkDead: a dead endpoint is not ready within wait + timeout, times the threshold, of its last success.
+// checkDead: a dead endpoint is not ready within wait + timeout, times the threshold, of its last
+// success.
 func (w *world) checkDead() {
 	s := w.schedule
 	if !s.served || !s.hasProbe || s.Draining || !s.Ready {
@@ -145,7 +147,7 @@ func (w *world) checkDead() {
 }
 
 func (w *world) launch() {
-	w.running, w.generation, w.sent, w.told, w.late = true, w.schedule.Generation, w.now, false, false
+	w.running, w.generation, w.sent, w.cancelled, w.late = true, w.schedule.Generation, w.now, false, false
 	w.ends, w.reason = Never, ""
 	switch rapid.IntRange(0, 4).Draw(w.t, "answer") {
 	case 0, 1:
@@ -167,9 +169,9 @@ func (w *world) finish() {
 	w.running = false
 	e := Event{Kind: Ended, Generation: w.generation, Reason: w.reason, Sampled: true}
 	switch {
-	case w.told && w.late && w.now < w.ends:
+	case w.cancelled && w.late && w.now < w.ends:
 		e.Reason = dynmesh.ReasonTimeout
-	case w.told && w.now < w.ends:
+	case w.cancelled && w.now < w.ends:
 		e.Reason = dynmesh.ReasonCanceled
 	}
 	if w.counts {
@@ -190,14 +192,14 @@ func (w *world) pass(d time.Duration) {
 		next := min(until, w.wake, w.sampledAt+w.period)
 		if w.running {
 			end := w.ends
-			if w.told && w.ends-w.sent <= 3*time.Second || w.told && w.ends == Never {
+			if w.cancelled && w.ends-w.sent <= 3*time.Second || w.cancelled && w.ends == Never {
 				end = w.now
 			}
 			next = min(next, max(end, w.now))
 		}
 		w.now = max(next, w.now)
 		switch {
-		case w.running && (w.now >= w.ends || w.told && (w.ends == Never || w.ends-w.sent <= 3*time.Second)):
+		case w.running && (w.now >= w.ends || w.cancelled && (w.ends == Never || w.ends-w.sent <= 3*time.Second)):
 			w.finish()
 		case w.now >= w.wake || w.now >= w.sampledAt+w.period:
 			w.sampledAt = w.now
@@ -218,7 +220,8 @@ func (w *world) register() {
 	})
 }
 
-// proof is a chunk, or an answer that is complete. Beside a canary that is counted like it, it need not prove anything.
+// proof is a chunk, or an answer that is complete. Beside a canary that is counted like it, it need
+// not prove anything.
 func (w *world) proof() {
 	w.moved = w.now
 	if !w.counts || !w.running && w.now >= w.schedule.traffic.echoUntil {

@@ -45,8 +45,8 @@ func (r *run) supersede() {
 	}
 }
 
-// enforce tells the run to end when it must, and gives it up when it does not. leaks says that it counts
-// as timed out now, because it has not ended.
+// enforce tells the run to end when it must, and gives it up when it does not. leaks says that it
+// counts as timed out now, because it has not ended.
 func (r *run) enforce(deadline Instant, draining bool, now Instant, a *Actions) (leaks bool) {
 	switch {
 	case r.phase == running && now >= deadline:

@@ -12,12 +12,12 @@ type Instant = time.Duration
 // Never is a moment that does not come.
 const Never Instant = 1<<63 - 1
 
-// Grace is how long a canary may take to end once it was told to. A probe that needs longer ignores its
-// context.
+// Grace is how long a canary may take to end once it was told to. A probe that needs longer ignores
+// its context.
 const Grace = 250 * time.Millisecond
 
-// echoTime is how old an activity that counts canaries may be: for that long after a canary, progress
-// may be its.
+// echoTime is how old an activity that counts canaries may be: for that long after a canary,
+// progress may be its.
 const echoTime = 2 * time.Second
 
 // Policy is what the schedules of one monitor have in common. See canary.Config for what the fields
@@ -27,8 +27,8 @@ type Policy struct {
 	FailureThreshold, SuccessThreshold uint16
 }
 
-// State is all that is remembered of one endpoint. It is a value; the zero State is of an endpoint that
-// has not been served.
+// State is all that is remembered of one endpoint. It is a value; the zero State is of an endpoint
+// that has not been served.
 type State struct {
 	Generation uint32 // grows each time the endpoint is served anew
 	Ready      bool
@@ -113,8 +113,8 @@ const (
 // Step is the whole of the schedule: what was, and what happens, to what is, and what to do.
 func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 	was, a := s, Actions{}
-	// A canary that counts and passed says more than what went on beside it, which would only have it
-	// superseded.
+	// A canary that counts and passed says more than what went on beside it, which would only have
+	// it superseded.
 	passed := e.Kind == Ended && e.Reason == "" && s.run.counts()
 	if e.Sampled && s.served && e.Kind != Served && !passed {
 		p.observe(&s, e.Activity, now)
@@ -141,8 +141,9 @@ func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 	return s, a
 }
 
-// begin makes the State of an endpoint that is served, for the first time or anew. What an earlier registration's canary will say is not about this one; it must have
-// ended before the first canary of this one goes out.
+// begin makes the State of an endpoint that is served, for the first time or anew. What an earlier
+// registration's canary will say is not about this one; it must have ended before the first canary
+// of this one goes out.
 func begin(s State, e Event, now Instant) State {
 	s.run.supersede()
 	s.run.raced = false
@@ -175,8 +176,8 @@ func (p Policy) observe(s *State, a Activity, now Instant) {
 	}
 }
 
-// nudge brings the next canary forward where the last one failed. It is no proof, and changes nothing
-// else.
+// nudge brings the next canary forward where the last one failed. It is no proof, and changes
+// nothing else.
 func (s *State) nudge(now Instant) {
 	if s.Finding != dynmesh.Fail || s.Ready {
 		return
@@ -226,7 +227,7 @@ func IsLate(r dynmesh.Reason) bool { return r == dynmesh.ReasonTimeout || r == d
 func (p Policy) succeed(s *State, now Instant, a *Actions) {
 	a.Outcome = Passed
 	s.traffic.ignoreStalled()
-	s.traffic.proven(now)
+	s.traffic.succeeded(now)
 	s.failures, s.rechecks = 0, 0
 	s.successes = min(s.successes+1, p.SuccessThreshold)
 	s.Ready = s.Ready || s.successes >= p.SuccessThreshold
@@ -299,8 +300,8 @@ func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
 // deadline is when the canary under way must be done. Maintenance stops its clock.
 func (p Policy) deadline(s *State) Instant { return max(s.run.sent, s.until) + p.Timeout }
 
-// stallAt is when requests in flight, if nothing moves until then, are stalled. Maintenance stops the
-// clock here, too.
+// stallAt is when requests in flight, if nothing moves until then, are stalled. Maintenance stops
+// the clock here, too.
 func (p Policy) stallAt(s *State) Instant {
 	return max(s.traffic.last, s.traffic.since, s.until) + p.Stall
 }
@@ -329,8 +330,8 @@ func (p Policy) wake(s State) Instant {
 	return at
 }
 
-// backoff is the pause before the nth check that follows failures, from 0: Recheck, doubled each time,
-// up to Wait.
+// backoff is the pause before the nth check that follows failures, from 0: Recheck, doubled each
+// time, up to Wait.
 func (p Policy) backoff(n uint8) time.Duration {
 	d := p.Recheck
 	for ; n > 0 && d < p.Wait; n-- {
@@ -339,8 +340,8 @@ func (p Policy) backoff(n uint8) time.Duration {
 	return min(d, p.Wait)
 }
 
-// jitter spreads d by 10 % to either side. The seed is the State's, so that the same history gives the
-// same times.
+// jitter spreads d by 10 % to either side. The seed is the State's, so that the same history gives
+// the same times.
 func jitter(seed *uint32, d time.Duration) time.Duration {
 	// Numerical Recipes' generator: its upper bits are good enough to spread timers.
 	*seed = *seed*1664525 + 1013904223

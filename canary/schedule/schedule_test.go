@@ -422,8 +422,8 @@ func TestScheduleThatCountsCanaries(t *testing.T) {
 	})
 }
 
-// A request that hangs by itself is told from the canary that is counted beside it, also when that is over, and does not
-// stall the endpoint time and again.
+// A request that hangs by itself is told from the canary that is counted beside it, also when that
+// is over, and does not stall the endpoint time and again.
 func TestRequestThatHangsBesideCountedCanaries(t *testing.T) {
 	const s = time.Second
 	counted := Event{Kind: Served, HasProbe: true, CountsProbes: true}

@@ -20,24 +20,24 @@ type traffic struct {
 // newTraffic begins with the counters as they are.
 func newTraffic(a Activity, countsProbes bool, echoUntil, now Instant) traffic {
 	return traffic{
-		evidence: a.evidence(), errors: a.Errors, inFlight: a.moving(), staleGauges: a.StaleGauges,
+		evidence: a.evidence(), errors: a.Errors, inFlight: a.unblocked(), staleGauges: a.StaleGauges,
 		since: now, last: now, countsProbes: countsProbes, echoUntil: echoUntil,
 	}
 }
 
-// news is what a sample brings.
-type news uint8
+// change is what a sample brings.
+type change uint8
 
 const (
-	nothing news = iota
-	proof        // a chunk, or a whole answer
-	emptied      // all in flight have left without a sign of life
+	nothing change = iota
+	proof          // a chunk, or a whole answer
+	emptied        // all in flight have left without a sign of life
 )
 
 // observe takes in a sample. probing says that a canary is under way.
-func (t *traffic) observe(a Activity, probing bool, now Instant) news {
+func (t *traffic) observe(a Activity, probing bool, now Instant) change {
 	echo := t.countsProbes && (probing || now < t.echoUntil) // what moves may be a canary's doing
-	evidence, inFlight := a.evidence(), a.moving()
+	evidence, inFlight := a.evidence(), a.unblocked()
 	t.ignored = min(t.ignored, inFlight)
 	inFlight -= t.ignored
 	if echo && inFlight > 0 {
@@ -47,7 +47,7 @@ func (t *traffic) observe(a Activity, probing bool, now Instant) news {
 	switch {
 	case evidence > t.evidence && !echo: // counters that went back are those of an engine that began again
 		found = proof
-		t.proven(now)
+		t.succeeded(now)
 	case inFlight == 0 && t.inFlight > 0:
 		found = emptied
 	}
@@ -61,14 +61,14 @@ func (t *traffic) observe(a Activity, probing bool, now Instant) news {
 	return found
 }
 
-// proven forgets what spoke against the endpoint: something has just succeeded.
-func (t *traffic) proven(now Instant) {
+// succeeded forgets what spoke against the endpoint: something has just succeeded.
+func (t *traffic) succeeded(now Instant) {
 	t.last = now
 	t.stalled, t.failing = false, false
 }
 
-// ignoreStalled leaves the requests that hang out of account: a canary has passed beside them, so it is
-// they that hang, and not the endpoint.
+// ignoreStalled leaves the requests that hang out of account: a canary has passed beside them, so
+// it is they that hang, and not the endpoint.
 func (t *traffic) ignoreStalled() {
 	if t.stalled {
 		t.ignored += t.inFlight
@@ -76,5 +76,6 @@ func (t *traffic) ignoreStalled() {
 	}
 }
 
-// keepsProbesAway says whether those in flight vouch for the endpoint, so that a canary is needless.
+// keepsProbesAway says whether those in flight vouch for the endpoint, so that a canary is
+// needless.
 func (t *traffic) keepsProbesAway() bool { return t.inFlight > 0 && !t.failing && !t.staleGauges }

@@ -87,8 +87,8 @@ func (e *Events) Next() (name string, data []byte, err error) {
 	}
 }
 
-// Stray returns the beginning of the first line that is no field of the standard, where no event has
-// been read: what came may be of another protocol, such as a web page. Else it is "".
+// Stray returns the beginning of the first line that is no field of the standard, where no event
+// has been read: what came may be of another protocol, such as a web page. Else it is "".
 func (e *Events) Stray() string {
 	if e.some {
 		return ""

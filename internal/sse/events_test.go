@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 type event struct{ name, data string }
@@ -87,19 +89,19 @@ func TestStray(t *testing.T) {
 
 func TestEventsAreBounded(t *testing.T) {
 	for name, stream := range map[string]io.Reader{
-		"one line":      io.MultiReader(strings.NewReader("data: "), endless("x")),
-		"lines of data": endless("data: 0123456789012345678901234567890123456789\n"),
-		"no line":       endless("x"),
-		"a comment":     io.MultiReader(strings.NewReader(":"), endless("x")),
-		"names":         endless("event: x\n"),
-		"a web page":    endless("<html>\n"),
+		"one line":      io.MultiReader(strings.NewReader("data: "), testkit.Endless("x")),
+		"lines of data": testkit.Endless("data: 0123456789012345678901234567890123456789\n"),
+		"no line":       testkit.Endless("x"),
+		"a comment":     io.MultiReader(strings.NewReader(":"), testkit.Endless("x")),
+		"names":         testkit.Endless("event: x\n"),
+		"a web page":    testkit.Endless("<html>\n"),
 	} {
 		if got, err := readEvents(NewEvents(stream, largest, 0)); !errors.Is(err, ErrTooLong) || len(got) > 0 {
 			t.Errorf("%s without end: got %d events and %v, want %v", name, len(got), err, ErrTooLong)
 		}
 	}
 	for name, stream := range map[string]io.Reader{
-		"events": endless("data: x\n\n"), "comments": endless(": ping\n\n"), "empty lines": endless("\n"),
+		"events": testkit.Endless("data: x\n\n"), "comments": testkit.Endless(": ping\n\n"), "empty lines": testkit.Endless("\n"),
 	} {
 		if _, err := readEvents(NewEvents(stream, largest, 1<<20)); !errors.Is(err, ErrTooLong) {
 			t.Errorf("%s without end: got %v, want %v", name, err, ErrTooLong)
@@ -192,14 +194,4 @@ func BenchmarkEvents(b *testing.B) {
 			}
 		}
 	}
-}
-
-// endless repeats a text for ever.
-type endless string
-
-func (e endless) Read(p []byte) (n int, err error) {
-	for n < len(p) {
-		n += copy(p[n:], e)
-	}
-	return n, nil
 }

@@ -31,8 +31,8 @@ func NewLines(r io.Reader, longest int, total int64) *Lines {
 	return &Lines{r: bufio.NewReaderSize(r, bufferSize), longest: longest, left: total}
 }
 
-// Next returns the next line without its end. It is good until the next call. A last line that has no
-// end comes with io.EOF. Any other error comes alone; [ErrTooLong] is one.
+// Next returns the next line without its end. It is good until the next call. A last line that has
+// no end comes with io.EOF. Any other error comes alone; [ErrTooLong] is one.
 func (l *Lines) Next() ([]byte, error) {
 	l.long = l.long[:0]
 	for {

@@ -25,15 +25,15 @@ type Counters struct {
 	// Stepwise: the engine sets its gauges when its scheduler takes a step, and an idle one takes
 	// none. So they show the last step's requests for ever, or for half a minute with SGLang.
 	//
-	// When nothing moves, they are doubtful: canaries go out, and one that is late may have stood in
-	// line behind a long step. No counter shows the step that an idle engine begins with, until its
-	// end. Where steps are longer than a canary's timeout (prefills that are not chunked), the
+	// When nothing moves, they are doubtful: canaries go out, and one that is late may have stood
+	// in line behind a long step. No counter shows the step that an idle engine begins with, until
+	// its end. Where steps are longer than a canary's timeout (prefills that are not chunked), the
 	// traffic should pass through the proxy.
 	Stepwise bool
 }
 
-// Series is one name of the table. Its samples are added up, whatever their labels, but for those of
-// one label.
+// Series is one name of the table. Its samples are added up, whatever their labels, but for those
+// of one label.
 type Series struct {
 	Counts Quantity
 	Name   string
@@ -103,8 +103,8 @@ func (c Counters) Reader(model string) Reader {
 // A line that cannot be read is not counted.
 //
 // Of the thousand and more lines that engines have, ten are of interest. Prometheus's parser gets
-// those alone, one by one: it would make objects of all, every second, and stops at the first that is
-// wrong.
+// those alone, one by one: it would make objects of all, every second, and stops at the first that
+// is wrong.
 func (r Reader) Read(text io.Reader) (Totals, error) {
 	lines := sse.NewLines(text, maxSample, maxExposition)
 	parser := expfmt.NewTextParser(model.UTF8Validation)

@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 
 	"github.com/dynmesh/dynmesh/internal/sse"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestCounters(t *testing.T) {
@@ -115,9 +116,9 @@ func TestCountersRefused(t *testing.T) {
 	}{
 		"nothing":               {strings.NewReader(""), errNoCounters},
 		"another's":             {strings.NewReader("go_goroutines 7\n"), errNoCounters},
-		"a line without end":    {endless("x"), sse.ErrTooLong},
-		"lines without end":     {endless("vllm:x 1\n"), sse.ErrTooLong},
-		"samples without end":   {endless("vllm:generation_tokens_total 1\n"), errTooMany},
+		"a line without end":    {testkit.Endless("x"), sse.ErrTooLong},
+		"lines without end":     {testkit.Endless("vllm:x 1\n"), sse.ErrTooLong},
+		"samples without end":   {testkit.Endless("vllm:generation_tokens_total 1\n"), errTooMany},
 		"an end before the end": {io.MultiReader(strings.NewReader("vllm:generation_tokens_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 	} {
 		if got, err := x.Read(tt.r); !errors.Is(err, tt.want) || got != (Totals{}) {
@@ -157,14 +158,4 @@ func BenchmarkCounters(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-// endless repeats a text for ever.
-type endless string
-
-func (e endless) Read(p []byte) (n int, err error) {
-	for n < len(p) {
-		n += copy(p[n:], e)
-	}
-	return n, nil
 }

@@ -3,9 +3,9 @@ package engine
 // sglang is sgl-project/sglang. Sources, as of 2025:
 //
 //   - python/sglang/srt/entrypoints/http_server.py: both APIs, /v1/models included. The canary is
-//     the request that its own /health_generate makes: token 0, max_new_tokens 1. /generate's streams
-//     end with [DONE], too, after {"error":{"message":…}} where there was one. A request that was
-//     given up has {"meta_info":{"finish_reason":{"type":"abort"}}}.
+//     the request that its own /health_generate makes: token 0, max_new_tokens 1. /generate's
+//     streams end with [DONE], too, after {"error":{"message":…}} where there was one. A request
+//     that was given up has {"meta_info":{"finish_reason":{"type":"abort"}}}.
 //   - docs/references/production_metrics.md, python/sglang/srt/metrics/collector.py: the counters,
 //     with --enable-metrics. generation_tokens_total is counted when a request ends;
 //     realtime_tokens_total, which newer versions have, with every log line of the scheduler: each

@@ -4,9 +4,9 @@ import "net/url"
 
 // triton is triton-inference-server/server. Sources, as of 2025:
 //
-//   - docs/protocol/extension_generate.md: the model is in the path, an error {"error":"…"} may come
-//     after status 200, and the stream just ends. What is not text_input goes to the model as a
-//     tensor of that name, or else as a parameter; these names are those of the TensorRT-LLM
+//   - docs/protocol/extension_generate.md: the model is in the path, an error {"error":"…"} may
+//     come after status 200, and the stream just ends. What is not text_input goes to the model as
+//     a tensor of that name, or else as a parameter; these names are those of the TensorRT-LLM
 //     backend's ensemble. The vLLM backend wants {"text_input":…,"parameters":{…}}, which only an
 //     override can say.
 //   - KServe's v2 protocol: /v2/health/ready.

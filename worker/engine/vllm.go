@@ -20,12 +20,13 @@ func vllm() Engine {
 	}
 }
 
-// vllmSeries are those of vllm/v1/metrics/loggers.py and stats.py; the reasons to finish are those of
-// vllm/v1/engine/__init__.py, FinishReason.
+// vllmSeries are those of vllm/v1/metrics/loggers.py and stats.py; the reasons to finish are those
+// of vllm/v1/engine/__init__.py, FinishReason.
 //
-// vllm:prompt_tokens_total is left out on purpose. V1 adds a prompt's tokens together with the first
-// generated one, so it shows nothing that the other does not. Where it is counted on arrival, it
-// would have requests that hang vouch for the engine. vLLM shows nothing of a prefill before its end.
+// vllm:prompt_tokens_total is left out on purpose. V1 adds a prompt's tokens together with the
+// first generated one, so it shows nothing that the other does not. Where it is counted on arrival,
+// it would have requests that hang vouch for the engine. vLLM shows nothing of a prefill before its
+// end.
 func vllmSeries() []Series {
 	bad := []string{"abort", "error"}
 	return []Series{

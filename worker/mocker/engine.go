@@ -9,19 +9,20 @@ import (
 	"sync/atomic"
 )
 
-// Config says what an [Engine] pretends to be. The zero value is a healthy engine with the model "mock".
+// Config says what an [Engine] pretends to be. The zero value is a healthy engine with the model
+// "mock".
 type Config struct {
 	Model string // name of the one model it serves; default "mock"
 	Knobs Knobs  // at the start
 }
 
-// Engine answers completion requests with made-up words. Its methods may be called from any goroutine. It starts none
-// of its own, so it needs no closing.
+// Engine answers completion requests with made-up words. Its methods may be called from any
+// goroutine. It starts none of its own, so it needs no closing.
 type Engine struct {
-	model  string
-	board  board
-	queue  queue
-	device device
+	model     string
+	knobStore knobStore
+	queue     queue
+	device    device
 
 	tokens   atomic.Uint64 // made, over all requests
 	prompted atomic.Uint64 // prompt tokens of the requests that were taken
@@ -35,7 +36,7 @@ func New(cfg Config) (*Engine, error) {
 	if e.model == "" {
 		e.model = "mock"
 	}
-	e.board.apply = func(k Knobs) { e.queue.resize(k.MaxSequences) }
+	e.knobStore.apply = func(k Knobs) { e.queue.resize(k.MaxSequences) }
 	if err := e.SetKnobs(cfg.Knobs); err != nil {
 		return nil, fmt.Errorf("new mock engine: %w", err)
 	}
@@ -44,23 +45,24 @@ func New(cfg Config) (*Engine, error) {
 
 // Knobs returns the knobs in force, defaults filled in.
 func (e *Engine) Knobs() Knobs {
-	k, _ := e.board.get()
+	k, _ := e.knobStore.get()
 	return k.clone()
 }
 
-// SetKnobs replaces all knobs in one step, or changes nothing and returns an error that names the wrong one. They are in
-// force when it returns, save that a [Server] takes a moment to act on Refuse.
+// SetKnobs replaces all knobs in one step, or changes nothing and returns an error that names the
+// wrong one. They are in force when it returns, save that a [Server] takes a moment to act on
+// Refuse.
 func (e *Engine) SetKnobs(k Knobs) error {
-	_, err := e.board.update(func(Knobs) (Knobs, error) { return k, nil })
+	_, err := e.knobStore.update(func(Knobs) (Knobs, error) { return k, nil })
 	return err
 }
 
-// Generate answers one request, a chat where it has messages and a completion where it has a prompt. It sends OpenAI's
-// chunks, or one whole document where the request says "stream": false. It returns when the answer is complete, when
-// ctx ends, or when send fails.
+// Generate answers one request, a chat where it has messages and a completion where it has a
+// prompt. It sends OpenAI's chunks, or one whole document where the request says "stream": false.
+// It returns when the answer is complete, when ctx ends, or when send fails.
 //
-// Errors that a real engine answers with a status are of type [*Error]. The fault error_chunk is no error here: as with
-// real engines, the stream contains it, and ends well.
+// Errors that a real engine answers with a status are of type [*Error]. The fault error_chunk is no
+// error here: as with real engines, the stream contains it, and ends well.
 func (e *Engine) Generate(ctx context.Context, raw json.RawMessage, send func(chunk any) error) error {
 	req, err := e.accept(raw, isChat(raw))
 	if err != nil {
@@ -81,7 +83,7 @@ func (e *Engine) Generate(ctx context.Context, raw json.RawMessage, send func(ch
 
 // accept checks a request as far as engines do before they answer 200.
 func (e *Engine) accept(raw []byte, chat bool) (*request, error) {
-	k, _ := e.board.get()
+	k, _ := e.knobStore.get()
 	if k.Refuse {
 		return nil, &Error{Status: http.StatusServiceUnavailable, Type: "ServiceUnavailableError", Message: "connection refused"}
 	}
@@ -108,9 +110,10 @@ func engineError() *Error {
 	return &Error{Status: http.StatusInternalServerError, Type: "InternalServerError", Message: "EngineCore encountered an issue."}
 }
 
-// stream sends the chunks of an answer. An empty answer is errEmpty, for the caller to end as its protocol does.
+// stream sends the chunks of an answer. An empty answer is errEmpty, for the caller to end as its
+// protocol does.
 func (e *Engine) stream(ctx context.Context, req *request, send func(chunk any) error) error {
-	a := newAnswer(req, e.model)
+	a := newResponse(req, e.model)
 	finish, err := e.sequence(ctx, req.limit, func(n int, text, finish string) error {
 		if n == 0 && req.chat {
 			if err := send(a.opening()); err != nil {
@@ -137,7 +140,7 @@ func (e *Engine) stream(ctx context.Context, req *request, send func(chunk any) 
 
 // whole makes an answer in one piece.
 func (e *Engine) whole(ctx context.Context, req *request) (document, error) {
-	a := newAnswer(req, e.model)
+	a := newResponse(req, e.model)
 	finish, err := e.sequence(ctx, req.limit, func(_ int, text, finish string) error {
 		a.add(text, finish)
 		return nil

@@ -145,8 +145,8 @@ func TestMoreSequencesLetWaitingOnesIn(t *testing.T) {
 	})
 }
 
-// TestPrefillHoldsTheEngine: one long prefill stops the requests that stream already and those that come behind it, and
-// afterwards all go on.
+// TestPrefillHoldsTheEngine: one long prefill stops the requests that stream already and those that
+// come behind it, and afterwards all go on.
 func TestPrefillHoldsTheEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine(t, Knobs{TokenDelay: time.Second})
@@ -180,7 +180,8 @@ func TestPrefillsAreOneAfterTheOther(t *testing.T) {
 		b.wait(t)
 		ends := []time.Duration{a.end, b.end}
 		slices.Sort(ends)
-		// The one that prefilled first may make its tokens before the second takes the engine, or after.
+		// The one that prefilled first may make its tokens before the second takes the engine, or
+		// after.
 		if ends[0] < 10*time.Second || ends[1] != 20*time.Second {
 			t.Errorf("ended at %v, want the second at 20s", ends)
 		}

@@ -2,10 +2,12 @@ package mocker
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
-// Limits on what knobs may say. They catch slips (nanoseconds taken for seconds), and bound what one request costs.
+// Limits on what knobs may say. They catch slips (nanoseconds taken for seconds), and bound what
+// one request costs.
 const (
 	maxDelay     = 24 * time.Hour
 	maxTokens    = 1 << 20
@@ -15,19 +17,22 @@ const (
 	defaultMaxSequences = 256 // vLLM's max_num_seqs
 )
 
-// Knobs are the pace and the faults of an [Engine]. The zero value is a healthy engine that answers at once.
+// Knobs are the pace and the faults of an [Engine]. The zero value is a healthy engine that answers
+// at once.
 //
-// In JSON, durations are strings such as "150ms". A fault that strikes after n tokens is off when it is nil (null), and
-// does not touch answers that end with fewer. Changes reach requests that are under way, unless a field says otherwise.
+// In JSON, durations are strings such as "150ms". A fault that strikes after n tokens is off when
+// it is nil (null), and does not touch answers that end with fewer. Changes reach requests that are
+// under way, unless a field says otherwise.
 type Knobs struct {
 	FirstTokenDelay time.Duration // from the end of the prefill to the first token
 	TokenDelay      time.Duration // between tokens
 	Tokens          int           // of an answer that max_tokens does not cut short; default 16
 	MaxSequences    int           // requests that run at once, the others wait in line; default 256
 
-	// Prefill is how long each request holds the whole engine before its first token: no other request advances
-	// meanwhile, those that have begun included. It is read when the prefill begins, so setting it, sending one request
-	// and clearing it makes one long prefill with a line of ordinary requests behind it.
+	// Prefill is how long each request holds the whole engine before its first token: no other
+	// request advances meanwhile, those that have begun included. It is read when the prefill
+	// begins, so setting it, sending one request and clearing it makes one long prefill with a line
+	// of ordinary requests behind it.
 	Prefill time.Duration
 
 	ErrorStatus int  // 400 to 599: requests fail with this status, before any stream; 0 is off
@@ -39,7 +44,7 @@ type Knobs struct {
 }
 
 // settle fills in defaults and refuses what no engine could do, naming the knob.
-func (k Knobs) settle() (Knobs, error) {
+func (k Knobs) withDefaults() (Knobs, error) {
 	k = k.clone()
 	if k.Tokens == 0 {
 		k.Tokens = defaultTokens
@@ -87,4 +92,43 @@ func (k Knobs) clone() Knobs {
 		}
 	}
 	return k
+}
+
+// board holds the knobs that are in force. Whoever waits on something that a knob decides also
+// waits on changed.
+type knobStore struct {
+	apply func(Knobs) // called with each new set, in their order
+
+	mu      sync.Mutex
+	knobs   Knobs
+	changed chan struct{} // closed and replaced by each set
+}
+
+func (b *knobStore) get() (Knobs, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return b.knobs, b.changed
+}
+
+// update puts change(knobs in force) in force, as one step.
+func (b *knobStore) update(change func(Knobs) (Knobs, error)) (Knobs, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k, err := change(b.knobs.clone())
+	if err != nil {
+		return Knobs{}, err
+	}
+	if k, err = k.withDefaults(); err != nil {
+		return Knobs{}, err
+	}
+	b.knobs = k
+	b.apply(k)
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+	return k, nil
 }

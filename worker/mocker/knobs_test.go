@@ -62,7 +62,7 @@ func TestKnobsRefuseNonsense(t *testing.T) {
 		var k Knobs
 		err := json.Unmarshal([]byte(tt.body), &k)
 		if err == nil {
-			_, err = k.settle()
+			_, err = k.withDefaults()
 		}
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got error %v, want one with %q", tt.body, err, tt.want)

@@ -8,7 +8,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// net/http lingers half a second on a connection whose request it did not read to the end; then it is gone.
+		// net/http lingers half a second on a connection whose request it did not read to the end;
+		// then it is gone.
 		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"),
 	)
 }

@@ -2,7 +2,8 @@ package mocker
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics shows an engine's counters under vLLM's names (vllm/v1/metrics/loggers.py), which are what sidecars read.
+// metrics shows an engine's counters under vLLM's names (vllm/v1/metrics/loggers.py), which are
+// what sidecars read.
 type metrics struct {
 	engine *Engine
 

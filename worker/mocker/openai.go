@@ -40,8 +40,8 @@ func badRequest(param, format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Type: "BadRequestError", Param: param, Message: fmt.Sprintf(format, args...)}
 }
 
-// request is the part of OpenAI's requests that the engine honours. Sampling parameters change nothing in made-up
-// words, so they are let pass.
+// request is the part of OpenAI's requests that the engine honours. Sampling parameters change
+// nothing in made-up words, so they are let pass.
 type request struct {
 	Model               string          `json:"model"`
 	Prompt              json.RawMessage `json:"prompt"`
@@ -59,12 +59,14 @@ type request struct {
 	limit        int // on tokens; 0 where the request sets none
 }
 
-// Canary returns the smallest request that the engine answers: vLLM's canary, without a model's name.
+// Canary returns the smallest request that the engine answers: vLLM's canary, without a model's
+// name.
 func Canary() json.RawMessage {
 	return json.RawMessage(`{"prompt":[1],"temperature":0,"max_tokens":1,"stream":true}`)
 }
 
-// defaultCompletionTokens is what OpenAI's completions (not its chats) end after when a request sets no limit.
+// defaultCompletionTokens is what OpenAI's completions (not its chats) end after when a request
+// sets no limit.
 const defaultCompletionTokens = 16
 
 func parseRequest(raw []byte, model string, chat bool) (*request, error) {
@@ -118,8 +120,8 @@ func isChat(raw []byte) bool {
 	return json.Unmarshal(raw, &r) == nil && r.Messages != nil && r.Prompt == nil
 }
 
-// countPrompt takes OpenAI's forms of one prompt: a text, a list with one text, a list of token IDs, a list with one
-// such list.
+// countPrompt takes OpenAI's forms of one prompt: a text, a list with one text, a list of token
+// IDs, a list with one such list.
 func countPrompt(raw json.RawMessage) (int, error) {
 	var (
 		text  string

@@ -16,19 +16,19 @@ type queue struct {
 
 // enter waits for the request's turn. Where it returns nil, leave must follow.
 func (q *queue) enter(ctx context.Context) error {
-	turn := make(chan struct{})
+	admitted := make(chan struct{})
 	q.mu.Lock()
-	q.waiting = append(q.waiting, turn)
+	q.waiting = append(q.waiting, admitted)
 	q.admit()
 	q.mu.Unlock()
 	select {
-	case <-turn:
+	case <-admitted:
 		return nil
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i := slices.Index(q.waiting, turn); i >= 0 {
+	if i := slices.Index(q.waiting, admitted); i >= 0 {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
 	} else {
 		q.running-- // it was admitted just as its client left
@@ -66,7 +66,8 @@ func (q *queue) admit() {
 	}
 }
 
-// device is what all requests of an engine share. A prefill holds it alone; tokens are made while nobody holds it.
+// device is what all requests of an engine share. A prefill holds it alone; tokens are made while
+// nobody holds it.
 type device struct {
 	mu   sync.Mutex
 	held chan struct{} // nil while free; closed when the holder lets go

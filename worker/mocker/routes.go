@@ -62,8 +62,8 @@ func (s *Server) completions(chat bool) http.HandlerFunc {
 	}
 }
 
-// stream answers with server-sent events, one a chunk. The header goes out with the first of them, as vLLM's does: a
-// client that waits for the first byte waits for the engine.
+// stream answers with server-sent events, one a chunk. The header goes out with the first of them,
+// as vLLM's does: a client that waits for the first byte waits for the engine.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, req *request) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
@@ -93,7 +93,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, req *request) {
 	}
 }
 
-// writeError answers with OpenAI's error, or cuts the connection where the engine drops it or the client is gone.
+// writeError answers with OpenAI's error, or cuts the connection where the engine drops it or the
+// client is gone.
 func writeError(w http.ResponseWriter, err error) {
 	refusal, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -110,4 +111,41 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(data, '\n')) // who does not wait for the answer needs none
+}
+
+const maxKnobsBody = 64 << 10
+
+func (s *Server) controlRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /mock/knobs", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, s.engine.Knobs())
+	})
+	mux.HandleFunc("PUT /mock/knobs", s.handleKnobs(func(Knobs) Knobs { return Knobs{} }))
+	mux.HandleFunc("PATCH /mock/knobs", s.handleKnobs(func(k Knobs) Knobs { return k }))
+	return mux
+}
+
+// turn reads knobs on top of base(those in force). It answers once they are in force, the
+// listener's state included.
+func (s *Server) handleKnobs(base func(Knobs) Knobs) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxKnobsBody))
+		if err != nil {
+			http.Error(w, "knobs: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		k, err := s.engine.knobStore.update(func(k Knobs) (Knobs, error) {
+			k = base(k)
+			return k, json.Unmarshal(body, &k)
+		})
+		if err != nil {
+			http.Error(w, "knobs: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := s.applyRefuse(); err != nil {
+			http.Error(w, "knobs are set, but the engine cannot listen yet: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		writeJSON(w, http.StatusOK, k)
+	}
 }

@@ -24,8 +24,9 @@ const (
 	stepFail
 )
 
-// decide says what a sequence does that has made some of the tokens it wants. Faults also strike between the last token
-// and the end of the answer. Where several are set, the one that tells the client least wins.
+// decide says what a sequence does that has made some of the tokens it wants. Faults also strike
+// between the last token and the end of the answer. Where several are set, the one that tells the
+// client least wins.
 func decide(k Knobs, made, want int) step {
 	due := func(after *int) bool { return after != nil && made >= *after }
 	switch {
@@ -53,24 +54,25 @@ func length(k Knobs, limit int) (tokens int, reason string) {
 // tokenSink takes a sequence's tokens. finish is empty but for the last one.
 type tokenSink func(n int, text, finish string) error
 
-// sequence runs one request through the engine: it waits in line, prefills and makes its tokens one by one.
+// sequence runs one request through the engine: it waits in line, prefills and makes its tokens one
+// by one.
 func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finish string, err error) {
 	if err := e.queue.enter(ctx); err != nil {
 		return "", err
 	}
 	defer e.queue.leave()
-	if k, _ := e.board.get(); k.Prefill > 0 {
+	if k, _ := e.knobStore.get(); k.Prefill > 0 {
 		if err := e.prefill(ctx, k.Prefill); err != nil {
 			return "", err
 		}
 	}
-	k, _ := e.board.get()
+	k, _ := e.knobStore.get()
 	if k.Empty {
 		return "", errEmpty
 	}
 	want, finish := length(k, limit)
 	for made := 0; ; {
-		k, changed := e.board.get()
+		k, changed := e.knobStore.get()
 		switch decide(k, made, want) {
 		case stepFreeze:
 			select {
@@ -85,7 +87,7 @@ func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finis
 		case stepFinish:
 			return finish, nil
 		case stepToken:
-			if err := e.pace(ctx, made); err != nil {
+			if err := e.awaitToken(ctx, made); err != nil {
 				return "", err
 			}
 			reason := ""
@@ -117,11 +119,11 @@ func (e *Engine) prefill(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pace waits for the moment of the next token. A delay that is shortened meanwhile ends early, so that clearing a knob
-// mends the engine at once.
-func (e *Engine) pace(ctx context.Context, made int) error {
+// pace waits for the moment of the next token. A delay that is shortened meanwhile ends early, so
+// that clearing a knob mends the engine at once.
+func (e *Engine) awaitToken(ctx context.Context, made int) error {
 	for start := time.Now(); ; {
-		k, changed := e.board.get()
+		k, changed := e.knobStore.get()
 		delay := k.TokenDelay
 		if made == 0 {
 			delay = k.FirstTokenDelay

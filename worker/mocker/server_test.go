@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 const patience = 10 * time.Second // for what takes milliseconds on an idle machine
@@ -100,16 +102,6 @@ func (r *running) turn(method, body string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-// until waits for a condition that another goroutine or process brings about.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 const streamed = `{"model":"mock","prompt":"x","max_tokens":3,"stream":true}`
 
 func TestServerStreams(t *testing.T) {
@@ -181,7 +173,7 @@ func TestServerMetrics(t *testing.T) {
 			}
 		}()
 	}
-	until(t, "one runs and one waits", func() bool { n, w := r.engine.queue.depth(); return n == 1 && w == 1 })
+	testkit.Eventually(t, patience, "one runs and one waits", func() bool { n, w := r.engine.queue.depth(); return n == 1 && w == 1 })
 	_, body := r.get("http://" + r.Addr() + "/metrics")
 	for _, want := range []string{
 		`vllm:num_requests_running{engine="0",model_name="mock"} 1`,
@@ -257,10 +249,10 @@ func TestServerNoticesThatTheClientLeft(t *testing.T) {
 	running := func(want int) func() bool {
 		return func() bool { n, _ := r.engine.queue.depth(); return n == want }
 	}
-	until(t, "the request runs", running(1))
+	testkit.Eventually(t, patience, "the request runs", running(1))
 	cancel()
 	<-done
-	until(t, "the engine is free again", running(0))
+	testkit.Eventually(t, patience, "the engine is free again", running(0))
 }
 
 func TestServerRefuses(t *testing.T) {
@@ -286,7 +278,7 @@ func TestServerRefuses(t *testing.T) {
 		t.Errorf("afterwards: got %d (%v), want 200", status, err)
 	}
 	setKnobs(t, r.engine, Knobs{Refuse: true}) // from Go, the server follows on its own
-	until(t, "the engine refuses", func() bool {
+	testkit.Eventually(t, patience, "the engine refuses", func() bool {
 		c, err := net.Dial("tcp", r.Addr())
 		if err == nil {
 			_ = c.Close()
@@ -295,7 +287,8 @@ func TestServerRefuses(t *testing.T) {
 	})
 }
 
-// TestServerWaitsForItsPort: while it refuses, somebody else may take the port. The engine comes back when it is free.
+// TestServerWaitsForItsPort: while it refuses, somebody else may take the port. The engine comes
+// back when it is free.
 func TestServerWaitsForItsPort(t *testing.T) {
 	r := serve(t, Knobs{})
 	r.turn("PUT", `{"refuse":true}`)
@@ -307,7 +300,7 @@ func TestServerWaitsForItsPort(t *testing.T) {
 		t.Errorf("PUT: got %d %s, want 503", status, body)
 	}
 	_ = other.Close()
-	until(t, "the engine is back", func() bool {
+	testkit.Eventually(t, patience, "the engine is back", func() bool {
 		resp, err := r.client.Get("http://" + r.Addr() + "/health")
 		if err == nil {
 			_ = resp.Body.Close()

@@ -44,8 +44,9 @@ func (k Knobs) wire() wireKnobs {
 // MarshalJSON writes the knobs with durations as strings.
 func (k Knobs) MarshalJSON() ([]byte, error) { return json.Marshal(k.wire()) }
 
-// UnmarshalJSON reads what MarshalJSON writes. Fields that are missing keep the value they have; unknown fields are
-// refused, because a misspelt fault that silently does nothing would make a test pass for no reason.
+// UnmarshalJSON reads what MarshalJSON writes. Fields that are missing keep the value they have;
+// unknown fields are refused, because a misspelt fault that silently does nothing would make a test
+// pass for no reason.
 func (k *Knobs) UnmarshalJSON(b []byte) error {
 	if trimmed := bytes.TrimSpace(b); len(trimmed) == 0 || trimmed[0] != '{' {
 		return errors.New("want a JSON object")

@@ -107,8 +107,8 @@ func (p *poller) read(ctx context.Context, timeout time.Duration) (engine.Totals
 	return totals, nil
 }
 
-// sample is what is known of an engine's activity from its counters. It is a value: next takes one and
-// returns the next.
+// sample is what is known of an engine's activity from its counters. It is a value: next takes one
+// and returns the next.
 type sample struct {
 	at       time.Time // when the engine was asked for the totals; zero before the first time
 	totals   engine.Totals
@@ -117,8 +117,8 @@ type sample struct {
 }
 
 // next takes in new totals. What has happened between two samples counts only if they are close
-// together: across a gap, a canary may have come and gone, and it would vouch for itself. Totals that
-// went back are those of an engine that began again, and are where counting goes on from.
+// together: across a gap, a canary may have come and gone, and it would vouch for itself. Totals
+// that went back are those of an engine that began again, and are where counting goes on from.
 func (s sample) next(totals engine.Totals, at time.Time, stepwise bool) sample {
 	n := sample{at: at, totals: totals, moved: s.moved, activity: s.activity}
 	var grown [len(engine.Totals{})]uint64

@@ -11,44 +11,46 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-// Requests that go around the sidecar show, canaries and requests that hang do not vouch for anything.
+// Requests that go around the sidecar show, canaries and requests that hang do not vouch for
+// anything.
 func TestActivity(t *testing.T) {
-	e, server, _ := mock(t, "mock", "")
-	s := running(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
-	around := front(t, Config{Backend: "http://" + server.Addr()})
+	e, server, _ := runMock(t, "mock", "")
+	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
+	around := newSidecar(t, Config{Backend: "http://" + server.Addr()})
 	activity := s.Activity()
-	until(t, "the counters are read", func() bool { return !s.poller.last.Load().at.IsZero() })
+	testkit.Eventually(t, patience, "the counters are read", func() bool { return !s.poller.last.Load().at.IsZero() })
 	if got := activity(); got != (canary.Activity{}) {
 		t.Errorf("got %+v, want nothing", got)
 	}
 	if _, err := generate(t, around, streamed); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "three tokens and the end of a request", func() bool {
+	testkit.Eventually(t, patience, "three tokens and the end of a request", func() bool {
 		return activity() == canary.Activity{Completed: 1, Progress: 4}
 	})
 
-	turn(t, e, mocker.Knobs{Freeze: new(0)})
+	setKnobs(t, e, mocker.Knobs{Freeze: new(0)})
 	leave := background(t, func(ctx context.Context) error {
 		_ = around.Generate(ctx, []byte(streamed), func(any) error { return nil }) // ends with ctx
 		return nil
 	})
-	until(t, "a request in flight", func() bool { return activity() == canary.Activity{InFlight: 1, Completed: 1, Progress: 4} })
+	testkit.Eventually(t, patience, "a request in flight", func() bool { return activity() == canary.Activity{InFlight: 1, Completed: 1, Progress: 4} })
 	leave()
-	until(t, "it has left", func() bool { return activity() == canary.Activity{Completed: 1, Progress: 4} })
+	testkit.Eventually(t, patience, "it has left", func() bool { return activity() == canary.Activity{Completed: 1, Progress: 4} })
 }
 
 // Counters that cannot be read say nothing, and are said so once.
 func TestCountersAway(t *testing.T) {
 	var broken atomic.Value
 	broken.Store("")
-	url := raw(t, func(conn *net.TCPConn, _ string) {
+	url := testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		answer := broken.Load().(string)
 		if answer == "hang" {
-			untilGone(conn)
+			testkit.UntilGone(conn)
 			return
 		}
 		if answer == "" {
@@ -57,39 +59,40 @@ func TestCountersAway(t *testing.T) {
 		_, _ = io.WriteString(conn, answer)
 	})
 	log, hook := logger()
-	s := front(t, Config{Backend: url, Activity: ActivityMetrics, Log: log})
+	s := newSidecar(t, Config{Backend: url, Activity: ActivityMetrics, Log: log})
 	background(t, func(ctx context.Context) error {
 		s.poller.run(ctx, 20*time.Millisecond)
 		return nil
 	})
 	for _, how := range []string{"HTTP/1.1 404 Not Found\r\n\r\nvllm:num_requests_running 3\n", "hang", "HTTP/1.1 200 OK\r\n\r\ngo_goroutines 1\n", "SSH\r\n"} {
 		hook.Reset()
-		until(t, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
+		testkit.Eventually(t, patience, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
 		broken.Store(how)
-		until(t, "it is said", func() bool { return lines(hook) == "Engine's metrics cannot be read: its activity is unknown" })
+		testkit.Eventually(t, patience, "it is said", func() bool { return lines(hook) == "Engine's metrics cannot be read: its activity is unknown" })
 		read := s.poller.last.Load()
 		if got := read.activityAt(read.at.Add(maxAge + 1)); got != (canary.Activity{}) {
 			t.Errorf("%q: got %+v, want nothing in flight", how, got)
 		}
 		broken.Store("")
-		until(t, "it is said, too", func() bool {
+		testkit.Eventually(t, patience, "it is said, too", func() bool {
 			return lines(hook) == "Engine's metrics cannot be read: its activity is unknown, Engine's metrics can be read again"
 		})
 	}
 }
 
-// The counters are read after each canary, so that what it moved is seen before it may be taken for a request's doing.
+// The counters are read after each canary, so that what it moved is seen before it may be taken for
+// a request's doing.
 func TestCanaryHurriesCounters(t *testing.T) {
-	_, server, _ := mock(t, "mock", "")
-	s := front(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
+	_, server, _ := runMock(t, "mock", "")
+	s := newSidecar(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
 	s.intervals.metrics = patience * 10
 	background(t, s.Run)
-	until(t, "the counters are read at first", func() bool { return !s.poller.last.Load().at.IsZero() })
+	testkit.Eventually(t, patience, "the counters are read at first", func() bool { return !s.poller.last.Load().at.IsZero() })
 	first := s.poller.last.Load().at
 	if r := check(t, s); r.Failure != nil {
 		t.Fatalf("got %v, want a pass", r.Failure)
 	}
-	until(t, "the counters are read again", func() bool { return s.poller.last.Load().at.After(first) })
+	testkit.Eventually(t, patience, "the counters are read again", func() bool { return s.poller.last.Load().at.After(first) })
 }
 
 // monitored is a sidecar's endpoint under a monitor, with its counters for an activity.
@@ -112,23 +115,23 @@ func monitored(t *testing.T, s *Sidecar, cfg canary.Config) func() canary.Status
 // The engine counts its canaries; none of them vouches for it, and its traffic does.
 func TestMonitoredByCounters(t *testing.T) {
 	t.Parallel() // it takes seconds, and does little
-	e, server, _ := mock(t, "mock", "")
-	s := running(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
-	around := front(t, Config{Backend: "http://" + server.Addr()})
-	turn(t, e, mocker.Knobs{Freeze: new(1)}) // each canary gets one token, and then nothing
+	e, server, _ := runMock(t, "mock", "")
+	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
+	around := newSidecar(t, Config{Backend: "http://" + server.Addr()})
+	setKnobs(t, e, mocker.Knobs{Freeze: new(1)}) // each canary gets one token, and then nothing
 	log, hook := logger()
 	// Wait is longer than the 2 s for which progress may be a canary's.
 	status := monitored(t, s, canary.Config{
 		Wait: 3 * time.Second, Timeout: 100 * time.Millisecond, Recheck: 50 * time.Millisecond, Log: log,
 	})
-	until(t, "five canaries have failed", func() bool {
+	testkit.Eventually(t, patience, "five canaries have failed", func() bool {
 		if now := status(); now.Ready {
 			t.Fatalf("ready by a canary that froze: %+v", now)
 		}
 		return strings.Count(lines(hook), "Health check timeout for generate") == 5
 	})
-	turn(t, e, mocker.Knobs{})
-	until(t, "ready by a canary", func() bool { return status().Ready })
+	setKnobs(t, e, mocker.Knobs{})
+	testkit.Eventually(t, patience, "ready by a canary", func() bool { return status().Ready })
 
 	// Traffic around the sidecar keeps canaries away: the finding is that of traffic.
 	background(t, func(ctx context.Context) error {
@@ -137,5 +140,5 @@ func TestMonitoredByCounters(t *testing.T) {
 		}
 		return nil
 	})
-	until(t, "busy with traffic", func() bool { return status().Finding == dynmesh.Busy && status().Ready })
+	testkit.Eventually(t, patience, "busy with traffic", func() bool { return status().Finding == dynmesh.Busy && status().Ready })
 }

@@ -24,9 +24,9 @@ const (
 	// dialTimeout is for engines on other hosts: one on this host answers or refuses at once.
 	dialTimeout = 5 * time.Second
 
-	// idleTimeout is how long a connection to the engine is kept for the next request. uvicorn, which
-	// serves vLLM and SGLang, closes its own after 5 s, and a request that is sent just then is lost:
-	// a POST is not sent twice.
+	// idleTimeout is how long a connection to the engine is kept for the next request. uvicorn,
+	// which serves vLLM and SGLang, closes its own after 5 s, and a request that is sent just then
+	// is lost: a POST is not sent twice.
 	idleTimeout = 2 * time.Second
 
 	maxIdle = 64 // connections: enough to have most requests of a busy engine find one
@@ -42,8 +42,8 @@ type client struct {
 	secrets text.Secrets // that must not be repeated
 }
 
-// newClient makes the client of the engine at root. It has no time limits beyond the dial's: an engine
-// may well think for minutes.
+// newClient makes the client of the engine at root. It has no time limits beyond the dial's: an
+// engine may well think for minutes.
 func newClient(root *url.URL, key, caFile string) (client, error) {
 	password, _ := root.User.Password()
 	c := client{root: root, key: key, secrets: text.Secrets{key, password}}
@@ -117,8 +117,8 @@ func (c client) do(ctx context.Context, method, target, accept string, body []by
 	return resp, nil
 }
 
-// withoutKeyFor is the client without the key, where target is not the engine's: nobody else has any
-// business with it.
+// withoutKeyFor is the client without the key, where target is not the engine's: nobody else has
+// any business with it.
 func (c client) withoutKeyFor(target string) client {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != c.root.Scheme || u.Hostname() != c.root.Hostname() {
@@ -152,7 +152,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// isConnectionRefused says that nobody listens there, as opposed to somebody who does not answer well.
+// isConnectionRefused says that nobody listens there, as opposed to somebody who does not answer
+// well.
 func isConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // readPrefix reads the first n bytes of a body, as far as they come soon. cancel ends the request.

@@ -14,12 +14,13 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 const key = "s3cret-key"
 
-// guarded is an engine behind TLS that answers to those who bring the key, and quotes the request to all others, as servers in
-// debug mode do. caFile has the authority that signs its certificate.
+// guarded is an engine behind TLS that answers to those who bring the key, and quotes the request
+// to all others, as servers in debug mode do. caFile has the authority that signs its certificate.
 func guarded(t *testing.T) (url, caFile string, asked func() string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -61,15 +62,15 @@ func guarded(t *testing.T) (url, caFile string, asked func() string) {
 // With the key and the authority, everything that an engine is asked passes.
 func TestAccess(t *testing.T) {
 	url, caFile, asked := guarded(t)
-	s := running(t, Config{Backend: url, APIKey: key, CAFile: caFile, Activity: ActivityMetrics})
+	s := runSidecar(t, Config{Backend: url, APIKey: key, CAFile: caFile, Activity: ActivityMetrics})
 	if got := check(t, s); got.Failure != nil {
 		t.Errorf("canary: %v", got.Failure)
 	}
 	if chunks, err := generate(t, s, streamed); err != nil || len(chunks) != 1 {
 		t.Errorf("request: %q, %v", chunks, err)
 	}
-	until(t, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
-	until(t, "the model is known", func() bool { return s.Model() == "a" })
+	testkit.Eventually(t, patience, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
+	testkit.Eventually(t, patience, "the model is known", func() bool { return s.Model() == "a" })
 	for _, path := range []string{"/v1/models", "/v1/completions", "/metrics"} {
 		if !strings.Contains(asked(), path) {
 			t.Errorf("the engine was asked for %s, want %s among them", asked(), path)
@@ -93,7 +94,7 @@ func TestNoAccess(t *testing.T) {
 		for _, model := range []string{"", "a"} { // which is asked for first, or not
 			log, hook := logger()
 			tt.cfg.Backend, tt.cfg.Model, tt.cfg.Log = url, model, log
-			s := front(t, tt.cfg)
+			s := newSidecar(t, tt.cfg)
 			err := s.Find(t.Context())
 			got := check(t, s)
 			if reason(got) != tt.want || !strings.Contains(got.Failure.Error(), tt.detail) {
@@ -117,7 +118,7 @@ func TestNoAccess(t *testing.T) {
 func TestKeyIsNotCutInHalf(t *testing.T) {
 	for length := dynmesh.MaxDetail - 40; length < dynmesh.MaxDetail+10; length++ {
 		said := strings.Repeat("x", length) + key
-		s := front(t, Config{APIKey: key, Model: "a", Backend: answering(t, func(string) string {
+		s := newSidecar(t, Config{APIKey: key, Model: "a", Backend: answering(t, func(string) string {
 			return "HTTP/1.1 500 Internal Server Error\r\n\r\n" + said
 		})})
 		got := check(t, s)
@@ -125,7 +126,7 @@ func TestKeyIsNotCutInHalf(t *testing.T) {
 			t.Errorf("after %d bytes: got %v, want none of the key", length, got.Failure)
 		}
 	}
-	s := front(t, Config{APIKey: key, Model: "a", Backend: answering(t, func(string) string {
+	s := newSidecar(t, Config{APIKey: key, Model: "a", Backend: answering(t, func(string) string {
 		return sseHead + "data: {\"echo\":\"" + key + "\"}\n\ndata: [DONE]\n\n"
 	})})
 	if got := check(t, s); got.Failure != nil || strings.Contains(got.Sample, key) {

@@ -19,8 +19,9 @@ import (
 // Where the activity of an endpoint is read.
 const (
 	ActivityProxy = "proxy" // all requests pass through Generate, and the worker counts them
-	// ActivityMetrics: requests reach the engine by other ways, too, and its own Prometheus counters say what it does. For 2 s
-	// after a canary, what moves may be its doing, so the wait between canaries should be 3 s at least.
+	// ActivityMetrics: requests reach the engine by other ways, too, and its own Prometheus
+	// counters say what it does. For 2 s after a canary, what moves may be its doing, so the wait
+	// between canaries should be 3 s at least.
 	ActivityMetrics = "metrics"
 )
 
@@ -29,36 +30,39 @@ type Config struct {
 	Backend string // the engine's root, such as http://127.0.0.1:8000; required
 	Engine  string // one of engine.Names(); required
 
-	// Model is the name that the engine serves its model under. Empty means that the first one of GET /v1/models is meant,
-	// which is asked for again when the engine has been away. Triton has no such list: it needs the name.
+	// Model is the name that the engine serves its model under. Empty means that the first one of
+	// GET /v1/models is meant, which is asked for again when the engine has been away. Triton has
+	// no such list: it needs the name.
 	Model string
 
-	// Payload replaces the body of the engine's canary: a JSON object (DYN_HEALTH_CHECK_PAYLOAD). It is sent where a
-	// request of that form would be.
+	// Payload replaces the body of the engine's canary: a JSON object (DYN_HEALTH_CHECK_PAYLOAD).
+	// It is sent where a request of that form would be.
 	Payload json.RawMessage
 
 	Activity string // ActivityProxy (default) or ActivityMetrics
 
-	// Metrics is the URL of the engine's counters. Default: where the engine has them, which is /metrics beside the rest,
-	// /prometheus/metrics with TensorRT-LLM, and port 8002 with Triton.
+	// Metrics is the URL of the engine's counters. Default: where the engine has them, which is
+	// /metrics beside the rest, /prometheus/metrics with TensorRT-LLM, and port 8002 with Triton.
 	Metrics string
 
-	// APIKey goes along with all that the engine is asked, as Authorization: Bearer. The counters get it only where they are at
-	// the same host, by the same scheme. It is in no log and no error.
+	// APIKey goes along with all that the engine is asked, as Authorization: Bearer. The counters
+	// get it only where they are at the same host, by the same scheme. It is in no log and no
+	// error.
 	APIKey string
 
-	// CAFile is a PEM bundle that the certificate of an engine behind https must chain to. Default: the system's. It is read
-	// once.
+	// CAFile is a PEM bundle that the certificate of an engine behind https must chain to. Default:
+	// the system's. It is read once.
 	CAFile string
 
-	// OnSight is told each time that the engine is seen where it was not before: the moment to ask it again. It must not block.
+	// OnSight is told each time that the engine is seen where it was not before: the moment to ask
+	// it again. It must not block.
 	OnSight func()
 
 	Log *logrus.Entry // nil discards
 }
 
-// withDefaults fills in what is missing and refuses what cannot be. It returns the engine that is meant,
-// and the URL of its root.
+// withDefaults fills in what is missing and refuses what cannot be. It returns the engine that is
+// meant, and the URL of its root.
 func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	refuse := func(field string, value any, want string) (Config, engine.Engine, *url.URL, error) {
 		return Config{}, engine.Engine{}, nil, dynmesh.NewConfigError("sidecar", field, value, want)

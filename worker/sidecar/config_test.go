@@ -9,9 +9,9 @@ import (
 func TestNewRefuses(t *testing.T) {
 	good := Config{Backend: "http://127.0.0.1:8000", Engine: "vllm"}
 	for _, tt := range []struct {
-		name string
-		turn func(*Config)
-		want string
+		name   string
+		change func(*Config)
+		want   string
 	}{
 		{"no backend", func(c *Config) { c.Backend = "" }, `Backend is ""`},
 		{"no scheme", func(c *Config) { c.Backend = "localhost:8000" }, "Backend is"},
@@ -37,7 +37,7 @@ func TestNewRefuses(t *testing.T) {
 		{"metrics that are no URL", func(c *Config) { c.Metrics = "8002" }, "Metrics is"},
 	} {
 		cfg := good
-		tt.turn(&cfg)
+		tt.change(&cfg)
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) || strings.ContainsAny(err.Error(), "\r\n") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: got %v, want an error with %q", tt.name, err, tt.want)
 		}

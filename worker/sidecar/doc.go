@@ -1,21 +1,26 @@
-// Package sidecar stands in front of an inference engine that knows nothing of dynmesh: vLLM, SGLang, TensorRT-LLM, Triton,
-// or any server with OpenAI's API. It is for programs that make such an engine a worker's endpoint, as `dynmesh worker
-// --backend` does; the worker itself does not know it.
+// Package sidecar stands in front of an inference engine that knows nothing of dynmesh: vLLM,
+// SGLang, TensorRT-LLM, Triton, or any server with OpenAI's API. It is for programs that make such
+// an engine a worker's endpoint, as `dynmesh worker --backend` does; the worker itself does not
+// know it.
 //
 // A [Sidecar] has what a worker's endpoint is made of:
 //
-//   - [Sidecar.Generate] is its handler: it passes requests to the engine, and what the engine answers back, piece by piece.
-//   - [Sidecar.Probe] is its canary: it asks the engine itself, past the handler, so that the worker's counters see real
-//     requests only.
-//   - [Sidecar.Activity] reads the engine's own counters, for traffic that reaches the engine by other ways.
-//   - [Sidecar.Answered] tells when the engine has answered for the first time, which is when its endpoint may be registered.
-//   - [Sidecar.Run] waits for the engine, finds its model's name, and goes on watching. It ends with its context only: an
-//     engine that is away is a fact to report, and no reason to exit.
+//   - [Sidecar.Generate] is its handler: it passes requests to the engine, and what the engine
+//     answers back, piece by piece.
+//   - [Sidecar.Probe] is its canary: it asks the engine itself, past the handler, so that the
+//     worker's counters see real requests only.
+//   - [Sidecar.Activity] reads the engine's own counters, for traffic that reaches the engine by
+//     other ways.
+//   - [Sidecar.Answered] tells when the engine has answered for the first time, which is when its
+//     endpoint may be registered.
+//   - [Sidecar.Run] waits for the engine, finds its model's name, and goes on watching. It ends
+//     with its context only: an engine that is away is a fact to report, and no reason to exit.
 //
-// Whether the endpoint is ready is for the canary alone to say. The engine may come up long after the sidecar, go away and
-// come back with another model: until a canary passes, the endpoint is not ready.
+// Whether the endpoint is ready is for the canary alone to say. The engine may come up long after
+// the sidecar, go away and come back with another model: until a canary passes, the endpoint is not
+// ready.
 //
-// What passes through stays as it is: chunks are the engine's own JSON, and numbers are not decoded. Memory is bounded for each
-// request by [MaxEvent], whatever the engine sends, and nothing of a request outlives it but an idle connection, which
-// is kept for two seconds at most.
+// What passes through stays as it is: chunks are the engine's own JSON, and numbers are not
+// decoded. Memory is bounded for each request by 16 MiB, whatever the engine sends, and nothing
+// of a request outlives it but an idle connection, which is kept for two seconds at most.
 package sidecar

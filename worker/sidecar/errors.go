@@ -20,8 +20,8 @@ const (
 	maxExcerpt = 80      // bytes of an answer, in an error about it
 )
 
-// Error is what the engine made of a request: an error status, an error in the middle of a stream, or
-// an answer that cannot be passed on.
+// Error is what the engine made of a request: an error status, an error in the middle of a stream,
+// or an answer that cannot be passed on.
 type Error struct {
 	Status int    // 400 to 599; 502 where the engine named none, 503 where nobody listens
 	Text   string // one line of at most 1 KiB
@@ -61,7 +61,7 @@ func transportError(ctx context.Context, err error) error {
 	case isConnectionRefused(err):
 		return &Error{Status: http.StatusServiceUnavailable, Text: "connection refused", Err: err}
 	case errors.Is(err, sse.ErrTooLong):
-		return badGateway(err, "an event or answer of more than %d bytes", MaxEvent)
+		return badGateway(err, "an event or answer of more than %d bytes", maxEvent)
 	case errors.Is(err, io.EOF):
 		return badGateway(err, "the connection broke off")
 	default:

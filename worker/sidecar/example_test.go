@@ -10,8 +10,8 @@ import (
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
-// A sidecar in front of an engine: the mock engine stands in for vLLM. With a worker, Generate goes to Worker.Handle, and
-// Probe to Worker.Canary.
+// A sidecar in front of an engine: the mock engine stands in for vLLM. With a worker, Generate goes
+// to Worker.Handle, and Probe to Worker.Canary.
 func Example() {
 	engine, err := mocker.New(mocker.Config{Model: "llama"})
 	if err != nil {

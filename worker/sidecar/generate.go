@@ -14,8 +14,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
-// MaxEvent is how many bytes one event of a stream, or an answer in one piece, may have.
-const MaxEvent = 16 << 20
+// maxEvent is how many bytes one event of a stream, or an answer in one piece, may have.
+const maxEvent = 16 << 20
 
 const (
 	maxErrorBody = 64 << 10
@@ -25,8 +25,8 @@ const (
 )
 
 // Generate passes one request to the engine, and its answer to send: each event of a stream as it
-// comes, an answer in one piece as one chunk, as the JSON that the engine wrote (json.RawMessage). It
-// has the shape of worker.Handler.
+// comes, an answer in one piece as one chunk, as the JSON that the engine wrote (json.RawMessage).
+// It has the shape of worker.Handler.
 //
 // Where a request goes is told by its fields: to chats where it has messages, to SGLang's own API
 // where it has its fields, else to completions. The engine's answer is what makes a request good or
@@ -35,11 +35,11 @@ const (
 //   - an error status, which is the error's;
 //   - an error in a stream, which has been sent as a chunk by then;
 //   - a stream that breaks or ends too soon;
-//   - an answer that is not JSON, or larger than [MaxEvent];
+//   - an answer that is not JSON, or larger than 16 MiB;
 //   - an engine that cannot be reached.
 //
-// It reads on from the engine when send has returned, so that nothing piles up. When ctx ends, or send
-// fails, the connection is closed at once, for the engine to stop working on it.
+// It reads on from the engine when send has returned, so that nothing piles up. When ctx ends, or
+// send fails, the connection is closed at once, for the engine to stop working on it.
 func (s *Sidecar) Generate(ctx context.Context, request json.RawMessage, send func(chunk any) error) error {
 	return s.client.redact(s.generate(ctx, request, send))
 }
@@ -67,7 +67,8 @@ func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send fu
 		err = s.passDocument(ctx, resp, send)
 	}
 	if err == nil {
-		// What is left is the end of the body. Reading it lets the connection serve another request.
+		// What is left is the end of the body. Reading it lets the connection serve another
+		// request.
 		readPrefix(resp.Body, cancel, 4<<10, endWait)
 	}
 	return err
@@ -75,7 +76,7 @@ func (s *Sidecar) generate(ctx context.Context, request json.RawMessage, send fu
 
 // passStream sends each event as it comes.
 func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chunk any) error) error {
-	events := sse.NewEvents(body, MaxEvent, 0)
+	events := sse.NewEvents(body, maxEvent, 0)
 	for {
 		name, data, err := events.Next()
 		switch {
@@ -105,11 +106,11 @@ func (s *Sidecar) passStream(ctx context.Context, body io.Reader, send func(chun
 
 // passDocument sends an answer that comes in one piece.
 func (s *Sidecar) passDocument(ctx context.Context, resp *http.Response, send func(chunk any) error) error {
-	if resp.ContentLength > MaxEvent {
-		return badGateway(sse.ErrTooLong, "an answer of %d bytes, more than %d", resp.ContentLength, MaxEvent)
+	if resp.ContentLength > maxEvent {
+		return badGateway(sse.ErrTooLong, "an answer of %d bytes, more than %d", resp.ContentLength, maxEvent)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxEvent+1))
-	if err == nil && len(data) > MaxEvent {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent+1))
+	if err == nil && len(data) > maxEvent {
 		err = sse.ErrTooLong
 	}
 	if err != nil {
@@ -118,8 +119,8 @@ func (s *Sidecar) passDocument(ctx context.Context, resp *http.Response, send fu
 	return pass("", data, send)
 }
 
-// pass sends one chunk, which is the receiver's. Clients get an engine's error as the engine put it,
-// and then an end that nobody takes for a good one.
+// pass sends one chunk, which is the receiver's. Clients get an engine's error as the engine put
+// it, and then an end that nobody takes for a good one.
 func pass(event string, data []byte, send func(chunk any) error) error {
 	if !json.Valid(data) {
 		return badGateway(nil, "not JSON: %s", excerpt(data))

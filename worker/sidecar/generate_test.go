@@ -15,14 +15,15 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 const streamed = `{"prompt":"x","max_tokens":3,"stream":true}`
 
 func TestGenerate(t *testing.T) {
-	_, server, _ := mock(t, "mock", "")
-	s := front(t, Config{Backend: "http://" + server.Addr()})
+	_, server, _ := runMock(t, "mock", "")
+	s := newSidecar(t, Config{Backend: "http://" + server.Addr()})
 	for _, tt := range []struct {
 		name, request string
 		chunks        int
@@ -40,7 +41,8 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// Each fault of the mock engine reaches the client as what it is, and the engine is of use again after it.
+// Each fault of the mock engine reaches the client as what it is, and the engine is of use again
+// after it.
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -61,12 +63,12 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, server, _ := mock(t, "mock", "")
-			s := front(t, Config{Backend: "http://" + server.Addr()})
-			turn(t, e, tt.knobs)
+			e, server, _ := runMock(t, "mock", "")
+			s := newSidecar(t, Config{Backend: "http://" + server.Addr()})
+			setKnobs(t, e, tt.knobs)
 			var chunks []string
 			var err error
-			until(t, "the engine does what its knobs say", func() bool {
+			testkit.Eventually(t, patience, "the engine does what its knobs say", func() bool {
 				chunks, err = generate(t, s, streamed)
 				return !tt.knobs.Refuse || isConnectionRefused(err)
 			})
@@ -76,8 +78,8 @@ func TestFaults(t *testing.T) {
 			if tt.knobs.ErrorChunk != nil && canary.ErrorIn([]byte(chunks[len(chunks)-1])) == nil {
 				t.Errorf("the last chunk is %s, want the engine's error", chunks[len(chunks)-1])
 			}
-			turn(t, e, mocker.Knobs{})
-			until(t, "the engine is mended", func() bool {
+			setKnobs(t, e, mocker.Knobs{})
+			testkit.Eventually(t, patience, "the engine is mended", func() bool {
 				chunks, err = generate(t, s, streamed)
 				return err == nil
 			})
@@ -94,9 +96,9 @@ func TestClientLeaves(t *testing.T) {
 		"before the first chunk": {Freeze: new(0)},
 		"in the middle":          {Freeze: new(1)},
 	} {
-		e, server, _ := mock(t, "mock", "")
-		s := front(t, Config{Backend: "http://" + server.Addr()})
-		turn(t, e, knobs)
+		e, server, _ := runMock(t, "mock", "")
+		s := newSidecar(t, Config{Backend: "http://" + server.Addr()})
+		setKnobs(t, e, knobs)
 		ctx, leave := context.WithCancelCause(context.Background())
 		gone := errors.New("the client is gone")
 		done := make(chan error, 1)
@@ -112,7 +114,7 @@ func TestClientLeaves(t *testing.T) {
 			}
 		}
 		if *knobs.Freeze == 0 {
-			until(t, "the request runs", inFlight("1"))
+			testkit.Eventually(t, patience, "the request runs", inFlight("1"))
 			leave(gone)
 		}
 		select {
@@ -123,7 +125,7 @@ func TestClientLeaves(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("%s: Generate did not end", name)
 		}
-		until(t, "the engine sees that the client is gone", inFlight("0"))
+		testkit.Eventually(t, patience, "the engine sees that the client is gone", inFlight("0"))
 	}
 }
 
@@ -146,7 +148,7 @@ func get(t testing.TB, url string) string {
 // A chunk is sent before the engine has made the next one.
 func TestStreamsWithoutBuffering(t *testing.T) {
 	taken := make(chan struct{})
-	url := raw(t, func(conn *net.TCPConn, _ string) {
+	url := testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, sseHead)
 		for range 3 {
 			_, _ = io.WriteString(conn, token)
@@ -154,7 +156,7 @@ func TestStreamsWithoutBuffering(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "data: [DONE]\n\n")
 	})
-	s := front(t, Config{Backend: url})
+	s := newSidecar(t, Config{Backend: url})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := s.Generate(ctx, json.RawMessage(streamed), func(any) error {
@@ -170,7 +172,7 @@ func TestStreamsWithoutBuffering(t *testing.T) {
 // An engine whose client does not read is not read from.
 func TestSlowClient(t *testing.T) {
 	held := make(chan int, 1)
-	url := raw(t, func(conn *net.TCPConn, _ string) {
+	url := testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, sseHead)
 		chunk := `data: {"text":"` + strings.Repeat("x", 64<<10) + "\"}\n\n"
 		for wrote := 0; ; {
@@ -182,7 +184,7 @@ func TestSlowClient(t *testing.T) {
 			}
 		}
 	})
-	s := front(t, Config{Backend: url})
+	s := newSidecar(t, Config{Backend: url})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	err := s.Generate(ctx, json.RawMessage(streamed), func(any) error {
@@ -204,12 +206,12 @@ func TestSlowClient(t *testing.T) {
 
 func TestSendFails(t *testing.T) {
 	left := make(chan struct{})
-	url := raw(t, func(conn *net.TCPConn, _ string) {
+	url := testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, sseHead+token)
-		untilGone(conn)
+		testkit.UntilGone(conn)
 		close(left)
 	})
-	s := front(t, Config{Backend: url})
+	s := newSidecar(t, Config{Backend: url})
 	want := errors.New("send chunk: the client is gone")
 	if err := s.Generate(context.Background(), json.RawMessage(streamed), func(any) error { return want }); !errors.Is(err, want) {
 		t.Errorf("got %v, want %v", err, want)
@@ -221,7 +223,8 @@ func TestSendFails(t *testing.T) {
 	}
 }
 
-// Requests and chunks pass as they are: what a float cannot hold, what JSON need not escape, what nobody knows.
+// Requests and chunks pass as they are: what a float cannot hold, what JSON need not escape, what
+// nobody knows.
 func TestBytesPassThrough(t *testing.T) {
 	const request = `{"prompt":"<&>\u2028 é", "seed":9007199254740993, "unknown":{"b":1,"a":[1.50,1e400]}}`
 	const chunk = `{"id":18446744073709551615,"logprob":-0.10,"text":"<b>&\u00e9"}`
@@ -233,7 +236,7 @@ func TestBytesPassThrough(t *testing.T) {
 		_, _ = fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", chunk)
 	}))
 	defer engine.Close()
-	s := front(t, Config{Backend: engine.URL + "/root/"})
+	s := newSidecar(t, Config{Backend: engine.URL + "/root/"})
 	chunks, err := generate(t, s, request)
 	if err != nil || len(chunks) != 1 || chunks[0] != chunk {
 		t.Errorf("got %q, %v, want %s", chunks, err, chunk)
@@ -266,7 +269,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	s := front(t, Config{Backend: server.URL})
+	s := newSidecar(t, Config{Backend: server.URL})
 	for range 20 {
 		if chunks, err := generate(t, s, streamed); err != nil || len(chunks) != 3 {
 			t.Fatalf("got %d chunks, %v", len(chunks), err)

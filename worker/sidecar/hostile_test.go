@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestHostileEngines(t *testing.T) {
@@ -19,13 +21,13 @@ func TestHostileEngines(t *testing.T) {
 	sayOpen := func(texts ...string) func(*net.TCPConn, string) {
 		return func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, strings.Join(texts, ""))
-			untilGone(conn)
+			testkit.UntilGone(conn)
 		}
 	}
 	flood := func(head, text string) func(*net.TCPConn, string) {
 		return func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, head)
-			_, _ = io.Copy(conn, endless(text)) // until the client has had enough
+			_, _ = io.Copy(conn, testkit.Endless(text)) // until the client has had enough
 		}
 	}
 	const (
@@ -61,7 +63,7 @@ func TestHostileEngines(t *testing.T) {
 		{"half closed after a token", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, sseHead+token)
 			_ = conn.CloseWrite()
-			untilGone(conn)
+			testkit.UntilGone(conn)
 		}, 1, 502, "ended without [DONE]"},
 		{"reset after a token", func(conn *net.TCPConn, _ string) {
 			_, _ = io.WriteString(conn, chunkedHead)
@@ -78,7 +80,7 @@ func TestHostileEngines(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := front(t, Config{Backend: raw(t, tt.serve)})
+			s := newSidecar(t, Config{Backend: testkit.RawServer(t, tt.serve)})
 			chunks, err := generate(t, s, streamed)
 			if errors.Is(err, context.DeadlineExceeded) || (err != nil) != (tt.status != 0) {
 				t.Fatalf("got %v, want status %d before the client loses its patience", err, tt.status)
@@ -92,20 +94,21 @@ func TestHostileEngines(t *testing.T) {
 
 // Triton's streams just end.
 func TestStreamWithoutDone(t *testing.T) {
-	url := raw(t, func(conn *net.TCPConn, request string) {
+	url := testkit.RawServer(t, func(conn *net.TCPConn, request string) {
 		if !strings.HasPrefix(request, "POST /v2/models/m/generate_stream ") {
 			_, _ = io.WriteString(conn, "HTTP/1.1 404 Not Found\r\n\r\n")
 			return
 		}
 		_, _ = io.WriteString(conn, sseHead+"data: {\"text_output\":\"a\"}\n\n")
 	})
-	s := front(t, Config{Backend: url, Engine: "triton", Model: "m"})
+	s := newSidecar(t, Config{Backend: url, Engine: "triton", Model: "m"})
 	if chunks, err := generate(t, s, `{"text_input":"x"}`); err != nil || len(chunks) != 1 {
 		t.Errorf("got %d chunks, %v, want one", len(chunks), err)
 	}
 }
 
-// An engine that hangs costs what its client's patience costs, and leaves nothing behind (TestMain looks).
+// An engine that hangs costs what its client's patience costs, and leaves nothing behind (TestMain
+// looks).
 func TestHangingEngines(t *testing.T) {
 	for name, head := range map[string]string{
 		"before the status": "", "in the header": "HTTP/1.1 200 OK\r\nContent-", "before the body": sseHead,
@@ -114,9 +117,9 @@ func TestHangingEngines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			left := make(chan struct{})
-			s := front(t, Config{Backend: raw(t, func(conn *net.TCPConn, _ string) {
+			s := newSidecar(t, Config{Backend: testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 				_, _ = io.WriteString(conn, head)
-				untilGone(conn)
+				testkit.UntilGone(conn)
 				close(left)
 			})})
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -135,9 +138,9 @@ func TestHangingEngines(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	s := front(t, Config{Backend: raw(t, func(conn *net.TCPConn, _ string) {
+	s := newSidecar(t, Config{Backend: testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, sseHead+"data: ")
-		_, _ = io.Copy(conn, io.LimitReader(endless("x"), 500<<20))
+		_, _ = io.Copy(conn, io.LimitReader(testkit.Endless("x"), 500<<20))
 	})})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -145,7 +148,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatalf("got %v, want an error", err)
 	}
 	runtime.ReadMemStats(&after)
-	if got, want := after.TotalAlloc-before.TotalAlloc, uint64(8*MaxEvent); got > want {
+	if got, want := after.TotalAlloc-before.TotalAlloc, uint64(8*maxEvent); got > want {
 		t.Errorf("allocated %d bytes for an event of 500 MB, want at most %d", got, want)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -13,12 +11,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// net/http's server lingers half a second on a connection whose request it did not read to the end.
+		// net/http's server lingers half a second on a connection whose request it did not read to
+		// the end.
 		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"),
 	)
 }
@@ -47,21 +47,21 @@ func background(t testing.TB, run func(context.Context) error) (stop func()) {
 }
 
 // mock is a mock engine behind real HTTP, until the end of the test.
-func mock(t testing.TB, model, addr string) (e *mocker.Engine, s *mocker.Server, stop func()) {
+func runMock(t testing.TB, model, addr string) (e *mocker.Engine, s *mocker.Server, stop func()) {
 	t.Helper()
 	e, err := mocker.New(mocker.Config{Model: model})
 	if err != nil {
 		t.Fatalf("mocker.New: %v", err)
 	}
 	// A port that was in use a moment ago may take another to be free.
-	until(t, "the mock engine listens", func() bool {
+	testkit.Eventually(t, patience, "the mock engine listens", func() bool {
 		s, err = mocker.NewServer(mocker.ServerConfig{Engine: e, Addr: addr})
 		return err == nil
 	})
 	return e, s, background(t, s.Run)
 }
 
-func turn(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
+func setKnobs(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
 	t.Helper()
 	if err := e.SetKnobs(k); err != nil {
 		t.Fatalf("SetKnobs: %v", err)
@@ -69,7 +69,7 @@ func turn(t testing.TB, e *mocker.Engine, k mocker.Knobs) {
 }
 
 // front is a sidecar whose connections end with the test.
-func front(t testing.TB, cfg Config) *Sidecar {
+func newSidecar(t testing.TB, cfg Config) *Sidecar {
 	t.Helper()
 	if cfg.Engine == "" {
 		cfg.Engine = "vllm"
@@ -87,21 +87,11 @@ func front(t testing.TB, cfg Config) *Sidecar {
 }
 
 // running is a sidecar whose Run ends with the test.
-func running(t testing.TB, cfg Config) *Sidecar {
+func runSidecar(t testing.TB, cfg Config) *Sidecar {
 	t.Helper()
-	s := front(t, cfg)
+	s := newSidecar(t, cfg)
 	background(t, s.Run)
 	return s
-}
-
-// until waits for a condition that another goroutine brings about.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 // generate passes one request, and returns what was sent.
@@ -128,51 +118,8 @@ func status(err error) int {
 	return 0
 }
 
-// raw serves bytes: f gets each connection with the first of its request, and the connection is closed after it.
-func raw(t testing.TB, f func(conn *net.TCPConn, request string)) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listen: %v", err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				head := make([]byte, 64<<10)
-				if n, err := conn.Read(head); err == nil {
-					f(conn.(*net.TCPConn), string(head[:n]))
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		all.Wait()
-	})
-	return "http://" + ln.Addr().String()
-}
-
-// untilGone waits until the client hangs up.
-func untilGone(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
-
 const (
 	sseHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 	docHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 	token   = "data: {\"choices\":[{\"text\":\"a\"}]}\n\n"
 )
-
-// endless repeats a text for ever.
-type endless string
-
-func (e endless) Read(p []byte) (n int, err error) {
-	for n < len(p) {
-		n += copy(p[n:], e)
-	}
-	return n, nil
-}

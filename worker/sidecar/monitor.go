@@ -169,8 +169,8 @@ func (m *monitor) setAnswered() {
 	}
 }
 
-// pollFailed takes in that the engine did not answer well. One that was there, and is slow or failing
-// now, may just be busy: only one that nobody listens for is waited for again.
+// pollFailed takes in that the engine did not answer well. One that was there, and is slow or
+// failing now, may just be busy: only one that nobody listens for is waited for again.
 func (m *monitor) pollFailed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
@@ -46,7 +47,7 @@ func lines(hook *logtest.Hook) string {
 func TestEngineComesAndGoes(t *testing.T) {
 	addr := freeAddr(t)
 	log, hook := logger()
-	s := running(t, Config{Backend: "http://" + addr, Log: log})
+	s := runSidecar(t, Config{Backend: "http://" + addr, Log: log})
 	monitor, err := canary.NewMonitor(canary.Config{Wait: patience / 200, Timeout: patience / 20})
 	if err != nil {
 		t.Fatal(err)
@@ -61,25 +62,25 @@ func TestEngineComesAndGoes(t *testing.T) {
 			return now.Ready == ready && now.Reason == reason
 		}
 	}
-	until(t, "not ready before the engine", is(false, dynmesh.ReasonRefused))
-	until(t, "waiting", func() bool { return lines(hook) == "Waiting for the engine" })
+	testkit.Eventually(t, patience, "not ready before the engine", is(false, dynmesh.ReasonRefused))
+	testkit.Eventually(t, patience, "waiting", func() bool { return lines(hook) == "Waiting for the engine" })
 	if closed(s.Answered()) {
 		t.Error("the engine has answered, it says, and there is none")
 	}
 
-	_, _, stop := mock(t, "first", addr)
-	until(t, "ready with the engine", is(true, ""))
+	_, _, stop := runMock(t, "first", addr)
+	testkit.Eventually(t, patience, "ready with the engine", is(true, ""))
 	if !closed(s.Answered()) {
 		t.Error("the engine has not answered, it says")
 	}
-	until(t, "the model is known", func() bool { return s.Model() == "first" })
+	testkit.Eventually(t, patience, "the model is known", func() bool { return s.Model() == "first" })
 
 	stop()
-	until(t, "not ready when the engine is away", is(false, dynmesh.ReasonRefused))
-	until(t, "waiting again", func() bool { return strings.HasSuffix(lines(hook), "Waiting for the engine") })
+	testkit.Eventually(t, patience, "not ready when the engine is away", is(false, dynmesh.ReasonRefused))
+	testkit.Eventually(t, patience, "waiting again", func() bool { return strings.HasSuffix(lines(hook), "Waiting for the engine") })
 
-	mock(t, "second", addr)
-	until(t, "ready again", is(true, ""))
+	runMock(t, "second", addr)
+	testkit.Eventually(t, patience, "ready again", is(true, ""))
 	if got := s.Model(); got != "second" {
 		t.Errorf("got model %q, want second", got)
 	}
@@ -95,7 +96,7 @@ func TestEngineInSightIsAskedAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := running(t, Config{Backend: "http://" + addr, OnSight: func() { monitor.Recheck() }})
+	s := runSidecar(t, Config{Backend: "http://" + addr, OnSight: func() { monitor.Recheck() }})
 	background(t, monitor.Run)
 	if err := monitor.Serve(canary.Endpoint{Name: "generate", Probe: s.Probe()}); err != nil {
 		t.Fatal(err)
@@ -104,9 +105,9 @@ func TestEngineInSightIsAskedAtOnce(t *testing.T) {
 		now, _ := monitor.Status("generate")
 		return now
 	}
-	until(t, "refused", func() bool { return status().Reason == dynmesh.ReasonRefused })
-	mock(t, "mock", addr)
-	until(t, "ready", func() bool { return status().Ready })
+	testkit.Eventually(t, patience, "refused", func() bool { return status().Reason == dynmesh.ReasonRefused })
+	runMock(t, "mock", addr)
+	testkit.Eventually(t, patience, "ready", func() bool { return status().Ready })
 }
 
 func closed(ch <-chan struct{}) bool {
@@ -118,8 +119,8 @@ func closed(ch <-chan struct{}) bool {
 	}
 }
 
-// What counts as an engine's first answer. One that has no list of models, or none for us, is there where it is not asked for
-// their names; one that says that it is not ready is not.
+// What counts as an engine's first answer. One that has no list of models, or none for us, is there
+// where it is not asked for their names; one that says that it is not ready is not.
 func TestAnswered(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -136,14 +137,14 @@ func TestAnswered(t *testing.T) {
 		{"triton is ready", Config{Model: "a", Engine: "triton"}, "200 OK\r\n\r\n", true},
 	} {
 		tt.cfg.Backend = answering(t, func(string) string { return "HTTP/1.1 " + tt.answer })
-		s := front(t, tt.cfg)
+		s := newSidecar(t, tt.cfg)
 		err := s.Find(t.Context())
 		if closed(s.Answered()) != tt.want {
 			t.Errorf("%s: answered is %v (%v), want %v", tt.name, !tt.want, err, tt.want)
 		}
 	}
 	// A canary that passes is an answer, too.
-	s := front(t, Config{Model: "a", Backend: answering(t, func(request string) string {
+	s := newSidecar(t, Config{Model: "a", Backend: answering(t, func(request string) string {
 		if strings.HasPrefix(request, "GET ") {
 			return "HTTP/1.1 500 Internal Server Error\r\n\r\n"
 		}
@@ -159,7 +160,7 @@ func TestAnswered(t *testing.T) {
 
 // answering serves one answer to every request, on connections of their own.
 func answering(t testing.TB, answer func(request string) string) string {
-	return raw(t, func(conn *net.TCPConn, request string) { _, _ = io.WriteString(conn, answer(request)) })
+	return testkit.RawServer(t, func(conn *net.TCPConn, request string) { _, _ = io.WriteString(conn, answer(request)) })
 }
 
 func TestModels(t *testing.T) {
@@ -180,7 +181,7 @@ func TestModels(t *testing.T) {
 		{"an error", "HTTP/1.1 503 Service Unavailable\r\n\r\nloading", "", dynmesh.ReasonStatus},
 		{"nothing", "", "", dynmesh.ReasonCut},
 	} {
-		s := front(t, Config{Backend: answering(t, func(request string) string {
+		s := newSidecar(t, Config{Backend: answering(t, func(request string) string {
 			if strings.HasPrefix(request, "GET /v1/models ") {
 				return tt.answer
 			}
@@ -195,17 +196,17 @@ func TestModels(t *testing.T) {
 
 // A list without end is no list.
 func TestModelsAreBounded(t *testing.T) {
-	s := front(t, Config{Backend: raw(t, func(conn *net.TCPConn, _ string) {
+	s := newSidecar(t, Config{Backend: testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n{\"data\":[")
-		_, _ = io.Copy(conn, endless(`{"id":"a"},`))
+		_, _ = io.Copy(conn, testkit.Endless(`{"id":"a"},`))
 	})})
 	if got := check(t, s); reason(got) != dynmesh.ReasonMalformed {
 		t.Errorf("got %v, want %v", got.Failure, dynmesh.ReasonMalformed)
 	}
 }
 
-// An engine that serves another model without having been away is noticed: by its canary, which it then refuses, and by
-// the next look.
+// An engine that serves another model without having been away is noticed: by its canary, which it
+// then refuses, and by the next look.
 func TestAnotherModel(t *testing.T) {
 	var model atomic.Value
 	model.Store("a")
@@ -220,7 +221,7 @@ func TestAnotherModel(t *testing.T) {
 			return "HTTP/1.1 404 Not Found\r\n\r\n"
 		}
 	})
-	s := front(t, Config{Backend: url})
+	s := newSidecar(t, Config{Backend: url})
 	if got := check(t, s); got.Failure != nil || s.Model() != "a" {
 		t.Fatalf("got %v and model %q, want a pass and a", got.Failure, s.Model())
 	}
@@ -233,10 +234,10 @@ func TestAnotherModel(t *testing.T) {
 	}
 
 	log, hook := logger()
-	s = running(t, Config{Backend: url, Log: log})
-	until(t, "the model is found", func() bool { return s.Model() == "b" })
+	s = runSidecar(t, Config{Backend: url, Log: log})
+	testkit.Eventually(t, patience, "the model is found", func() bool { return s.Model() == "b" })
 	model.Store("c")
-	until(t, "the other model is found", func() bool { return s.Model() == "c" })
+	testkit.Eventually(t, patience, "the other model is found", func() bool { return s.Model() == "c" })
 	if got, want := lines(hook), "Engine is there, Engine serves another model"; got != want {
 		t.Errorf("logged %s, want %s", got, want)
 	}
@@ -255,8 +256,8 @@ func TestSlowIsNotAway(t *testing.T) {
 }
 
 func TestRunTwice(t *testing.T) {
-	s := running(t, Config{Backend: "http://" + freeAddr(t)})
-	until(t, "it runs", func() bool {
+	s := runSidecar(t, Config{Backend: "http://" + freeAddr(t)})
+	testkit.Eventually(t, patience, "it runs", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.ran
@@ -266,17 +267,19 @@ func TestRunTwice(t *testing.T) {
 	}
 }
 
-// A request that finds nobody makes Run look, so that the log says it, and the model is asked for anew.
+// A request that finds nobody makes Run look, so that the log says it, and the model is asked for
+// anew.
 func TestRequestFindsEngineGone(t *testing.T) {
-	e, server, _ := mock(t, "mock", "")
+	e, server, _ := runMock(t, "mock", "")
 	log, hook := logger()
-	s := front(t, Config{Backend: "http://" + server.Addr(), Log: log})
+	s := newSidecar(t, Config{Backend: "http://" + server.Addr(), Log: log})
 	s.intervals.poll = patience * 10
 	background(t, s.Run)
-	until(t, "the engine is there", func() bool { return s.Model() == "mock" })
-	turn(t, e, mocker.Knobs{Refuse: true})
-	// The engine may close its listener before its connections, so that Run's first look passes yet: each request asks for another.
-	until(t, "Run has seen what requests see", func() bool {
+	testkit.Eventually(t, patience, "the engine is there", func() bool { return s.Model() == "mock" })
+	setKnobs(t, e, mocker.Knobs{Refuse: true})
+	// The engine may close its listener before its connections, so that Run's first look passes
+	// yet: each request asks for another.
+	testkit.Eventually(t, patience, "Run has seen what requests see", func() bool {
 		_, err := generate(t, s, streamed)
 		return status(err) == http.StatusServiceUnavailable && strings.HasSuffix(lines(hook), "Waiting for the engine")
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
@@ -55,15 +56,15 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, server, _ := mock(t, "mock", "")
-			turn(t, e, tt.knobs)
-			s := front(t, Config{Backend: "http://" + server.Addr()})
+			e, server, _ := runMock(t, "mock", "")
+			setKnobs(t, e, tt.knobs)
+			s := newSidecar(t, Config{Backend: "http://" + server.Addr()})
 			timeout := patience
 			if tt.want == dynmesh.ReasonTimeout || tt.want == dynmesh.ReasonFrozen {
 				timeout = 300 * time.Millisecond
 			}
 			var r canary.Result
-			until(t, "the engine does what its knobs say", func() bool {
+			testkit.Eventually(t, patience, "the engine does what its knobs say", func() bool {
 				r = checkFor(t, s, timeout)
 				return !tt.knobs.Refuse || reason(r) == dynmesh.ReasonRefused
 			})
@@ -73,15 +74,15 @@ func TestProbe(t *testing.T) {
 			if tt.want == dynmesh.ReasonRefused && r.Failure.Detail != "connection refused" {
 				t.Errorf("got detail %q, want Dynamo's words", r.Failure.Detail)
 			}
-			turn(t, e, mocker.Knobs{})
-			until(t, "the engine is mended", func() bool { return check(t, s).Failure == nil })
+			setKnobs(t, e, mocker.Knobs{})
+			testkit.Eventually(t, patience, "the engine is mended", func() bool { return check(t, s).Failure == nil })
 		})
 	}
 }
 
 // The engine that does not tell its models in time has not answered in time.
 func TestProbeWaitsForModels(t *testing.T) {
-	s := front(t, Config{Backend: raw(t, func(conn *net.TCPConn, _ string) { untilGone(conn) })})
+	s := newSidecar(t, Config{Backend: testkit.RawServer(t, func(conn *net.TCPConn, _ string) { testkit.UntilGone(conn) })})
 	if r := checkFor(t, s, 50*time.Millisecond); reason(r) != dynmesh.ReasonTimeout {
 		t.Errorf("got %v, want %v", r.Failure, dynmesh.ReasonTimeout)
 	}
@@ -112,7 +113,7 @@ func TestPayloads(t *testing.T) {
 			}
 			return sseHead + token + "data: [DONE]\n\n"
 		})
-		if r := check(t, front(t, tt.cfg)); r.Failure != nil {
+		if r := check(t, newSidecar(t, tt.cfg)); r.Failure != nil {
 			t.Errorf("%s: got %v, want a pass", tt.name, r.Failure)
 		}
 		close(requests)
@@ -136,7 +137,7 @@ func TestPayloads(t *testing.T) {
 func TestLooksOfOtherEngines(t *testing.T) {
 	for engine, path := range map[string]string{"triton": "/v2/health/ready", "vllm": "/v1/models", "sglang": "/v1/models"} {
 		asked := make(chan string, 100)
-		url := raw(t, func(conn *net.TCPConn, request string) {
+		url := testkit.RawServer(t, func(conn *net.TCPConn, request string) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 			select {
 			case asked <- request:
@@ -144,8 +145,8 @@ func TestLooksOfOtherEngines(t *testing.T) {
 			}
 		})
 		log, hook := logger()
-		s := running(t, Config{Backend: url, Engine: engine, Model: "m", Log: log})
-		until(t, "the engine is there", func() bool { return lines(hook) == "Engine is there" })
+		s := runSidecar(t, Config{Backend: url, Engine: engine, Model: "m", Log: log})
+		testkit.Eventually(t, patience, "the engine is there", func() bool { return lines(hook) == "Engine is there" })
 		if got := <-asked; !strings.HasPrefix(got, "GET "+path+" ") || s.Model() != "m" {
 			t.Errorf("%s: got %s and model %q, want GET %s and m", engine, got, s.Model(), path)
 		}

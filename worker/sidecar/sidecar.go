@@ -13,8 +13,8 @@ import (
 )
 
 // Sidecar stands in front of one engine. Make it with [New]. All its methods may be called from any
-// goroutine. Generate and Probe work without Run, which is what keeps Model and Activity up to date,
-// and logs when the engine comes and goes.
+// goroutine. Generate and Probe work without Run, which is what keeps Model and Activity up to
+// date, and logs when the engine comes and goes.
 type Sidecar struct {
 	cfg       Config
 	engine    engine.Engine
@@ -45,8 +45,8 @@ func New(cfg Config) (*Sidecar, error) {
 }
 
 // Run waits for the engine and watches it, and reads its counters where the configuration says so,
-// until ctx ends. Then it returns nil. It fails only when it is called twice. Requests that Generate
-// still passes on are their callers' to end.
+// until ctx ends. Then it returns nil. It fails only when it is called twice. Requests that
+// Generate still passes on are their callers' to end.
 func (s *Sidecar) Run(ctx context.Context) error {
 	s.mu.Lock()
 	ran := s.ran
@@ -77,17 +77,17 @@ func (s *Sidecar) Model() string {
 }
 
 // Answered returns a channel that is closed once the engine has answered for the first time: it has
-// told what it serves, or a canary has passed. That is the moment to register the endpoint; whether it
-// is ready remains for canaries to say. It stays closed when the engine goes away again.
+// told what it serves, or a canary has passed. That is the moment to register the endpoint; whether
+// it is ready remains for canaries to say. It stays closed when the engine goes away again.
 func (s *Sidecar) Answered() <-chan struct{} { return s.monitor.answered }
 
-// Activity returns what canary.Endpoint.Activity should be when Config.Activity is ActivityMetrics, and
-// CountsCanaries must be set then: the engine counts canaries, too. It is nil otherwise: the worker's
-// own counters are the ones to use.
+// Activity returns what canary.Endpoint.Activity should be when Config.Activity is ActivityMetrics,
+// and CountsCanaries must be set then: the engine counts canaries, too. It is nil otherwise: the
+// worker's own counters are the ones to use.
 //
-// The function does not block. Run reads the counters every second. Nothing counts that has happened
-// while they could not be read, and when they have not been for 2 s, nothing is in flight: what is not
-// known neither vouches for the engine nor makes it stall.
+// The function does not block. Run reads the counters every second. Nothing counts that has
+// happened while they could not be read, and when they have not been for 2 s, nothing is in flight:
+// what is not known neither vouches for the engine nor makes it stall.
 func (s *Sidecar) Activity() func() canary.Activity {
 	if s.poller == nil {
 		return nil
@@ -95,13 +95,13 @@ func (s *Sidecar) Activity() func() canary.Activity {
 	return s.poller.activity
 }
 
-// Probe returns the engine's canary: its smallest real request, or Config.Payload, sent to the engine
-// itself. It does not pass through Generate, so the worker does not count it. (The engine does: see
-// Activity.)
+// Probe returns the engine's canary: its smallest real request, or Config.Payload, sent to the
+// engine itself. It does not pass through Generate, so the worker does not count it. (The engine
+// does: see Activity.)
 //
-// While the model's name is not known it asks for that first, and fails as that fails: refused where
-// nobody listens, timeout where nobody answers. So an endpoint is not ready before its engine, and no
-// sooner again when the engine has been away.
+// While the model's name is not known it asks for that first, and fails as that fails: refused
+// where nobody listens, timeout where nobody answers. So an endpoint is not ready before its
+// engine, and no sooner again when the engine has been away.
 func (s *Sidecar) Probe() canary.Probe {
 	return func(ctx context.Context) error {
 		model, ok := s.monitor.modelName()

@@ -11,8 +11,8 @@ import (
 	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
-// An engine whose gauges stand still when it is idle and when it is in a long step alike: canaries go out, and one that is late
-// is held against it only when nothing has moved for the stall budget.
+// An engine whose gauges stand still when it is idle and when it is in a long step alike: canaries
+// go out, and one that is late is held against it only when nothing has moved for the stall budget.
 func TestLongStepOrIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		monitor, err := canary.NewMonitor(canary.Config{})
@@ -39,7 +39,8 @@ func TestLongStepOrIdle(t *testing.T) {
 		}
 		background(t, monitor.Run)
 		counted := engine.Totals{engine.InFlight: 1}
-		// during lets seconds pass, in which the counters move or not, and says for how long the endpoint was ready.
+		// during lets seconds pass, in which the counters move or not, and says for how long the
+		// endpoint was ready.
 		during := func(d time.Duration, moves bool) (ready time.Duration) {
 			for range d / time.Second {
 				if moves {
@@ -69,8 +70,8 @@ func TestLongStepOrIdle(t *testing.T) {
 			t.Errorf("idle: got %d canaries in 5m, want one about every 10s", got)
 		}
 		hangs.Store(true)
-		// Until the first canary is late, it is idle like before. The budget begins after that one at the latest, and when it is used
-		// up, it may take until the next one is due to see it.
+		// Until the first canary is late, it is idle like before. The budget begins after that one
+		// at the latest, and when it is used up, it may take until the next one is due to see it.
 		const round = 15 * time.Second // the wait, 10 % more, and the timeout, with a second to look
 		if got := during(5*time.Minute, false); got < 2*time.Minute-round || got > 2*time.Minute+3*round {
 			t.Errorf("hanging: ready for %v, want the stall budget of 2m and three canaries more at most", got)

@@ -8,7 +8,7 @@ import (
 )
 
 // answer shapes one request's tokens as OpenAI's documents: chunks of a stream, or one whole.
-type answer struct {
+type response struct {
 	req     *request
 	id      string
 	created int64
@@ -49,40 +49,41 @@ type usage struct {
 	CompletionTokens int `json:"completion_tokens"`
 }
 
-func newAnswer(req *request, model string) *answer {
+func newResponse(req *request, model string) *response {
 	prefix := "cmpl-"
 	if req.chat {
 		prefix = "chatcmpl-"
 	}
-	return &answer{req: req, id: fmt.Sprintf("%s%016x", prefix, rand.Uint64()), created: time.Now().Unix(), model: model}
+	return &response{req: req, id: fmt.Sprintf("%s%016x", prefix, rand.Uint64()), created: time.Now().Unix(), model: model}
 }
 
-func (a *answer) add(text, finish string) {
+func (a *response) add(text, finish string) {
 	a.text.WriteString(text)
 	a.tokens++
 	a.finish = finish
 }
 
-func (a *answer) document(object string, choices ...choice) document {
+func (a *response) document(object string, choices ...choice) document {
 	if a.req.chat {
 		object = "chat.completion" + strings.TrimPrefix(object, "text_completion")
 	}
 	return document{ID: a.id, Object: object, Created: a.created, Model: a.model, Choices: choices}
 }
 
-func (a *answer) chunkObject() string {
+func (a *response) chunkObject() string {
 	if a.req.chat {
 		return "text_completion.chunk"
 	}
 	return "text_completion" // OpenAI gives a completion's chunks the name of the whole
 }
 
-// opening is a chat's first chunk, which engines send before any token's: it proves nothing about the model.
-func (a *answer) opening() document {
+// opening is a chat's first chunk, which engines send before any token's: it proves nothing about
+// the model.
+func (a *response) opening() document {
 	return a.document(a.chunkObject(), choice{Delta: &message{Role: "assistant", Content: new("")}})
 }
 
-func (a *answer) chunk(text, finish string) document {
+func (a *response) chunk(text, finish string) document {
 	c := choice{}
 	if finish != "" {
 		c.FinishReason = &finish
@@ -96,14 +97,14 @@ func (a *answer) chunk(text, finish string) document {
 }
 
 // closing is the chunk with the usage, sent to those who ask for it in stream_options.
-func (a *answer) closing() document {
+func (a *response) closing() document {
 	d := a.document(a.chunkObject())
 	d.Choices = []choice{}
 	d.Usage = a.usage()
 	return d
 }
 
-func (a *answer) whole() document {
+func (a *response) whole() document {
 	text := a.text.String()
 	c := choice{}
 	if a.finish != "" {
@@ -119,7 +120,7 @@ func (a *answer) whole() document {
 	return d
 }
 
-func (a *answer) usage() *usage {
+func (a *response) usage() *usage {
 	return &usage{
 		PromptTokens:     a.req.promptTokens,
 		TotalTokens:      a.req.promptTokens + a.tokens,
