@@ -17,7 +17,8 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("POST", vllm.Path(canary, "llama"), string(canary))
+	fmt.Println("POST", vllm.Path(canary, "llama"))
+	fmt.Println(string(canary))
 
 	totals, err := vllm.Counters.Reader("llama").Read(strings.NewReader(`# TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0"} 2
@@ -25,6 +26,8 @@ vllm:num_requests_waiting{engine="0"} 1
 vllm:generation_tokens_total{engine="0"} 1500 # {trace_id="a"} 1
 `))
 	fmt.Println(totals[engine.InFlight], totals[engine.Tokens], err)
-	// Output: POST /v1/completions
-	// {"model":"llama","prompt":[1],"temperature":0,"max_tokens":1,"stream":true} 3 1500 <nil>
+	// Output:
+	// POST /v1/completions
+	// {"model":"llama","prompt":[1],"temperature":0,"max_tokens":1,"stream":true}
+	// 3 1500 <nil>
 }
