@@ -37,7 +37,8 @@ func TestAdvertiseHost(t *testing.T) {
 	}
 }
 
-// Where the way to the registry is unknown, any address of this host does, but never one that means nobody.
+// Where the way to the registry is unknown, any address of this host does, but never one that means
+// nobody.
 func TestAdvertiseHostWithoutRoute(t *testing.T) {
 	got, err := AdvertiseHost("", []string{"name.invalid:2379"})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Bounds on what one member says of itself, in bytes but for maxLabels.
@@ -57,8 +58,8 @@ func DecodeMember(id dynmesh.InstanceID, value []byte) (dynmesh.RegisteredMember
 
 // bounded returns m with each text as one line of limited length, and no password in the URL.
 func bounded(m dynmesh.MemberInfo) dynmesh.MemberInfo {
-	m.Role = dynmesh.Role(oneLine(string(m.Role), maxRole))
-	m.Host, m.Version = oneLine(m.Host, maxHost), oneLine(m.Version, maxVersion)
+	m.Role = dynmesh.Role(text.Line(string(m.Role), maxRole))
+	m.Host, m.Version = text.Line(m.Host, maxHost), text.Line(m.Version, maxVersion)
 	m.SystemURL = boundedURL(m.SystemURL)
 	if m.Labels == nil {
 		return m
@@ -68,7 +69,7 @@ func bounded(m dynmesh.MemberInfo) dynmesh.MemberInfo {
 		if len(labels) == maxLabels {
 			break
 		}
-		labels[oneLine(name, maxLabelName)] = oneLine(m.Labels[name], maxLabelValue)
+		labels[text.Line(name, maxLabelName)] = text.Line(m.Labels[name], maxLabelValue)
 	}
 	m.Labels = labels
 	return m

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // RejectError says why an entry of the registry cannot be listed.
@@ -20,7 +21,7 @@ func (e *RejectError) Error() string { return e.Detail }
 
 // Rejectf returns a RejectError with a detail that is fit for people, whatever went into it.
 func Rejectf(reason dynmesh.RejectReason, format string, args ...any) error {
-	return &RejectError{Reason: reason, Detail: oneLine(fmt.Sprintf(format, args...), dynmesh.MaxRejectedDetail)}
+	return &RejectError{Reason: reason, Detail: text.Line(fmt.Sprintf(format, args...), dynmesh.MaxRejectedDetail)}
 }
 
 // RejectSet remembers which entries of a bucket are left out. It is safe for concurrent use.
@@ -97,4 +98,4 @@ func smallest(entries []dynmesh.Rejected) []dynmesh.Rejected {
 }
 
 // ShownKey makes a key of a registry fit for people.
-func ShownKey(key string) string { return oneLine(key, dynmesh.MaxRejectedKey) }
+func ShownKey(key string) string { return text.Line(key, dynmesh.MaxRejectedKey) }

@@ -25,7 +25,7 @@ func TestNewRefuses(t *testing.T) {
 		{`UseEndpointHealthStatus: endpoint name is empty`, func(c *Config) { c.UseEndpointHealthStatus = []string{""} }},
 		{`StartingStatus: "up": want "ready" or "notready"`, func(c *Config) { c.StartingStatus = "up" }},
 		{`GracefulShutdownTimeout is -1s`, func(c *Config) { c.GracefulShutdownTimeout = -time.Second }},
-		{`lease TTL is 1ms`, func(c *Config) { c.LeaseTTL = time.Millisecond }},
+		{`field TTL is 1ms`, func(c *Config) { c.LeaseTTL = time.Millisecond }},
 		{`System.Port is -1: want 0 to 65535`, func(c *Config) { c.System.Port = -1 }},
 		{`RPC.Port is 65536: want 0 to 65535`, func(c *Config) { c.RPC.Port = 65536 }},
 		{`System: listen tcp 127.0.0.1`, func(c *Config) { c.System.Port = port }},

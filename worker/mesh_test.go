@@ -271,7 +271,7 @@ func TestGossipIsReleased(t *testing.T) {
 	free(addr)
 	cfg := meshed(local().Etcd)
 	cfg.Gossip.Bind, cfg.LeaseTTL = addr, time.Second
-	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "lease TTL") {
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "TTL") {
 		t.Errorf("New = %v, want an error of the lease", err)
 	}
 	free(addr)

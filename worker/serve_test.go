@@ -80,7 +80,7 @@ func TestServeRefuses(t *testing.T) {
 		{"generate", echo, Endpoint("generate", echo), `handle endpoint "generate": it has a handler already`},
 		{"generate", echo, Namespace("a b"), `serve endpoint "generate": new worker: namespace name "a b" has the character ' '`},
 		{"generate", echo, Canary(func() {}), `handle endpoint "generate": canary: json: unsupported type: func()`},
-		{"generate", echo, Etcd("ftp://x"), `etcd endpoint`},
+		{"generate", echo, Etcd("ftp://x"), `field Endpoints`},
 	} {
 		if err := Serve(ctx, tt.name, tt.handler, local, tt.option); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %s", err, tt.want)

@@ -61,9 +61,7 @@ func checkEtcd(cfg etcd.Config) error {
 	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
 		return errors.New("ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY: one is set without the other, want both or none")
 	}
-	return namedBy(cfg.Validate(), map[string]string{
-		"etcd endpoint": "ETCD_ENDPOINTS", "CAFile": "ETCD_AUTH_CA", "CertFile": "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY",
-	})
+	return withSetting(cfg.Validate())
 }
 
 // healthCheckOptions are the settings of canaries.

@@ -111,6 +111,7 @@ func fieldSettings() []fieldSetting {
 		{"etcd", "Endpoints", "ETCD_ENDPOINTS"},
 		{"etcd", "CAFile", "ETCD_AUTH_CA"},
 		{"etcd", "CertFile", "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY"},
+		{"etcd", "TTL", "ETCD_LEASE_TTL"},
 		{"etcd", "Username", "ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD"},
 		{"frontend", "GRPCHealthAddr", "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"},
 		{"frontend", "HealthPath", "DYN_HTTP_SVC_HEALTH_PATH"},

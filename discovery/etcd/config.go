@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -16,6 +14,9 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // DefaultEndpoint is where etcd is looked for when a Config names no endpoint.
@@ -34,11 +35,11 @@ type Config struct {
 
 const defaultDialTimeout = 3 * time.Second
 
-// Validate says what in the configuration cannot be used, naming the field.
+// Validate says what in the configuration cannot be used. Its error is a *dynmesh.ConfigError.
 func (c Config) Validate() error {
 	schemes := make(map[string]string) // an endpoint of each scheme
 	for _, endpoint := range c.Endpoints {
-		scheme, err := checkEtcdEndpoint(endpoint)
+		scheme, err := checkEndpoint(endpoint)
 		if err != nil {
 			return err
 		}
@@ -46,28 +47,33 @@ func (c Config) Validate() error {
 	}
 	if len(schemes) > 1 {
 		// The client would use the first one's scheme for all.
-		return fmt.Errorf("etcd endpoints %s: want one scheme for all", strings.Join(c.Endpoints, ","))
+		return refused("Endpoints", strings.Join(c.Endpoints, ","), "one scheme for all")
 	}
 	if plain, ok := schemes["http"]; (ok || len(c.Endpoints) == 0) && (c.CAFile != "" || c.CertFile != "") {
 		// The client would silently speak plain text, password included.
-		return fmt.Errorf("etcd endpoint %q: certificates are configured, but the endpoint is not https",
-			cmp.Or(plain, DefaultEndpoint))
+		return refused("Endpoints", cmp.Or(plain, DefaultEndpoint), "https://host:port, because certificates are configured")
 	}
 	if (c.Username == "") != (c.Password == "") {
-		return errors.New("etcd Username and Password: one is set without the other")
+		return refused("Username", nil, "Username and Password, or neither")
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
-		return errors.New("etcd CertFile and KeyFile: one is set without the other")
+		return refused("CertFile", nil, "CertFile and KeyFile, or neither")
 	}
 	if c.DialTimeout < 0 {
-		return fmt.Errorf("etcd DialTimeout is %v: want a positive duration", c.DialTimeout)
+		return refused("DialTimeout", c.DialTimeout, "a positive duration")
 	}
 	_, err := c.tls()
 	return err
 }
 
-// checkEtcdEndpoint returns the scheme of an endpoint, empty where it has none.
-func checkEtcdEndpoint(endpoint string) (scheme string, err error) {
+// refused returns the error of a field. Nil is for a value that is missing or secret.
+func refused(field string, value any, want string) error {
+	return dynmesh.NewConfigError("etcd", field, value, want)
+}
+
+// checkEndpoint returns the scheme of an endpoint, empty where it has none. Its error does not
+// repeat a password.
+func checkEndpoint(endpoint string) (scheme string, err error) {
 	scheme, address, ok := strings.Cut(endpoint, "://")
 	if !ok {
 		scheme, address = "", endpoint
@@ -75,35 +81,14 @@ func checkEtcdEndpoint(endpoint string) (scheme string, err error) {
 	host, port, err := net.SplitHostPort(strings.TrimSuffix(address, "/"))
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	known := !ok || scheme == "http" || scheme == "https"
-	if err != nil || portErr != nil || n == 0 || !known || host == "" || strings.ContainsAny(host, "/@?# ") {
-		return "", fmt.Errorf("etcd endpoint %q: want http://host:port, https://host:port or host:port%s",
-			withoutUser(endpoint), userHint(endpoint))
+	if err == nil && portErr == nil && n != 0 && known && host != "" && !strings.ContainsAny(host, "/@?# ") {
+		return scheme, nil
 	}
-	return scheme, nil
-}
-
-// withoutUser returns an endpoint as it may be shown, however malformed it is: without user,
-// password and query.
-func withoutUser(endpoint string) string {
-	rest := endpoint
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 { // the last one: a password may have any character
-		rest = "…" + rest[i:]
-		if scheme, _, ok := strings.Cut(endpoint[:i], "://"); ok && !strings.ContainsAny(scheme, "@:") {
-			rest = scheme + "://" + rest
-		}
-	}
-	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		rest = rest[:i] + "…"
-	}
-	return rest
-}
-
-// userHint says where a user that stands in an endpoint belongs.
-func userHint(endpoint string) string {
+	want := "http://host:port, https://host:port or host:port"
 	if strings.Contains(endpoint, "@") {
-		return "; user and password are settings of their own"
+		want += "; user and password are settings of their own"
 	}
-	return ""
+	return "", refused("Endpoints", text.URL(endpoint), want)
 }
 
 func (c Config) endpoints() []string {
@@ -136,11 +121,11 @@ func (c Config) tls() (*tls.Config, error) {
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("etcd CAFile: %w", err)
+			return nil, &dynmesh.ConfigError{Config: "etcd", Field: "CAFile", Err: err}
 		}
 		out.RootCAs = x509.NewCertPool()
 		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("etcd CAFile %s: holds no PEM certificate", c.CAFile)
+			return nil, refused("CAFile", c.CAFile, "a file with a certificate in PEM")
 		}
 	}
 	if c.CertFile != "" {
@@ -155,7 +140,7 @@ func (c Config) tls() (*tls.Config, error) {
 func (c Config) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("etcd CertFile and KeyFile: %w", err)
+		return nil, &dynmesh.ConfigError{Config: "etcd", Field: "CertFile", Err: err}
 	}
 	return &cert, nil
 }

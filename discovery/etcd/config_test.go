@@ -20,6 +20,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // Both certificates are asked for: the server must prove itself, and so must the client.
@@ -59,7 +60,7 @@ func TestRegistrarOverTLS(t *testing.T) {
 			t.Parallel()
 			r := newRegistrar(t, etcd.RegistrarConfig{Etcd: tt.cfg}, "generate")
 			start(t, r.Run)
-			eventually(t, 10*time.Second, "a failed attempt", func() bool { return metric(t, r, "dynmesh_lease_failures_total") > 0 })
+			testkit.Eventually(t, 10*time.Second, "a failed attempt", func() bool { return metric(t, r, "dynmesh_lease_failures_total") > 0 })
 			select {
 			case <-r.Registered():
 				t.Error("registered all the same")
@@ -85,19 +86,19 @@ func TestConfigValidate(t *testing.T) {
 		{"several endpoints", etcd.Config{Endpoints: []string{"http://a:2379", "http://[::1]:2379/"}}, ""},
 		{"no scheme", etcd.Config{Endpoints: []string{"a:2379", "b:2379"}}, ""},
 		{"mixed schemes", etcd.Config{Endpoints: []string{"http://a:2379", "https://b:2379"}}, "want one scheme for all"},
-		{"no port", etcd.Config{Endpoints: []string{"http://localhost"}}, `etcd endpoint "http://localhost": want http://host:port`},
-		{"no host", etcd.Config{Endpoints: []string{"http://:2379"}}, `etcd endpoint "http://:2379"`},
-		{"port out of range", etcd.Config{Endpoints: []string{"http://a:99999"}}, `etcd endpoint "http://a:99999"`},
+		{"no port", etcd.Config{Endpoints: []string{"http://localhost"}}, `field Endpoints is "http://localhost": want http://host:port`},
+		{"no host", etcd.Config{Endpoints: []string{"http://:2379"}}, `field Endpoints is "http://:2379"`},
+		{"port out of range", etcd.Config{Endpoints: []string{"http://a:99999"}}, `field Endpoints is "http://a:99999"`},
 		{"user", etcd.Config{Endpoints: []string{"http://u:p@a:2379"}}, `want http://host:port`},
 		{"path", etcd.Config{Endpoints: []string{"http://a:2379/x"}}, `want http://host:port`},
 		{"certificates", etcd.Config{Endpoints: []string{"https://a:2379"}, CAFile: ca.file, CertFile: cert.certFile, KeyFile: cert.keyFile}, ""},
-		{"empty endpoint", etcd.Config{Endpoints: []string{""}}, `etcd endpoint ""`},
-		{"scheme", etcd.Config{Endpoints: []string{"ftp://a"}}, `etcd endpoint "ftp://a": want http://host:port`},
-		{"certificates for http", etcd.Config{Endpoints: []string{"http://a:2379"}, CAFile: ca.file}, "not https"},
+		{"empty endpoint", etcd.Config{Endpoints: []string{""}}, `field Endpoints is ""`},
+		{"scheme", etcd.Config{Endpoints: []string{"ftp://a"}}, `field Endpoints is "ftp://a": want http://host:port`},
+		{"certificates for http", etcd.Config{Endpoints: []string{"http://a:2379"}, CAFile: ca.file}, "want https://host:port"},
 		{"user alone", etcd.Config{Username: "u"}, "Username and Password"},
 		{"certificate alone", etcd.Config{Endpoints: []string{"a:1"}, CertFile: cert.certFile}, "CertFile and KeyFile"},
 		{"no such file", etcd.Config{Endpoints: []string{"a:1"}, CAFile: "/none.pem"}, "CAFile: open /none.pem"},
-		{"not PEM", etcd.Config{Endpoints: []string{"a:1"}, CAFile: junk}, "holds no PEM certificate"},
+		{"not PEM", etcd.Config{Endpoints: []string{"a:1"}, CAFile: junk}, "want a file with a certificate in PEM"},
 		{"key of another", etcd.Config{Endpoints: []string{"a:1"}, CertFile: cert.certFile, KeyFile: ca.issue(t, "x").keyFile}, "private key does not match"},
 		{"timeout", etcd.Config{DialTimeout: -1}, "DialTimeout"},
 	} {
@@ -120,7 +121,7 @@ func TestEndpointErrorsHidePasswords(t *testing.T) {
 			_, watched := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg})
 			_, registered := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: cfg})
 			for _, err := range []error{cfg.Validate(), sampled, watched, registered} {
-				if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), "etcd endpoint") {
+				if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), "Endpoints") {
 					t.Errorf("%s: error %v, want one without the password", endpoint, err)
 				}
 			}

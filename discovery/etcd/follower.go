@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // The follower's timing. etcd answers a read within milliseconds, and elects a leader within two
@@ -71,13 +72,13 @@ func (f *follower) run(ctx context.Context) {
 			f.keys.markStale()
 			f.onStale(f.lastContact, f.client.withLastError(err))
 			if errors.Is(err, rpctypes.ErrPermissionDenied) { // until now it might have been an expired token
-				wait = jitter(deniedRetryEvery, timingJitter)
+				wait = timers.Jitter(deniedRetryEvery, timingJitter)
 			}
 		}
 		if time.Since(f.lastContact) < wait {
 			wait /= 4 // etcd was there a moment ago: a compaction or an election; still jittered
 		}
-		sleep(ctx, wait)
+		_ = timers.Sleep(ctx, wait) // the loop looks at ctx
 	}
 }
 
@@ -151,20 +152,5 @@ func (f *follower) untilResync() time.Duration {
 	if left := time.Until(f.keys.graceUntil); left > 0 {
 		return left
 	}
-	return jitter(resyncEvery, timingJitter)
-}
-
-// jitter returns d ± fraction.
-func jitter(d time.Duration, fraction float64) time.Duration {
-	return time.Duration(float64(d) * (1 - fraction + 2*fraction*rand.Float64()))
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+	return timers.Jitter(resyncEvery, timingJitter)
 }

@@ -136,7 +136,8 @@ func TestDecodeInstanceRejects(t *testing.T) {
 	}
 }
 
-// Whatever stands in etcd, the listing stays valid JSON, and a value that was read can be written and read again.
+// Whatever stands in etcd, the listing stays valid JSON, and a value that was read can be written
+// and read again.
 func FuzzDecodeInstance(f *testing.F) {
 	f.Add(goodKey, []byte(goodValue))
 	f.Add("v1/instances/n x/c\"/é/1", []byte(`{"component":"c\"","endpoint":"é","namespace":"n x","instance_id":1,"transport":{"tcp":""},"x":[1]}`))

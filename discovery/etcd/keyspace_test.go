@@ -9,6 +9,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 func TestHistoryContradictedBy(t *testing.T) {
@@ -176,7 +178,7 @@ func TestHandleProbe(t *testing.T) {
 		{"etcd has forgotten", 10, 9, errBehind, false},
 	} {
 		f := &follower{
-			client: newClient(Config{}, orDiscard(nil)),
+			client: newClient(Config{}, logging.OrDiscard(nil)),
 			keys:   keyspace{history: history{cluster: 7, term: 2, revision: tt.seen}},
 		}
 		err := f.handleProbe(probeAnswer{before, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 2, Revision: tt.revision}})

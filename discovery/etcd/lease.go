@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // action is what a registrar does next.
@@ -69,7 +70,7 @@ func (l *lease) renewed(sent time.Time, ttl time.Duration) {
 	l.granted = true
 	l.ttl = ttl
 	l.expires = sent.Add(ttl)
-	l.renewAt = sent.Add(jitter(ttl/3, 0.1))
+	l.renewAt = sent.Add(timers.Jitter(ttl/3, 0.1))
 }
 
 // adopted notes that the lease exists though it is not known how long it still lives.
@@ -80,7 +81,7 @@ func (l *lease) adopted(now time.Time) {
 }
 
 // verified notes that lease and keys were checked at now.
-func (l *lease) verified(now time.Time) { l.verifyAt = now.Add(jitter(verifyEvery, 0.2)) }
+func (l *lease) verified(now time.Time) { l.verifyAt = now.Add(timers.Jitter(verifyEvery, 0.2)) }
 
 // expired notes that etcd does not know the lease. Whatever ended it may have ended many at once,
 // so taking it again is spread a little.

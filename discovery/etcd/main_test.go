@@ -64,18 +64,6 @@ func dial(t *testing.T, endpoint string) *clientv3.Client {
 	return client
 }
 
-// eventually waits until ok says yes.
-func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		time.Sleep(5 * time.Millisecond) // between looks at a real etcd; nothing is timed by it
-	}
-}
-
 // start runs a Run function until the test ends, or until stop is called.
 func start(t *testing.T, run func(context.Context) error) (stop func()) {
 	t.Helper()
@@ -140,8 +128,8 @@ func metric(t *testing.T, c prometheus.Collector, name string, labels ...string)
 	return 0
 }
 
-// network stands between a client and etcd. Cut off, it goes silent as a broken network does: connections stay open,
-// and nothing passes.
+// network stands between a client and etcd. Cut off, it goes silent as a broken network does:
+// connections stay open, and nothing passes.
 type network struct {
 	listener net.Listener
 	target   string

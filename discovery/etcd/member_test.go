@@ -20,6 +20,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/discovery/sourcetest"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestDecodeMember(t *testing.T) {
@@ -66,7 +67,8 @@ func TestDecodeMember(t *testing.T) {
 	}
 }
 
-// What one process says of itself costs others a few hundred bytes, fits into a line, and gives no secret away.
+// What one process says of itself costs others a few hundred bytes, fits into a line, and gives no
+// secret away.
 func TestDecodeMemberBoundsTexts(t *testing.T) {
 	const key = "v1/dynmesh/members/1"
 	decode := func(field, value string) (dynmesh.RegisteredMember, error) {
@@ -129,7 +131,8 @@ func TestDecodeMemberBoundsTexts(t *testing.T) {
 	}
 }
 
-// Keys and values as large as etcd takes them leave a line each, in the log and in the list, whatever is in them.
+// Keys and values as large as etcd takes them leave a line each, in the log and in the list,
+// whatever is in them.
 func TestWatcherBoundsWhatItSaysOfJunk(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
@@ -152,7 +155,7 @@ func TestWatcherBoundsWhatItSaysOfJunk(t *testing.T) {
 
 	log, hook := logged()
 	_, r := startWithMembers(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}, Log: log})
-	eventually(t, 20*time.Second, "all of it", func() bool { return knows(r, 23) })
+	testkit.Eventually(t, 20*time.Second, "all of it", func() bool { return knows(r, 23) })
 	fits := func(what, text string) {
 		t.Helper()
 		control := strings.IndexFunc(text, func(c rune) bool { return !unicode.IsGraphic(c) })
@@ -206,7 +209,8 @@ func TestRegistrarWritesMember(t *testing.T) {
 	}
 }
 
-// A sample begins at a random place, goes on at the beginning, names nobody twice, and is all where there is no more.
+// A sample begins at a random place, goes on at the beginning, names nobody twice, and is all where
+// there is no more.
 func TestSampleMembers(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
@@ -236,7 +240,8 @@ func TestSampleMembers(t *testing.T) {
 			t.Fatalf("a sample names one twice: %v", members)
 		}
 	}
-	// Each begins a sample with a chance that is its distance from the one before it: only those that lie very close are rare.
+	// Each begins a sample with a chance that is its distance from the one before it: only those
+	// that lie very close are rare.
 	if len(seen) < 36 {
 		t.Errorf("60 samples of 8 have shown %d of 40 members, want nearly all", len(seen))
 	}
@@ -289,7 +294,8 @@ func startWithMembers(t *testing.T, cfg etcd.WatcherConfig) (*etcd.Watcher, *sou
 	return w, v
 }
 
-// Members come and go beside instances; junk in either bucket is left out, counted, and shown until it is mended or gone.
+// Members come and go beside instances; junk in either bucket is left out, counted, and shown until
+// it is mended or gone.
 func TestWatcherFollowsMembers(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
@@ -313,7 +319,7 @@ func TestWatcherFollowsMembers(t *testing.T) {
 	put("v1/instances/n/c/e/a", "hello")
 	log, hook := logged()
 	w, r := startWithMembers(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}, Log: log})
-	eventually(t, 5*time.Second, "one member, three bad entries", func() bool { return knows(r, 3, 1) })
+	testkit.Eventually(t, 5*time.Second, "one member, three bad entries", func() bool { return knows(r, 3, 1) })
 	want := []dynmesh.Rejected{
 		{Key: "v1/dynmesh/members/2", Reason: dynmesh.RejectJSON, Detail: "value is not a JSON object"},
 		{Key: "v1/dynmesh/members/x", Reason: dynmesh.RejectKey, Detail: `key: instance ID "x": want 64 bits in lower-case hexadecimal without padding`},
@@ -330,18 +336,18 @@ func TestWatcherFollowsMembers(t *testing.T) {
 	}
 
 	put("v1/instances/n/c", "no instance at all")
-	eventually(t, 5*time.Second, "four bad entries", func() bool { return knows(r, 4, 1) })
+	testkit.Eventually(t, 5*time.Second, "four bad entries", func() bool { return knows(r, 4, 1) })
 	remove("v1/instances/n/c")
-	eventually(t, 5*time.Second, "three again", func() bool { return knows(r, 3, 1) })
+	testkit.Eventually(t, 5*time.Second, "three again", func() bool { return knows(r, 3, 1) })
 	put("v1/dynmesh/members/2", `{"host":"b","role":"frontend"}`)
-	eventually(t, 5*time.Second, "the second is mended", func() bool { return knows(r, 2, 1, 2) })
+	testkit.Eventually(t, 5*time.Second, "the second is mended", func() bool { return knows(r, 2, 1, 2) })
 	put("v1/dynmesh/members/1", `{"host":7}`)
-	eventually(t, 5*time.Second, "the first is spoilt", func() bool { return knows(r, 3, 2) })
+	testkit.Eventually(t, 5*time.Second, "the first is spoilt", func() bool { return knows(r, 3, 2) })
 	remove("v1/dynmesh/members/1")
 	remove("v1/dynmesh/members/2")
 	remove("v1/dynmesh/members/x")
 	remove("v1/instances/n/c/e/a")
-	eventually(t, 5*time.Second, "all are gone", func() bool { return knows(r, 0) })
+	testkit.Eventually(t, 5*time.Second, "all are gone", func() bool { return knows(r, 0) })
 	if n := countLines(hook, "not a dynmesh member"); n != 3 {
 		t.Errorf("%d lines of members, want 3", n)
 	}
@@ -364,8 +370,8 @@ func TestWatcherShowsSomeOfMuchJunk(t *testing.T) {
 		}
 	}
 	_, r := startWithMembers(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	eventually(t, 10*time.Second, "all of it", func() bool { return knows(r, 2501) })
-	eventually(t, 10*time.Second, "that there are no members", func() bool { return r.MembersRead() })
+	testkit.Eventually(t, 10*time.Second, "all of it", func() bool { return knows(r, 2501) })
+	testkit.Eventually(t, 10*time.Second, "that there are no members", func() bool { return r.MembersRead() })
 	if n := len(r.Rejects().Entries); n != dynmesh.MaxRejects {
 		t.Fatalf("%d entries, want %d", n, dynmesh.MaxRejects)
 	}
@@ -395,8 +401,8 @@ func TestWatcherWithoutRightToMembers(t *testing.T) {
 	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}, Username: reader, Password: "secret"}
 	log, hook := logged()
 	_, r := startWithMembers(t, etcd.WatcherConfig{Etcd: cfg, Log: log})
-	eventually(t, 30*time.Second, "the instances", func() bool { return r.Len() == 3 })
-	eventually(t, 30*time.Second, "the line", func() bool { return countLines(hook, "Members cannot be read") == 1 })
+	testkit.Eventually(t, 30*time.Second, "the instances", func() bool { return r.Len() == 3 })
+	testkit.Eventually(t, 30*time.Second, "the line", func() bool { return countLines(hook, "Members cannot be read") == 1 })
 	if !r.Synced() {
 		t.Errorf("the registry is %v, want synced", state(r))
 	}
@@ -407,7 +413,7 @@ func TestWatcherWithoutRightToMembers(t *testing.T) {
 	// A frontend that may not write: it says so once, and asks again now and then only.
 	front := newRegistrar(t, etcd.RegistrarConfig{Etcd: cfg, Log: log, Member: dynmesh.MemberInfo{Role: dynmesh.RoleFrontend}})
 	start(t, front.Run)
-	eventually(t, 30*time.Second, "it holds a lease all the same", func() bool { return metric(t, front, "dynmesh_lease_renewals_total") >= 2 })
+	testkit.Eventually(t, 30*time.Second, "it holds a lease all the same", func() bool { return metric(t, front, "dynmesh_lease_renewals_total") >= 2 })
 	if n := metric(t, front, "dynmesh_lease_failures_total"); n < 2 || n > 3 {
 		t.Errorf("%v failures within seven seconds, want 2, or 3 where a call took too long", n)
 	}
@@ -437,9 +443,9 @@ func TestRegistrarWithoutRightToRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, r.Run)
-	eventually(t, 60*time.Second, "the line", func() bool { return countLines(hook, "may not read the keys that it writes") == 1 })
+	testkit.Eventually(t, 60*time.Second, "the line", func() bool { return countLines(hook, "may not read the keys that it writes") == 1 })
 	before, failures := metric(t, r, "dynmesh_lease_renewals_total"), metric(t, r, "dynmesh_lease_failures_total")
-	eventually(t, 60*time.Second, "three renewals more", func() bool { return metric(t, r, "dynmesh_lease_renewals_total") >= before+3 })
+	testkit.Eventually(t, 60*time.Second, "three renewals more", func() bool { return metric(t, r, "dynmesh_lease_renewals_total") >= before+3 })
 	if n := metric(t, r, "dynmesh_lease_failures_total"); n != failures {
 		t.Errorf("%v failures after it was said, want none", n-failures)
 	}

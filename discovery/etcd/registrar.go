@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // DefaultLeaseTTL is how long a process that crashed stays registered, where nothing else is said.
@@ -90,7 +91,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 		cfg.TTL = DefaultLeaseTTL
 	}
 	if cfg.TTL < minLeaseTTL || cfg.TTL%time.Second != 0 {
-		return nil, fmt.Errorf("lease TTL is %v: want whole seconds, %v or more", cfg.TTL, minLeaseTTL)
+		return nil, refused("TTL", cfg.TTL, fmt.Sprintf("whole seconds, %v or more", minLeaseTTL))
 	}
 	cfg.Member.Role = cmp.Or(cfg.Member.Role, dynmesh.RoleWorker)
 	if cfg.Member.Labels == nil {
@@ -101,16 +102,17 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 		return nil, fmt.Errorf("encode Member: %w", err)
 	}
 	if len(member) > discovery.MaxValueSize { // nobody would read it
-		return nil, fmt.Errorf("Member has %d bytes: want at most %d, its Labels included", len(member), discovery.MaxValueSize)
+		want := fmt.Sprintf("at most %d bytes, its Labels included, in place of %d", discovery.MaxValueSize, len(member))
+		return nil, refused("Member", nil, want)
 	}
 	id := cfg.ID
 	if id == 0 {
 		id = dynmesh.NewInstanceID() // here and not by etcd, so that it is known before etcd first answers
 	}
 	if id > 1<<63-1 {
-		return nil, fmt.Errorf("ID %s: want 63 bits, as etcd's leases have", id)
+		return nil, refused("ID", id, "63 bits, as etcd's leases have")
 	}
-	log := orDiscard(cfg.Log).WithField("instance", id.String())
+	log := logging.OrDiscard(cfg.Log).WithField("instance", id.String())
 	r := &Registrar{
 		id:         id,
 		etcd:       cfg.Etcd,

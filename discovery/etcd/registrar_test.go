@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestRegistrarRegistersAndDeregisters(t *testing.T) {
@@ -46,7 +47,7 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 	if err := r.Add(late, dynmesh.HTTPTransport("http://10.0.0.1:9000")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 2*time.Second, "a third key", func() bool { return len(instanceKeys(t, client)) == 3 })
+	testkit.Eventually(t, 2*time.Second, "a third key", func() bool { return len(instanceKeys(t, client)) == 3 })
 
 	stop()
 	if held, registered := metric(t, r, "dynmesh_lease_held"), metric(t, r, "dynmesh_registered"); held != 0 || registered != 0 {
@@ -77,11 +78,11 @@ func TestRegistrarRefuses(t *testing.T) {
 			t.Errorf("%s: Add = %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}
-	if _, err := etcd.NewRegistrar(etcd.RegistrarConfig{Member: dynmesh.MemberInfo{Host: strings.Repeat("h", 1<<16)}}); err == nil || !strings.Contains(err.Error(), "Member has") {
+	if _, err := etcd.NewRegistrar(etcd.RegistrarConfig{Member: dynmesh.MemberInfo{Host: strings.Repeat("h", 1<<16)}}); err == nil || !strings.Contains(err.Error(), "field Member") {
 		t.Errorf("64 KiB of host: error %v, want one that names Member", err)
 	}
 	for _, ttl := range []time.Duration{-time.Second, time.Second, 2500 * time.Millisecond} {
-		if _, err := etcd.NewRegistrar(etcd.RegistrarConfig{TTL: ttl}); err == nil || !strings.Contains(err.Error(), "lease TTL") {
+		if _, err := etcd.NewRegistrar(etcd.RegistrarConfig{TTL: ttl}); err == nil || !strings.Contains(err.Error(), "TTL") {
 			t.Errorf("TTL %v: error %v, want one that names it", ttl, err)
 		}
 	}
@@ -129,7 +130,7 @@ func TestRegistrarComesBack(t *testing.T) {
 
 			tt.fault(t, client, r)
 			began := time.Now()
-			eventually(t, tt.within, "the same key, value and lease", func() bool {
+			testkit.Eventually(t, tt.within, "the same key, value and lease", func() bool {
 				after := instanceKeys(t, client)
 				ttl, err := client.TimeToLive(context.Background(), clientv3.LeaseID(r.ID()), clientv3.WithAttachedKeys())
 				return err == nil && len(ttl.Keys) == 2 && len(after) == 1 && maps.Equal(after, before)
@@ -161,7 +162,7 @@ func TestRegistrarSurvivesEtcdRestart(t *testing.T) {
 			if err := server.Close(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 10*time.Second, "the lease counts as not held, and calls fail", func() bool {
+			testkit.Eventually(t, 10*time.Second, "the lease counts as not held, and calls fail", func() bool {
 				return metric(t, r, "dynmesh_lease_held") == 0 && metric(t, r, "dynmesh_lease_failures_total") > 0
 			})
 			if metric(t, r, "dynmesh_registered") != 0 {
@@ -172,7 +173,7 @@ func TestRegistrarSurvivesEtcdRestart(t *testing.T) {
 			}
 			again := startEtcd(t, localetcd.Config{Dir: dir, ClientAddr: strings.TrimPrefix(server.Endpoint(), "http://")})
 			client := dial(t, again.Endpoint())
-			eventually(t, 10*time.Second, "the same keys, and a lease that is renewed", func() bool {
+			testkit.Eventually(t, 10*time.Second, "the same keys, and a lease that is renewed", func() bool {
 				return maps.Equal(instanceKeys(t, client), before) && metric(t, r, "dynmesh_lease_held") == 1 &&
 					metric(t, r, "dynmesh_registered") == 1
 			})
@@ -198,9 +199,9 @@ func TestRegistrarSurvivesSilence(t *testing.T) {
 	before := instanceKeys(t, client)
 
 	net.cut()
-	eventually(t, 10*time.Second, "the lease to expire", func() bool { return len(instanceKeys(t, client)) == 0 })
+	testkit.Eventually(t, 10*time.Second, "the lease to expire", func() bool { return len(instanceKeys(t, client)) == 0 })
 	net.heal()
-	eventually(t, 10*time.Second, "the same keys again", func() bool { return maps.Equal(instanceKeys(t, client), before) })
+	testkit.Eventually(t, 10*time.Second, "the same keys again", func() bool { return maps.Equal(instanceKeys(t, client), before) })
 	if n := metric(t, r, "dynmesh_lease_grants_total"); n != 2 {
 		t.Errorf("%v grants, want 2", n)
 	}
@@ -212,7 +213,7 @@ func TestRegistrarWaitsForEtcd(t *testing.T) {
 	addr := freeAddr(t)
 	r := newRegistrar(t, etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + addr}}}, "generate")
 	start(t, r.Run)
-	eventually(t, 5*time.Second, "a failed attempt", func() bool { return metric(t, r, "dynmesh_lease_failures_total") > 0 })
+	testkit.Eventually(t, 5*time.Second, "a failed attempt", func() bool { return metric(t, r, "dynmesh_lease_failures_total") > 0 })
 	server := startEtcd(t, localetcd.Config{ClientAddr: addr})
 	awaitRegistered(t, r)
 	if keys := instanceKeys(t, dial(t, server.Endpoint())); len(keys) != 1 {
@@ -252,7 +253,7 @@ func TestRegistrarWithPasswordOutlivesItsToken(t *testing.T) {
 	}
 	startEtcd(t, localetcd.Config{Dir: dir, ClientAddr: strings.TrimPrefix(server.Endpoint(), "http://")})
 	renewals := metric(t, r, "dynmesh_lease_renewals_total")
-	eventually(t, 15*time.Second, "two renewals with a new token", func() bool {
+	testkit.Eventually(t, 15*time.Second, "two renewals with a new token", func() bool {
 		return metric(t, r, "dynmesh_lease_renewals_total") >= renewals+2 && metric(t, r, "dynmesh_registered") == 1
 	})
 }
@@ -287,7 +288,7 @@ func TestFailedRegistrationNamesWhatRefuses(t *testing.T) {
 	}
 	log, hook := logged()
 	start(t, newRegistrar(t, etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + nobody}}, Log: log}, "generate").Run)
-	eventually(t, 10*time.Second, "a line that names what refuses", func() bool {
+	testkit.Eventually(t, 10*time.Second, "a line that names what refuses", func() bool {
 		for _, e := range hook.AllEntries() {
 			why, _ := e.Data["err"].(error)
 			if strings.Contains(e.Message, "Registration cannot be kept up") && why != nil && strings.Contains(why.Error(), nobody+": connect: connection refused") {

@@ -9,6 +9,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // perform takes one action. A lease that turns out to be gone is not an error but a fact: the next
@@ -65,7 +67,7 @@ func (r *Registrar) put(ctx context.Context, client *clientv3.Client, missing ma
 			// Once it may be an expired token, which the next client replaces. After that somebody
 			// has to change the user's rights, and each attempt costs etcd an authentication.
 			if r.deniedPuts++; r.deniedPuts > 1 {
-				r.lease.putAt = time.Now().Add(jitter(deniedRetryEvery, timingJitter))
+				r.lease.putAt = time.Now().Add(timers.Jitter(deniedRetryEvery, timingJitter))
 			}
 		}
 		return fmt.Errorf("put %d keys: %w", len(missing), err)
@@ -189,8 +191,10 @@ func (r *Registrar) succeeded(ctx context.Context) {
 		close(r.registered)
 		r.log.WithField("endpoints", r.endpoints()).WithField("ttl", r.lease.ttl).Info("Registered")
 		r.watching.Go(func() {
-			sleep(ctx, rand.N(leaseWatchSpread)) // a loss meanwhile shows in the first full read
-			r.leaseWatch.run(ctx)
+			// A loss meanwhile shows in the first full read.
+			if timers.Sleep(ctx, rand.N(leaseWatchSpread)) == nil {
+				r.leaseWatch.run(ctx)
+			}
 		})
 		return
 	}

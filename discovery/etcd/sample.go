@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // Bounds of a sample.
@@ -28,7 +29,7 @@ func SampleMembers(ctx context.Context, cfg Config, n int) ([]dynmesh.Registered
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("sample members: %w", err)
 	}
-	c := newClient(cfg, orDiscard(nil))
+	c := newClient(cfg, logging.OrDiscard(nil))
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()

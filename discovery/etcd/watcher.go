@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // WatcherConfig configures a Watcher.
@@ -62,7 +62,7 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 	if err := cfg.Etcd.Validate(); err != nil {
 		return nil, err
 	}
-	log := orDiscard(cfg.Log)
+	log := logging.OrDiscard(cfg.Log)
 	w := &Watcher{
 		log:             log,
 		since:           time.Now(),
@@ -222,14 +222,4 @@ func (w *Watcher) reject(rejects *discovery.RejectSet, what, key string, err err
 			Warn("Registry entry is not a " + what + " and is left out until it changes")
 	}
 	return changed
-}
-
-func orDiscard(log *logrus.Entry) *logrus.Entry {
-	if log != nil {
-		return log
-	}
-	discard := logrus.New()
-	discard.SetOutput(io.Discard)
-	discard.SetLevel(logrus.PanicLevel) // so that nothing is formatted either
-	return logrus.NewEntry(discard)
 }

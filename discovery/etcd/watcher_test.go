@@ -15,6 +15,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/discovery/sourcetest"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func startWatcher(t *testing.T, cfg etcd.WatcherConfig) (*etcd.Watcher, *sourcetest.View) {
@@ -51,22 +52,23 @@ func putInstances(t *testing.T, client *clientv3.Client, from, to int) {
 	}
 }
 
-// More than two pages are listed as one update, then events follow; a transaction's events come together.
+// More than two pages are listed as one update, then events follow; a transaction's events come
+// together.
 func TestWatcherListsAndFollows(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())
 	putInstances(t, client, 1, 2500)
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	eventually(t, 10*time.Second, "the list", func() bool { return v.Synced() })
+	testkit.Eventually(t, 10*time.Second, "the list", func() bool { return v.Synced() })
 
 	ctx := context.Background()
 	if _, err := client.Delete(ctx, "v1/instances/n/c/e/1"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the removal", func() bool { return v.Len() == 2499 })
+	testkit.Eventually(t, 5*time.Second, "the removal", func() bool { return v.Len() == 2499 })
 	putInstances(t, client, 2501, 2600)
-	eventually(t, 5*time.Second, "the changes", func() bool { return v.Len() == 2599 })
+	testkit.Eventually(t, 5*time.Second, "the changes", func() bool { return v.Len() == 2599 })
 	if want := []int{2500, 2499, 2599}; !slices.Equal(v.Sizes(), want) {
 		t.Errorf("sizes seen = %v, want %v: nothing half-read, nothing half-written", v.Sizes(), want)
 	}
@@ -81,10 +83,10 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	putInstances(t, client, 1, 10)
 	log, hook := logged()
 	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Log: log})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 10 })
+	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 10 })
 
 	net.cut()
-	eventually(t, 5*time.Second, "silence is noticed", func() bool { return state(v) == dynmesh.Stale })
+	testkit.Eventually(t, 5*time.Second, "silence is noticed", func() bool { return state(v) == dynmesh.Stale })
 	if v.Len() != 10 {
 		t.Errorf("size = %d while etcd is away, want 10", v.Len())
 	}
@@ -107,7 +109,7 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	net.heal()
-	eventually(t, 15*time.Second, "the right ten", func() bool {
+	testkit.Eventually(t, 15*time.Second, "the right ten", func() bool {
 		return v.Synced() && v.Len() == 10 && !slices.Contains(keysOf(v), "v1/instances/n/c/e/3")
 	})
 	if want := []dynmesh.SyncState{dynmesh.Synced, dynmesh.Stale, dynmesh.Synced}; !slices.Equal(v.States(), want) {
@@ -118,15 +120,16 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	}
 }
 
-// Nothing is written for long: the watch has nothing to say, and what is known is good all the same.
+// Nothing is written for long: the watch has nothing to say, and what is known is good all the
+// same.
 func TestWatcherStaysSyncedInAQuietRegistry(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	putInstances(t, dial(t, server.Endpoint()), 1, 3)
 	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 3 })
+	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 3 })
 	quiet := time.Now().Add(6 * time.Second) // twelve times the silence
-	eventually(t, 10*time.Second, "the quiet to end", func() bool {
+	testkit.Eventually(t, 10*time.Second, "the quiet to end", func() bool {
 		if s := state(v); s != dynmesh.Synced {
 			t.Fatalf("%v while etcd is there", s)
 		}
@@ -145,7 +148,7 @@ func TestWatcherStaysSyncedBesideOthers(t *testing.T) {
 	putInstances(t, client, 1, 3)
 	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
 	busy := time.Now().Add(4 * time.Second)
-	eventually(t, 10*time.Second, "the others to end", func() bool {
+	testkit.Eventually(t, 10*time.Second, "the others to end", func() bool {
 		if _, err := client.Put(context.Background(), "v1/mdc/x", "y"); err != nil {
 			t.Fatal(err)
 		}
@@ -156,8 +159,8 @@ func TestWatcherStaysSyncedBesideOthers(t *testing.T) {
 	}
 }
 
-// etcd was silent, and keys are gone when it answers again: perhaps leases ran out that nobody could renew. What is put
-// back was never away; what is not, goes.
+// etcd was silent, and keys are gone when it answers again: perhaps leases ran out that nobody
+// could renew. What is put back was never away; what is not, goes.
 func TestWatcherHoldsRemovalsAfterSilence(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
@@ -165,14 +168,14 @@ func TestWatcherHoldsRemovalsAfterSilence(t *testing.T) {
 	net := startNetwork(t, server.Endpoint())
 	putInstances(t, client, 1, 10)
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 10 })
+	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 10 })
 	net.cut()
-	eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
+	testkit.Eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
 	if _, err := client.Delete(context.Background(), "v1/instances/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}
 	net.heal()
-	eventually(t, 15*time.Second, "synced", func() bool { return v.Synced() })
+	testkit.Eventually(t, 15*time.Second, "synced", func() bool { return v.Synced() })
 	if n := v.Len(); n != 10 {
 		t.Errorf("%d instances right after the silence, want all 10", n)
 	}
@@ -181,22 +184,23 @@ func TestWatcherHoldsRemovalsAfterSilence(t *testing.T) {
 	if _, err := client.Delete(context.Background(), key); err != nil { // within the hold, by an event
 		t.Fatal(err)
 	}
-	eventually(t, 15*time.Second, "those that nobody put back are gone", func() bool { return v.Len() == 7 })
+	testkit.Eventually(t, 15*time.Second, "those that nobody put back are gone", func() bool { return v.Len() == 7 })
 	if smallest := slices.Min(v.Sizes()); smallest != 7 {
 		t.Errorf("at times only %d were listed", smallest)
 	}
 }
 
-// etcd that is gone is noticed no later than etcd that is silent, though calls to it are tried again and again.
+// etcd that is gone is noticed no later than etcd that is silent, though calls to it are tried
+// again and again.
 func TestWatcherIsStaleInTime(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.Synced() })
+	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Synced() })
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 2*time.Second, "stale after half a second of silence", func() bool { return state(v) == dynmesh.Stale })
+	testkit.Eventually(t, 2*time.Second, "stale after half a second of silence", func() bool { return state(v) == dynmesh.Stale })
 }
 
 // Connections that break are no reason to be stale, when etcd can be reached again at once.
@@ -206,15 +210,16 @@ func TestWatcherSurvivesResets(t *testing.T) {
 	client := dial(t, server.Endpoint())
 	net := startNetwork(t, server.Endpoint())
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.Synced() })
+	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Synced() })
 	for id := 1; id <= 5; id++ {
 		net.reset()
 		putInstances(t, client, id, id)
-		eventually(t, 5*time.Second, "the instance put after the reset", func() bool { return v.Len() == id })
+		testkit.Eventually(t, 5*time.Second, "the instance put after the reset", func() bool { return v.Len() == id })
 	}
 }
 
-// etcd returns with an empty disk: what it lacks stays listed until workers had time to put it back, then goes.
+// etcd returns with an empty disk: what it lacks stays listed until workers had time to put it
+// back, then goes.
 func TestWatcherHoldsWhatAnEmptiedEtcdLacks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the hold to end, 20 s: not with -short")
@@ -224,28 +229,29 @@ func TestWatcherHoldsWhatAnEmptiedEtcdLacks(t *testing.T) {
 	putInstances(t, dial(t, server.Endpoint()), 1, 200)
 	log, hook := logged()
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}, Log: log})
-	eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 200 })
+	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 200 })
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
+	testkit.Eventually(t, 10*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
 
 	again := startEtcd(t, localetcd.Config{ClientAddr: strings.TrimPrefix(server.Endpoint(), "http://")})
 	putInstances(t, dial(t, again.Endpoint()), 1, 100) // one transaction less than before
-	eventually(t, 10*time.Second, "synced again", func() bool { return v.Synced() })
+	testkit.Eventually(t, 10*time.Second, "synced again", func() bool { return v.Synced() })
 	if v.Len() != 200 {
 		t.Errorf("size = %d right after the return, want all 200", v.Len())
 	}
 	if countLines(hook, "etcd has lost its history") != 1 {
 		t.Error("the loss was not announced")
 	}
-	eventually(t, 30*time.Second, "those that nobody put back are gone", func() bool { return v.Len() == 100 })
+	testkit.Eventually(t, 30*time.Second, "those that nobody put back are gone", func() bool { return v.Len() == 100 })
 	if smallest := slices.Min(v.Sizes()); smallest != 100 {
 		t.Errorf("at times only %d were listed", smallest)
 	}
 }
 
-// A registry full of others' mistakes: all good entries are listed, each bad one is logged once and counted.
+// A registry full of others' mistakes: all good entries are listed, each bad one is logged once and
+// counted.
 func TestWatcherLeavesOutJunk(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
@@ -270,7 +276,7 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 
 	log, hook := logged()
 	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Log: log})
-	eventually(t, 5*time.Second, "the four good ones", func() bool { return v.Len() == 4 })
+	testkit.Eventually(t, 5*time.Second, "the four good ones", func() bool { return v.Len() == 4 })
 	for reason, want := range map[string]float64{"mismatch": 1, "json": 1, "size": 1, "key": 1} {
 		if got := metric(t, w, "dynmesh_registry_rejected", reason); got != want {
 			t.Errorf("rejected for %s: %v, want %v", reason, got, want)
@@ -280,17 +286,17 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 	// Everything is read anew, and changed: no further line, unless an entry turns bad anew.
 	reads := w.FullReads()
 	net.cut()
-	eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
+	testkit.Eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
 	net.heal()
-	eventually(t, 15*time.Second, "another read", func() bool { return w.FullReads() > reads && v.Synced() })
+	testkit.Eventually(t, 15*time.Second, "another read", func() bool { return w.FullReads() > reads && v.Synced() })
 	if n := countLines(hook, "not a Dynamo instance"); n != 4 {
 		t.Errorf("%d lines, want 4", n)
 	}
 	put("v1/instances/n/c/e/1", "spoilt")
-	eventually(t, 5*time.Second, "the spoilt one is gone", func() bool { return v.Len() == 3 })
+	testkit.Eventually(t, 5*time.Second, "the spoilt one is gone", func() bool { return v.Len() == 3 })
 	key, value := instance(1)
 	put(key, value)
-	eventually(t, 5*time.Second, "the mended one is back", func() bool { return v.Len() == 4 })
+	testkit.Eventually(t, 5*time.Second, "the mended one is back", func() bool { return v.Len() == 4 })
 	if got := metric(t, w, "dynmesh_registry_rejected", "json"); got != 1 {
 		t.Errorf("rejected for json: %v, want 1", got)
 	}
@@ -309,7 +315,7 @@ func TestWatcherWithPasswordOutlivesItsToken(t *testing.T) {
 	enableAuth(t, client)
 	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}, Username: "root", Password: "secret"}
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: cfg})
-	eventually(t, 10*time.Second, "the list", func() bool { return v.Len() == 1 })
+	testkit.Eventually(t, 10*time.Second, "the list", func() bool { return v.Len() == 1 })
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +326,7 @@ func TestWatcherWithPasswordOutlivesItsToken(t *testing.T) {
 	}
 	defer func() { _ = admin.Close() }()
 	putInstances(t, admin, 2, 2)
-	eventually(t, 15*time.Second, "what was put after the restart", func() bool { return v.Len() == 2 && v.Synced() })
+	testkit.Eventually(t, 15*time.Second, "what was put after the restart", func() bool { return v.Len() == 2 && v.Synced() })
 }
 
 // Random changes through a network that resets and stalls: in the end the view is etcd's.
@@ -362,21 +368,22 @@ func TestWatcherConverges(t *testing.T) {
 	}
 	net.heal()
 	want := slices.Sorted(maps.Keys(instanceKeys(t, client)))
-	eventually(t, 15*time.Second, fmt.Sprintf("the %d instances that etcd holds", len(want)), func() bool {
+	testkit.Eventually(t, 15*time.Second, fmt.Sprintf("the %d instances that etcd holds", len(want)), func() bool {
 		return slices.Equal(keysOf(v), want)
 	})
 }
 
-// Without etcd at its start a watcher has nothing to be stale: it says once that it waits, and syncs when etcd comes.
+// Without etcd at its start a watcher has nothing to be stale: it says once that it waits, and
+// syncs when etcd comes.
 func TestWatcherWaitsForEtcd(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
 	log, hook := logged()
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + addr}}, Log: log})
-	eventually(t, 20*time.Second, "a line that says so", func() bool { return countLines(hook, "nothing is known yet") == 1 })
+	testkit.Eventually(t, 20*time.Second, "a line that says so", func() bool { return countLines(hook, "nothing is known yet") == 1 })
 	server := startEtcd(t, localetcd.Config{ClientAddr: addr})
 	putInstances(t, dial(t, server.Endpoint()), 1, 1)
-	eventually(t, 15*time.Second, "the instance", func() bool { return v.Len() == 1 })
+	testkit.Eventually(t, 15*time.Second, "the instance", func() bool { return v.Len() == 1 })
 	if want := []dynmesh.SyncState{dynmesh.Synced}; !slices.Equal(v.States(), want) {
 		t.Errorf("states = %v, want %v", v.States(), want)
 	}

@@ -1,13 +1,13 @@
 package etcd
 
 import (
-	"regexp"
-	"strings"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // ZapLogger returns a zap logger that writes to log, for etcd's client and server, which accept no
@@ -57,10 +57,10 @@ func (c *zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zap
 
 func (c *zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	data := logrusFields(fields)
-	if text, ok := data["error"].(string); ok && c.last != nil {
-		c.last.text.Store(&text)
+	if cause, ok := data["error"].(string); ok && c.last != nil {
+		c.last.text.Store(&cause)
 	}
-	c.log.WithFields(data).WithTime(entry.Time).Log(c.level(entry.Level), withoutPasswords(entry.Message))
+	c.log.WithFields(data).WithTime(entry.Time).Log(c.level(entry.Level), text.WithoutUsers(entry.Message))
 	return nil
 }
 
@@ -75,30 +75,17 @@ func logrusFields(fields []zapcore.Field) logrus.Fields {
 	for name, value := range enc.Fields {
 		switch v := value.(type) {
 		case string:
-			value = withoutPasswords(v)
+			value = text.WithoutUsers(v)
 		case []any: // such as endpoints
 			for i, element := range v {
-				if text, ok := element.(string); ok {
-					v[i] = withoutPasswords(text)
+				if s, ok := element.(string); ok {
+					v[i] = text.WithoutUsers(s)
 				}
 			}
 		}
 		out[name] = value
 	}
 	return out
-}
-
-// userInURL is the user of each URL in a text. A password has any character but those that end a
-// URL there.
-var userInURL = regexp.MustCompile(`://[^\s"'<>]*@`)
-
-// withoutPasswords returns a text in which no URL has a user. A proxy's from the environment would
-// have one.
-func withoutPasswords(text string) string {
-	if !strings.Contains(text, "://") {
-		return text
-	}
-	return userInURL.ReplaceAllString(text, "://…@")
 }
 
 // logrusLevel translates one level. etcd's info is chatter to an operator of dynmesh (raft terms,

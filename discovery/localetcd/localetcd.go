@@ -25,18 +25,22 @@ const (
 	// startLimit is generous: about 0.2 s is usual, and a slow disk with fsync may take seconds.
 	startLimit = 15 * time.Second
 	lockLimit  = 500 * time.Millisecond
-	// A single node has nobody to hear heartbeats from, so nothing is lost by ticking ten times faster than etcd's
-	// default, and it elects itself (so: starts) ten times sooner. It also lowers the shortest lease etcd grants to 1 s.
+	// A single node has nobody to hear heartbeats from, so nothing is lost by ticking ten times
+	// faster than etcd's default, and it elects itself (so: starts) ten times sooner. It also
+	// lowers the shortest lease etcd grants to 1 s.
 	tickMs     = 10
 	electionMs = 100
 )
 
-// Config says where the server keeps its data and listens. The zero value is a throw-away server on a free port.
+// Config says where the server keeps its data and listens. The zero value is a throw-away server on
+// a free port.
 type Config struct {
-	// Dir keeps the data. It is made if missing, and may be that of an earlier server, which is how one restarts.
-	// Empty means a temporary folder that Close removes; only that is written without fsync.
+	// Dir keeps the data. It is made if missing, and may be that of an earlier server, which is how
+	// one restarts. Empty means a temporary folder that Close removes; only that is written without
+	// fsync.
 	Dir string
-	// ClientAddr is host:port to serve clients at, on loopback; port 0 picks a free one. Default 127.0.0.1:0.
+	// ClientAddr is host:port to serve clients at, on loopback; port 0 picks a free one. Default
+	// 127.0.0.1:0.
 	ClientAddr string
 	// Log gets etcd's own lines. Nil discards them.
 	Log *logrus.Entry
@@ -53,7 +57,8 @@ type Server struct {
 	closeErr  error
 }
 
-// Start runs a server and returns once it serves, within 15 s. The error names a port that is in use.
+// Start runs a server and returns once it serves, within 15 s. The error names a port that is in
+// use.
 func Start(cfg Config) (*Server, error) {
 	if cfg.ClientAddr == "" {
 		cfg.ClientAddr = defaultClientAddr
@@ -82,8 +87,8 @@ func Start(cfg Config) (*Server, error) {
 }
 
 func (s *Server) start(cfg Config) error {
-	// Asked first, because etcd's own answer comes after it has made its folders, wrapped in the peer's and the client's
-	// addresses alike.
+	// Asked first, because etcd's own answer comes after it has made its folders, wrapped in the
+	// peer's and the client's addresses alike.
 	if err := probeFree(cfg.ClientAddr); err != nil {
 		return err
 	}
@@ -129,11 +134,13 @@ func (s *Server) embedConfig(cfg Config) *embed.Config {
 	return c
 }
 
-// Endpoint returns the URL for clients, http://127.0.0.1:PORT, with the port that is really listened on.
+// Endpoint returns the URL for clients, http://127.0.0.1:PORT, with the port that is really
+// listened on.
 func (s *Server) Endpoint() string { return "http://" + s.addr }
 
-// Close stops the server, waits until it is gone and removes a temporary folder. Clients see what they see when etcd
-// dies: broken streams, then refused connections. It may be called more than once.
+// Close stops the server, waits until it is gone and removes a temporary folder. Clients see what
+// they see when etcd dies: broken streams, then refused connections. It may be called more than
+// once.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		s.streams.shut()
@@ -173,7 +180,8 @@ func probeFree(addr string) error {
 	return l.Close()
 }
 
-// probeUnused asks for the lock on the database of a server before. etcd itself would wait for it without end.
+// probeUnused asks for the lock on the database of a server before. etcd itself would wait for it
+// without end.
 func probeUnused(file string) error {
 	if _, err := os.Stat(file); err != nil {
 		return nil // none yet, or one that etcd will complain about

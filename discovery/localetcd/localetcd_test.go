@@ -53,8 +53,8 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// Data and address outlive a restart, and an open watch and keepalive hold up neither Close nor its caller: the watch
-// goes on by itself afterwards.
+// Data and address outlive a restart, and an open watch and keepalive hold up neither Close nor its
+// caller: the watch goes on by itself afterwards.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, localetcd.Config{Dir: dir})
@@ -192,7 +192,8 @@ func entries(t *testing.T, dir string) []string {
 	return names
 }
 
-// A folder that another server uses is refused at once, where etcd would wait for its lock without a word.
+// A folder that another server uses is refused at once, where etcd would wait for its lock without
+// a word.
 func TestStartRefusesAFolderInUse(t *testing.T) {
 	dir := t.TempDir()
 	first, err := localetcd.Start(localetcd.Config{Dir: dir})

@@ -5,8 +5,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// expected tells the warnings and errors that every start of a healthy single node brings. They would be the first thing
-// a user of `dynmesh up` sees.
+// expected tells the warnings and errors that every start of a healthy single node brings. They
+// would be the first thing a user of `dynmesh up` sees.
 func expected(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.", // it is not production
@@ -17,8 +17,9 @@ func expected(message string) bool {
 	return false
 }
 
-// quiet wraps the logger: what is expected goes down to debug, and so does everything once the server is closing,
-// because etcd then reports each of its own listeners that it has just closed as an error.
+// quiet wraps the logger: what is expected goes down to debug, and so does everything once the
+// server is closing, because etcd then reports each of its own listeners that it has just closed as
+// an error.
 func (s *Server) quiet(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return quietCore{Core: core, closing: func() bool { return s.streams.ctx.Err() != nil }}

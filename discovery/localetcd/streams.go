@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// streamGate ends every open watch and keepalive when it is shut. etcd's own Close waits for its clients to end their
-// streams, for 5 s and more, and no client that is worth its name does.
+// streamGate ends every open watch and keepalive when it is shut. etcd's own Close waits for its
+// clients to end their streams, for 5 s and more, and no client that is worth its name does.
 type streamGate struct {
 	ctx  context.Context
 	shut context.CancelFunc
@@ -26,8 +26,8 @@ func (g *streamGate) serverOption() grpc.ServerOption {
 		defer context.AfterFunc(g.ctx, cancel)()
 		err := next(srv, gatedStream{stream, ctx})
 		if g.ctx.Err() != nil {
-			// Unavailable, as when the process dies. etcd would say "watch canceled", on which its client gives the
-			// watch up for good instead of trying again.
+			// Unavailable, as when the process dies. etcd would say "watch canceled", on which its
+			// client gives the watch up for good instead of trying again.
 			return rpctypes.ErrGRPCStopped
 		}
 		return err
