@@ -1,13 +1,13 @@
 package frontend
 
 import (
-	"fmt"
 	"io"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
@@ -61,7 +61,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {
-			return Config{}, fmt.Errorf("Expect: %w", err)
+			return Config{}, &dynmesh.ConfigError{Config: "frontend", Field: "Expect", Err: err}
 		}
 	}
 	_, err := c.api().WithDefaults()
@@ -72,6 +72,7 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) api() api.Config {
 	return api.Config{
 		Host: c.Host, Port: c.Port, HealthPath: c.HealthPath, LivePath: c.LivePath, GracefulShutdownTimeout: c.GracefulShutdownTimeout,
-		GRPCHealthAddr: c.GRPCHealthAddr, MaxStreams: c.MaxStreams, InstanceMetrics: c.InstanceMetrics, Version: c.Version, Log: c.Log,
+		GRPCHealthAddr: c.GRPCHealthAddr, MaxStreams: c.MaxStreams, InstanceMetrics: c.InstanceMetrics,
+		Collectors: c.Metrics, Version: c.Version, Log: c.Log,
 	}
 }

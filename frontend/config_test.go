@@ -13,28 +13,28 @@ func TestConfigRefused(t *testing.T) {
 		cfg  Config
 		want string // in the error
 	}{
-		{Config{Port: -1}, "Port -1: want 0 to 65535"},
-		{Config{Port: 65536}, "Port 65536: want 0 to 65535"},
-		{Config{GracefulShutdownTimeout: -time.Second}, "GracefulShutdownTimeout -1s: want a positive duration"},
-		{Config{HealthPath: "health"}, `HealthPath "health": want a path that begins with /`},
-		{Config{LivePath: "live"}, `LivePath "live": want a path that begins with /`},
-		{Config{HealthPath: "/live"}, `LivePath "/live": is the same as HealthPath`},
-		{Config{HealthPath: "/x/", LivePath: "/x"}, `LivePath "/x": is the same as HealthPath`},
-		{Config{HealthPath: "/"}, `HealthPath "/": is a route of its own`},
-		{Config{HealthPath: "/metrics/"}, `HealthPath "/metrics/": is a route of its own`},
-		{Config{LivePath: "/mesh/live"}, `LivePath "/mesh/live": is a route of its own`},
-		{Config{LivePath: "/:id"}, `LivePath "/:id": has the character ':'`},
-		{Config{LivePath: "/l*"}, `LivePath "/l*": has the character '*'`},
-		{Config{LivePath: "/a b"}, `LivePath "/a b": has the character ' '`},
-		{Config{LivePath: "//live"}, `LivePath "//live": has an empty, . or .. segment`},
-		{Config{LivePath: "/a/../live"}, `LivePath "/a/../live": has an empty, . or .. segment`},
+		{Config{Port: -1}, "Port is -1: want 0 to 65535"},
+		{Config{Port: 65536}, "Port is 65536: want 0 to 65535"},
+		{Config{GracefulShutdownTimeout: -time.Second}, "GracefulShutdownTimeout is -1s: want a positive duration"},
+		{Config{HealthPath: "health"}, `HealthPath is "health": want a path that begins with /`},
+		{Config{LivePath: "live"}, `LivePath is "live": want a path that begins with /`},
+		{Config{HealthPath: "/live"}, `LivePath is "/live": want another path than HealthPath`},
+		{Config{HealthPath: "/x/", LivePath: "/x"}, `LivePath is "/x": want another path than HealthPath`},
+		{Config{HealthPath: "/"}, `HealthPath is "/": want none of the other routes`},
+		{Config{HealthPath: "/metrics/"}, `HealthPath is "/metrics/": want none of the other routes`},
+		{Config{LivePath: "/mesh/live"}, `LivePath is "/mesh/live": want none of the other routes`},
+		{Config{LivePath: "/:id"}, `LivePath is "/:id": want A-Z a-z 0-9 / - . _ ~ only, and not ':'`},
+		{Config{LivePath: "/l*"}, `LivePath is "/l*": want A-Z a-z 0-9 / - . _ ~ only, and not '*'`},
+		{Config{LivePath: "/a b"}, `LivePath is "/a b": want A-Z a-z 0-9 / - . _ ~ only, and not ' '`},
+		{Config{LivePath: "//live"}, `LivePath is "//live": want no empty, . or .. segment`},
+		{Config{LivePath: "/a/../live"}, `LivePath is "/a/../live": want no empty, . or .. segment`},
 	} {
 		f, err := New(tt.cfg)
 		if err == nil {
 			t.Errorf("%+v: got %s, want an error", tt.cfg, f.Addr())
 			continue
 		}
-		if want := "frontend config: " + tt.want; !strings.HasPrefix(err.Error(), want) {
+		if want := "frontend config: field " + tt.want; !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s…", err, want)
 		}
 	}

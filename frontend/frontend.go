@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -72,6 +73,7 @@ func newFrontend(cfg Config, source source) (*Frontend, error) {
 	f := &Frontend{cfg: cfg, log: cfg.Log, source: source}
 	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) })
 	served := cfg.api()
+	served.Collectors = slices.Clone(served.Collectors)
 	for _, part := range []any{source, cfg.Pool} {
 		if c, ok := part.(prometheus.Collector); ok {
 			served.Collectors = append(served.Collectors, c)

@@ -60,9 +60,7 @@ enough for them.`,
 				if opts.advertise == "" && member.podIP != "" {
 					renamed = []fieldSetting{{"gossip", "Advertise", "POD_IP"}}
 				}
-				return namedBy(withSetting(err, renamed...), map[string]string{"gRPC health": "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"}, map[string]string{
-					"HealthPath": "DYN_HTTP_SVC_HEALTH_PATH", "LivePath": "DYN_HTTP_SVC_LIVE_PATH", "listen": "DYN_HTTP_HOST and DYN_HTTP_PORT",
-				})
+				return withSetting(err, renamed...)
 			}
 			return runFailure(besideEach(cmd.Context(), opts.rereads(member.gossip, log), run))
 		},

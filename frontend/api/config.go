@@ -1,11 +1,11 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 )
@@ -68,22 +68,22 @@ func (c Config) WithDefaults() (Config, error) {
 // validate says which field cannot be used.
 func (c Config) validate() error {
 	if c.Port < 0 || c.Port > 65535 {
-		return fmt.Errorf("Port %d: want 0 to 65535", c.Port)
+		return dynmesh.NewConfigError("frontend", "Port", c.Port, "0 to 65535")
 	}
 	if c.GracefulShutdownTimeout < 0 {
-		return fmt.Errorf("GracefulShutdownTimeout %v: want a positive duration", c.GracefulShutdownTimeout)
+		return dynmesh.NewConfigError("frontend", "GracefulShutdownTimeout", c.GracefulShutdownTimeout, "a positive duration")
 	}
 	if c.MaxStreams < 0 {
-		return fmt.Errorf("MaxStreams %d: want a positive number", c.MaxStreams)
+		return dynmesh.NewConfigError("frontend", "MaxStreams", c.MaxStreams, "a positive number")
 	}
-	if err := validatePath(c.HealthPath); err != nil {
-		return fmt.Errorf("HealthPath %q: %w", c.HealthPath, err)
+	if want := wantedPath(c.HealthPath); want != "" {
+		return dynmesh.NewConfigError("frontend", "HealthPath", c.HealthPath, want)
 	}
-	if err := validatePath(c.LivePath); err != nil {
-		return fmt.Errorf("LivePath %q: %w", c.LivePath, err)
+	if want := wantedPath(c.LivePath); want != "" {
+		return dynmesh.NewConfigError("frontend", "LivePath", c.LivePath, want)
 	}
 	if trimSlash(c.HealthPath) == trimSlash(c.LivePath) {
-		return fmt.Errorf("LivePath %q: is the same as HealthPath: want two different paths", c.LivePath)
+		return dynmesh.NewConfigError("frontend", "LivePath", c.LivePath, "another path than HealthPath")
 	}
 	return nil
 }
@@ -92,29 +92,30 @@ func (c Config) validate() error {
 // at the next upgrade.
 var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, pagePath}
 
-// validatePath refuses what the router would read as a pattern, besides what is no path at all.
-func validatePath(path string) error {
+// wantedPath says what is wanted where a path cannot be used: what the router would read as a pattern, besides what is no
+// path at all.
+func wantedPath(path string) string {
 	if !strings.HasPrefix(path, "/") {
-		return errors.New("want a path that begins with /")
+		return "a path that begins with /"
 	}
 	for _, r := range path {
 		switch {
 		case 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z', '0' <= r && r <= '9', strings.ContainsRune("/-._~", r):
 		default:
-			return fmt.Errorf("has the character %q: want A-Z a-z 0-9 / - . _ ~ only", r)
+			return fmt.Sprintf("A-Z a-z 0-9 / - . _ ~ only, and not %q", r)
 		}
 	}
 	for segment := range strings.SplitSeq(strings.TrimSuffix(path[1:], "/"), "/") {
 		if segment == "." || segment == ".." || (segment == "" && path != "/") {
-			return errors.New("has an empty, . or .. segment, which clients and the server resolve before they compare paths")
+			return "no empty, . or .. segment, which clients and the server resolve before they compare paths"
 		}
 	}
 	for _, reserved := range reservedPaths {
 		if trimSlash(path) == reserved || strings.HasPrefix(path, meshPath+"/") {
-			return fmt.Errorf("is a route of its own: want none of %s", strings.Join(reservedPaths, " "))
+			return "none of the other routes: " + strings.Join(reservedPaths, " ")
 		}
 	}
-	return nil
+	return ""
 }
 
 // trimSlash makes /health/ and /health equal, as the router does.

@@ -18,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/valyala/fasthttp"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
@@ -69,7 +70,7 @@ func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
 	s.newest.Store(first)
 	ln, err := listen(net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
 	if err != nil {
-		return nil, err
+		return nil, &dynmesh.ConfigError{Config: "frontend", Field: "Port", Err: err}
 	}
 	s.connections = newConnections(ln, s.log)
 	s.broadcaster = newBroadcaster(epoch, cfg.MaxStreams, func() *snapshot.Mesh { return s.newest.Load().Mesh })
@@ -78,7 +79,7 @@ func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
 	if cfg.GRPCHealthAddr != "" {
 		if s.grpcHealth, err = newGRPCHealth(cfg.GRPCHealthAddr, &s.state, s.broadcaster); err != nil {
 			_ = ln.Close()
-			return nil, fmt.Errorf("gRPC health: %w", err)
+			return nil, &dynmesh.ConfigError{Config: "frontend", Field: "GRPCHealthAddr", Err: err}
 		}
 	}
 	s.metrics = newMetrics(s)
