@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
 )
 
 func TestMain(m *testing.M) {
@@ -53,7 +54,7 @@ type running struct {
 }
 
 // start runs a frontend on loopback until the test ends or calls stop.
-func start(t testing.TB, cfg Config, source source) *running {
+func start(t testing.TB, cfg Config, source discovery.Source) *running {
 	t.Helper()
 	cfg.Host = "127.0.0.1"
 	if cfg.GracefulShutdownTimeout == 0 {
