@@ -24,12 +24,12 @@ func TestNothingPilesUpOverFrozenCanaries(t *testing.T) {
 	logged.ReplaceHooks(nil) // the hook keeps every line, which would be all that grows
 	var sent atomic.Int64
 	probe := mockProbe(t, url)
-	counted := func(ctx context.Context) error {
+	countingProbe := func(ctx context.Context) error {
 		sent.Add(1)
 		return probe(ctx)
 	}
 	for i := range endpoints {
-		w.serve(Endpoint{Name: fmt.Sprint(i), Probe: counted})
+		w.serve(Endpoint{Name: fmt.Sprint(i), Probe: countingProbe})
 	}
 	until := func(n int64) {
 		t.Helper()

@@ -19,12 +19,12 @@ const stopTimeout = 2 * time.Second
 // loop is Run's: one goroutine owns all schedules.
 type loop struct {
 	*Monitor
-	targets  map[string]*target
-	alarms   timers.Queue[schedule.Instant, *target]
-	runs     map[*probeRun]struct{} // the canaries under way; of them,
-	active   int                    // those that have not leaked count towards MaxCanaries
-	until    schedule.Instant       // when maintenance ends; Never where there is none
-	stopping bool                   // Run ends
+	targets   map[string]*target
+	deadlines timers.Queue[schedule.Instant, *target]
+	runs      map[*probeRun]struct{} // the canaries under way; of them,
+	active    int                    // those that have not leaked count towards MaxCanaries
+	until     schedule.Instant       // when maintenance ends; Never where there is none
+	stopping  bool                   // Run ends
 }
 
 // Run watches the endpoints until ctx ends, then ends the canaries under way and waits for them. It
@@ -57,7 +57,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		case <-alarm.C:
 		}
 		l.stepDue()
-		if next := l.nextAlarm(); next == schedule.Never {
+		if next := l.nextDeadline(); next == schedule.Never {
 			alarm.Stop()
 		} else {
 			alarm.Reset(next - l.now())
@@ -132,21 +132,21 @@ func (l *loop) sampled(t *target, e schedule.Event) schedule.Event {
 	return e
 }
 
-// nextAlarm is when there is something to do.
-func (l *loop) nextAlarm() schedule.Instant {
-	next, ok := l.alarms.Next()
+// nextDeadline is when there is something to do.
+func (l *loop) nextDeadline() schedule.Instant {
+	next, ok := l.deadlines.Next()
 	if !ok {
 		return l.until
 	}
 	return min(l.until, next)
 }
 
-// setAlarm has an endpoint stepped at a moment.
-func (l *loop) setAlarm(t *target, at schedule.Instant) {
+// setDeadline has an endpoint stepped at a moment.
+func (l *loop) setDeadline(t *target, at schedule.Instant) {
 	if at == schedule.Never {
-		l.alarms.Stop(&t.alarm)
+		l.deadlines.Stop(&t.deadline)
 	} else {
-		l.alarms.Set(&t.alarm, at)
+		l.deadlines.Set(&t.deadline, at)
 	}
 }
 
@@ -158,7 +158,7 @@ func (l *loop) stepDue() {
 	}
 	for {
 		now := l.now()
-		t, ok := l.alarms.Pop(now)
+		t, ok := l.deadlines.Pop(now)
 		if !ok {
 			return
 		}
@@ -170,7 +170,7 @@ func (l *loop) serve(e Endpoint) {
 	t, known := l.targets[e.Name]
 	if !known {
 		t = &target{}
-		t.alarm.Value = t
+		t.deadline.Value = t
 		l.targets[e.Name] = t
 		if l.until != schedule.Never {
 			l.apply(t, schedule.Event{Kind: schedule.Maintained, Until: l.until}, l.now())
@@ -231,7 +231,7 @@ func (l *loop) forget(name string) {
 
 func (l *loop) remove(t *target) {
 	delete(l.targets, t.Name)
-	l.alarms.Stop(&t.alarm)
+	l.deadlines.Stop(&t.deadline)
 }
 
 func (l *loop) maintain(until schedule.Instant, reason string) {

@@ -51,12 +51,12 @@ type message func(*loop)
 // NewMonitor returns a monitor, or an error that names the field that is wrong. Run must follow for
 // anything to happen.
 func NewMonitor(cfg Config) (*Monitor, error) {
-	settled, err := cfg.withDefaults()
+	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("new canary monitor: %w", err)
 	}
 	m := &Monitor{
-		cfg: settled, policy: settled.policy(), start: time.Now(),
+		cfg: cfg, policy: cfg.policy(), start: time.Now(),
 		wakeup: make(chan struct{}, 1), statuses: map[string]Status{},
 	}
 	m.metrics = newMetrics()

@@ -25,7 +25,7 @@ type target struct {
 	activity Activity
 	run      *probeRun // nil: no canary is under way
 	status   Status
-	alarm    timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
+	deadline timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
 
 	// forgotten: it is kept only until its canary has ended, lest another begins beside it when it
 	// is served again.
@@ -56,7 +56,7 @@ func (l *loop) apply(t *target, e schedule.Event, now schedule.Instant) schedule
 	e.Full = l.active >= l.cfg.MaxCanaries
 	next, do := l.policy.Step(t.state, e, now)
 	t.state = next
-	l.setAlarm(t, max(do.Wake, now+1)) // a step leaves nothing due; if it did, this would not end
+	l.setDeadline(t, max(do.Wake, now+1)) // a step leaves nothing due; if it did, this would not end
 	if t.run != nil {
 		switch {
 		case do.Cancel && do.Late:

@@ -408,9 +408,9 @@ func replay(t *testing.T, p Policy, history []line) {
 
 func TestScheduleThatCountsCanaries(t *testing.T) {
 	const s = time.Second
-	counted := Event{Kind: Served, HasProbe: true, CountsProbes: true}
+	countsProbes := Event{Kind: Served, HasProbe: true, CountsProbes: true}
 	replay(t, usual(), []line{
-		{0, counted, "notready unchecked send"},
+		{0, countsProbes, "notready unchecked send"},
 		{1 * s, seen(Activity{InFlight: 1, Progress: 1}), "notready unchecked"}, // the canary's token
 		{3 * s, tick(), "notready unchecked cut(late)"},
 		{3 * s, busyFails(dynmesh.ReasonFrozen, Activity{InFlight: 1, Progress: 1}), "notready fail(frozen) failed"},
@@ -426,9 +426,9 @@ func TestScheduleThatCountsCanaries(t *testing.T) {
 // is over, and does not stall the endpoint time and again.
 func TestRequestThatHangsBesideCountedCanaries(t *testing.T) {
 	const s = time.Second
-	counted := Event{Kind: Served, HasProbe: true, CountsProbes: true}
+	countsProbes := Event{Kind: Served, HasProbe: true, CountsProbes: true}
 	replay(t, usual(), []line{
-		{0, counted, "notready unchecked send"},
+		{0, countsProbes, "notready unchecked send"},
 		{0, pass(1), "ready pass passed"},
 		{5 * s, seen(inFlight(1)), "ready pass"},
 		{124 * s, tick(), "ready busy skip"},

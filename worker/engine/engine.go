@@ -23,8 +23,9 @@ type Engine struct {
 	// stands for the model's name as JSON.
 	canary string
 
-	// route returns the path that a request goes to. model is the model's name.
-	route func(f fields, model string) string
+	// route returns the path that a request goes to, judged by its fields. One that cannot be read has
+	// none: the engine will say what it thinks of it.
+	route func(request []byte, model string) string
 }
 
 // all is the table of engines, in the order that they are listed to people.
@@ -50,7 +51,7 @@ func Find(name string) (Engine, error) {
 }
 
 // Path is where a request goes, escaped. model is the name that the engine serves its model under.
-func (e Engine) Path(request []byte, model string) string { return e.route(fieldsOf(request), model) }
+func (e Engine) Path(request []byte, model string) string { return e.route(request, model) }
 
 // Canary returns the body of the engine's smallest real request. model may be "" unless NeedsModel.
 func (e Engine) Canary(model string) (json.RawMessage, error) {
@@ -75,25 +76,7 @@ func URL(root *url.URL, path string) string {
 	return u.String()
 }
 
-// fields are those of a request that decide where it goes. Their contents are not kept.
-type fields struct {
-	Messages    present `json:"messages"`
-	Text        present `json:"text"`
-	InputIDs    present `json:"input_ids"`
-	InputEmbeds present `json:"input_embeds"`
-}
-
-// fieldsOf looks at a request. One that cannot be read has none: the engine will say what it thinks
-// of it.
-func fieldsOf(request []byte) fields {
-	var f fields
-	if json.Unmarshal(request, &f) != nil {
-		return fields{}
-	}
-	return f
-}
-
-// present is whether there is a value, whatever it is.
+// present is whether a field has a value, whatever it is.
 type present bool
 
 // UnmarshalJSON takes note of a value.

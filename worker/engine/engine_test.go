@@ -79,6 +79,9 @@ func TestPaths(t *testing.T) {
 		{"vllm", `{"text":"x"}`, "/v1/completions"},
 		{"vllm", `{"a":{"messages":[]}}`, "/v1/completions"},
 		{"vllm", `[`, "/v1/completions"},
+		{"vllm", `[{"messages":[]}]`, "/v1/completions"},
+		{"vllm", `{"messages":[],"messages":null}`, "/v1/completions"},
+		{"vllm", ``, "/v1/completions"},
 		{"trtllm", `{"messages":[]}`, "/v1/chat/completions"},
 		{"openai", `{"messages":[]}`, "/v1/chat/completions"},
 		{"sglang", `{"text":"x"}`, "/generate"},
@@ -117,5 +120,44 @@ func TestURLs(t *testing.T) {
 		if got := find(t, name).Counters.URL(parse("http://[::1]:8000/x")); got != want {
 			t.Errorf("%s's metrics: got %s, want %s", name, got, want)
 		}
+	}
+}
+
+// One literal is all that a new engine takes.
+func TestNewEngine(t *testing.T) {
+	tgi := Engine{
+		Name: "tgi", Ready: "/health",
+		canary: `{"inputs":"Test","parameters":{"max_new_tokens":1}}`,
+		route: func(request []byte, model string) string {
+			var has struct {
+				Inputs present `json:"inputs"`
+			}
+			if json.Unmarshal(request, &has) == nil && bool(has.Inputs) {
+				return "/generate_stream"
+			}
+			return openaiRoute(request, model)
+		},
+		Counters: Counters{Path: "/metrics", Series: []Series{{Counts: InFlight, Name: "tgi_queue_size"}}},
+	}
+	body, err := tgi.Canary("")
+	if got := tgi.Path(body, ""); err != nil || got != "/generate_stream" {
+		t.Errorf("got %s and %s, %v", got, body, err)
+	}
+	if got := tgi.Path([]byte(`{"messages":[]}`), ""); got != "/v1/chat/completions" {
+		t.Errorf("a chat goes to %s", got)
+	}
+	totals, err := tgi.Counters.Reader("").Read(strings.NewReader("tgi_queue_size 3\n"))
+	if err != nil || totals[InFlight] != 3 {
+		t.Errorf("got %v, %v, want 3 in flight", totals, err)
+	}
+}
+
+func BenchmarkPath(b *testing.B) {
+	request := []byte(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", 10_000) + `"}],"stream":true,"max_tokens":100}`)
+	e := vllm()
+	b.SetBytes(int64(len(request)))
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Path(request, "m")
 	}
 }

@@ -1,5 +1,7 @@
 package engine
 
+import "encoding/json"
+
 // completion is the end of a completion's body: one token, streamed.
 const completion = `"temperature":0,"max_tokens":1,"stream":true}`
 
@@ -18,8 +20,12 @@ func openai() Engine {
 	}
 }
 
-func openaiRoute(f fields, _ string) string {
-	if f.Messages {
+// openaiRoute knows chats by their messages.
+func openaiRoute(request []byte, _ string) string {
+	var has struct {
+		Messages present `json:"messages"`
+	}
+	if json.Unmarshal(request, &has) == nil && bool(has.Messages) {
 		return "/v1/chat/completions"
 	}
 	return "/v1/completions"

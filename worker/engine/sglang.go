@@ -1,5 +1,7 @@
 package engine
 
+import "encoding/json"
+
 // sglang is sgl-project/sglang. Sources, as of 2025:
 //
 //   - python/sglang/srt/entrypoints/http_server.py: both APIs, /v1/models included. The canary is
@@ -18,12 +20,7 @@ func sglang() Engine {
 		ListsModels: true,
 		EndsInDone:  true,
 		canary:      `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true}`,
-		route: func(f fields, model string) string {
-			if f.Text || f.InputIDs || f.InputEmbeds {
-				return "/generate"
-			}
-			return openaiRoute(f, model)
-		},
+		route:       sglangRoute,
 		Counters: Counters{Path: "/metrics", Stepwise: true, Series: []Series{
 			{Counts: InFlight, Name: "sglang:num_running_reqs"},
 			{Counts: InFlight, Name: "sglang:num_queue_reqs"},
@@ -32,4 +29,17 @@ func sglang() Engine {
 			{Counts: Aborted, Name: "sglang:num_aborted_requests_total"},
 		}},
 	}
+}
+
+// sglangRoute knows requests of the native API by its three forms of a prompt.
+func sglangRoute(request []byte, model string) string {
+	var has struct {
+		Text        present `json:"text"`
+		InputIDs    present `json:"input_ids"`
+		InputEmbeds present `json:"input_embeds"`
+	}
+	if json.Unmarshal(request, &has) == nil && bool(has.Text || has.InputIDs || has.InputEmbeds) {
+		return "/generate"
+	}
+	return openaiRoute(request, model)
 }

@@ -21,7 +21,7 @@ func triton() Engine {
 		Ready:      "/v2/health/ready",
 		NeedsModel: true,
 		canary:     `{"text_input":"Test","max_tokens":1,"temperature":0,"bad_words":"","stop_words":"","stream":true}`,
-		route: func(_ fields, model string) string {
+		route: func(_ []byte, model string) string {
 			return "/v2/models/" + url.PathEscape(model) + "/generate_stream"
 		},
 		Counters: Counters{Port: "8002", Path: "/metrics", Series: append([]Series{

@@ -84,7 +84,7 @@ func (r *running) get(url string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-func (r *running) turn(method, body string) (int, string) {
+func (r *running) setKnobs(method, body string) (int, string) {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.ControlAddr()+"/mock/knobs", strings.NewReader(body))
 	if err != nil {
@@ -262,7 +262,7 @@ func TestServerRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if status, body := r.turn("PATCH", `{"refuse":true}`); status != 200 || !strings.Contains(body, `"refuse":true`) {
+	if status, body := r.setKnobs("PATCH", `{"refuse":true}`); status != 200 || !strings.Contains(body, `"refuse":true`) {
 		t.Fatalf("PATCH: got %d %s", status, body)
 	}
 	if _, err := net.Dial("tcp", r.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -271,7 +271,7 @@ func TestServerRefuses(t *testing.T) {
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the request under way ended well, want it cut")
 	}
-	if status, body := r.turn("PATCH", `{"refuse":false,"freeze":null}`); status != 200 {
+	if status, body := r.setKnobs("PATCH", `{"refuse":false,"freeze":null}`); status != 200 {
 		t.Fatalf("PATCH: got %d %s", status, body)
 	}
 	if status, _, err := r.answer("/v1/completions", streamed); status != 200 || err != nil {
@@ -291,12 +291,12 @@ func TestServerRefuses(t *testing.T) {
 // back when it is free.
 func TestServerWaitsForItsPort(t *testing.T) {
 	r := serve(t, Knobs{})
-	r.turn("PUT", `{"refuse":true}`)
+	r.setKnobs("PUT", `{"refuse":true}`)
 	other, err := net.Listen("tcp", r.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body := r.turn("PUT", `{}`); status != 503 || !strings.Contains(body, "cannot listen yet") {
+	if status, body := r.setKnobs("PUT", `{}`); status != 503 || !strings.Contains(body, "cannot listen yet") {
 		t.Errorf("PUT: got %d %s, want 503", status, body)
 	}
 	_ = other.Close()
@@ -313,13 +313,13 @@ func TestControl(t *testing.T) {
 	r := serve(t, Knobs{Tokens: 5})
 	const defaults = `{"first_token_delay":"0s","token_delay":"0s","tokens":16,"max_sequences":256,"prefill":"0s",` +
 		`"error_status":0,"error_chunk":null,"freeze":null,"drop":null,"refuse":false,"empty":false}` + "\n"
-	if status, body := r.turn("GET", ""); status != 200 || body != strings.Replace(defaults, ":16", ":5", 1) {
+	if status, body := r.setKnobs("GET", ""); status != 200 || body != strings.Replace(defaults, ":16", ":5", 1) {
 		t.Errorf("GET: got %d %s", status, body)
 	}
-	if _, body := r.turn("PATCH", `{"token_delay":"1ms"}`); !strings.Contains(body, `"token_delay":"1ms","tokens":5`) {
+	if _, body := r.setKnobs("PATCH", `{"token_delay":"1ms"}`); !strings.Contains(body, `"token_delay":"1ms","tokens":5`) {
 		t.Errorf("PATCH lost another knob: %s", body)
 	}
-	if status, body := r.turn("PUT", `{}`); status != 200 || body != defaults {
+	if status, body := r.setKnobs("PUT", `{}`); status != 200 || body != defaults {
 		t.Errorf("PUT {}: got %d %s, want the defaults", status, body)
 	}
 	for body, want := range map[string]string{
@@ -329,11 +329,11 @@ func TestControl(t *testing.T) {
 		`nonsense`:             "knobs: invalid character 'o' in literal null (expecting 'u')\n",
 		strings.Repeat(" ", maxKnobsBody) + `{} `: "knobs: http: request body too large\n",
 	} {
-		if status, got := r.turn("PUT", body); status != 400 || got != want {
+		if status, got := r.setKnobs("PUT", body); status != 400 || got != want {
 			t.Errorf("PUT %.30s: got %d %q, want 400 %q", body, status, got, want)
 		}
 	}
-	if _, body := r.turn("GET", ""); body != defaults {
+	if _, body := r.setKnobs("GET", ""); body != defaults {
 		t.Errorf("refused knobs changed something: %s", body)
 	}
 	if got, err := json.Marshal(r.engine.Knobs()); err != nil || string(got)+"\n" != defaults {
