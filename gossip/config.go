@@ -13,7 +13,23 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 )
+
+// Keyring holds the keys of a pool. It is safe for concurrent use, and its keys may change while a
+// pool uses it.
+type Keyring = swim.Keyring
+
+// GenerateKey returns a new key: 32 random bytes in base64.
+func GenerateKey() string { return swim.GenerateKey() }
+
+// NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one that
+// encrypts.
+func NewKeyring(keys ...string) (*Keyring, error) { return swim.NewKeyring(keys...) }
+
+// LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one that
+// encrypts; lines that begin with # do not count. A pool that uses it looks at the file every 2 s.
+func LoadKeyring(file string) (*Keyring, error) { return swim.LoadKeyring(file) }
 
 // Config configures a [Pool]. Role must be given; all else has a default.
 type Config struct {
@@ -63,12 +79,13 @@ const (
 	maxLeaseTTL = 24 * time.Hour
 )
 
-func (c Config) settle() (Config, error) {
+func (c Config) withDefaults() (Config, error) {
 	for c.ID == 0 {
 		c.ID = dynmesh.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
 	}
 	if c.Role != dynmesh.RoleWorker && c.Role != dynmesh.RoleFrontend {
-		return c, dynmesh.NewConfigError("gossip", "Role", string(c.Role), fmt.Sprintf("%s or %s", dynmesh.RoleWorker, dynmesh.RoleFrontend))
+		return c, dynmesh.NewConfigError("gossip", "Role", string(c.Role),
+			fmt.Sprintf("%s or %s", dynmesh.RoleWorker, dynmesh.RoleFrontend))
 	}
 	c.Bind = cmp.Or(c.Bind, "0.0.0.0:0")
 	for _, addr := range c.Join {
@@ -80,7 +97,7 @@ func (c Config) settle() (Config, error) {
 	if len(c.Label) > maxLabel {
 		return c, dynmesh.NewConfigError("gossip", "Label", c.Label, fmt.Sprintf("at most %d bytes", maxLabel))
 	}
-	if c.Keyring != nil && c.Keyring.ring == nil {
+	if c.Keyring.Empty() {
 		return c, dynmesh.NewConfigError("gossip", "Keyring", nil, "one of NewKeyring or LoadKeyring")
 	}
 	if c.Service != "" {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // fabric is a network in memory, with faults. Everything in it takes the time of the bubble that it is used in.
@@ -125,7 +127,7 @@ func (f *fabric) latency() time.Duration {
 	return d
 }
 
-func (h *host) listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
+func (h *host) Listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
 	h.fabric.mu.Lock()
 	defer h.fabric.mu.Unlock()
 	n := bind.Port()
@@ -243,7 +245,7 @@ func (f *fabric) inject(from, to netip.AddrPort, b []byte) {
 	f.set(func() { f.deliver(packet{from, b}, to, 0) })
 }
 
-func (h *host) dial(ctx context.Context, addr string) (net.Conn, error) {
+func (h *host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return nil, err
@@ -265,12 +267,12 @@ func (h *host) dial(ctx context.Context, addr string) (net.Conn, error) {
 		trip := f.latency() + f.latency()
 		f.mu.Unlock()
 		if lost {
-			if !sleep(ctx, wait) {
+			if timers.Sleep(ctx, wait) != nil {
 				return fail(os.ErrDeadlineExceeded)
 			}
 			continue
 		}
-		if trip > 0 && !sleep(ctx, trip) {
+		if trip > 0 && timers.Sleep(ctx, trip) != nil {
 			return fail(os.ErrDeadlineExceeded)
 		}
 		f.mu.Lock()

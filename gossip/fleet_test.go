@@ -135,7 +135,7 @@ func (f *fleet) quiet() {
 }
 
 func digestOf(p *Pool) []byte {
-	m, _ := decodeMessage(*p.outbox.state.Load())
+	m, _ := decodeMessage(*p.exchange.state.Load())
 	return m.digest
 }
 

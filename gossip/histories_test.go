@@ -189,7 +189,7 @@ func history(t *testing.T, seed uint64) {
 // sameTables compares digests: they cover what no reader sees, too.
 func sameTables(peers []*peer) bool {
 	digest := func(p *peer) []byte {
-		m, _ := decodeMessage(*p.outbox.state.Load())
+		m, _ := decodeMessage(*p.exchange.state.Load())
 		return m.digest
 	}
 	return !slices.ContainsFunc(peers, func(p *peer) bool { return !slices.Equal(digest(p), digest(peers[0])) })

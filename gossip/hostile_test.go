@@ -13,6 +13,13 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/swim"
+)
+
+// The first bytes of connections and packets, as memberlist and package swim have them.
+const (
+	memberlistByte = 244
+	tripwireByte   = 0xd7
 )
 
 // rejectedBy is what a pool has counted as rejected.
@@ -41,7 +48,7 @@ func believed(p *peer) (map[string]dynmesh.MemberState, map[dynmesh.ObservationK
 	p.read()
 	states := make(map[string]dynmesh.MemberState)
 	for _, m := range p.members {
-		states[nodeName(m.Observer)] = m.State
+		states[memberName(m.Observer)] = m.State
 	}
 	all := maps.Clone(p.observations)
 	maps.Copy(all, p.paths)
@@ -160,7 +167,7 @@ func TestGarbageHasNoEffect(t *testing.T) {
 		rejected := untouched(t, keyed, func(m *attacked, peers []*peer) {
 			rng := rand.New(rand.NewPCG(1, 1))
 			from := netip.MustParseAddrPort("10.0.0.99:1")
-			to := peers[0].transport.advertise
+			to := peers[0].node.Addr()
 			label := append([]byte{memberlistByte, 7}, "dynmesh"...)
 			for i := range 2000 {
 				b := make([]byte, rng.IntN(1500))
@@ -182,7 +189,7 @@ func TestGarbageHasNoEffect(t *testing.T) {
 			}
 			intruder := m.host(99)
 			for i := range 100 {
-				conn, err := intruder.dial(m.Context(), to.String())
+				conn, err := intruder.Dial(m.Context(), to.String())
 				if err != nil {
 					t.Error(err)
 					continue
@@ -235,12 +242,12 @@ func TestTooManyConnections(t *testing.T) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
 		intruder := m.host(99)
-		for i := range maxInbound + maxTripwires + 50 {
-			conn, err := intruder.dial(m.Context(), peers[0].Addr())
+		for i := range swim.MaxInbound + swim.MaxTripwires + 50 {
+			conn, err := intruder.Dial(m.Context(), peers[0].Addr())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i < maxTripwires+10 {
+			if i < swim.MaxTripwires+10 {
 				_, _ = conn.Write([]byte{tripwireByte})
 			}
 			if i%10 == 0 {
@@ -252,11 +259,8 @@ func TestTooManyConnections(t *testing.T) {
 			t.Errorf("rejected are %v", r)
 		}
 		m.pass(time.Minute) // those that say nothing are closed
-		peers[0].transport.mu.Lock()
-		inbound, tripwires, all := peers[0].transport.inbound, peers[0].transport.tripwires, len(peers[0].transport.conns)
-		peers[0].transport.mu.Unlock()
-		if inbound > 2 || tripwires > maxTripwires || all > inbound+tripwires+5 {
-			t.Errorf("%d connections and %d tripwires are held, %d in all", inbound, tripwires, all)
+		if c := peers[0].node.Conns(); c.Inbound > 2 || c.Tripwires > swim.MaxTripwires || c.Total > c.Inbound+c.Tripwires+5 {
+			t.Errorf("connections that are held: %+v", c)
 		}
 		if peers[1].alive() != 2 {
 			t.Error("the members do not see each other any longer")

@@ -2,24 +2,26 @@ package gossip
 
 import (
 	"sync"
-
-	"github.com/hashicorp/memberlist"
+	"sync/atomic"
+	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// Bounds of what waits for the loop. What is dropped beyond them comes again: pings, because somebody asks again; the rest with
-// the next comparison of digests.
+// Bounds of what waits for the loop. What is dropped beyond them comes again: pings, because somebody
+// asks again; the rest with the next comparison of digests.
 const (
 	maxWaiting      = 8192
 	maxWaitingBytes = 32 << 20
 	maxPings        = 1024
 )
 
-// inbox is where everything waits that the loop is to know. Whoever puts something in never waits for the loop: memberlist
-// calls while it holds its locks. Of what has a name only the latest waits, so that it is bounded by how much there is.
+// inbox is where everything waits that the loop is to know. Whoever puts something in never waits for
+// the loop: memberlist calls while it holds its locks. Of what has a name only the latest waits, so
+// that it is bounded by how much there is.
 type inbox struct {
 	metrics *metrics
 	wake    chan struct{}
@@ -31,22 +33,22 @@ type inbox struct {
 
 // batch is what the loop takes at once.
 type batch struct {
-	nodes    map[string]nodeEvent // by node name
-	notices  map[string]notice
+	peers    map[string]peerEvent // by name
+	signals  map[string]swim.Signal
 	own      map[dynmesh.Subject]*dynmesh.Report // nil: withdrawn
 	foreign  map[dynmesh.Subject]string          // its address; empty: not to be watched any longer
 	pings    []message                           // and pongs
 	messages [][]byte
 	probes   []probe.Event   // what became of connections
 	listens  bool            // somebody wants updates
-	looked   bool            // whoever might know members has been asked
+	sought   bool            // whoever might know members has been asked
 	leaving  *dynmesh.Report // the pool leaves, and says so
 }
 
-// nodeEvent is what memberlist says of a member.
-type nodeEvent struct {
-	node memberlist.Node
-	here bool
+// peerEvent is what memberlist says of a member.
+type peerEvent struct {
+	peer  swim.Peer
+	alive bool
 }
 
 func newInbox(m *metrics) *inbox { return &inbox{metrics: m, wake: make(chan struct{}, 1)} }
@@ -69,22 +71,22 @@ func (b *inbox) take() batch {
 	return taken
 }
 
-func (b *inbox) node(e nodeEvent) { b.put(func(w *batch) { set(&w.nodes, e.node.Name, e) }) }
+func (b *inbox) peer(e peerEvent) { b.put(func(w *batch) { set(&w.peers, e.peer.Name, e) }) }
 
-func (b *inbox) notice(name string, n notice) {
+func (b *inbox) signal(name string, s swim.Signal) {
 	b.put(func(w *batch) {
-		switch n {
-		case suspected:
-			n |= w.notices[name] &^ udpWorks
-		case udpDegraded:
-			n |= w.notices[name]
+		switch s {
+		case swim.Suspected:
+			s |= w.signals[name] &^ swim.UDPWorks
+		case swim.UDPDegraded:
+			s |= w.signals[name]
 		}
-		set(&w.notices, name, n)
+		set(&w.signals, name, s)
 	})
 }
 
-func (b *inbox) observe(s dynmesh.Subject, f *dynmesh.Report) {
-	b.put(func(w *batch) { set(&w.own, s, f) })
+func (b *inbox) observe(s dynmesh.Subject, r *dynmesh.Report) {
+	b.put(func(w *batch) { set(&w.own, s, r) })
 }
 
 func (b *inbox) watchForeign(s dynmesh.Subject, addr string) {
@@ -95,25 +97,25 @@ func (b *inbox) probe(e probe.Event) { b.put(func(w *batch) { w.probes = append(
 
 func (b *inbox) listen() { b.put(func(w *batch) { w.listens = true }) }
 
-// looked is told when a look for members is over. Those that it found have been put in before.
-func (b *inbox) looked() { b.put(func(w *batch) { w.looked = true }) }
+// sought is told when a search for members is over. Those that it found have been put in before.
+func (b *inbox) sought() { b.put(func(w *batch) { w.sought = true }) }
 
-// look has the loop look again at what is not its own.
-func (b *inbox) look() { b.put(func(*batch) {}) }
+// poke has the loop see to what is not its own.
+func (b *inbox) poke() { b.put(func(*batch) {}) }
 
-func (b *inbox) leave(f dynmesh.Report) { b.put(func(w *batch) { w.leaving = &f }) }
+func (b *inbox) leave(r dynmesh.Report) { b.put(func(w *batch) { w.leaving = &r }) }
 
 // message takes what another member sent. It keeps buf.
 func (b *inbox) message(buf []byte) {
 	if len(buf) < 2 || buf[0] != table.Version {
-		b.metrics.reject("version")
+		b.metrics.Reject("version")
 		return
 	}
 	switch buf[1] {
 	case typePing, typePong:
 		m, err := decodeMessage(buf)
 		if err != nil {
-			b.metrics.reject("malformed")
+			b.metrics.Reject("malformed")
 			return
 		}
 		b.put(func(w *batch) {
@@ -123,7 +125,7 @@ func (b *inbox) message(buf []byte) {
 			}
 			w.pings = append(w.pings, m)
 		})
-	case table.TypeBatch, typeHint, typeState, typeBundle:
+	case table.TypeBatch, typeDigestProbe, typeState, typeCompound:
 		b.put(func(w *batch) {
 			if len(w.messages) >= maxWaiting || b.bytes+len(buf) > maxWaitingBytes {
 				b.metrics.drop("messages")
@@ -133,7 +135,7 @@ func (b *inbox) message(buf []byte) {
 			w.messages = append(w.messages, buf)
 		})
 	default:
-		b.metrics.reject("type")
+		b.metrics.Reject("type")
 	}
 }
 
@@ -142,4 +144,108 @@ func set[K comparable, V any](m *map[K]V, k K, v V) {
 		*m = make(map[K]V)
 	}
 	(*m)[k] = v
+}
+
+// Bounds of the memory for members that left.
+const (
+	maxLeft      = 4096
+	rememberLeft = time.Hour
+)
+
+// exchange is what memberlist calls: what comes goes into the inbox, and what goes out the loop has
+// prepared here.
+type exchange struct {
+	inbox   *inbox
+	metrics *metrics
+
+	state   atomic.Pointer[[]byte] // a State message
+	members atomic.Int64           // alive ones
+
+	mu    sync.Mutex
+	queue table.BroadcastQueue
+	left  map[string]time.Time // names of members that left, and when
+}
+
+var _ swim.Delegate = (*exchange)(nil)
+
+// Receive is for memberlist.
+func (x *exchange) Receive(message []byte) { x.inbox.message(message) }
+
+// PeerChanged is for memberlist.
+func (x *exchange) PeerChanged(p swim.Peer, alive bool) { x.inbox.peer(peerEvent{p, alive}) }
+
+// Signal is for memberlist.
+func (x *exchange) Signal(name string, s swim.Signal) { x.inbox.signal(name, s) }
+
+// TripwireOpened is for the introduction, which counts them.
+func (x *exchange) TripwireOpened() { x.inbox.poke() }
+
+// Admit is for memberlist: what it refuses does not get in, however it came.
+func (x *exchange) Admit(p swim.Peer) error {
+	if _, err := memberOf(p); err != nil {
+		x.metrics.Reject("member")
+		return err
+	}
+	if x.hasLeft(p.Name) {
+		return errLeft // some have not heard yet, so it is not counted
+	}
+	return nil
+}
+
+// Broadcasts is for memberlist.
+func (x *exchange) Broadcasts(overhead, limit int) [][]byte {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.queue.Packet(overhead, limit, int(x.members.Load()))
+}
+
+// State is for memberlist.
+func (x *exchange) State() []byte { return *x.state.Load() }
+
+// broadcast takes entries to be passed on; low ones were learned by a comparison, so that others may
+// know them.
+func (x *exchange) broadcast(low bool, entries ...table.Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if low {
+		x.queue.AddLow(entries...)
+	} else {
+		x.queue.Add(entries...)
+	}
+}
+
+// oversized takes out what no packet can hold.
+func (x *exchange) oversized() [][]byte {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.queue.Oversized()
+}
+
+func (x *exchange) waiting() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.queue.Len()
+}
+
+// remember takes note of a member that said good-bye: nobody comes back under its name, but for old
+// packets that somebody sends again.
+func (x *exchange) remember(name string, now time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for n, at := range x.left {
+		if now.Sub(at) >= rememberLeft || len(x.left) >= maxLeft {
+			delete(x.left, n)
+		}
+	}
+	set(&x.left, name, now)
+}
+
+func (x *exchange) hasLeft(name string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, ok := x.left[name]
+	return ok
 }

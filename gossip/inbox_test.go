@@ -8,10 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/memberlist"
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
@@ -22,26 +22,26 @@ func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = p.Close() }()
-	d := &delegate{inbox: p.inbox, metrics: p.metrics, outbox: p.outbox, meta: []byte("x")}
+	x := p.exchange
 	batch := append([]byte{table.Version, table.TypeBatch}, make([]byte, 1200)...)
-	large := append([]byte{table.Version, typeBundle}, make([]byte, maxBundle)...)
+	large := append([]byte{table.Version, typeCompound}, make([]byte, maxCompound)...)
 	ping := message{typ: typePing, from: p.self, addr: p.Addr()}.encode()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for i := range 20000 {
-			d.NotifyMsg(batch)
-			d.NotifyMsg(ping)
-			d.NotifyMsg([]byte{9, 9})
-			d.NotifyMsg(nil)
-			d.MergeRemoteState(d.LocalState(false), false)
-			d.NotifyJoin(&memberlist.Node{Name: fmt.Sprint("n", i%100)})
-			d.NotifyLeave(&memberlist.Node{Name: fmt.Sprint("n", i%100)})
-			d.NotifyPingComplete(&memberlist.Node{Name: fmt.Sprint("n", i%100)}, 0, nil)
-			d.GetBroadcasts(3, 1100)
+			x.Receive(batch)
+			x.Receive(ping)
+			x.Receive([]byte{9, 9})
+			x.Receive(nil)
+			x.Receive(x.State())
+			x.PeerChanged(swim.Peer{Name: fmt.Sprint("n", i%100)}, true)
+			x.PeerChanged(swim.Peer{Name: fmt.Sprint("n", i%100)}, false)
+			x.Signal(fmt.Sprint("n", i%100), swim.UDPWorks)
+			x.Broadcasts(3, 1100)
 			p.Observe(canaryOf(1, fmt.Sprint(i%100), dynmesh.Pass))
 			if i < 20 {
-				d.NotifyMsg(large)
+				x.Receive(large)
 			}
 		}
 	}()
@@ -55,17 +55,11 @@ func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
 	for _, m := range w.messages {
 		bytes += len(m)
 	}
-	if len(w.messages) > maxWaiting || bytes > maxWaitingBytes || len(w.pings) != maxPings || len(w.nodes) != 100 || len(w.own) != 100 {
-		t.Errorf("%d messages of %d bytes, %d pings, %d nodes, %d findings wait", len(w.messages), bytes, len(w.pings), len(w.nodes), len(w.own))
+	if len(w.messages) > maxWaiting || bytes > maxWaitingBytes || len(w.pings) != maxPings || len(w.peers) != 100 || len(w.own) != 100 {
+		t.Errorf("%d messages of %d bytes, %d pings, %d nodes, %d findings wait", len(w.messages), bytes, len(w.pings), len(w.peers), len(w.own))
 	}
 	if dropped := counts(p.metrics.dropped, "what"); dropped["messages"] == 0 || dropped["pings"] == 0 {
 		t.Errorf("dropped: %v", dropped)
-	}
-	if len(w.messages) > 0 {
-		batch[2] = 99 // the buffer is memberlist's
-		if w.messages[0][2] == 99 {
-			t.Error("NotifyMsg has kept the buffer")
-		}
 	}
 }
 
@@ -117,22 +111,22 @@ func TestStuckLoopIsNobodyElsesBusiness(t *testing.T) {
 	})
 }
 
-func TestNoticesOfOneMember(t *testing.T) {
+func TestSignalsOfOneMember(t *testing.T) {
 	for _, c := range []struct {
-		said []notice
-		want notice
+		said []swim.Signal
+		want swim.Signal
 	}{
-		{[]notice{suspected}, suspected},
-		{[]notice{suspected, udpWorks}, udpWorks},
-		{[]notice{udpWorks, suspected}, suspected},
-		{[]notice{udpDegraded, udpWorks}, udpWorks},
-		{[]notice{udpDegraded, suspected}, udpDegraded | suspected},
+		{[]swim.Signal{swim.Suspected}, swim.Suspected},
+		{[]swim.Signal{swim.Suspected, swim.UDPWorks}, swim.UDPWorks},
+		{[]swim.Signal{swim.UDPWorks, swim.Suspected}, swim.Suspected},
+		{[]swim.Signal{swim.UDPDegraded, swim.UDPWorks}, swim.UDPWorks},
+		{[]swim.Signal{swim.UDPDegraded, swim.Suspected}, swim.UDPDegraded | swim.Suspected},
 	} {
 		b := newInbox(newMetrics())
-		for _, n := range c.said {
-			b.notice("x", n)
+		for _, s := range c.said {
+			b.signal("x", s)
 		}
-		if got := b.take().notices["x"]; got != c.want {
+		if got := b.take().signals["x"]; got != c.want {
 			t.Errorf("%v: got %v, want %v", c.said, got, c.want)
 		}
 	}

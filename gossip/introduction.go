@@ -23,62 +23,62 @@ const (
 type introduction struct {
 	began   time.Time
 	told    map[dynmesh.InstanceID]struct{} // watchers
-	alone   bool                            // whoever might know members has been asked
+	sought  bool                            // whoever might know members has been asked
 	over    bool
 	watched chan struct{} // closed: see Pool.Watched
+}
+
+// situation is what an introduction has to know of the moment.
+type situation struct {
+	others         int                  // members that are alive
+	membersChanged time.Time            // last: who is alive
+	watchers       []dynmesh.InstanceID // who is to watch this member
+	tripwires      int                  // that others hold
+	joining        bool                 // somebody is being told
 }
 
 func newIntroduction() introduction {
 	return introduction{told: make(map[dynmesh.InstanceID]struct{}), watched: make(chan struct{})}
 }
 
-// introduce tells watchers, and returns when to look again; zero: not before something happens. Who is to
-// watch may change while this member learns whom others cannot reach, so it goes on for a while.
-func (l *loop) introduce(now time.Time) (next time.Time) {
-	i := &l.introduction
-	if i.over {
-		return time.Time{}
-	}
-	end, tell, watched := i.began.Add(introduceWithin), l.settled.Add(introduceAfter), l.settled.Add(watchedAfter)
+// step returns whom to join, since they are to watch this member and may not know it, and when to go on;
+// zero: not before something happens. Who is to watch may change while this member learns whom others
+// cannot reach, so it goes on for a while.
+func (i *introduction) step(s situation, now time.Time) (join []dynmesh.InstanceID, next time.Time) {
+	end := i.began.Add(introduceWithin)
+	settled, watched := s.membersChanged.Add(introduceAfter), s.membersChanged.Add(watchedAfter)
 	i.over = !now.Before(end)
-	if !now.Before(tell) {
-		for _, id := range l.prober.Watchers(l.pool.self.ID) {
-			m := l.members[id]
-			if _, told := i.told[id]; !told && m != nil {
+	if !now.Before(settled) {
+		for _, id := range s.watchers {
+			if _, told := i.told[id]; !told {
 				i.told[id] = struct{}{}
-				l.pool.joiner.attempt(m.Addr)
+				join = append(join, id)
 			}
 		}
 	}
-	if i.over || l.isWatched(now) {
+	if i.over || len(join) == 0 && i.isWatched(s, now) {
 		i.close()
 	}
 	switch {
 	case i.over:
-		return time.Time{}
-	case now.Before(tell):
-		return earliest(end, tell)
+		return join, time.Time{}
+	case now.Before(settled):
+		return join, earliest(end, settled)
 	case now.Before(watched):
-		return earliest(end, watched)
+		return join, earliest(end, watched)
 	}
-	return end
+	return join, end
 }
 
 // isWatched reports whether as many hold a tripwire as shall, and nobody is being told.
-func (l *loop) isWatched(now time.Time) bool {
-	others := 0
-	for _, m := range l.members {
-		if m.alive() && m.Observer != l.pool.self {
-			others++
-		}
-	}
+func (i *introduction) isWatched(s situation, now time.Time) bool {
 	switch {
-	case others == 0:
-		return l.introduction.alone
-	case now.Before(l.settled.Add(watchedAfter)), l.pool.joiner.busy():
+	case s.others == 0:
+		return i.sought
+	case now.Before(s.membersChanged.Add(watchedAfter)), s.joining:
 		return false
 	}
-	return l.pool.transport.held() >= min(probe.Watchers, others)
+	return s.tripwires >= min(probe.Watchers, s.others)
 }
 
 func (i *introduction) close() {

@@ -24,7 +24,7 @@ func TestWhoeverJoinsIsWatchedAtOnce(t *testing.T) {
 			began := time.Now()
 			young := m.start(n, nil)
 			<-young.Watched()
-			took, held := time.Since(began), young.transport.held()
+			took, held := time.Since(began), young.node.Conns().Tripwires
 			t.Logf("watched after %v by %d", took, held)
 			if took > 100*time.Millisecond || held < probe.Watchers {
 				t.Errorf("%d hold a tripwire after %v, want %d within 100 ms", held, took, probe.Watchers)
@@ -60,8 +60,8 @@ func TestWatchedIsSaidInTime(t *testing.T) {
 		began = time.Now()
 		only := m.start(4, nil)
 		<-only.Watched()
-		if took := time.Since(began); took > 100*time.Millisecond || only.transport.held() != 1 {
-			t.Errorf("where one other is there: %d hold a tripwire after %v", only.transport.held(), took)
+		if took := time.Since(began); took > 100*time.Millisecond || only.node.Conns().Tripwires != 1 {
+			t.Errorf("where one other is there: %d hold a tripwire after %v", only.node.Conns().Tripwires, took)
 		}
 	})
 }

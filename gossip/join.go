@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
 	joinInterval = 3 * time.Second  // while alone, and for one that died
-	lookInterval = 30 * time.Second // for members that are not known, while others are
-	lookTimeout  = 5 * time.Second
+	seekInterval = 30 * time.Second // for members that are not known, while others are
+	seekTimeout  = 5 * time.Second
 	maxJoins     = 8 // under way at once
 	joinsAtOnce  = 3 // of the addresses that are not known, in one round
 )
@@ -23,19 +26,27 @@ const (
 // there are two pools that do not know of each other; and those that died, in case they were only cut off. memberlist
 // itself tries nobody again that it holds for dead.
 type joiner struct {
-	ctx      context.Context         // that of Run: nothing begins when it has ended
-	join     func(addr string) error // takes seconds
-	names    []string
-	seeds    func(context.Context) ([]string, error)
-	contacts *contacts
-	looked   func() // is called when a look and what it began is over; must not wait
-	log      *logrus.Entry
-	limits   limits
+	ctx       context.Context         // that of Run: nothing begins when it has ended
+	join      func(addr string) error // takes seconds
+	names     []string
+	seeds     func(context.Context) ([]string, error)
+	addresses *addressBook
+	sought    func() // is called when a search and what it began is over; must not wait
+	log       *logrus.Entry
+	throttle  swim.Throttle
 
 	mu       sync.Mutex
 	underWay map[string]struct{}
-	looks    bool // for the first time
+	searched bool // once at least
 	wg       sync.WaitGroup
+}
+
+func newJoiner(ctx context.Context, p *Pool) *joiner {
+	return &joiner{
+		ctx: ctx, join: p.node.Join, names: p.cfg.Join, seeds: p.cfg.Seeds, addresses: p.addresses, sought: p.inbox.sought,
+		log:      p.cfg.Log,
+		underWay: make(map[string]struct{}),
+	}
 }
 
 // run goes on until its context ends. wait waits for attempts that are still under way then: they end with the transport.
@@ -45,22 +56,22 @@ func (j *joiner) run() {
 	looking := make(chan struct{}, 1)
 	for {
 		now := time.Now()
-		if addr, ok := j.contacts.lost(now); ok {
+		if addr, ok := j.addresses.deadOne(now); ok {
 			j.attempt(addr)
 		}
-		if j.contacts.alone() || now.Sub(looked) >= lookInterval {
+		if j.addresses.alone() || now.Sub(looked) >= seekInterval {
 			select {
 			case looking <- struct{}{}:
 				looked = now
 				j.wg.Go(func() {
-					j.look()
-					j.ended(func() { j.looks = true })
+					j.seek()
+					j.ended(func() { j.searched = true })
 					<-looking
 				})
 			default: // etcd, or the resolver, is slow
 			}
 		}
-		if !sleep(ctx, jittered(joinInterval)) {
+		if timers.Sleep(ctx, jittered(joinInterval)) != nil {
 			return
 		}
 	}
@@ -68,9 +79,9 @@ func (j *joiner) run() {
 
 func (j *joiner) wait() { j.wg.Wait() }
 
-// look tries some of the addresses that others keep and that are no member's.
-func (j *joiner) look() {
-	limited, cancel := context.WithTimeout(j.ctx, lookTimeout)
+// seek tries some of the addresses that others keep and that are no member's.
+func (j *joiner) seek() {
+	limited, cancel := context.WithTimeout(j.ctx, seekTimeout)
 	defer cancel()
 	var addrs []string
 	for _, name := range j.names {
@@ -85,7 +96,7 @@ func (j *joiner) look() {
 			addrs = append(addrs, resolve(limited, seed, j.log)...)
 		}
 	}
-	addrs = j.contacts.missing(addrs)
+	addrs = j.addresses.missing(addrs)
 	rand.Shuffle(len(addrs), func(a, b int) { addrs[a], addrs[b] = addrs[b], addrs[a] })
 	for _, addr := range addrs[:min(len(addrs), joinsAtOnce)] {
 		j.attempt(addr)
@@ -115,23 +126,23 @@ func (j *joiner) busy() bool {
 	return len(j.underWay) > 0
 }
 
-// ended takes note of what is over, and tells when nothing is left of a look.
+// ended takes note of what is over, and tells when nothing is left of a search.
 func (j *joiner) ended(note func()) {
 	j.mu.Lock()
 	note()
-	all := j.looks && len(j.underWay) == 0
+	all := j.searched && len(j.underWay) == 0
 	j.mu.Unlock()
 	if all {
-		j.looked()
+		j.sought()
 	}
 }
 
 // failed tells an operator only of members that are alone: others try addresses where nobody has to be any longer.
 func (j *joiner) failed(addr, why string) {
 	entry := j.log.WithFields(logrus.Fields{"addr": addr, "err": why})
-	if !j.contacts.alone() {
+	if !j.addresses.alone() {
 		entry.Debug("Cannot join there")
-	} else if times := j.limits.allow(addr, time.Now()); times > 0 {
+	} else if times := j.throttle.Allow(addr, time.Now()); times > 0 {
 		entry.WithField("times", times).Warn("Cannot join the mesh there")
 	}
 }
@@ -155,4 +166,91 @@ func resolve(ctx context.Context, addr string, log *logrus.Entry) []string {
 		addrs = append(addrs, net.JoinHostPort(ip.String(), port))
 	}
 	return addrs
+}
+
+// Bounds of the memory for members that died.
+const (
+	maxDead         = 1024
+	keepDeadAddress = time.Hour
+)
+
+// addressBook is the addresses that the pool knows: the loop writes, the joiner reads.
+type addressBook struct {
+	self string
+
+	mu    sync.Mutex
+	alive map[string]int       // members alive at an address, but for this one
+	dead  map[string]time.Time // addresses of members that died, and when
+}
+
+func newAddressBook(self string) *addressBook {
+	return &addressBook{self: self, alive: make(map[string]int), dead: make(map[string]time.Time)}
+}
+
+func (b *addressBook) joined(addr string) {
+	if addr == b.self {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alive[addr]++
+	delete(b.dead, addr)
+}
+
+// lost takes note of a member that is at its address no longer; whoever died may come back there.
+func (b *addressBook) lost(addr string, died bool, now time.Time) {
+	if addr == b.self {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.alive[addr]--; b.alive[addr] > 0 {
+		return
+	}
+	delete(b.alive, addr)
+	if !died {
+		return
+	}
+	if len(b.dead) >= maxDead {
+		oldest := ""
+		for a, at := range b.dead {
+			if oldest == "" || at.Before(b.dead[oldest]) {
+				oldest = a
+			}
+		}
+		delete(b.dead, oldest)
+	}
+	b.dead[addr] = now
+}
+
+func (b *addressBook) alone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.alive) == 0
+}
+
+// deadOne returns the address of one of those who died, by chance.
+func (b *addressBook) deadOne(now time.Time) (string, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for addr, at := range b.dead { // a map begins anywhere
+		if now.Sub(at) < keepDeadAddress {
+			return addr, true
+		}
+		delete(b.dead, addr)
+	}
+	return "", false
+}
+
+// missing returns those of the addresses that are no member's.
+func (b *addressBook) missing(addrs []string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var missing []string
+	for _, a := range addrs {
+		if a != b.self && b.alive[a] == 0 {
+			missing = append(missing, a)
+		}
+	}
+	return missing
 }

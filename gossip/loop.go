@@ -11,65 +11,62 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/probe/dial"
 	"github.com/dynmesh/dynmesh/gossip/table"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
-// loop owns what the pool knows: one goroutine takes what came in, does what is due, and prepares what goes out. Nothing in it
-// waits, but for the kernel to take a packet.
+// loop owns what the pool knows: one goroutine takes what came in, does what is due, and prepares
+// what goes out. Nothing in it waits, but for the kernel to take a packet. Nor does anything in it
+// call back: what a change of the table means for the prober waits in heard until the change is whole.
 type loop struct {
-	pool     *Pool
-	log      *logrus.Entry
-	table    *table.Table
-	members  members
-	prober   *probe.Prober
-	dialer   *dial.Dialer
-	origin   time.Time    // of the prober's times
-	said     []probe.Said // by changes of the table, which the prober has not been told yet
-	listened bool         // the reader wants updates
+	pool    *Pool
+	log     *logrus.Entry
+	table   *table.Table
+	members members
+	prober  *probe.Prober
+	dialer  *dial.Dialer
+	origin  time.Time // of the prober's times
 
-	introduction introduction
+	unknownObservers map[dynmesh.Observer]time.Time // observers that are no members, and since when
+	heard            []probe.Said                   // from changes of the table; the prober has not been told yet
+	direct           []table.Entry                  // own findings that go to others without waiting for gossip
+	resends          []resend
+	sync             syncState
+	introduction     introduction
 
-	strangers map[dynmesh.Observer]time.Time // observers that are no members, and since when
-	urgent    []table.Entry                  // own findings that go straight to others
-	again     []repeat
-	learnt    int       // entries that comparisons brought, in this turn
-	quiet     time.Time // the last change of the table
-	asked     time.Time // the last comparison for a hint
-	settled   time.Time // the last change of who is alive
-	pulled    time.Time // the last push/pull for a difference in that
-	changed   bool      // it changed in this turn
-	stirred   bool      // a member changed in this turn
+	// What this iteration has changed, for flush.
+	tableDirty, healthDirty bool
+
+	hasReader bool // somebody wants updates
 	alone     bool
 	leaving   bool     // it is this member that goes, and no news that others are no longer there
 	died      []string // members, since that was last logged
 	joined    []string
 
-	chores, hints, expiry time.Time // when they are due
-	spreads               time.Time // zero: not at all
+	housekeeping, expiry time.Time // when they are due
 }
 
-// repeat is a packet that goes out again, in case the first one was lost.
-type repeat struct {
+// resend is a packet that goes out again, in case the first one was lost.
+type resend struct {
 	at       time.Time
 	messages [][]byte
 }
 
 const (
-	choreInterval  = time.Second
-	expiryInterval = 5 * time.Second
-	repeatAfter    = 50 * time.Millisecond
-	maxDirect      = 32 // members that are told directly; more of them hear it from each other
+	housekeepingInterval = time.Second
+	expiryInterval       = 5 * time.Second
+	resendAfter          = 50 * time.Millisecond
+	maxDirect            = 32 // members that are told directly; more of them hear it from each other
 )
 
 func newLoop(p *Pool) *loop {
 	l := &loop{
 		pool: p, log: p.cfg.Log, table: table.New(p.self), members: make(members), alone: true,
-		strangers: make(map[dynmesh.Observer]time.Time), introduction: newIntroduction(),
+		unknownObservers: make(map[dynmesh.Observer]time.Time), origin: time.Now(), introduction: newIntroduction(),
+		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
+		dialer: dial.New(p.node, p.inbox.probe),
 	}
-	l.origin = time.Now()
-	l.prober = probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64())
-	l.dialer = dial.New(p.transport, p.inbox.probe)
-	l.prepare()
-	l.health()
+	l.publishState()
+	l.publishHealth()
 	return l
 }
 
@@ -77,7 +74,8 @@ func newLoop(p *Pool) *loop {
 func (l *loop) run(ctx context.Context) {
 	now := time.Now()
 	l.introduction.began = now
-	l.chores, l.expiry, l.hints = now.Add(choreInterval), now.Add(expiryInterval), now.Add(jittered(hintInterval))
+	l.housekeeping, l.expiry = now.Add(housekeepingInterval), now.Add(expiryInterval)
+	l.sync.nextProbe = now.Add(jittered(probeInterval))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -88,41 +86,41 @@ func (l *loop) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := time.Now()
-		l.turn(l.pool.inbox.take(), now)
-		next := l.due(now)
+		l.process(l.pool.inbox.take(), now)
+		next := l.runDue(now)
 		l.flush(now)
-		due := earliest(next, l.hints, l.spreads)
-		if len(l.again) > 0 {
-			due = earliest(due, l.again[0].at)
+		next = earliest(next, l.sync.nextProbe, l.sync.nextAnnouncement)
+		if len(l.resends) > 0 {
+			next = earliest(next, l.resends[0].at)
 		}
-		timer.Reset(time.Until(due))
+		timer.Reset(time.Until(next))
 	}
 }
 
-// turn takes what has come in. Members come first: what is said is said by them.
-func (l *loop) turn(b batch, now time.Time) {
-	if b.listens && !l.listened {
-		l.tellAll()
+// process takes what has come in. Members come first: what is said is said by them.
+func (l *loop) process(b batch, now time.Time) {
+	if b.listens && !l.hasReader {
+		l.publishAll()
 	}
 	l.leaving = l.leaving || b.leaving != nil
-	l.introduction.alone = l.introduction.alone || b.looked
-	for _, e := range b.nodes {
-		l.node(e, now)
+	l.introduction.sought = l.introduction.sought || b.sought
+	for _, e := range b.peers {
+		l.peerChanged(e, now)
 	}
-	for name, n := range b.notices {
-		l.notice(name, n, now)
+	for name, s := range b.signals {
+		l.signal(name, s, now)
 	}
 	for _, m := range b.pings {
-		l.ping(m, now)
+		l.pinged(m, now)
 	}
 	for _, e := range b.probes {
 		l.probe(e)
 	}
-	for s, f := range b.own {
-		if f == nil {
+	for s, r := range b.own {
+		if r == nil {
 			l.apply(l.table.Withdraw(s), false, now)
 		} else {
-			l.observe(*f, now)
+			l.observe(*r, now)
 		}
 	}
 	for s, addr := range b.foreign {
@@ -131,7 +129,7 @@ func (l *loop) turn(b batch, now time.Time) {
 	for _, m := range b.messages {
 		l.message(m, now)
 	}
-	l.follow()
+	l.tellProber()
 	if b.leaving != nil {
 		l.probe(probe.Stop{})
 		l.dialer.Stop()
@@ -139,115 +137,133 @@ func (l *loop) turn(b batch, now time.Time) {
 	}
 }
 
-// due does what time demands, and returns when it wants to be called again.
-func (l *loop) due(now time.Time) time.Time {
+// runDue does what time demands, and returns when it wants to be called again.
+func (l *loop) runDue(now time.Time) time.Time {
 	if !now.Before(l.expiry) {
 		l.expiry = now.Add(expiryInterval)
 		l.apply(l.table.Expire(now), false, now)
-		l.forgetStrangers(now)
+		l.forgetUnknown(now)
 	}
-	if !now.Before(l.chores) {
-		l.chores = now.Add(choreInterval)
+	if !now.Before(l.housekeeping) {
+		l.housekeeping = now.Add(housekeepingInterval)
 		l.forgetGone(now)
 		l.pingSuspects()
-		l.report()
-		l.stirred = true // memberlist's score tells nobody when it changes
+		l.logMembership()
+		l.healthDirty = true // memberlist's score tells nobody when it changes
 	}
-	if !now.Before(l.hints) {
-		l.hints = now.Add(jittered(hintInterval))
-		l.hint()
-	}
-	if !l.spreads.IsZero() && !now.Before(l.spreads) {
-		l.spreads = time.Time{}
-		l.spread()
-	}
-	next := earliest(l.chores, l.hints, l.tick(), l.introduce(now))
-	for len(l.again) > 0 && !now.Before(l.again[0].at) {
-		l.straight(l.again[0].messages)
-		l.again = l.again[1:]
+	l.syncDue(now)
+	next := earliest(l.housekeeping, l.sync.nextProbe, l.tick(), l.introduce(now))
+	for len(l.resends) > 0 && !now.Before(l.resends[0].at) {
+		l.sendDirect(l.resends[0].messages)
+		l.resends = l.resends[1:]
 	}
 	return next
 }
 
-// flush sends and publishes what the turn has brought.
+// flush sends and publishes what the iteration has brought.
 func (l *loop) flush(now time.Time) {
-	if len(l.urgent) > 0 {
-		messages := table.Packets(l.urgent)
-		l.urgent = nil
-		l.straight(messages)
-		l.again = append(l.again, repeat{now.Add(repeatAfter), messages})
+	if len(l.direct) > 0 {
+		messages := table.Packets(l.direct)
+		l.direct = nil
+		l.sendDirect(messages)
+		l.resends = append(l.resends, resend{now.Add(resendAfter), messages})
 	}
-	if large := l.pool.outbox.takeLarge(); len(large) > 0 {
+	if oversized := l.pool.exchange.oversized(); len(oversized) > 0 {
 		for _, m := range l.pick(3) {
-			l.pool.bulk.send(m.node, bundles(l.pool.self, large)...)
+			l.pool.bulk.Send(m.peer, compounds(l.pool.self, oversized)...)
 		}
 	}
-	if l.changed {
-		l.changed, l.quiet = false, now
-		l.hintSoon(now)
-		l.prepare()
+	if l.tableDirty {
+		l.tableDirty, l.sync.tableChanged = false, now
+		l.digestProbeSoon(now)
+		l.publishState()
 	}
-	if l.learnt > muchLearnt && l.spreads.IsZero() {
-		l.spreads = now.Add(spreadAfter/2 + rand.N(spreadAfter))
-	}
-	l.learnt = 0
-	if l.stirred {
-		l.stirred = false
-		l.health()
+	l.announceSoon(now)
+	if l.healthDirty {
+		l.healthDirty = false
+		l.publishHealth()
 	}
 }
 
-// hintSoon has others compare once what has just changed should have reached them.
-func (l *loop) hintSoon(now time.Time) { l.hints = earliest(l.hints, now.Add(jittered(hintSoon))) }
-
-// prepare leaves for memberlist what it sends in a push/pull.
-func (l *loop) prepare() {
+// publishState leaves for memberlist what it sends in a push/pull.
+func (l *loop) publishState() {
 	b := l.state(false)
-	l.pool.outbox.state.Store(&b)
+	l.pool.exchange.state.Store(&b)
 }
 
 // observe takes an own finding.
-func (l *loop) observe(f dynmesh.Report, now time.Time) {
-	was, _ := l.table.Get(l.pool.self.ID, f.Subject)
-	changes, err := l.table.Observe(f)
+func (l *loop) observe(r dynmesh.Report, now time.Time) {
+	was, _ := l.table.Get(l.pool.self.ID, r.Subject)
+	changes, err := l.table.Observe(r)
 	if err != nil {
-		l.log.WithFields(logrus.Fields{"err": err, "member": f.Subject.ID.String()}).Error("Cannot tell others of a finding")
+		l.log.WithFields(logrus.Fields{"err": err, "member": r.Subject.ID.String()}).
+			Error("Cannot tell others of a finding")
 		return
 	}
-	failed := f.Finding == dynmesh.Fail || was.Report.Finding == dynmesh.Fail // or it did until now: that is as urgent
-	if f.Kind == dynmesh.KindPath && failed || f.Draining {
-		l.urgent = append(l.urgent, changes.Entries...)
+	failed := r.Finding == dynmesh.Fail || was.Finding == dynmesh.Fail // or it did until now: that is as urgent
+	if r.Kind == dynmesh.KindPath && failed || r.Draining {
+		l.direct = append(l.direct, changes.Entries...)
 	}
 	l.apply(changes, false, now)
 }
 
-// apply does what follows from a change of the table: the reader is told, and others, and who drains may have left.
-func (l *loop) apply(c table.Changes, late bool, now time.Time) {
+// apply does what follows from a change of the table: the reader is told, and others, and who drains
+// may have left. low says that a comparison has brought it, so that others may know it.
+func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 	l.pool.metrics.ignore(c.Ignored)
 	if len(c.Entries)+len(c.Withdrawn) == 0 {
 		return
 	}
-	l.changed = true
-	l.pool.outbox.mark(late, c.Entries...)
-	l.note(c)
-	if l.listened {
+	l.tableDirty = true
+	l.pool.exchange.broadcast(low, c.Entries...)
+	l.hear(c)
+	if l.hasReader {
 		l.pool.updates.observations(c.Set, c.Withdrawn)
 	}
 	for _, o := range c.Set {
 		if o.Draining && o.Subject.ID == o.Observer.ID {
 			if m := l.members.current(o.Observer); m != nil && m.State == dynmesh.Dead {
-				l.become(m, dynmesh.Left, now)
+				l.setState(m, dynmesh.Left, now)
 			}
 		}
 	}
 }
 
-// probe tells the prober what happened and does what follows. What others say of a report comes to it with follow.
+// hear keeps what a change of the table says of members' processes, for tellProber.
+func (l *loop) hear(c table.Changes) {
+	add := func(k dynmesh.ObservationKey, failed bool) {
+		if k.Subject.Endpoint == (dynmesh.Endpoint{}) && k.Observer.ID != k.Subject.ID {
+			l.heard = append(l.heard, probe.Said{Observer: k.Observer.ID, Subject: k.Subject.ID, Failed: failed})
+		}
+	}
+	for _, k := range c.Withdrawn {
+		add(k, false)
+	}
+	for _, o := range c.Set {
+		if o.Kind == dynmesh.KindPath {
+			add(o.Key(), o.Finding == dynmesh.Fail)
+		}
+	}
+}
+
+// tellProber tells the prober what it has to hear. What it reports may change the table, and so on,
+// until nothing is new: it reports nothing of a watch that it has just begun, so that is soon.
+func (l *loop) tellProber() {
+	for len(l.heard) > 0 {
+		heard := l.heard
+		l.heard = nil
+		for _, said := range heard {
+			l.probe(said)
+		}
+	}
+}
+
+// probe tells the prober what happened, and does what it wants.
 func (l *loop) probe(e probe.Event) {
 	if ended, ok := e.(probe.DialEnded); ok {
 		l.pool.metrics.connects.WithLabelValues(ended.Dial.Purpose.String(), ended.Outcome.String()).Inc()
 	}
-	do := l.prober.Handle(e, time.Since(l.origin))
+	do := l.prober.Handle(e, time.Since(l.origin)) // read anew: an iteration may take long
 	now := time.Now()
 	for _, r := range do.Reports {
 		if r.Finding == "" {
@@ -270,35 +286,7 @@ func (l *loop) probe(e probe.Event) {
 	}
 	for _, d := range do.Degraded {
 		if m := l.members.current(d.Member); m != nil && m.degraded != d.Degraded {
-			m.degraded, l.stirred = d.Degraded, true
-		}
-	}
-}
-
-// note keeps what a change of the table says of members' processes, for follow.
-func (l *loop) note(c table.Changes) {
-	note := func(k dynmesh.ObservationKey, failed bool) {
-		if k.Subject.Endpoint == (dynmesh.Endpoint{}) && k.Observer.ID != k.Subject.ID {
-			l.said = append(l.said, probe.Said{Observer: k.Observer.ID, Subject: k.Subject.ID, Failed: failed})
-		}
-	}
-	for _, k := range c.Withdrawn {
-		note(k, false)
-	}
-	for _, o := range c.Set {
-		if o.Kind == dynmesh.KindPath {
-			note(o.Key(), o.Finding == dynmesh.Fail)
-		}
-	}
-}
-
-// follow tells the prober what has been said. What it reports may change the table, and so on, until nothing is new.
-func (l *loop) follow() {
-	for len(l.said) > 0 {
-		said := l.said
-		l.said = nil
-		for _, s := range said {
-			l.probe(s)
+			m.degraded, l.healthDirty = d.Degraded, true
 		}
 	}
 }
@@ -308,19 +296,43 @@ func (l *loop) tick() time.Time {
 	for now := time.Since(l.origin); l.prober.Next(now) <= now; {
 		l.probe(probe.Tick{})
 	}
-	l.follow()
+	l.tellProber()
 	now := time.Since(l.origin)
 	return l.origin.Add(min(l.prober.Next(now), now+time.Hour))
 }
 
-// straight sends packets to those who are to know at once: all frontends, and whoever may have to watch in the stead of one that
-// cannot be reached, which in a small mesh is everybody. In a large one that is left to gossip, whose packets are full of
-// memberlist's own news when much fails at once.
-func (l *loop) straight(messages [][]byte) {
+// introduce makes this member known to those who are to watch it, and returns when to go on; zero: not
+// before something happens.
+func (l *loop) introduce(now time.Time) (next time.Time) {
+	if l.introduction.over {
+		return time.Time{}
+	}
+	s := situation{
+		membersChanged: l.sync.membersChanged, watchers: l.prober.Watchers(l.pool.self.ID),
+		tripwires: l.pool.node.Conns().Tripwires, joining: l.pool.joiner.busy(),
+	}
+	for _, m := range l.members {
+		if m.alive() && m.Observer != l.pool.self {
+			s.others++
+		}
+	}
+	tell, next := l.introduction.step(s, now)
+	for _, id := range tell {
+		if m := l.members[id]; m != nil {
+			l.pool.joiner.attempt(m.Addr)
+		}
+	}
+	return next
+}
+
+// sendDirect sends packets to those who are to know at once: all frontends, and whoever may have to
+// watch in the stead of one that cannot be reached, which in a small mesh is everybody. In a large one
+// that is left to gossip, whose packets are full of memberlist's own news when much fails at once.
+func (l *loop) sendDirect(messages [][]byte) {
 	n := 0
 	for _, role := range []dynmesh.Role{dynmesh.RoleFrontend, dynmesh.RoleWorker} {
 		for _, m := range l.members { // in no order: some other ones the next time
-			if m.Role != role || !m.alive() || m.Observer == l.pool.self || l.prober.Accused(m.ID) {
+			if m.Role != role || !l.reachable(m) {
 				continue
 			}
 			if n++; n > maxDirect {
@@ -328,7 +340,7 @@ func (l *loop) straight(messages [][]byte) {
 			}
 			for _, b := range messages {
 				l.pool.metrics.direct.Inc()
-				l.pool.send(&m.node, b)
+				l.pool.node.Send(m.peer, b)
 			}
 		}
 	}
@@ -338,12 +350,17 @@ func (l *loop) straight(messages [][]byte) {
 func (l *loop) pick(n int) []*member {
 	var all []*member
 	for _, m := range l.members {
-		if m.alive() && m.Observer != l.pool.self && !l.prober.Accused(m.ID) {
+		if l.reachable(m) {
 			all = append(all, m)
 		}
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:min(n, len(all))]
+}
+
+// reachable says whether to send something to a member.
+func (l *loop) reachable(m *member) bool {
+	return m.alive() && m.Observer != l.pool.self && !l.prober.Accused(m.ID)
 }
 
 func earliest(first time.Time, others ...time.Time) time.Time {
@@ -356,4 +373,4 @@ func earliest(first time.Time, others ...time.Time) time.Time {
 }
 
 // jittered is d ±10 %: what began together shall not stay together.
-func jittered(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }
+func jittered(d time.Duration) time.Duration { return timers.Jitter(d, 0.1) }

@@ -4,9 +4,11 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/hashicorp/memberlist"
+	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 )
 
 // How long members that are gone are kept. Dead ones may only be cut off; those that left said so.
@@ -14,29 +16,29 @@ const (
 	keepDead = time.Minute
 	keepLeft = 10 * time.Second
 
-	// rememberForgotten is how long what forgotten members said is ignored. Those who have not forgotten them yet do so within
-	// a minute, and after a partition within another one.
+	// rememberForgotten is how long what forgotten members said is ignored. Those who have not
+	// forgotten them yet do so within a minute, and after a partition within another one.
 	rememberForgotten = 10 * time.Minute
 
-	// keepStrangers is how long observations are kept whose observer has not become a member.
-	keepStrangers = time.Minute
+	// keepUnknown is how long observations are kept whose observer has not become a member.
+	keepUnknown = time.Minute
 )
 
 // member is what the loop knows of one.
 type member struct {
 	dynmesh.Member
-	node     memberlist.Node // for sending; its own copy
-	degraded bool            // answers over TCP and not over UDP
-	compared time.Time       // when its State was last answered
+	peer     swim.Peer
+	degraded bool      // answers over TCP and not over UDP
+	compared time.Time // when its State was last answered
 }
 
 // alive says whether memberlist holds it for one, suspicion included.
 func (m *member) alive() bool { return m.State == dynmesh.Alive || m.State == dynmesh.Suspect }
 
-// members are the latest lives of all that are known.
+// members are the latest incarnations of all that are known.
 type members map[dynmesh.InstanceID]*member
 
-// current returns the member if that life of it is the one that is known.
+// current returns the member if that incarnation of it is the one that is known.
 func (ms members) current(o dynmesh.Observer) *member {
 	if m := ms[o.ID]; m != nil && m.Observer == o {
 		return m
@@ -69,22 +71,288 @@ func (ms members) sum() uint64 {
 	var sum uint64
 	for _, m := range ms {
 		if m.alive() {
-			sum ^= xxhash.Sum64String(m.node.Name)
+			sum ^= xxhash.Sum64String(m.peer.Name)
 		}
 	}
 	return sum
 }
 
-// memberOf reads what memberlist knows of a node. The delegate has let in only what can be read.
-func memberOf(n memberlist.Node) (*member, error) {
-	o, err := parseNodeName(n.Name)
+// memberOf reads what memberlist knows of a peer. [exchange.Admit] has let in only what can be read.
+func memberOf(p swim.Peer) (*member, error) {
+	o, err := parseName(p.Name)
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeMeta(n.Meta)
+	m, err := decodeMeta(p.Meta)
 	if err != nil {
 		return nil, err
 	}
-	m.Observer, m.Addr = o, n.Address()
-	return &member{Member: m, node: n}, nil
+	m.Observer, m.Addr = o, p.Addr.String()
+	return &member{Member: m, peer: p}, nil
+}
+
+// peerChanged takes what memberlist says of a member.
+func (l *loop) peerChanged(e peerEvent, now time.Time) {
+	m, err := memberOf(e.peer)
+	if err != nil {
+		return
+	}
+	known := l.members[m.ID]
+	if known != nil && m.Epoch < known.Epoch {
+		return // an earlier incarnation: the address answers for it no longer
+	}
+	if !e.alive {
+		if known != nil && known.Observer == m.Observer && known.alive() {
+			l.memberLost(known, now)
+		}
+		return
+	}
+	if known != nil && known.Observer != m.Observer {
+		l.memberReplaced(known, now)
+		known = nil
+	}
+	m.State, m.Since = dynmesh.Alive, now
+	if known != nil && known.alive() { // only what it says of itself has changed
+		m.State, m.Since, m.degraded, m.compared = known.State, known.Since, known.degraded, known.compared
+		l.pool.addresses.lost(known.Addr, false, now)
+	} else {
+		l.table.Recall(m.Observer)
+		l.membershipChanged(now)
+		if m.Observer != l.pool.self {
+			l.joined = append(l.joined, m.ID.String())
+		}
+	}
+	l.members[m.ID] = m
+	l.pool.addresses.joined(m.Addr)
+	l.memberChanged(m)
+}
+
+// memberLost is called for a member that memberlist has given up, or that left.
+func (l *loop) memberLost(m *member, now time.Time) {
+	state := dynmesh.Dead
+	o, ok := l.table.Get(m.ID, dynmesh.Subject{ID: m.ID})
+	if ok && o.Observer == m.Observer && o.Draining {
+		state = dynmesh.Left
+	}
+	l.pool.addresses.lost(m.Addr, state == dynmesh.Dead, now)
+	if state == dynmesh.Dead && m.Observer != l.pool.self {
+		l.died = append(l.died, m.ID.String())
+	}
+	l.setState(m, state, now)
+}
+
+// memberReplaced ends an incarnation of which a later one has come.
+func (l *loop) memberReplaced(m *member, now time.Time) {
+	if m.alive() {
+		l.pool.addresses.lost(m.Addr, false, now)
+	}
+	l.forget(m.Observer, now)
+}
+
+func (l *loop) setState(m *member, s dynmesh.MemberState, now time.Time) {
+	if s == dynmesh.Dead || s == dynmesh.Left {
+		l.membershipChanged(now)
+	}
+	if s == dynmesh.Left {
+		l.pool.exchange.remember(m.peer.Name, now)
+	}
+	m.State, m.Since = s, now
+	l.memberChanged(m)
+}
+
+// membershipChanged takes note that who is alive has changed.
+func (l *loop) membershipChanged(now time.Time) {
+	l.sync.membersChanged = now
+	l.digestProbeSoon(now)
+}
+
+// memberChanged tells the reader and the prober what has become of a member.
+func (l *loop) memberChanged(m *member) {
+	l.healthDirty = true
+	l.probe(probe.MemberChanged{Member: probe.Member{
+		Observer: m.Observer, Worker: m.Role == dynmesh.RoleWorker, Frontend: m.Role == dynmesh.RoleFrontend,
+		Addr: m.Addr, Service: m.Service, Alive: m.alive(), Left: m.State == dynmesh.Left,
+	}})
+	if l.hasReader {
+		l.pool.updates.member(m.Member)
+	}
+}
+
+// signal takes what memberlist has noticed of a member.
+func (l *loop) signal(name string, s swim.Signal, now time.Time) {
+	o, err := parseName(name)
+	if err != nil {
+		return
+	}
+	m := l.members.current(o)
+	if m == nil || !m.alive() {
+		return
+	}
+	switch {
+	case s&swim.UDPWorks != 0:
+		l.setDegraded(m, false)
+		l.unsuspect(m, now)
+	case s&swim.UDPDegraded != 0:
+		l.setDegraded(m, true)
+		l.unsuspect(m, now)
+	}
+	if s&swim.Suspected != 0 && m.State == dynmesh.Alive {
+		l.setState(m, dynmesh.Suspect, now)
+	}
+}
+
+// setDegraded takes memberlist's word where the prober, which looks more often, has none.
+func (l *loop) setDegraded(m *member, degraded bool) {
+	if m.degraded != degraded && !l.prober.Watches(m.ID) {
+		m.degraded, l.healthDirty = degraded, true
+	}
+}
+
+func (l *loop) unsuspect(m *member, now time.Time) {
+	if m.State == dynmesh.Suspect {
+		l.setState(m, dynmesh.Alive, now)
+	}
+}
+
+// pinged answers pings, and takes answers. A ping is answered where it says, as memberlist does:
+// who asks need not be known yet.
+func (l *loop) pinged(m message, now time.Time) {
+	if m.typ == typePong {
+		if from := l.members.current(m.from); from != nil {
+			l.unsuspect(from, now)
+		}
+		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
+		return
+	}
+	to, err := peerAt(m.from, m.addr)
+	if err != nil {
+		l.pool.metrics.Reject("malformed")
+		return
+	}
+	pong := message{typ: typePong, from: l.pool.self, nonce: m.nonce}.encode()
+	if m.stream {
+		l.pool.pings.Send(to, pong)
+	} else {
+		l.pool.node.Send(to, pong)
+	}
+}
+
+// sendPing asks a member whether it is there: the answer comes the same way.
+func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
+	b := message{typ: typePing, from: l.pool.self, addr: l.pool.Addr(), nonce: nonce, stream: stream}.encode()
+	if stream {
+		l.pool.pings.Send(m.peer, b)
+	} else {
+		l.pool.node.Send(m.peer, b)
+	}
+}
+
+// pingSuspects ends suspicions: memberlist does not say when one is over, and its next own probe
+// may be minutes away.
+func (l *loop) pingSuspects() {
+	for _, m := range l.members {
+		if m.State == dynmesh.Suspect {
+			l.sendPing(m, 0, false)
+		}
+	}
+}
+
+// forgetGone drops members that are gone for long, and what they said.
+func (l *loop) forgetGone(now time.Time) {
+	for _, m := range l.members {
+		keep := keepDead
+		if m.State == dynmesh.Left {
+			keep = keepLeft
+		}
+		if !m.alive() && now.Sub(m.Since) >= keep {
+			delete(l.members, m.ID)
+			l.forget(m.Observer, now)
+		}
+	}
+}
+
+// forgetUnknown drops what was said by those who are no members.
+func (l *loop) forgetUnknown(now time.Time) {
+	var expired []dynmesh.Observer
+	seen := make(map[dynmesh.Observer]time.Time, len(l.unknownObservers))
+	for o := range l.table.Observers() {
+		if o == l.pool.self || l.members.current(o) != nil {
+			continue
+		}
+		since, ok := l.unknownObservers[o]
+		if !ok {
+			since = now
+		}
+		if now.Sub(since) >= keepUnknown {
+			expired = append(expired, o)
+		} else {
+			seen[o] = since
+		}
+	}
+	l.unknownObservers = seen
+	for _, o := range expired {
+		l.forget(o, now)
+	}
+}
+
+func (l *loop) forget(o dynmesh.Observer, now time.Time) {
+	l.tableDirty, l.healthDirty = true, true
+	l.apply(l.table.Forget(o, now.Add(rememberForgotten)), false, now)
+	if l.members[o.ID] == nil { // else another incarnation takes its place: the prober is told of that
+		l.probe(probe.MemberGone{Observer: o})
+	}
+	if l.hasReader {
+		l.pool.updates.forget(o)
+	}
+}
+
+// publishAll gives a reader that has just come all there is.
+func (l *loop) publishAll() {
+	l.hasReader, l.healthDirty = true, true
+	for _, m := range l.members {
+		l.pool.updates.member(m.Member)
+	}
+	var all []dynmesh.Observation
+	for o := range l.table.All() {
+		all = append(all, o)
+	}
+	l.pool.updates.observations(all, nil)
+}
+
+// publishHealth publishes what the pool knows of itself.
+func (l *loop) publishHealth() {
+	h, left := l.members.counts()
+	h.Score = l.pool.node.Score()
+	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))
+	if l.hasReader {
+		l.pool.updates.setHealth(h)
+	}
+	l.pool.metrics.state.Store(&snapshot{
+		health: h, left: left, table: l.table.Stats(), waiting: l.pool.exchange.waiting(),
+	})
+	if alone := h.Alive+h.Suspect <= 1; alone != l.alone && !l.leaving {
+		l.alone = alone
+		if alone {
+			l.log.Warn("No other member is left: trying to find some")
+		} else {
+			l.log.WithField("members", h.Alive+h.Suspect).Info("Joined the mesh")
+		}
+	}
+}
+
+// logMembership logs who came and who died, together: a rack that loses its power is one line.
+// Frontends are where people look.
+func (l *loop) logMembership() {
+	level := logrus.DebugLevel
+	if l.pool.cfg.Role == dynmesh.RoleFrontend {
+		level = logrus.InfoLevel
+	}
+	line := func(names *[]string, message string) {
+		if n := len(*names); n > 0 {
+			l.log.WithFields(logrus.Fields{"member": (*names)[:min(n, 10)], "members": n}).Log(level, message)
+			*names = nil
+		}
+	}
+	line(&l.joined, "Members joined")
+	line(&l.died, "Members died, or cannot be reached by anybody")
 }

@@ -31,14 +31,14 @@ type metered struct {
 	meter *meter
 }
 
-func (h metered) listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
-	l, p, err := h.host.listen(bind)
+func (h metered) Listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
+	l, p, err := h.host.Listen(bind)
 	return l, meteredPackets{p, h.meter}, err
 }
 
 // dial meters both directions of a connection, so that its other end need not.
-func (h metered) dial(ctx context.Context, addr string) (net.Conn, error) {
-	c, err := h.host.dial(ctx, addr)
+func (h metered) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	c, err := h.host.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func packetUse(b []byte) use {
 		switch b[2] {
 		case typePing, typePong:
 			return heartbeats
-		case typeHint:
+		case typeDigestProbe:
 			return hints
 		}
 	}

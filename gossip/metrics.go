@@ -57,9 +57,11 @@ func newMetrics() *metrics {
 	return m
 }
 
-func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc() }
-func (m *metrics) drop(what string)     { m.dropped.WithLabelValues(what).Inc() }
-func (m *metrics) sync(result string)   { m.syncs.WithLabelValues(result).Inc() }
+func (m *metrics) drop(what string)   { m.dropped.WithLabelValues(what).Inc() }
+func (m *metrics) sync(result string) { m.syncs.WithLabelValues(result).Inc() }
+
+// Reject is for package swim, too.
+func (m *metrics) Reject(reason string) { m.rejected.WithLabelValues(reason).Inc() }
 
 func (m *metrics) ignore(i table.Ignored) {
 	for cause, n := range i {
@@ -69,7 +71,8 @@ func (m *metrics) ignore(i table.Ignored) {
 	}
 }
 
-func (m *metrics) received(network string, n int) {
+// Received is for package swim.
+func (m *metrics) Received(network string, n int) {
 	if network == "udp" {
 		m.udpIn.Add(float64(max(n, 0)))
 	} else {
@@ -77,7 +80,8 @@ func (m *metrics) received(network string, n int) {
 	}
 }
 
-func (m *metrics) sent(network string, n int) {
+// Sent is for package swim.
+func (m *metrics) Sent(network string, n int) {
 	if network == "udp" {
 		m.udpOut.Add(float64(max(n, 0)))
 	} else {

@@ -90,7 +90,7 @@ func TestMuchThatWasLearntSpreads(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, b := range bundles(peers[1].Self(), everythingOf(stranger)) {
+		for _, b := range compounds(peers[1].Self(), everythingOf(stranger)) {
 			peers[0].inbox.message(b)
 		}
 		// The first one tells three, each of whom tells three: whether that is everybody is chance, and the rest takes a comparison more.

@@ -10,8 +10,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/hashicorp/memberlist"
-
 	"github.com/dynmesh/dynmesh"
 )
 
@@ -20,16 +18,16 @@ func TestNodeNames(t *testing.T) {
 		o := dynmesh.Observer{
 			ID: dynmesh.InstanceID(rapid.Uint64Min(1).Draw(t, "id")), Epoch: rapid.Uint64().Draw(t, "epoch"),
 		}
-		if got, err := parseNodeName(nodeName(o)); err != nil || got != o {
-			t.Fatalf("%s is read as %v, %v", nodeName(o), got, err)
+		if got, err := parseName(memberName(o)); err != nil || got != o {
+			t.Fatalf("%s is read as %v, %v", memberName(o), got, err)
 		}
 		name := rapid.StringMatching(`[0-9a-zA-Z-]{0,20}`).Draw(t, "name")
-		if got, err := parseNodeName(name); err == nil && nodeName(got) != name {
-			t.Fatalf("%s is read as %v, whose name is %s", name, got, nodeName(got))
+		if got, err := parseName(name); err == nil && memberName(got) != name {
+			t.Fatalf("%s is read as %v, whose name is %s", name, got, memberName(got))
 		}
 	})
 	for _, bad := range []string{"", "host-1", "a", "a-", "-a", "0-1", "A-1", "a-B", "0a-1", "a-01", "a-1-1"} {
-		if o, err := parseNodeName(bad); err == nil {
+		if o, err := parseName(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, o)
 		}
 	}
@@ -60,7 +58,7 @@ func golden() map[string]message {
 	return map[string]message{
 		"0110090807060504030201" + "10ac02" + "1a0c" + "31302e302e302e313a393939" + "2007" + "2801": {typ: typePing, from: from, addr: "10.0.0.1:999", nonce: 7, stream: true},
 		"0111090807060504030201" + "10ac02" + "2007":                                                {typ: typePong, from: from, nonce: 7},
-		"0112090807060504030201" + "10ac02" + "310500000000000000" + "510600000000000000" + "4001":  {typ: typeHint, from: from, sum: 5, members: 6, reply: true},
+		"0112090807060504030201" + "10ac02" + "310500000000000000" + "510600000000000000" + "4001":  {typ: typeDigestProbe, from: from, sum: 5, members: 6, reply: true},
 		"0113090807060504030201" + "10ac02" + "3a02aabb" + "4001":                                   {typ: typeState, from: from, digest: []byte{0xaa, 0xbb}, reply: true},
 	}
 }
@@ -76,7 +74,7 @@ func TestGoldenMessages(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", back, err, m)
 		}
 	}
-	all := bundles(dynmesh.Observer{ID: 1, Epoch: 2}, [][]byte{{1, 1, 9}, make([]byte, maxBundle), {2, 2}})
+	all := compounds(dynmesh.Observer{ID: 1, Epoch: 2}, [][]byte{{1, 1, 9}, make([]byte, maxCompound), {2, 2}})
 	if len(all) != 3 {
 		t.Fatalf("%d bundles", len(all))
 	}
@@ -100,7 +98,7 @@ func FuzzMessage(f *testing.F) {
 	for _, m := range golden() {
 		f.Add(m.encode())
 	}
-	f.Add(bundles(dynmesh.Observer{ID: 1}, [][]byte{{1, 1}})[0])
+	f.Add(compounds(dynmesh.Observer{ID: 1}, [][]byte{{1, 1}})[0])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 2 {
 			return
@@ -110,7 +108,7 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		m.messages, m.members = nil, 0 // these are encoded elsewhere, or with some types only
-		if m.typ != typeHint {
+		if m.typ != typeDigestProbe {
 			m.sum = 0
 		}
 		back, err := decodeMessage(m.encode())
@@ -120,9 +118,9 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-func TestContacts(t *testing.T) {
+func TestAddressBook(t *testing.T) {
 	now := time.Now()
-	c := newContacts("self:1")
+	c := newAddressBook("self:1")
 	c.joined("self:1")
 	if !c.alone() {
 		t.Error("with itself it is not alone")
@@ -130,29 +128,29 @@ func TestContacts(t *testing.T) {
 	c.joined("a:1")
 	c.joined("a:1") // a second life, before the first is known to be gone
 	c.joined("b:1")
-	c.gone("a:1", true, now)
-	if addr, ok := c.lost(now); ok {
+	c.lost("a:1", true, now)
+	if addr, ok := c.deadOne(now); ok {
 		t.Errorf("%s is lost, and somebody is there", addr)
 	}
-	c.gone("b:1", true, now)
-	if addr, ok := c.lost(now); !ok || addr != "b:1" {
+	c.lost("b:1", true, now)
+	if addr, ok := c.deadOne(now); !ok || addr != "b:1" {
 		t.Errorf("lost is %q", addr)
 	}
 	if got := c.missing([]string{"self:1", "a:1", "b:1", "c:1"}); !slices.Equal(got, []string{"b:1", "c:1"}) {
 		t.Errorf("missing are %v", got)
 	}
-	if _, ok := c.lost(now.Add(keepLost)); ok {
+	if _, ok := c.deadOne(now.Add(keepDeadAddress)); ok {
 		t.Error("it is remembered for ever")
 	}
-	for i := range maxLost + 100 {
+	for i := range maxDead + 100 {
 		addr := fmt.Sprint("x:", i)
 		c.joined(addr)
-		c.gone(addr, true, now.Add(time.Duration(i)))
+		c.lost(addr, true, now.Add(time.Duration(i)))
 	}
-	if _, oldest := c.dead["x:99"]; len(c.dead) != maxLost || oldest {
+	if _, oldest := c.dead["x:99"]; len(c.dead) != maxDead || oldest {
 		t.Errorf("%d are remembered, the oldest: %v", len(c.dead), oldest)
 	}
-	c.gone("a:1", false, now)
+	c.lost("a:1", false, now)
 	if !c.alone() {
 		t.Error("it is not alone")
 	}
@@ -227,31 +225,4 @@ func TestUpdatesCoalesce(t *testing.T) {
 			t.Fatalf("the reader has %v, and the truth is %v", lazy, truth)
 		}
 	})
-}
-
-// memberlist refuses a push/pull with whoever knows of a member that is out of line, itself included.
-func TestMembersOutOfLineAreRefused(t *testing.T) {
-	meta := encodeMeta(dynmesh.Member{Role: dynmesh.RoleWorker})
-	in := memberlist.Node{
-		Name: "7-1", Addr: []byte{10, 0, 0, 7}, Port: 7946, Meta: meta,
-		PMin: 1, PMax: 5, PCur: 2, DMin: delegateVersion, DMax: delegateVersion, DCur: delegateVersion,
-	}
-	d := &delegate{metrics: newMetrics(), outbox: &outbox{}}
-	if err := d.NotifyAlive(&in); err != nil {
-		t.Errorf("refused: %v", err)
-	}
-	for name, edit := range map[string]func(*memberlist.Node){
-		"its protocol":     func(n *memberlist.Node) { n.PCur = 9 },
-		"no protocol":      func(n *memberlist.Node) { n.PCur = 0 },
-		"the lowest":       func(n *memberlist.Node) { n.PMin = 3 },
-		"the highest":      func(n *memberlist.Node) { n.PMax = 1 },
-		"our own protocol": func(n *memberlist.Node) { n.DCur = delegateVersion + 1 },
-		"no port":          func(n *memberlist.Node) { n.Port = 0 },
-	} {
-		out := in
-		edit(&out)
-		if d.NotifyAlive(&out) == nil {
-			t.Errorf("%s out of line: let in", name)
-		}
-	}
 }

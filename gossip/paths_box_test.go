@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 )
 
 // box is a middlebox on loopback, in front of a pool: what is advertised is the box.
@@ -30,7 +31,7 @@ type box struct {
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	streams, packets, err := sockets{}.listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	streams, packets, err := swim.Sockets{}.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func newBox(t *testing.T) *box {
 func (b *box) start(to string) {
 	b.to = to
 	b.wg.Go(func() {
-		buf := make([]byte, maxPacket)
+		buf := make([]byte, 1<<16)
 		dest, _ := net.ResolveUDPAddr("udp", to)
 		for {
 			n, err := b.packets.Read(buf)
@@ -166,7 +167,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 // freePort returns a port that was free a moment ago, in both protocols.
 func freePort(t *testing.T) int {
 	t.Helper()
-	streams, packets, err := sockets{}.listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	streams, packets, err := swim.Sockets{}.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

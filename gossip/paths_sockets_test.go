@@ -189,11 +189,7 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 }
 
 // holdsConnection reports whether the pool has a connection: those of memberlist last for milliseconds.
-func holdsConnection(p *Pool) bool {
-	p.transport.mu.Lock()
-	defer p.transport.mu.Unlock()
-	return len(p.transport.conns) > 0
-}
+func holdsConnection(p *Pool) bool { return p.node.Conns().Total > 0 }
 
 func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {
 	t.Parallel()

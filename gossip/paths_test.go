@@ -14,7 +14,7 @@ import (
 
 // serve has a host accept connections at a port of requests, and returns how to end that.
 func (h *host) serve(n uint16) (stop func()) {
-	l, _, err := h.listen(netip.AddrPortFrom(h.addr, n))
+	l, _, err := h.Listen(netip.AddrPortFrom(h.addr, n))
 	if err != nil {
 		panic(err)
 	}

@@ -57,41 +57,6 @@ func TestLossyNetworkLosesNothing(t *testing.T) {
 	})
 }
 
-// A process that is stopped takes connections, and nothing from them: the sender must not stay there.
-func TestSendingToAStoppedMemberEnds(t *testing.T) {
-	t.Parallel()
-	inBubble(t, 1, func(m *mesh) {
-		peers := m.starts(2, nil)
-		m.joined(peers...)
-		m.set(func() { peers[1].host.paused = true })
-		node, err := nodeAt(peers[1].Self(), peers[1].Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		begun := time.Now()
-		for range 2 { // the first fills the buffers
-			_ = peers[0].list.Load().SendReliable(&node, make([]byte, streamBuffer))
-		}
-		conn, dialed := peers[0].transport.DialTimeout(peers[1].Addr(), 10*time.Second)
-		if dialed != nil {
-			t.Fatal(dialed)
-		}
-		for err = nil; err == nil; {
-			_, err = conn.Write(make([]byte, streamBuffer))
-		}
-		if d := time.Since(begun); d < 9*time.Second || d > 31*time.Second {
-			t.Errorf("it ended with %v after %v", err, d)
-		}
-		peers[0].transport.mu.Lock()
-		defer peers[0].transport.mu.Unlock()
-		for c := range peers[0].transport.conns {
-			if c == conn.(*kept).Conn {
-				t.Error("a connection that cannot be written is kept")
-			}
-		}
-	})
-}
-
 // Whoever makes the reader's calls in a loop does not wake the pool with each.
 func TestReaderStartsWithAllThatIsKnown(t *testing.T) {
 	t.Parallel()

@@ -121,7 +121,7 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 	t.Parallel()
 	p := local(t, nil)
 	other := local(t, nil)
-	wire, err := other.transport.OpenTripwire(t.Context(), p.Addr())
+	wire, err := other.node.OpenTripwire(t.Context(), p.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 	if _, err := wire.Read(b[:]); err == nil {
 		t.Error("the tripwire is held by a pool that has ended")
 	}
-	if _, err := other.transport.OpenTripwire(t.Context(), p.Addr()); err == nil {
+	if _, err := other.node.OpenTripwire(t.Context(), p.Addr()); err == nil {
 		t.Error("a pool that has ended takes tripwires")
 	}
 }
@@ -170,8 +170,8 @@ func TestAddrIsTrueFromTheBeginning(t *testing.T) {
 			t.Errorf("%q: %v", advertise, err)
 			continue
 		}
-		_, port, err := net.SplitHostPort(p.transport.listener.Addr().String())
-		if want = strings.Replace(want, "PORT", port, 1); err != nil || p.Addr() != want {
+		port := fmt.Sprint(p.node.Port())
+		if want = strings.Replace(want, "PORT", port, 1); p.Addr() != want {
 			t.Errorf("%q: address is %s, want %s", advertise, p.Addr(), want)
 		}
 		// Another one cannot have the same port, and can when it is closed.

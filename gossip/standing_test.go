@@ -11,6 +11,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
@@ -222,7 +223,7 @@ func TestSuspiciousMemberIsAsked(t *testing.T) {
 		peers := m.starts(12, nil)
 		m.joined(peers...)
 		for _, p := range peers[:11] {
-			p.inbox.notice(nodeName(peers[11].Self()), suspected)
+			p.inbox.signal(memberName(peers[11].Self()), swim.Suspected)
 		}
 		synctest.Wait()
 		suspects := func() int {
@@ -237,7 +238,7 @@ func TestSuspiciousMemberIsAsked(t *testing.T) {
 		if n := suspects(); n != 11 {
 			t.Errorf("%d suspect it", n)
 		}
-		m.within(2*choreInterval, "suspected by nobody", func() bool { return suspects() == 0 })
+		m.within(2*housekeepingInterval, "suspected by nobody", func() bool { return suspects() == 0 })
 	})
 }
 
@@ -277,7 +278,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 			return ok
 		}
 		m.within(3*time.Second, "known to both", func() bool { return known(peers[0]) && known(peers[1]) })
-		m.within(keepStrangers+2*expiryInterval+time.Second, "forgotten", func() bool { return !known(peers[0]) && !known(peers[1]) })
+		m.within(keepUnknown+2*expiryInterval+time.Second, "forgotten", func() bool { return !known(peers[0]) && !known(peers[1]) })
 		m.pass(2 * time.Minute)
 		if known(peers[0]) || known(peers[1]) {
 			t.Error("it has come back")

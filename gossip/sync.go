@@ -1,63 +1,100 @@
 package gossip
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// Gossip by packets, memberlist's and ours, reaches almost everybody almost always. For the rest members compare what they know: in
-// memberlist's push/pull, which is rare in large meshes and carries a digest; and by hints of a few bytes, soon after
-// something has changed and from time to time. Only those who have been quiet are compared, so that a difference is one that
-// stays; but where there is no quiet they are compared from time to time all the same.
+// Gossip by packets, memberlist's and ours, reaches almost everybody almost always. For the rest,
+// members compare what they know (anti-entropy):
+//
+//   - in memberlist's push/pull, which is rare in large meshes and carries a digest;
+//   - by digest probes of a few bytes, soon after something has changed and from time to time.
+//
+// Only members whose table has been quiet compare, so that a difference is one that stays; but where
+// there is no quiet they compare from time to time all the same.
 const (
-	hintInterval = 5 * time.Second
-	hintSoon     = 2 * time.Second // after a change
-	hintWidth    = 2
-	quietFor     = time.Second
-	restlessFor  = 20 * time.Second
-	compareAgain = 500 * time.Millisecond // a member's states are answered no more often than this
+	probeInterval = 5 * time.Second
+	probeSoon     = 2 * time.Second // after a change
+	probeWidth    = 2
+	quietFor      = time.Second
+	restlessFor   = 20 * time.Second
+	compareAgain  = 500 * time.Millisecond // a member's states are answered no more often than this
 
-	// muchLearnt is how many entries a comparison must bring to be passed on by further comparisons: what two halves of a mesh
-	// have to say to each other would take packets too long. It is passed on a moment later, and once for all that came
-	// until then: of those who are told by several at the same time, each would ask all of them for the same.
-	muchLearnt  = 64
-	spreadWidth = 8
-	spreadAfter = 100 * time.Millisecond // ±50 %
+	// announceFrom is how many entries a comparison must bring to be passed on by further comparisons:
+	// what two halves of a mesh have to say to each other would take packets too long. It is passed on a
+	// moment later, and once for all that came until then: of those who are told by several at the same
+	// time, each would ask all of them for the same.
+	announceFrom  = 64
+	announceWidth = 8
+	announceAfter = 100 * time.Millisecond // ±50 %
 )
+
+// syncState is when this member compares what it knows with others.
+type syncState struct {
+	learned          int       // entries that comparisons brought, in this iteration
+	tableChanged     time.Time // last
+	compared         time.Time // last, for a digest probe
+	membersChanged   time.Time // last: who is alive
+	pushPulled       time.Time // last, for a difference in that
+	nextProbe        time.Time
+	nextAnnouncement time.Time // zero: none
+}
 
 func (l *loop) state(reply bool) []byte {
 	return message{typ: typeState, from: l.pool.self, digest: l.table.Digest().Message(), reply: reply}.encode()
 }
 
-// hint asks some members whether they know the same.
-func (l *loop) hint() {
-	for _, m := range l.pick(hintWidth) {
-		l.sendHint(m, false)
+// syncDue asks others to compare, where it is time.
+func (l *loop) syncDue(now time.Time) {
+	s := &l.sync
+	if !now.Before(s.nextProbe) {
+		s.nextProbe = now.Add(jittered(probeInterval))
+		l.sendDigestProbes(probeWidth, false)
+	}
+	if !s.nextAnnouncement.IsZero() && !now.Before(s.nextAnnouncement) {
+		s.nextAnnouncement = time.Time{}
+		l.sendDigestProbes(announceWidth, true)
 	}
 }
 
-// spread has some others compare, whether they are quiet or not.
-func (l *loop) spread() {
-	for _, m := range l.pick(spreadWidth) {
-		l.sendHint(m, true)
+// digestProbeSoon has others compare once what has just changed should have reached them.
+func (l *loop) digestProbeSoon(now time.Time) {
+	l.sync.nextProbe = earliest(l.sync.nextProbe, now.Add(jittered(probeSoon)))
+}
+
+// announceSoon has others compare if comparisons have brought much in this iteration.
+func (l *loop) announceSoon(now time.Time) {
+	if l.sync.learned > announceFrom && l.sync.nextAnnouncement.IsZero() {
+		l.sync.nextAnnouncement = now.Add(announceAfter/2 + rand.N(announceAfter))
+	}
+	l.sync.learned = 0
+}
+
+// sendDigestProbes asks some members whether they know the same; of an announcement they are to
+// compare whether they are quiet or not.
+func (l *loop) sendDigestProbes(n int, announcement bool) {
+	probe := message{
+		typ: typeDigestProbe, from: l.pool.self, sum: sumOf(l.table.Digest()), members: l.members.sum(),
+		reply: announcement,
+	}.encode()
+	for _, m := range l.pick(n) {
+		l.pool.node.Send(m.peer, probe)
 	}
 }
 
-func (l *loop) sendHint(m *member, news bool) {
-	hint := message{typ: typeHint, from: l.pool.self, sum: sumOf(l.table.Digest()), members: l.members.sum(), reply: news}
-	l.pool.send(&m.node, hint.encode())
-}
-
-// hinted compares what a member hints at with what this one knows.
-func (l *loop) hinted(from *member, m message, now time.Time) {
-	due := m.reply || now.Sub(l.quiet) >= quietFor || now.Sub(l.asked) >= restlessFor
+// digestProbed compares what a member probes with what this one knows.
+func (l *loop) digestProbed(from *member, m message, now time.Time) {
+	s := &l.sync
+	due := m.reply || now.Sub(s.tableChanged) >= quietFor || now.Sub(s.compared) >= restlessFor
 	if due && m.sum != sumOf(l.table.Digest()) {
-		l.asked = now
-		l.pool.bulk.send(from.node, l.state(true))
+		s.compared = now
+		l.pool.bulk.Send(from.peer, l.state(true))
 	}
-	if m.members != l.members.sum() && now.Sub(l.settled) >= quietFor && now.Sub(l.pulled) >= hintSoon {
-		l.pulled = now
+	if m.members != l.members.sum() && now.Sub(s.membersChanged) >= quietFor && now.Sub(s.pushPulled) >= probeSoon {
+		s.pushPulled = now
 		l.pool.metrics.sync("members")
 		l.pool.joiner.attempt(from.Addr)
 	}
@@ -71,7 +108,7 @@ func (l *loop) message(b []byte, now time.Time) {
 	}
 	m, err := decodeMessage(b)
 	if err != nil {
-		l.pool.metrics.reject("malformed")
+		l.pool.metrics.Reject("malformed")
 		return
 	}
 	from := l.members.current(m.from)
@@ -80,13 +117,13 @@ func (l *loop) message(b []byte, now time.Time) {
 		return
 	}
 	switch m.typ {
-	case typeHint:
-		l.hinted(from, m, now)
+	case typeDigestProbe:
+		l.digestProbed(from, m, now)
 	case typeState:
 		l.compare(from, m, now)
-	case typeBundle:
-		for _, inner := range m.messages {
-			l.bundled(from, inner, now)
+	case typeCompound:
+		for _, part := range m.messages {
+			l.compoundPart(from, part, now)
 		}
 	}
 }
@@ -95,7 +132,7 @@ func (l *loop) message(b []byte, now time.Time) {
 func (l *loop) compare(from *member, m message, now time.Time) {
 	theirs, err := table.ParseDigest(m.digest)
 	if err != nil {
-		l.pool.metrics.reject("malformed")
+		l.pool.metrics.Reject("malformed")
 		return
 	}
 	buckets := l.table.Digest().Differ(theirs)
@@ -112,34 +149,35 @@ func (l *loop) compare(from *member, m message, now time.Time) {
 	if m.reply {
 		messages = append(messages, l.state(false))
 	}
-	l.pool.bulk.send(from.node, append(messages, bundles(l.pool.self, l.table.Have(buckets))...)...)
+	l.pool.bulk.Send(from.peer, append(messages, compounds(l.pool.self, l.table.Have(buckets))...)...)
 }
 
-func (l *loop) bundled(from *member, b []byte, now time.Time) {
+func (l *loop) compoundPart(from *member, b []byte, now time.Time) {
 	if len(b) < 2 {
-		l.pool.metrics.reject("malformed")
+		l.pool.metrics.Reject("malformed")
 		return
 	}
 	if b[1] != table.TypeHave {
 		l.merge(b, true, now)
 		return
 	}
-	answer, err := l.table.Missing(b)
+	missing, err := l.table.Missing(b)
 	if err != nil {
-		l.pool.metrics.reject("malformed")
+		l.pool.metrics.Reject("malformed")
 		return
 	}
-	l.pool.bulk.send(from.node, bundles(l.pool.self, answer)...)
+	l.pool.bulk.Send(from.peer, compounds(l.pool.self, missing)...)
 }
 
-func (l *loop) merge(b []byte, late bool, now time.Time) {
+// merge takes observations; compared says that a comparison has brought them.
+func (l *loop) merge(b []byte, compared bool, now time.Time) {
 	changes, err := l.table.Merge(b)
 	if err != nil {
-		l.pool.metrics.reject("malformed")
+		l.pool.metrics.Reject("malformed")
 		return
 	}
-	if late {
-		l.learnt += len(changes.Entries)
+	if compared {
+		l.sync.learned += len(changes.Entries)
 	}
-	l.apply(changes, late, now)
+	l.apply(changes, compared, now)
 }

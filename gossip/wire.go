@@ -2,10 +2,15 @@ package gossip
 
 import (
 	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
@@ -13,9 +18,9 @@ import (
 const (
 	typePing = table.FirstFreeType + iota
 	typePong
-	typeHint
+	typeDigestProbe
 	typeState
-	typeBundle
+	typeCompound
 )
 
 // The fields of all of them, as wire.proto has them: the same field means the same everywhere.
@@ -32,9 +37,9 @@ const (
 	fieldMembers
 )
 
-// maxBundle is where a bundle ends and another begins. memberlist gives each 10 s, and what has not arrived then has not
-// arrived at all: over a slow or lossy way a large one never would.
-const maxBundle = 256 << 10
+// maxCompound is where a compound ends and another begins. memberlist gives each 10 s, and what has
+// not arrived then has not arrived at all: over a slow or lossy way a large one never would.
+const maxCompound = 256 << 10
 
 // message is any of them. What a type does not have is zero.
 type message struct {
@@ -45,7 +50,7 @@ type message struct {
 	stream   bool
 	sum      uint64
 	digest   []byte
-	reply    bool // of a hint: news
+	reply    bool // of a digest probe: an announcement
 	messages [][]byte
 	members  uint64
 }
@@ -67,7 +72,7 @@ func (m message) encode() []byte {
 	}
 	number(fieldNonce, m.nonce)
 	number(fieldStream, protowire.EncodeBool(m.stream))
-	if m.typ == typeHint {
+	if m.typ == typeDigestProbe {
 		b = protowire.AppendTag(b, fieldSum, protowire.Fixed64Type)
 		b = protowire.AppendFixed64(b, m.sum)
 		b = protowire.AppendTag(b, fieldMembers, protowire.Fixed64Type)
@@ -143,16 +148,16 @@ func eachField(b []byte, visit func(n protowire.Number, text []byte, v uint64)) 
 	return nil
 }
 
-// bundles puts messages together, so that few connections are needed.
-func bundles(from dynmesh.Observer, messages [][]byte) [][]byte {
+// compounds puts messages together, so that few connections are needed.
+func compounds(from dynmesh.Observer, messages [][]byte) [][]byte {
 	var all [][]byte
 	var b []byte
 	for _, m := range messages {
-		if b != nil && len(b)+len(m) > maxBundle {
+		if b != nil && len(b)+len(m) > maxCompound {
 			all, b = append(all, b), nil
 		}
 		if b == nil {
-			b = message{typ: typeBundle, from: from}.encode()
+			b = message{typ: typeCompound, from: from}.encode()
 		}
 		b = protowire.AppendTag(b, fieldMessages, protowire.BytesType)
 		b = protowire.AppendBytes(b, m)
@@ -171,4 +176,88 @@ func sumOf(d table.Digest) uint64 {
 		sum ^= sum >> 29
 	}
 	return sum
+}
+
+// memberName is the member's name in memberlist. The epoch is in it because memberlist holds whoever comes back under the name of
+// one that has died for that one, and would not let it in from another address.
+func memberName(o dynmesh.Observer) string {
+	return o.ID.String() + "-" + strconv.FormatUint(o.Epoch, 36)
+}
+
+// parseName reads what memberName writes, and nothing else: two names must not mean one member.
+func parseName(name string) (dynmesh.Observer, error) {
+	id, epoch, ok := strings.Cut(name, "-")
+	if !ok {
+		return dynmesh.Observer{}, errors.New("its name has no epoch")
+	}
+	var o dynmesh.Observer
+	var err error
+	if o.ID, err = dynmesh.ParseInstanceID(id); err != nil {
+		return o, err
+	}
+	if o.Epoch, err = strconv.ParseUint(epoch, 36, 64); err != nil || o.ID == 0 || memberName(o) != name {
+		return o, errors.New("its name has no ID or no epoch")
+	}
+	return o, nil
+}
+
+// errLeft refuses a member that has left.
+var errLeft = errors.New("it has left")
+
+// peerAt makes a peer of an observer and an address, for sending.
+func peerAt(o dynmesh.Observer, addr string) (swim.Peer, error) {
+	at, err := netip.ParseAddrPort(addr)
+	return swim.Peer{Name: memberName(o), Addr: at}, err
+}
+
+// The fields of a member's metadata: what others must know of it before it says anything. New ones may be added; whoever does
+// not know them leaves them alone.
+const (
+	metaRole = protowire.Number(iota + 1)
+	metaService
+	metaLeaseTTL // milliseconds
+	metaVersion
+)
+
+// The longest that Service and Version may be. They keep the metadata under memberlist's 512 bytes.
+const (
+	maxService = 300 // a host name of 253, and a port
+	maxVersion = 32
+)
+
+func encodeMeta(m dynmesh.Member) []byte {
+	var b []byte
+	text := func(n protowire.Number, s string) {
+		if s != "" {
+			b = protowire.AppendTag(b, n, protowire.BytesType)
+			b = protowire.AppendString(b, s)
+		}
+	}
+	text(metaRole, string(m.Role))
+	text(metaService, m.Service)
+	if m.LeaseTTL > 0 {
+		b = protowire.AppendTag(b, metaLeaseTTL, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(m.LeaseTTL/time.Millisecond))
+	}
+	text(metaVersion, m.Version)
+	return b
+}
+
+func decodeMeta(b []byte) (m dynmesh.Member, err error) {
+	err = eachField(b, func(n protowire.Number, text []byte, v uint64) {
+		switch n {
+		case metaRole:
+			m.Role = dynmesh.Role(text)
+		case metaService:
+			m.Service = string(text)
+		case metaLeaseTTL:
+			m.LeaseTTL = time.Duration(min(v, uint64(maxLeaseTTL/time.Millisecond))) * time.Millisecond
+		case metaVersion:
+			m.Version = string(text)
+		}
+	})
+	if err == nil && m.Role == "" {
+		err = errors.New("its metadata has no role")
+	}
+	return m, err
 }

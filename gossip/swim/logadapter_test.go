@@ -1,4 +1,4 @@
-package gossip
+package swim
 
 import (
 	"bytes"
@@ -17,17 +17,28 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-func newBridge(level logrus.Level) (*bridge, *bytes.Buffer, map[string]notice) {
-	var out bytes.Buffer
+// adapted is a logAdapter, and what it has been given to say.
+type adapted struct {
+	logAdapter
+	out      bytes.Buffer
+	signals  map[string]Signal
+	rejected map[string]int
+}
+
+func newAdapted(level logrus.Level) *adapted {
+	a := &adapted{signals: make(map[string]Signal), rejected: make(map[string]int)}
 	logger := logrus.New()
-	logger.SetOutput(&out)
+	logger.SetOutput(&a.out)
 	logger.SetLevel(level)
-	notices := make(map[string]notice)
-	return &bridge{log: logrus.NewEntry(logger), metrics: newMetrics(), notice: func(name string, n notice) { notices[name] |= n }}, &out, notices
+	a.logAdapter = logAdapter{
+		log: logrus.NewEntry(logger), reject: func(reason string) { a.rejected[reason]++ },
+		signal: func(name string, s Signal) { a.signals[name] |= s },
+	}
+	return a
 }
 
 // The texts are memberlist's, and nothing but this holds them: a new version of it that says things differently fails here.
-func TestRulesAreOfThisMemberlist(t *testing.T) {
+func TestPatternsAreOfThisMemberlist(t *testing.T) {
 	create := runtime.FuncForPC(reflect.ValueOf(memberlist.Create).Pointer())
 	file, _ := create.FileLine(create.Entry())
 	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.go"))
@@ -41,18 +52,18 @@ func TestRulesAreOfThisMemberlist(t *testing.T) {
 		}
 	}
 	system := []string{"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe"}
-	for _, r := range rules() {
+	for _, r := range linePatterns() {
 		if !slices.Contains(system, r.text) && !strings.Contains(source.String(), r.text) {
 			t.Errorf("memberlist never says %q", r.text)
 		}
 	}
-	// What it complains of, and no rule knows: it is passed on as it is. Most of it is about its own code.
+	// What it complains of, and no pattern knows: it is passed on as it is. Most of it is about its own code.
 	line := regexp.MustCompile(`"\[(ERR|ERROR|WARN)\] (?:memberlist: )?([^"]*)`)
 	unknown := 0
 	for _, m := range line.FindAllStringSubmatch(source.String(), -1) {
-		if _, ok := ruleOf(m[2]); !ok {
+		if _, ok := patternOf(m[2]); !ok {
 			unknown++
-			t.Logf("no rule for: %s", m[2])
+			t.Logf("no pattern for: %s", m[2])
 		}
 	}
 	if unknown > 25 {
@@ -60,20 +71,20 @@ func TestRulesAreOfThisMemberlist(t *testing.T) {
 	}
 }
 
-func TestBridge(t *testing.T) {
+func TestLogAdapter(t *testing.T) {
 	for line, want := range map[string]struct {
 		reject string
 		level  string
 		name   string
-		notice notice
+		signal Signal
 	}{
 		"[ERR] memberlist: discarding packet with unacceptable label \"x\": from=10.0.0.1:1":                         {reject: "label", level: "warning"},
 		"[ERR] memberlist: Decrypt packet failed: no installed keys could decrypt the message from=10.0.0.1:1":       {reject: "key", level: "warning"},
 		"[ERR] memberlist: failed to receive: no installed keys could decrypt the message from=10.0.0.1:1":           {reject: "key", level: "warning"},
 		"[ERR] memberlist: failed to receive: read tcp 10.0.0.1:1->10.0.0.2:2: i/o timeout from=10.0.0.2:2":          {level: "debug"},
 		"[ERR] memberlist: msg type (99) not supported from=10.0.0.1:1":                                              {reject: "malformed", level: "warning"},
-		"[INFO] memberlist: Suspect a-b has failed, no acks received":                                                {level: "debug", name: "a-b", notice: suspected},
-		"[WARN] memberlist: Was able to connect to a-b over TCP but UDP probes failed, network may be misconfigured": {level: "debug", name: "a-b", notice: udpDegraded},
+		"[INFO] memberlist: Suspect a-b has failed, no acks received":                                                {level: "debug", name: "a-b", signal: Suspected},
+		"[WARN] memberlist: Was able to connect to a-b over TCP but UDP probes failed, network may be misconfigured": {level: "debug", name: "a-b", signal: UDPDegraded},
 		"[ERR] memberlist: Push/Pull with a-b failed: dial tcp 10.0.0.1:1: connect: connection refused":              {level: "debug"},
 		"[INFO] memberlist: Marking a-b as failed, suspect timeout reached (0 peer confirmations)":                   {level: "debug"},
 		"[WARN] memberlist: Refuting a suspect message (from: a-b)":                                                  {level: "debug"},
@@ -85,33 +96,33 @@ func TestBridge(t *testing.T) {
 		"[DEBUG] memberlist: Stream connection from=10.0.0.1:1":                                                      {level: "trace"},
 		"Err: Could not set the deadline: closed":                                                                    {level: "warning"},
 	} {
-		b, out, notices := newBridge(logrus.TraceLevel)
+		b := newAdapted(logrus.TraceLevel)
 		if n, err := b.Write([]byte(line + "\n")); n != len(line)+1 || err != nil {
 			t.Errorf("%s: wrote %d, %v", line, n, err)
 		}
-		if got := counts(b.metrics.rejected, "reason"); want.reject != "" && got[want.reject] != 1 || want.reject == "" && len(got) > 0 {
+		if got := b.rejected; want.reject != "" && got[want.reject] != 1 || want.reject == "" && len(got) > 0 {
 			t.Errorf("%s: rejected %v, want %s", line, got, want.reject)
 		}
-		last := out.String()[strings.LastIndex(strings.TrimSpace(out.String()), "\n")+1:]
+		last := b.out.String()[strings.LastIndex(strings.TrimSpace(b.out.String()), "\n")+1:]
 		if !strings.Contains(last, "level="+want.level) {
 			t.Errorf("%s: logged %s, want %s", line, last, want.level)
 		}
-		if want.notice != notices[want.name] {
-			t.Errorf("%s: notices %v", line, notices)
+		if want.signal != b.signals[want.name] {
+			t.Errorf("%s: signals %v", line, b.signals)
 		}
 	}
 }
 
-func TestBridgeWarnsOnceAMinute(t *testing.T) {
+func TestLogAdapterWarnsOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b, out, _ := newBridge(logrus.InfoLevel)
+		b := newAdapted(logrus.InfoLevel)
 		for range 100 {
 			_, _ = b.Write([]byte("[ERR] memberlist: discarding packet with unacceptable label \"x\": from=10.0.0.1:1\n"))
 			time.Sleep(time.Second)
 		}
-		if n := strings.Count(out.String(), "level=warning"); n != 2 || !strings.Contains(out.String(), "times=60") {
-			t.Errorf("%d warnings in 100 s:\n%s", n, out)
+		if n := strings.Count(b.out.String(), "level=warning"); n != 2 || !strings.Contains(b.out.String(), "times=60") {
+			t.Errorf("%d warnings in 100 s:\n%s", n, &b.out)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package gossip
+package swim
 
 import (
 	"context"
@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dynmesh/dynmesh"
 	"github.com/hashicorp/memberlist"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
@@ -21,12 +23,12 @@ const (
 // transport carries memberlist's packets and streams, and the tripwires beside them. It knows all connections, so that they
 // end when it does: memberlist's own do not.
 type transport struct {
-	network   network
-	listener  net.Listener
-	packets   net.PacketConn
-	advertise netip.AddrPort
-	metrics   *metrics
-	holds     func() // is called when another member has opened a tripwire; must not wait
+	network    Network
+	listener   net.Listener
+	packets    net.PacketConn
+	advertise  netip.AddrPort
+	counters   Counters
+	onTripwire func() // is called when another member has opened one; must not wait
 
 	packetCh chan *memberlist.Packet
 	streamCh chan net.Conn
@@ -36,24 +38,24 @@ type transport struct {
 	wg     sync.WaitGroup
 
 	mu        sync.Mutex
-	conns     map[net.Conn]struct{}
-	inbound   int // of conns, those that others opened and that are no tripwires
-	tripwires int // of conns, those that others hold
+	tracked   map[net.Conn]struct{}
+	inbound   int // of tracked, those that others opened and that are no tripwires
+	tripwires int // of tracked, those that others hold
 }
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport binds. Nothing is accepted and nothing is read before start.
-func newTransport(n network, bind, advertise string, m *metrics) (*transport, error) {
+func newTransport(n Network, bind, advertise string, c Counters, onTripwire func()) (*transport, error) {
 	at, err := resolveBind(bind)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{
-		network: n, metrics: m, packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
-		conns: make(map[net.Conn]struct{}),
+		network: n, counters: c, onTripwire: onTripwire, packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
+		tracked: make(map[net.Conn]struct{}),
 	}
-	t.listener, t.packets, err = n.listen(at)
+	t.listener, t.packets, err = n.Listen(at)
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "gossip", Field: "Bind", Err: err}
 	}
@@ -84,7 +86,7 @@ func (t *transport) Shutdown() error {
 	t.listener.Close()
 	_ = t.packets.Close()
 	t.mu.Lock()
-	for c := range t.conns {
+	for c := range t.tracked {
 		c.Close()
 	}
 	t.mu.Unlock()
@@ -112,14 +114,14 @@ func (t *transport) receive() {
 		case t.ctx.Err() != nil:
 			return
 		case err != nil: // of one packet, such as an ICMP message about one that was sent; but do not spin
-			if !sleep(t.ctx, 5*time.Millisecond) {
+			if timers.Sleep(t.ctx, 5*time.Millisecond) != nil {
 				return
 			}
 			continue
 		case n == 0:
 			continue
 		}
-		t.metrics.received("udp", n)
+		t.counters.Received("udp", n)
 		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now}
 		select {
 		case t.packetCh <- p:
@@ -141,7 +143,7 @@ func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, e
 		return time.Time{}, err
 	}
 	n, err := t.packets.WriteTo(b, net.UDPAddrFromAddrPort(to))
-	t.metrics.sent("udp", n)
+	t.counters.Sent("udp", n)
 	return time.Now(), err
 }
 
@@ -156,7 +158,7 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 	deadline := time.Now().Add(timeout)
 	ctx, cancel := context.WithTimeout(t.ctx, min(timeout, dialTimeout))
 	defer cancel()
-	conn, err := t.network.dial(ctx, a.Addr)
+	conn, err := t.network.Dial(ctx, a.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -164,12 +166,12 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 		_ = conn.Close()
 		return nil, err
 	}
-	return t.keep(conn, nil)
+	return t.track(conn, nil)
 }
 
-// keep notes a connection until it is closed; then it calls released, under the lock.
-func (t *transport) keep(conn net.Conn, released func()) (net.Conn, error) {
-	c := &kept{Conn: conn, transport: t, released: released}
+// track notes a connection until it is closed; then it calls released, under the lock.
+func (t *transport) track(conn net.Conn, released func()) (net.Conn, error) {
+	c := &trackedConn{Conn: conn, transport: t, released: released}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ctx.Err() != nil {
@@ -179,54 +181,55 @@ func (t *transport) keep(conn net.Conn, released func()) (net.Conn, error) {
 		}
 		return nil, net.ErrClosed
 	}
-	t.conns[conn] = struct{}{}
+	t.tracked[conn] = struct{}{}
 	return c, nil
 }
 
-// kept is a connection that the transport knows of.
-type kept struct {
+// Conns counts connections.
+type Conns struct {
+	Inbound   int // that others opened and that are no tripwires
+	Tripwires int // that others hold
+	Total     int // with those that this process opened
+}
+
+func (t *transport) conns() Conns {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Conns{Inbound: t.inbound, Tripwires: t.tripwires, Total: len(t.tracked)}
+}
+
+// trackedConn is a connection that the transport knows of.
+type trackedConn struct {
 	net.Conn
 	transport *transport
 	released  func()
 	once      sync.Once
 }
 
-func (c *kept) Read(b []byte) (int, error) {
+func (c *trackedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.transport.metrics.received("tcp", n)
+	c.transport.counters.Received("tcp", n)
 	return n, err
 }
 
-func (c *kept) Write(b []byte) (int, error) {
+func (c *trackedConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	c.transport.metrics.sent("tcp", n)
+	c.transport.counters.Sent("tcp", n)
 	if err != nil {
 		_ = c.Close() // memberlist forgets to where its label cannot be written
 	}
 	return n, err
 }
 
-func (c *kept) Close() error {
+func (c *trackedConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
 		c.transport.mu.Lock()
 		defer c.transport.mu.Unlock()
-		delete(c.transport.conns, c.Conn)
+		delete(c.transport.tracked, c.Conn)
 		if c.released != nil {
 			c.released()
 		}
 	})
 	return err
-}
-
-// sleep waits, and says whether ctx still goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

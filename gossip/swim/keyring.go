@@ -1,8 +1,9 @@
-package gossip
+package swim
 
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -11,8 +12,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // maxKeys bounds a keyring: each packet that no key fits costs one attempt with each.
@@ -49,7 +54,7 @@ func NewKeyring(keys ...string) (*Keyring, error) {
 }
 
 // LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one that encrypts; lines that
-// begin with # do not count. A pool that uses it looks at the file every 2 s.
+// begin with # do not count. [Keyring.Follow] looks at the file every 2 s.
 func LoadKeyring(file string) (*Keyring, error) {
 	k := &Keyring{file: file, ring: &memberlist.Keyring{}}
 	if err := k.Reload(); err != nil {
@@ -57,6 +62,10 @@ func LoadKeyring(file string) (*Keyring, error) {
 	}
 	return k, nil
 }
+
+// Empty reports whether there is a keyring and it has no key: one that was not made by NewKeyring or
+// LoadKeyring.
+func (k *Keyring) Empty() bool { return k != nil && k.ring == nil }
 
 // Reload reads the keyring's file again; it does nothing where there is none. When it fails the keys stay as they were.
 func (k *Keyring) Reload() error {
@@ -143,5 +152,30 @@ func (k *Keyring) install(keys [][]byte) {
 	}
 	for _, key := range keys {
 		must(k.ring.AddKey(key))
+	}
+}
+
+// keyfileInterval is how often the keyring's file is read. It is small, and its directory may be one whose changes no
+// notification tells of.
+const keyfileInterval = 2 * time.Second
+
+// Follow installs what the file says until ctx ends. A file that cannot be used is logged once.
+func (k *Keyring) Follow(ctx context.Context, log *logrus.Entry) {
+	if k.file == "" {
+		return
+	}
+	var last string
+	for timers.Sleep(ctx, keyfileInterval) == nil {
+		changed, err := k.reload()
+		switch {
+		case err != nil && err.Error() != last:
+			last = err.Error()
+			log.WithField("err", err).Error("Cannot use the keyring's file: going on with the keys that were there")
+		case err == nil:
+			last = ""
+		}
+		if changed {
+			log.WithField("keys", len(k.ring.GetKeys())).Info("Keys changed")
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package gossip
+package swim
 
 import (
 	"context"
@@ -10,22 +10,23 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// network is what the pool needs of one. Tests have another, which loses, delays and cuts.
-type network interface {
-	// listen binds TCP and UDP to the same port; 0 is any that is free in both.
-	listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error)
-	dial(ctx context.Context, addr string) (net.Conn, error)
+// Network is what a [Node] needs of one. Tests have another, which loses, delays and cuts.
+type Network interface {
+	// Listen binds TCP and UDP to the same port; 0 is any that is free in both.
+	Listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error)
+	Dial(ctx context.Context, addr string) (net.Conn, error)
 }
 
-// sockets is the network of the host.
-type sockets struct{}
+// Sockets is the network of the host.
+type Sockets struct{}
 
 const (
 	udpReceiveBuffer = 1 << 20 // for the packets that come while the process does not get a CPU
 	bindAttempts     = 16      // a port that is free in TCP may be taken in UDP
 )
 
-func (sockets) listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
+// Listen binds TCP and UDP to one port.
+func (Sockets) Listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error) {
 	var err error
 	for range bindAttempts {
 		var streams *net.TCPListener
@@ -50,7 +51,8 @@ func (sockets) listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error)
 	return nil, nil, err
 }
 
-func (sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
+// Dial connects over TCP.
+func (Sockets) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", addr)
 }

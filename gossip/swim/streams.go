@@ -1,9 +1,11 @@
-package gossip
+package swim
 
 import (
 	"context"
 	"net"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // The first byte of a connection says what it is.
@@ -14,8 +16,8 @@ const (
 
 const (
 	firstByteTimeout = 5 * time.Second
-	maxInbound       = 512 // connections that members, or others, have opened and that say something
-	maxTripwires     = 256 // and that do not; two members hold one each
+	MaxInbound       = 512 // connections that members, or others, have opened and that say something
+	MaxTripwires     = 256 // and that do not; two members hold one each
 )
 
 func (t *transport) accept() {
@@ -24,26 +26,27 @@ func (t *transport) accept() {
 		conn, err := t.listener.Accept()
 		if err != nil {
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second) // such as no more file descriptors
-			if !sleep(t.ctx, wait) {
+			if timers.Sleep(t.ctx, wait) != nil {
 				return
 			}
 			continue
 		}
 		wait = 0
-		if !t.take(&t.inbound, maxInbound) {
+		if !t.reserve(&t.inbound, MaxInbound) {
 			_ = conn.Close()
-			t.metrics.reject("too_many_streams")
+			t.counters.Reject("too_many_streams")
 			continue
 		}
-		conn, err = t.keep(conn, func() { t.inbound-- })
+		conn, err = t.track(conn, func() { t.inbound-- })
 		if err != nil {
 			return
 		}
-		t.wg.Go(func() { t.sort(conn.(*kept)) })
+		t.wg.Go(func() { t.dispatch(conn.(*trackedConn)) })
 	}
 }
 
-func (t *transport) take(n *int, limit int) bool {
+// reserve counts one more, unless the limit is reached.
+func (t *transport) reserve(n *int, limit int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if *n >= limit {
@@ -53,8 +56,8 @@ func (t *transport) take(n *int, limit int) bool {
 	return true
 }
 
-// sort finds out what a connection is for.
-func (t *transport) sort(conn *kept) {
+// dispatch finds out what a connection is for.
+func (t *transport) dispatch(conn *trackedConn) {
 	var first [1]byte
 	_ = conn.SetReadDeadline(time.Now().Add(firstByteTimeout))
 	if _, err := conn.Read(first[:]); err != nil {
@@ -65,52 +68,45 @@ func (t *transport) sort(conn *kept) {
 	switch first[0] {
 	case memberlistByte:
 		select {
-		case t.streamCh <- &unread{Conn: conn, first: first[:]}: // memberlist sets a deadline, and closes it
+		case t.streamCh <- &peekedConn{Conn: conn, first: first[:]}: // memberlist sets a deadline, and closes it
 		case <-t.ctx.Done():
 			_ = conn.Close()
 		}
 	case tripwireByte:
-		t.hold(conn)
+		t.holdTripwire(conn)
 	default:
-		t.metrics.reject("unknown_stream")
+		t.counters.Reject("unknown_stream")
 		_ = conn.Close()
 	}
 }
 
-// hold keeps a tripwire until its holder lets go of it, or says anything. The kernel's keepalive ends those of hosts that are gone.
-func (t *transport) hold(conn *kept) {
+// holdTripwire keeps a tripwire until its holder lets go of it, or says anything. The kernel's keepalive ends those of hosts that are gone.
+func (t *transport) holdTripwire(conn *trackedConn) {
 	defer func() { _ = conn.Close() }()
-	if !t.take(&t.tripwires, maxTripwires) {
-		t.metrics.reject("too_many_tripwires")
+	if !t.reserve(&t.tripwires, MaxTripwires) {
+		t.counters.Reject("too_many_tripwires")
 		return
 	}
 	t.mu.Lock()
 	t.inbound--
 	conn.released = func() { t.tripwires-- }
 	t.mu.Unlock()
-	t.holds()
+	t.onTripwire()
 	var b [1]byte
 	_, _ = conn.Read(b[:])
 }
 
 // Dial connects to anything.
 func (t *transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	return t.network.dial(ctx, addr)
+	return t.network.Dial(ctx, addr)
 }
 
-// held returns how many tripwires others hold.
-func (t *transport) held() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.tripwires
-}
-
-// OpenTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's to close, and ends with
+// openTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's to close, and ends with
 // the transport.
-func (t *transport) OpenTripwire(ctx context.Context, addr string) (net.Conn, error) {
+func (t *transport) openTripwire(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := t.network.dial(ctx, addr)
+	conn, err := t.network.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -119,16 +115,16 @@ func (t *transport) OpenTripwire(ctx context.Context, addr string) (net.Conn, er
 		_ = conn.Close()
 		return nil, err
 	}
-	return t.keep(conn, nil)
+	return t.track(conn, nil)
 }
 
-// unread is a connection of which the first byte has been read.
-type unread struct {
+// peekedConn is a connection of which the first byte has been read.
+type peekedConn struct {
 	net.Conn
 	first []byte
 }
 
-func (c *unread) Read(b []byte) (int, error) {
+func (c *peekedConn) Read(b []byte) (int, error) {
 	if len(c.first) > 0 && len(b) > 0 {
 		n := copy(b, c.first)
 		c.first = c.first[n:]

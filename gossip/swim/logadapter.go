@@ -1,42 +1,42 @@
-package gossip
+package swim
 
 import (
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 )
 
-// bridge is where memberlist writes its log, one line a call. memberlist has no other way to tell what it refused and whom it
-// suspects, so the lines are read; a test holds their texts. It warns of every packet that does not reach somebody, and
-// that is the pool's to say, so what the table knows goes out as debug at most.
-type bridge struct {
-	log     *logrus.Entry
-	metrics *metrics
-	notice  func(name string, n notice) // must not wait
-	limits  limits
+// logAdapter is where memberlist writes its log, one line a call. memberlist has no other way to tell what it refused
+// and whom it suspects, so the lines are read; a test holds their texts. memberlist warns of every packet that does
+// not reach somebody, and that is the pool's to say, so what a pattern says to ignore goes out as debug at most.
+type logAdapter struct {
+	log      *logrus.Entry
+	reject   func(reason string)
+	signal   func(name string, s Signal) // must not wait
+	throttle Throttle
 }
 
-// notice is what a line says of a member.
-type notice uint8
+// Signal is what memberlist has noticed of a member.
+type Signal uint8
 
+// The signals, which may come together.
 const (
-	suspected   notice = 1 << iota // memberlist's own probe of it had no answer
-	udpDegraded                    // it answered over TCP and not over UDP
-	udpWorks                       // it answered over UDP
+	Suspected   Signal = 1 << iota // memberlist's own probe of it had no answer
+	UDPDegraded                    // it answered over TCP and not over UDP
+	UDPWorks                       // it answered over UDP
 )
 
-// rule says what a line means that contains the text.
-type rule struct {
+// linePattern says what a line means that contains the text.
+type linePattern struct {
 	text    string
 	reject  string // counted as rejected for this reason
 	warning string // what an operator is told; empty: nothing, or what memberlist said where unknown
-	notice  notice // of the member whose name follows text
+	signal  Signal // of the member whose name follows text
 }
 
-// rules, of which the first that fits is taken.
-func rules() []rule {
+// linePatterns returns the patterns, of which the first that fits is taken.
+func linePatterns() []linePattern {
 	const (
 		label     = "Something with another label talks to this port: another pool, or nothing of the kind"
 		key       = "Something without this pool's key talks to this port"
@@ -44,7 +44,7 @@ func rules() []rule {
 		encrypted = "Something talks to this port encrypted, and this member has no key"
 		garbage   = "What came to this port cannot be read"
 	)
-	return []rule{
+	return []linePattern{
 		{text: "unacceptable label", reject: "label", warning: label},
 		{text: "label header", reject: "label", warning: label},
 		{text: "cannot decode label", reject: "label", warning: label},
@@ -72,8 +72,8 @@ func rules() []rule {
 		{text: "ignoring alive message"}, // the delegate has counted it
 		{text: "Failed push/pull merge", reject: "member", warning: "The members of another pool cannot be taken in"},
 		{text: "Conflicting address for ", reject: "conflict", warning: "Two addresses claim to be one member"},
-		{text: "Suspect ", notice: suspected},
-		{text: "Was able to connect to ", notice: udpDegraded},
+		{text: "Suspect ", signal: Suspected},
+		{text: "Was able to connect to ", signal: UDPDegraded},
 		// What becomes of it the pool says, where it becomes anything.
 		{text: "Marking "},
 		{text: "Refuting "},
@@ -89,49 +89,49 @@ func rules() []rule {
 	}
 }
 
-func ruleOf(line string) (rule, bool) {
-	for _, r := range rules() {
-		if strings.Contains(line, r.text) {
-			return r, true
+func patternOf(line string) (linePattern, bool) {
+	for _, p := range linePatterns() {
+		if strings.Contains(line, p.text) {
+			return p, true
 		}
 	}
-	return rule{}, false
+	return linePattern{}, false
 }
 
 // Write takes one line.
-func (b *bridge) Write(p []byte) (int, error) {
-	level, line := levelOf(strings.TrimSpace(string(p)))
+func (a *logAdapter) Write(b []byte) (int, error) {
+	level, line := levelOf(strings.TrimSpace(string(b)))
 	if level >= logrus.DebugLevel { // nothing that counts is said there, and much that does not
-		b.log.Trace(line)
-		return len(p), nil
+		a.log.Trace(line)
+		return len(b), nil
 	}
-	r, known := ruleOf(line)
-	if r.reject != "" {
-		b.metrics.reject(r.reject)
+	p, known := patternOf(line)
+	if p.reject != "" {
+		a.reject(p.reject)
 	}
-	if r.notice != 0 {
-		_, rest, _ := strings.Cut(line, r.text)
+	if p.signal != 0 {
+		_, rest, _ := strings.Cut(line, p.text)
 		name, _, _ := strings.Cut(rest, " ")
-		b.notice(name, r.notice)
+		a.signal(name, p.signal)
 	}
 	switch {
-	case known && r.warning == "":
-		b.log.Debug(line)
+	case known && p.warning == "":
+		a.log.Debug(line)
 	case known:
-		b.warn(r.warning, line)
+		a.warn(p.warning, line)
 	case level <= logrus.WarnLevel:
-		b.warn("memberlist complains", line)
+		a.warn("memberlist complains", line)
 	default:
-		b.log.Debug(line)
+		a.log.Debug(line)
 	}
-	return len(p), nil
+	return len(b), nil
 }
 
 // warn says the same thing once a minute, with how often it was the case and one example.
-func (b *bridge) warn(message, line string) {
-	b.log.Debug(line)
-	if times := b.limits.allow(message, time.Now()); times > 0 {
-		b.log.WithFields(logrus.Fields{"err": line, "times": times}).Warn(message)
+func (a *logAdapter) warn(message, line string) {
+	a.log.Debug(line)
+	if times := a.throttle.Allow(message, time.Now()); times > 0 {
+		a.log.WithFields(logrus.Fields{"err": line, "times": times}).Warn(message)
 	}
 }
 
@@ -154,44 +154,4 @@ func levelOf(line string) (logrus.Level, string) {
 		return logrus.DebugLevel, rest
 	}
 	return logrus.WarnLevel, line
-}
-
-// maxLimits is how many messages are remembered: the addresses that a lone member tries are ever new ones.
-const maxLimits = 256
-
-// limits lets each of a few messages pass once a minute.
-type limits struct {
-	mu   sync.Mutex
-	said map[string]*limit
-}
-
-type limit struct {
-	at      time.Time
-	skipped int
-}
-
-// allow returns how many times the message stands for, or 0 when it is not to be said now.
-func (l *limits) allow(message string, now time.Time) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.said == nil {
-		l.said = make(map[string]*limit)
-	}
-	s := l.said[message]
-	if s == nil {
-		for m, other := range l.said {
-			if now.Sub(other.at) >= time.Hour || len(l.said) >= maxLimits {
-				delete(l.said, m)
-			}
-		}
-		s = &limit{at: now.Add(-time.Hour)}
-		l.said[message] = s
-	}
-	if now.Sub(s.at) < time.Minute {
-		s.skipped++
-		return 0
-	}
-	times := s.skipped + 1
-	s.at, s.skipped = now, 0
-	return times
 }
