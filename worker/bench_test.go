@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // BenchmarkRequests is what the request server costs: over connections kept alive, by a client
@@ -70,12 +72,28 @@ func BenchmarkRequests(b *testing.B) {
 		}
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			serial(b, b.Loop)
 		})
 		b.Run(bb.name+"-parallel", func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetParallelism(4)
+			defer reportCPU(b)()
 			b.RunParallel(func(pb *testing.PB) { serial(b, pb.Next) })
 		})
 	}
+}
+
+// reportCPU reports what the process has used of its processors, which other work on the machine
+// disturbs less than the time that has passed.
+func reportCPU(b *testing.B) (end func()) {
+	used := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	return func() { b.ReportMetric(float64((used()-before).Nanoseconds())/float64(b.N), "cpu-ns/op") }
 }
