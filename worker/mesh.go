@@ -102,8 +102,8 @@ func (m *membership) observe(f dynmesh.Report) {
 	}
 }
 
-// watched waits until others would notice the worker's end at once: who reads the registry counts on
-// that. It returns false when ctx ends before.
+// watched waits until others would notice the worker's end at once: who reads the registry counts
+// on that. It returns false when ctx ends before.
 func (m *membership) watched(ctx context.Context) bool {
 	if m.pool == nil {
 		return true

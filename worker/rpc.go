@@ -40,8 +40,9 @@ var ErrBadRequest = errors.New("bad request")
 // A panic is an error, too.
 //
 // ctx ends when the client is gone, whether the handler sends or not, and when the time for a
-// graceful shutdown has run out; context.Cause tells which. A handler that ignores ctx then
-// outlives Run.
+// graceful shutdown has run out; context.Cause tells which. A client that closes only its sending
+// side is gone, too. One that has sent another request already is missed at the next chunk, not
+// before. A handler that ignores ctx outlives Run.
 type Handler func(ctx context.Context, request json.RawMessage, send func(chunk any) error) error
 
 // Why a request's context ended early.

@@ -117,6 +117,100 @@ func TestRequestsThatTheServerRefuses(t *testing.T) {
 	}
 }
 
+// TestAnswersOfBothServers: status, headers and bytes, as clients of earlier versions have them.
+func TestAnswersOfBothServers(t *testing.T) {
+	r := run(t, local(), map[string]Handler{"echo": echo})
+	r.ready()
+	const ndjson, plain = "application/x-ndjson", "application/json"
+	probe := `{"endpoints":{"echo":"ready"},"status":"ready","uptime":`
+	for _, tt := range []struct {
+		server, method, path string
+		status               int
+		kind, allow, want    string
+	}{
+		{"rpc", "POST", "/v1/rpc/echo", 200, ndjson, "", "{}\n"},
+		{"rpc", "POST", "/v1/rpc/echo?x=1", 200, ndjson, "", "{}\n"},
+		{"rpc", "POST", "/v1/rpc/echo/", 404, plain, "", `{"error":"Cannot POST /v1/rpc/echo/"}`},
+		{"rpc", "POST", "/v1/rpc/", 404, plain, "", `{"error":"Cannot POST /v1/rpc/"}`},
+		{"rpc", "POST", "/v1/rpc/echo/x", 404, plain, "", `{"error":"Cannot POST /v1/rpc/echo/x"}`},
+		{"rpc", "POST", "/v1//rpc/echo", 404, plain, "", `{"error":"Cannot POST /v1//rpc/echo"}`},
+		{"rpc", "POST", "/v1/../v1/rpc/echo", 404, plain, "", `{"error":"Cannot POST /v1/../v1/rpc/echo"}`},
+		{"rpc", "POST", "/V1/rpc/echo", 404, plain, "", `{"error":"Cannot POST /V1/rpc/echo"}`},
+		{"rpc", "POST", "/v1/rpc/ech%6f", 404, plain, "", `{"error":"no endpoint \"ech%6f\" here, there are: echo"}`},
+		{"rpc", "POST", "/x<y>", 404, plain, "", `{"error":"Cannot POST /x\u0026lt;y\u0026gt;"}`},
+		{"rpc", "DELETE", "/v1/rpc/echo", 405, plain, "POST", `{"error":"Method Not Allowed"}`},
+		{"rpc", "OPTIONS", "*", 404, plain, "", `{"error":"Cannot OPTIONS *"}`},
+		{"system", "GET", "/health", 200, plain, "", probe},
+		{"system", "GET", "/live?verbose", 200, plain, "", probe},
+		{"system", "GET", "/livez", 200, plain, "", `{"message":"Service is live","status":"live"}`},
+		{"system", "HEAD", "/livez", 200, plain, "", ""},
+		{"system", "GET", "/health/", 404, plain, "", `{"error":"Cannot GET /health/"}`},
+		{"system", "GET", "/%68ealth", 404, plain, "", `{"error":"Cannot GET /%68ealth"}`},
+		{"system", "PUT", "/health", 405, plain, "GET, HEAD", `{"error":"Method Not Allowed"}`},
+		{"system", "GET", "/maintenance", 405, plain, "POST", `{"error":"Method Not Allowed"}`},
+	} {
+		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
+			addr := r.RPCAddr()
+			if tt.server == "system" {
+				addr = r.SystemAddr()
+			}
+			resp, body := byHand(t, addr, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+			if resp.StatusCode != tt.status || !strings.HasPrefix(body, tt.want) || tt.want != probe && body != tt.want {
+				t.Errorf("got %d %s, want %d %s", resp.StatusCode, body, tt.status, tt.want)
+			}
+			if kind, allow := resp.Header.Get("Content-Type"), resp.Header.Get("Allow"); kind != tt.kind || allow != tt.allow {
+				t.Errorf("got Content-Type %q and Allow %q, want %q and %q", kind, allow, tt.kind, tt.allow)
+			}
+			if whole := resp.ContentLength >= 0; whole != (tt.kind == plain) || resp.Close {
+				t.Errorf("length %d, closing %v: want JSON in one piece, a stream otherwise, and to be kept alive",
+					resp.ContentLength, resp.Close)
+			}
+		})
+	}
+}
+
+// byHand sends a request as it is written here, on a connection of its own, and reads the answer.
+func byHand(t *testing.T, addr, request string) (*http.Response, string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(waitLimit))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(request, " ")
+	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// TestBodyThatDoesNotCome: a client that announces a request and does not send it holds nothing for
+// long.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	w := create(t, local(), map[string]Handler{"echo": echo})
+	w.rpc.http.ReadTimeout = 50 * time.Millisecond
+	r := drive(t, w)
+	for _, head := range []string{"Content-Length: 10\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n"} {
+		resp, body := byHand(t, r.RPCAddr(), "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\n"+head+"{")
+		if want := `{"error":"Request Timeout"}`; resp.StatusCode != http.StatusRequestTimeout || body != want || !resp.Close {
+			t.Errorf("got %d %s, closing %v, want 408 %s, closing", resp.StatusCode, body, resp.Close, want)
+		}
+	}
+	if got := r.activity("echo"); got != (canary.Activity{}) {
+		t.Errorf("they count as requests: %+v", got)
+	}
+}
+
 // TestLongBody: the length that a request announces is refused before its body is read.
 func TestLongBody(t *testing.T) {
 	r := run(t, local(), map[string]Handler{"echo": echo})

@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -170,27 +168,13 @@ func TestStatusServerBodies(t *testing.T) {
 		{"another route", "Content-Length: 1000000000\r\n\r\n", `405 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := net.Dial("tcp", r.SystemAddr())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(waitLimit))
 			path := "/maintenance"
 			if tt.name == "another route" {
 				path = "/health"
 			}
-			if _, err := io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+tt.request); err != nil {
-				t.Fatal(err)
-			}
-			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			if got := fmt.Sprintf("%d %s", resp.StatusCode, body); err != nil || !strings.HasPrefix(got, tt.want) {
-				t.Errorf("got %.200s (%v), want %s", got, err, tt.want)
+			resp, body := byHand(t, r.SystemAddr(), "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+tt.request)
+			if got := fmt.Sprintf("%d %s", resp.StatusCode, body); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("got %.200s, want %s", got, tt.want)
 			}
 		})
 	}
