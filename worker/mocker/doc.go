@@ -12,5 +12,5 @@
 //     closes the engine's.
 //
 // Only tests and `dynmesh up` and `dynmesh worker` without a backend use it. It imports nothing of
-// dynmesh.
+// dynmesh but words and helpers.
 package mocker

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -13,8 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dynmesh/dynmesh"
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // DefaultAddr is where a [Server] listens when it is told nothing: a free port of the loopback
@@ -59,12 +60,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Engine == nil {
 		return nil, fmt.Errorf("new mock server: %w", dynmesh.NewConfigError("mocker", "Engine", nil, "an engine"))
 	}
-	if cfg.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		cfg.Log = logrus.NewEntry(discard)
-	}
-	s := &Server{engine: cfg.Engine, log: cfg.Log}
+	s := &Server{engine: cfg.Engine, log: logging.OrDiscard(cfg.Log)}
 	var err error
 	if s.pending, err = net.Listen("tcp", cmp.Or(cfg.Addr, DefaultAddr)); err != nil {
 		return nil, fmt.Errorf("new mock server: %w", &dynmesh.ConfigError{Config: "mocker", Field: "Addr", Err: err})
