@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"cmp"
 	"io"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/gossip"
 )
 
 // Config says where a [Frontend] listens and what it watches. The zero value is usable: every field has a default.
@@ -35,6 +37,17 @@ type Config struct {
 	// the last request is answered. Default: none, and verdicts then rest on etcd alone.
 	Pool Pool
 
+	// Gossip makes the frontend a member of the mesh, in place of a Pool, and registers it in etcd, so that other
+	// members find it. Its ID, Role and LeaseTTL are the frontend's; and where they are not given, so are its
+	// Advertise, Seeds (members that are in etcd), Version and Log. Default: it is no member.
+	Gossip *gossip.Config
+
+	LeaseTTL time.Duration // of the registration of a member, in whole seconds; default 10 s
+
+	// AdvertiseHost is the name or address under which others reach a member. Default: Host where that is one, else the
+	// local address of the route to etcd.
+	AdvertiseHost string
+
 	// Expect is what /ready wants the fleet to have; all of it has to hold. Default: nothing, and /ready then says whether
 	// the registry has been read.
 	Expect []expect.Expectation
@@ -58,6 +71,10 @@ func (c Config) withDefaults() (Config, error) {
 		discard := logrus.New()
 		discard.SetOutput(io.Discard)
 		c.Log = logrus.NewEntry(discard)
+	}
+	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
+	if c.Gossip != nil && c.Pool != nil {
+		return Config{}, dynmesh.NewConfigError("frontend", "Pool", nil, "one of Gossip and Pool")
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {

@@ -47,6 +47,7 @@ type Frontend struct {
 	cfg     Config
 	log     *logrus.Entry
 	source  source
+	member  *etcd.Registrar // nil: it is not registered
 	loop    *loop
 	server  *api.Server
 	started atomic.Bool
@@ -65,7 +66,23 @@ func New(cfg Config) (*Frontend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("frontend config: Etcd: %w", err)
 	}
-	return newFrontend(cfg, watcher)
+	if cfg.Gossip == nil {
+		return newFrontend(cfg, watcher)
+	}
+	m, err := newMembership(cfg)
+	if err != nil {
+		return nil, err // it says what it is about
+	}
+	cfg.Pool = m.pool
+	f, err := newFrontend(cfg, watcher)
+	if err != nil {
+		return nil, errors.Join(err, m.pool.Close())
+	}
+	if f.member, err = m.register(cfg, f.Addr()); err != nil {
+		f.server.Close()
+		return nil, errors.Join(fmt.Errorf("frontend config: %w", err), m.pool.Close())
+	}
+	return f, nil
 }
 
 // newFrontend is New for a config with its defaults filled in.
@@ -115,7 +132,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 func (f *Frontend) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
-	failed := make(chan error, 2) // of a part that ended by itself
+	failed := make(chan error, 3) // of a part that ended by itself
 	fail := func(err error) {
 		failed <- err
 		stopServing()
@@ -147,7 +164,22 @@ func (f *Frontend) run(ctx context.Context) error {
 		})
 	}
 
+	// It deregisters while it drains: nobody is to find it any more.
+	var registration sync.WaitGroup
+	var unregistered error
+	if f.member != nil {
+		registration.Go(func() {
+			if err := f.member.Run(serving); serving.Err() == nil {
+				fail(fmt.Errorf("register: %w", orEnded(err)))
+			} else if err != nil {
+				unregistered = fmt.Errorf("deregister: %w", err)
+			}
+		})
+	}
+
 	err := f.server.Run(serving)
+	stopServing()
+	registration.Wait()
 	leave()
 	gossips.Wait()
 	stopWatching()
@@ -160,7 +192,7 @@ func (f *Frontend) run(ctx context.Context) error {
 	default:
 	}
 	if err == nil {
-		err = leaving
+		err = errors.Join(unregistered, leaving)
 	}
 	return err
 }

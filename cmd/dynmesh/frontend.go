@@ -25,7 +25,6 @@ func newFrontendCommand(logging *logging) *cobra.Command {
 	}
 	grpcHealthPort := off
 	var opts gossipOptions
-	var member membership
 	cmd := &cobra.Command{
 		Use:   "frontend",
 		Short: "Say what is registered, and whether it works",
@@ -54,18 +53,18 @@ enough for them.`,
 			cfg.Metrics = logging.metrics()
 			cfg.Log = log.WithField(targetKey, "frontend")
 			var err error
-			if member.gossip, err = opts.config(); err != nil {
+			if cfg.Gossip, err = opts.config(); err != nil {
 				return err
 			}
-			_, run, err := newFrontend(cfg, member)
+			f, err := frontend.New(cfg)
 			if err != nil {
 				var renamed []fieldSetting
-				if opts.advertise == "" && member.podIP != "" {
+				if opts.advertise == "" && cfg.AdvertiseHost != "" {
 					renamed = []fieldSetting{{"gossip", "Advertise", "POD_IP"}}
 				}
 				return withSetting(err, renamed...)
 			}
-			return runFailure(besideEach(cmd.Context(), opts.rereads(member.gossip, log), run))
+			return runFailure(besideEach(cmd.Context(), opts.rereads(cfg.Gossip, log), f.Run))
 		},
 	}
 	flags := cmd.Flags()
@@ -84,8 +83,8 @@ enough for them.`,
 	)
 	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
 	opts.register(flags)
-	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&member.podIP, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
-	registerLeaseTTL(flags, &member.leaseTTL)
+	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
+	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
 }

@@ -113,6 +113,7 @@ func fieldSettings() []fieldSetting {
 		{"etcd", "CertFile", "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY"},
 		{"etcd", "TTL", "ETCD_LEASE_TTL"},
 		{"etcd", "Username", "ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD"},
+		{"frontend", "AdvertiseHost", "POD_IP"},
 		{"frontend", "GRPCHealthAddr", "DYN_HTTP_HOST and DYN_GRPC_HEALTH_PORT"},
 		{"frontend", "HealthPath", "DYN_HTTP_SVC_HEALTH_PATH"},
 		{"frontend", "LivePath", "DYN_HTTP_SVC_LIVE_PATH"},

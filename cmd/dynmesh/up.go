@@ -86,14 +86,15 @@ func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (e
 		}
 	}()
 	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
-	front, runFront, err := newFrontend(frontend.Config{
-		Host: loopback, Port: opts.httpPort, Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(),
-		Log: log.WithField(targetKey, "frontend"), Metrics: logging.metrics(),
-	}, membership{gossip: &gossip.Config{Bind: upGossip}, leaseTTL: etcd.DefaultLeaseTTL})
+	front, err := frontend.New(frontend.Config{
+		Host: loopback, Port: opts.httpPort, Etcd: registry, Gossip: &gossip.Config{Bind: upGossip},
+		GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: logging.metrics(),
+		Log: log.WithField(targetKey, "frontend"),
+	})
 	if err != nil {
 		return withPortHint(err, "--http-port 0 takes any free port")
 	}
-	return beside(ctx, "frontend", runFront, func(ctx context.Context) error {
+	return beside(ctx, "frontend", front.Run, func(ctx context.Context) error {
 		workers, err := upWorkers(opts.workers, registry, log, logging.metrics())
 		if err != nil {
 			return err

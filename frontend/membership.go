@@ -1,0 +1,75 @@
+package frontend
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/gossip"
+)
+
+// membership is what makes a frontend a member of the mesh: it gossips, and is registered in dynmesh's own bucket, so that
+// frontends find each other. What they conclude does not depend on that.
+type membership struct {
+	id        dynmesh.InstanceID
+	host      string // that others reach
+	pool      *gossip.Pool
+	registrar *etcd.Registrar // nil until register
+}
+
+// newMembership binds the pool. Its frontend's Pool is to be that: it runs it, or closes it.
+func newMembership(cfg Config) (*membership, error) {
+	m := &membership{id: dynmesh.NewInstanceID()}
+	var err error
+	if m.host, err = discovery.AdvertiseHost(cfg.AdvertiseHost, cfg.Etcd.Addrs()); err != nil {
+		return nil, fmt.Errorf("frontend config: %w", &dynmesh.ConfigError{Config: "frontend", Field: "AdvertiseHost", Err: err})
+	}
+	g := *cfg.Gossip
+	g.ID, g.Role, g.LeaseTTL = m.id, dynmesh.RoleFrontend, cfg.LeaseTTL
+	if g.Version == "" {
+		g.Version = cfg.Version
+	}
+	if g.Log == nil {
+		g.Log = cfg.Log
+	}
+	if g.Seeds == nil {
+		g.Seeds = func(ctx context.Context) ([]string, error) { return m.registrar.Seeds(ctx) } // there before Run
+	}
+	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && (g.Bind == "" || err == nil && unspecified(bound)) {
+		g.Advertise = m.host
+	}
+	m.pool, err = gossip.NewPool(g)
+	return m, err
+}
+
+// register returns what registers the frontend that listens at addr.
+func (m *membership) register(cfg Config, addr string) (*etcd.Registrar, error) {
+	host := m.host
+	if !unspecified(cfg.Host) {
+		host = cfg.Host
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = host // a name for people: the address serves them too
+	}
+	_, port, _ := net.SplitHostPort(addr) // it is bound: it has one
+	m.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
+		Etcd: cfg.Etcd, ID: m.id, TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
+			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
+			SystemURL: "http://" + net.JoinHostPort(host, port), GossipAddr: m.pool.Addr(),
+		},
+	})
+	return m.registrar, err
+}
+
+// unspecified says whether a listener at host can be reached at several addresses.
+func unspecified(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
