@@ -26,14 +26,14 @@ func Rejectf(reason dynmesh.RejectReason, format string, args ...any) error {
 
 // RejectSet remembers which entries of a bucket are left out. It is safe for concurrent use.
 type RejectSet struct {
-	mu      sync.Mutex
-	current map[string]RejectError // by key
-	total   map[dynmesh.RejectReason]int
+	mu    sync.Mutex
+	left  map[string]RejectError // by key
+	total map[dynmesh.RejectReason]int
 }
 
 // NewRejectSet returns an empty set.
 func NewRejectSet() *RejectSet {
-	return &RejectSet{current: make(map[string]RejectError), total: make(map[dynmesh.RejectReason]int)}
+	return &RejectSet{left: make(map[string]RejectError), total: make(map[dynmesh.RejectReason]int)}
 }
 
 // Add says whether that changes what is shown of the entry, and whether it was not known to be bad
@@ -41,8 +41,8 @@ func NewRejectSet() *RejectSet {
 func (s *RejectSet) Add(key string, why RejectError) (changed, newReason bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, known := s.current[key]
-	s.current[key] = why
+	before, known := s.left[key]
+	s.left[key] = why
 	if newReason = !known || before.Reason != why.Reason; newReason {
 		s.total[why.Reason]++
 	}
@@ -53,20 +53,20 @@ func (s *RejectSet) Add(key string, why RejectError) (changed, newReason bool) {
 func (s *RejectSet) Remove(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known := s.current[key]
-	delete(s.current, key)
+	_, known := s.left[key]
+	delete(s.left, key)
 	return known
 }
 
 // Counts returns how many entries are left out now, and how many ever were, by reason.
-func (s *RejectSet) Counts() (current, total map[dynmesh.RejectReason]int) {
+func (s *RejectSet) Counts() (left, total map[dynmesh.RejectReason]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	current = make(map[dynmesh.RejectReason]int)
-	for _, why := range s.current {
-		current[why.Reason]++
+	left = make(map[dynmesh.RejectReason]int)
+	for _, why := range s.left {
+		left[why.Reason]++
 	}
-	return current, maps.Clone(s.total)
+	return left, maps.Clone(s.total)
 }
 
 // ListRejects puts what several buckets leave out into one list.
@@ -75,8 +75,8 @@ func ListRejects(sets ...*RejectSet) *dynmesh.Rejects {
 	var entries []dynmesh.Rejected
 	for _, s := range sets {
 		s.mu.Lock()
-		list.Total += len(s.current)
-		for key, why := range s.current {
+		list.Total += len(s.left)
+		for key, why := range s.left {
 			entries = append(entries, dynmesh.Rejected{Key: key, Reason: why.Reason, Detail: why.Detail})
 			if len(entries) == 10*dynmesh.MaxRejects { // so that a sea of junk is not sorted as a whole
 				entries = smallest(entries)

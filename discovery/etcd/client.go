@@ -15,14 +15,14 @@ import (
 )
 
 // client is an etcd client that is replaced after each failure. One goroutine owns it; anybody may
-// read current. Reasons to replace one that seems healthy:
+// read conn. Reasons to replace one that seems healthy:
 //
 //   - its streams may hang for good (etcd-io/etcd#17611);
 //   - it may stick to a member that is frozen;
 //   - an expired token may come as permission denied (etcd-io/etcd#12385).
 type client struct {
 	dial      func() (*clientv3.Client, error)
-	current   atomic.Pointer[clientv3.Client] // nil: none; its owner may close it at any time
+	conn      atomic.Pointer[clientv3.Client] // nil: none; its owner may close it at any time
 	backoff   *backoff.ExponentialBackOff
 	lastError *lastError
 }
@@ -45,15 +45,15 @@ func newClient(cfg Config, log *logrus.Entry) *client {
 
 // get returns the client, a new one if there is none.
 func (c *client) get() (*clientv3.Client, error) {
-	if current := c.current.Load(); current != nil {
-		return current, nil
+	if conn := c.conn.Load(); conn != nil {
+		return conn, nil
 	}
-	current, err := c.dial()
+	conn, err := c.dial()
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	c.current.Store(current)
-	return current, nil
+	c.conn.Store(conn)
+	return conn, nil
 }
 
 // succeeded resets the backoff.
@@ -77,7 +77,7 @@ func (c *client) withLastError(err error) error {
 }
 
 func (c *client) close() {
-	if current := c.current.Swap(nil); current != nil {
-		_ = current.Close() // reports only that its context was cancelled, which is what Close does
+	if conn := c.conn.Swap(nil); conn != nil {
+		_ = conn.Close() // reports only that its context was cancelled, which is what Close does
 	}
 }

@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		watcher.SetPace(100*time.Millisecond, 500*time.Millisecond)
+		watcher.SetTiming(100*time.Millisecond, 500*time.Millisecond)
 
 		ctx := context.Background()
 		commit := func(ops ...clientv3.Op) {

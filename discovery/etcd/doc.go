@@ -10,15 +10,15 @@
 //
 // # Inside
 //
-//	file         | what                                                  | goroutine
-//	------------ | ----------------------------------------------------- | ---------------
-//	client.go    | a client that is replaced after each failure          | its owner's
+//	file         | what                                                    | goroutine
+//	------------ | ------------------------------------------------------- | --------------
+//	client.go    | a client that is replaced after each failure            | its owner's
 //	keyspace.go  | pure: what a read or an event changes, what is believed | –
-//	follower.go  | reads a range of keys, then watches it, again and again | one
-//	watch.go     | one watch, and the prober that tells whether it works | one for probes
-//	watcher.go   | two followers, decoded into one sequence of updates   | –
-//	lease.go     | pure: what a registrar does next; and its calls       | –
-//	registrar.go | the loop that does it                                 | Run's
+//	follower.go  | reads a range of keys, then watches it, over and over   | one
+//	             | the prober that tells whether the watch works           | one
+//	watcher.go   | two followers, decoded into one sequence of updates     | –
+//	lease.go     | pure: what a registrar does next; and its calls         | –
+//	registrar.go | the loop that does it                                   | Run's
 //
 // This package is the only home of the etcd client. The server for tests and for `dynmesh up` is in
 // discovery/localetcd, so that programs using this package do not carry it.

@@ -2,8 +2,8 @@ package etcd
 
 import "time"
 
-// SetPace makes a watcher probe and give up faster than an operator would want, for tests.
-func (w *Watcher) SetPace(probeEvery, staleAfter time.Duration) {
+// SetTiming makes a watcher probe and give up faster than an operator would want, for tests.
+func (w *Watcher) SetTiming(probeEvery, staleAfter time.Duration) {
 	w.instances.probeEvery, w.instances.staleAfter = probeEvery, staleAfter
 	if w.members != nil {
 		w.members.probeEvery, w.members.staleAfter = probeEvery, staleAfter
@@ -15,6 +15,3 @@ func (w *Watcher) FullReads() int64 { return w.instances.fullReads.Load() }
 
 // MemberKey returns the key of the registrar's own member value.
 func (r *Registrar) MemberKey() string { return r.memberKey }
-
-// DecodeMember reads one entry of the members bucket.
-var DecodeMember = decodeMember

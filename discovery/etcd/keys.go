@@ -23,11 +23,11 @@ func memberKey(id dynmesh.InstanceID) string { return membersPrefix + id.String(
 // parseInstanceKey reads v1/instances/{namespace}/{component}/{endpoint}/{instance ID in hex}.
 // Names are taken as they are. Its error is a *discovery.RejectError.
 func parseInstanceKey(key string) (dynmesh.InstanceKey, error) {
-	rest, err := cutPrefix(key, instancesPrefix)
+	path, err := cutPrefix(key, instancesPrefix)
 	if err != nil {
 		return dynmesh.InstanceKey{}, err
 	}
-	parts := strings.Split(rest, "/")
+	parts := strings.Split(path, "/")
 	if len(parts) != 4 {
 		return dynmesh.InstanceKey{}, discovery.Rejectf(dynmesh.RejectKey, "key has %d parts, want namespace/component/endpoint/id", len(parts))
 	}
@@ -42,11 +42,11 @@ func parseInstanceKey(key string) (dynmesh.InstanceKey, error) {
 // parseMemberKey reads v1/dynmesh/members/{instance ID in hex}. Its error is a
 // *discovery.RejectError.
 func parseMemberKey(key string) (dynmesh.InstanceID, error) {
-	rest, err := cutPrefix(key, membersPrefix)
+	path, err := cutPrefix(key, membersPrefix)
 	if err != nil {
 		return 0, err
 	}
-	id, err := dynmesh.ParseInstanceID(rest)
+	id, err := dynmesh.ParseInstanceID(path)
 	if err != nil {
 		return 0, discovery.Rejectf(dynmesh.RejectKey, "key: %v", err)
 	}
@@ -61,11 +61,11 @@ func cutPrefix(key, prefix string) (string, error) {
 	if !utf8.ValidString(key) {
 		return "", discovery.Rejectf(dynmesh.RejectKey, "key is not UTF-8")
 	}
-	rest, ok := strings.CutPrefix(key, prefix)
+	path, ok := strings.CutPrefix(key, prefix)
 	if !ok {
 		return "", discovery.Rejectf(dynmesh.RejectKey, "key %q is not under %s", key, prefix)
 	}
-	return rest, nil
+	return path, nil
 }
 
 // DecodeInstance reads one entry of the instances bucket. Its error is a *discovery.RejectError.

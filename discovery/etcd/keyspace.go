@@ -15,7 +15,7 @@ import (
 //	---------------------------------- | -------------------------------------------------
 //	key put                            | at once
 //	key gone                           | at once, unless a grace period runs
-//	keys gone after etcd was silent    | after grace.silence: leases may have expired
+//	keys gone after etcd was silent    | after grace.stale: leases may have expired
 //	the same, for the second time      | after grace.reset: workers get the whole time anew
 //	keys gone after a history reset    | after grace.reset: nobody removed what etcd lacks
 type keyspace struct {
@@ -34,8 +34,8 @@ const missing = 0
 // and to put back what is missing: a call that hangs, a backoff, and after a reset up to the next
 // verification of their keys.
 type grace struct {
-	silence time.Duration // after etcd was silent: leases may have expired that nobody could renew
-	reset   time.Duration // after etcd lost its history: nobody removed what it lacks
+	stale time.Duration // after etcd was silent: leases may have expired that nobody could renew
+	reset time.Duration // after etcd lost its history: nobody removed what it lacks
 }
 
 // delta is one consistent change of a keyspace. Each key occurs once.
@@ -120,7 +120,7 @@ func (k *keyspace) overtaken(all []*mvccpb.KeyValue) bool {
 func (k *keyspace) startGrace(reset bool, now time.Time) {
 	d := time.Duration(0)
 	if k.stale {
-		d = k.grace.silence
+		d = k.grace.stale
 		for _, revision := range k.revisions {
 			if revision == missing { // already so when etcd went silent again
 				d = max(d, k.grace.reset)

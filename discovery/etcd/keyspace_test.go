@@ -43,7 +43,7 @@ func TestKeyspaceReplace(t *testing.T) {
 	seen := history{cluster: 7, term: 2, revision: 10}
 	same := &pb.ResponseHeader{ClusterId: 7, RaftTerm: 2, Revision: 20}
 	emptied := &pb.ResponseHeader{ClusterId: 8, RaftTerm: 2, Revision: 4}
-	const silence, reset = 6 * time.Second, 20 * time.Second
+	const stale, reset = 6 * time.Second, 20 * time.Second
 	for _, tt := range []struct {
 		name    string
 		known   map[string]int64
@@ -73,7 +73,7 @@ func TestKeyspaceReplace(t *testing.T) {
 		{
 			name: "etcd was silent: leases may have expired", known: map[string]int64{"a": 1, "b": 2}, stale: true, header: same,
 			all:   []*mvccpb.KeyValue{kv("a", 1)},
-			keeps: []string{"a", "b"}, left: silence,
+			keeps: []string{"a", "b"}, left: stale,
 		},
 		{
 			name: "silent again before workers were back", known: map[string]int64{"a": 1, "b": missing}, stale: true, header: same,
@@ -103,7 +103,7 @@ func TestKeyspaceReplace(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := keyspace{
-				grace: grace{silence: silence, reset: reset}, revisions: tt.known, history: seen, stale: tt.stale,
+				grace: grace{stale: stale, reset: reset}, revisions: tt.known, history: seen, stale: tt.stale,
 				graceUntil: now.Add(tt.grace),
 			}
 			d, wasReset := k.replace(tt.all, tt.header, now)

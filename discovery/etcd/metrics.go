@@ -69,9 +69,9 @@ func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
 		{w.instanceRejects, descRejected, descRejectedTotal},
 		{w.memberRejects, descRejectedMembers, descRejectedMembersTotal},
 	} {
-		current, total := bucket.rejects.Counts()
+		left, total := bucket.rejects.Counts()
 		for reason, n := range total {
-			ch <- gauge(bucket.now, float64(current[reason]), string(reason))
+			ch <- gauge(bucket.now, float64(left[reason]), string(reason))
 			ch <- counter(bucket.all, float64(n), string(reason))
 		}
 	}

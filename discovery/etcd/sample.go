@@ -47,7 +47,7 @@ func SampleMembers(ctx context.Context, cfg Config, n int) ([]dynmesh.Registered
 // SampleMembers is the function of that name, on the connection that Run has, where it has one. It
 // is safe for concurrent use, before Run and after it, too.
 func (r *Registrar) SampleMembers(ctx context.Context, n int) ([]dynmesh.RegisteredMember, error) {
-	client := r.client.current.Load()
+	client := r.client.conn.Load()
 	if client == nil {
 		return SampleMembers(ctx, r.etcd, n)
 	}

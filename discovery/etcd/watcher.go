@@ -31,14 +31,14 @@ type Watcher struct {
 	ran       atomic.Bool
 
 	// Each follower has a goroutine. mu makes their updates one sequence.
-	mu           sync.Mutex
-	up           func(dynmesh.RegistryUpdate)
-	state        dynmesh.SyncState
-	since        time.Time
-	revision     int64
-	saidUnread   bool // it has been logged that there was no first read yet
-	membersRead  bool // once at least
-	membersStale bool // it has been logged that members cannot be read
+	mu               sync.Mutex
+	up               func(dynmesh.RegistryUpdate)
+	state            dynmesh.SyncState
+	since            time.Time
+	revision         int64
+	saidWaiting      bool // it has been logged that there was no first read yet
+	membersRead      bool // once at least
+	saidMembersStale bool // it has been logged that members cannot be read
 
 	instanceRejects, memberRejects *discovery.RejectSet
 	summary                        atomic.Pointer[summary] // for metrics
@@ -53,8 +53,8 @@ type summary struct {
 
 // Removals are not believed for these times. See grace.
 const (
-	silenceGrace = 6 * time.Second
-	resetGrace   = 20 * time.Second
+	staleGrace = 6 * time.Second
+	resetGrace = 20 * time.Second
 )
 
 // NewWatcher checks the configuration. It does not connect.
@@ -70,10 +70,10 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 		instanceRejects: discovery.NewRejectSet(),
 		memberRejects:   discovery.NewRejectSet(),
 	}
-	w.instances.onDelta, w.instances.onStale = w.instancesChanged, w.instancesUnread
+	w.instances.onDelta, w.instances.onStale = w.instancesChanged, w.instancesStale
 	if cfg.Members {
 		w.members = followBucket(cfg.Etcd, log, membersPrefix)
-		w.members.onDelta, w.members.onStale = w.membersChanged, w.membersUnread
+		w.members.onDelta, w.members.onStale = w.membersChanged, w.membersStale
 	}
 	w.summary.Store(&summary{since: w.since})
 	return w, nil
@@ -89,7 +89,7 @@ func followBucket(cfg Config, log *logrus.Entry, prefix string) *follower {
 		probeEvery: defaultProbeEvery,
 		staleAfter: defaultStaleAfter,
 		log:        log,
-		keys:       keyspace{grace: grace{silence: silenceGrace, reset: resetGrace}},
+		keys:       keyspace{grace: grace{stale: staleGrace, reset: resetGrace}},
 	}
 }
 
@@ -123,13 +123,13 @@ func (w *Watcher) instancesChanged(d delta) {
 	w.publish(u)
 }
 
-// instancesUnread notes that etcd cannot be read. Before the first read there is nothing to be
+// instancesStale notes that etcd cannot be read. Before the first read there is nothing to be
 // stale.
-func (w *Watcher) instancesUnread(lastContact time.Time, cause error) {
+func (w *Watcher) instancesStale(lastContact time.Time, cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.state == dynmesh.Syncing && !w.saidUnread {
-		w.saidUnread = true
+	if w.state == dynmesh.Syncing && !w.saidWaiting {
+		w.saidWaiting = true
 		w.log.WithField("err", cause).Warn("etcd cannot be read: nothing is known yet, trying again until it answers")
 	}
 	if w.state != dynmesh.Synced {
@@ -143,8 +143,8 @@ func (w *Watcher) instancesUnread(lastContact time.Time, cause error) {
 func (w *Watcher) membersChanged(d delta) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.membersStale {
-		w.membersStale = false
+	if w.saidMembersStale {
+		w.saidMembersStale = false
 		w.log.Info("Members can be read again")
 	}
 	first := !w.membersRead
@@ -156,16 +156,16 @@ func (w *Watcher) membersChanged(d delta) {
 	}
 }
 
-// membersUnread notes that members cannot be read. That is worth a line of its own only where the
+// membersStale notes that members cannot be read. That is worth a line of its own only where the
 // instances can.
-func (w *Watcher) membersUnread(lastContact time.Time, cause error) {
+func (w *Watcher) membersStale(lastContact time.Time, cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	denied := errors.Is(cause, rpctypes.ErrPermissionDenied)
-	if w.membersStale || w.state != dynmesh.Synced || time.Since(lastContact) < 2*w.members.staleAfter && !denied {
+	if w.saidMembersStale || w.state != dynmesh.Synced || time.Since(lastContact) < 2*w.members.staleAfter && !denied {
 		return // the registry as a whole may be about to go stale
 	}
-	w.membersStale = true
+	w.saidMembersStale = true
 	w.log.WithField("key", membersPrefix).WithField("err", cause).
 		Warn("Members cannot be read, though instances can: what they say of themselves is unknown, or as old as this")
 }

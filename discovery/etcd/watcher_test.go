@@ -24,7 +24,7 @@ func startWatcher(t *testing.T, cfg etcd.WatcherConfig) (*etcd.Watcher, *sourcet
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.SetPace(100*time.Millisecond, 500*time.Millisecond)
+	w.SetTiming(100*time.Millisecond, 500*time.Millisecond)
 	v, _ := sourcetest.Start(t, w)
 	return w, v
 }

@@ -134,8 +134,8 @@ func equal(v *View, want []dynmesh.Instance) bool {
 	})
 }
 
-// Instance returns instance n of a test, in its nth generation of values.
-func Instance(n, generation int) dynmesh.Instance {
+// instance returns instance n of a test, in its nth generation of values.
+func instance(n, generation int) dynmesh.Instance {
 	return dynmesh.Instance{
 		InstanceKey: dynmesh.InstanceKey{
 			Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: fmt.Sprintf("e%d", n%3)},
@@ -148,7 +148,7 @@ func Instance(n, generation int) dynmesh.Instance {
 func instances(from, to int) []dynmesh.Instance {
 	var all []dynmesh.Instance
 	for n := from; n < to; n++ {
-		all = append(all, Instance(n, 0))
+		all = append(all, instance(n, 0))
 	}
 	return all
 }
@@ -185,17 +185,17 @@ func testChanges(t *testing.T, r rig) {
 	r.awaitAll(v, instances(0, 3)...)
 	_, before := v.Updates()
 
-	r.Put(Instance(3, 0))
+	r.Put(instance(3, 0))
 	r.awaitAll(v, instances(0, 4)...)
-	r.Put(Instance(3, 1))
-	r.awaitAll(v, append(instances(0, 3), Instance(3, 1))...)
-	r.Delete(Instance(0, 0).InstanceKey)
-	r.awaitAll(v, Instance(1, 0), Instance(2, 0), Instance(3, 1))
+	r.Put(instance(3, 1))
+	r.awaitAll(v, append(instances(0, 3), instance(3, 1))...)
+	r.Delete(instance(0, 0).InstanceKey)
+	r.awaitAll(v, instance(1, 0), instance(2, 0), instance(3, 1))
 	if _, revision := v.Updates(); before != 0 && revision <= before {
 		t.Errorf("revision %d after three changes, %d before", revision, before)
 	}
-	r.Put(Instance(0, 0)) // gone is not for ever
-	r.awaitAll(v, append(instances(0, 3), Instance(3, 1))...)
+	r.Put(instance(0, 0)) // gone is not for ever
+	r.awaitAll(v, append(instances(0, 3), instance(3, 1))...)
 	if states := v.States(); !slices.Equal(states, []dynmesh.SyncState{dynmesh.Synced}) {
 		t.Errorf("states = %v, want synced throughout", states)
 	}
@@ -204,19 +204,19 @@ func testChanges(t *testing.T, r rig) {
 func testJunk(t *testing.T, r rig) {
 	r.needs("an entry that is no instance", r.Spoil != nil)
 	r.Put(instances(0, 3)...)
-	r.Spoil(Instance(7, 0).InstanceKey)
+	r.Spoil(instance(7, 0).InstanceKey)
 	v := r.start()
 	left := func(n int) func() bool { return func() bool { return v.Rejects().Total == n } }
 	r.awaitAll(v, instances(0, 3)...)
 	r.await("one entry left out", left(1))
 
-	r.Spoil(Instance(1, 0).InstanceKey)
-	r.awaitAll(v, Instance(0, 0), Instance(2, 0))
+	r.Spoil(instance(1, 0).InstanceKey)
+	r.awaitAll(v, instance(0, 0), instance(2, 0))
 	r.await("two entries left out", left(2))
-	r.Put(Instance(1, 1)) // mended
-	r.awaitAll(v, Instance(0, 0), Instance(1, 1), Instance(2, 0))
+	r.Put(instance(1, 1)) // mended
+	r.awaitAll(v, instance(0, 0), instance(1, 1), instance(2, 0))
 	r.await("one entry left out again", left(1))
-	r.Delete(Instance(7, 0).InstanceKey)
+	r.Delete(instance(7, 0).InstanceKey)
 	r.await("no entry left out", left(0))
 	if n := v.Len(); n != 3 {
 		t.Errorf("%d instances in the end, want 3", n)
@@ -251,7 +251,7 @@ func testMembers(t *testing.T, r rig) {
 
 func testMemberJunk(t *testing.T, r rig) {
 	r.needs("an entry that is no member", r.SpoilMember != nil)
-	r.Spoil(Instance(0, 0).InstanceKey)
+	r.Spoil(instance(0, 0).InstanceKey)
 	r.PutMember(member(1, "a"))
 	r.SpoilMember(2)
 	v := r.start()
@@ -266,7 +266,7 @@ func testMemberJunk(t *testing.T, r rig) {
 	r.PutMember(member(2, "b"))
 	r.await("a member that was mended", shows(1, 2))
 	r.DeleteMember(1)
-	r.Delete(Instance(0, 0).InstanceKey)
+	r.Delete(instance(0, 0).InstanceKey)
 	r.await("nothing left out", shows(1, 0))
 }
 
@@ -278,12 +278,12 @@ func testInterrupt(t *testing.T, r rig) {
 	r.awaitAll(v, all...)
 	for n := 10; n < 13; n++ {
 		r.Interrupt()
-		all = append(all, Instance(n, 0))
-		r.Put(Instance(n, 0))
+		all = append(all, instance(n, 0))
+		r.Put(instance(n, 0))
 		r.awaitAll(v, all...)
 	}
-	if want := []int{10, 11, 12, 13}; !slices.Equal(v.Sizes(), want) || v.Puts() != 13 {
-		t.Errorf("sizes seen = %v, %d puts, want %v, 13: a resync sends only what has changed", v.Sizes(), v.Puts(), want)
+	if want := []int{10, 11, 12, 13}; !slices.Equal(v.Sizes(), want) || v.putCount() != 13 {
+		t.Errorf("sizes seen = %v, %d puts, want %v, 13: a resync sends only what has changed", v.Sizes(), v.putCount(), want)
 	}
 }
 
@@ -295,14 +295,14 @@ func testGap(t *testing.T, r rig) {
 	r.awaitAll(v, instances(0, 10)...)
 	r.Cut()
 	r.awaitStale(v)
-	r.Delete(Instance(3, 0).InstanceKey, Instance(7, 0).InstanceKey)
-	r.Put(Instance(5, 1), Instance(10, 0))
+	r.Delete(instance(3, 0).InstanceKey, instance(7, 0).InstanceKey)
+	r.Put(instance(5, 1), instance(10, 0))
 	r.Compact()
 	r.Heal()
 	want := slices.DeleteFunc(instances(0, 11), func(i dynmesh.Instance) bool {
-		return i.ID == Instance(3, 0).ID || i.ID == Instance(7, 0).ID || i.ID == Instance(5, 0).ID
+		return i.ID == instance(3, 0).ID || i.ID == instance(7, 0).ID || i.ID == instance(5, 0).ID
 	})
-	want = append(want, Instance(5, 1))
+	want = append(want, instance(5, 1))
 	r.awaitFor(r.Within+r.Grace, "the right nine", func() bool { return v.Synced() && equal(v, want) })
 }
 
@@ -334,16 +334,16 @@ func testAwayAndBack(t *testing.T, r rig) {
 	if n := v.Len(); n != 10 {
 		t.Errorf("%d instances are known while the registry is away, want 10", n)
 	}
-	r.Delete(Instance(0, 0).InstanceKey)
-	r.Put(Instance(1, 1), Instance(10, 0))
+	r.Delete(instance(0, 0).InstanceKey)
+	r.Put(instance(1, 1), instance(10, 0))
 	r.Heal()
 	r.await("what was put meanwhile", func() bool {
 		have := v.Instances()
-		_, added := have[Instance(10, 0).InstanceKey]
-		return v.Synced() && added && string(have[Instance(1, 1).InstanceKey].Transport) == string(Instance(1, 1).Transport)
+		_, added := have[instance(10, 0).InstanceKey]
+		return v.Synced() && added && string(have[instance(1, 1).InstanceKey].Transport) == string(instance(1, 1).Transport)
 	})
 	r.awaitFor(r.Within+r.Grace, "the removal", func() bool {
-		return equal(v, append(instances(2, 11), Instance(1, 1)))
+		return equal(v, append(instances(2, 11), instance(1, 1)))
 	})
 	if want := []dynmesh.SyncState{dynmesh.Synced, dynmesh.Stale, dynmesh.Synced}; !slices.Equal(v.States(), want) {
 		t.Errorf("states = %v, want %v", v.States(), want)
@@ -364,7 +364,7 @@ func testSlowConsumer(t *testing.T, r rig) {
 			close(entered)
 			<-release
 		}
-		v.Apply(u)
+		v.apply(u)
 	})
 	defer stop()
 	select {
@@ -375,12 +375,12 @@ func testSlowConsumer(t *testing.T, r rig) {
 	}
 	var want []dynmesh.Instance
 	for n := range 200 {
-		r.Put(Instance(n, 0))
+		r.Put(instance(n, 0))
 		if n%2 == 0 {
-			r.Delete(Instance(n, 0).InstanceKey)
+			r.Delete(instance(n, 0).InstanceKey)
 			continue
 		}
-		want = append(want, Instance(n, 0))
+		want = append(want, instance(n, 0))
 	}
 	<-time.After(50 * time.Millisecond) // for the source to drop what it drops
 	close(release)
@@ -398,7 +398,7 @@ func testEnd(t *testing.T, r rig) {
 	if r.Heal != nil {
 		r.Heal()
 	}
-	r.Put(Instance(3, 0))
+	r.Put(instance(3, 0))
 	r.awaitNoUpdate(v, 100*time.Millisecond, "after Run returned")
 }
 
@@ -421,7 +421,7 @@ func testConverges(t *testing.T, r rig) {
 	cut := false
 	for round := range 60 {
 		for range 15 {
-			i := Instance(random.IntN(97), round)
+			i := instance(random.IntN(97), round)
 			if random.IntN(3) == 0 {
 				delete(truth, i.InstanceKey)
 				r.Delete(i.InstanceKey)

@@ -20,7 +20,7 @@ import (
 // methods are safe for concurrent use.
 type View struct {
 	t     testing.TB
-	busy  atomic.Bool // in Apply
+	busy  atomic.Bool // in apply
 	ended atomic.Bool // Run has returned
 
 	mu        sync.Mutex
@@ -39,7 +39,7 @@ type View struct {
 func Start(t testing.TB, source discovery.Source) (v *View, stop func()) {
 	t.Helper()
 	v = newView(t)
-	return v, run(t, source, v, v.Apply)
+	return v, run(t, source, v, v.apply)
 }
 
 func newView(t testing.TB) *View {
@@ -77,8 +77,8 @@ func run(t testing.TB, source discovery.Source, v *View, up func(dynmesh.Registr
 // runEnds is how long Run may take to return after its context ended.
 const runEnds = 10 * time.Second
 
-// Apply takes in one update.
-func (v *View) Apply(u dynmesh.RegistryUpdate) {
+// apply takes in one update.
+func (v *View) apply(u dynmesh.RegistryUpdate) {
 	if v.busy.Swap(true) {
 		v.t.Error("two updates at once")
 	}
@@ -231,8 +231,8 @@ func (v *View) Updates() (n int, revision int64) {
 	return v.updates, v.last.Revision
 }
 
-// Puts returns how many puts there were in all.
-func (v *View) Puts() int {
+// putCount returns how many puts there were in all.
+func (v *View) putCount() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.puts
