@@ -46,10 +46,3 @@ func Example() {
 	running.Wait() // the registrar has revoked its lease by now
 	// Output: synced dyn://dynamo.backend.generate {"http":"http://10.0.0.7:8888/v1/rpc/generate"}
 }
-
-func ExampleParseEndpoint() {
-	_, err := dynmesh.ParseEndpoint("dyn://dynamo.back end.generate")
-	fmt.Println(err)
-	// Output: endpoint "dyn://dynamo.back end.generate": component name "back end" has the
-	// character ' ': want A-Z a-z 0-9 _ - only
-}
