@@ -32,6 +32,7 @@ type GossipHealth struct {
 	Alive, Suspect, Dead int // members, this one among Alive
 	Score                int // memberlist's health score: 0 is well, above it this process may be what is slow or cut off
 	UDPDegraded          int // members that answer over TCP and not over UDP
+	Unreported           int // foreign instances that are this member's to watch and that it has no room to report of
 }
 
 // GossipUpdate is what has changed since the last one was taken. Observations of members that are dead or gone stay until they

@@ -1,7 +1,9 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/probe/dial"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
@@ -38,8 +41,10 @@ type loop struct {
 
 	hasReader bool // somebody wants updates
 	alone     bool
-	leaving   bool     // it is this member that goes, and no news that others are no longer there
-	died      []string // members, since that was last logged
+	throttle  swim.Throttle // of findings that the table does not take
+	crowded   int           // foreign instances without a report, as said last
+	leaving   bool          // it is this member that goes, and no news that others are no longer there
+	died      []string      // members, since that was last logged
 	joined    []string
 
 	housekeeping, expiry time.Time // when they are due
@@ -196,8 +201,10 @@ func (l *loop) observe(r dynmesh.Report, now time.Time) {
 	was, _ := l.table.Get(l.pool.self.ID, r.Subject)
 	changes, err := l.table.Observe(r)
 	if err != nil {
-		l.log.WithFields(logrus.Fields{"err": err, "member": r.Subject.ID.String()}).
-			Error("Cannot tell others of a finding")
+		if times := l.throttle.Allow(cmp.Or(errors.Unwrap(err), err).Error(), now); times > 0 {
+			l.log.WithFields(logrus.Fields{"err": err, "member": r.Subject.ID.String(), "times": times}).
+				Error("Cannot tell others of a finding")
+		}
 		return
 	}
 	failed := r.Finding == dynmesh.Fail || was.Finding == dynmesh.Fail // or it did until now: that is as urgent

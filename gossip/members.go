@@ -322,7 +322,8 @@ func (l *loop) publishAll() {
 // publishHealth publishes what the pool knows of itself.
 func (l *loop) publishHealth() {
 	h, left := l.members.counts()
-	h.Score = l.pool.node.Score()
+	h.Score, h.Unreported = l.pool.node.Score(), l.prober.Unreported()
+	l.logCrowded(h.Unreported)
 	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))
 	if l.hasReader {
 		l.pool.updates.setHealth(h)
@@ -338,6 +339,21 @@ func (l *loop) publishHealth() {
 			l.log.WithField("members", h.Alive+h.Suspect).Info("Joined the mesh")
 		}
 	}
+}
+
+// logCrowded says once that there are more foreign instances than room to report of them, until there
+// is room again.
+func (l *loop) logCrowded(unreported int) {
+	if was := l.crowded > 0; was != (unreported > 0) {
+		entry := l.log.WithFields(logrus.Fields{"instances": unreported, "reported": probe.MaxForeign})
+		if was {
+			entry.Info("There is room again to report of all foreign instances")
+		} else {
+			entry.Warn("There are more foreign instances than one frontend can report of: " +
+				"nothing but their leases vouches for the others. More frontends share them")
+		}
+	}
+	l.crowded = unreported
 }
 
 // logMembership logs who came and who died, together: a rack that loses its power is one line.

@@ -19,7 +19,7 @@ type metrics struct {
 
 	state atomic.Pointer[snapshot]
 
-	members, score, degraded, observations, waiting *prometheus.Desc
+	members, score, degraded, observations, waiting, unreported *prometheus.Desc
 }
 
 // snapshot is the loop's state, for metrics.
@@ -49,7 +49,9 @@ func newMetrics() *metrics {
 			"0 when this process meets memberlist's times; above it is slow or cut off itself.", nil, nil),
 		degraded:     prometheus.NewDesc(prefix+"udp_degraded_members", "Members that answer over TCP and not over UDP.", nil, nil),
 		observations: prometheus.NewDesc(prefix+"observations", "Observations that stand.", nil, nil),
-		waiting:      prometheus.NewDesc(prefix+"waiting", "Observations that are still to be passed on.", nil, nil),
+		unreported: prometheus.NewDesc(prefix+"foreign_unreported",
+			"Foreign instances that are this frontend's to watch and that it has no room to report of.", nil, nil),
+		waiting: prometheus.NewDesc(prefix+"waiting", "Observations that are still to be passed on.", nil, nil),
 	}
 	m.udpIn, m.udpOut = m.bytes.WithLabelValues("udp", "received"), m.bytes.WithLabelValues("udp", "sent")
 	m.tcpIn, m.tcpOut = m.bytes.WithLabelValues("tcp", "received"), m.bytes.WithLabelValues("tcp", "sent")
@@ -99,7 +101,7 @@ func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.counters() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting} {
+	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting, m.unreported} {
 		ch <- d
 	}
 }
@@ -121,4 +123,5 @@ func (p *Pool) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.degraded, s.health.UDPDegraded)
 	gauge(m.observations, s.table.Observations)
 	gauge(m.waiting, s.waiting)
+	gauge(m.unreported, s.health.Unreported)
 }

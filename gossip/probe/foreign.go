@@ -1,11 +1,17 @@
 package probe
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
 )
+
+// MaxForeign is of how many foreign instances one frontend reports. Members take 65,536 observations of
+// one observer, and a frontend reports of members, too. Of more instances, those go without a report that
+// another frontend is to watch as well, and better; then those that came last.
+const MaxForeign = 60_000
 
 // foreign is the instances whose workers are no members. Frontends watch them, because only those read the
 // registry: all instances of a worker by the same frontends, and all that have one address by one watch.
@@ -13,6 +19,12 @@ type foreign struct {
 	assignment *Assignment
 	instances  map[dynmesh.InstanceID][]foreignInstance
 	targets    map[string]*target // by address
+
+	limit    int               // MaxForeign, but in tests
+	reported int               // instances of which targets report
+	crowded  crowded           // ours to watch, and beyond MaxForeign
+	seconds  []foreignInstance // some that give way: we are their second watcher, or were
+	searched bool              // and there are no others
 }
 
 type foreignInstance struct {
@@ -24,23 +36,40 @@ func newForeign(self dynmesh.InstanceID) *foreign {
 	return &foreign{
 		assignment: NewAssignment(self),
 		instances:  make(map[dynmesh.InstanceID][]foreignInstance), targets: make(map[string]*target),
+		limit: MaxForeign, crowded: crowded{set: make(map[dynmesh.Subject]struct{})},
 	}
 }
 
 // frontendChanged is told who else watches foreign instances.
 func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	f := p.foreign
+	f.searched = false
 	if alive {
 		for _, worker := range f.assignment.Join(id) {
 			p.endLater(handover{target: worker, foreign: true})
 		}
-		return
-	}
-	for _, worker := range f.assignment.Leave(id) {
-		for _, at := range f.instances[worker] {
-			p.attach(at.subject, at.addr)
+	} else {
+		for _, worker := range f.assignment.Leave(id) {
+			for _, at := range f.instances[worker] {
+				p.attach(at.subject, at.addr)
+			}
 		}
 	}
+	for range len(f.crowded.set) { // each of which may be ours alone now, or no longer
+		p.admit(f.crowded.next())
+	}
+}
+
+// admit has an instance reported of that had to wait, if it is still ours, and reports whether it was.
+func (p *Prober) admit(s dynmesh.Subject) bool {
+	f := p.foreign
+	for _, at := range f.instances[s.ID] {
+		if at.subject == s && f.assignment.Mine(s.ID) {
+			p.attach(s, at.addr)
+			return true
+		}
+	}
+	return false
 }
 
 // watchForeign has an instance watched at an address, or no longer where that is empty.
@@ -68,40 +97,97 @@ func (p *Prober) watchForeign(s dynmesh.Subject, addr string) {
 	}
 }
 
-// attach has the watch of the address report of the instance.
+// attach has the watch of the address report of the instance, if there is room.
 func (p *Prober) attach(s dynmesh.Subject, addr string) {
-	t := p.foreign.targets[addr]
-	if t == nil {
-		t = &target{
-			id: s.ID, service: addr, subjects: []dynmesh.Subject{s}, index: -1,
-			address: watch.NewForeign(p.random.Uint64(), p.now),
-		}
-		p.foreign.targets[addr] = t
-		p.step(t, watch.Event{})
+	f := p.foreign
+	if t := f.targets[addr]; t != nil && slices.Contains(t.subjects, s) {
 		return
 	}
-	if !slices.Contains(t.subjects, s) {
+	first := f.isFirst(s.ID)
+	if f.reported >= f.limit && !(first && p.makeRoom()) {
+		f.crowded.add(s)
+		return
+	}
+	f.crowded.remove(s)
+	f.reported++
+	f.searched = f.searched && first
+	if t := f.targets[addr]; t != nil {
 		t.subjects = append(t.subjects, s)
 		p.report(s, t)
+		return
+	}
+	t := &target{
+		id: s.ID, service: addr, subjects: []dynmesh.Subject{s}, index: -1,
+		address: watch.NewForeign(p.random.Uint64(), p.now),
+	}
+	f.targets[addr] = t
+	p.step(t, watch.Event{})
+}
+
+// isFirst reports whether no other frontend suits a worker better.
+func (f *foreign) isFirst(id dynmesh.InstanceID) bool {
+	watchers := f.assignment.Of(id)
+	return len(watchers) > 0 && watchers[0] == f.assignment.self
+}
+
+// makeRoom ends the report of an instance that another frontend is to watch as well, if there is one.
+func (p *Prober) makeRoom() bool {
+	f := p.foreign
+	if len(f.seconds) == 0 && !f.searched {
+		f.searched = true
+		for id, instances := range f.instances {
+			if !f.isFirst(id) {
+				f.seconds = append(f.seconds, instances...)
+			}
+		}
+		slices.SortStableFunc(f.seconds, func(a, b foreignInstance) int { return cmp.Compare(a.subject.ID, b.subject.ID) })
+	}
+	for len(f.seconds) > 0 {
+		last := len(f.seconds) - 1
+		at := f.seconds[last]
+		f.seconds = f.seconds[:last]
+		if !f.isFirst(at.subject.ID) && p.endReport(at.subject, at.addr) {
+			if f.assignment.Mine(at.subject.ID) {
+				f.crowded.add(at.subject)
+			}
+			return true
+		}
+	}
+	f.seconds = nil
+	return false
+}
+
+// detach takes back what is said of the instance, and has another one take its place that had none.
+func (p *Prober) detach(s dynmesh.Subject, addr string) {
+	f := p.foreign
+	f.crowded.remove(s)
+	if !p.endReport(s, addr) {
+		return
+	}
+	for len(f.crowded.set) > 0 && !p.admit(f.crowded.next()) {
+		continue
 	}
 }
 
-// detach takes back what is said of the instance. A watch of which nothing is reported ends.
-func (p *Prober) detach(s dynmesh.Subject, addr string) {
-	t := p.foreign.targets[addr]
+// endReport takes back what is said of the instance, if anything is. A watch of which nothing is reported ends.
+func (p *Prober) endReport(s dynmesh.Subject, addr string) bool {
+	f := p.foreign
+	t := f.targets[addr]
 	if t == nil {
-		return
+		return false
 	}
 	n := slices.Index(t.subjects, s)
 	if n < 0 {
-		return
+		return false
 	}
 	t.subjects = slices.Delete(t.subjects, n, n+1)
+	f.reported--
 	p.withdraw(s)
 	if len(t.subjects) == 0 {
 		p.close(t)
-		delete(p.foreign.targets, addr)
+		delete(f.targets, addr)
 	}
+	return true
 }
 
 // endForeignIfHandedOver is to foreign instances what endIfHandedOver is to members.
@@ -119,4 +205,40 @@ func (p *Prober) endForeignIfHandedOver(id dynmesh.InstanceID) bool {
 		p.detach(at.subject, at.addr)
 	}
 	return ended
+}
+
+// crowded is the instances for which there is no room, in the order in which they came.
+type crowded struct {
+	set   map[dynmesh.Subject]struct{}
+	queue []dynmesh.Subject // of the set, and of some that are in it no longer
+}
+
+func (c *crowded) add(s dynmesh.Subject) {
+	if c.has(s) {
+		return
+	}
+	if len(c.queue) > 2*len(c.set)+64 {
+		c.queue = slices.DeleteFunc(c.queue, func(s dynmesh.Subject) bool { return !c.has(s) })
+	}
+	c.set[s] = struct{}{}
+	c.queue = append(c.queue, s)
+}
+
+func (c *crowded) has(s dynmesh.Subject) bool {
+	_, there := c.set[s]
+	return there
+}
+
+func (c *crowded) remove(s dynmesh.Subject) { delete(c.set, s) }
+
+// next takes out the first one, of which there must be one.
+func (c *crowded) next() dynmesh.Subject {
+	for {
+		s := c.queue[0]
+		c.queue = c.queue[1:]
+		if c.has(s) {
+			c.remove(s)
+			return s
+		}
+	}
 }

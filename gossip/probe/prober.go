@@ -124,6 +124,15 @@ func (p *Prober) Accused(id dynmesh.InstanceID) bool {
 	return false
 }
 
+// Unreported is how many foreign instances are this member's to watch and go without a report: see
+// [MaxForeign].
+func (p *Prober) Unreported() int {
+	if p.foreign == nil {
+		return 0
+	}
+	return len(p.foreign.crowded.set)
+}
+
 // Watches reports whether a member's process is watched by this one.
 func (p *Prober) Watches(id dynmesh.InstanceID) bool { return p.targets[id] != nil }
 

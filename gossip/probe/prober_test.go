@@ -28,7 +28,11 @@ type world struct {
 const self = 1
 
 func newWorld(t *rapid.T, frontend bool, seed uint64) *world {
-	return &world{t: t, p: New(self, frontend, seed), reports: map[dynmesh.Subject]dynmesh.Report{}}
+	w := &world{t: t, p: New(self, frontend, seed), reports: map[dynmesh.Subject]dynmesh.Report{}}
+	if frontend && seed%2 == 0 {
+		w.p.foreign.limit = 3
+	}
+	return w
 }
 
 // handle passes an event on, takes note of what follows, and lets what is due come.
@@ -109,6 +113,7 @@ func (w *world) check() {
 			}
 			watching++
 		}
+		w.checkRoom(subjects)
 	}
 	for s := range w.reports {
 		if !subjects[s] {
@@ -126,6 +131,24 @@ func (w *world) check() {
 		if q := &p.queues[n]; q.running != running[q] || q.running > q.limit {
 			w.t.Fatalf("queue %d has %d under way of at most %d, and there are %d", n, q.running, q.limit, running[q])
 		}
+	}
+}
+
+// checkRoom: as many foreign instances are reported as may be, and each of the others waits for room.
+func (w *world) checkRoom(subjects map[dynmesh.Subject]bool) {
+	f, waiting, reported := w.p.foreign, 0, len(subjects)-len(w.p.targets)
+	for id, instances := range f.instances {
+		for _, at := range instances {
+			switch {
+			case f.crowded.has(at.subject):
+				waiting++
+			case f.assignment.Mine(id) && !subjects[at.subject]:
+				w.t.Fatalf("%v is ours, and is neither reported nor waits", at.subject)
+			}
+		}
+	}
+	if reported != f.reported || reported > f.limit || waiting > 0 && reported < f.limit || waiting != w.p.Unreported() {
+		w.t.Fatalf("%d are reported (counted: %d) of at most %d, and %d wait (counted: %d)", reported, f.reported, f.limit, waiting, w.p.Unreported())
 	}
 }
 
@@ -259,5 +282,41 @@ func TestForeignInstancesShareTheWatchOfTheirAddress(t *testing.T) {
 	worker.Handle(ForeignWatched{a, "h:9000"}, 0)
 	if worker.Next(0) != never {
 		t.Error("a worker watches a foreign address")
+	}
+}
+
+// Of more foreign instances than one frontend may report of, those give way that another one watches as
+// well, and better: two frontends report of all, up to twice the limit.
+func TestForeignInstancesBeyondTheLimit(t *testing.T) {
+	const limit, all = 600, 1000
+	a, b := New(1, true, 1), New(2, true, 2)
+	reported := func() (n int) {
+		either := map[dynmesh.Subject]bool{}
+		for _, p := range []*Prober{a, b} {
+			for _, t := range p.foreign.targets {
+				either[t.subjects[0]] = true
+			}
+		}
+		return len(either)
+	}
+	subject := func(n int) dynmesh.Subject { return dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)} }
+	for n, p := range []*Prober{a, b} {
+		p.foreign.limit = limit
+		other := Member{Observer: dynmesh.Observer{ID: dynmesh.InstanceID(2 - n), Epoch: 1}, Frontend: true, Alive: true}
+		p.Handle(MemberChanged{Member: other}, 0)
+	}
+	for n := range all {
+		for _, p := range []*Prober{a, b} {
+			p.Handle(ForeignWatched{subject(n), fmt.Sprint("h:", n)}, 0)
+		}
+	}
+	if n := reported(); n != all || a.Unreported() != all-limit || b.Unreported() != all-limit {
+		t.Errorf("of %d, %d are reported by either, %d and %d by nobody else: want all, and %d", all, n, a.Unreported(), b.Unreported(), all-limit)
+	}
+	for n := range 2 * (all - limit) {
+		a.Handle(ForeignWatched{subject(n), ""}, 0)
+	}
+	if a.Unreported() != 0 || a.foreign.reported != all-2*(all-limit) {
+		t.Errorf("with %d left, %d are reported and %d wait", all-2*(all-limit), a.foreign.reported, a.Unreported())
 	}
 }
