@@ -148,14 +148,14 @@ func TestChangesNameWhatChanged(t *testing.T) {
 // What is expected is there though nobody registers it.
 func TestExpectedEndpoints(t *testing.T) {
 	r := rigOf(t, Config{Expect: expectations(t, "dyn://d.b.g>=3,dyn://d.b.g>=4,dyn://d.b.g>=2,dyn://*.c.*>=1")})
-	if all := r.f.Endpoints(); len(all) != 1 || all[0].Name() != "dyn://d.b.g" || *all[0].Expected() != 4 || !all[0].Awaited() {
+	if all := r.f.Endpoints(); len(all) != 1 || all[0].Name() != "dyn://d.b.g" || *all[0].Expected() != 4 || !all[0].Matched() {
 		t.Fatalf("got %+v", all)
 	}
 	b := r.f.Endpoints()[0]
 	r.discover(synced(put(key("b", 1)), put(key("c", 2)), put(key("d", 3))))
 	for n, e := range r.f.Endpoints() {
-		if want := n < 2; e.Awaited() != want {
-			t.Errorf("%s: got awaited %v, want %v", e.Name(), e.Awaited(), want)
+		if want := n < 2; e.Matched() != want {
+			t.Errorf("%s: got matched %v, want %v", e.Name(), e.Matched(), want)
 		}
 	}
 	r.discover(deleted(key("b", 1), key("c", 2), key("d", 3)))

@@ -18,7 +18,7 @@ type Endpoint struct {
 	instances map[dynmesh.InstanceID]*Instance // shown or not
 	counts    Counts
 	suspected bool // that this process is cut off from the endpoint
-	awaited   bool
+	matched   bool
 	expected  *int
 	marked    bool // in the changes of a reconciliation
 }
@@ -36,8 +36,8 @@ func (e *Endpoint) Counts() Counts { return e.counts }
 // that is cut off from them.
 func (e *Endpoint) PartitionSuspected() bool { return e.suspected }
 
-// Awaited says whether an expectation counts the endpoint's instances.
-func (e *Endpoint) Awaited() bool { return e.awaited }
+// Matched says whether an expectation counts the endpoint's instances.
+func (e *Endpoint) Matched() bool { return e.matched }
 
 // Expected returns how many instances are expected; nil if no expectation is of this endpoint
 // alone.
@@ -138,7 +138,7 @@ func (es *endpoints) get(of dynmesh.Endpoint) *Endpoint {
 		key: of, name: strings.ToValidUTF8(of.String(), "\uFFFD"),
 		instances: map[dynmesh.InstanceID]*Instance{},
 	}
-	e.awaited = slices.ContainsFunc(es.expectations, func(x expect.Expectation) bool { return x.Matches(e.name) })
+	e.matched = slices.ContainsFunc(es.expectations, func(x expect.Expectation) bool { return x.Matches(e.name) })
 	es.byKey[e.key] = e
 	at, _ := slices.BinarySearchFunc(es.order, of, func(e *Endpoint, of dynmesh.Endpoint) int { return e.key.Compare(of) })
 	es.order = slices.Insert(es.order, at, e)

@@ -19,8 +19,8 @@ type Instance struct {
 	changes   []change
 	since     time.Time // when the state began
 
-	awaitedSince time.Duration // since the fleet began
-	awaits       awaited
+	missingSince time.Duration // since the fleet began
+	missing      missing
 	watch        watch
 	state        state
 	verified     bool
@@ -30,11 +30,11 @@ type Instance struct {
 	marked       mark
 }
 
-// awaited is what time alone makes evidence of.
-type awaited uint8
+// missing is what an instance lacks, of which time alone makes evidence.
+type missing uint8
 
 const (
-	nothing   awaited = iota
+	nothing   missing = iota
 	ownReport         // the worker is a member, and has not reported the instance
 	member            // the worker is no member, and may yet become one
 )

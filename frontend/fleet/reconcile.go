@@ -95,7 +95,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 	}
 	if !i.registered && !(i.process.isAlive() && i.process.current(i.own)) {
 		i.state, i.verified, i.changes = hidden, false, nil
-		i.awaits = nothing
+		i.missing = nothing
 		r.unwatch(i)
 		f.deadlines.set(i, time.Time{})
 		if before != "" {
@@ -160,10 +160,10 @@ func (r *reconciliation) wait(i *Instance, reported bool) (unreported bool, agai
 	}
 	r.unwatch(i)
 	if !i.registered || !p.isAlive() || reported {
-		i.awaits = nothing
+		i.missing = nothing
 		return false, again
 	}
-	deadline := r.awaited(i, ownReport, reportDeadline)
+	deadline := r.missing(i, ownReport, reportDeadline)
 	if i.withdrawn || !r.now.Before(deadline) {
 		return true, again
 	}
@@ -176,7 +176,7 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 	if i.process.lastMember == nil && i.process.gossips() {
 		patience = memberDeadline
 	}
-	deadline := r.awaited(i, member, patience)
+	deadline := r.missing(i, member, patience)
 	switch {
 	case i.watch == watched:
 		return again
@@ -190,7 +190,7 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 	i.watch = watched
 	if addr == "" {
 		i.watch = undialable
-		i.awaits = nothing
+		i.missing = nothing
 	}
 	return again
 }
@@ -203,12 +203,12 @@ func (r *reconciliation) unwatch(i *Instance) {
 	}
 }
 
-// awaited returns when an instance has awaited something for that long.
-func (r *reconciliation) awaited(i *Instance, what awaited, long time.Duration) time.Time {
-	if i.awaits != what {
-		i.awaits, i.awaitedSince = what, r.now.Sub(r.fleet.began)
+// missing returns when an instance will have lacked something for that long.
+func (r *reconciliation) missing(i *Instance, what missing, long time.Duration) time.Time {
+	if i.missing != what {
+		i.missing, i.missingSince = what, r.now.Sub(r.fleet.began)
 	}
-	return r.fleet.began.Add(i.awaitedSince + long)
+	return r.fleet.began.Add(i.missingSince + long)
 }
 
 // tombstone returns a worker that gossip has forgotten as it was then, and when that ends:

@@ -213,7 +213,7 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 			e.render()
 		}
 		m.Endpoints = append(m.Endpoints, e.rendered)
-		if e.fleet.Awaited() {
+		if e.fleet.Matched() {
 			awaited = append(awaited, e.rendered)
 		}
 		buffers = append(buffers, e.rendered.buffers...)

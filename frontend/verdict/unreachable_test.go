@@ -32,7 +32,7 @@ func TestUnreachedUntilReached(t *testing.T) {
 		{"reached by one of two", dynmesh.Alive, -time.Hour, true, []Path{pass, fail}, dynmesh.Ready},
 		{"suspected since", dynmesh.Suspect, time.Second, true, nil, dynmesh.Unreachable},
 		{"back since", dynmesh.Alive, time.Second, true, []Path{fail}, dynmesh.Ready},
-		{"a stranger now", "", 0, true, nil, dynmesh.Ready}, // whose lease counts
+		{"foreign now", "", 0, true, nil, dynmesh.Ready}, // whose lease counts
 	} {
 		e := Evidence{Registered: true, Read: true, Gossip: true, Paths: tt.paths, Worker: Worker{State: tt.state, Since: began.Add(tt.since)}}
 		if tt.unreached {
