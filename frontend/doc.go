@@ -10,14 +10,16 @@
 //
 // This package is the wiring. What happens stands in the packages below it:
 //
-//		etcd.Watcher ─┐                                               ┌─► log (transitions)
-//		              ├─► loop: fleet.Fleet ─► snapshot.Builder ──────┤
-//		[Pool] ───────┘        ▲ verdict         one goroutine        └─► api.Server: newest Snapshot
+//	etcd.Watcher ─┐                                               ┌─► log (transitions)
+//	              ├─► loop: fleet.Fleet ─► snapshot.Builder ──────┤
+//	[Pool] ───────┘        ▲ verdict         one goroutine        └─► api.Server: newest Snapshot
 //
-//	  - The sources tell what has changed, each in a goroutine of its own.
-//	  - The loop owns all state. It files what has come in, concludes, renders each change once (at most
-//	    once in 10 ms), and publishes an immutable snapshot.
-//	  - The server answers from the newest snapshot, whatever happens to the rest of the line.
+// Who does what:
+//
+//   - The sources tell what has changed, each in a goroutine of its own.
+//   - The loop owns all state. It files what has come in, concludes, renders each change once (at
+//     most once in 10 ms), and publishes an immutable snapshot.
+//   - The server answers from the newest snapshot, whatever happens to the rest of the line.
 //
 // What etcd lists is published before verdicts are found where there is much to conclude: /health
 // does not wait for /mesh.
