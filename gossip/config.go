@@ -23,49 +23,56 @@ type Keyring = swim.Keyring
 // GenerateKey returns a new key: 32 random bytes in base64.
 func GenerateKey() string { return swim.GenerateKey() }
 
-// NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one that
-// encrypts.
+// NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one
+// that encrypts.
 func NewKeyring(keys ...string) (*Keyring, error) { return swim.NewKeyring(keys...) }
 
-// LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one that
-// encrypts; lines that begin with # do not count. A pool that uses it looks at the file every 2 s.
+// LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one
+// that encrypts; lines that begin with # do not count. A pool that uses it looks at the file every
+// 2 s.
 func LoadKeyring(file string) (*Keyring, error) { return swim.LoadKeyring(file) }
 
 // Config configures a [Pool]. Role must be given; all else has a default.
 type Config struct {
-	// ID is the member's name, which it keeps for as long as its process lives: a worker's instance ID. Default: a random one.
+	// ID is the member's name, which it keeps for as long as its process lives: a worker's instance
+	// ID. Default: a random one.
 	ID dynmesh.InstanceID
 
 	// Role is what the member does in the mesh.
 	Role dynmesh.Role
 
-	// Bind is where the pool listens, host:port, over TCP and UDP (DYN_GOSSIP_BIND); default 0.0.0.0:0, which is any free
-	// port.
+	// Bind is where the pool listens, host:port, over TCP and UDP (DYN_GOSSIP_BIND). Default:
+	// 0.0.0.0:0, which is any free port.
 	Bind string
 
-	// Advertise is where others reach it, host or host:port (DYN_GOSSIP_ADVERTISE). Default: the address that Bind names, or
-	// where Bind names none, one of the host's; and the port that was bound.
+	// Advertise is where others reach it, host or host:port (DYN_GOSSIP_ADVERTISE). Default: the
+	// address that Bind names, or where Bind names none, one of the host's; and the bound port.
 	Advertise string
 
-	// Join are addresses of members, host:port (DYN_GOSSIP_JOIN). A name may stand for many addresses. None is needed
-	// where Seeds are there.
+	// Join are addresses of members, host:port (DYN_GOSSIP_JOIN). A name may stand for many
+	// addresses. None is needed where there are Seeds.
 	Join []string
 
-	// Seeds returns addresses of members, host:port, that somebody else keeps: etcd. It is asked when the member is alone,
-	// and every 30 s. It may fail or be slow: its context ends after 5 s. Default: none.
+	// Seeds returns addresses of members, host:port, that somebody else keeps: etcd. It is asked
+	// when the member is alone, and every 30 s. It may fail or be slow: its context ends after 5 s.
+	// Default: none.
 	Seeds func(ctx context.Context) ([]string, error)
 
-	// Label keeps pools apart that reach each other by accident (DYN_GOSSIP_LABEL), 1 to 64 bytes; default "dynmesh".
+	// Label keeps pools apart that reach each other by accident (DYN_GOSSIP_LABEL), 1 to 64 bytes.
+	// Default: dynmesh.
 	Label string
 
-	// Keyring encrypts and authenticates all that members say to each other; the idle connections by which they see each
-	// other die say nothing. Nil: anybody who reaches the port and knows the label is believed.
+	// Keyring encrypts and authenticates all that members say to each other. The idle connections
+	// by which they see each other die say nothing. Nil: anybody who reaches the port and knows the
+	// label is believed.
 	Keyring *Keyring
 
-	// Service is host:port of the member's requests, which others connect to, to see whether they can; empty for none.
+	// Service is host:port of the member's requests. Others connect there, to see whether they can.
+	// Empty: none.
 	Service string
 
-	// LeaseTTL is how long the member stays registered after it has died; 0 where it is not registered. Others are told.
+	// LeaseTTL is how long the member stays registered after it has died; 0 where it is not
+	// registered. Others are told.
 	LeaseTTL time.Duration
 
 	// Version is the program's; others are told. At most 32 bytes.

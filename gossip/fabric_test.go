@@ -14,7 +14,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
-// fabric is a network in memory, with faults. Everything in it takes the time of the bubble that it is used in.
+// fabric is a network in memory, with faults. Everything in it takes the time of the bubble that it
+// is used in.
 type fabric struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -91,8 +92,9 @@ func (f *fabric) cut(side int, hosts ...*host) {
 	})
 }
 
-// kill ends the process of a host, as SIGKILL does: its kernel closes the connections, and refuses new ones. Who still runs there can
-// neither send nor receive any longer; it is to be ended by its context.
+// kill ends the process of a host, as SIGKILL does: its kernel closes the connections, and refuses
+// new ones. Who still runs there can neither send nor receive any longer; it is to be ended by its
+// context.
 func (h *host) kill() {
 	h.fabric.mu.Lock()
 	var conns []*memConn

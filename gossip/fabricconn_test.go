@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// memConn is one end of a connection in a fabric, with buffers as a kernel has them: whoever writes does not wait for the
-// reader, and what is written into a network that is cut arrives when it is whole again.
+// memConn is one end of a connection in a fabric, with buffers as a kernel has them: whoever writes
+// does not wait for the reader, and what is written into a network that is cut arrives when it is
+// whole again.
 type memConn struct {
 	host, peerHost *host
 	local, remote  netip.AddrPort
@@ -176,7 +177,8 @@ func (c *memConn) Close() error {
 	return nil
 }
 
-// reset is what a kernel does to the connections of a process that it kills. A peer that is cut off does not hear of it.
+// reset is what a kernel does to the connections of a process that it kills. A peer that is cut off
+// does not hear of it.
 func (c *memConn) reset() {
 	cut, _ := c.cut()
 	c.forget()

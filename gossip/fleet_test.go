@@ -17,8 +17,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
-// fleet is many workers on a fabric, as they are in production but for their number in one process: each has a port of requests,
-// and finds the others by addresses that somebody else keeps.
+// fleet is many workers on a fabric, as they are in production but for their number in one process:
+// each has a port of requests, and finds the others by addresses that somebody else keeps.
 type fleet struct {
 	*testing.T
 	fabric  *fabric
@@ -124,7 +124,8 @@ func (f *fleet) agreed() {
 	f.await(func(p *Pool) bool { return slices.Equal(digestOf(p), digestOf(f.pools[0])) })
 }
 
-// quiet waits until nobody has anything to pass on, and each worker is watched by as many as there should be.
+// quiet waits until nobody has anything to pass on, and each worker is watched by as many as there
+// should be.
 func (f *fleet) quiet() {
 	f.Helper()
 	want := f.said + probe.Watchers*len(f.pools)

@@ -13,11 +13,13 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// TestHistories runs random histories of a mesh, each from a seed: members join, are killed, leave, come back in place, are cut off and
-// let in again, say things and take them back, on a network that loses, doubles, delays and overtakes. In the end, when the
-// network has been well for a while, all that are alive hold the same members for alive, and the same observations.
+// TestHistories runs random histories of a mesh, each from a seed: members join, are killed, leave,
+// come back in place, are cut off and let in again, say things and take them back, on a network
+// that loses, doubles, delays and overtakes. In the end, when the network has been well for a
+// while, all that are alive hold the same members for alive, and the same observations.
 //
-// DYNMESH_HISTORIES is how many, or a single seed as seed=N; without it, 60, or as many as 12 s allow.
+// DYNMESH_HISTORIES is how many, or a single seed as seed=N; without it, 60, or as many as 12 s
+// allow.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	n, first := 60, uint64(1)
@@ -168,7 +170,8 @@ func history(t *testing.T, seed uint64) {
 			survivors = append(survivors, p)
 			want += len(means[p])
 		}
-		// Whoever is gone is forgotten after a minute; a stranger's word a minute after that was seen.
+		// Whoever is gone is forgotten after a minute; a stranger's word a minute after that was
+		// seen.
 		m.within(4*time.Minute, "all survivors agree", func() bool {
 			m.pass(500 * time.Millisecond)
 			return !slices.ContainsFunc(survivors, func(p *peer) bool {

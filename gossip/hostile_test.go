@@ -67,7 +67,8 @@ type attacked struct {
 	sniffed []spied
 }
 
-// untouched runs an attack on a mesh of three, and holds that nobody believes anything else afterwards.
+// untouched runs an attack on a mesh of three, and holds that nobody believes anything else
+// afterwards.
 func untouched(t *testing.T, keyed bool, attack func(m *attacked, peers []*peer)) (rejected map[string]float64) {
 	t.Helper()
 	inBubble(t, 1, func(m *mesh) {
@@ -214,8 +215,8 @@ func TestGarbageHasNoEffect(t *testing.T) {
 	}
 }
 
-// Every packet since the beginning comes again, several times, when it is old: among them those in which a member that has left
-// since said that it was there.
+// Every packet since the beginning comes again, several times, when it is old: among them those in
+// which a member that has left since said that it was there.
 func TestReplayHasNoEffect(t *testing.T) {
 	t.Parallel()
 	for _, keyed := range []bool{true, false} {

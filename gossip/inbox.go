@@ -11,17 +11,17 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// Bounds of what waits for the loop. What is dropped beyond them comes again: pings, because somebody
-// asks again; the rest with the next comparison of digests.
+// Bounds of what waits for the loop. What is dropped beyond them comes again: pings, because
+// somebody asks again; the rest with the next comparison of digests.
 const (
 	maxWaiting      = 8192
 	maxWaitingBytes = 32 << 20
 	maxPings        = 1024
 )
 
-// inbox is where everything waits that the loop is to know. Whoever puts something in never waits for
-// the loop: memberlist calls while it holds its locks. Of what has a name only the latest waits, so
-// that it is bounded by how much there is.
+// inbox is where everything waits that the loop is to know. Whoever puts something in never waits
+// for the loop: memberlist calls while it holds its locks. Of what has a name only the latest
+// waits, so that it is bounded by how much there is.
 type inbox struct {
 	metrics *metrics
 	wake    chan struct{}
@@ -202,8 +202,8 @@ func (x *exchange) Broadcasts(overhead, limit int) [][]byte {
 // State is for memberlist.
 func (x *exchange) State() []byte { return *x.state.Load() }
 
-// broadcast takes entries to be passed on; low ones were learned by a comparison, so that others may
-// know them.
+// broadcast takes entries to be passed on; low ones were learned by a comparison, so that others
+// may know them.
 func (x *exchange) broadcast(low bool, entries ...table.Entry) {
 	if len(entries) == 0 {
 		return

@@ -15,7 +15,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// memberlist calls its delegates while it holds its locks: whatever the loop does, they return, and what waits is bounded.
+// memberlist calls its delegates while it holds its locks: whatever the loop does, they return, and
+// what waits is bounded.
 func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
 	p, err := newPool(Config{Role: dynmesh.RoleWorker, ID: 1, Bind: "10.0.0.1:1"}, newFabric(1).host(1)) // its loop never runs
 	if err != nil {
@@ -132,7 +133,8 @@ func TestSignalsOfOneMember(t *testing.T) {
 	}
 }
 
-// Run returns soon, whatever is under way, and leaves nothing behind but what memberlist needs for its last probe.
+// Run returns soon, whatever is under way, and leaves nothing behind but what memberlist needs for
+// its last probe.
 func TestNothingIsLeftRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before, _ := bubbled()
@@ -159,7 +161,8 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	})
 }
 
-// bubbled counts the goroutines in bubbles. Those of the process would be too many now and then: the runtime starts its own.
+// bubbled counts the goroutines in bubbles. Those of the process would be too many now and then:
+// the runtime starts its own.
 func bubbled() (n int, stacks string) {
 	buf := make([]byte, 1<<20)
 	stacks = string(buf[:runtime.Stack(buf, true)])

@@ -11,15 +11,15 @@ import (
 const (
 	introduceWithin = time.Second
 
-	// introduceAfter is how long who is alive must not have changed: the members of one push/pull come
-	// one after the other, and what they say of each other a moment later.
+	// introduceAfter is how long who is alive must not have changed: the members of one push/pull
+	// come one after the other, and what they say of each other a moment later.
 	introduceAfter = 20 * time.Millisecond
 	watchedAfter   = 50 * time.Millisecond
 )
 
-// introduction makes a member that has just joined known to those who are to watch it. Gossip would tell
-// them within a second or so, and where many have died of late, some only with a comparison; until then,
-// nobody holds a tripwire that would tell of its end.
+// introduction makes a member that has just joined known to those who are to watch it. Gossip would
+// tell them within a second or so, and where many have died of late, some only with a comparison;
+// until then, nobody holds a tripwire that would tell of its end.
 type introduction struct {
 	began   time.Time
 	told    map[dynmesh.InstanceID]struct{} // watchers
@@ -41,9 +41,9 @@ func newIntroduction() introduction {
 	return introduction{told: make(map[dynmesh.InstanceID]struct{}), watched: make(chan struct{})}
 }
 
-// step returns whom to join, since they are to watch this member and may not know it, and when to go on;
-// zero: not before something happens. Who is to watch may change while this member learns whom others
-// cannot reach, so it goes on for a while.
+// step returns whom to join, since they are to watch this member and may not know it, and when to
+// go on; zero: not before something happens. Who is to watch may change while this member learns
+// whom others cannot reach, so it goes on for a while.
 func (i *introduction) step(s situation, now time.Time) (join []dynmesh.InstanceID, next time.Time) {
 	end := i.began.Add(introduceWithin)
 	settled, watched := s.membersChanged.Add(introduceAfter), s.membersChanged.Add(watchedAfter)

@@ -8,8 +8,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
-// Whoever joins is watched before gossip has told everybody of it, also where much of what is gossiped
-// goes to members that have died: so its end is noticed at once from its first moment on.
+// Whoever joins is watched before gossip has told everybody of it, also where much of what is
+// gossiped goes to members that have died: so its end is noticed at once from its first moment on.
 func TestWhoeverJoinsIsWatchedAtOnce(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

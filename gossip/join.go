@@ -22,9 +22,12 @@ const (
 	joinsAtOnce  = 3 // of the addresses that are not known, in one round
 )
 
-// joiner finds members for ever: those that Config.Join and Config.Seeds name while there are none, and from time to time, in case
-// there are two pools that do not know of each other; and those that died, in case they were only cut off. memberlist
-// itself tries nobody again that it holds for dead.
+// joiner finds members for ever:
+//
+//   - those that Config.Join and Config.Seeds name: while there are none, and from time to time, in
+//     case there are two pools that do not know of each other;
+//   - those that died, in case they were only cut off: memberlist itself never again tries a member
+//     that it holds for dead.
 type joiner struct {
 	ctx       context.Context         // that of Run: nothing begins when it has ended
 	join      func(addr string) error // takes seconds
@@ -49,7 +52,8 @@ func newJoiner(ctx context.Context, p *Pool) *joiner {
 	}
 }
 
-// run goes on until its context ends. wait waits for attempts that are still under way then: they end with the transport.
+// run goes on until its context ends. wait waits for attempts that are still under way then: they
+// end with the transport.
 func (j *joiner) run() {
 	ctx := j.ctx
 	var looked time.Time
@@ -137,7 +141,8 @@ func (j *joiner) ended(note func()) {
 	}
 }
 
-// failed tells an operator only of members that are alone: others try addresses where nobody has to be any longer.
+// failed tells an operator only while this member is alone: later, addresses are tried where nobody
+// has to be any longer.
 func (j *joiner) failed(addr, why string) {
 	entry := j.log.WithFields(logrus.Fields{"addr": addr, "err": why})
 	if !j.addresses.alone() {
@@ -147,7 +152,8 @@ func (j *joiner) failed(addr, why string) {
 	}
 }
 
-// resolve returns what a name stands for: memberlist would ask DNS in ways of its own, without an end.
+// resolve returns the addresses that a name stands for. memberlist would ask DNS in ways of its
+// own, without an end.
 func resolve(ctx context.Context, addr string, log *logrus.Entry) []string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

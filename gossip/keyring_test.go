@@ -36,7 +36,8 @@ func TestPoolsWithKeys(t *testing.T) {
 			c.Keyring, _ = LoadKeyring(files[c.ID-1])
 		})
 		m.joined(peers...)
-		// The new key comes to all, then is used by all, then the old one goes; at each step some are ahead.
+		// The new key comes to all, then is used by all, then the old one goes; at each step some
+		// are ahead.
 		for _, lines := range [][]string{
 			{key('a', 32), key('b', 32)}, {key('b', 32), key('a', 32)}, {key('b', 32)},
 		} {

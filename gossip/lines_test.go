@@ -1,15 +1,13 @@
 package gossip
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestNoKeyIsSaidWhereOthersCanReach(t *testing.T) {
@@ -23,19 +21,22 @@ func TestNoKeyIsSaidWhereOthersCanReach(t *testing.T) {
 		{"127.0.0.1:0", "192.0.2.1", true},
 		{"0.0.0.0:0", "192.0.2.1", true},
 	} {
-		var b bytes.Buffer
-		log := logrus.New()
-		log.SetOutput(&b)
-		p, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: tt.bind, Advertise: tt.advertise, Log: logrus.NewEntry(log)})
+		log, logged := testkit.Log()
+		p, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: tt.bind, Advertise: tt.advertise, Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ended, end := context.WithCancel(t.Context())
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- p.Run(ctx) }()
+		testkit.Eventually(t, 10*time.Second, "started", func() bool {
+			return strings.Contains(logged.String(), "Gossip started")
+		})
 		end()
-		if err := p.Run(ended); err != nil {
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if got := strings.Contains(b.String(), "Gossip has no key"); got != tt.want {
+		if got := strings.Contains(logged.String(), "Gossip has no key"); got != tt.want {
 			t.Errorf("bound to %s, advertised as %q: got warned %v, want %v", tt.bind, tt.advertise, got, tt.want)
 		}
 	}

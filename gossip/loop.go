@@ -19,7 +19,8 @@ import (
 
 // loop owns what the pool knows: one goroutine takes what came in, does what is due, and prepares
 // what goes out. Nothing in it waits, but for the kernel to take a packet. Nor does anything in it
-// call back: what a change of the table means for the prober waits in heard until the change is whole.
+// call back: what a change of the table means for the prober waits in heard until the change is
+// whole.
 type loop struct {
 	pool    *Pool
 	log     *logrus.Entry
@@ -30,7 +31,7 @@ type loop struct {
 	origin  time.Time // of the prober's times
 
 	unknownObservers map[dynmesh.Observer]time.Time // observers that are no members, and since when
-	heard            []probe.Said                   // from changes of the table; the prober has not been told yet
+	heard            []probe.Reported               // from changes of the table; the prober has not been told yet
 	direct           []table.Entry                  // own findings that go to others without waiting for gossip
 	resends          []resend
 	sync             syncState
@@ -39,13 +40,13 @@ type loop struct {
 	// What this iteration has changed, for flush.
 	tableDirty, healthDirty bool
 
-	hasReader bool // somebody wants updates
-	alone     bool
-	throttle  swim.Throttle // of findings that the table does not take
-	crowded   int           // foreign instances without a report, as said last
-	leaving   bool          // it is this member that goes, and no news that others are no longer there
-	died      []string      // members, since that was last logged
-	joined    []string
+	hasReader  bool // somebody wants updates
+	alone      bool
+	throttle   swim.Throttle // of findings that the table does not take
+	unreported int           // foreign instances without a report, as said last
+	leaving    bool          // it is this member that goes, and no news that others are no longer there
+	died       []string      // members, since that was last logged
+	joined     []string
 
 	housekeeping, expiry time.Time // when they are due
 }
@@ -175,7 +176,7 @@ func (l *loop) flush(now time.Time) {
 	}
 	if oversized := l.pool.exchange.oversized(); len(oversized) > 0 {
 		for _, m := range l.pick(3) {
-			l.pool.bulk.Send(m.peer, compounds(l.pool.self, oversized)...)
+			l.pool.syncs.Send(m.peer, compounds(l.pool.self, oversized)...)
 		}
 	}
 	if l.tableDirty {
@@ -214,8 +215,8 @@ func (l *loop) observe(r dynmesh.Report, now time.Time) {
 	l.apply(changes, false, now)
 }
 
-// apply does what follows from a change of the table: the reader is told, and others, and who drains
-// may have left. low says that a comparison has brought it, so that others may know it.
+// apply does what follows from a change of the table: the reader is told, and others, and who
+// drains may have left. low says that a comparison has brought it, so that others may know it.
 func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 	l.pool.metrics.ignore(c.Ignored)
 	if len(c.Entries)+len(c.Withdrawn) == 0 {
@@ -240,7 +241,7 @@ func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 func (l *loop) hear(c table.Changes) {
 	add := func(k dynmesh.ObservationKey, failed bool) {
 		if k.Subject.Endpoint == (dynmesh.Endpoint{}) && k.Observer.ID != k.Subject.ID {
-			l.heard = append(l.heard, probe.Said{Observer: k.Observer.ID, Subject: k.Subject.ID, Failed: failed})
+			l.heard = append(l.heard, probe.Reported{Observer: k.Observer.ID, Subject: k.Subject.ID, Failed: failed})
 		}
 	}
 	for _, k := range c.Withdrawn {
@@ -268,7 +269,7 @@ func (l *loop) tellProber() {
 // probe tells the prober what happened, and does what it wants.
 func (l *loop) probe(e probe.Event) {
 	if ended, ok := e.(probe.DialEnded); ok {
-		l.pool.metrics.connects.WithLabelValues(ended.Dial.Purpose.String(), ended.Outcome.String()).Inc()
+		l.pool.metrics.connects.WithLabelValues(ended.Dial.Kind.String(), ended.Outcome.String()).Inc()
 	}
 	do := l.prober.Handle(e, time.Since(l.origin)) // read anew: an iteration may take long
 	now := time.Now()
@@ -308,8 +309,8 @@ func (l *loop) tick() time.Time {
 	return l.origin.Add(min(l.prober.Next(now), now+time.Hour))
 }
 
-// introduce makes this member known to those who are to watch it, and returns when to go on; zero: not
-// before something happens.
+// introduce makes this member known to those who are to watch it, and returns when to go on; zero:
+// not before something happens.
 func (l *loop) introduce(now time.Time) (next time.Time) {
 	if l.introduction.over {
 		return time.Time{}
@@ -333,8 +334,9 @@ func (l *loop) introduce(now time.Time) (next time.Time) {
 }
 
 // sendDirect sends packets to those who are to know at once: all frontends, and whoever may have to
-// watch in the stead of one that cannot be reached, which in a small mesh is everybody. In a large one
-// that is left to gossip, whose packets are full of memberlist's own news when much fails at once.
+// watch in the stead of one that cannot be reached, which in a small mesh is everybody. In a large
+// one that is left to gossip, whose packets are full of memberlist's own news when much fails at
+// once.
 func (l *loop) sendDirect(messages [][]byte) {
 	n := 0
 	for _, role := range []dynmesh.Role{dynmesh.RoleFrontend, dynmesh.RoleWorker} {
@@ -367,7 +369,7 @@ func (l *loop) pick(n int) []*member {
 
 // reachable says whether to send something to a member.
 func (l *loop) reachable(m *member) bool {
-	return m.alive() && m.Observer != l.pool.self && !l.prober.Accused(m.ID)
+	return m.alive() && m.Observer != l.pool.self && !l.prober.Unreachable(m.ID)
 }
 
 func earliest(first time.Time, others ...time.Time) time.Time {

@@ -9,7 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// What is told directly is told twice, 50 ms apart, also by those who have nothing else to wake up for.
+// What is told directly is told twice, 50 ms apart, also by those who have nothing else to wake up
+// for.
 func TestUrgentFindingsAreRepeatedSoon(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

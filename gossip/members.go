@@ -77,7 +77,8 @@ func (ms members) sum() uint64 {
 	return sum
 }
 
-// memberOf reads what memberlist knows of a peer. [exchange.Admit] has let in only what can be read.
+// memberOf reads what memberlist knows of a peer. [exchange.Admit] has let in only what can be
+// read.
 func memberOf(p swim.Peer) (*member, error) {
 	o, err := parseName(p.Name)
 	if err != nil {
@@ -323,7 +324,7 @@ func (l *loop) publishAll() {
 func (l *loop) publishHealth() {
 	h, left := l.members.counts()
 	h.Score, h.Unreported = l.pool.node.Score(), l.prober.Unreported()
-	l.logCrowded(h.Unreported)
+	l.logUnreported(h.Unreported)
 	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))
 	if l.hasReader {
 		l.pool.updates.setHealth(h)
@@ -341,10 +342,10 @@ func (l *loop) publishHealth() {
 	}
 }
 
-// logCrowded says once that there are more foreign instances than room to report of them, until there
-// is room again.
-func (l *loop) logCrowded(unreported int) {
-	if was := l.crowded > 0; was != (unreported > 0) {
+// logUnreported says once that there are more foreign instances than room to report of them, until
+// there is room again.
+func (l *loop) logUnreported(unreported int) {
+	if was := l.unreported > 0; was != (unreported > 0) {
 		entry := l.log.WithFields(logrus.Fields{"instances": unreported, "reported": probe.MaxForeign})
 		if was {
 			entry.Info("There is room again to report of all foreign instances")
@@ -353,7 +354,7 @@ func (l *loop) logCrowded(unreported int) {
 				"nothing but their leases vouches for the others. More frontends share them")
 		}
 	}
-	l.crowded = unreported
+	l.unreported = unreported
 }
 
 // logMembership logs who came and who died, together: a rack that loses its power is one line.

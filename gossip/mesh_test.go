@@ -1,12 +1,10 @@
 package gossip
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/table"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // peer is a pool on a host of a fabric, and what its reader has been told.
@@ -24,30 +23,12 @@ type peer struct {
 	end   context.CancelFunc
 	ended chan struct{}
 	err   error // of Run, once ended is closed
-	log   *lines
+	log   *testkit.Buffer
 
 	health       dynmesh.GossipHealth
 	members      map[dynmesh.InstanceID]dynmesh.Member
 	observations map[dynmesh.ObservationKey]dynmesh.Observation // but for those of paths
 	paths        map[dynmesh.ObservationKey]dynmesh.Observation
-}
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // mesh is peers on a fabric, in a bubble.
@@ -75,11 +56,12 @@ func inBubble(t *testing.T, seed uint64, f func(*mesh)) {
 	})
 }
 
-// start begins a pool on the n-th host, which joins at the first one. The ID is n, unless edit says otherwise.
+// start begins a pool on the n-th host, which joins at the first one. The ID is n, unless edit says
+// otherwise.
 func (m *mesh) start(n int, edit func(*Config)) *peer {
 	m.Helper()
 	h := m.host(n)
-	log := &lines{}
+	log := &testkit.Buffer{}
 	logger := logrus.New()
 	logger.SetOutput(log)
 	cfg := Config{

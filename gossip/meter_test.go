@@ -21,8 +21,9 @@ const (
 	uses
 )
 
-// meter counts what all members send, by what it is for. The pools' counters cannot tell: with a key, what their transport sees
-// is encrypted. So it stands in front of a network on which there is none.
+// meter counts what all members send, by what it is for. The pools' counters cannot tell: with a
+// key, what their transport sees is encrypted. So it stands in front of a network on which there is
+// none.
 type meter [uses]atomic.Int64
 
 // metered is a host that is metered.

@@ -9,7 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// metrics are the counters of one pool; what is a state is read at the scrape, from what the loop left there.
+// metrics are the counters of one pool. States are read at the scrape, from the loop's last
+// snapshot.
 type metrics struct {
 	rejected, dropped, ignored, bytes, syncs *prometheus.CounterVec
 	direct                                   prometheus.Counter

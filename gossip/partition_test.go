@@ -76,7 +76,8 @@ func TestHealedPartitionWithManyInstances(t *testing.T) {
 	})
 }
 
-// What one member learns in bulk the others learn at once, and not when packets have carried it or everybody has become quiet.
+// What one member learns in bulk the others learn at once, and not when packets have carried it or
+// everybody has become quiet.
 func TestMuchThatWasLearntSpreads(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
@@ -93,7 +94,8 @@ func TestMuchThatWasLearntSpreads(t *testing.T) {
 		for _, b := range compounds(peers[1].Self(), everythingOf(stranger)) {
 			peers[0].inbox.message(b)
 		}
-		// The first one tells three, each of whom tells three: whether that is everybody is chance, and the rest takes a comparison more.
+		// The first one tells three, each of whom tells three: whether that is everybody is chance,
+		// and the rest takes a comparison more.
 		m.within(time.Second, "known to four", func() bool {
 			n := 0
 			for _, p := range peers {

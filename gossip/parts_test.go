@@ -156,8 +156,8 @@ func TestAddressBook(t *testing.T) {
 	}
 }
 
-// A reader that takes seldom ends with the same as one that takes after each change, and never hears that something is gone of
-// which it never heard.
+// A reader that takes seldom ends with the same as one that takes after each change, and never
+// hears that something is gone of which it never heard.
 func TestUpdatesCoalesce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type view struct {

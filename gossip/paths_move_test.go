@@ -58,7 +58,8 @@ func TestPathsMoveWithTheMembers(t *testing.T) {
 	})
 }
 
-// Whose watch has become somebody else's says that the worker cannot be reached for as long as that is so.
+// Whose watch has become somebody else's says that the worker cannot be reached for as long as that
+// is so.
 func TestFailuresOutlastTheirTurn(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
@@ -138,8 +139,8 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 	})
 }
 
-// A newcomer hears of the others one after the other. What is its own to watch until it has heard of all is watched by them already,
-// and it says nothing of it.
+// A newcomer hears of the others one after the other. What is its own to watch until it has heard
+// of all is watched by them already, and it says nothing of it.
 func TestNewcomerSpeaksOfItsShareOnly(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

@@ -188,7 +188,8 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 	w.until("it passes itself", func() bool { return w.told(worker(other.Self().ID), probe.Watchers, dynmesh.Pass, "") })
 }
 
-// holdsConnection reports whether the pool has a connection: those of memberlist last for milliseconds.
+// holdsConnection reports whether the pool has a connection: those of memberlist last for
+// milliseconds.
 func holdsConnection(p *Pool) bool { return p.node.Conns().Total > 0 }
 
 func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
-// When very much is lost at once, all of it is found, and what is sent and connected in order to find it stays within bounds.
+// When very much is lost at once, all of it is found, and what is sent and connected in order to
+// find it stays within bounds.
 func TestPathsMakeNoStorm(t *testing.T) {
 	t.Parallel()
 	t.Run("foreign", func(t *testing.T) {

@@ -57,7 +57,8 @@ func worker(id dynmesh.InstanceID) dynmesh.Subject { return dynmesh.Subject{ID: 
 
 const servicePort = 8080
 
-// fleet is a frontend, which is member 1, and workers with ports of requests, which are all members after it. All pass.
+// fleet is a frontend, which is member 1, and workers with ports of requests, which are all members
+// after it. All pass.
 func (m *mesh) fleet(workers int) (frontend *peer, all []*peer) {
 	m.Helper()
 	frontend = m.start(1, func(c *Config) { c.Role = dynmesh.RoleFrontend })
@@ -140,7 +141,8 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 					m.pass(2 * time.Second)
 					tc.recover(m, victim)
 					d := m.within(10*time.Second, "well again", func() bool {
-						// Who was cut off holds others for dead and says so: for a while there may be more watchers.
+						// Who was cut off holds others for dead and says so: for a while there may
+						// be more watchers.
 						n := len(frontend.views(s))
 						return n >= probe.Watchers && frontend.told(s, n, dynmesh.Pass, "")
 					})

@@ -15,8 +15,8 @@ import (
 // leaveTimeout is how long a member that ends goes on telling others so.
 const leaveTimeout = 2 * time.Second
 
-// Pool is this process's membership in the mesh. Its methods may be called from any goroutine, before,
-// while and after it runs, and none but Run and Close waits for anything.
+// Pool is this process's membership in the mesh. Its methods may be called from any goroutine,
+// before, while and after it runs, and none but Run and Close waits for anything.
 type Pool struct {
 	cfg       Config
 	self      dynmesh.Observer
@@ -27,15 +27,15 @@ type Pool struct {
 	updates   *updates
 	addresses *addressBook
 	pings     *swim.SendQueue // and pongs, over TCP
-	bulk      *swim.SendQueue
+	syncs     *swim.SendQueue
 	loop      *loop
 	joiner    *joiner // nil before Run
 	started   atomic.Bool
 	listen    sync.Once
 }
 
-// NewPool binds the pool's sockets, so that Addr is true from then on. It must be followed by Run or by
-// Close.
+// NewPool binds the pool's sockets, so that Addr is true from then on. It must be followed by Run
+// or by Close.
 func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, swim.Sockets{}) }
 
 func newPool(cfg Config, n swim.Network) (*Pool, error) {
@@ -62,17 +62,17 @@ func newPool(cfg Config, n swim.Network) (*Pool, error) {
 	}
 	p.addresses = newAddressBook(p.Addr())
 	p.pings = swim.NewSendQueue(256, func() { p.metrics.drop("pings") })
-	p.bulk = swim.NewSendQueue(256, func() { p.metrics.drop("bulk") })
+	p.syncs = swim.NewSendQueue(256, func() { p.metrics.drop("bulk") })
 	p.loop = newLoop(p)
 	return p, nil
 }
 
-// Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Then it leaves, which
-// takes 2 s at most, and returns when all is stopped. That others are away is never an error. It may be
-// called once; with a ctx that has ended it does no more than Close.
+// Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Then it leaves,
+// which takes 2 s at most, and returns when all is stopped. That others are away is never an error.
+// It may be called once; with a ctx that has ended it does no more than Close.
 //
-// Where a probe of memberlist is under way, one goroutine of it may outlive Run for some seconds; it
-// touches nothing.
+// Where a probe of memberlist is under way, one goroutine of it may outlive Run for some seconds;
+// it touches nothing.
 func (p *Pool) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
 		return errors.New("gossip: a Pool runs once")
@@ -95,7 +95,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer stop()
 	var serve, seek sync.WaitGroup
 	p.pings.Start(serving, 8, p.node.SendReliable)
-	p.bulk.Start(serving, 4, p.node.SendReliable)
+	p.syncs.Start(serving, 4, p.node.SendReliable)
 	serve.Go(func() { p.loop.run(serving) })
 	if p.cfg.Keyring != nil {
 		serve.Go(func() { p.cfg.Keyring.Follow(serving, p.cfg.Log) })
@@ -115,7 +115,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	err := p.node.Shutdown() // with all connections
 	p.joiner.wait()
 	p.pings.Wait()
-	p.bulk.Wait()
+	p.syncs.Wait()
 	p.loop.dialer.Stop() // a loop that ended otherwise has not
 	p.loop.dialer.Wait()
 	p.cfg.Log.WithField("dur", time.Since(begun)).Info("Left the mesh")
@@ -136,8 +136,9 @@ func (p *Pool) Self() dynmesh.Observer { return p.self }
 // Addr is host:port where others reach the pool.
 func (p *Pool) Addr() string { return p.node.Addr().String() }
 
-// Watched returns a channel that is closed once the end of this process would be noticed at once: those
-// who are to watch it do, or there is nobody else. It is closed a second after Run began in any case.
+// Watched returns a channel that is closed once the end of this process would be noticed at once:
+// those who are to watch it do, or there is nobody else. It is closed a second after Run began in
+// any case.
 func (p *Pool) Watched() <-chan struct{} { return p.loop.introduction.watched }
 
 // Observe tells the mesh what was found, in place of what was said of the same subject before. What
@@ -147,12 +148,12 @@ func (p *Pool) Observe(r dynmesh.Report) { p.inbox.observe(r.Subject, &r) }
 // Withdraw takes back what was said of a subject.
 func (p *Pool) Withdraw(s dynmesh.Subject) { p.inbox.observe(s, nil) }
 
-// WatchForeign has frontends connect to an instance whose worker is no member, from time to time, and
-// say what they find. addr is its host:port, in place of the one before; empty ends it.
+// WatchForeign has frontends connect to an instance whose worker is no member, from time to time,
+// and say what they find. addr is its host:port, in place of the one before; empty ends it.
 func (p *Pool) WatchForeign(s dynmesh.Subject, addr string) { p.inbox.watchForeign(s, addr) }
 
-// Changed returns a channel that has a value when Take has something. Nothing is kept for Take before
-// the first call; the first updates after it have everything that is known.
+// Changed returns a channel that has a value when Take has something. Nothing is kept for Take
+// before the first call; the first updates after it have everything that is known.
 func (p *Pool) Changed() <-chan struct{} {
 	p.listen.Do(p.inbox.listen)
 	return p.updates.changed

@@ -50,7 +50,8 @@ func TestLossyNetworkLosesNothing(t *testing.T) {
 				}
 			}
 		}
-		// What packets have not brought, comparisons do, which lose their own share: 3 s is the median, one in a hundred takes 15 s.
+		// What packets have not brought, comparisons do, which lose their own share: 3 s is the
+		// median, one in a hundred takes 15 s.
 		m.within(time.Minute, "agreed", func() bool { return agree(peers...) && len(peers[0].observations) == 60 })
 		// That is memberlist's own opinion: who believes it is to hear what the paths say.
 		t.Logf("in %d of %d looks somebody was held for dead", dead, 60*len(peers))

@@ -18,7 +18,7 @@ import (
 // local starts a pool on loopback sockets, and ends it with the test.
 func local(t *testing.T, edit func(*Config)) *peer {
 	t.Helper()
-	log := &lines{}
+	log := &testkit.Buffer{}
 	logger := logrus.New()
 	logger.SetOutput(log)
 	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Log: logrus.NewEntry(logger)}
@@ -57,17 +57,6 @@ func (p *peer) stop(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func TestPoolsOnSockets(t *testing.T) {
 	t.Parallel()
 	for _, keyed := range []bool{false, true} {
@@ -87,21 +76,22 @@ func TestPoolsOnSockets(t *testing.T) {
 			second, third := start(), start()
 			peers := []*peer{first, second, third}
 			for _, p := range peers {
-				eventually(t, "met", func() bool { return p.alive() == 3 })
+				testkit.Eventually(t, 20*time.Second, "met", func() bool { return p.alive() == 3 })
 			}
 			about := canaryOf(second.Self().ID, "generate", dynmesh.Pass)
 			second.Observe(about)
-			eventually(t, "known to all", func() bool { return agree(peers...) && len(third.observations) == 1 })
+			testkit.Eventually(t, 20*time.Second, "known to all", func() bool { return agree(peers...) && len(third.observations) == 1 })
 			second.Withdraw(about.Subject)
-			eventually(t, "withdrawn for all", func() bool { return agree(peers...) && len(third.observations) == 0 })
+			testkit.Eventually(t, 20*time.Second, "withdrawn for all", func() bool { return agree(peers...) && len(third.observations) == 0 })
 			third.stop(t)
-			eventually(t, "left", func() bool { return first.state(third.Self().ID) == dynmesh.Left })
+			testkit.Eventually(t, 20*time.Second, "left", func() bool { return first.state(third.Self().ID) == dynmesh.Left })
 
-			// It comes back at the same address, and finds the others though nobody told it of them: they ask it.
+			// It comes back at the same address, and finds the others though nobody told it of
+			// them: they ask it.
 			again := local(t, func(c *Config) {
 				c.Bind, c.ID, c.Join, c.Keyring = third.Addr(), third.Self().ID, []string{first.Addr()}, first.cfg.Keyring
 			})
-			eventually(t, "back", func() bool {
+			testkit.Eventually(t, 20*time.Second, "back", func() bool {
 				first.read()
 				return first.members[again.Self().ID].Observer == again.Self() && again.alive() == 3
 			})
@@ -219,19 +209,20 @@ func TestPoolsOverIPv6(t *testing.T) {
 	second := local(t, func(c *Config) {
 		c.Bind, c.Advertise, c.Join, c.Service = "[::]:0", "::1", []string{first.Addr()}, service.Addr().String()
 	})
-	eventually(t, "met", func() bool { return first.alive() == 2 && second.alive() == 2 })
-	eventually(t, "reached", func() bool {
+	testkit.Eventually(t, 20*time.Second, "met", func() bool { return first.alive() == 2 && second.alive() == 2 })
+	testkit.Eventually(t, 20*time.Second, "reached", func() bool {
 		first.read()
 		o, ok := first.paths[dynmesh.ObservationKey{Observer: first.Self(), Subject: worker(second.Self().ID)}]
 		return ok && o.Report.Finding == dynmesh.Pass
 	})
-	eventually(t, "tripwire held", func() bool { return holdsConnection(first.Pool) })
+	testkit.Eventually(t, 20*time.Second, "tripwire held", func() bool { return holdsConnection(first.Pool) })
 	if at := first.members[second.Self().ID].Addr; at != second.Addr() {
 		t.Errorf("it is at %s, and advertises %s", at, second.Addr())
 	}
 }
 
-// A pool that is not wanted any more is released by Run with a context that has ended: nobody hears of it.
+// A pool that is not wanted any more is released by Run with a context that has ended: nobody hears
+// of it.
 func TestRunAfterTheEndReleasesTheAddress(t *testing.T) {
 	log, logged := testkit.Log()
 	ended, end := context.WithCancel(t.Context())

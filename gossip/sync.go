@@ -13,8 +13,8 @@ import (
 //   - in memberlist's push/pull, which is rare in large meshes and carries a digest;
 //   - by digest probes of a few bytes, soon after something has changed and from time to time.
 //
-// Only members whose table has been quiet compare, so that a difference is one that stays; but where
-// there is no quiet they compare from time to time all the same.
+// Only members whose table has been quiet compare, so that a difference is one that stays; but
+// where there is no quiet they compare from time to time all the same.
 const (
 	probeInterval = 5 * time.Second
 	probeSoon     = 2 * time.Second // after a change
@@ -23,10 +23,10 @@ const (
 	restlessFor   = 20 * time.Second
 	compareAgain  = 500 * time.Millisecond // a member's states are answered no more often than this
 
-	// announceFrom is how many entries a comparison must bring to be passed on by further comparisons:
-	// what two halves of a mesh have to say to each other would take packets too long. It is passed on a
-	// moment later, and once for all that came until then: of those who are told by several at the same
-	// time, each would ask all of them for the same.
+	// announceFrom is how many entries a comparison must bring to be passed on by further
+	// comparisons: what two halves of a mesh have to say to each other would take packets too long.
+	// It is passed on a moment later, and once for all that came until then: of those who are told
+	// by several at the same time, each would ask all of them for the same.
 	announceFrom  = 64
 	announceWidth = 8
 	announceAfter = 100 * time.Millisecond // ±50 %
@@ -91,7 +91,7 @@ func (l *loop) digestProbed(from *member, m message, now time.Time) {
 	due := m.reply || now.Sub(s.tableChanged) >= quietFor || now.Sub(s.compared) >= restlessFor
 	if due && m.sum != sumOf(l.table.Digest()) {
 		s.compared = now
-		l.pool.bulk.Send(from.peer, l.state(true))
+		l.pool.syncs.Send(from.peer, l.state(true))
 	}
 	if m.members != l.members.sum() && now.Sub(s.membersChanged) >= quietFor && now.Sub(s.pushPulled) >= probeSoon {
 		s.pushPulled = now
@@ -149,7 +149,7 @@ func (l *loop) compare(from *member, m message, now time.Time) {
 	if m.reply {
 		messages = append(messages, l.state(false))
 	}
-	l.pool.bulk.Send(from.peer, append(messages, compounds(l.pool.self, l.table.Have(buckets))...)...)
+	l.pool.syncs.Send(from.peer, append(messages, compounds(l.pool.self, l.table.Have(buckets))...)...)
 }
 
 func (l *loop) compoundPart(from *member, b []byte, now time.Time) {
@@ -166,7 +166,7 @@ func (l *loop) compoundPart(from *member, b []byte, now time.Time) {
 		l.pool.metrics.Reject("malformed")
 		return
 	}
-	l.pool.bulk.Send(from.peer, compounds(l.pool.self, missing)...)
+	l.pool.syncs.Send(from.peer, compounds(l.pool.self, missing)...)
 }
 
 // merge takes observations; compared says that a comparison has brought them.

@@ -8,8 +8,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// In a large mesh something changes all the time. Who has missed something hears of it all the same, and not only with the next
-// push/pull, which is minutes away where members are many.
+// In a large mesh something changes all the time. Who has missed something hears of it all the
+// same, and not only with the next push/pull, which is minutes away where members are many.
 func TestRestlessMeshCompares(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
@@ -42,8 +42,8 @@ func TestRestlessMeshCompares(t *testing.T) {
 	}
 }
 
-// A mesh says more at once than packets carry soon, so comparisons pass it on. Of members that compare with several at the same time,
-// each would be sent the same by all of them.
+// A mesh says more at once than packets carry soon, so comparisons pass it on. Of members that
+// compare with several at the same time, each would be sent the same by all of them.
 func TestComparisonsBringTheSameFewTimes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,8 +6,9 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// updates holds what the reader has not taken. Of everything only the latest waits, and what the reader has never heard of is not
-// taken back, so that it is bounded by the state's size however slow the reader is.
+// updates holds what the reader has not taken. Only the latest of everything waits, and what the
+// reader has never heard of is not taken back. So it is bounded by the state's size, however slow
+// the reader is.
 type updates struct {
 	changed chan struct{}
 

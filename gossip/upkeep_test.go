@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// TestUpkeep says what a member costs, by how many members and instances there are: while nothing happens, and when all is
-// said at once. It is one of the figures: it asserts nothing but that all get to know everything.
+// TestUpkeep says what a member costs, by how many members and instances there are: while nothing
+// happens, and when all is said at once. It is one of the figures: it asserts nothing but that all
+// get to know everything.
 //
-// Time is the bubble's, so that it does not matter how many members share a processor. CPU time is that of the whole process,
-// with the network and the bubble's scheduler in it, divided by the members. The network has 1 ms each way, and neither
-// loss nor a limit to what it carries.
+// Time is the bubble's, so that it does not matter how many members share a processor. CPU time is
+// that of the whole process, with the network and the bubble's scheduler in it, divided by the
+// members. The network has 1 ms each way, and neither loss nor a limit to what it carries.
 //
 // DYNMESH_BENCH_MEMBERS=n measures one size only.
 func TestUpkeep(t *testing.T) {
@@ -101,8 +102,9 @@ func (s *stretch) end(what string) {
 		n, s.said, what, d, each(s.udp-was.udp), each(s.tcp-was.tcp), strings.Join(by, ", "), 1000*cpu/n/d, cpu)
 }
 
-// idle measures two minutes or more in which each member begins as many of memberlist's push/pulls as any other. A delay would make
-// no difference to them, but for the CPU time that the fabric takes for it.
+// idle measures two minutes or more in which each member begins as many of memberlist's push/pulls
+// as any other. A delay would make no difference to them, but for the CPU time that the fabric
+// takes for it.
 func (s *stretch) idle() {
 	const base = 30 * time.Second
 	interval := base

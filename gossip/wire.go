@@ -86,7 +86,7 @@ func (m message) encode() []byte {
 	return b
 }
 
-// decodeMessage reads a message of which the version and the type are known. What is in it shares memory with b.
+// decodeMessage reads a message whose version and type are known. The result shares memory with b.
 func decodeMessage(b []byte) (message, error) {
 	m := message{typ: b[1]}
 	err := eachField(b[2:], func(n protowire.Number, text []byte, v uint64) {
@@ -178,8 +178,9 @@ func sumOf(d table.Digest) uint64 {
 	return sum
 }
 
-// memberName is the member's name in memberlist. The epoch is in it because memberlist holds whoever comes back under the name of
-// one that has died for that one, and would not let it in from another address.
+// memberName is the member's name in memberlist. The epoch is in it because memberlist holds
+// whoever comes back under the name of one that has died for that one, and would not let it in from
+// another address.
 func memberName(o dynmesh.Observer) string {
 	return o.ID.String() + "-" + strconv.FormatUint(o.Epoch, 36)
 }
@@ -210,8 +211,8 @@ func peerAt(o dynmesh.Observer, addr string) (swim.Peer, error) {
 	return swim.Peer{Name: memberName(o), Addr: at}, err
 }
 
-// The fields of a member's metadata: what others must know of it before it says anything. New ones may be added; whoever does
-// not know them leaves them alone.
+// The fields of a member's metadata: what others must know of it before it says anything. New ones
+// may be added; whoever does not know them leaves them alone.
 const (
 	metaRole = protowire.Number(iota + 1)
 	metaService

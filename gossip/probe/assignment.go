@@ -10,15 +10,16 @@ import (
 // Watchers is how many members watch a worker, where there are so many.
 const Watchers = 2
 
-// Assignment says who watches whom, by rendezvous hashing: of all watchers, a target's are those that score highest with
-// it. Members that know of the same watchers agree without a word, and a watcher that comes or goes moves only its own share.
+// Assignment says who watches whom, by rendezvous hashing: of all watchers, a target's are those
+// that score highest with it. Members that know of the same watchers agree without a word, and a
+// watcher that comes or goes moves only its own share.
 //
-// It keeps the watchers of each target: one that joins is compared once with each, and one that leaves has its own targets
-// assigned anew. It is not safe for concurrent use.
+// It keeps the watchers of each target: one that joins is compared once with each, and one that
+// leaves has its own targets assigned anew. It is not safe for concurrent use.
 type Assignment struct {
 	self     dynmesh.InstanceID
 	watchers map[dynmesh.InstanceID]struct{}
-	targets  map[dynmesh.InstanceID]places
+	targets  map[dynmesh.InstanceID]assignees
 }
 
 // NewAssignment returns the assignment of a member that is itself a watcher, the only one so far.
@@ -26,11 +27,12 @@ func NewAssignment(self dynmesh.InstanceID) *Assignment {
 	return &Assignment{
 		self:     self,
 		watchers: map[dynmesh.InstanceID]struct{}{self: {}},
-		targets:  map[dynmesh.InstanceID]places{},
+		targets:  map[dynmesh.InstanceID]assignees{},
 	}
 }
 
-// Join adds a watcher, and returns the targets that this member watched until now and need not watch any longer.
+// Join adds a watcher, and returns the targets that this member watched until now and need not
+// watch any longer.
 func (a *Assignment) Join(watcher dynmesh.InstanceID) (lost []dynmesh.InstanceID) {
 	if _, known := a.watchers[watcher]; known {
 		return nil
@@ -39,7 +41,7 @@ func (a *Assignment) Join(watcher dynmesh.InstanceID) (lost []dynmesh.InstanceID
 	for target, before := range a.targets {
 		after := before.with(target, watcher)
 		a.targets[target] = after
-		if before.hold(a.self) && !after.hold(a.self) {
+		if before.include(a.self) && !after.include(a.self) {
 			lost = append(lost, target)
 		}
 	}
@@ -47,19 +49,20 @@ func (a *Assignment) Join(watcher dynmesh.InstanceID) (lost []dynmesh.InstanceID
 	return lost
 }
 
-// Leave removes a watcher, which must be another one, and returns the targets that this member has to watch now in its stead.
+// Leave removes a watcher, which must be another one, and returns the targets that this member has
+// to watch now in its stead.
 func (a *Assignment) Leave(watcher dynmesh.InstanceID) (gained []dynmesh.InstanceID) {
 	if _, known := a.watchers[watcher]; !known || watcher == a.self {
 		return nil
 	}
 	delete(a.watchers, watcher)
 	for target, before := range a.targets {
-		if !before.hold(watcher) {
+		if !before.include(watcher) {
 			continue
 		}
 		after := a.assign(target)
 		a.targets[target] = after
-		if !before.hold(a.self) && after.hold(a.self) {
+		if !before.include(a.self) && after.include(a.self) {
 			gained = append(gained, target)
 		}
 	}
@@ -79,10 +82,10 @@ func (a *Assignment) Add(target dynmesh.InstanceID) (mine bool) {
 func (a *Assignment) Remove(target dynmesh.InstanceID) { delete(a.targets, target) }
 
 // Mine reports whether this member is to watch the target.
-func (a *Assignment) Mine(target dynmesh.InstanceID) bool { return a.targets[target].hold(a.self) }
+func (a *Assignment) Mine(target dynmesh.InstanceID) bool { return a.targets[target].include(a.self) }
 
-// Of returns the watchers of a target, the one that suits best first. There are none for what is no target, and fewer than
-// [Watchers] where too few are there: nobody watches itself.
+// Of returns the watchers of a target, the one that suits best first. There are none for what is no
+// target, and fewer than [Watchers] where too few are there: nobody watches itself.
 func (a *Assignment) Of(target dynmesh.InstanceID) []dynmesh.InstanceID {
 	var ids []dynmesh.InstanceID
 	for _, p := range a.targets[target] {
@@ -93,27 +96,27 @@ func (a *Assignment) Of(target dynmesh.InstanceID) []dynmesh.InstanceID {
 	return ids
 }
 
-func (a *Assignment) assign(target dynmesh.InstanceID) (p places) {
+func (a *Assignment) assign(target dynmesh.InstanceID) (p assignees) {
 	for watcher := range a.watchers {
 		p = p.with(target, watcher)
 	}
 	return p
 }
 
-// places are the watchers of one target, the one that suits best first.
-type places [Watchers]place
+// assignees are the watchers of one target, the one that suits best first.
+type assignees [Watchers]assignee
 
-type place struct {
+type assignee struct {
 	watcher dynmesh.InstanceID // 0: nobody
 	score   uint64
 }
 
-// with returns the places after a watcher has been compared with those who hold them.
-func (p places) with(target, watcher dynmesh.InstanceID) places {
+// with returns the assignees after a watcher has been compared with those who hold them.
+func (p assignees) with(target, watcher dynmesh.InstanceID) assignees {
 	if watcher == target {
 		return p
 	}
-	next := place{watcher, score(target, watcher)}
+	next := assignee{watcher, score(target, watcher)}
 	for i, holder := range p {
 		if holder.watcher == 0 || next.score > holder.score {
 			p[i], next = next, holder
@@ -122,13 +125,13 @@ func (p places) with(target, watcher dynmesh.InstanceID) places {
 	return p
 }
 
-func (p places) hold(watcher dynmesh.InstanceID) bool {
-	return slices.ContainsFunc(p[:], func(holder place) bool { return holder.watcher == watcher })
+func (p assignees) include(watcher dynmesh.InstanceID) bool {
+	return slices.ContainsFunc(p[:], func(holder assignee) bool { return holder.watcher == watcher })
 }
 
-// score is how well a watcher suits a target. No two watchers score the same with one target, since mix is a bijection. All
-// members must compute the same, so it is part of the protocol: while two formulas are in use, a target may have up to four watchers
-// or only one.
+// score is how well a watcher suits a target. No two watchers score the same with one target, since
+// mix is a bijection. All members must compute the same, so it is part of the protocol: while two
+// formulas are in use, a target may have up to four watchers or only one.
 func score(target, watcher dynmesh.InstanceID) uint64 {
 	return watch.Mix(uint64(target) ^ watch.Mix(uint64(watcher)))
 }

@@ -14,7 +14,8 @@ import (
 
 type id = dynmesh.InstanceID
 
-// bruteForce is what rendezvous hashing is defined as: all watchers but the target, sorted by their scores.
+// bruteForce is what rendezvous hashing is defined as: all watchers but the target, sorted by their
+// scores.
 func bruteForce(target id, watchers map[id]bool) []id {
 	all := slices.Collect(maps.Keys(watchers))
 	all = slices.DeleteFunc(all, func(w id) bool { return w == target })
@@ -25,8 +26,8 @@ func bruteForce(target id, watchers map[id]bool) []id {
 	return all[:min(Watchers, len(all))]
 }
 
-// Whatever comes and goes, in any order, each target has the watchers that it had if all were assigned anew, and what is
-// told of gains and losses is exactly what has changed.
+// Whatever comes and goes, in any order, each target has the watchers that it had if all were
+// assigned anew, and what is told of gains and losses is exactly what has changed.
 func TestAssignmentIsThatOfBruteForce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ids := rapid.Custom(func(t *rapid.T) id { return id(rapid.IntRange(1, 12).Draw(t, "id")) })

@@ -6,13 +6,14 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
 )
 
-// How many connections are being made at once. Members have few workers to watch, so only where many of them
-// vanish at once is there a queue at all: it keeps the rest of the host, and the network, from a storm. A burst
-// counts as one, and is ten at its end.
+// How many connections are being made at once. Members have few workers to watch, so only where
+// many of them vanish at once is there a queue at all: it keeps the rest of the host, and the
+// network, from a storm. A burst counts as one, and is ten at its end.
 //
-// Foreign addresses may be very many, and wait for each other alone. ForeignPace is the time between two of their
-// connections, and ForeignSlack how much of it may be made up for at once. So more than 2,000 addresses are each
-// dialled less often than package watch asks for: 10,000 each 10 s.
+// Foreign addresses may be very many, and wait for each other alone. ForeignPace is the time
+// between two of their connections, and ForeignSlack how much of it may be made up for at once. So
+// more than 2,000 addresses are each dialled less often than package watch asks for: 10,000 each 10
+// s.
 const (
 	MaxGossipDials  = 16
 	MaxServiceDials = 128
@@ -21,7 +22,8 @@ const (
 	ForeignSlack    = 50 * time.Millisecond
 )
 
-// dialQueues bound what is under way: connections to gossip, to members' ports of requests, to foreign addresses.
+// dialQueues bound what is under way: connections to gossip, to members' ports of requests, to
+// foreign addresses.
 type dialQueues [3]dialQueue
 
 const (
@@ -39,7 +41,7 @@ func newDialQueues() dialQueues {
 
 func (q *dialQueues) of(d *Dial) *dialQueue {
 	switch {
-	case d.Purpose != DialService:
+	case d.Kind != DialService:
 		return &q[gossipQueue]
 	case d.target.member == nil:
 		return &q[foreignQueue]
@@ -72,7 +74,7 @@ func (q *dialQueue) pop(now time.Duration) *Dial {
 		d := q.waiting[0]
 		q.waiting[0] = nil
 		q.waiting = q.waiting[1:]
-		if d.target.ended || d.Purpose == OpenTripwire && d.target.tripwire != d {
+		if d.target.ended || d.Kind == OpenTripwire && d.target.tripwire != d {
 			continue
 		}
 		q.running++

@@ -26,8 +26,8 @@ type (
 	// MemberGone is the end of a member's incarnation after which no later one has come.
 	MemberGone struct{ Observer dynmesh.Observer }
 
-	// Said is what a member, this one too, has concluded of another member's process.
-	Said struct {
+	// Reported is what a member, this one too, has concluded of another member's process.
+	Reported struct {
 		Observer, Subject dynmesh.InstanceID
 		Failed            bool // it cannot be reached; false also where that is taken back
 	}
@@ -38,14 +38,15 @@ type (
 		Addr    string // host:port; empty: it is not to be watched any longer
 	}
 
-	// Ponged is an answer to a ping. Whoever answers in a worker's place does not know that it was asked as another
-	// one: the nonce tells who was asked.
+	// Ponged is an answer to a ping. Whoever answers in a worker's assignee does not know that it
+	// was asked as another one: the nonce tells who was asked.
 	Ponged struct {
 		From  dynmesh.Observer
 		Nonce uint64
 	}
 
-	// DialEnded is how one of [Actions].Dials ended. Of a tripwire that is open TripwireClosed follows.
+	// DialEnded is how one of [Actions].Dials ended. Of a tripwire that is open TripwireClosed
+	// follows.
 	DialEnded struct {
 		Dial    *Dial
 		Outcome watch.Outcome
@@ -63,7 +64,7 @@ type (
 
 func (MemberChanged) isEvent()  {}
 func (MemberGone) isEvent()     {}
-func (Said) isEvent()           {}
+func (Reported) isEvent()       {}
 func (ForeignWatched) isEvent() {}
 func (Ponged) isEvent()         {}
 func (DialEnded) isEvent()      {}
@@ -93,24 +94,24 @@ type Degraded struct {
 	Degraded bool
 }
 
-// Purpose is what a connection is for.
-type Purpose uint8
+// DialKind is what a connection is for.
+type DialKind uint8
 
-// The purposes.
+// The kinds of connections.
 const (
-	DialGossip   Purpose = iota // whether the member's gossip accepts connections
-	OpenTripwire                // an idle connection that ends with the member's process
-	DialService                 // whether the port of requests accepts connections
+	DialGossip   DialKind = iota // whether the member's gossip accepts connections
+	OpenTripwire                 // an idle connection that ends with the member's process
+	DialService                  // whether the port of requests accepts connections
 )
 
-// String returns the purpose as a metric's label.
-func (p Purpose) String() string {
-	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests"}[p]
+// String returns the kind as a metric's label.
+func (k DialKind) String() string {
+	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests"}[k]
 }
 
 // Dial is one connection to be made. Its pointer is its identity.
 type Dial struct {
-	Purpose  Purpose
+	Kind     DialKind
 	Addr     string
 	Attempts watch.Attempts // of DialService
 

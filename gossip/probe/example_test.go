@@ -18,7 +18,7 @@ func Example() {
 	do := p.Handle(probe.MemberChanged{Member: worker}, 0)
 	fmt.Println("member 1 is to watch it:", p.Watches(7))
 	tripwire := do.Dials[0]
-	fmt.Println("first is a", tripwire.Purpose)
+	fmt.Println("first is a", tripwire.Kind)
 	p.Handle(probe.DialEnded{Dial: tripwire, Outcome: watch.Accepted}, time.Millisecond)
 
 	due := p.Next(time.Millisecond)

@@ -8,13 +8,15 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
 )
 
-// MaxForeign is of how many foreign instances one frontend reports. Members take 65,536 observations of
-// one observer, and a frontend reports of members, too. Of more instances, those go without a report that
-// another frontend is to watch as well, and better; then those that came last.
+// MaxForeign is of how many foreign instances one frontend reports. Members take 65,536
+// observations of one observer, and a frontend reports of members, too. Of more instances, those go
+// without a report that another frontend is to watch as well, and better; then those that came
+// last.
 const MaxForeign = 60_000
 
-// foreign is the instances whose workers are no members. Frontends watch them, because only those read the
-// registry: all instances of a worker by the same frontends, and all that have one address by one watch.
+// foreign is the instances whose workers are no members. Frontends watch them, because only those
+// read the registry: all instances of a worker by the same frontends, and all that have one address
+// by one watch.
 type foreign struct {
 	assignment *Assignment
 	instances  map[dynmesh.InstanceID][]foreignInstance
@@ -22,8 +24,8 @@ type foreign struct {
 
 	limit    int               // MaxForeign, but in tests
 	reported int               // instances of which targets report
-	crowded  crowded           // ours to watch, and beyond MaxForeign
-	seconds  []foreignInstance // some that give way: we are their second watcher, or were
+	overflow overflow          // ours to watch, and beyond MaxForeign
+	shared   []foreignInstance // some that give way: we are their second watcher, or were
 	searched bool              // and there are no others
 }
 
@@ -36,7 +38,7 @@ func newForeign(self dynmesh.InstanceID) *foreign {
 	return &foreign{
 		assignment: NewAssignment(self),
 		instances:  make(map[dynmesh.InstanceID][]foreignInstance), targets: make(map[string]*target),
-		limit: MaxForeign, crowded: crowded{set: make(map[dynmesh.Subject]struct{})},
+		limit: MaxForeign, overflow: overflow{set: make(map[dynmesh.Subject]struct{})},
 	}
 }
 
@@ -55,12 +57,13 @@ func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 			}
 		}
 	}
-	for range len(f.crowded.set) { // each of which may be ours alone now, or no longer
-		p.admit(f.crowded.next())
+	for range len(f.overflow.set) { // each of which may be ours alone now, or no longer
+		p.admit(f.overflow.next())
 	}
 }
 
-// admit has an instance reported of that had to wait, if it is still ours, and reports whether it was.
+// admit has an instance reported of that had to wait, if it is still ours, and reports whether it
+// was.
 func (p *Prober) admit(s dynmesh.Subject) bool {
 	f := p.foreign
 	for _, at := range f.instances[s.ID] {
@@ -105,10 +108,10 @@ func (p *Prober) attach(s dynmesh.Subject, addr string) {
 	}
 	first := f.isFirst(s.ID)
 	if f.reported >= f.limit && !(first && p.makeRoom()) {
-		f.crowded.add(s)
+		f.overflow.add(s)
 		return
 	}
-	f.crowded.remove(s)
+	f.overflow.remove(s)
 	f.reported++
 	f.searched = f.searched && first
 	if t := f.targets[addr]; t != nil {
@@ -116,10 +119,10 @@ func (p *Prober) attach(s dynmesh.Subject, addr string) {
 		p.report(s, t)
 		return
 	}
-	t := &target{
-		id: s.ID, service: addr, subjects: []dynmesh.Subject{s}, index: -1,
+	t := newTarget(target{
+		id: s.ID, service: addr, subjects: []dynmesh.Subject{s},
 		address: watch.NewForeign(p.random.Uint64(), p.now),
-	}
+	})
 	f.targets[addr] = t
 	p.step(t, watch.Event{})
 }
@@ -130,46 +133,48 @@ func (f *foreign) isFirst(id dynmesh.InstanceID) bool {
 	return len(watchers) > 0 && watchers[0] == f.assignment.self
 }
 
-// makeRoom ends the report of an instance that another frontend is to watch as well, if there is one.
+// makeRoom ends the report of an instance that another frontend is to watch as well, if there is
+// one.
 func (p *Prober) makeRoom() bool {
 	f := p.foreign
-	if len(f.seconds) == 0 && !f.searched {
+	if len(f.shared) == 0 && !f.searched {
 		f.searched = true
 		for id, instances := range f.instances {
 			if !f.isFirst(id) {
-				f.seconds = append(f.seconds, instances...)
+				f.shared = append(f.shared, instances...)
 			}
 		}
-		slices.SortStableFunc(f.seconds, func(a, b foreignInstance) int { return cmp.Compare(a.subject.ID, b.subject.ID) })
+		slices.SortStableFunc(f.shared, func(a, b foreignInstance) int { return cmp.Compare(a.subject.ID, b.subject.ID) })
 	}
-	for len(f.seconds) > 0 {
-		last := len(f.seconds) - 1
-		at := f.seconds[last]
-		f.seconds = f.seconds[:last]
+	for len(f.shared) > 0 {
+		last := len(f.shared) - 1
+		at := f.shared[last]
+		f.shared = f.shared[:last]
 		if !f.isFirst(at.subject.ID) && p.endReport(at.subject, at.addr) {
 			if f.assignment.Mine(at.subject.ID) {
-				f.crowded.add(at.subject)
+				f.overflow.add(at.subject)
 			}
 			return true
 		}
 	}
-	f.seconds = nil
+	f.shared = nil
 	return false
 }
 
 // detach takes back what is said of the instance, and has another one take its place that had none.
 func (p *Prober) detach(s dynmesh.Subject, addr string) {
 	f := p.foreign
-	f.crowded.remove(s)
+	f.overflow.remove(s)
 	if !p.endReport(s, addr) {
 		return
 	}
-	for len(f.crowded.set) > 0 && !p.admit(f.crowded.next()) {
+	for len(f.overflow.set) > 0 && !p.admit(f.overflow.next()) {
 		continue
 	}
 }
 
-// endReport takes back what is said of the instance, if anything is. A watch of which nothing is reported ends.
+// endReport takes back what is said of the instance, if anything is. A watch of which nothing is
+// reported ends.
 func (p *Prober) endReport(s dynmesh.Subject, addr string) bool {
 	f := p.foreign
 	t := f.targets[addr]
@@ -207,13 +212,13 @@ func (p *Prober) endForeignIfHandedOver(id dynmesh.InstanceID) bool {
 	return ended
 }
 
-// crowded is the instances for which there is no room, in the order in which they came.
-type crowded struct {
+// overflow is the instances for which there is no room, in the order in which they came.
+type overflow struct {
 	set   map[dynmesh.Subject]struct{}
 	queue []dynmesh.Subject // of the set, and of some that are in it no longer
 }
 
-func (c *crowded) add(s dynmesh.Subject) {
+func (c *overflow) add(s dynmesh.Subject) {
 	if c.has(s) {
 		return
 	}
@@ -224,15 +229,15 @@ func (c *crowded) add(s dynmesh.Subject) {
 	c.queue = append(c.queue, s)
 }
 
-func (c *crowded) has(s dynmesh.Subject) bool {
+func (c *overflow) has(s dynmesh.Subject) bool {
 	_, there := c.set[s]
 	return there
 }
 
-func (c *crowded) remove(s dynmesh.Subject) { delete(c.set, s) }
+func (c *overflow) remove(s dynmesh.Subject) { delete(c.set, s) }
 
 // next takes out the first one, of which there must be one.
-func (c *crowded) next() dynmesh.Subject {
+func (c *overflow) next() dynmesh.Subject {
 	for {
 		s := c.queue[0]
 		c.queue = c.queue[1:]

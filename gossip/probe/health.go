@@ -6,13 +6,15 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// A watcher that hears nobody may itself be what is cut off, and then a worker's silence says nothing of the
-// worker. (Lifeguard calls it local health.) A watcher is well when somebody else has answered it within
-// healthyFor. Where too few answer anyway, it pings some members whenever it verifies a doubt.
+// A watcher that hears nobody may itself be what is cut off, and then a worker's silence says
+// nothing of the worker. (Lifeguard calls it local health.) A watcher is well when somebody else
+// has answered it within healthyFor. Where too few answer anyway, it pings some members whenever it
+// verifies a doubt.
 //
-// memberlist's health score says less: each probe of its own that fails raises it by up to 3, since with its
-// default times the answers by which others say that they could not reach the member either come a moment too
-// late. So the score is highest at those who have just noticed that somebody died.
+// memberlist's health score says less: each probe of its own that fails raises it by up to 3, since
+// with its default times the answers by which others say that they could not reach the member
+// either come a moment too late. So the score is highest at those who have just noticed that
+// somebody died.
 const (
 	healthyFor      = time.Second
 	suspicious      = 4 * time.Second // as long as a verification, or a burst of dials
@@ -64,8 +66,8 @@ func (h *localHealth) suspect(now time.Duration) {
 	h.until = now + suspicious
 }
 
-// due reports whether to ping witnesses now. Two that have just answered are enough: whichever of them is the one
-// in doubt, the other is not.
+// due reports whether to ping witnesses now. Two that have just answered are enough: whichever of
+// them is the one in doubt, the other is not.
 func (h *localHealth) due(now time.Duration) bool {
 	if now >= h.until || now < h.next {
 		return false

@@ -8,11 +8,12 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
-	// HandoverGrace is how long a worker is watched on when it has become somebody else's to watch: that one has to
-	// find out first, and meanwhile what is known shall not be missing.
+	// HandoverGrace is how long a worker is watched on when it has become somebody else's to watch:
+	// that one has to find out first, and meanwhile what is known shall not be missing.
 	HandoverGrace = 10 * time.Second
 
 	// duePerTick bounds the work of one Tick, so that times that are measured in it are not late.
@@ -22,21 +23,22 @@ const (
 	never = time.Duration(1<<63 - 1)
 )
 
-// Prober watches the workers that are this member's to watch, and on a frontend the addresses of foreign instances.
-// Times are since a moment of the caller's choice. It is not safe for concurrent use.
+// Prober watches the workers that are this member's to watch, and on a frontend the addresses of
+// foreign instances. Times are since a moment of the caller's choice. It is not safe for concurrent
+// use.
 type Prober struct {
 	self    dynmesh.InstanceID
 	random  *rand.Rand
 	stopped bool
 
-	members    map[dynmesh.InstanceID]*Member // but for this one
-	assignment *Assignment                    // of workers, to all members
-	accusers   accusers
-	targets    map[dynmesh.InstanceID]*target // workers, by ID
-	foreign    *foreign                       // nil but on frontends
-	handovers  []handover                     // the one that ends first is in front
+	members        map[dynmesh.InstanceID]*Member // but for this one
+	assignment     *Assignment                    // of workers, to all members
+	failureReports failureReports
+	targets        map[dynmesh.InstanceID]*target // workers, by ID
+	foreign        *foreign                       // nil but on frontends
+	handovers      []handover                     // the one that ends first is in front
 
-	deadlines deadlines
+	deadlines timers.Queue[time.Duration, *target] // of targets
 	queues    dialQueues
 	health    localHealth
 
@@ -51,13 +53,13 @@ type handover struct {
 	foreign bool
 }
 
-// New returns the prober of a member. What it leaves to chance follows from the seed. Only frontends watch foreign
-// instances.
+// New returns the prober of a member. What it leaves to chance follows from the seed. Only
+// frontends watch foreign instances.
 func New(self dynmesh.InstanceID, frontend bool, seed uint64) *Prober {
 	p := &Prober{
 		self: self, random: rand.New(rand.NewPCG(seed, 0)),
 		members: make(map[dynmesh.InstanceID]*Member), assignment: NewAssignment(self),
-		accusers: make(accusers), targets: make(map[dynmesh.InstanceID]*target), queues: newDialQueues(),
+		failureReports: make(failureReports), targets: make(map[dynmesh.InstanceID]*target), queues: newDialQueues(),
 	}
 	p.assignment.Add(self) // for Watchers: nobody watches itself
 	p.health = newLocalHealth(p.random.Uint64())
@@ -84,8 +86,8 @@ func (p *Prober) Handle(e Event, now time.Duration) Actions {
 		p.memberChanged(e.Member)
 	case MemberGone:
 		p.memberGone(e.Observer)
-	case Said:
-		p.said(e)
+	case Reported:
+		p.reported(e)
 	case ForeignWatched:
 		if p.foreign != nil {
 			p.watchForeign(e.Subject, e.Addr)
@@ -107,16 +109,19 @@ func (p *Prober) Next(now time.Duration) time.Duration {
 	if p.stopped {
 		return never
 	}
-	at := min(p.deadlines.first(), p.health.wake(now), p.queues.due())
+	at := min(p.health.wake(now), p.queues.due())
+	if due, ok := p.deadlines.Next(); ok {
+		at = min(at, due)
+	}
 	if len(p.handovers) > 0 {
 		at = min(at, p.handovers[0].at)
 	}
 	return at
 }
 
-// Accused reports whether somebody who is there says that a member cannot be reached.
-func (p *Prober) Accused(id dynmesh.InstanceID) bool {
-	for by := range p.accusers[id] {
+// Unreachable reports whether somebody who is there says that a member cannot be reached.
+func (p *Prober) Unreachable(id dynmesh.InstanceID) bool {
+	for by := range p.failureReports[id] {
 		if m := p.members[by]; by == p.self || m != nil && m.Alive {
 			return true
 		}
@@ -130,7 +135,7 @@ func (p *Prober) Unreported() int {
 	if p.foreign == nil {
 		return 0
 	}
-	return len(p.foreign.crowded.set)
+	return len(p.foreign.overflow.set)
 }
 
 // Watches reports whether a member's process is watched by this one.
@@ -145,7 +150,7 @@ func (p *Prober) memberChanged(m Member) {
 	}
 	p.members[m.ID] = &m
 	p.reconsider(m.ID)
-	p.reconsiderAccusedBy(m.ID)
+	p.reconsiderReportedBy(m.ID)
 	if p.foreign != nil && m.Frontend {
 		p.frontendChanged(m.ID, m.Alive)
 	}
@@ -165,14 +170,15 @@ func (p *Prober) memberGone(o dynmesh.Observer) {
 	}
 	delete(p.members, o.ID)
 	p.takeOver(p.assignment.Leave(o.ID))
-	p.reconsiderAccusedBy(o.ID)
+	p.reconsiderReportedBy(o.ID)
 	if p.foreign != nil && m.Frontend {
 		p.frontendChanged(o.ID, false)
 	}
 	p.removeTarget(o.ID)
 }
 
-// ponged takes each answer to a ping. Where another process has answered for a worker, the worker has not.
+// ponged takes each answer to a ping. Where another process has answered for a worker, the worker
+// has not.
 func (p *Prober) ponged(e Ponged) {
 	if p.health.sent(e.Nonce) {
 		p.health.answered(e.From.ID, p.now)
@@ -181,7 +187,7 @@ func (p *Prober) ponged(e Ponged) {
 	t := p.targets[e.From.ID]
 	other := t == nil || !t.state.Sent(e.Nonce) || e.From.Epoch < t.member.Epoch
 	if t == nil || !t.state.Sent(e.Nonce) {
-		t = p.asked(e.Nonce)
+		t = p.pinged(e.Nonce)
 	}
 	if t != nil {
 		p.health.answered(e.From.ID, p.now)
@@ -189,8 +195,8 @@ func (p *Prober) ponged(e Ponged) {
 	}
 }
 
-// asked returns the target that the ping was for, or nil.
-func (p *Prober) asked(nonce uint64) *target {
+// pinged returns the target that the ping was for, or nil.
+func (p *Prober) pinged(nonce uint64) *target {
 	for _, t := range p.targets {
 		if t.state.Sent(nonce) {
 			return t
@@ -205,7 +211,7 @@ func (p *Prober) dialEnded(e DialEnded) {
 	p.queues.of(d).running--
 	switch {
 	case p.stopped || t.ended:
-	case d.Purpose == OpenTripwire:
+	case d.Kind == OpenTripwire:
 		if t.tripwire == d { // else it is not wanted any longer
 			p.step(t, watch.Event{Kind: watch.TripwireOpened, Outcome: e.Outcome})
 		}
@@ -213,7 +219,7 @@ func (p *Prober) dialEnded(e DialEnded) {
 		if e.Outcome == watch.Accepted {
 			p.health.answered(t.id, p.now)
 		}
-		if d.Purpose == DialService {
+		if d.Kind == DialService {
 			p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome})
 			return
 		}
@@ -235,10 +241,11 @@ func (p *Prober) tripwireClosed(d *Dial) {
 func (p *Prober) tick() {
 	p.endHandovers()
 	for range duePerTick {
-		if p.deadlines.first() > p.now {
+		t, due := p.deadlines.Pop(p.now)
+		if !due {
 			break
 		}
-		p.step(p.deadlines[0], watch.Event{})
+		p.step(t, watch.Event{})
 	}
 	p.startDials()
 	p.pingWitnesses()
@@ -256,8 +263,8 @@ func (p *Prober) stop() {
 	}
 }
 
-// watchMember begins to watch a member, or begins anew because it has moved or begun another incarnation. What was
-// said of it stands until there is something else to say.
+// watchMember begins to watch a member, or begins anew because it has moved or begun another
+// incarnation. What was said of it stands until there is something else to say.
 func (p *Prober) watchMember(m *Member) *target {
 	t := p.targets[m.ID]
 	if t != nil && t.member.Observer == m.Observer && t.member.Addr == m.Addr {
@@ -272,9 +279,9 @@ func (p *Prober) watchMember(m *Member) *target {
 		p.close(t)
 	}
 	state := watch.NewMember(p.random.Uint64(), m.Service != "", p.now)
-	t = &target{
-		id: m.ID, member: m, state: &state, service: m.Service, subjects: []dynmesh.Subject{{ID: m.ID}}, index: -1,
-	}
+	t = newTarget(target{
+		id: m.ID, member: m, state: &state, service: m.Service, subjects: []dynmesh.Subject{{ID: m.ID}},
+	})
 	p.targets[m.ID] = t
 	p.out.Degraded = append(p.out.Degraded, Degraded{m.Observer, false})
 	p.step(t, watch.Event{})
@@ -290,9 +297,10 @@ func (p *Prober) takeOver(ids []dynmesh.InstanceID) {
 	}
 }
 
-// handOver has the watch of what has become somebody else's end after HandoverGrace. One that has said nothing yet
-// ends at once: nobody would miss it. Whoever joins hears of the others one after the other, and each of the first
-// is its own to watch until it hears of more: of n members, 2·ln n are for a moment.
+// handOver has the watch of what has become somebody else's end after HandoverGrace. One that has
+// said nothing yet ends at once: nobody would miss it. Whoever joins hears of the others one after
+// the other, and each of the first is its own to watch until it hears of more: of n members, 2·ln n
+// are for a moment.
 func (p *Prober) handOver(ids []dynmesh.InstanceID) {
 	for _, id := range ids {
 		if t := p.targets[id]; t != nil && t.state.Finding() == (watch.Finding{}) {
@@ -307,9 +315,9 @@ func (p *Prober) endLater(h handover) {
 	p.handovers = append(p.handovers, h)
 }
 
-// endHandovers ends watches whose grace is over, but for those that say that the worker cannot be reached: nobody
-// takes that back because it is another's turn to watch. That one may be out of reach itself, and what it found
-// before would be held against one voice less.
+// endHandovers ends watches whose grace is over, but for those that say that the worker cannot be
+// reached: nobody takes that back because it is another's turn to watch. That one may be out of
+// reach itself, and what it found before would be held against one voice less.
 func (p *Prober) endHandovers() {
 	for len(p.handovers) > 0 && p.handovers[0].at <= p.now {
 		h := p.handovers[0]
@@ -325,8 +333,8 @@ func (p *Prober) endHandovers() {
 	}
 }
 
-// endIfHandedOver ends the watch of what is still somebody else's. It returns false for one that has failed, and
-// goes on.
+// endIfHandedOver ends the watch of what is still somebody else's. It returns false for one that
+// has failed, and goes on.
 func (p *Prober) endIfHandedOver(id dynmesh.InstanceID) bool {
 	t := p.targets[id]
 	switch {
@@ -349,8 +357,8 @@ func (p *Prober) removeTarget(id dynmesh.InstanceID) {
 	}
 }
 
-func (p *Prober) said(e Said) {
-	if e.Observer != e.Subject && p.accusers.set(e.Subject, e.Observer, e.Failed) {
+func (p *Prober) reported(e Reported) {
+	if e.Observer != e.Subject && p.failureReports.set(e.Subject, e.Observer, e.Failed) {
 		p.reconsider(e.Subject)
 	}
 }
@@ -361,31 +369,31 @@ func (p *Prober) reconsider(id dynmesh.InstanceID) {
 	if m == nil {
 		return
 	}
-	if m.Alive && !p.Accused(id) {
+	if m.Alive && !p.Unreachable(id) {
 		p.handOver(p.assignment.Join(id))
 	} else {
 		p.takeOver(p.assignment.Leave(id))
 	}
 }
 
-// reconsiderAccusedBy is called when a member has come, or is gone: what it says of others counts from now on, or
-// no longer.
-func (p *Prober) reconsiderAccusedBy(by dynmesh.InstanceID) {
-	var accused []dynmesh.InstanceID
-	for id, accusers := range p.accusers {
-		if _, accuses := accusers[by]; accuses {
-			accused = append(accused, id)
+// reconsiderReportedBy is called when a member has come, or is gone: what it says of others counts
+// from now on, or no longer.
+func (p *Prober) reconsiderReportedBy(by dynmesh.InstanceID) {
+	var reported []dynmesh.InstanceID
+	for id, reporters := range p.failureReports {
+		if _, reports := reporters[by]; reports {
+			reported = append(reported, id)
 		}
 	}
-	slices.Sort(accused)
-	for _, id := range accused {
+	slices.Sort(reported)
+	for _, id := range reported {
 		p.reconsider(id)
 	}
 }
 
-// unwell reports whether what this process does not hear of a member says nothing: there are other members, and it
-// does not hear them either.
-func (p *Prober) unwell(id dynmesh.InstanceID) bool {
+// unhealthy reports whether what this process does not hear of a member says nothing: there are
+// other members, and it does not hear them either.
+func (p *Prober) unhealthy(id dynmesh.InstanceID) bool {
 	if p.health.well(id, p.now) {
 		return false
 	}
@@ -404,7 +412,7 @@ func (p *Prober) pingWitnesses() {
 	}
 	var reachable []dynmesh.Observer
 	for id, m := range p.members {
-		if m.Alive && !p.Accused(id) {
+		if m.Alive && !p.Unreachable(id) {
 			reachable = append(reachable, m.Observer)
 		}
 	}
@@ -423,7 +431,7 @@ func (p *Prober) startDials() {
 	for n := range p.queues {
 		for d := p.queues[n].pop(p.now); d != nil; d = p.queues[n].pop(p.now) {
 			p.out.Dials = append(p.out.Dials, d)
-			if d.Purpose == DialGossip {
+			if d.Kind == DialGossip {
 				p.step(d.target, watch.Event{Kind: watch.DialStarted})
 			}
 		}

@@ -70,7 +70,7 @@ func (w *world) note(e Event, do Actions) {
 	}
 	var dials []string
 	for _, d := range do.Dials {
-		dials = append(dials, fmt.Sprint(d.Purpose, " ", d.Addr, " ", d.Attempts))
+		dials = append(dials, fmt.Sprint(d.Kind, " ", d.Addr, " ", d.Attempts))
 	}
 	w.trace = append(w.trace, fmt.Sprintf("%v %T %v %v %d %v", w.now, e, do.Reports, dials, len(do.HangUps), do.Pings))
 }
@@ -82,7 +82,7 @@ func (w *world) check() {
 	for id, t := range p.targets {
 		m := p.members[id]
 		switch {
-		case t.ended || t.index < 0 || p.deadlines[t.index] != t:
+		case t.ended:
 			w.t.Fatalf("%v is watched, and never stepped", id)
 		case m == nil || m.Left || !m.Worker || t.member != m:
 			w.t.Fatalf("%v is watched as %+v, and is %+v", id, t.member, m)
@@ -102,7 +102,7 @@ func (w *world) check() {
 	}
 	if f := p.foreign; f != nil {
 		for addr, t := range f.targets {
-			if t.ended || t.service != addr || len(t.subjects) == 0 || p.deadlines[t.index] != t {
+			if t.ended || t.service != addr || len(t.subjects) == 0 {
 				w.t.Fatalf("%s is watched as %+v", addr, t)
 			}
 			for _, s := range t.subjects {
@@ -120,8 +120,8 @@ func (w *world) check() {
 			w.t.Fatalf("what was reported of %v was not taken back, and nobody watches it", s)
 		}
 	}
-	if len(p.deadlines) != watching {
-		w.t.Fatalf("%d targets are stepped, %d are watched", len(p.deadlines), watching)
+	if p.deadlines.Len() != watching {
+		w.t.Fatalf("%d targets are stepped, %d are watched", p.deadlines.Len(), watching)
 	}
 	running := map[*dialQueue]int{}
 	for _, d := range w.dialing {
@@ -134,13 +134,14 @@ func (w *world) check() {
 	}
 }
 
-// checkRoom: as many foreign instances are reported as may be, and each of the others waits for room.
+// checkRoom: as many foreign instances are reported as may be, and each of the others waits for
+// room.
 func (w *world) checkRoom(subjects map[dynmesh.Subject]bool) {
 	f, waiting, reported := w.p.foreign, 0, len(subjects)-len(w.p.targets)
 	for id, instances := range f.instances {
 		for _, at := range instances {
 			switch {
-			case f.crowded.has(at.subject):
+			case f.overflow.has(at.subject):
 				waiting++
 			case f.assignment.Mine(id) && !subjects[at.subject]:
 				w.t.Fatalf("%v is ours, and is neither reported nor waits", at.subject)
@@ -173,7 +174,7 @@ func (w *world) random() {
 		w.handle(MemberGone{dynmesh.Observer{ID: id, Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}})
 	case k == 5:
 		by := dynmesh.InstanceID(rapid.IntRange(1, 8).Draw(t, "by"))
-		w.handle(Said{Observer: by, Subject: id, Failed: rapid.Bool().Draw(t, "failed")})
+		w.handle(Reported{Observer: by, Subject: id, Failed: rapid.Bool().Draw(t, "failed")})
 	case k == 6:
 		addr := rapid.SampledFrom([]string{"", "x:1", "x:2"}).Draw(t, "where")
 		s := dynmesh.Subject{ID: 100 + id, Endpoint: dynmesh.Endpoint{Name: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name")}}
@@ -196,15 +197,16 @@ func (w *world) random() {
 		w.dialing = slices.Delete(w.dialing, n, n+1)
 		outcomes := []watch.Outcome{watch.Accepted, watch.Accepted, watch.Refused, watch.TimedOut, watch.Unreachable, watch.Void}
 		outcome := rapid.SampledFrom(outcomes).Draw(t, "outcome")
-		if d.Purpose == OpenTripwire && outcome == watch.Accepted && d.target.tripwire == d {
+		if d.Kind == OpenTripwire && outcome == watch.Accepted && d.target.tripwire == d {
 			w.open = append(w.open, d)
 		}
 		w.handle(DialEnded{Dial: d, Outcome: outcome})
 	}
 }
 
-// Whatever comes in whatever order: what is ours is watched, what is not is handed over, nothing is begun twice or
-// beyond its bounds, and whatever is reported is taken back when nobody watches it any longer.
+// Whatever comes in whatever order: what is ours is watched, what is not is handed over, nothing is
+// begun twice or beyond its bounds, and whatever is reported is taken back when nobody watches it
+// any longer.
 func TestProberKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, rapid.Bool().Draw(t, "frontend"), rapid.Uint64().Draw(t, "seed"))
@@ -232,7 +234,7 @@ func TestProberIsAFunctionOfItsEvents(t *testing.T) {
 			id := dynmesh.InstanceID(rapid.IntRange(2, 9).Draw(t, "id"))
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
-				return Said{Observer: dynmesh.InstanceID(rapid.IntRange(2, 9).Draw(t, "by")), Subject: id, Failed: true}
+				return Reported{Observer: dynmesh.InstanceID(rapid.IntRange(2, 9).Draw(t, "by")), Subject: id, Failed: true}
 			case 1:
 				return ForeignWatched{Subject: dynmesh.Subject{ID: id + 100}, Addr: "x:1"}
 			default:
@@ -285,8 +287,8 @@ func TestForeignInstancesShareTheWatchOfTheirAddress(t *testing.T) {
 	}
 }
 
-// Of more foreign instances than one frontend may report of, those give way that another one watches as
-// well, and better: two frontends report of all, up to twice the limit.
+// Of more foreign instances than one frontend may report of, those give way that another one
+// watches as well, and better: two frontends report of all, up to twice the limit.
 func TestForeignInstancesBeyondTheLimit(t *testing.T) {
 	const limit, all = 600, 1000
 	a, b := New(1, true, 1), New(2, true, 2)

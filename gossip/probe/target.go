@@ -1,15 +1,15 @@
 package probe
 
 import (
-	"container/heap"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
-// target is what is watched: a worker that is a member, or an address of foreign instances, of which there may be
-// very many.
+// target is what is watched: a worker that is a member, or an address of foreign instances, of
+// which there may be very many.
 type target struct {
 	id       dynmesh.InstanceID // the worker's, or that of one of those at the address
 	member   *Member            // nil: foreign
@@ -22,15 +22,20 @@ type target struct {
 	tripwire *Dial // open, or being opened
 
 	degraded bool
-	wake     time.Duration
-	index    int // in deadlines; -1: not there
+	deadline timers.Timer[time.Duration, *target] // when it wants to be stepped
+}
+
+// newTarget returns a target that must be stepped at once.
+func newTarget(t target) *target {
+	t.deadline.Value = &t
+	return &t
 }
 
 // step takes an event, does what follows, and goes on until there is nothing to be done now.
 func (p *Prober) step(t *target, e watch.Event) {
 	for !t.ended {
 		var a watch.Actions
-		e.Unwell = p.unwell(t.id)
+		e.Unhealthy = p.unhealthy(t.id)
 		if t.member == nil {
 			t.address, a = t.address.Step(e, p.now)
 		} else {
@@ -41,7 +46,9 @@ func (p *Prober) step(t *target, e watch.Event) {
 			t.degraded = !t.degraded
 			p.out.Degraded = append(p.out.Degraded, Degraded{t.member.Observer, t.degraded})
 		}
-		p.deadlines.set(t, a.Wake)
+		if !t.ended {
+			p.deadlines.Set(&t.deadline, a.Wake)
+		}
 		if a.Wake > p.now {
 			return
 		}
@@ -65,14 +72,14 @@ func (p *Prober) act(t *target, a watch.Actions) {
 		p.health.suspect(p.now)
 	}
 	if a.DialGossip {
-		p.dial(&Dial{Purpose: DialGossip, Addr: t.member.Addr, target: t, nonce: a.StreamNonce})
+		p.dial(&Dial{Kind: DialGossip, Addr: t.member.Addr, target: t, nonce: a.StreamNonce})
 	}
 	if a.OpenTripwire {
-		t.tripwire = &Dial{Purpose: OpenTripwire, Addr: t.member.Addr, target: t}
+		t.tripwire = &Dial{Kind: OpenTripwire, Addr: t.member.Addr, target: t}
 		p.dial(t.tripwire)
 	}
 	if a.DialService != watch.None {
-		p.dial(&Dial{Purpose: DialService, Addr: t.service, Attempts: a.DialService, target: t})
+		p.dial(&Dial{Kind: DialService, Addr: t.service, Attempts: a.DialService, target: t})
 	}
 }
 
@@ -111,7 +118,7 @@ func (p *Prober) withdraw(s dynmesh.Subject) {
 func (p *Prober) close(t *target) {
 	t.ended = true
 	p.hangUp(t)
-	p.deadlines.remove(t)
+	p.deadlines.Stop(&t.deadline)
 }
 
 // end ends a watch and takes back what it reported.
@@ -128,55 +135,4 @@ func (p *Prober) hangUp(t *target) {
 		p.out.HangUps = append(p.out.HangUps, t.tripwire)
 		t.tripwire = nil
 	}
-}
-
-// deadlines is a heap of targets by when they want to be stepped.
-type deadlines []*target
-
-func (q deadlines) first() time.Duration {
-	if len(q) == 0 {
-		return never
-	}
-	return q[0].wake
-}
-
-func (q *deadlines) set(t *target, at time.Duration) {
-	t.wake = at
-	switch {
-	case t.ended:
-	case t.index < 0:
-		heap.Push(q, t)
-	default:
-		heap.Fix(q, t.index)
-	}
-}
-
-func (q *deadlines) remove(t *target) {
-	if t.index >= 0 {
-		heap.Remove(q, t.index)
-	}
-}
-
-func (q deadlines) Len() int           { return len(q) }
-func (q deadlines) Less(i, j int) bool { return q[i].wake < q[j].wake }
-func (q deadlines) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-
-// Push is for heap.
-func (q *deadlines) Push(x any) {
-	t := x.(*target)
-	t.index = len(*q)
-	*q = append(*q, t)
-}
-
-// Pop is for heap.
-func (q *deadlines) Pop() any {
-	last := len(*q) - 1
-	t := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
-	t.index = -1
-	return t
 }

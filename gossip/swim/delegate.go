@@ -9,16 +9,16 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// delegate is what memberlist calls, from many goroutines, and mostly while it holds its locks: so nothing here calls
-// memberlist, waits, or keeps a buffer of memberlist's.
+// delegate is what memberlist calls, from many goroutines, and mostly while it holds its locks: so
+// nothing here calls memberlist, waits, or keeps a buffer of memberlist's.
 type delegate struct {
 	Delegate
 	counters Counters
 	meta     []byte
 }
 
-// leastRoom is what must be left of a packet. Less is left where memberlist's own messages fill it, and broadcasts that
-// did not fit again and again would be taken for too long.
+// leastRoom is what must be left of a packet. Less is left where memberlist's own messages fill it,
+// and broadcasts that did not fit again and again would be taken for too long.
 const leastRoom = 300
 
 // NodeMeta is for memberlist.
@@ -59,8 +59,8 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	return d.Admit(peerOf(n))
 }
 
-// checkNode refuses what memberlist itself would stumble over. One member with versions out of line would have all
-// others refuse each other's push/pull, for as long as they remember it.
+// checkNode refuses what memberlist itself would stumble over. One member with versions out of line
+// would have all others refuse each other's push/pull, for as long as they remember it.
 func checkNode(n *memberlist.Node) error {
 	switch {
 	case len(n.Addr) != 4 && len(n.Addr) != 16 || n.Port == 0:

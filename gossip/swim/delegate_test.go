@@ -39,7 +39,8 @@ func TestDelegateKeepsNoBuffer(t *testing.T) {
 	}
 }
 
-// memberlist refuses a push/pull with whoever knows of a member that is out of line, itself included.
+// memberlist refuses a push/pull with whoever knows of a member that is out of line, itself
+// included.
 func TestMembersOutOfLineAreRefused(t *testing.T) {
 	in := memberlist.Node{
 		Name: "7-1", Addr: []byte{10, 0, 0, 7}, Port: 7946, Meta: []byte("role"),

@@ -23,10 +23,14 @@ import (
 // maxKeys bounds a keyring: each packet that no key fits costs one attempt with each.
 const maxKeys = 16
 
-// Keyring holds the keys of a pool. It is safe for concurrent use, and its keys may change while a pool uses it.
+// Keyring holds the keys of a mesh. It is safe for concurrent use, and its keys may change while a
+// node uses it.
 //
-// To change the key of a pool that runs: add the new key as the last on every member; when all have it put it first; when
-// all have done that remove the old one.
+// To change the key of a mesh that runs:
+//
+//  1. add the new key as the last one on every member;
+//  2. when all have it, put it first;
+//  3. when all have done that, remove the old one.
 type Keyring struct {
 	file string // empty: the keys do not change
 	ring *memberlist.Keyring
@@ -42,7 +46,8 @@ func GenerateKey() string {
 	return base64.StdEncoding.EncodeToString(key)
 }
 
-// NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one that encrypts.
+// NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one
+// that encrypts.
 func NewKeyring(keys ...string) (*Keyring, error) {
 	parsed, err := parseKeys(keys)
 	if err != nil {
@@ -53,8 +58,9 @@ func NewKeyring(keys ...string) (*Keyring, error) {
 	return k, nil
 }
 
-// LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one that encrypts; lines that
-// begin with # do not count. [Keyring.Follow] looks at the file every 2 s.
+// LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one
+// that encrypts; lines that begin with # do not count. [Keyring.Follow] looks at the file every 2
+// s.
 func LoadKeyring(file string) (*Keyring, error) {
 	k := &Keyring{file: file, ring: &memberlist.Keyring{}}
 	if err := k.Reload(); err != nil {
@@ -63,11 +69,12 @@ func LoadKeyring(file string) (*Keyring, error) {
 	return k, nil
 }
 
-// Empty reports whether there is a keyring and it has no key: one that was not made by NewKeyring or
-// LoadKeyring.
+// Empty reports whether there is a keyring and it has no key: one that was not made by NewKeyring
+// or LoadKeyring.
 func (k *Keyring) Empty() bool { return k != nil && k.ring == nil }
 
-// Reload reads the keyring's file again; it does nothing where there is none. When it fails the keys stay as they were.
+// Reload reads the keyring's file again; it does nothing where there is none. When it fails the
+// keys stay as they were.
 func (k *Keyring) Reload() error {
 	_, err := k.reload()
 	return err
@@ -126,10 +133,11 @@ func parseKeys(lines []string) ([][]byte, error) {
 
 // install makes keys the ring's, while packets are encrypted and decrypted with it.
 //
-// memberlist hands its slice of keys to readers without a copy, and RemoveKey moves the keys behind the removed one in
-// place, under the readers' eyes. So what has to go is first brought to the end, where nothing needs to move: UseKey, which
-// makes a new slice, brings to the front what stays. Of what is new only the first is there before that, and the rest comes
-// after, so that nothing is encrypted with a key that others may not have yet.
+// memberlist hands its slice of keys to readers without a copy, and RemoveKey moves the keys behind
+// the removed one in place, under the readers' eyes. So what has to go is first brought to the end,
+// where nothing needs to move: UseKey, which makes a new slice, brings to the front what stays. Of
+// what is new only the first is there before that, and the rest comes after, so that nothing is
+// encrypted with a key that others may not have yet.
 func (k *Keyring) install(keys [][]byte) {
 	has := func(in [][]byte, key []byte) bool {
 		return slices.ContainsFunc(in, func(other []byte) bool { return bytes.Equal(key, other) })
@@ -155,8 +163,8 @@ func (k *Keyring) install(keys [][]byte) {
 	}
 }
 
-// keyfileInterval is how often the keyring's file is read. It is small, and its directory may be one whose changes no
-// notification tells of.
+// keyfileInterval is how often the keyring's file is read. It is small, and its directory may be
+// one whose changes no notification tells of.
 const keyfileInterval = 2 * time.Second
 
 // Follow installs what the file says until ctx ends. A file that cannot be used is logged once.

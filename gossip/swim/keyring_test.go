@@ -115,7 +115,8 @@ func TestKeyringFollowsItsFile(t *testing.T) {
 	}
 }
 
-// memberlist's RemoveKey moves keys that others are reading; the race detector sees it where install does not take care.
+// memberlist's RemoveKey moves keys that others are reading; the race detector sees it where
+// install does not take care.
 func TestKeysChangeWhileTheyAreUsed(t *testing.T) {
 	k, err := NewKeyring(key('a', 32), key('b', 32), key('c', 32))
 	if err != nil {

@@ -7,9 +7,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// logAdapter is where memberlist writes its log, one line a call. memberlist has no other way to tell what it refused
-// and whom it suspects, so the lines are read; a test holds their texts. memberlist warns of every packet that does
-// not reach somebody, and that is the pool's to say, so what a pattern says to ignore goes out as debug at most.
+// logAdapter is where memberlist writes its log, one line a call. memberlist has no other way to
+// tell what it refused and whom it suspects, so the lines are read; a test holds their texts.
+// memberlist warns of every packet that does not reach somebody, and that is the pool's to say, so
+// what a pattern says to ignore goes out as debug at most.
 type logAdapter struct {
 	log      *logrus.Entry
 	reject   func(reason string)
@@ -135,8 +136,8 @@ func (a *logAdapter) warn(message, line string) {
 	}
 }
 
-// levelOf takes memberlist's level off a line: memberlist's info is an operator's debug, and its debug is said for
-// every connection.
+// levelOf takes memberlist's level off a line: memberlist's info is an operator's debug, and its
+// debug is said for every connection.
 func levelOf(line string) (logrus.Level, string) {
 	name, rest, ok := strings.Cut(strings.TrimPrefix(line, "["), "] ")
 	if !ok || !strings.HasPrefix(line, "[") {

@@ -37,7 +37,8 @@ func newAdapted(level logrus.Level) *adapted {
 	return a
 }
 
-// The texts are memberlist's, and nothing but this holds them: a new version of it that says things differently fails here.
+// The texts are memberlist's, and nothing but this holds them: a new version of it that says things
+// differently fails here.
 func TestPatternsAreOfThisMemberlist(t *testing.T) {
 	create := runtime.FuncForPC(reflect.ValueOf(memberlist.Create).Pointer())
 	file, _ := create.FileLine(create.Entry())
@@ -57,7 +58,8 @@ func TestPatternsAreOfThisMemberlist(t *testing.T) {
 			t.Errorf("memberlist never says %q", r.text)
 		}
 	}
-	// What it complains of, and no pattern knows: it is passed on as it is. Most of it is about its own code.
+	// What it complains of, and no pattern knows: it is passed on as it is. Most of it is about its
+	// own code.
 	line := regexp.MustCompile(`"\[(ERR|ERROR|WARN)\] (?:memberlist: )?([^"]*)`)
 	unknown := 0
 	for _, m := range line.FindAllStringSubmatch(source.String(), -1) {

@@ -31,13 +31,14 @@ type Config struct {
 	Log       *logrus.Entry
 }
 
-// Delegate is told what happens. It is called from many goroutines, mostly while memberlist holds its locks: so it
-// must not call the node, nor wait. What it is given it may keep.
+// Delegate is told what happens. It is called from many goroutines, mostly while memberlist holds
+// its locks: so it must not call the node, nor wait. What it is given it may keep.
 type Delegate interface {
 	// Receive takes a message, which came by whatever way.
 	Receive(message []byte)
 
-	// PeerChanged takes a member that has come, has changed, or, with alive false, has left or is given up.
+	// PeerChanged takes a member that has come, has changed, or, with alive false, has left or is
+	// given up.
 	PeerChanged(p Peer, alive bool)
 
 	// Signal takes what memberlist has noticed of a member.
@@ -49,8 +50,8 @@ type Delegate interface {
 	// Admit returns an error for a member that is not to be let in, however it came.
 	Admit(p Peer) error
 
-	// Broadcasts returns messages for a packet in which they, and overhead bytes more for each, have to fit limit
-	// bytes.
+	// Broadcasts returns messages for a packet in which they, and overhead bytes more for each,
+	// have to fit limit bytes.
 	Broadcasts(overhead, limit int) [][]byte
 
 	// State returns the message that a push/pull carries. The other side receives it.
@@ -82,7 +83,8 @@ const (
 	packetSize = 1200
 )
 
-// Node is this process in memberlist. Its methods may be called from any goroutine, before, while and after it runs.
+// Node is this process in memberlist. Its methods may be called from any goroutine, before, while
+// and after it runs.
 type Node struct {
 	cfg       Config
 	transport *transport
@@ -187,14 +189,15 @@ func (n *Node) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return n.transport.network.Dial(ctx, addr)
 }
 
-// OpenTripwire connects to a member's gossip and asks it to hold the connection, which ends when either process does.
-// It is the caller's to close.
+// OpenTripwire connects to a member's gossip and asks it to hold the connection, which ends when
+// either process does. It is the caller's to close.
 func (n *Node) OpenTripwire(ctx context.Context, addr string) (net.Conn, error) {
 	return n.transport.openTripwire(ctx, addr)
 }
 
-// Leave says good-bye, and returns when enough others have been told, or all have gone, or the time is over.
-// memberlist's own Leave waits too, but members that leave together would wait for each other in vain.
+// Leave says good-bye, and returns when enough others have been told, or all have gone, or the time
+// is over. memberlist's own Leave waits too, but members that leave together would wait for each
+// other in vain.
 func (n *Node) Leave(within time.Duration) {
 	const interval, width = 200 * time.Millisecond, 3 // memberlist's gossip
 	list := n.list.Load()
@@ -215,8 +218,8 @@ func (n *Node) Leave(within time.Duration) {
 	}
 }
 
-// Shutdown closes everything and waits for the node's goroutines. Where a probe of memberlist is under way, one
-// goroutine of it may outlive Shutdown for some seconds; it touches nothing.
+// Shutdown closes everything and waits for the node's goroutines. Where a probe of memberlist is
+// under way, one goroutine of it may outlive Shutdown for some seconds; it touches nothing.
 func (n *Node) Shutdown() error {
 	if list := n.list.Load(); list != nil {
 		if err := list.Shutdown(); err != nil {

@@ -6,11 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// maxQueuedBytes bounds the bytes in a queue: many may ask for all there is at once. One job gets in whatever its size.
+// maxQueuedBytes bounds the bytes in a queue: many may ask for all there is at once. One job gets
+// in whatever its size.
 const maxQueuedBytes = 64 << 20
 
-// SendQueue sends over TCP, which may take seconds, for those who must not wait. It is bounded: what does not get in is
-// dropped, and must come again.
+// SendQueue sends over TCP, which may take seconds, for those who must not wait. It is bounded:
+// what does not get in is dropped, and must come again.
 type SendQueue struct {
 	dropped func()
 	jobs    chan sendJob

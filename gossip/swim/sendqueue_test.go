@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// What waits for slow connections is bounded by its bytes too: everybody may ask for everything at once.
+// What waits for slow connections is bounded by its bytes too: everybody may ask for everything at
+// once.
 func TestSendQueueIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

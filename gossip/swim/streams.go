@@ -80,7 +80,8 @@ func (t *transport) dispatch(conn *trackedConn) {
 	}
 }
 
-// holdTripwire keeps a tripwire until its holder lets go of it, or says anything. The kernel's keepalive ends those of hosts that are gone.
+// holdTripwire keeps a tripwire until its holder lets go of it, or says anything. The kernel's
+// keepalive ends those of hosts that are gone.
 func (t *transport) holdTripwire(conn *trackedConn) {
 	defer func() { _ = conn.Close() }()
 	if !t.reserve(&t.tripwires, MaxTripwires) {
@@ -101,8 +102,8 @@ func (t *transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return t.network.Dial(ctx, addr)
 }
 
-// openTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's to close, and ends with
-// the transport.
+// openTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's
+// to close, and ends with the transport.
 func (t *transport) openTripwire(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

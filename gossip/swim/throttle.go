@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// maxThrottled is how many messages are remembered: the addresses that a lone member tries are ever new ones.
+// maxThrottled is how many messages are remembered: the addresses that a lone member tries are ever
+// new ones.
 const maxThrottled = 256
 
-// Throttle lets each of a few messages pass once a minute. The zero value has let none pass. It is safe for concurrent
-// use.
+// Throttle lets each of a few messages pass once a minute. The zero value has let none pass. It is
+// safe for concurrent use.
 type Throttle struct {
 	mu     sync.Mutex
 	passed map[string]*throttled

@@ -16,12 +16,13 @@ import (
 const (
 	maxPacket = 1 << 16
 
-	// dialTimeout bounds every connect. memberlist would wait for 10 s, and what does not answer in five is tried again.
+	// dialTimeout bounds every connect. memberlist would wait for 10 s, and what does not answer in
+	// five is tried again.
 	dialTimeout = 5 * time.Second
 )
 
-// transport carries memberlist's packets and streams, and the tripwires beside them. It knows all connections, so that they
-// end when it does: memberlist's own do not.
+// transport carries memberlist's packets and streams, and the tripwires beside them. It knows all
+// connections, so that they end when it does: memberlist's own do not.
 type transport struct {
 	network    Network
 	listener   net.Listener
@@ -70,7 +71,8 @@ func newTransport(n Network, bind, advertise string, c Counters, onTripwire func
 	return t, nil
 }
 
-// local says whether other hosts are neither meant to reach it nor can: a port that is open to all is so whatever is advertised.
+// local says whether other hosts are neither meant to reach it nor can. A port that is open to all
+// is so whatever is advertised.
 func (t *transport) local() bool {
 	return t.advertise.Addr().IsLoopback() && t.listener.Addr().(*net.TCPAddr).IP.IsLoopback()
 }
@@ -80,7 +82,8 @@ func (t *transport) start() {
 	t.wg.Go(t.receive)
 }
 
-// Shutdown closes everything and waits for the transport's goroutines. It may be called more than once.
+// Shutdown closes everything and waits for the transport's goroutines. It may be called more than
+// once.
 func (t *transport) Shutdown() error {
 	t.cancel()
 	t.listener.Close()
@@ -152,8 +155,8 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
-// DialAddressTimeout is for memberlist, which sets no deadline where it sends a message over TCP: a member that is stopped
-// would hold the sender for ever.
+// DialAddressTimeout is for memberlist, which sets no deadline where it sends a message over TCP: a
+// member that is stopped would hold the sender for ever.
 func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	deadline := time.Now().Add(timeout)
 	ctx, cancel := context.WithTimeout(t.ctx, min(timeout, dialTimeout))

@@ -17,8 +17,9 @@ func (stuck) Dial(context.Context, string) (net.Conn, error) {
 	return mine, nil
 }
 
-// A process that is stopped takes connections, and nothing from them: the sender must not stay there.
-// memberlist sets no deadline where it sends over TCP, and forgets connections to which it cannot write.
+// A process that is stopped takes connections, and nothing from them: the sender must not stay
+// there. memberlist sets no deadline where it sends over TCP, and forgets connections to which it
+// cannot write.
 func TestWritingToAStoppedMemberEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -52,8 +52,8 @@ func (c Cause) String() string {
 // Ignored counts entries by [Cause], which is its index.
 type Ignored [causes]int
 
-// Entry is an observation or a withdrawal as it travels: the bytes of its author, unknown fields included. It does
-// not change, so it may be handed from goroutine to goroutine.
+// Entry is an observation or a withdrawal as it travels: the bytes of its author, unknown fields
+// included. It does not change, so it may be handed from goroutine to goroutine.
 type Entry struct {
 	observer  dynmesh.Observer
 	watermark uint64

@@ -131,8 +131,8 @@ func reversed(m [][]byte) [][]byte {
 	return r
 }
 
-// fleet is what is known of n workers that serve one instance each: what each says of its instance and of itself, and what two others
-// say of it.
+// fleet is what is known of n workers that serve one instance each: what each says of its instance
+// and of itself, and what two others say of it.
 func fleet(t testing.TB, n int) *table.Table {
 	var entries []table.Entry
 	id := func(i int) dynmesh.InstanceID { return dynmesh.InstanceID(0x694d_9b90_0000_0000 + i%n*0x1_0001) }

@@ -6,7 +6,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// buckets is the number of parts in which tables are compared. An observer is in one of them, by the hash of its ID.
+// buckets is the number of parts in which tables are compared. An observer is in one of them, by
+// the hash of its ID.
 const buckets = 256
 
 // Digest is a table in 2 kB: equal ones are of equal tables.
@@ -148,7 +149,8 @@ func (i *incarnation) hash() uint64 {
 	return xxh64(b[:])
 }
 
-// hash covers the bytes too, so that equal digests mean equal tables even where an observer gave one sequence twice.
+// hash covers the bytes too, so that equal digests mean equal tables even where an observer gave
+// one sequence twice.
 func (e *entry) hash() uint64 {
 	b := make([]byte, 0, 256)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.of.ID))

@@ -1,21 +1,24 @@
-// Package table is what members tell each other about workers: who found what, in which incarnation, and as which of
-// their findings. It is pure: no clocks, no sockets, no goroutines, nothing but the standard library and the words of
-// package dynmesh. Package gossip carries its messages, and the frontend concludes from what they say.
+// Package table is what members tell each other about workers: who found what, in which
+// incarnation, and as which of their findings. It is pure: no clocks, no sockets, no goroutines,
+// nothing but the standard library and the words of package dynmesh. Package gossip carries its
+// messages, and the frontend concludes from what they say.
 //
-// An observation belongs to its observer. Members hold observations in a [Table], whose merge is commutative,
-// associative and idempotent: all members end with the same table, whatever the network loses, repeats or reorders.
+// An observation belongs to its observer. Members hold observations in a [Table], whose merge is
+// commutative, associative and idempotent: all members end with the same table, whatever the
+// network loses, repeats or reorders.
 //
 // How the parts go together, for whoever carries messages:
 //
-//   - [Table.Observe], [Table.Withdraw] and [Table.Expire] are this member's own doings; [Table.Merge] takes what
-//     others sent. Each returns [Changes]: what the reader of the table wants to know, and the entries that others
-//     may not know yet.
-//   - [BroadcastQueue.Add] takes those entries, and [BroadcastQueue.Packet] makes packets of them. What a comparison
-//     of digests has brought goes to [BroadcastQueue.AddLow] instead.
-//   - [Table.Digest] is 2 kB of any table. Of the buckets in which two members [Digest.Differ] each tells the other
-//     what it has ([Table.Have]), and gets what it lacks ([Table.Missing]), both over a reliable transport.
+//   - [Table.Observe], [Table.Withdraw] and [Table.Expire] are this member's own doings;
+//     [Table.Merge] takes what others sent. Each returns [Changes]: what the reader of the table
+//     wants to know, and the entries that others may not know yet.
+//   - [BroadcastQueue.Add] takes those entries, and [BroadcastQueue.Packet] makes packets of them.
+//     What a comparison of digests has brought goes to [BroadcastQueue.AddLow] instead.
+//   - [Table.Digest] is 2 kB of any table. Of the buckets in which two members [Digest.Differ] each
+//     tells the other what it has ([Table.Have]), and gets what it lacks ([Table.Missing]), both
+//     over a reliable transport.
 //   - [Table.Forget] drops what an observer said that is gone, [Table.Recall] lets it back in.
 //
-// No message refers to another one, and any part of a table may be merged at any time. wire.proto specifies the wire
-// format.
+// No message refers to another one, and any part of a table may be merged at any time. wire.proto
+// specifies the wire format.
 package table

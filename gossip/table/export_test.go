@@ -82,7 +82,7 @@ func (t *Table) Counted() (d Digest, s Stats, right bool) {
 			}
 			s.Observations += standing
 			s.Withdrawn += len(i.entries) - standing
-			right = right && i.digest == h && i.standing == standing
+			right = right && i.digest == h && i.observations == standing
 			d[n] ^= h
 		}
 	}

@@ -12,7 +12,8 @@ func known(err error) bool {
 	return errors.Is(err, table.ErrMalformed) || errors.Is(err, table.ErrVersion) || errors.Is(err, table.ErrType)
 }
 
-// Whatever comes: it has an effect or an error, the effect can be passed on, and who gets that holds the same.
+// Whatever comes: it has an effect or an error, the effect can be passed on, and who gets that
+// holds the same.
 func FuzzMerge(f *testing.F) {
 	message, err := hex.DecodeString(golden)
 	if err != nil {

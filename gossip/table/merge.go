@@ -9,12 +9,12 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Merge takes in what another member sent. It keeps no reference to the message. With an error (another version or
-// type, malformed) the table is as it was.
+// Merge takes in what another member sent. It keeps no reference to the message. With an error
+// (another version or type, malformed) the table is as it was.
 //
-// An entry is taken only if it is its observer's to say: canary, traffic and process of itself, path of others, and
-// nothing under this member's own name. Who sent it is not looked at, since everything is relayed: inside the
-// keyring members do not lie.
+// An entry is taken only if it is its observer's to say: canary, traffic and process of itself,
+// path of others, and nothing under this member's own name. Who sent it is not looked at, since
+// everything is relayed: inside the keyring members do not lie.
 func (t *Table) Merge(message []byte) (Changes, error) {
 	b, err := parseBatch(message)
 	if err != nil {
@@ -111,7 +111,8 @@ func (t *Table) mergeOwn(p batchPart, entries []Entry, r *recorder) {
 	}
 }
 
-// mayReport says whether an observer may say such a thing of a subject. Of kinds that are not known it is not known.
+// mayReport says whether an observer may say such a thing of a subject. Of kinds that are not known
+// it is not known.
 func mayReport(observer dynmesh.InstanceID, s dynmesh.Subject, k dynmesh.Kind) bool {
 	switch k {
 	case dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess:
@@ -122,8 +123,8 @@ func mayReport(observer dynmesh.InstanceID, s dynmesh.Subject, k dynmesh.Kind) b
 	return true
 }
 
-// trim returns the lowest watermark that leaves at most maxEntries. More entries, or higher sequences, never lower
-// it: that is why it commutes.
+// trim returns the lowest watermark that leaves at most maxEntries. More entries, or higher
+// sequences, never lower it: that is why it commutes.
 func (i *incarnation) trim() uint64 {
 	if len(i.entries) <= maxEntries {
 		return 0
@@ -136,9 +137,9 @@ func (i *incarnation) trim() uint64 {
 	return seqs[len(seqs)-maxEntries-1] + 1
 }
 
-// Forget drops all that an incarnation of an observer said, and ignores it and earlier ones until then, or until
-// [Table.Recall]. A later incarnation is not concerned, nor is this member itself. Of more than maxForgotten those
-// that end first go.
+// Forget drops all that an incarnation of an observer said, and ignores it and earlier ones until
+// then, or until [Table.Recall]. A later incarnation is not concerned, nor is this member itself.
+// Of more than maxForgotten those that end first go.
 func (t *Table) Forget(o dynmesh.Observer, until time.Time) Changes {
 	r := t.recorder()
 	if o.ID == t.self.ID {
@@ -159,8 +160,8 @@ func (t *Table) Forget(o dynmesh.Observer, until time.Time) Changes {
 	return r.changes()
 }
 
-// Recall takes back [Table.Forget], for an observer that turns out to be there, such as after a partition. What it
-// said comes back with the next comparison of digests.
+// Recall takes back [Table.Forget], for an observer that turns out to be there, such as after a
+// partition. What it said comes back with the next comparison of digests.
 func (t *Table) Recall(o dynmesh.Observer) {
 	if f, ok := t.forgotten[o.ID]; ok && f.epoch <= o.Epoch {
 		delete(t.forgotten, o.ID)

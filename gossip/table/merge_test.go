@@ -17,8 +17,8 @@ import (
 // reader is a member that says nothing.
 var reader = dynmesh.Observer{ID: 1 << 60, Epoch: 1}
 
-// A crafted message comes from a small world, so that everything in it collides: epochs, floors, sequences, even different bytes
-// under the same sequence.
+// A crafted message comes from a small world, so that everything in it collides: epochs, floors,
+// sequences, even different bytes under the same sequence.
 func crafted() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		var entries []table.Entry
@@ -87,7 +87,8 @@ func TestMergeLaws(t *testing.T) {
 	})
 }
 
-// Whoever follows only the changes knows what the table knows, and whoever merges only the entries that a table passes on as well.
+// Whoever follows only the changes knows what the table knows, and whoever merges only the entries
+// that a table passes on as well.
 func TestChangesTellTheWholeTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tb, relay := table.New(reader), table.New(reader)
@@ -274,7 +275,8 @@ func TestTooManyBytes(t *testing.T) {
 	}
 }
 
-// Who has gone mad has ever new endpoints, and their names take more room than what is said of them.
+// Who has gone mad has ever new endpoints, and their names take more room than what is said of
+// them.
 func TestLongNamesCount(t *testing.T) {
 	tb := table.New(reader)
 	o := dynmesh.Observer{ID: 1, Epoch: 1}

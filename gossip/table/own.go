@@ -10,8 +10,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// compactionDelay is how long renumbered entries have to reach everybody before the watermark rises above the old
-// ones.
+// compactionDelay is how long renumbered entries have to reach everybody before the watermark rises
+// above the old ones.
 const compactionDelay = time.Minute
 
 // errFull is the error of Observe where this observer has maxEntries observations already.
@@ -25,9 +25,10 @@ type compaction struct {
 
 // Observe takes a finding of this member's own.
 //
-//   - What others could not read is put right: detail becomes one line, times are brought into range.
-//   - What has no meaning is refused with an error that names the field: a kind that is not this member's to say of
-//     the subject, an unknown finding.
+//   - What others could not read is put right: detail becomes one line, times are brought into
+//     range.
+//   - What has no meaning is refused with an error that names the field: a kind that is not this
+//     member's to say of the subject, an unknown finding.
 //   - What differs in At and Latency only from what stands changes nothing: that still stands.
 func (t *Table) Observe(f dynmesh.Report) (Changes, error) {
 	f, err := checkReport(t.self, f)
@@ -44,7 +45,7 @@ func (t *Table) Observe(f dynmesh.Report) (Changes, error) {
 		}
 	}
 	if e == nil && len(own.entries) >= maxEntries {
-		if own.standing >= maxEntries {
+		if own.observations >= maxEntries {
 			return Changes{}, fmt.Errorf("observe %s of %s: %w", f.Kind, f.Subject.ID, errFull)
 		}
 		t.compact(own, t.renumber(r), r)
@@ -65,17 +66,17 @@ func (t *Table) Withdraw(s dynmesh.Subject) Changes {
 	return r.changes()
 }
 
-// Expire ends what need not be remembered any longer: what was forgotten until now, and this member's own
-// withdrawals. Call it every few seconds.
+// Expire ends what need not be remembered any longer: what was forgotten until now, and this
+// member's own withdrawals. Call it every few seconds.
 //
-// Withdrawals end in two steps, so that nobody misses an observation in between: where there are more than
-// max(16, half of what stands), all that stands is said again under new sequences; after compactionDelay the
-// watermark rises above everything older.
+// Withdrawals end in two steps, so that nobody misses an observation in between: where there are
+// more than max(16, half of what stands), all that stands is said again under new sequences; after
+// compactionDelay the watermark rises above everything older.
 func (t *Table) Expire(now time.Time) Changes {
 	t.expireForgotten(now)
 	own, r := t.incarnation(t.self.ID), t.recorder()
 	switch c := t.compaction; {
-	case c.watermark == 0 && len(own.entries)-own.standing > max(16, own.standing/2):
+	case c.watermark == 0 && len(own.entries)-own.observations > max(16, own.observations/2):
 		t.compaction = compaction{watermark: t.renumber(r), at: now.Add(compactionDelay)}
 	case c.watermark > 0 && !now.Before(c.at):
 		t.compact(own, c.watermark, r)
@@ -84,7 +85,8 @@ func (t *Table) Expire(now time.Time) Changes {
 	return r.changes()
 }
 
-// renumber says all that stands again, in the order in which it was said, and returns the first new sequence.
+// renumber says all that stands again, in the order in which it was said, and returns the first new
+// sequence.
 func (t *Table) renumber(r *recorder) uint64 {
 	first := t.seq + 1
 	var standing []*entry

@@ -126,7 +126,8 @@ func TestOwnWordsComeBack(t *testing.T) {
 	}
 }
 
-// Withdrawals end, and nobody who follows ever misses what stands, though half of what is sent is lost and the rest is late.
+// Withdrawals end, and nobody who follows ever misses what stands, though half of what is sent is
+// lost and the rest is late.
 func TestWithdrawalsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		author, follower := table.New(dynmesh.Observer{ID: 7, Epoch: 1}), table.New(reader)
@@ -150,7 +151,8 @@ func TestWithdrawalsEnd(t *testing.T) {
 					if len(r.Set)+len(r.Withdrawn) > 0 {
 						rt.Fatalf("said anew: %+v", r)
 					}
-					// Settle is there for this: what is said anew is everywhere before the floor is.
+					// Settle is there for this: what is said anew is everywhere before the floor
+					// is.
 					got := mustMerge(t, follower, table.Pack(r.Entries, table.MaxPacket)...)
 					for _, k := range got.Withdrawn {
 						if anew[k.Subject.ID] {

@@ -6,7 +6,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// A packer puts entries into one message of bounded size. Observers and endpoints' names are written once a message.
+// A packer puts entries into one message of bounded size. Observers and endpoints' names are
+// written once a message.
 type packer struct {
 	limit     int
 	size      int // never less than the length of what message returns
@@ -23,7 +24,8 @@ type packedPart struct {
 	body      []byte
 }
 
-// lengthSize is what the length of a part or an entry takes at most in a message of up to maxMessage bytes.
+// lengthSize is what the length of a part or an entry takes at most in a message of up to
+// maxMessage bytes.
 const lengthSize = 3
 
 func (p *packer) reset(limit int) {
@@ -146,7 +148,8 @@ func (p *packer) message() []byte {
 	return b
 }
 
-// pack puts entries into as many messages as it takes; one that is longer than limit alone gets its own.
+// pack puts entries into as many messages as it takes; one that is longer than limit alone gets its
+// own.
 func pack(entries []Entry, limit int) [][]byte {
 	var all [][]byte
 	var p packer
@@ -172,8 +175,8 @@ func pack(entries []Entry, limit int) [][]byte {
 	return all
 }
 
-// Packets returns entries as messages that each fit a packet, each entry once. What does not fit one alone is left
-// out.
+// Packets returns entries as messages that each fit a packet, each entry once. What does not fit
+// one alone is left out.
 func Packets(entries []Entry) [][]byte {
 	return slices.DeleteFunc(pack(entries, maxPacket), func(m []byte) bool { return len(m) > maxPacket })
 }

@@ -58,7 +58,8 @@ func batchDescriptor(t *testing.T) protoreflect.MessageDescriptor {
 	return fd.Messages().ByName("Batch")
 }
 
-// What is written by hand is what protobuf itself reads, without anything that it does not know; and the other way round.
+// What is written by hand is what protobuf itself reads, without anything that it does not know;
+// and the other way round.
 func TestProtobufReadsAndWritesTheSame(t *testing.T) {
 	tb := goldenTable(t)
 	desc := batchDescriptor(t)

@@ -19,11 +19,13 @@ const (
 	maxUnfit             = 16 // entries that do not fit what is left of a packet before it is closed
 )
 
-// BroadcastQueue is what this member has still to pass on. Each entry is sent 4·⌈log10(members+1)⌉ times, those
-// that were sent least often first; a later entry about the same takes the place of an earlier one and starts over.
+// BroadcastQueue is what this member has still to pass on. Each entry is sent 4·⌈log10(members+1)⌉
+// times, those that were sent least often first; a later entry about the same takes the place of an
+// earlier one and starts over.
 //
-// It is no memberlist.TransmitLimitedQueue because that one forgets the numbers of its messages when its only one is
-// replaced, and then takes two of one length for the same (hashicorp/memberlist, pull request 263).
+// It is no memberlist.TransmitLimitedQueue because that one forgets the numbers of its messages
+// when its only one is replaced, and then takes two of one length for the same
+// (hashicorp/memberlist, pull request 263).
 //
 // It is not safe for concurrent use. The zero value is empty.
 type BroadcastQueue struct {
@@ -35,7 +37,8 @@ type BroadcastQueue struct {
 	lowPriority int // items of AddLow
 }
 
-// queueKey is what an entry is about. An incarnation without entries has no subject, and nothing else has none.
+// queueKey is what an entry is about. An incarnation without entries has no subject, and nothing
+// else has none.
 type queueKey struct {
 	observer dynmesh.InstanceID
 	subject  dynmesh.Subject
@@ -44,7 +47,7 @@ type queueKey struct {
 type queueItem struct {
 	entry       Entry
 	transmits   int
-	unfit       int // how often a packet of its own was too small
+	refusals    int // how often a packet of its own was too small
 	lowPriority bool
 	position    *list.Element
 }
@@ -59,10 +62,10 @@ func (q *BroadcastQueue) Add(entries ...Entry) {
 	}
 }
 
-// AddLow takes what others may well know, since it came by a comparison of digests. It waits behind all news and is
-// sent less often, and of more than maxLowPriority the rest is left to the digests: a member that joins learns the
-// whole table in this way, and shall not tell it all over again; when a mesh was split, each half learns in this way
-// what the other half has to say.
+// AddLow takes what others may well know, since it came by a comparison of digests. It waits behind
+// all news and is sent less often, and of more than maxLowPriority the rest is left to the digests:
+// a member that joins learns the whole table in this way, and shall not tell it all over again;
+// when a mesh was split, each half learns in this way what the other half has to say.
 func (q *BroadcastQueue) AddLow(entries ...Entry) {
 	for _, e := range entries {
 		if q.lowPriority >= maxLowPriority {
@@ -113,8 +116,8 @@ func later(a, b Entry) bool {
 	) > 0
 }
 
-// Packet returns at most one message for a packet in which it, and overhead bytes more, have to fit limit bytes. It
-// has the form that memberlist's delegates want. The entries in it count as sent.
+// Packet returns at most one message for a packet in which it, and overhead bytes more, have to fit
+// limit bytes. It has the form that memberlist's delegates want. The entries in it count as sent.
 func (q *BroadcastQueue) Packet(overhead, limit, members int) [][]byte {
 	if len(q.items) == 0 {
 		return nil
@@ -157,8 +160,8 @@ fill:
 	return [][]byte{q.packer.message()}
 }
 
-// Oversized returns what no packet can hold, for a reliable transport: messages to be sent to a few members each,
-// once.
+// Oversized returns what no packet can hold, for a reliable transport: messages to be sent to a few
+// members each, once.
 func (q *BroadcastQueue) Oversized() [][]byte {
 	if len(q.oversized) == 0 {
 		return nil
@@ -171,9 +174,10 @@ func (q *BroadcastQueue) Oversized() [][]byte {
 	return pack(entries, maxBatch)
 }
 
-// tooLarge gives up on packets for an item only after a while: beside a ping there is less room than usual.
+// tooLarge gives up on packets for an item only after a while: beside a ping there is less room
+// than usual.
 func (q *BroadcastQueue) tooLarge(item *queueItem) {
-	if item.unfit++; item.unfit >= maxUnfit {
+	if item.refusals++; item.refusals >= maxUnfit {
 		q.remove(item)
 		q.oversized[item.key()] = item.entry
 	}
@@ -208,7 +212,8 @@ func (i *queueItem) key() queueKey {
 	return queueKey{i.entry.observer.ID, i.entry.subject}
 }
 
-// transmitLimit is memberlist's formula: with it a broadcast reaches all but a few, and the digests see to those.
+// transmitLimit is memberlist's formula: with it a broadcast reaches all but a few, and the digests
+// see to those.
 func transmitLimit(members int) int {
 	return retransmitMult * int(math.Ceil(math.Log10(float64(members)+1)))
 }

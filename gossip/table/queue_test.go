@@ -32,8 +32,9 @@ func sent(t testing.TB, messages [][]byte) []string {
 
 func word(e table.Entry) string { return fmt.Sprintf("%v %x", e.Key(), e.Raw()) }
 
-// memberlist's own queue numbers its messages, forgets the numbers when its only message is replaced, and then takes two messages
-// of one length and number for the same: one is lost (hashicorp/memberlist, pull request 263).
+// memberlist's own queue numbers its messages, forgets the numbers when its only message is
+// replaced, and then takes two messages of one length and number for the same: one is lost
+// (hashicorp/memberlist, pull request 263).
 func TestNothingIsLostWhenTheOnlyMessageIsReplaced(t *testing.T) {
 	var d table.BroadcastQueue
 	d.Add(path(1, 100, 1, "a"))
@@ -48,7 +49,8 @@ func TestNothingIsLostWhenTheOnlyMessageIsReplaced(t *testing.T) {
 	}
 }
 
-// Against a model: each entry goes out as often as it is meant to, unless a later one takes its place, and never too much at once.
+// Against a model: each entry goes out as often as it is meant to, unless a later one takes its
+// place, and never too much at once.
 func TestDirtySendsEachAsOftenAsMeant(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		members := rapid.IntRange(1, 1200).Draw(rt, "members")
@@ -209,7 +211,8 @@ func TestWhatIsTooLargeGoesApart(t *testing.T) {
 	}
 }
 
-// Where packets are smaller than they should be, what does not fit goes apart in the end, and stands in nobody's way.
+// Where packets are smaller than they should be, what does not fit goes apart in the end, and
+// stands in nobody's way.
 func TestSmallPackets(t *testing.T) {
 	var d table.BroadcastQueue
 	for i := range 100 {

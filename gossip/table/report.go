@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // What another version knows and this one does not.
@@ -34,7 +33,8 @@ const (
 
 const (
 	maxLatency = 24 * time.Hour
-	maxAt      = 253402300799999 // the last millisecond of the year 9999, after which RFC 3339 has no form
+	lineInput  = 4*dynmesh.MaxDetail + 1 // bytes of a detail that text.Line looks at, and whether there are more
+	maxAt      = 253402300799999         // the last millisecond of the year 9999, after which RFC 3339 has no form
 )
 
 // The indexes are the numbers on the wire.
@@ -70,7 +70,7 @@ func checkReport(self dynmesh.Observer, r dynmesh.Report) (dynmesh.Report, error
 	if r.Reason != "" && reasonNumber(r.Reason) == 0 {
 		return r, fmt.Errorf("reason is %q, which has no number", r.Reason)
 	}
-	r.Detail = oneLine(r.Detail)
+	r.Detail = text.Line(r.Detail, dynmesh.MaxDetail)
 	r.Latency = min(max(r.Latency, 0), maxLatency)
 	r.At = timeOf(r.At.UnixMilli())
 	return r, nil
@@ -115,8 +115,8 @@ func encodeReport(seq uint64, r *dynmesh.Report) []byte {
 	return b
 }
 
-// decodeReport reads what encodeReport wrote, here or in another version. It never fails on what parseBatch has
-// accepted: what it does not understand it leaves out.
+// decodeReport reads what encodeReport wrote, here or in another version. It never fails on what
+// parseBatch has accepted: what it does not understand it leaves out.
 func decodeReport(raw []byte) (r dynmesh.Report, seq uint64, stands bool) {
 	for len(raw) > 0 {
 		f, rest, err := readField(raw)
@@ -125,7 +125,7 @@ func decodeReport(raw []byte) (r dynmesh.Report, seq uint64, stands bool) {
 		}
 		raw = rest
 		if f.typ == bytesType && f.number == fieldDetail {
-			r.Detail = oneLine(string(f.bytes[:min(len(f.bytes), 4*dynmesh.MaxDetail)]))
+			r.Detail = text.Line(string(f.bytes[:min(len(f.bytes), lineInput)]), dynmesh.MaxDetail)
 		}
 		if f.typ != varintType {
 			continue
@@ -185,24 +185,4 @@ func reasonOf(n uint64) dynmesh.Reason {
 
 func nameLen(s dynmesh.Subject) int {
 	return len(s.Endpoint.Namespace) + len(s.Endpoint.Component) + len(s.Endpoint.Name)
-}
-
-// oneLine makes any text what Report.Detail promises.
-func oneLine(s string) string {
-	if len(s) > 4*dynmesh.MaxDetail {
-		s = s[:4*dynmesh.MaxDetail]
-	}
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f && r <= 0xa0 || r == '\u2028' || r == '\u2029'
-	}), " ")
-	if len(s) <= dynmesh.MaxDetail {
-		return s
-	}
-	const more = "…"
-	n := dynmesh.MaxDetail - len(more)
-	for !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + more
 }

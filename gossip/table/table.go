@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Bounds of a [Table]. They are far above what a mesh of 10,000 instances has: they keep a member that has gone mad
-// from taking the others along.
+// Bounds of a [Table]. They are far above what a mesh of 10,000 instances has: they keep a member
+// that has gone mad from taking the others along.
 const (
 	maxObservers = 16384
 	maxEntries   = 65536     // of one observer; above it what it said longest ago is dropped, at all members alike
@@ -20,26 +20,27 @@ const (
 	entryCost = 256
 )
 
-// Table is what one member knows of all observations. For each observer it holds the latest incarnation, and for
-// each subject of it the latest entry: an observation or a withdrawal.
+// Table is what one member knows of all observations. For each observer it holds the latest
+// incarnation, and for each subject of it the latest entry: an observation or a withdrawal.
 //
 // The laws of its merge, for any messages x, y and z:
 //
 //   - commutative: x and then y makes the same table as y and then x;
-//   - associative: merging all that a table of x and y sends, and then z, is as good as merging x, y and z;
+//   - associative: merging all that a table of x and y sends, and then z, is as good as merging x,
+//     y and z;
 //   - idempotent: what has been merged changes nothing when it comes again.
 //
 // They follow from four rules, each of which takes a maximum:
 //
 //	of two incarnations of an observer   the higher epoch, whole
 //	of two watermarks of an incarnation  the higher one
-//	of two entries about one subject     the higher sequence; with one sequence, which no honest observer gives
-//	                                     twice, the greater bytes
+//	of two entries about one subject     the higher sequence; with one sequence, which no honest
+//	                                     observer gives twice, the greater bytes
 //	an entry below the watermark         is gone, whenever it comes
 //
-// Members that have merged the same messages, in any order and any number of times, have equal digests. Only two
-// things are a member's own: what it forgot, and maxObservers and maxSize, since first come first served cannot be
-// commutative.
+// Members that have merged the same messages, in any order and any number of times, have equal
+// digests. Only two things are a member's own: what it forgot, and maxObservers and maxSize, since
+// first come first served cannot be commutative.
 //
 // A Table is not safe for concurrent use: one goroutine owns it. It looks at no clock.
 type Table struct {
@@ -56,11 +57,11 @@ type Table struct {
 // incarnation is what an observer said in one incarnation.
 type incarnation struct {
 	dynmesh.Observer
-	watermark uint64 // entries of lower sequences are gone
-	entries   map[dynmesh.Subject]*entry
-	standing  int    // entries that are no withdrawals
-	digest    uint64 // of the incarnation and its entries
-	ended     bool
+	watermark    uint64 // entries of lower sequences are gone
+	entries      map[dynmesh.Subject]*entry
+	observations int    // entries that are no withdrawals
+	digest       uint64 // of the incarnation and its entries
+	ended        bool
 }
 
 type entry struct {
@@ -89,14 +90,15 @@ func (e *entry) wireEntry(watermark uint64) Entry {
 
 func (e *entry) cost() int { return costOf(e.subject, e.raw) }
 
-// costOf counts names in full: most share theirs with thousands, and a member that has gone mad has ever new ones.
+// costOf counts names in full: most share theirs with thousands, and a member that has gone mad has
+// ever new ones.
 func costOf(s dynmesh.Subject, raw []byte) int { return entryCost + nameLen(s) + len(raw) }
 
 // wireEntry returns the incarnation without anything that it said.
 func (i *incarnation) wireEntry() Entry { return Entry{observer: i.Observer, watermark: i.watermark} }
 
-// appendAll appends everything that the incarnation said. The watermark is on the last entry only: whoever merges
-// message after message then never drops what a later message says anew.
+// appendAll appends everything that the incarnation said. The watermark is on the last entry only:
+// whoever merges message after message then never drops what a later message says anew.
 func (i *incarnation) appendAll(entries []Entry) []Entry {
 	from := len(entries)
 	for _, e := range i.entries {
@@ -143,8 +145,8 @@ func (t *Table) Get(observer dynmesh.InstanceID, s dynmesh.Subject) (dynmesh.Obs
 	return dynmesh.Observation{}, false
 }
 
-// Observers returns the observers of which the table holds anything, itself included, in no order. The table must
-// not change meanwhile.
+// Observers returns the observers of which the table holds anything, itself included, in no order.
+// The table must not change meanwhile.
 func (t *Table) Observers() iter.Seq[dynmesh.Observer] {
 	return func(yield func(dynmesh.Observer) bool) {
 		for _, b := range t.buckets {
@@ -175,8 +177,8 @@ func (t *Table) All() iter.Seq[dynmesh.Observation] {
 // Digest returns the table's digest. The table keeps it up to date, so it costs nothing to ask for.
 func (t *Table) Digest() Digest { return t.digest }
 
-// Have returns, in messages, what this table has in buckets in which another table differs: 16 bytes for each
-// observer. What the other's [Table.Missing] returns is what this table lacks.
+// Have returns, in messages, what this table has in buckets in which another table differs: 16
+// bytes for each observer. What the other's [Table.Missing] returns is what this table lacks.
 func (t *Table) Have(buckets []int) [][]byte {
 	var w haveWriter
 	for _, i := range buckets {
@@ -189,8 +191,9 @@ func (t *Table) Have(buckets []int) [][]byte {
 	return w.all()
 }
 
-// Missing returns, in messages for a reliable transport, all that this table holds of those observers of whom the
-// sender of a [Table.Have] holds something else, or nothing. Its errors are those of [Table.Merge].
+// Missing returns, in messages for a reliable transport, all that this table holds of those
+// observers of whom the sender of a [Table.Have] holds something else, or nothing. Its errors are
+// those of [Table.Merge].
 func (t *Table) Missing(have []byte) ([][]byte, error) {
 	theirs, err := parseHave(have)
 	if err != nil {
@@ -303,7 +306,7 @@ func (t *Table) toggleDigest(i *incarnation, hash uint64) {
 func (t *Table) count(e *entry, n int) {
 	if e.stands {
 		t.stats.Observations += n
-		e.of.standing += n
+		e.of.observations += n
 	} else {
 		t.stats.Withdrawn += n
 	}

@@ -7,7 +7,8 @@ import (
 	"math"
 )
 
-// The first two bytes of every message. Package gossip may use the types from FirstFreeType on for its own.
+// The first two bytes of every message. Package gossip may use the types from FirstFreeType on for
+// its own.
 const (
 	Version       byte = 1
 	TypeBatch     byte = 1
@@ -50,10 +51,10 @@ func openMessage(message []byte, want byte) ([]byte, error) {
 	return message[2:], nil
 }
 
-// Protobuf's wire format, as far as messages of version 1 have it: everything but groups, which proto3 does
-// not know. The codec is written by hand for three reasons: entries are kept and passed on as the bytes of
-// their author, packets are filled to the byte, and the package must link the standard library only. A test
-// holds it to google.golang.org/protobuf/encoding/protowire.
+// Protobuf's wire format, as far as messages of version 1 have it: everything but groups, which
+// proto3 does not know. The codec is written by hand for three reasons: entries are kept and passed
+// on as the bytes of their author, packets are filled to the byte, and the package must link the
+// standard library only. A test holds it to google.golang.org/protobuf/encoding/protowire.
 
 // wireType is how a field's value is written.
 type wireType uint8
@@ -116,7 +117,8 @@ func readField(b []byte) (f field, rest []byte, err error) {
 	return f, rest[size:], nil
 }
 
-// eachField calls visit with each field of a message. Its errors are errMalformed, and those of visit.
+// eachField calls visit with each field of a message. Its errors are errMalformed, and those of
+// visit.
 func eachField(b []byte, visit func(field) error) error {
 	for len(b) > 0 {
 		f, rest, err := readField(b)

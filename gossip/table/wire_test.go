@@ -24,8 +24,8 @@ func unknownField(n protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), v)
 }
 
-// golden is version 1. These bytes are sent by members that will not be updated at the same time: when a test that uses them
-// fails, the code is wrong, not the bytes.
+// golden is version 1. These bytes are sent by members that will not be updated at the same time:
+// when a test that uses them fails, the code is wrong, not the bytes.
 const golden = "0101" + // version 1, a batch
 	"0a1b" + "0a0664796e616d6f" + "12076261636b656e64" + "1a0867656e6572617465" + // dynamo.backend.generate
 	"127b" + "094beb8dff909b4d69" + "1080a0f1c2b134" + // a life: ID, epoch
@@ -117,7 +117,8 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 	}
 }
 
-// Whatever order the fields have, and wherever what an entry refers to stands, it is the same message.
+// Whatever order the fields have, and wherever what an entry refers to stands, it is the same
+// message.
 func TestAnyOrderOfFields(t *testing.T) {
 	known := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	endpoint := []byte{8, 1}

@@ -14,8 +14,9 @@ const (
 	prime5 uint64 = 0x27d4eb2f165667c5
 )
 
-// xxh64 is XXH64 with seed 0, by which wire.proto defines digests. The standard library has no hash that is
-// equal in all processes and as fast; the package must link nothing else. A test holds it to cespare/xxhash.
+// xxh64 is XXH64 with seed 0, by which wire.proto defines digests. The standard library has no hash
+// that is equal in all processes and as fast; the package must link nothing else. A test holds it
+// to cespare/xxhash.
 func xxh64(b []byte) uint64 {
 	n := uint64(len(b))
 	h := prime5

@@ -18,7 +18,8 @@ type Network interface {
 	OpenTripwire(ctx context.Context, addr string) (net.Conn, error)
 }
 
-// Dialer connects beside its caller. Its methods may be called from any goroutine, and none but Wait waits.
+// Dialer connects beside its caller. Its methods may be called from any goroutine, and none but
+// Wait waits.
 type Dialer struct {
 	network Network
 	report  func(probe.Event)
@@ -31,8 +32,8 @@ type Dialer struct {
 	tripwires map[*probe.Dial]context.CancelFunc // open, or being opened
 }
 
-// New returns a dialer. Report is given DialEnded and TripwireClosed, from many goroutines, and must not wait. The
-// dialer must be followed by Stop and Wait.
+// New returns a dialer. Report is given DialEnded and TripwireClosed, from many goroutines, and
+// must not wait. The dialer must be followed by Stop and Wait.
 func New(n Network, report func(probe.Event)) *Dialer {
 	d := &Dialer{network: n, report: report, tripwires: make(map[*probe.Dial]context.CancelFunc)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -41,7 +42,7 @@ func New(n Network, report func(probe.Event)) *Dialer {
 
 // Start begins a connection.
 func (d *Dialer) Start(job *probe.Dial) {
-	if job.Purpose != probe.OpenTripwire {
+	if job.Kind != probe.OpenTripwire {
 		d.wg.Go(func() { d.connect(job) })
 		return
 	}
@@ -50,7 +51,7 @@ func (d *Dialer) Start(job *probe.Dial) {
 	d.tripwires[job] = cancel
 	d.mu.Unlock()
 	d.wg.Go(func() {
-		d.hold(ctx, job)
+		d.keepOpen(ctx, job)
 		d.HangUp(job)
 	})
 }
@@ -98,8 +99,8 @@ func (d *Dialer) attempt(ctx context.Context, addr string, wait time.Duration) e
 	return conn.Close()
 }
 
-// burst connects again and again within watch.BurstTimeout, until one attempt says something. An attempt that is
-// under way repeats its lost packets after a second only.
+// burst connects again and again within watch.BurstTimeout, until one attempt says something. An
+// attempt that is under way repeats its lost packets after a second only.
 func (d *Dialer) burst(addr string) error {
 	ctx, cancel := context.WithTimeout(d.ctx, watch.BurstTimeout)
 	defer cancel()
@@ -131,8 +132,8 @@ func (d *Dialer) burst(addr string) error {
 	return last
 }
 
-// hold opens a tripwire and holds it until it is closed, by either side.
-func (d *Dialer) hold(ctx context.Context, job *probe.Dial) {
+// keepOpen opens a tripwire and holds it until it is closed, by either side.
+func (d *Dialer) keepOpen(ctx context.Context, job *probe.Dial) {
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, watch.DialTimeout)
 	conn, err := d.network.OpenTripwire(limited, job.Addr)

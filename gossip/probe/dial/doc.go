@@ -1,2 +1,3 @@
-// Package dial makes the connections that a [probe.Prober] asks for, and tells how they ended. It decides nothing.
+// Package dial makes the connections that a [probe.Prober] asks for, and tells how they ended. It
+// decides nothing.
 package dial

@@ -11,7 +11,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
 )
 
-// starvedAfter is how much later than its timeout a dial may end before it says that this process was starved.
+// starvedAfter is how much later than its timeout a dial may end before it says that this process
+// was starved.
 const starvedAfter = 200 * time.Millisecond
 
 // outcomeOf says what a dial's end means, late being how much later than its timeout it came.

@@ -1,15 +1,16 @@
-// Package watch is what one watcher concludes of one worker from what it sees. It is pure: no clocks, no sockets, no
-// goroutines. Package probe runs it.
+// Package watch is what one watcher concludes of one worker from what it sees. It is pure: no
+// clocks, no sockets, no goroutines. Package probe runs it.
 //
 // A [Member] is the view of a worker that is a member of the mesh. It rests on three signs:
 //
 //   - Heartbeats: small packets that the worker answers. They find what vanishes without a word.
-//   - The tripwire: an idle connection, which the worker's kernel closes in the moment in which the process dies. A
-//     closed one is no finding, since whatever is in between may close it, too: it is a reason to verify at once.
+//   - The tripwire: an idle connection, which the worker's kernel closes in the moment in which the
+//     process dies. A closed one is no finding, since whatever is in between may close it, too: it
+//     is a reason to verify at once.
 //   - The port of requests, which must accept connections.
 //
-// The first two ask the same process, so a failure is never concluded from one packet or one connection. A [Member]
-// verifies first. A failure is only one of these:
+// The first two ask the same process, so a failure is never concluded from one packet or one
+// connection. A [Member] verifies first. A failure is only one of these:
 //
 //   - the connection was refused;
 //   - another process answered in the worker's place;

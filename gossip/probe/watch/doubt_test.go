@@ -30,7 +30,8 @@ func TestLateRoundsAreNotMissed(t *testing.T) {
 	}
 }
 
-// What waits in this process's own line says nothing of the worker, and a failure lets go of the tripwire.
+// What waits in this process's own line says nothing of the worker, and a failure lets go of the
+// tripwire.
 func TestCheckWaitsForItsConnection(t *testing.T) {
 	s := answered(t)
 	for s.w.process.phase != verifying {
@@ -69,7 +70,8 @@ func TestNothingIsMissedInTheLineWhileDegraded(t *testing.T) {
 	}
 }
 
-// TestPort plays a port of requests: what its attempts came to, and what is said after each of them.
+// TestPort plays a port of requests: what its attempts came to, and what is said after each of
+// them.
 func TestPort(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

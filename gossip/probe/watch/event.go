@@ -43,9 +43,9 @@ func (o Outcome) String() string {
 
 // Event is one thing that happened.
 type Event struct {
-	Kind    Kind
-	Unwell  bool // this process may be what is cut off or slow: what it does not hear says nothing
-	Outcome Outcome
+	Kind      Kind
+	Unhealthy bool // this process may be what is cut off or slow: what it does not hear says nothing
+	Outcome   Outcome
 
 	Nonce uint64 // Ponged: that of the ping
 	Other bool   // Ponged: it was another process that answered
@@ -53,8 +53,8 @@ type Event struct {
 	Service bool // Readdressed: there is a port of requests
 }
 
-// Attempts is how often to try to connect. One lost packet costs a connection a second, so that a single attempt that
-// got nowhere says little.
+// Attempts is how often to try to connect. One lost packet costs a connection a second, so that a
+// single attempt that got nowhere says little.
 type Attempts uint8
 
 // The attempts.
@@ -71,8 +71,8 @@ const (
 	BurstAttempts = 10
 )
 
-// Actions are what is to be done after a step. Each of DialGossip, OpenTripwire and DialService is under way at most
-// once for a watch.
+// Actions are what is to be done after a step. Each of DialGossip, OpenTripwire and DialService is
+// under way at most once for a watch.
 type Actions struct {
 	Ping          bool   // send a packet with PingNonce
 	PingNonce     uint64 //

@@ -8,8 +8,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// find has each of many watched workers become something at a random moment, and returns how long each watcher took to say
-// so.
+// find has each of many watched workers become something at a random moment, and returns how long
+// each watcher took to say so.
 func find(t *testing.T, s state, want dynmesh.Reason, change func(*network)) []time.Duration {
 	t.Helper()
 	var took []time.Duration
@@ -68,8 +68,8 @@ func TestFindingTimes(t *testing.T) {
 	}
 }
 
-// It does not matter how long a worker has been watched when it is killed, nor whether it was there at
-// all.
+// It does not matter how long a worker has been watched when it is killed, nor whether it was there
+// at all.
 func TestYoungDeathsAreFoundAtOnce(t *testing.T) {
 	for _, ends := range []state{dead, dying} {
 		for seed := range 1000 {

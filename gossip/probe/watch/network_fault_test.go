@@ -7,7 +7,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// TestFaults is what a watcher says while something goes on for a minute: of the worker, of the network, or of itself.
+// TestFaults is what a watcher says while something goes on for a minute: of the worker, of the
+// network, or of itself.
 func TestFaults(t *testing.T) {
 	pass := Finding{Finding: dynmesh.Pass}
 	portRefused := Finding{dynmesh.Fail, dynmesh.ReasonRefused, "its port of requests refuses connections"}
@@ -110,8 +111,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Two hundred workers vanish at once, and one watcher watches them all. It has few connections at a time, so that most of
-// its questions wait in a line; it finds all of them, and none that lives where only packets are lost.
+// Two hundred workers vanish at once, and one watcher watches them all. It has few connections at a
+// time, so that most of its questions wait in a line; it finds all of them, and none that lives
+// where only packets are lost.
 func TestAllVanishAtOnce(t *testing.T) {
 	for _, s := range []state{silent, dead, frozen} {
 		n := newNetwork(1)

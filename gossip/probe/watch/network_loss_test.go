@@ -11,8 +11,8 @@ import (
 // watchers is how many members watch a worker.
 const watchers = 2
 
-// 30 % of all packets are lost in each direction, and each takes 100 ms. Nobody is unwell, and never must two watchers
-// agree that somebody were.
+// 30 % of all packets are lost in each direction, and each takes 100 ms. Nobody is unwell, and
+// never must two watchers agree that somebody were.
 func TestLossyNetwork(t *testing.T) {
 	var single, double, changes, pings, dials int
 	n := *seeds

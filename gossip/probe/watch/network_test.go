@@ -8,8 +8,9 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// network is a world of watches and workers on virtual numbers: packets that take time and get lost, connections that
-// retransmit, workers that die, freeze or come back. It has no sockets and no goroutines, and runs hours in milliseconds.
+// network is a world of watches and workers on virtual numbers: packets that take time and get
+// lost, connections that retransmit, workers that die, freeze or come back. It has no sockets and
+// no goroutines, and runs hours in milliseconds.
 type network struct {
 	now   time.Duration
 	rng   *rand.Rand
@@ -118,7 +119,7 @@ func (w *watcher) step(e Event) {
 		n.after(w.asleep-n.now, func() { w.step(e) })
 		return
 	}
-	e.Unwell = w.unwell
+	e.Unhealthy = w.unwell
 	var a Actions
 	w.watch, a = w.watch.Step(e, n.now)
 	w.generation++

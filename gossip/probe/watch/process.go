@@ -47,7 +47,8 @@ const (
 	running
 )
 
-// newProcessProbe begins to watch. Heartbeats of watches that begin together do not go out together.
+// newProcessProbe begins to watch. Heartbeats of watches that begin together do not go out
+// together.
 func newProcessProbe(seed uint64, now time.Duration) processProbe {
 	p := processProbe{jitter: jitter(seed), nonce: Mix(seed) >> 1}
 	p.provenFrom = p.nonce + 1
@@ -82,9 +83,9 @@ func (p *processProbe) step(e Event, now time.Duration, late bool, a *Actions) {
 	case watching:
 		p.sendHeartbeats(now, late, a)
 	case verifying:
-		p.verify(now, late, e.Unwell, a)
+		p.verify(now, late, e.Unhealthy, a)
 	case failed:
-		p.retry(now, late, e.Unwell, a)
+		p.retry(now, late, e.Unhealthy, a)
 	}
 }
 
@@ -159,8 +160,8 @@ func (p *processProbe) sentRecently(nonce uint64) bool {
 	return nonce <= p.nonce && p.nonce-nonce < ring
 }
 
-// impostor takes an answer of another process. While both answer, for both are reached by one address, the worker
-// lives.
+// impostor takes an answer of another process. While both answer, for both are reached by one
+// address, the worker lives.
 func (p *processProbe) impostor(nonce uint64, now time.Duration, a *Actions) {
 	switch {
 	case p.phase == watching:

@@ -47,7 +47,8 @@ func (s *serviceProbe) due() time.Duration {
 	return s.at
 }
 
-// readdressed keeps what was found of the old port until there is something to be said of the new one.
+// readdressed keeps what was found of the old port until there is something to be said of the new
+// one.
 func (s *serviceProbe) readdressed(there bool, now time.Duration) {
 	s.there, s.moved = there, s.trying != None
 	s.at, s.next, s.repeated = now, Once, false
@@ -74,7 +75,7 @@ func (s *serviceProbe) dialed(e Event, now time.Duration) {
 	case e.Outcome != TimedOut && tried == Once && !s.repeated:
 		s.schedule(Once, now+s.jitter.about(repeatPause))
 		s.repeated = true
-	case e.Outcome != Refused && e.Unwell:
+	case e.Outcome != Refused && e.Unhealthy:
 		s.finding = Finding{}
 		s.schedule(Once, now+s.jitter.about(s.period))
 	default:
@@ -88,7 +89,8 @@ func (s *serviceProbe) schedule(e Attempts, at time.Duration) {
 	s.next, s.at, s.repeated = e, at, false
 }
 
-// fail says that nobody can connect. Where that has been said, only a better reason replaces the first.
+// fail says that nobody can connect. Where that has been said, only a better reason replaces the
+// first.
 func (s *serviceProbe) fail(o Outcome, now time.Duration) {
 	if s.finding.Finding != dynmesh.Fail || o == Refused {
 		s.finding = Finding{dynmesh.Fail, dynmesh.ReasonTimeout, "its port of requests accepts no connection"}

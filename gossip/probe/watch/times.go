@@ -4,27 +4,29 @@ import (
 	"time"
 )
 
-// The times of a watch. A worker that vanishes without a word is found after maxMisses heartbeats and a
-// verification: 2.7 s, at most 3.
+// The times of a watch. A worker that vanishes without a word is found after maxMisses heartbeats
+// and a verification: 2.7 s, at most 3.
 //
-// How sure that is: where 30 % of all packets are lost in each direction, a ping has no answer with p = 0.51. A
-// watcher that is wrong has lost 8 heartbeats and 9 pings of the verification in a row, 0.51^17 = 1e-5, and a
-// connection; and a frontend wants two watchers to be wrong at once. (TestLossyNetwork measures it.)
+// How sure that is: where 30 % of all packets are lost in each direction, a ping has no answer with
+// p = 0.51. A watcher that is wrong has lost 8 heartbeats and 9 pings of the verification in a row,
+// 0.51^17 = 1e-5, and a connection; and a frontend wants two watchers to be wrong at once.
+// (TestLossyNetwork measures it.)
 const (
 	heartbeat = 200 * time.Millisecond
 	maxMisses = 8 // heartbeats in a row without an answer, before it is verified
 
-	// A step that comes later than this after it was due says that the process was starved: what did not arrive
-	// meanwhile may be waiting in its own buffers.
+	// A step that comes later than this after it was due says that the process was starved: what
+	// did not arrive meanwhile may be waiting in its own buffers.
 	lateness = 200 * time.Millisecond
 
-	// A watcher that is always late verifies after so many misses. If it is late in the verification as well, for
-	// giveUp, it takes back what it said.
+	// A watcher that is always late verifies after so many misses. If it is late in the
+	// verification as well, for giveUp, it takes back what it said.
 	starvedMisses = 24
 	giveUp        = 10 * time.Second
 
-	// A verification sends quickPings, and then one each verifyInterval. After a closed tripwire it takes closedWait,
-	// after silence silentWait, and in any case waitRTTs round trips: an answer by TCP takes four.
+	// A verification sends quickPings, and then one each verifyInterval. After a closed tripwire it
+	// takes closedWait, after silence silentWait, and in any case waitRTTs round trips: an answer
+	// by TCP takes four.
 	quickPings     = 3
 	quickInterval  = 50 * time.Millisecond
 	verifyInterval = 100 * time.Millisecond
@@ -33,8 +35,9 @@ const (
 	waitRTTs       = 6
 	maxWait        = 3 * time.Second
 
-	// queueWait is how much longer a verification waits for its connection to be begun at all. The caller bounds how
-	// many are under way, and when a hundred workers vanish at once there is a queue.
+	// queueWait is how much longer a verification waits for its connection to be begun at all. The
+	// caller bounds how many are under way, and when a hundred workers vanish at once there is a
+	// queue.
 	queueWait  = 3 * time.Second
 	answerWait = 500 * time.Millisecond // for an answer, once it has begun
 
@@ -44,13 +47,14 @@ const (
 
 	maxAge = 5 * time.Second // of a ping whose answer says something
 
-	// Where packets do not get through and connections do, heartbeats go by both, and need more time in all.
+	// Where packets do not get through and connections do, heartbeats go by both, and need more
+	// time in all.
 	degradedHeartbeat = 400 * time.Millisecond
 	degradedMisses    = 3
 	degradedWait      = 3 * time.Second
 
-	// A tripwire that did not hold for shortLived is opened again after a pause that doubles from minReopen to
-	// maxReopen.
+	// A tripwire that did not hold for shortLived is opened again after a pause that doubles from
+	// minReopen to maxReopen.
 	shortLived = 10 * time.Second
 	minReopen  = time.Second
 	maxReopen  = time.Minute
@@ -64,7 +68,8 @@ const (
 // never is later than everything.
 const never = time.Duration(1<<63 - 1)
 
-// jitter is a small source of randomness that is part of the state, so that a step is a function of what it is given.
+// jitter is a small source of randomness that is part of the state, so that a step is a function of
+// what it is given.
 type jitter uint64
 
 // next returns a number of 0 ≤ x < 1.
@@ -81,7 +86,8 @@ func (j *jitter) about(d time.Duration) time.Duration {
 // within returns a duration less than d.
 func (j *jitter) within(d time.Duration) time.Duration { return time.Duration(float64(d) * j.next()) }
 
-// Mix is the finalizer of splitmix64: each bit of x changes about half of the result's. Lease IDs differ in few bits.
+// Mix is the finalizer of splitmix64: each bit of x changes about half of the result's. Lease IDs
+// differ in few bits.
 func Mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -2,8 +2,8 @@ package watch
 
 import "time"
 
-// tripwire is the idle connection. It is opened again after it was closed, ever more slowly where it does not hold:
-// whoever closes it at once does so again.
+// tripwire is the idle connection. It is opened again after it was closed, ever more slowly where
+// it does not hold: whoever closes it at once does so again.
 type tripwire struct {
 	state tripwireState
 	since time.Duration // when it was opened

@@ -13,7 +13,7 @@ type verification struct {
 	began    time.Duration // when it was begun: again, when this process came late
 	wait     time.Duration // how long it takes
 	deadline time.Duration
-	late     bool   // all has been waited for, but for a connection that is still in the queue
+	overdue  bool   // all has been waited for, but for a connection that is still in the queue
 	pings    int    // sent in it
 	first    uint64 // nonce of the first of them
 	accepted int    // connections that were made
@@ -51,8 +51,8 @@ func (p *processProbe) verify(now time.Duration, late, unwell bool, a *Actions) 
 		return
 	case late: // once more: nobody has waited for the answers
 		c.began, c.deadline, c.pings, p.nextPing = now, now+c.wait, 0, now
-	case now >= c.deadline && p.dial == queued && !c.late:
-		c.late, c.deadline = true, c.began+c.wait+queueWait
+	case now >= c.deadline && p.dial == queued && !c.overdue:
+		c.overdue, c.deadline = true, c.began+c.wait+queueWait
 	case now >= c.deadline && (unwell || p.degraded && p.dial == queued):
 		p.abstain(now, a)
 		return
@@ -79,8 +79,8 @@ func (p *processProbe) dialStarted(now time.Duration) {
 		return
 	}
 	p.dial = running
-	if p.phase == verifying && p.verification.late {
-		p.verification.late = false
+	if p.phase == verifying && p.verification.overdue {
+		p.verification.overdue = false
 		p.verification.deadline = max(p.verification.began+p.verification.wait, now+answerWait)
 	}
 }
@@ -118,7 +118,8 @@ func (p *processProbe) failSilent(now time.Duration, a *Actions) {
 	}
 }
 
-// fail says that the worker cannot be reached. Where that has been said, only a better reason replaces the first.
+// fail says that the worker cannot be reached. Where that has been said, only a better reason
+// replaces the first.
 func (p *processProbe) fail(r dynmesh.Reason, detail string, now time.Duration, a *Actions) {
 	if p.finding.Finding != dynmesh.Fail || r != dynmesh.ReasonTimeout {
 		p.finding = Finding{dynmesh.Fail, r, detail}

@@ -6,8 +6,9 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Member is one watcher's view of one worker that is a member. It is a value: Step takes one and returns the next,
-// looks at no clock, and does nothing but say what is to be done. Times are since a moment of the caller's choice.
+// Member is one watcher's view of one worker that is a member. It is a value: Step takes one and
+// returns the next, looks at no clock, and does nothing but say what is to be done. Times are since
+// a moment of the caller's choice.
 type Member struct {
 	process  processProbe
 	service  serviceProbe
@@ -15,8 +16,8 @@ type Member struct {
 	wake     time.Duration
 }
 
-// NewMember returns a watch over a member, which must be stepped at once. service says that the member has a port of
-// requests. Watches differ in their jitter by the seed.
+// NewMember returns a watch over a member, which must be stepped at once. service says that the
+// member has a port of requests. Watches differ in their jitter by the seed.
 func NewMember(seed uint64, service bool, now time.Duration) Member {
 	return Member{
 		process: newProcessProbe(seed, now), service: newServiceProbe(Mix(seed), service, servicePeriod, now), wake: never,

@@ -151,8 +151,9 @@ func TestAnotherProcessThereIsAFailure(t *testing.T) {
 	}
 }
 
-// Whatever comes, in whatever order: a step is a function of what it is given, nothing is begun twice, what is said
-// to have changed has, and the watch neither spins nor falls asleep. While it is unwell it makes no failure of silence.
+// Whatever comes, in whatever order: a step is a function of what it is given, nothing is begun
+// twice, what is said to have changed has, and the watch neither spins nor falls asleep. While it
+// is unwell it makes no failure of silence.
 func TestWatchKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := NewMember(rapid.Uint64().Draw(t, "seed"), rapid.Bool().Draw(t, "service"), 0)
@@ -167,7 +168,7 @@ func TestWatchKeepsItsPromises(t *testing.T) {
 		var connecting Attempts
 		var said Finding
 		step := func(e Event) Actions {
-			e.Unwell = unwell
+			e.Unhealthy = unwell
 			before := w
 			next, a := w.Step(e, now)
 			w = next

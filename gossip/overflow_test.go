@@ -10,8 +10,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
-// A frontend that has more foreign instances to watch than it may report of says so once, and nothing is
-// refused further on.
+// A frontend that has more foreign instances to watch than it may report of says so once, and
+// nothing is refused further on.
 func TestMoreForeignInstancesThanAreReported(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

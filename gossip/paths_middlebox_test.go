@@ -100,8 +100,8 @@ func (b *box) cut() int {
 	return len(b.conns) / 2
 }
 
-// holds returns a condition: so many connections, and no others, have been there for a while. They are tripwires then: everything
-// else says something and hangs up.
+// holds returns a condition: so many connections, and no others, have been there for a while. They
+// are tripwires then: everything else says something and hangs up.
 func (b *box) holds(n int) func() bool {
 	var since time.Time
 	return func() bool {

@@ -15,7 +15,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
-// Packets leave somebody out now and then: memberlist makes up for it after half a minute, hints do within seconds.
+// Packets leave somebody out now and then: memberlist makes up for it after half a minute, hints do
+// within seconds.
 func TestWhoMissedAMemberHearsOfItSoon(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
@@ -216,7 +217,8 @@ func TestSuspicionEndsWhenTheMemberIsBack(t *testing.T) {
 	})
 }
 
-// memberlist does not say when a suspicion is over. Two of the others hear from the member five times a second; the rest ask.
+// memberlist does not say when a suspicion is over. Two of the others hear from the member five
+// times a second; the rest ask.
 func TestSuspiciousMemberIsAsked(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

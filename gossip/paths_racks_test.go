@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 )
 
-// A rack loses its power, and with a worker in it go both that watched it. Others take their place as soon as somebody misses
-// those, long before memberlist has given them up.
+// A rack loses its power, and with a worker in it go both that watched it. Others take their place
+// as soon as somebody misses those, long before memberlist has given them up.
 func TestPathsOfARack(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -73,8 +73,9 @@ func TestPathsOfARack(t *testing.T) {
 	}
 }
 
-// Half of the workers are killed, and half of those that are left with those that took their place, and so on, faster than memberlist
-// gives anybody up: its own news fills the packets of gossip, and most of whom it counts as alive are dead.
+// Half of the workers are killed, and half of those that are left with those that took their place,
+// and so on, faster than memberlist gives anybody up: its own news fills the packets of gossip, and
+// most of whom it counts as alive are dead.
 func TestPathsOfRacksInARow(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
