@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ConfigError says which field of a configuration cannot be used. Constructors return it, wrapped in what they were about:
-// errors.AsType finds it.
+// ConfigError says which field of a configuration cannot be used. Constructors return it, wrapped
+// in what they were about: errors.AsType finds it.
 type ConfigError struct {
 	Config string // whose field it is: the constructor's package, such as gossip
 	Field  string // as a Go program names it, such as RPC.RootPath
@@ -38,8 +38,8 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // maxConfigValue is how much of a text an error repeats, in bytes.
 const maxConfigValue = 200
 
-// NewConfigError returns the error of a value that can be shown: a text is quoted, and cut to 200 bytes. Nil is for what is
-// missing or secret.
+// NewConfigError returns the error of a value that can be shown: a text is quoted, and cut to 200
+// bytes. Nil is for what is missing or secret.
 func NewConfigError(config, field string, value any, want string) *ConfigError {
 	e := &ConfigError{Config: config, Field: field, Want: want}
 	switch v := value.(type) {

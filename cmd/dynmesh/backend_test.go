@@ -72,7 +72,8 @@ func TestCanaryCommand(t *testing.T) {
 	}
 }
 
-// A mock engine as a process of its own, a canary that finds it well, a fault, and one that finds that.
+// A mock engine as a process of its own, a canary that finds it well, a fault, and one that finds
+// that.
 func TestMockEngineCommand(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
@@ -186,7 +187,8 @@ func TestBadBackendSettings(t *testing.T) {
 	}
 }
 
-// The engine comes up after its sidecar, goes away and comes back: not ready, ready, not ready, ready. The process lives.
+// The engine comes up after its sidecar, goes away and comes back: not ready, ready, not ready,
+// ready. The process lives.
 func TestSidecar(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
-// engineOptions say which engine is behind a worker: one that is already there, or the built-in mock.
+// engineOptions say which engine is behind a worker: one that is already there, or the built-in
+// mock.
 type engineOptions struct {
 	backend     sidecar.Config
 	mockControl string
@@ -60,17 +61,18 @@ func oneOf(words ...string) func(string) error {
 
 // engine is what a worker's endpoints are made of.
 type engine struct {
-	handler worker.Handler
-	watch   canary.Endpoint // but for its name
-	there   <-chan struct{} // closed once it can be registered; nil: at once
-	runs    []component     // what must run beside the worker
+	handler       worker.Handler
+	watch         canary.Endpoint // but for its name
+	registerAfter <-chan struct{} // closed once it can be registered; nil: at once
+	runs          []component     // what must run beside the worker
 }
 
-// minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's counters may have been the
-// canary, and real requests would never count.
+// minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's
+// counters may have been the canary, and real requests would never count.
 const minMetricsWait = 3 * time.Second
 
-// engine makes what is behind a worker. onSight is told when a backend comes, also when it comes back.
+// engine makes what is behind a worker. onSight is told when a backend comes, also when it comes
+// back.
 func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSight func()) (engine, error) {
 	if o.backend.Backend == "" {
 		return o.mock(check.payload.body, log)
@@ -89,10 +91,10 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 	}
 	activity := s.Activity()
 	return engine{
-		handler: s.Generate,
-		watch:   canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
-		there:   s.Answered(),
-		runs:    []component{{"sidecar", s.Run}},
+		handler:       s.Generate,
+		watch:         canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
+		registerAfter: s.Answered(),
+		runs:          []component{{"sidecar", s.Run}},
 	}, nil
 }
 
@@ -115,11 +117,12 @@ func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine
 	return e, nil
 }
 
-// canariesWanted says whether canaries are on: as the operator says, else where somebody routes by readiness (inside
-// Kubernetes) and where there is a backend, of whose health nothing else would be known.
-func canariesWanted(flags *pflag.FlagSet, said bool, backend string) bool {
+// canariesWanted says whether canaries are on: as the operator says, else where somebody routes by
+// readiness (inside Kubernetes) and where there is a backend, of whose health nothing else would be
+// known.
+func canariesWanted(flags *pflag.FlagSet, configured bool, backend string) bool {
 	if flags.Changed("health-check") || os.Getenv("DYN_HEALTH_CHECK_ENABLED") != "" {
-		return said
+		return configured
 	}
-	return said || backend != ""
+	return configured || backend != ""
 }

@@ -64,7 +64,7 @@ enough for them.`,
 				}
 				return withSetting(err, renamed...)
 			}
-			return runFailure(besideEach(cmd.Context(), opts.rereads(cfg.Gossip, log), f.Run))
+			return runFailure(besideEach(cmd.Context(), opts.reloadOnHangup(cfg.Gossip, log), f.Run))
 		},
 	}
 	flags := cmd.Flags()
@@ -89,9 +89,9 @@ enough for them.`,
 	return cmd
 }
 
-// collectEarly has Go collect garbage when the heap has grown by half, in place of when it has doubled:
-// most of what a frontend holds is answers, which stay, and what is resident follows the heap's peak. The
-// cost is that of more collections while much changes. GOGC overrules it.
+// collectEarly has Go collect garbage when the heap has grown by half, in place of when it has
+// doubled: most of what a frontend holds is answers, which stay, and what is resident follows the
+// heap's peak. The cost is that of more collections while much changes. GOGC overrules it.
 func collectEarly() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)

@@ -59,8 +59,9 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 	return cfg, nil
 }
 
-// rereads has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as processes do.
-func (o gossipOptions) rereads(cfg *gossip.Config, log *logrus.Logger) []component {
+// reloadOnHangup has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as
+// processes do.
+func (o gossipOptions) reloadOnHangup(cfg *gossip.Config, log *logrus.Logger) []component {
 	if cfg == nil || o.keyring == "" {
 		return nil
 	}

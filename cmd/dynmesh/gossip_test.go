@@ -31,7 +31,8 @@ func await(t *testing.T, within time.Duration, what string, ok func() bool) {
 	}
 }
 
-// command runs one command line until the test ends, or until stop is called, and returns what it logs.
+// command runs one command line until the test ends, or until stop is called, and returns what it
+// logs.
 func command(t *testing.T, args ...string) (log *output, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -204,7 +205,7 @@ func TestKeyringIsReadAgain(t *testing.T) {
 	var out output
 	log := logrus.New()
 	log.SetOutput(&out)
-	runs := opts.rereads(cfg, log)
+	runs := opts.reloadOnHangup(cfg, log)
 	if len(runs) != 1 {
 		t.Fatalf("%d functions to run, want 1", len(runs))
 	}
@@ -235,7 +236,7 @@ func TestKeyringIsReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if runs := none.rereads(cfg, log); len(runs) != 0 {
+		if runs := none.reloadOnHangup(cfg, log); len(runs) != 0 {
 			t.Errorf("%+v listens for signals", none)
 		}
 	}

@@ -23,8 +23,8 @@ import (
 // flushTimeout bounds how long the end of a process waits for its log to be written.
 const flushTimeout = time.Second
 
-// logging is the log of one process, and its settings. All that goes to stderr goes through its queue, so that no reader
-// of stderr can hold anything up.
+// logging is the log of one process, and its settings. All that goes to stderr goes through its
+// queue, so that no reader of stderr can hold anything up.
 type logging struct {
 	level levelValue
 	jsonl bool
@@ -47,8 +47,8 @@ func (l *logging) register(flags *pflag.FlagSet) {
 	)
 }
 
-// logger returns the log of a program that runs until it is told to end. From now on no end of a reader ends it: writing
-// to a closed pipe is an error, and no SIGPIPE.
+// logger returns the log of a program that runs until it is told to end. From now on no end of a
+// reader ends it: writing to a closed pipe is an error, and no SIGPIPE.
 func (l *logging) logger() *logrus.Logger {
 	signal.Ignore(syscall.SIGPIPE)
 	log := logrus.New()
@@ -85,8 +85,9 @@ func (l *logging) metrics() []prometheus.Collector {
 	}, func() float64 { return float64(l.queue.Dropped()) })}
 }
 
-// adoptGlobalLoggers puts the queue behind the loggers that libraries reach for by themselves: gRPC's, at the level that
-// its own variables ask for, and Go's. It must be called before anything else runs, because gRPC does not lock its own.
+// adoptGlobalLoggers puts the queue behind the loggers that libraries reach for by themselves:
+// gRPC's, at the level that its own variables ask for, and Go's. It must be called before anything
+// else runs, because gRPC does not lock its own.
 func (l *logging) adoptGlobalLoggers() {
 	stdlog.SetOutput(l.queue)
 	info, warning, failure := io.Discard, io.Discard, io.Discard
@@ -102,8 +103,9 @@ func (l *logging) adoptGlobalLoggers() {
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2WithVerbosity(info, warning, failure, verbosity))
 }
 
-// levelValue takes Dynamo's DYN_LOG: a level, then levels of single targets. Those are for Dynamo's own modules, except
-// for dynmesh, and are passed over here, whatever they say, so that both can share one environment.
+// levelValue takes Dynamo's DYN_LOG: a level, then levels of single targets. Those are for Dynamo's
+// own modules, except for dynmesh, and are passed over here, whatever they say, so that both can
+// share one environment.
 type levelValue struct{ level logrus.Level }
 
 func (v *levelValue) String() string {

@@ -12,7 +12,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Both formats follow Dynamo's log: time in UTC with microseconds, level in capitals, target, message.
+// Both formats follow Dynamo's log: time in UTC with microseconds, level in capitals, target,
+// message.
 const logTime = "2006-01-02T15:04:05.000000Z"
 
 // targetKey is the log key that names the part of the program. It comes out as the line's target.
@@ -62,7 +63,8 @@ func (jsonLines) Format(e *logrus.Entry) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// jsonField keeps numbers and booleans, and writes everything else as text does: errors and durations have no JSON.
+// jsonField keeps numbers and booleans, and writes everything else as text does: errors and
+// durations have no JSON.
 func jsonField(value any) any {
 	switch v := value.(type) {
 	case bool, int, int64, uint64, string:

@@ -1,7 +1,7 @@
 // Command dynmesh runs the parts of a dynmesh: frontends, workers, or all of it at once for a look.
 //
-// This package turns flags and environment into configurations, signals into an end, and errors into exit codes:
-// nothing else. What it starts is in the packages frontend, worker and discovery.
+// This package turns flags and environment into configurations, signals into an end, and errors
+// into exit codes: nothing else. What it starts is in the packages frontend, worker and discovery.
 package main
 
 import (
@@ -11,10 +11,10 @@ import (
 	"io"
 	"os"
 
-	// The authorities that certificates of etcd and of engines are checked against where the system brings
-	// none, as in the image, which holds nothing but this program. They are Mozilla's list, at the version that
-	// go.mod names. A system's own list is preferred, and so is what ETCD_AUTH_CA or DYN_BACKEND_CA names. It
-	// costs 0.16 MB, and 5 ms at the start.
+	// The authorities that certificates of etcd and of engines are checked against where the system
+	// brings none, as in the image, which holds nothing but this program. They are Mozilla's list,
+	// at the version that go.mod names. A system's own list is preferred, and so is what
+	// ETCD_AUTH_CA or DYN_BACKEND_CA names. It costs 0.16 MB, and 5 ms at the start.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/dynmesh/dynmesh/internal/text"

@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Settings that several commands share. Those of gossip are in gossip.go, those of the log in logging.go.
+// Settings that several commands share. Those of gossip are in gossip.go, those of the log in
+// logging.go.
 
 // askOptions are the settings of commands that ask a frontend.
 type askOptions struct {

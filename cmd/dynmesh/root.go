@@ -35,8 +35,8 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q: %s", text.URL(args[0]), hint)
 }
 
-// noArguments is for a command that has flags only. A word that is left over is most often the value of a flag that needs
-// none.
+// noArguments is for a command that has flags only. A word that is left over is most often the
+// value of a flag that needs none.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Where the system has no authorities, as in the image, there are some all the same. The system's are looked for once in a
-// process, so this is one of its own.
+// Where the system has no authorities, as in the image, there are some all the same. The system's
+// are looked for once in a process, so this is one of its own.
 func TestRootsWithoutASystemsOwn(t *testing.T) {
 	const inner = "DYNMESH_TEST_ROOTS"
 	if os.Getenv(inner) == "" {

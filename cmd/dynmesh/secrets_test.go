@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Whatever is printed of a URL, valid or not, has no password and no token in it: not in errors, not in the log, not in
-// what a command says, not in its help.
+// Whatever is printed of a URL, valid or not, has no password and no token in it: not in errors,
+// not in the log, not in what a command says, not in its help.
 func TestSecretsInURLsAreNotPrinted(t *testing.T) {
 	const secret = "SECRET"
 	urls := []string{
@@ -70,8 +70,9 @@ func TestSecretsInURLsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// A proxy's URL comes from the environment and has a password more often than not. Go reads the variables once in a
-// process, so these are processes of their own. It passes over a proxy's URL that cannot be parsed.
+// A proxy's URL comes from the environment and has a password more often than not. Go reads the
+// variables once in a process, so these are processes of their own. It passes over a proxy's URL
+// that cannot be parsed.
 func TestProxysPasswordIsNotPrinted(t *testing.T) {
 	for _, proxy := range []string{"http://u:SECRET@127.0.0.1:1", "u:SECRET@127.0.0.1:1", "socks5://u:SECRET@127.0.0.1:1"} {
 		for _, args := range [][]string{

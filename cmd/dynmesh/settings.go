@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -37,8 +36,8 @@ func register(flags *pflag.FlagSet, settings ...setting) {
 	}
 }
 
-// readEnvironment gives flags that are not set the value of their variable. An empty variable counts as not set:
-// manifests have many of those.
+// readEnvironment gives flags that are not set the value of their variable. An empty variable
+// counts as not set: manifests have many of those.
 func readEnvironment(flags *pflag.FlagSet) error {
 	var failed error
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -57,7 +56,8 @@ func readEnvironment(flags *pflag.FlagSet) error {
 	return failed
 }
 
-// flagError words an error of the command line as readEnvironment does one of the environment: secrets are not repeated.
+// flagError words an error of the command line as readEnvironment does one of the environment:
+// secrets are not repeated.
 func flagError(cmd *cobra.Command, err error) error {
 	if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
 		return fmt.Errorf("%w: %s --help lists those that there are", err, cmd.CommandPath())
@@ -86,8 +86,8 @@ func shownValue(of pflag.Value, value string) string {
 	return text.Line(value, maxShown)
 }
 
-// withSetting puts the variable's name before the error of a constructor that says which field of its Config
-// cannot be used. renamed says which fields come from another setting than usual.
+// withSetting puts the variable's name before the error of a constructor that says which field of
+// its Config cannot be used. renamed says which fields come from another setting than usual.
 func withSetting(err error, renamed ...fieldSetting) error {
 	field, ok := errors.AsType[*dynmesh.ConfigError](err)
 	if !ok {
@@ -139,22 +139,8 @@ func fieldSettings() []fieldSetting {
 	}
 }
 
-// namedBy is the same for constructors whose errors do not have their field apart yet: it stands in the text.
-func namedBy(err error, variables ...map[string]string) error {
-	if _, ok := errors.AsType[*dynmesh.ConfigError](err); ok || err == nil {
-		return err
-	}
-	for _, some := range variables {
-		for field, variable := range some {
-			if strings.Contains(err.Error(), field) {
-				return fmt.Errorf("%s: %w%s", variable, err, listenHint(err))
-			}
-		}
-	}
-	return err
-}
-
-// listenHint says what to do about an address that cannot be listened on, where the error is Go's own and does not.
+// listenHint says what to do about an address that cannot be listened on, where the error is Go's
+// own and does not.
 func listenHint(err error) string {
 	failed, ok := errors.AsType[*net.OpError](err)
 	switch {

@@ -113,7 +113,8 @@ func TestFlagsOverEnvironmentOverDefaults(t *testing.T) {
 	}
 }
 
-// What cannot be used stops the program before it begins, with one line that names setting, value and what is accepted.
+// What cannot be used stops the program before it begins, with one line that names setting, value
+// and what is accepted.
 func TestBadSettingsStopWithOneLine(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

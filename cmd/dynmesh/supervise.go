@@ -13,9 +13,9 @@ import (
 // errEnded is why a context ends within which something has ended that was to run on.
 var errEnded = errors.New("ended by itself")
 
-// beside runs body while another part of the process runs, and returns when both have ended. The other part is told to end
-// when body has: a worker drains while its engine still answers. Where the other part ends first, body's context ends. The
-// errors of both count.
+// beside runs body while another part of the process runs, and returns when both have ended. The
+// other part is told to end when body has: a worker drains while its engine still answers. Where
+// the other part ends first, body's context ends. The errors of both count.
 func beside(ctx context.Context, name string, other, body func(context.Context) error) error {
 	otherCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -76,8 +76,8 @@ func runGroup(runs ...func(context.Context) error) func(context.Context) error {
 // exitSignalled is what a shell reports of a process that a second signal ended.
 const exitSignalled = 130
 
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM, which begins an orderly end. A second one
-// ends the process at once.
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM, which begins an orderly
+// end. A second one ends the process at once.
 func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// run returns a part that notes its end: after so long, or when it is told to, and then so long after.
+// run returns a part that notes its end: after so long, or when it is told to, and then so long
+// after.
 func ending(after, slow time.Duration, err error, note func()) func(context.Context) error {
 	return func(ctx context.Context) error {
 		defer note()

@@ -113,7 +113,8 @@ func get(t *testing.T, method, url, body string) string {
 	return string(text)
 }
 
-// A mesh whose logs go nowhere works as any other: canaries go on, verdicts change, SIGTERM ends it in order.
+// A mesh whose logs go nowhere works as any other: canaries go on, verdicts change, SIGTERM ends it
+// in order.
 func TestLogThatNobodyReads(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -234,7 +235,8 @@ func TestLogIsReadAgain(t *testing.T) {
 	worker.terminate(t, 10*time.Second) // r is full again, or will be
 }
 
-// Programs that print and end are ended by SIGPIPE, as programs are: no error is to be shown for dynmesh … | head -1.
+// Programs that print and end are ended by SIGPIPE, as programs are: no error is to be shown for
+// dynmesh … | head -1.
 func TestOneShotCommandsEndBySIGPIPE(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

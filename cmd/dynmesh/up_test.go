@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	goleak.VerifyTestMain(m,
-		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds after its server.
+		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds
+		// after its server.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	)
@@ -85,7 +86,8 @@ func TestUp(t *testing.T) {
 		}
 		answers = append(answers, answer)
 	}
-	// The frontend hears of the workers from etcd a moment after they know that they are registered.
+	// The frontend hears of the workers from etcd a moment after they know that they are
+	// registered.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		var health struct {
 			Instances []struct {

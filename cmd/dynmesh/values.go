@@ -18,7 +18,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// The types below are the kinds of settings. Each Set either takes a value or says what is accepted.
+// The types below are the kinds of settings. Each Set either takes a value or says what is
+// accepted.
 
 // stringValue takes what check accepts.
 type stringValue struct {

@@ -97,7 +97,8 @@ dynmesh keygen.`,
 	return cmd
 }
 
-// newWorker puts an engine behind a worker. The returned function runs both, and what belongs to them.
+// newWorker puts an engine behind a worker. The returned function runs both, and what belongs to
+// them.
 func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run func(context.Context) error, err error) {
 	if cfg.RPC.AdvertiseHost == "" {
 		cfg.RPC.AdvertiseHost = opts.podIP
@@ -112,7 +113,7 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if err != nil {
 		return nil, err
 	}
-	cfg.RegisterAfter = engine.there
+	cfg.RegisterAfter = engine.registerAfter
 	if w, err = worker.New(cfg); err != nil {
 		return nil, err
 	}
@@ -124,6 +125,6 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if opts.engine.backend.Backend == "" {
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
-	others := append(engine.runs, opts.gossip.rereads(cfg.Gossip, log)...)
+	others := append(engine.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log)...)
 	return func(ctx context.Context) error { return besideEach(ctx, others, w.Run) }, nil
 }

@@ -5,17 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/plain"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// ErrNotFound is the error of a question that a frontend answered by that it has nothing of this name.
+// ErrNotFound is the error of a question that a frontend answered by that it has nothing of this
+// name.
 var ErrNotFound = errors.New("not found")
 
 // Client asks one frontend.
@@ -25,11 +30,11 @@ type Client struct {
 	http *http.Client
 
 	mu   sync.Mutex
-	last held
+	last cachedAnswer
 }
 
-// held is the newest answer, which need not be sent again while nothing has changed.
-type held struct {
+// cachedAnswer is the newest answer, which need not be sent again while nothing has changed.
+type cachedAnswer struct {
 	path, etag string
 	mesh       *Mesh
 }
@@ -53,11 +58,12 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // String returns the frontend's root, without user and password.
 func (c *Client) String() string { return text.URL(c.root.String()) }
 
-// Mesh asks for everything. While nothing changes, frontends do not send it again, and it is the same one: callers share
-// it and must not change it.
+// Mesh asks for everything. While nothing changes, frontends do not send it again, and it is the
+// same one: callers share it and must not change it.
 func (c *Client) Mesh(ctx context.Context) (*Mesh, error) { return c.mesh(ctx, meshPath) }
 
-// Endpoint asks for one endpoint, dyn://namespace.component.endpoint, as Mesh does. An unknown one is ErrNotFound.
+// Endpoint asks for one endpoint, dyn://namespace.component.endpoint, as Mesh does. An unknown one
+// is ErrNotFound.
 func (c *Client) Endpoint(ctx context.Context, name string) (*Mesh, error) {
 	return c.mesh(ctx, endpointPath(name))
 }
@@ -78,7 +84,7 @@ func (c *Client) mesh(ctx context.Context, path string) (*Mesh, error) {
 	last := c.last
 	c.mu.Unlock()
 	if last.path != path {
-		last = held{}
+		last = cachedAnswer{}
 	}
 	a, err := c.get(ctx, path, last.etag)
 	if err != nil {
@@ -95,12 +101,13 @@ func (c *Client) mesh(ctx context.Context, path string) (*Mesh, error) {
 	}
 	m.Now, m.JSON = a.at, a.body
 	c.mu.Lock()
-	c.last = held{path, a.etag, m}
+	c.last = cachedAnswer{path, a.etag, m}
 	c.mu.Unlock()
 	return m, nil
 }
 
-// Ready asks whether the fleet is as the frontend itself expects it. A frontend that has no such route is ErrNotFound.
+// Ready asks whether the fleet is as the frontend itself expects it. A frontend that has no such
+// route is ErrNotFound.
 func (c *Client) Ready(ctx context.Context) (expect.Result, error) {
 	var r expect.Result
 	a, err := c.get(ctx, "/ready", "")
@@ -110,12 +117,12 @@ func (c *Client) Ready(ctx context.Context) (expect.Result, error) {
 	return r, err
 }
 
-// decode reads an answer. Its JSON must have the fields by which an answer to this question is known: anything may listen
-// at a port.
+// decode reads an answer. Its JSON must have the fields by which an answer to this question is
+// known: anything may listen at a port.
 func (c *Client) decode(a answer, to any, wanted ...string) error {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(a.body, &fields) != nil || fields == nil {
-		return c.failure(a.path, fmt.Errorf("%s, and no JSON object: no frontend answers like this", a.says()))
+		return c.failure(a.path, fmt.Errorf("%s, and no JSON object: no frontend answers like this", a.statusText()))
 	}
 	switch a.status {
 	case http.StatusOK, http.StatusServiceUnavailable: // which /ready is while it is not
@@ -126,24 +133,140 @@ func (c *Client) decode(a answer, to any, wanted ...string) error {
 		}
 		return c.failure(a.path, ErrNotFound)
 	default:
-		return c.failure(a.path, fmt.Errorf("%s%s", a.says(), status(fields)))
+		return c.failure(a.path, fmt.Errorf("%s%s", a.statusText(), status(fields)))
 	}
 	for _, name := range wanted {
 		if value := fields[name]; value == nil || string(value) == "null" {
-			return c.failure(a.path, fmt.Errorf("%s, without %q%s", a.says(), name, status(fields)))
+			return c.failure(a.path, fmt.Errorf("%s, without %q%s", a.statusText(), name, status(fields)))
 		}
 	}
 	if err := json.Unmarshal(a.body, to); err != nil {
-		return c.failure(a.path, fmt.Errorf("%s, which no frontend answers: %w", a.says(), err))
+		return c.failure(a.path, fmt.Errorf("%s, which no frontend answers: %w", a.statusText(), err))
 	}
 	return nil
 }
 
 // status repeats what an answer says of its sender: a frontend that is about to end says so.
 func status(fields map[string]json.RawMessage) string {
-	var said string
-	if json.Unmarshal(fields["status"], &said) != nil || said == "" {
+	var word string
+	if json.Unmarshal(fields["status"], &word) != nil || word == "" {
 		return ""
 	}
-	return ": status " + said
+	return ": status " + word
+}
+
+// maxError is the length of the longest error text, in characters.
+const maxError = 300
+
+// newTransport is net/http's own with tighter bounds.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           2,
+		IdleConnTimeout:        30 * time.Second,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// answer is what came back, whatever it is.
+type answer struct {
+	path   string
+	status int
+	etag   string
+	at     time.Time // by the answerer's clock, or else by ours
+	body   []byte
+}
+
+func (a answer) statusText() string {
+	return fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))
+}
+
+// get asks once. Its error says in one line why there is no answer.
+func (c *Client) get(ctx context.Context, path, etag string) (answer, error) {
+	a := answer{path: path}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, fmt.Errorf("no whole answer within %v", c.cfg.Timeout))
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.root.String()+path, http.NoBody)
+	if err != nil {
+		return a, c.failure(path, err)
+	}
+	request.Header.Set("Accept", "application/json")
+	if etag != "" {
+		request.Header.Set("If-None-Match", etag)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return a, c.failure(path, rootCause(ctx, err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	a.status, a.etag = response.StatusCode, response.Header.Get("ETag")
+	a.at = serverTime(response.Header.Get("Date"), time.Now())
+	a.body, err = io.ReadAll(io.LimitReader(response.Body, c.cfg.MaxSize+1))
+	switch {
+	case err != nil:
+		return a, c.failure(path, rootCause(ctx, err))
+	case int64(len(a.body)) > c.cfg.MaxSize:
+		return a, c.failure(path, fmt.Errorf("more than %d bytes, which no frontend answers", c.cfg.MaxSize))
+	}
+	return a, nil
+}
+
+// dateLag is how far a Date header is behind at most: it is in whole seconds, and fasthttp writes a
+// new one once a second.
+const dateLag = 2 * time.Second
+
+// serverTime returns when the answerer wrote a Date header, by its own clock, as near to ours as
+// the header allows: where the clocks agree, ours is the more exact one, and what happened just now
+// is not in the future.
+func serverTime(date string, ours time.Time) time.Time {
+	at, err := http.ParseTime(date)
+	switch {
+	case err != nil, !ours.Before(at) && ours.Before(at.Add(dateLag)):
+		return ours
+	case ours.Before(at):
+		return at
+	}
+	return at.Add(dateLag)
+}
+
+// failure names the question.
+func (c *Client) failure(path string, err error) error {
+	return &askError{"ask " + plain.Text(c.String()+path, maxError) + ": " + plain.Text(err.Error(), maxError), err}
+}
+
+// askError has a text that is fit for a terminal, over a cause whose text may repeat what somebody
+// sent.
+type askError struct {
+	text  string
+	cause error
+}
+
+func (e *askError) Error() string { return e.text }
+func (e *askError) Unwrap() error { return e.cause }
+
+// rootCause returns the part of an error that says something: without the URL, which is said
+// already, and without the ports of our side, which are others each time and would make one cause
+// look like many.
+func rootCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("no address for %s: %s", e.Name, e.Err)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the connection ended within the answer")
+	}
+	if text, ours := strings.CutPrefix(err.Error(), "net/http: "); ours {
+		return errors.New(text)
+	}
+	return err
 }

@@ -160,7 +160,8 @@ func TestBasicAuthentication(t *testing.T) {
 	}
 }
 
-// A Date header is up to two seconds old. What happened within them is not to be shown as what is to come.
+// A Date header is up to two seconds old. What happened within them is not to be shown as what is
+// to come.
 func TestClockOfTheFrontend(t *testing.T) {
 	const date = "Sun, 22 Nov 2026 10:00:07 GMT"
 	at := time.Date(2026, 11, 22, 10, 0, 7, 0, time.UTC)
@@ -175,7 +176,7 @@ func TestClockOfTheFrontend(t *testing.T) {
 		{"", time.Hour, time.Hour},
 		{"yesterday", -time.Hour, -time.Hour},
 	} {
-		if got := theirTime(tt.date, at.Add(tt.ours)).Sub(at); got != tt.want {
+		if got := serverTime(tt.date, at.Add(tt.ours)).Sub(at); got != tt.want {
 			t.Errorf("date %q, ours %v later: got %v, want %v", tt.date, tt.ours, got, tt.want)
 		}
 	}

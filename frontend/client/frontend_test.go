@@ -50,7 +50,8 @@ func TestFrontendsGoldenAnswers(t *testing.T) {
 				}
 			}
 		}
-		// Nothing is read from where frontends do not write it: each field of ours is somewhere in what they wrote.
+		// Nothing is read from where frontends do not write it: each field of ours is somewhere in
+		// what they wrote.
 		if strings.HasSuffix(file, "mesh.json") {
 			again, err := json.Marshal(m)
 			if err != nil {
@@ -107,7 +108,8 @@ func startFrontend(t *testing.T, server string, port int) (addr string, stop fun
 	return f.Addr(), stop
 }
 
-// A real frontend over a real etcd: the three depths, an instance that comes, a restart, and etcd going away.
+// A real frontend over a real etcd: the three depths, an instance that comes, a restart, and etcd
+// going away.
 func TestRealFrontend(t *testing.T) {
 	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
@@ -129,7 +131,7 @@ func TestRealFrontend(t *testing.T) {
 	expected := []expect.Expectation{{Endpoint: backend, Want: 1}}
 	var lines told
 	done := make(chan error, 1)
-	go func() { done <- c.Wait(ctx, expected, lines.tell) }()
+	go func() { done <- c.Wait(ctx, expected, lines.report) }()
 	eventually(t, "that it is missing", func() bool {
 		all := lines.get()
 		return len(all) > 0 && strings.HasSuffix(all[len(all)-1], "0 of 1 ready: 1 missing")
@@ -179,7 +181,7 @@ func TestRealFrontend(t *testing.T) {
 	}
 
 	// It restarts under a Wait, which goes on at the new one.
-	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, lines.tell) }()
+	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, lines.report) }()
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)

@@ -173,7 +173,8 @@ func refused(t *testing.T, url, want string) {
 	}
 }
 
-// listen runs a server of bytes until the test ends: it reads a request, and then handle writes what it likes.
+// listen runs a server of bytes until the test ends: it reads a request, and then handle writes
+// what it likes.
 func listen(t *testing.T, handle func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,7 +11,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds after its server.
+		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds
+		// after its server.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	)
@@ -31,7 +32,8 @@ func serve(t *testing.T, handle http.HandlerFunc) (url string) {
 	return s.URL
 }
 
-// newClient makes a client that is closed when the test ends, before the servers that were started earlier.
+// newClient makes a client that is closed when the test ends, before the servers that were started
+// earlier.
 func newClient(t *testing.T, cfg Config) *Client {
 	t.Helper()
 	c, err := New(cfg)

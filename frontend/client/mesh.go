@@ -7,9 +7,9 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
-// Mesh is what a frontend knows: its answer at /mesh, or the part of that which was asked for. Fields
-// that a frontend does not send are zero; those that it sends and that are not here stand in JSON.
-// Texts in it may hold anything: show them through package plain.
+// Mesh is what a frontend knows: its answer at /mesh, or the part of that which was asked for.
+// Fields that a frontend does not send are zero; those that it sends and that are not here stand in
+// JSON. Texts in it may hold anything: show them through package plain.
 type Mesh struct {
 	mesh.Mesh
 	Now  time.Time `json:"-"` // when it answered, by its own clock to about a second: ages are right where clocks differ

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	pollEvery = 500 * time.Millisecond // between an answer and the next question
-	tellEvery = 3 * time.Second        // between two lines for whoever watches
-	maxLine   = 4000                   // characters of one
+	pollInterval   = 500 * time.Millisecond // between an answer and the next question
+	reportInterval = 3 * time.Second        // between two lines for whoever watches
+	maxLine        = 4000                   // characters of one
 )
 
 // WaitError is the error of a Wait that ended before what was expected came true.
@@ -29,24 +29,24 @@ func (e *WaitError) Error() string {
 	case e.Last == nil:
 		return "the frontend never gave a usable answer: " + e.Cause.Error()
 	case e.Cause != nil:
-		return fmt.Sprintf("%s (as it was last known: %v)", said(*e.Last), e.Cause)
+		return fmt.Sprintf("%s (as it was last known: %v)", describe(*e.Last), e.Cause)
 	}
-	return said(*e.Last)
+	return describe(*e.Last)
 }
 
 // Unwrap returns the cause.
 func (e *WaitError) Unwrap() error { return e.Cause }
 
-func said(r expect.Result) string { return plain.Text(r.String(), maxLine) }
+func describe(r expect.Result) string { return plain.Text(r.String(), maxLine) }
 
-// Wait asks again and again until all that is expected holds, or else ctx ends: then its error is a *WaitError. Where
-// nothing is expected, it is the frontend's own /ready that has to. That a question has no answer, or none that can be
-// used, is no end: frontends restart.
+// Wait asks again and again until all that is expected holds, or else ctx ends: then its error is a
+// *WaitError. Where nothing is expected, it is the frontend's own /ready that has to. That a
+// question has no answer, or none that can be used, is no end: frontends restart.
 //
 // tell gets a line on what is missing when that changes, and at most one in three seconds.
-func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, tell func(line string)) error {
+func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, report func(line string)) error {
 	var e WaitError
-	var p pace
+	var p throttle
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -60,7 +60,7 @@ func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, tell f
 		if err == nil && r.Ready {
 			return nil
 		}
-		if err != nil && ctx.Err() != nil && time.Since(asked) < pollEvery && (e.Last != nil || e.Cause != nil) {
+		if err != nil && ctx.Err() != nil && time.Since(asked) < pollInterval && (e.Last != nil || e.Cause != nil) {
 			return &e // there was no time for this answer, which says nothing about the frontend
 		}
 		e.Cause = err
@@ -68,12 +68,12 @@ func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, tell f
 		if err != nil {
 			line = err.Error()
 		} else {
-			e.Last, line = &r, said(r)
+			e.Last, line = &r, describe(r)
 		}
-		if p.due(line, time.Now()) {
-			tell(line)
+		if p.allow(line, time.Now()) {
+			report(line)
 		}
-		timer.Reset(pollEvery)
+		timer.Reset(pollInterval)
 	}
 }
 
@@ -88,15 +88,15 @@ func (c *Client) result(ctx context.Context, expected []expect.Expectation) (exp
 	return expect.Evaluate(expected, m.View()), nil
 }
 
-// pace keeps whoever watches from being told the same twice, or too much.
-type pace struct {
+// throttle keeps whoever watches from being told the same twice, or too much.
+type throttle struct {
 	line string
 	at   time.Time
 }
 
-// due says whether to tell line now, and then counts it as told.
-func (p *pace) due(line string, now time.Time) bool {
-	if line == p.line || !p.at.IsZero() && now.Sub(p.at) < tellEvery {
+// allow says whether to tell line now, and then counts it as told.
+func (p *throttle) allow(line string, now time.Time) bool {
+	if line == p.line || !p.at.IsZero() && now.Sub(p.at) < reportInterval {
 		return false
 	}
 	p.line, p.at = line, now

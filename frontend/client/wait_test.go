@@ -34,7 +34,7 @@ type told struct {
 	lines []string
 }
 
-func (l *told) tell(line string) {
+func (l *told) report(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, line)
@@ -55,7 +55,7 @@ func TestWaitUntilAllAreThere(t *testing.T) {
 	defer cancel()
 	var lines told
 	done := make(chan error, 1)
-	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 14}}, lines.tell) }()
+	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 14}}, lines.report) }()
 	eventually(t, "a first line", func() bool { return len(lines.get()) > 0 })
 	ready.Store(14)
 	began := time.Now()
@@ -84,7 +84,7 @@ func TestWaitForTheFrontendsOwn(t *testing.T) {
 		_, _ = io.WriteString(w, `{"discovery":"synced","expectations":[],"ready":true,"reasons":[]}`)
 	})
 	var lines told
-	if err := newClient(t, Config{URL: url}).Wait(context.Background(), nil, lines.tell); err != nil {
+	if err := newClient(t, Config{URL: url}).Wait(context.Background(), nil, lines.report); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"not ready: ?"}; !slices.Equal(lines.get(), want) {
@@ -128,7 +128,7 @@ func TestWaitEnds(t *testing.T) {
 			t.Parallel()
 			var n atomic.Int32
 			url := serve(t, func(w http.ResponseWriter, r *http.Request) { tt.handle(n.Add(1), w, r) })
-			ctx, cancel := context.WithTimeoutCause(context.Background(), 4*pollEvery, errors.New("out of time"))
+			ctx, cancel := context.WithTimeoutCause(context.Background(), 4*pollInterval, errors.New("out of time"))
 			defer cancel()
 			began := time.Now()
 			err := newClient(t, Config{URL: url}).Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, func(string) {})
@@ -162,7 +162,7 @@ func TestWaitSurvivesRestarts(t *testing.T) {
 	defer cancel()
 	var lines told
 	done := make(chan error, 1)
-	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, lines.tell) }()
+	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, lines.report) }()
 	eventually(t, "an answer", func() bool { return len(lines.get()) == 1 })
 	stop()
 	eventually(t, "that it is away", func() bool {
@@ -189,7 +189,7 @@ func TestWaitWithoutTime(t *testing.T) {
 
 func TestPace(t *testing.T) {
 	at := time.Unix(1000, 0)
-	var p pace
+	var p throttle
 	for i, tt := range []struct {
 		after time.Duration
 		line  string
@@ -203,7 +203,7 @@ func TestPace(t *testing.T) {
 		{13 * time.Second, "c", true},  // still so when it may be told
 		{16 * time.Second, "b", true},
 	} {
-		if got := p.due(tt.line, at.Add(tt.after)); got != tt.want {
+		if got := p.allow(tt.line, at.Add(tt.after)); got != tt.want {
 			t.Errorf("%d: got %v, want %v", i, got, tt.want)
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// span writes a duration as people say it: 3s, 2m10s, 4h, 3d. Below a second it is 0s: clocks are compared that differ.
-func span(d time.Duration) string {
+// formatDuration writes a duration as people say it: 3s, 2m10s, 4h, 3d. Below a second it is 0s:
+// clocks are compared that differ.
+func formatDuration(d time.Duration) string {
 	d = d.Truncate(time.Second)
 	switch {
 	case d < 0:
@@ -31,9 +32,9 @@ func age(at, now time.Time) string {
 	case at.IsZero():
 		return "unknown"
 	case at.After(now.Add(time.Second)):
-		return "in " + span(at.Sub(now))
+		return "in " + formatDuration(at.Sub(now))
 	}
-	return span(now.Sub(at)) + " ago"
+	return formatDuration(now.Sub(at)) + " ago"
 }
 
 // since says how long a state lasts.
@@ -41,23 +42,23 @@ func since(at, now time.Time) string {
 	if at.IsZero() {
 		return "unknown"
 	}
-	return span(now.Sub(at))
+	return formatDuration(now.Sub(at))
 }
 
-// clock writes a moment as reasons do.
-func clock(at time.Time) string {
+// formatTime writes a moment as reasons do.
+func formatTime(at time.Time) string {
 	if at.IsZero() {
 		return "unknown"
 	}
 	return at.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// moments finds times in texts, and the parenthesis that may follow one. It is never changed.
-var moments = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z( \()?`)
+// timestamps finds times in texts, and the parenthesis that may follow one. It is never changed.
+var timestamps = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z( \()?`)
 
-// aged puts ages beside the times in a text: in parentheses, or within those that are there.
-func aged(text string, now time.Time) string {
-	return moments.ReplaceAllStringFunc(text, func(s string) string {
+// withAges puts ages beside the times in a text: in parentheses, or within those that are there.
+func withAges(text string, now time.Time) string {
+	return timestamps.ReplaceAllStringFunc(text, func(s string) string {
 		moment, within := strings.CutSuffix(s, " (")
 		at, err := time.Parse(time.RFC3339Nano, moment)
 		switch {

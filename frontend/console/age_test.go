@@ -30,7 +30,7 @@ func TestAges(t *testing.T) {
 	text := "at 2026-11-22T10:00:00.120Z, by 2026-11-22T10:01:03Z, since 2026-11-22T10:00:01Z (refused), not 2026-99-22T10:00:00Z (never), nor 2026-11-22"
 	want := "at 2026-11-22T10:00:00.120Z (2s ago), by 2026-11-22T10:01:03Z (in 1m00s), since 2026-11-22T10:00:01Z (2s ago; refused), " +
 		"not 2026-99-22T10:00:00Z (never), nor 2026-11-22"
-	if got := aged(text, now); got != want {
+	if got := withAges(text, now); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

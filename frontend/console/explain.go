@@ -7,33 +7,34 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
-// Explain renders what is known of one instance: its verdict, why, and the evidence from the oldest to the newest. m is the
-// whole mesh, which says who the observers are; now is the frontend's.
+// Explain renders what is known of one instance: its verdict, why, and the evidence from the oldest
+// to the newest. m is the whole mesh, which says who the observers are; now is the frontend's.
 func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s of %s is %s\n\n", style.paint(bold, f.ID.String()), plain.Text(f.Endpoint, maxName), style.paint(colourOf(f.Instance), verdict(f.Instance, true)))
-	fmt.Fprintf(&b, "since     %s (%s)", clock(f.Since.Time), age(f.Since.Time, now))
+	fmt.Fprintf(&b, "since     %s (%s)", formatTime(f.Since.Time), age(f.Since.Time, now))
 	if f.Flaps > 0 {
 		fmt.Fprintf(&b, "; its verdict changed %s lately", times(f.Flaps))
 	}
-	fmt.Fprintf(&b, "\nworker    %s\n", aged(workerLine(f.Worker), now))
+	fmt.Fprintf(&b, "\nworker    %s\n", withAges(workerLine(f.Worker), now))
 	if state := m.Discovery.State.String(); state != "synced" {
-		fmt.Fprintf(&b, "registry  %s\n", style.paint(yellow, aged(state+" since "+clock(m.Discovery.Since.Time), now)))
+		fmt.Fprintf(&b, "registry  %s\n", style.paint(yellow, withAges(state+" since "+formatTime(m.Discovery.Since.Time), now)))
 	}
 
 	b.WriteString("\nwhy\n")
 	for _, r := range reasons(f.Instance, true) {
-		fmt.Fprintf(&b, "  - %s\n", aged(plain.Text(r, maxReason), now))
+		fmt.Fprintf(&b, "  - %s\n", withAges(plain.Text(r, maxReason), now))
 	}
 	b.WriteString("\nevidence, the oldest first\n")
 	t := table{style: style, right: []bool{false, true, false}}
 	for _, e := range evidence(m, f) {
-		t.row(cell{"  " + clock(e.at), dim}, cell{age(e.at, now), noColour}, cell{e.text, e.colour})
+		t.row(cell{"  " + formatTime(e.at), dim}, cell{age(e.at, now), noColour}, cell{e.text, e.colour})
 	}
 	if len(t.rows) == 0 {
 		b.WriteString("  none: nobody has observed it\n")
@@ -49,16 +50,17 @@ type event struct {
 	colour colour
 }
 
-// evidence puts observations and changes of the verdict in order. What was observed at the moment of a change stands before it.
+// evidence puts observations and changes of the verdict in order. What was observed at the moment
+// of a change stands before it.
 func evidence(m *client.Mesh, f Found) []event {
 	var all []event
-	known := names(m)
+	known := observerNames(m)
 	for _, o := range f.Observations {
 		by, ok := known[o.Observer]
 		if !ok {
 			by = plain.Text(o.Observer, 20)
 		}
-		e := event{at: o.At.Time, text: told(o, by)}
+		e := event{at: o.At.Time, text: describeObservation(o, by)}
 		switch {
 		case !o.Counts:
 			e.colour = dim
@@ -69,14 +71,14 @@ func evidence(m *client.Mesh, f Found) []event {
 	}
 	decided := reasons(f.Instance, false)[0]
 	for _, c := range f.Changes {
-		all = append(all, event{at: c.At.Time, text: changed(c, decided), colour: bold})
+		all = append(all, event{at: c.At.Time, text: describeChange(c, decided), colour: bold})
 	}
 	slices.SortStableFunc(all, func(a, b event) int { return a.at.Compare(b.at) })
 	return all
 }
 
-// names says who has which ID, for people.
-func names(m *client.Mesh) map[string]string {
+// observerNames says who has which ID, for people.
+func observerNames(m *client.Mesh) map[string]string {
 	all := map[string]string{}
 	for _, member := range m.Members {
 		id := member.ID.String()
@@ -111,7 +113,7 @@ func workerLine(w *mesh.Worker) string {
 		parts = append(parts, fmt.Sprintf("pid %d", w.PID))
 	}
 	if !w.StartedAt.IsZero() {
-		parts = append(parts, "started at "+clock(w.StartedAt.Time))
+		parts = append(parts, "started at "+formatTime(w.StartedAt.Time))
 	}
 	if w.Gossip != "" {
 		parts = append(parts, plain.Text(w.Gossip, 20)+" in gossip")
@@ -129,4 +131,106 @@ func times(n int) string {
 		return "once"
 	}
 	return fmt.Sprintf("%d times", n)
+}
+
+// describeObservation says what an observation means. by is who made it, for people.
+func describeObservation(o mesh.Observation, by string) string {
+	text := describeFinding(o, by)
+	if o.Ready != nil {
+		switch good := o.Finding == "pass" || o.Finding == "busy" || o.Finding == "unchecked"; {
+		case *o.Ready && !good:
+			text += "; its worker counts it as ready all the same"
+		case !*o.Ready && good:
+			text += "; its worker does not count it as ready"
+		}
+	}
+	switch {
+	case o.Counts:
+	case o.Kind == "path":
+		text += " (does not count: whoever found it is gone, or it is about an earlier life of the worker)"
+	default: // its worker's own word
+		text += " (does not count: its worker is gone, or has begun a new life)"
+	}
+	return text
+}
+
+// describeFinding says what was found. A finding stands until its observer says something else, so
+// its time is when it began to be so, and how often it was found again is not told. One that does
+// not count stands no more.
+func describeFinding(o mesh.Observation, by string) string {
+	failed, took := describeReason(o), ""
+	have, reached, missed, then := "have ", " has reached it", " has not reached it", " since then"
+	if !o.Counts {
+		have, reached, missed, then = "", " reached it", " did not reach it", ""
+	}
+	if o.LatencySeconds > 0 {
+		took = "; the first time took " + time.Duration(o.LatencySeconds*float64(time.Second)).Round(10*time.Microsecond).String()
+	}
+	switch o.Kind + " " + string(o.Finding) {
+	case "canary pass":
+		return "its own canaries " + have + "passed" + then + took
+	case "canary fail", "traffic fail":
+		return "its own canaries " + have + "failed" + then + ": " + failed
+	case "canary unchecked", "traffic unchecked":
+		return "it is served, and nothing has checked it yet"
+	case "canary busy", "traffic busy", "traffic pass":
+		return "real requests " + have + "moved or completed at it" + then + ", so no canary is due"
+	case "canary stalled", "traffic stalled":
+		return "requests are in flight at it, and nothing has moved for too long" + withDetail(o.Detail)
+	case "path pass":
+		return by + reached + " over the network" + then + took
+	case "path fail":
+		return by + missed + " over the network" + then + ": " + failed
+	case "process pass":
+		return "its process announced that it is shutting down, and takes no new requests" // what else it says of itself is not shown
+	}
+	return fmt.Sprintf("%s found by %s: %s", plain.Text(o.Kind, 40), plain.Text(o.Finding, 40), by)
+}
+
+// describeReason says the reason in the word by which metrics and logs know it, and then the
+// detail, or else what the word means.
+func describeReason(o mesh.Observation) string {
+	if o.Reason == "" {
+		return "no reason given" + withDetail(o.Detail)
+	}
+	meaning := o.Detail
+	if meaning == "" {
+		meaning = map[dynmesh.Reason]string{
+			"timeout":     "no answer in time",
+			"frozen":      "the answer began, then nothing came",
+			"refused":     "nothing listens there",
+			"unreachable": "no connection",
+			"status":      "an error status",
+			"error_chunk": "an error within the answer",
+			"empty":       "an empty answer",
+			"malformed":   "an answer that makes no sense",
+			"oversized":   "an answer without end",
+			"cut":         "the connection broke",
+		}[o.Reason]
+	}
+	return plain.Text(o.Reason, 40) + withDetail(meaning)
+}
+
+func withDetail(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return ": " + plain.Text(detail, maxReason)
+}
+
+// describeChange says what a change of the verdict was. decided is the reason that decides now: it
+// stands above already.
+func describeChange(c mesh.Change, decided string) string {
+	from, to := plain.Text(c.From, 20), plain.Text(c.To, 20)
+	text := "verdict: " + to
+	if from != "" {
+		text = "verdict: from " + from + " to " + to
+	}
+	switch c.Reason {
+	case "":
+		return text
+	case decided:
+		return text + ", for the first reason above"
+	}
+	return text + ", because " + plain.Text(c.Reason, maxReason)
 }

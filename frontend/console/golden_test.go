@@ -75,7 +75,7 @@ func TestStatus(t *testing.T) {
 	for _, tt := range []struct {
 		name, mesh, expect string
 		style              Style
-		well               bool
+		isHealthy          bool
 	}{
 		{"status-fleet", "fleet", "dyn://dynamo.backend.generate>=3,dyn://dynamo.backend.generate>=1{verified},dyn://dynamo.decode.generate>=14,dyn://dynamo.*.generate>=2", Style{}, false},
 		{"status-wide", "fleet", "", Style{Wide: true}, false},
@@ -90,8 +90,8 @@ func TestStatus(t *testing.T) {
 	} {
 		s := snapshot(t, tt.mesh, tt.expect)
 		golden(t, tt.name, Status(s, s.Now(now), tt.style))
-		if got := s.AllReady(); got != tt.well {
-			t.Errorf("%s: got all ready %v, want %v", tt.name, got, tt.well)
+		if got := s.AllReady(); got != tt.isHealthy {
+			t.Errorf("%s: got all ready %v, want %v", tt.name, got, tt.isHealthy)
 		}
 	}
 }

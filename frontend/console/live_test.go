@@ -41,7 +41,7 @@ func TestScreen(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	s := snapshot(t, "fleet", "dyn://dynamo.decode.generate>=14")
-	l.Update(asked{snapshot: s, at: now})
+	l.Update(answered{snapshot: s, at: now})
 	all := l.body
 	if text := strings.Join(strings.Fields(strings.Join(all, " ")), " "); !strings.Contains(text, "on host-1 since 2026-11-22T09:59:59.000Z (4s ago; refused: dial tcp 10.0.0.11:8888), this frontend since 2026-11-22T10:00:00.000Z") {
 		t.Errorf("a reason is not whole: %s", text)
@@ -85,18 +85,18 @@ func TestScreen(t *testing.T) {
 func TestScreenWhileAway(t *testing.T) {
 	l := &live{now: now}
 	l.Update(tea.WindowSizeMsg{Width: 200, Height: 50})
-	l.Update(asked{err: errors.New("ask x: connection refused"), at: now})
+	l.Update(answered{err: errors.New("ask x: connection refused"), at: now})
 	l.Update(tick(now.Add(5 * time.Second)))
 	if got := l.connection(); got != "10:00:08Z no answer for 5s, nothing was ever heard: ask x: connection refused" {
 		t.Errorf("got %q", got)
 	}
 	s := snapshot(t, "fleet", "")
-	l.Update(asked{snapshot: s, at: now})
+	l.Update(answered{snapshot: s, at: now})
 	if got := l.connection(); got != "dynmesh status at 10:00:03Z" || !strings.Contains(l.screen(), "in flight and nothing has moved since 2026-11-22T09:56:00.000Z (4m03s ago)") {
 		t.Errorf("got %q", got)
 	}
-	l.Update(asked{err: errors.New("a\x1b[2J"), at: now.Add(60 * time.Second)})
-	l.Update(asked{err: errors.New("a\x1b[2J"), at: now.Add(120 * time.Second)})
+	l.Update(answered{err: errors.New("a\x1b[2J"), at: now.Add(60 * time.Second)})
+	l.Update(answered{err: errors.New("a\x1b[2J"), at: now.Add(120 * time.Second)})
 	if got := l.connection(); got != "10:02:03Z no answer for 1m00s, what follows was so 2m00s ago: a?[2J" || !strings.Contains(l.screen(), "(6m03s ago)") {
 		t.Errorf("got %q in\n%s", got, l.screen())
 	}

@@ -21,12 +21,13 @@ const (
 	maxReason = 400
 )
 
-// unwell is the health score from which frontends doubt themselves, and warn of it: verdict.Unwell, whose package brings gossip
-// along. Less is nothing: a worker that is killed costs a point or two, for some seconds.
-const unwell = 3
+// unhealthyScore is the health score from which frontends doubt themselves, and warn of it:
+// verdict.Unwell, whose package brings gossip along. Less is nothing: a worker that is killed costs
+// a point or two, for some seconds.
+const unhealthyScore = 3
 
-// Status renders a snapshot: what the frontend stands on, a table of endpoints, and a table of the instances that are not
-// ready. now is the frontend's.
+// Status renders a snapshot: what the frontend stands on, a table of endpoints, and a table of the
+// instances that are not ready. now is the frontend's.
 func Status(s Snapshot, now time.Time, style Style) string {
 	var b strings.Builder
 	writeHead(&b, s, now, style)
@@ -41,7 +42,7 @@ func Status(s Snapshot, now time.Time, style Style) string {
 	}
 	writeInstances(&b, s, now, style)
 	for _, w := range s.Mesh.Warnings {
-		fmt.Fprintf(&b, "\n%s %s\n", style.paint(yellow, "warning:"), aged(plain.Text(w, maxReason), now))
+		fmt.Fprintf(&b, "\n%s %s\n", style.paint(yellow, "warning:"), withAges(plain.Text(w, maxReason), now))
 	}
 	return b.String()
 }
@@ -54,10 +55,10 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	case dynmesh.Syncing:
 		registry, c = "not read yet: etcd has not answered", red
 	case dynmesh.Stale:
-		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", clock(d.Since.Time)), yellow
+		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", formatTime(d.Since.Time)), yellow
 	}
 	fmt.Fprintf(b, "frontend  %s\n", plain.Text(s.Frontend, maxName))
-	fmt.Fprintf(b, "registry  %s\n", style.paint(c, aged(registry, now)))
+	fmt.Fprintf(b, "registry  %s\n", style.paint(c, withAges(registry, now)))
 	gossip, c := fmt.Sprintf("%d members, %d alive", g.Members, g.Alive), noColour
 	if g.Suspect > 0 {
 		gossip += fmt.Sprintf(", %d suspect", g.Suspect)
@@ -69,7 +70,7 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 		gossip += fmt.Sprintf(", %d without UDP", g.UDPDegraded)
 	}
 	switch {
-	case g.HealthScore >= unwell:
+	case g.HealthScore >= unhealthyScore:
 		gossip, c = fmt.Sprintf("%s; this frontend is slow or cut off (health score %d)", gossip, g.HealthScore), yellow
 	case g.HealthScore > 0:
 		gossip += fmt.Sprintf(", health score %d", g.HealthScore)
@@ -82,8 +83,8 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	}
 	fmt.Fprintf(b, "gossip    %s\n", style.paint(c, gossip))
 	switch {
-	case s.Doubt != nil:
-		fmt.Fprintf(b, "ready     %s\n", style.paint(yellow, "unknown: "+plain.Text(s.Doubt.Error(), maxReason)))
+	case s.ReadyErr != nil:
+		fmt.Fprintf(b, "ready     %s\n", style.paint(yellow, "unknown: "+plain.Text(s.ReadyErr.Error(), maxReason)))
 	case s.Ready == nil:
 		b.WriteString("ready     unknown: this frontend has no /ready\n")
 	case s.Ready.Ready && len(s.Ready.Expectations) == 0:
@@ -93,12 +94,13 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	default:
 		fmt.Fprintf(b, "ready     %s\n", style.paint(red, "no"))
 		for _, r := range s.Ready.Reasons {
-			fmt.Fprintf(b, "          %s\n", aged(plain.Text(r, 4*maxReason), now))
+			fmt.Fprintf(b, "          %s\n", withAges(plain.Text(r, 4*maxReason), now))
 		}
 	}
 }
 
-// endpointRow is a line of the table of endpoints: an endpoint that there is, or one that is expected.
+// endpointRow is a line of the table of endpoints: an endpoint that there is, or one that is
+// expected.
 type endpointRow struct {
 	mesh.EndpointHead
 	expected []expect.Outcome
@@ -138,7 +140,7 @@ func matching(m *client.Mesh, o expect.Outcome) mesh.EndpointHead {
 	return sum
 }
 
-func (r endpointRow) wants() (text string, c colour) {
+func (r endpointRow) expectedCell() (text string, c colour) {
 	c = green
 	for _, o := range r.expected {
 		have := r.Ready
@@ -166,12 +168,96 @@ func writeEndpoints(b *strings.Builder, rows []endpointRow, style Style) {
 	}
 	t.heads(heads...)
 	for _, r := range rows {
-		wants, c := r.wants()
-		cells := []cell{{plain.Text(r.Name, maxName), noColour}, {strconv.Itoa(r.Ready), c}, {strconv.Itoa(r.Registered), noColour}, {wants, noColour}}
+		expectedCell, c := r.expectedCell()
+		cells := []cell{{plain.Text(r.Name, maxName), noColour}, {strconv.Itoa(r.Ready), c}, {strconv.Itoa(r.Registered), noColour}, {expectedCell, noColour}}
 		if style.Wide {
 			cells = append(cells, cell{strconv.Itoa(r.Verified), noColour}, cell{strconv.Itoa(r.Unregistered), noColour})
 		}
 		t.row(cells...)
 	}
 	t.write(b)
+}
+
+// writeInstances writes the table of instances that need attention, or of all.
+func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) {
+	t := table{style: style}
+	heads := []string{"ENDPOINT", "INSTANCE", "VERDICT", "FOR"}
+	if style.Wide {
+		heads = append(heads, "HOST", "VERSION", "GOSSIP")
+	}
+	t.heads(append(heads, "REASON")...)
+	for _, e := range s.Mesh.Endpoints {
+		for _, i := range e.Instances {
+			if isHealthy(i) && !style.Wide {
+				continue
+			}
+			cells := []cell{
+				{plain.Text(e.Name, maxName), noColour}, {i.ID.String(), noColour},
+				{verdict(i, style.Wide), colourOf(i)}, {since(i.Since.Time, now), noColour},
+			}
+			if style.Wide {
+				cells = append(cells, workerCells(i.Worker)...)
+			}
+			for n, reason := range reasons(i, style.Wide) {
+				if n > 0 {
+					cells = make([]cell, len(cells))
+				}
+				t.row(append(cells[:len(cells):len(cells)], cell{withAges(plain.Text(reason, maxReason), now), noColour})...)
+			}
+		}
+	}
+	if len(t.rows) > 1 {
+		b.WriteByte('\n')
+		t.write(b)
+	}
+}
+
+// verdict is an instance's state in words.
+func verdict(i mesh.Instance, verified bool) string {
+	v := plain.Text(i.Verdict, 20)
+	if !i.Registered {
+		v += ", not registered"
+	}
+	if verified && i.Verdict == dynmesh.Ready && !i.Verified {
+		v += ", not verified"
+	}
+	return v
+}
+
+func colourOf(i mesh.Instance) colour {
+	switch {
+	case i.Verdict == dynmesh.Unreachable:
+		return red
+	case i.Verdict == dynmesh.Draining:
+		return cyan
+	case isHealthy(i):
+		return green
+	}
+	return yellow
+}
+
+// reasons returns those to show, at least one.
+func reasons(i mesh.Instance, all bool) []string {
+	switch {
+	case len(i.Reasons) == 0:
+		return []string{""}
+	case all:
+		return i.Reasons
+	}
+	return i.Reasons[:1] // it decides
+}
+
+func workerCells(w *mesh.Worker) []cell {
+	if w == nil {
+		return []cell{{"-", dim}, {"-", dim}, {"-", dim}}
+	}
+	var cells []cell
+	for _, text := range []string{w.Host, w.Version, string(w.Gossip)} {
+		c := cell{plain.Text(strings.TrimSpace(text), 40), noColour}
+		if c.text == "" {
+			c = cell{"-", dim}
+		}
+		cells = append(cells, c)
+	}
+	return cells
 }

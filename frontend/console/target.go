@@ -29,8 +29,8 @@ type Found struct {
 // maxListed is how many IDs an error names.
 const maxListed = 8
 
-// ParseTarget reads an ID in hex (or in decimal digits, as /health writes it), or the beginning of one in hex, alone or
-// behind an endpoint and a slash.
+// ParseTarget reads an ID in hex (or in decimal digits, as /health writes it), or the beginning of
+// one in hex, alone or behind an endpoint and a slash.
 func ParseTarget(s string) (Target, error) {
 	wrong := errors.New("want an instance: its ID in hex, the beginning of that, or dyn://namespace.component.endpoint/ID")
 	var t Target
@@ -45,8 +45,8 @@ func ParseTarget(s string) (Target, error) {
 	return t, nil
 }
 
-// In finds the instances that are meant: all that one worker serves, unless an endpoint was named. An error says that
-// there is none, or that several workers could be meant.
+// In finds the instances that are meant: all that one worker serves, unless an endpoint was named.
+// An error says that there is none, or that several workers could be meant.
 func (t Target) In(m *client.Mesh) ([]Found, error) {
 	all := t.of(m)
 	decimal, err := strconv.ParseUint(t.id, 10, 64)
@@ -59,9 +59,9 @@ func (t Target) In(m *client.Mesh) ([]Found, error) {
 		if len(found) == 0 {
 			continue
 		}
-		return found, t.unique(found)
+		return found, t.checkUnique(found)
 	}
-	if w := t.leftOut(m); w != "" {
+	if w := t.rejectedEntry(m); w != "" {
 		return nil, fmt.Errorf("no instance %s among the %d that are known: %s", plain.Text(t.id, maxName), len(all), plain.Text(w, maxReason))
 	}
 	if t.endpoint != "" && len(all) == 0 {
@@ -70,8 +70,9 @@ func (t Target) In(m *client.Mesh) ([]Found, error) {
 	return nil, fmt.Errorf("no instance %s among the %d that are known: dynmesh status -o wide lists them", plain.Text(t.id, maxName), len(all))
 }
 
-// leftOut returns what the frontend warns of an entry in etcd that has this ID and makes no sense: whoever asks has seen it there.
-func (t Target) leftOut(m *client.Mesh) string {
+// rejectedEntry returns what the frontend warns of an entry in etcd that has this ID and makes no
+// sense: whoever asks has seen it there.
+func (t Target) rejectedEntry(m *client.Mesh) string {
 	for _, w := range m.Warnings {
 		if key, _, ok := strings.Cut(w, " is left out"); ok && strings.HasSuffix(key, "/"+t.id) {
 			return w
@@ -94,8 +95,8 @@ func (t Target) of(m *client.Mesh) []Found {
 	return all
 }
 
-// unique says which workers could be meant, if they are several.
-func (t Target) unique(found []Found) error {
+// checkUnique says which workers could be meant, if they are several.
+func (t Target) checkUnique(found []Found) error {
 	var ids []dynmesh.InstanceID
 	for _, f := range found {
 		ids = append(ids, f.ID)
@@ -105,11 +106,11 @@ func (t Target) unique(found []Found) error {
 	if len(ids) == 1 {
 		return nil
 	}
-	var names []string
+	var observerNames []string
 	for _, id := range ids[:min(maxListed, len(ids))] {
-		names = append(names, id.String())
+		observerNames = append(observerNames, id.String())
 	}
-	text := strings.Join(names, ", ")
+	text := strings.Join(observerNames, ", ")
 	if more := len(ids) - maxListed; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}

@@ -8,7 +8,7 @@ import (
 
 // The frontend warns of itself from the same health score on.
 func TestUnwell(t *testing.T) {
-	if unwell != frontends.Unwell {
-		t.Errorf("got %d, want %d", unwell, frontends.Unwell)
+	if unhealthyScore != frontends.Unwell {
+		t.Errorf("got %d, want %d", unhealthyScore, frontends.Unwell)
 	}
 }

@@ -1,19 +1,24 @@
 package expect
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
-// Evaluate holds expectations against what there is. The same view gives the same result, whatever order it is in.
+// Evaluate holds expectations against what there is. The same view gives the same result, whatever
+// order it is in.
 //
-// An instance counts when it is registered and ready, and verified where that is asked for. Before the registry has been
-// read, nothing is ready. While etcd cannot be read, what was known last counts.
+// An instance counts when it is registered and ready, and verified where that is asked for. Before
+// the registry has been read, nothing is ready. While etcd cannot be read, what was known last
+// counts.
 func Evaluate(expectations []Expectation, view View) Result {
 	r := Result{Discovery: view.Discovery.String(), Expectations: []Outcome{}, Reasons: []string{}}
 	if view.Discovery == dynmesh.Syncing {
@@ -43,8 +48,8 @@ type tally struct {
 	Expectation
 	registered int
 	unlisted   int // not registered, and known all the same
-	counted    some
-	others     []some // those that do not count, by what is said of them
+	counted    sample
+	buckets    []sample // those that do not count, by what is said of them
 }
 
 // What is said of instances: the verdicts, and words for others that do not count.
@@ -72,13 +77,13 @@ func (t *tally) count(e Endpoint) {
 		if why := t.why(i); why == ready {
 			t.counted.add(r)
 		} else {
-			t.other(why).add(r)
+			t.bucket(why).add(r)
 		}
 	}
 }
 
-// why is what is said of an instance: ready of those that count, and one of few words of the others,
-// whatever comes. One that drains has deregistered because it does.
+// why is what is said of an instance: ready of those that count, and one of few words of the
+// others, whatever comes. One that drains has deregistered because it does.
 func (t *tally) why(i Instance) string {
 	said := string(i.Verdict)
 	switch {
@@ -92,15 +97,16 @@ func (t *tally) why(i Instance) string {
 	return otherwise
 }
 
-// other returns those of whom this is said. There are few kinds, so looking through them is the fastest way.
-func (t *tally) other(why string) *some {
-	for i := range t.others {
-		if t.others[i].why == why {
-			return &t.others[i]
+// bucket returns those of whom this is said. There are few kinds, so looking through them is the
+// fastest way.
+func (t *tally) bucket(why string) *sample {
+	for i := range t.buckets {
+		if t.buckets[i].why == why {
+			return &t.buckets[i]
 		}
 	}
-	t.others = append(t.others, some{why: why})
-	return &t.others[len(t.others)-1]
+	t.buckets = append(t.buckets, sample{why: why})
+	return &t.buckets[len(t.buckets)-1]
 }
 
 func (t *tally) outcome() Outcome {
@@ -114,7 +120,7 @@ func (t *tally) reason() string {
 		what = "verified"
 	}
 	var parts []string
-	for _, o := range t.sorted() {
+	for _, o := range t.inOrder() {
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", o.n, o.why, o.names()))
 	}
 	if missing := t.Want - t.registered - t.unlisted; missing > 0 {
@@ -127,10 +133,128 @@ func (t *tally) reason() string {
 	return fmt.Sprintf("%s: %d of %d %s: %s", t.Endpoint, t.counted.n, t.Want, what, strings.Join(parts, ", "))
 }
 
-// sorted returns those that do not count, in an order of their own.
-func (t *tally) sorted() []some {
+// inOrder returns those that do not count, in an order of their own.
+func (t *tally) inOrder() []sample {
 	order := []string{unreachable, notReady, draining, unverified, unregistered, otherwise}
-	return slices.SortedFunc(slices.Values(t.others), func(a, b some) int {
+	return slices.SortedFunc(slices.Values(t.buckets), func(a, b sample) int {
 		return cmp.Compare(slices.Index(order, a.why), slices.Index(order, b.why))
 	})
+}
+
+const (
+	maxNamed = 8  // instances that a reason names
+	maxPlain = 80 // characters of a text from elsewhere
+)
+
+// ref is an instance as a reason names it.
+type ref struct {
+	endpoint string // empty where only one endpoint is meant
+	id       dynmesh.InstanceID
+}
+
+func (r ref) String() string {
+	if r.endpoint == "" {
+		return r.id.String()
+	}
+	return plain.Text(strings.TrimPrefix(r.endpoint, scheme), maxPlain) + "/" + r.id.String()
+}
+
+func (r ref) compare(o ref) int {
+	return cmp.Or(strings.Compare(r.endpoint, o.endpoint), cmp.Compare(r.id, o.id))
+}
+
+// sample are instances of which the same is said: how many, and the first few. A fleet of thousands
+// may fail at once, and is counted anew at each change.
+type sample struct {
+	why   string
+	n     int
+	first []ref // in order, at most maxNamed
+}
+
+func (s *sample) add(r ref) {
+	s.n++
+	if len(s.first) == maxNamed {
+		if r.compare(s.first[maxNamed-1]) > 0 {
+			return
+		}
+		s.first = s.first[:maxNamed-1]
+	}
+	i, _ := slices.BinarySearchFunc(s.first, r, ref.compare)
+	s.first = slices.Insert(s.first, i, r)
+}
+
+// names names the first few, and says how many more there are.
+func (s *sample) names() string {
+	var names []string
+	for _, r := range s.first {
+		names = append(names, r.String())
+	}
+	text := strings.Join(names, ", ")
+	if more := s.n - len(s.first); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// Result is whether a fleet has what is expected. As JSON it is what a frontend answers at /ready.
+type Result struct {
+	Discovery    string    `json:"discovery"` // syncing, synced or stale
+	Expectations []Outcome `json:"expectations"`
+	Ready        bool      `json:"ready"`   // the registry has been read, and every expectation holds
+	Reasons      []string  `json:"reasons"` // one line each; none when Ready
+}
+
+// Outcome is whether one expectation holds.
+type Outcome struct {
+	Endpoint   string `json:"endpoint"` // as expected: any part may be *
+	Have       int    `json:"have"`     // instances that count
+	OK         bool   `json:"ok"`
+	Registered int    `json:"registered"`
+	Verified   bool   `json:"verified,omitempty"` // only verified ones count
+	Want       int    `json:"want"`
+}
+
+// Expectation returns what was expected.
+func (o Outcome) Expectation() Expectation {
+	return Expectation{Endpoint: o.Endpoint, Want: o.Want, Verified: o.Verified}
+}
+
+// AppendJSON appends r as /ready answers it, without a line end.
+func (r Result) AppendJSON(dst []byte) []byte {
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false) // reasons are for people, who read them with curl
+	if err := out.Encode(r); err != nil {
+		panic(err) // unreachable: strings, numbers and booleans always marshal
+	}
+	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+}
+
+// String returns one line for people.
+func (r Result) String() string {
+	if r.Ready {
+		return "ready"
+	}
+	return "not ready: " + strings.Join(r.Reasons, "; ")
+}
+
+// View is what a fleet has, as a frontend sees it. The order of what is in it does not matter.
+type View struct {
+	Discovery dynmesh.SyncState
+	Since     time.Time // when Discovery began
+	Endpoints []Endpoint
+}
+
+// Endpoint is one endpoint with its instances.
+type Endpoint struct {
+	Name      string // dyn://namespace.component.endpoint, as it came: others may have registered anything
+	Instances []Instance
+}
+
+// Instance is one worker that serves an endpoint.
+type Instance struct {
+	ID         dynmesh.InstanceID
+	Verdict    dynmesh.VerdictState // another word than its constants does not count as ready
+	Verified   bool                 // a fresh canary or real traffic vouches for it
+	Registered bool                 // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted
 }

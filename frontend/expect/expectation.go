@@ -33,8 +33,9 @@ func (e Expectation) String() string {
 // Several says whether more than one endpoint may match.
 func (e Expectation) Several() bool { return strings.Contains(e.Endpoint, wild) }
 
-// Matches says whether an endpoint of this name counts. Others may have registered names that dynmesh would refuse; one
-// that does not have three parts matches nothing, because it cannot be told which part is which.
+// Matches says whether an endpoint of this name counts. Others may have registered names that
+// dynmesh would refuse; one that does not have three parts matches nothing, because it cannot be
+// told which part is which.
 func (e Expectation) Matches(name string) bool {
 	if e.Endpoint == name {
 		return true

@@ -16,7 +16,8 @@ const (
 
 const example = scheme + "namespace.component.endpoint>=1"
 
-// Parse reads one expectation or several; package expect's documentation has the grammar. Its error is a *SyntaxError.
+// Parse reads one expectation or several; package expect's documentation has the grammar. Its error
+// is a *SyntaxError.
 func Parse(text string) ([]Expectation, error) {
 	p := &parser{text: text}
 	if len(text) > maxText {
@@ -50,14 +51,14 @@ func (p *parser) want(format string, args ...any) error {
 	return &SyntaxError{Text: p.text, At: p.at, Want: fmt.Sprintf(format, args...)}
 }
 
-func (p *parser) rest() string { return p.text[p.at:] }
+func (p *parser) remaining() string { return p.text[p.at:] }
 
 func (p *parser) skip(set string) {
-	p.at = len(p.text) - len(strings.TrimLeft(p.rest(), set))
+	p.at = len(p.text) - len(strings.TrimLeft(p.remaining(), set))
 }
 
-// take goes past word, or to where the text departs from it.
-func (p *parser) take(word string) bool {
+// consume goes past word, or to where the text departs from it.
+func (p *parser) consume(word string) bool {
 	for i := range len(word) {
 		if p.at == len(p.text) || p.text[p.at] != word[i] {
 			return false
@@ -69,12 +70,12 @@ func (p *parser) take(word string) bool {
 
 func (p *parser) expectation() (Expectation, error) {
 	var e Expectation
-	if !p.take(scheme) {
+	if !p.consume(scheme) {
 		return e, p.want("%s", example)
 	}
 	begin := p.at
 	for i, name := range []string{"namespace", "component", "endpoint"} {
-		if i > 0 && !p.take(".") {
+		if i > 0 && !p.consume(".") {
 			return e, p.want(". and the %s: a name has three parts", name)
 		}
 		if err := p.part(name); err != nil {
@@ -84,11 +85,11 @@ func (p *parser) expectation() (Expectation, error) {
 	e.Endpoint = scheme + p.text[begin:p.at]
 	p.skip(" \t")
 	switch {
-	case strings.HasPrefix(p.rest(), "."):
+	case strings.HasPrefix(p.remaining(), "."):
 		return e, p.want(">= and how many: a name has three parts")
-	case strings.HasPrefix(p.rest(), "{"):
+	case strings.HasPrefix(p.remaining(), "{"):
 		return e, p.want(">= and how many; {verified} comes after that")
-	case !p.take(">="):
+	case !p.consume(">="):
 		return e, p.want(">= and how many")
 	}
 	p.skip(" \t")
@@ -97,21 +98,21 @@ func (p *parser) expectation() (Expectation, error) {
 
 // part goes past one part of a name.
 func (p *parser) part(what string) error {
-	if p.take(wild) {
-		if isNameByte(p.rest()) || strings.HasPrefix(p.rest(), wild) {
+	if p.consume(wild) {
+		if isNameByte(p.remaining()) || strings.HasPrefix(p.remaining(), wild) {
 			return p.want(". or >= after *, which stands for the whole %s", what)
 		}
 		return nil
 	}
 	begin := p.at
-	for isNameByte(p.rest()) {
+	for isNameByte(p.remaining()) {
 		if p.at-begin == dynmesh.MaxNameLength {
 			return p.want("%s of at most %d characters", what, dynmesh.MaxNameLength)
 		}
 		p.at++
 	}
 	switch {
-	case strings.HasPrefix(p.rest(), wild):
+	case strings.HasPrefix(p.remaining(), wild):
 		return p.want("* only in place of the whole %s", what)
 	case p.at == begin:
 		return p.want("the %s: A-Z a-z 0-9 _ -, or * for any", what)
@@ -133,8 +134,8 @@ func (p *parser) count(e *Expectation) error {
 	}
 	e.Want = n
 	p.skip(" \t")
-	if strings.HasPrefix(p.rest(), "{") {
-		if e.Verified = p.take(verified); !e.Verified {
+	if strings.HasPrefix(p.remaining(), "{") {
+		if e.Verified = p.consume(verified); !e.Verified {
 			return p.want("%s", verified)
 		}
 		p.skip(" \t")
@@ -157,4 +158,45 @@ func isNameByte(s string) bool {
 		return true
 	}
 	return false
+}
+
+// window is how much of a text a SyntaxError shows, in columns: a line longer than the terminal
+// would wrap, and the caret would stand under something else.
+const window = 72
+
+// A SyntaxError says where a text stops being expectations, and what could stand there.
+type SyntaxError struct {
+	Text string // as it was given
+	At   int    // bytes before the place, 0 to len(Text)
+	Want string // what could stand there
+}
+
+// Error is three lines: what was expected, the text, and a caret under the place. The text is cut
+// around the place where it is long, and whatever is not plain ASCII is shown as a question mark,
+// so that each character takes one column.
+func (e *SyntaxError) Error() string {
+	var shown strings.Builder
+	column := 0
+	for i, r := range e.Text {
+		if i < e.At {
+			column++
+		}
+		switch {
+		case r == '\t', r == '\r', r == '\n':
+			r = ' '
+		case r < ' ', r > '~':
+			r = '?'
+		}
+		shown.WriteRune(r)
+	}
+	line := shown.String()
+	if from := column - window*3/4; from > 0 && len(line) > window {
+		from = min(from, len(line)-window)
+		line = "..." + line[from+3:]
+		column -= from
+	}
+	if len(line) > window {
+		line = line[:window-3] + "..."
+	}
+	return "want " + e.Want + "\n  " + line + "\n  " + strings.Repeat(" ", column) + "^"
 }

@@ -76,8 +76,8 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// Whatever is given, it is either understood, and then says the same when written out, or refused in three lines that any
-// terminal can show.
+// Whatever is given, it is either understood, and then says the same when written out, or refused
+// in three lines that any terminal can show.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"", "dyn://a.b.c>=1", "dyn://*.b.c >= 14 {verified},\ndyn://a.*.*>=0", "dyn://a.b.c≥1", "dyn://\xff\x1b[2J", "dyn://a.b.c>=1{verified"} {
 		f.Add(seed)
@@ -126,7 +126,7 @@ func TestMatches(t *testing.T) {
 		{"dyn://a.b.c", "dyn://a.b.c", true},
 		{"dyn://a.b.c", "dyn://a.b.d", false},
 		{"dyn://a.*.c", "dyn://a.b.c", true},
-		{"dyn://a.*.c", "dyn://a..c", true}, // others may have registered that
+		{"dyn://a.*.c", "dyn://a..c", true}, // buckets may have registered that
 		{"dyn://a.*.c", "dyn://a.b.d", false},
 		{"dyn://*.*.*", "dyn://a.b.c", true},
 		{"dyn://*.*.*", "dyn://a.b", false},

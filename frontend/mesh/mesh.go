@@ -7,8 +7,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Mesh is the whole answer, as a client reads it. A frontend writes it piece by piece: Head, then each Endpoint with its
-// instances, the members, the warnings.
+// Mesh is the whole answer, as a client reads it. A frontend writes it piece by piece: Head, then
+// each Endpoint with its instances, the members, the warnings.
 type Mesh struct {
 	Head
 	Endpoints []Endpoint `json:"endpoints"`
@@ -59,8 +59,8 @@ type Endpoint struct {
 	Instances []Instance `json:"instances"`
 }
 
-// EndpointHead is what stands before an endpoint's instances. Its counts are of the whole endpoint, also where one instance was
-// asked for.
+// EndpointHead is what stands before an endpoint's instances. Its counts are of the whole endpoint,
+// also where one instance was asked for.
 type EndpointHead struct {
 	Name         string `json:"endpoint"` // dyn://namespace.component.endpoint
 	Registered   int    `json:"registered"`

@@ -7,13 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// more stands for what was cut off.
-const more = "…"
+// ellipsis stands for what was cut off.
+const ellipsis = "…"
 
-// Text returns s as one line of valid UTF-8 with at most limit characters, of which an ellipsis is the last where s is
-// longer. Whatever is no printable character (controls, of both kinds; marks of writing direction; bytes that are no text)
-// becomes a question mark, and so does a mark that combines with the character before, when others do already: a tower of them
-// covers the lines above.
+// Text returns s as one line of valid UTF-8 with at most limit characters, of which an ellipsis is
+// the last where s is longer. Whatever is no printable character (controls, of both kinds; marks of
+// writing direction; bytes that are no text) becomes a question mark, and so does a mark that
+// combines with the character before, when others do already: a tower of them covers the lines
+// above.
 func Text[S ~string](text S, limit int) string {
 	s := string(text)
 	var b strings.Builder
@@ -22,7 +23,7 @@ func Text[S ~string](text S, limit int) string {
 		r, size := utf8.DecodeRuneInString(s)
 		s = s[size:]
 		if written == limit && s != "" {
-			b.WriteString(more)
+			b.WriteString(ellipsis)
 			break
 		}
 		if unicode.Is(unicode.M, r) {
@@ -38,8 +39,8 @@ func Text[S ~string](text S, limit int) string {
 	return b.String()
 }
 
-// JSON returns a JSON document with all that is not plain ASCII written as escapes, which is the same document: in JSON only
-// strings can hold it. A terminal can show it.
+// JSON returns a JSON document with all that is not plain ASCII written as escapes, which is the
+// same document: in JSON only strings can hold it. A terminal can show it.
 func JSON(document []byte) []byte {
 	const hex = "0123456789abcdef"
 	out := make([]byte, 0, len(document)+len(document)/16)

@@ -23,12 +23,13 @@ type Config struct {
 	Lines int // how many lines wait at most; default 8192
 	Bytes int // how many bytes they have together at most; default 4 MiB
 
-	// Notice returns the line that says that so many lines are missing since then, newline included. It is called by the
-	// queue's own goroutine. Nil: nothing is said.
+	// Notice returns the line that says that so many lines are missing since then, newline
+	// included. It is called by the queue's own goroutine. Nil: nothing is said.
 	Notice func(dropped uint64, since time.Time) []byte
 }
 
-// Queue is an io.Writer whose Write neither blocks nor fails. Its methods are safe for concurrent use.
+// Queue is an io.Writer whose Write neither blocks nor fails. Its methods are safe for concurrent
+// use.
 type Queue struct {
 	out     io.Writer
 	cfg     Config
@@ -72,8 +73,9 @@ func New(out io.Writer, cfg Config) *Queue {
 	return q
 }
 
-// Write queues one line, which it copies. Where the queue is full or closed, the line is dropped: the older lines say what
-// began, and the gap stands in the log where it is in time. Write always reports success.
+// Write queues one line, which it copies. Where the queue is full or closed, the line is dropped:
+// the older lines say what began, and the gap stands in the log where it is in time. Write always
+// reports success.
 func (q *Queue) Write(line []byte) (int, error) {
 	if len(line) == 0 {
 		return 0, nil
@@ -99,8 +101,8 @@ func (q *Queue) Write(line []byte) (int, error) {
 // Dropped returns how many lines have been dropped so far.
 func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 
-// Close writes what waits and returns when that is done, or after so long: a write that blocks cannot be ended. The writer
-// is then left to the end of the process.
+// Close writes what waits and returns when that is done, or after so long: a write that blocks
+// cannot be ended. The writer is then left to the end of the process.
 func (q *Queue) Close(within time.Duration) error {
 	q.mu.Lock()
 	q.closed = true

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// valve is a writer that can be shut, as a pipe is that nobody reads, and that can fail, as a full disk does.
+// valve is a writer that can be shut, as a pipe is that nobody reads, and that can fail, as a full
+// disk does.
 type valve struct {
 	mu   sync.Mutex
 	open *sync.Cond
@@ -91,7 +92,8 @@ func TestLinesComeOutInOrder(t *testing.T) {
 	}
 }
 
-// A pipe that nobody reads: Write does not wait, and where lines are missing is said at their place, once.
+// A pipe that nobody reads: Write does not wait, and where lines are missing is said at their
+// place, once.
 func TestBlocked(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -204,7 +206,8 @@ func TestCloseIsBounded(t *testing.T) {
 	})
 }
 
-// What came out, and what the notices own up to, is all that went in, whoever wrote and however the reader behaved.
+// What came out, and what the notices own up to, is all that went in, whoever wrote and however the
+// reader behaved.
 func TestNothingIsLostUnsaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newValve()
