@@ -77,7 +77,7 @@ func (o *onlooker) apply(u dynmesh.GossipUpdate) {
 	}
 	for _, f := range u.Observations {
 		o.findings[dynmesh.ObservationKey{Observer: f.Observer, Subject: f.Subject}] = f
-		if _, known := o.drained[f.Subject.ID]; f.Draining && !known {
+		if _, seen := o.drained[f.Subject.ID]; f.Draining && !seen {
 			o.drained[f.Subject.ID] = time.Now()
 		}
 	}

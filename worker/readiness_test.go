@@ -9,10 +9,10 @@ import (
 func TestReadiness(t *testing.T) {
 	type statuses = map[string]Status
 	for _, tt := range []struct {
-		name  string
-		facts facts
-		want  Status
-		shown statuses
+		name     string
+		facts    facts
+		want     Status
+		wantEach statuses
 	}{
 		{"serves nothing, starting notready", facts{starting: NotReady}, NotReady, statuses{}},
 		{"serves nothing, starting ready", facts{starting: Ready}, Ready, statuses{}},
@@ -66,9 +66,9 @@ func TestReadiness(t *testing.T) {
 			NotReady, statuses{"a": NotReady},
 		},
 	} {
-		got, shown := readiness(tt.facts)
-		if got != tt.want || !maps.Equal(shown, tt.shown) {
-			t.Errorf("%s: got %v %v, want %v %v", tt.name, got, shown, tt.want, tt.shown)
+		got, each := readiness(tt.facts)
+		if got != tt.want || !maps.Equal(each, tt.wantEach) {
+			t.Errorf("%s: got %v %v, want %v %v", tt.name, got, each, tt.want, tt.wantEach)
 		}
 	}
 }

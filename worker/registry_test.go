@@ -139,8 +139,8 @@ func TestRegisterAfter(t *testing.T) {
 	first := run(t, etcdConfig(reg, nil), map[string]Handler{"echo": echo})
 	arrives(t, "the other one is registered", first.Registered())
 
-	hold := make(chan struct{})
-	r := run(t, etcdConfig(reg, hold), map[string]Handler{"echo": echo})
+	release := make(chan struct{})
+	r := run(t, etcdConfig(reg, release), map[string]Handler{"echo": echo})
 	r.ready()
 	if status, body := r.call("echo", `{}`); status != 200 || body != "{}\n" {
 		t.Errorf("got %d %q, want an answer", status, body)
@@ -152,7 +152,7 @@ func TestRegisterAfter(t *testing.T) {
 	if _, ok := seen.transports()["dyn://dynamo.backend.echo "+r.ID().String()]; ok {
 		t.Error("it is registered while it is held back")
 	}
-	close(hold)
+	close(release)
 	arrives(t, "it is registered", r.Registered())
 	testkit.Eventually(t, waitLimit, "the watcher has seen it, too", func() bool { return len(seen.transports()) == 3 })
 }
@@ -173,8 +173,8 @@ func TestShutdownBeforeRegistration(t *testing.T) {
 	}
 }
 
-func etcdConfig(reg etcd.Config, hold <-chan struct{}) Config {
+func etcdConfig(reg etcd.Config, release <-chan struct{}) Config {
 	cfg := local()
-	cfg.Etcd, cfg.RegisterAfter = reg, hold
+	cfg.Etcd, cfg.RegisterAfter = reg, release
 	return cfg
 }

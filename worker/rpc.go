@@ -55,12 +55,13 @@ var (
 // rpcRoutes are those of the request server. ctx is that of all handlers.
 func rpcRoutes(ctx context.Context, w *Worker) func(path string) (route, bool) {
 	root := w.cfg.RPC.RootPath + "/"
+	methods := []string{http.MethodPost}
 	return func(path string) (route, bool) {
 		name, ok := strings.CutPrefix(path, root)
 		if !ok || name == "" || strings.Contains(name, "/") {
 			return route{}, false
 		}
-		return route{methods: []string{http.MethodPost}, serve: func(rw http.ResponseWriter, r *http.Request) error {
+		return route{methods: methods, serve: func(rw http.ResponseWriter, r *http.Request) error {
 			e := w.endpoints[name]
 			if e == nil {
 				return &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no endpoint %q here, there are: %s", name, strings.Join(w.names(), ", "))}
@@ -117,9 +118,13 @@ func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *ht
 func (c *call) run(request json.RawMessage) {
 	// runtime.Goexit passes by all but what is deferred, and takes the connection along.
 	exits := true
-	err := fmt.Errorf("endpoint %s: the handler ended its goroutine", c.endpoint.name)
+	var err error
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		switch {
+		case p == nil && exits:
+			err = fmt.Errorf("endpoint %s: the handler ended its goroutine", c.endpoint.name)
+		case p != nil:
 			exits = false
 			err = fmt.Errorf("endpoint %s: the handler panicked", c.endpoint.name)
 			c.log.WithFields(logrus.Fields{"endpoint": c.endpoint.name, "panic": text.Line(fmt.Sprint(p), maxLogged), "stack": string(debug.Stack())}).Error("Handler panicked")

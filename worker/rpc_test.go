@@ -288,8 +288,8 @@ func TestStreaming(t *testing.T) {
 	if got := readLine(t, lines); got != "\"last\"\n" {
 		t.Errorf("got %q last", got)
 	}
-	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
-		t.Errorf("got %q (%v) after the end", rest, err)
+	if remainder, err := io.ReadAll(lines); err != nil || len(remainder) > 0 {
+		t.Errorf("got %q (%v) after the end", remainder, err)
 	}
 	if got, want := r.activity("generate"), (canary.Activity{Completed: 1, Progress: 3}); got != want {
 		t.Errorf("activity: got %+v, want %+v", got, want)
@@ -495,11 +495,11 @@ func TestLongRequests(t *testing.T) {
 // TestSendAfterTheEnd: a goroutine that a handler leaves behind gets an error, and disturbs nobody.
 func TestSendAfterTheEnd(t *testing.T) {
 	late := make(chan error, 1)
-	over := make(chan struct{})
+	ended := make(chan struct{})
 	r := run(t, local(), map[string]Handler{
 		"generate": func(_ context.Context, _ json.RawMessage, send func(any) error) error {
 			go func() {
-				<-over
+				<-ended
 				late <- send("late")
 			}()
 			return nil
@@ -508,7 +508,7 @@ func TestSendAfterTheEnd(t *testing.T) {
 	if status, body := r.call("generate", `{}`); status != 200 || body != "" {
 		t.Errorf("got %d %q", status, body)
 	}
-	close(over)
+	close(ended)
 	if err := <-late; !errors.Is(err, errEnded) {
 		t.Errorf("got %v, want %v", err, errEnded)
 	}
