@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dynmesh/dynmesh/worker/traffic"
 	"github.com/sirupsen/logrus"
 )
 
@@ -42,7 +43,7 @@ type conn struct {
 	busy bool // it carries a request; guarded by the listener's mu
 
 	// count is that of the request that is answered. Whoever writes to the connection owns it.
-	count *counters
+	count *traffic.Request
 }
 
 func listen(host string, port int, log *logrus.Entry) (*listener, error) {
@@ -240,8 +241,8 @@ func (c *conn) writePiece(b []byte) (int, error) {
 		return n, err
 	}
 	if c.count != nil {
-		c.count.block()
-		defer c.count.unblock()
+		c.count.Block()
+		defer c.count.Unblock()
 	}
 	if err := c.SetWriteDeadline(start.Add(maxUnread)); err != nil {
 		return n, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/internal/text"
+	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
 // maxBody bounds a request: the longest prompts are a few MiB.
@@ -85,7 +86,7 @@ func rpcRoutes(ctx context.Context, w *Worker) func(path string) (route, bool) {
 type call struct {
 	endpoint *endpoint
 	log      *logrus.Entry
-	count    *counters
+	count    traffic.Request
 	stopping context.Context // ends when the worker gives up on requests
 
 	ctx    context.Context // the handler's
@@ -103,19 +104,20 @@ type call struct {
 }
 
 func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *http.Request, log *logrus.Entry) *call {
-	c := &call{endpoint: e, log: log, count: e.begin(), stopping: stopping, w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
+	c := &call{endpoint: e, log: log, count: e.tracker.Begin(), stopping: stopping, w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
 	c.json = json.NewEncoder(&c.line) // ends each document with a line feed, and writes none inside
 	c.json.SetEscapeHTML(false)
 	c.ctx, c.cancel = context.WithCancelCause(stopping)
 	c.leave = context.AfterFunc(r.Context(), func() { c.cancel(errClientGone) })
 	if c.conn != nil {
-		c.conn.count = c.count
+		c.conn.count = &c.count
 	}
 	return c
 }
 
 // run calls the handler. Whatever the handler does, the answer ends, and the process goes on.
 func (c *call) run(request json.RawMessage) {
+	c.count.Size(uint64(len(request)))
 	// runtime.Goexit passes by all but what is deferred, and takes the connection along.
 	exits := true
 	var err error
@@ -154,7 +156,7 @@ func (c *call) send(chunk any) error {
 		c.sentError = true
 		return nil
 	}
-	c.count.chunk()
+	c.count.Chunk()
 	return nil
 }
 
@@ -182,7 +184,7 @@ func (c *call) startStream() {
 func (c *call) end(err error, closes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count.end(c.outcome(err)) // before the client can see the end
+	c.count.End(c.outcome(err)) // before the client can see the end
 	c.leave()
 	c.cancel(errEnded)
 	if c.conn != nil {
@@ -205,14 +207,14 @@ func (c *call) end(err error, closes bool) {
 
 // outcome tells whether the endpoint is to blame. What it makes of a context that has ended is not
 // of its choosing.
-func (c *call) outcome(err error) outcome {
+func (c *call) outcome(err error) traffic.Outcome {
 	switch {
 	case err == nil && !c.sentError:
-		return completed
+		return traffic.Completed
 	case c.ctx.Err() != nil, err != nil && statusOf(c.ctx, err) < http.StatusInternalServerError:
-		return clientError
+		return traffic.ClientError
 	default:
-		return errored
+		return traffic.Errored
 	}
 }
 

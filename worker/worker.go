@@ -21,6 +21,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
 // Worker serves endpoints. Make it with [New], give it its endpoints with Handle, then call Run.
@@ -57,7 +58,7 @@ type endpoint struct {
 	handler Handler
 	check   canary.Endpoint // without a probe: nobody can ask it
 	status  statusCell
-	tracker
+	tracker traffic.Tracker
 }
 
 // New checks cfg and binds all addresses, which [Worker.SystemAddr], [Worker.RPCAddr] and
@@ -374,7 +375,7 @@ func (w *Worker) checkEndpoints(ctx context.Context) error {
 		check := e.check
 		check.Name = e.name
 		if check.Activity == nil {
-			check.Activity = e.activity
+			check.Activity = e.tracker.Activity
 		}
 		if err := w.monitor.Serve(check); err != nil {
 			return fmt.Errorf("watch endpoints: %w", err)
@@ -433,7 +434,7 @@ func (w *Worker) Activity(endpoint string) (a canary.Activity, ok bool) {
 	if !ok {
 		return canary.Activity{}, false
 	}
-	return e.activity(), true
+	return e.tracker.Activity(), true
 }
 
 // sorted returns the endpoints in the order of their names.

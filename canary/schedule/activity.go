@@ -26,6 +26,19 @@ type Activity struct {
 	// While it grows and nothing succeeds, requests in flight do not keep canaries away. Leave it 0
 	// where the two cannot be told apart.
 	Errors uint64
+
+	// ErrorsInRow is how many of Errors there were since the last chunk or completion: it goes back
+	// to 0 there.
+	ErrorsInRow uint64
+
+	// Busy is how many of Failed were turned away for want of room (429, or 503 with Retry-After).
+	// They are not among Errors, and prove nothing either way.
+	Busy uint64
+
+	// LargestAnswered is how many bytes the largest request had that was answered so far, if only by
+	// a first chunk. LargestWaiting is that of the largest in flight that is larger still and has no
+	// chunk; 0 where there is none. A request larger than any before may take longer than any before.
+	LargestAnswered, LargestWaiting uint64
 }
 
 // evidence counts what proves that the endpoint works. A request that failed is progress of a kind,

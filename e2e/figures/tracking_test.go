@@ -11,7 +11,7 @@ import (
 
 // tracking runs the worker's own benchmark of its request counters.
 func tracking(t *testing.T) []figure {
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkTracker", "-benchmem", "-count", "5", "../../worker").CombinedOutput()
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkTracker", "-benchmem", "-count", "5", "../../worker/traffic").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -1,4 +1,4 @@
-package worker
+package traffic
 
 import (
 	"sync"
@@ -8,42 +8,76 @@ import (
 )
 
 func TestTracker(t *testing.T) {
-	var tr tracker
+	var tr Tracker
 	check := func(when string, want canary.Activity) {
 		t.Helper()
-		if got := tr.activity(); got != want {
+		if got := tr.Activity(); got != want {
 			t.Errorf("%s: got %+v, want %+v", when, got, want)
 		}
 	}
 	check("at first", canary.Activity{})
-	c := tr.begin()
-	tr.begin()
-	last := tr.begin()
+	c := tr.Begin()
+	tr.Begin()
+	last := tr.Begin()
 	check("begun", canary.Activity{InFlight: 3})
-	c.chunk()
+	c.Chunk()
 	check("a chunk is progress", canary.Activity{InFlight: 3, Progress: 1})
-	c.block()
+	c.Block()
 	check("blocked", canary.Activity{InFlight: 3, Progress: 1, Blocked: 1})
-	c.unblock()
-	c.end(completed)
+	c.Unblock()
+	c.End(Completed)
 	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2})
-	last.end(clientError)
+	last.End(ClientError)
 	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3})
-	tr.begin().end(errored)
-	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, Progress: 4})
+	failing := tr.Begin()
+	failing.End(Errored)
+	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, ErrorsInRow: 1, Progress: 4})
+	refused := tr.Begin()
+	refused.End(Busy)
+	check("and some of nobody's making", canary.Activity{InFlight: 1, Completed: 1, Failed: 3, Errors: 1, ErrorsInRow: 1, Busy: 1, Progress: 5})
+	working := tr.Begin()
+	working.Chunk()
+	check("a chunk ends a row of errors", canary.Activity{InFlight: 2, Completed: 1, Failed: 3, Errors: 1, Busy: 1, Progress: 6})
+}
+
+func TestTrackerSizes(t *testing.T) {
+	var tr Tracker
+	check := func(when string, answered, waiting uint64) {
+		t.Helper()
+		if a := tr.Activity(); a.LargestAnswered != answered || a.LargestWaiting != waiting {
+			t.Errorf("%s: got %d answered, %d waiting; want %d, %d", when, a.LargestAnswered, a.LargestWaiting, answered, waiting)
+		}
+	}
+	small, large, left := tr.Begin(), tr.Begin(), tr.Begin()
+	small.Size(10)
+	large.Size(1000)
+	left.Size(5000)
+	check("nothing was answered", 0, 5000)
+	left.End(ClientError)
+	check("one has left", 0, 1000)
+	small.Chunk()
+	check("the small one is answered", 10, 1000)
+	large.Chunk()
+	check("the large one, too", 1000, 0)
+	same := tr.Begin()
+	same.Size(1000)
+	check("a large one has a precedent", 1000, 0)
+	if len(tr.waiting) > 0 {
+		t.Errorf("%d are remembered", len(tr.waiting))
+	}
 }
 
 // TestTrackerWhileItMoves: a sample never shows less than nothing in flight, and never goes back.
 func TestTrackerWhileItMoves(t *testing.T) {
-	var tr tracker
+	var tr Tracker
 	const workers, requests = 4, 5000
 	var wg sync.WaitGroup
 	for i := range workers {
 		wg.Go(func() {
 			for range requests {
-				c := tr.begin()
-				c.chunk()
-				c.end(outcome(i % 2))
+				c := tr.Begin()
+				c.Chunk()
+				c.End(Outcome(i % 2))
 			}
 		})
 	}
@@ -51,7 +85,7 @@ func TestTrackerWhileItMoves(t *testing.T) {
 	var sampling sync.WaitGroup
 	sampling.Go(func() {
 		for last := (canary.Activity{}); ; {
-			a := tr.activity()
+			a := tr.Activity()
 			// Each worker has one in flight at most; the ends that a sample missed appear as in
 			// flight too.
 			if a.InFlight > workers*requests || a.Progress < last.Progress || a.Completed < last.Completed {
@@ -70,28 +104,28 @@ func TestTrackerWhileItMoves(t *testing.T) {
 	close(stop)
 	sampling.Wait()
 	want := canary.Activity{Completed: workers * requests / 2, Failed: workers * requests / 2, Progress: 2 * workers * requests}
-	if got := tr.activity(); got != want {
+	if got := tr.Activity(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
 // The budget is 30 ns and no allocation a request, here of one chunk: see docs/benchmarks.md.
 func BenchmarkTracker(b *testing.B) {
-	request := func(tr *tracker) {
-		c := tr.begin()
-		c.chunk()
-		c.end(completed)
+	request := func(tr *Tracker) {
+		c := tr.Begin()
+		c.Chunk()
+		c.End(Completed)
 	}
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
-		tr := new(tracker)
+		tr := new(Tracker)
 		for b.Loop() {
 			request(tr)
 		}
 	})
 	b.Run("parallel", func(b *testing.B) {
 		b.ReportAllocs()
-		tr := new(tracker)
+		tr := new(Tracker)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				request(tr)
@@ -101,7 +135,7 @@ func BenchmarkTracker(b *testing.B) {
 	b.Run("parallel-own-endpoints", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			tr := new(tracker)
+			tr := new(Tracker)
 			for pb.Next() {
 				request(tr)
 			}
