@@ -81,18 +81,25 @@ func (c *compressor) run(ctx context.Context) {
 		default:
 		}
 		start := time.Now()
-		r.SetGzip(c.compress(r.Identity))
+		if gz := c.compress(r.Identity); gz != nil {
+			r.SetGzip(gz)
+		}
 		if pause(gzipRest * time.Since(start)) {
 			return
 		}
 	}
 }
 
-// compress returns the gzip form of an answer, whose tag is another one because its bytes are others.
+// compress returns the gzip form of an answer, whose tag is another one because its bytes are others. It
+// gives up, and returns nil, when a newer answer waits: nobody is served the old one any more, and to
+// read on would keep its bytes in memory.
 func (c *compressor) compress(plain *snapshot.Representation) *snapshot.Representation {
 	c.buffer.Reset()
 	c.writer.Reset(&c.buffer)
 	for _, b := range plain.Buffers {
+		if len(c.newest) > 0 {
+			return nil
+		}
 		if _, err := c.writer.Write(b); err != nil {
 			panic(err) // unreachable: a bytes.Buffer takes everything
 		}

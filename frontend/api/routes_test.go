@@ -179,6 +179,19 @@ func TestSmallAnswersAreNotCompressed(t *testing.T) {
 	}
 }
 
+// What nobody is served any more is not compressed to its end.
+func TestSupersededAnswersAreNotCompressed(t *testing.T) {
+	c := newCompressor()
+	large := response(strings.Repeat("x", gzipMinimum))
+	if c.compress(large.Identity) == nil {
+		t.Error("got nothing of the newest answer")
+	}
+	c.Publish(response(strings.Repeat("y", gzipMinimum)))
+	if c.compress(large.Identity) != nil {
+		t.Error("got an old answer compressed, want the newest to come first")
+	}
+}
+
 // response is one with that body.
 func response(body string) *snapshot.Response {
 	return &snapshot.Response{Identity: &snapshot.Representation{Buffers: [][]byte{[]byte(body)}, Size: len(body)}}
