@@ -13,7 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend"
 )
 
-func newFrontendCommand(logging *logging) *cobra.Command {
+func newFrontendCommand(logging *logSettings) *cobra.Command {
 	cfg := frontend.Config{
 		Host:                    "0.0.0.0",
 		Port:                    8000,

@@ -23,24 +23,24 @@ import (
 // flushTimeout bounds how long the end of a process waits for its log to be written.
 const flushTimeout = time.Second
 
-// logging is the log of one process, and its settings. All that goes to stderr goes through its
+// logSettings are the log of one process, and its settings. All that goes to stderr goes through its
 // queue, so that no reader of stderr can hold anything up.
-type logging struct {
+type logSettings struct {
 	level levelValue
 	jsonl bool
 	queue *logqueue.Queue
 }
 
-func newLogging(stderr io.Writer) *logging {
-	l := &logging{level: levelValue{logrus.InfoLevel}}
+func newLogging(stderr io.Writer) *logSettings {
+	l := &logSettings{level: levelValue{logrus.InfoLevel}}
 	l.queue = logqueue.New(stderr, logqueue.Config{Notice: l.notice})
 	return l
 }
 
 // close writes what is left. A reader that does not read gets flushTimeout.
-func (l *logging) close() { _ = l.queue.Close(flushTimeout) }
+func (l *logSettings) close() { _ = l.queue.Close(flushTimeout) }
 
-func (l *logging) register(flags *pflag.FlagSet) {
+func (l *logSettings) register(flags *pflag.FlagSet) {
 	register(flags,
 		setting{"log", "DYN_LOG", &l.level, "least level that is logged: off, error, warn, info, debug or trace"},
 		setting{"log-jsonl", "DYN_LOGGING_JSONL", &boolValue{&l.jsonl}, "log JSON lines and not text"},
@@ -49,7 +49,7 @@ func (l *logging) register(flags *pflag.FlagSet) {
 
 // logger returns the log of a program that runs until it is told to end. From now on no end of a
 // reader ends it: writing to a closed pipe is an error, and no SIGPIPE.
-func (l *logging) logger() *logrus.Logger {
+func (l *logSettings) logger() *logrus.Logger {
 	signal.Ignore(syscall.SIGPIPE)
 	log := logrus.New()
 	log.SetOutput(l.queue)
@@ -58,7 +58,7 @@ func (l *logging) logger() *logrus.Logger {
 	return log
 }
 
-func (l *logging) formatter() logrus.Formatter {
+func (l *logSettings) formatter() logrus.Formatter {
 	if l.jsonl {
 		return jsonLines{}
 	}
@@ -66,7 +66,7 @@ func (l *logging) formatter() logrus.Formatter {
 }
 
 // notice is the line that says that others are missing, at whatever level: it is about the log.
-func (l *logging) notice(dropped uint64, since time.Time) []byte {
+func (l *logSettings) notice(dropped uint64, since time.Time) []byte {
 	line, err := l.formatter().Format(&logrus.Entry{
 		Time: time.Now(), Level: logrus.WarnLevel,
 		Message: fmt.Sprintf("%d lines of the log were dropped since %s: they could not be written", dropped, since.UTC().Format(logTime)),
@@ -78,7 +78,7 @@ func (l *logging) notice(dropped uint64, since time.Time) []byte {
 }
 
 // metrics are for the /metrics of whatever runs in this process.
-func (l *logging) metrics() []prometheus.Collector {
+func (l *logSettings) metrics() []prometheus.Collector {
 	return []prometheus.Collector{prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "dynmesh_log_lines_dropped_total",
 		Help: "Lines of this process' log that could not be written: nobody read them, or the disk was full.",
@@ -88,7 +88,7 @@ func (l *logging) metrics() []prometheus.Collector {
 // adoptGlobalLoggers puts the queue behind the loggers that libraries reach for by themselves:
 // gRPC's, at the level that its own variables ask for, and Go's. It must be called before anything
 // else runs, because gRPC does not lock its own.
-func (l *logging) adoptGlobalLoggers() {
+func (l *logSettings) adoptGlobalLoggers() {
 	stdlog.SetOutput(l.queue)
 	info, warning, failure := io.Discard, io.Discard, io.Discard
 	switch strings.ToLower(os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL")) {

@@ -37,7 +37,7 @@ func main() {
 }
 
 // run executes one command line, closes the log, and returns the exit code.
-func run(ctx context.Context, args []string, stdout io.Writer, logging *logging) int {
+func run(ctx context.Context, args []string, stdout io.Writer, logging *logSettings) int {
 	defer logging.close()
 	stderr := logging.queue
 	cmd := newRootCommand(logging)

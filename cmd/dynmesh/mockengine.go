@@ -6,7 +6,7 @@ import (
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-func newMockEngineCommand(logging *logging) *cobra.Command {
+func newMockEngineCommand(logging *logSettings) *cobra.Command {
 	cfg := mocker.Config{Model: "mock"}
 	listen := mocker.ServerConfig{Addr: "127.0.0.1:8000", ControlAddr: "127.0.0.1:9100"}
 	cmd := &cobra.Command{

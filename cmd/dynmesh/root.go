@@ -54,7 +54,7 @@ func oneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
-func newRootCommand(logging *logging) *cobra.Command {
+func newRootCommand(logging *logSettings) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dynmesh",
 		Short: "A health mesh for inference fleets, on etcd, beside NVIDIA Dynamo",

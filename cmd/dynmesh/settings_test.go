@@ -3,13 +3,26 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/worker"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
 // Each kind of setting: what it takes, and what it says of the rest.
@@ -193,5 +206,66 @@ func TestHelpShowsFlagsAndVariables(t *testing.T) {
 				t.Errorf("%s: flag --%s and its variable %v are not both in the help", cmd.Name(), f.Name, env)
 			}
 		})
+	}
+}
+
+// The table of fields names fields that there are, and variables that there are.
+func TestFieldSettings(t *testing.T) {
+	configs := map[string][]reflect.Type{
+		"client":   {reflect.TypeFor[client.Config]()},
+		"etcd":     {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
+		"frontend": {reflect.TypeFor[frontend.Config]()},
+		"gossip":   {reflect.TypeFor[gossip.Config]()},
+		"mocker":   {reflect.TypeFor[mocker.ServerConfig]()},
+		"sidecar":  {reflect.TypeFor[sidecar.Config]()},
+		"worker":   {reflect.TypeFor[worker.Config]()},
+	}
+	variables := map[string]bool{}
+	logging := newLogging(io.Discard)
+	defer logging.close()
+	for _, cmd := range newRootCommand(logging).Commands() {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			for _, variable := range f.Annotations[envAnnotation] {
+				variables[variable] = true
+			}
+		})
+	}
+	for _, f := range fieldSettings() {
+		if !slices.ContainsFunc(configs[f.config], func(c reflect.Type) bool { return hasField(c, f.field) }) {
+			t.Errorf("%s has no field %s", f.config, f.field)
+		}
+		for variable := range strings.SplitSeq(f.variable, " and ") {
+			if !variables[variable] {
+				t.Errorf("%s.%s: no command has %s", f.config, f.field, variable)
+			}
+		}
+	}
+}
+
+func hasField(t reflect.Type, path string) bool {
+	name, rest, more := strings.Cut(path, ".")
+	f, ok := t.FieldByName(name)
+	return ok && (!more || hasField(f.Type, rest))
+}
+
+// A field is found by the error's type: what else its text says does not matter.
+func TestWithSetting(t *testing.T) {
+	wrong := dynmesh.NewConfigError("sidecar", "Model", "gossip: field Bind is", "a name that field CAFile does not have")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{fmt.Errorf("new worker: %w", wrong), "DYN_MODEL: new worker: "},
+		{dynmesh.NewConfigError("canary", "Recheck", 1, "less"), "field Recheck is 1"}, // no setting has it
+		{errors.New("gossip: field Bind is"), "gossip: field Bind is"},
+	} {
+		got := withSetting(tt.err)
+		if (got == nil) != (tt.err == nil) || got != nil && (!strings.HasPrefix(got.Error(), tt.want) || !errors.Is(got, tt.err)) {
+			t.Errorf("withSetting(%v) = %v, want it to begin with %q", tt.err, got, tt.want)
+		}
+	}
+	if got := withSetting(dynmesh.NewConfigError("gossip", "Advertise", "x", "y"), fieldSetting{"gossip", "Advertise", "POD_IP"}); !strings.HasPrefix(got.Error(), "POD_IP: ") {
+		t.Errorf("got %v, want POD_IP", got)
 	}
 }

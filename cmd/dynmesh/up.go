@@ -47,7 +47,7 @@ type upOptions struct {
 	dataDir  string
 }
 
-func newUpCommand(logging *logging) *cobra.Command {
+func newUpCommand(logging *logSettings) *cobra.Command {
 	opts := upOptions{workers: 3, httpPort: 8000, etcdPort: 2379}
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -74,7 +74,7 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 }
 
 // up starts everything, says where it is, and waits for the end of ctx or of a part.
-func up(ctx context.Context, opts upOptions, logging *logging, out io.Writer) (err error) {
+func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer) (err error) {
 	log := logging.logger()
 	server, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
 	if err != nil {

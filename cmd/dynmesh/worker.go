@@ -21,7 +21,7 @@ type workerOptions struct {
 	gossip    gossipOptions
 }
 
-func newWorkerCommand(logging *logging) *cobra.Command {
+func newWorkerCommand(logging *logSettings) *cobra.Command {
 	cfg := worker.Config{
 		Namespace:               "dynamo",
 		Component:               "backend",
