@@ -171,7 +171,7 @@ func (l *loop) membershipChanged(now time.Time) {
 func (l *loop) memberChanged(m *member) {
 	l.healthDirty = true
 	l.probe(probe.MemberChanged{Member: probe.Member{
-		Observer: m.Observer, Worker: m.Role == dynmesh.RoleWorker, Frontend: m.Role == dynmesh.RoleFrontend,
+		Observer: m.Observer, Frontend: m.Role == dynmesh.RoleFrontend,
 		Addr: m.Addr, Service: m.Service, Alive: m.alive(), Left: m.State == dynmesh.Left,
 	}})
 	if l.hasReader {

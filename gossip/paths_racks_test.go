@@ -121,3 +121,42 @@ func TestPathsOfRacksInARow(t *testing.T) {
 		}
 	})
 }
+
+// A frontend that hangs is missed as a worker is: what it watched is others' to watch long before
+// memberlist gives it up, and who reads what it said knows that it can no longer be reached.
+func TestPathsOfAFrontendThatHangs(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		defer m.endAll()
+		m.set(func() { m.faults.delay = time.Millisecond })
+		frontend, all := m.fleet(6)
+		hung := m.start(20, func(c *Config) { c.Role = dynmesh.RoleFrontend })
+		m.joined(append(slices.Clone(all), hung)...)
+		n := slices.IndexFunc(all[1:], func(p *peer) bool {
+			return slices.Contains(frontend.loop.prober.Watchers(p.Self().ID), hung.Self().ID)
+		})
+		if n < 0 {
+			t.Fatal("it watches nobody: choose another ID")
+		}
+		victim := all[1+n]
+		m.pass(5 * time.Second)
+		m.set(func() { hung.host.paused = true })
+		m.within(4*time.Second, "both have found that it hangs", func() bool {
+			return frontend.told(worker(hung.Self().ID), probe.Watchers, dynmesh.Fail, dynmesh.ReasonFrozen)
+		})
+		m.pass(2 * time.Second) // until those who take over have heard the victim
+		if s := frontend.state(hung.Self().ID); s != dynmesh.Alive && s != dynmesh.Suspect {
+			t.Fatalf("memberlist holds it for %s: there is nothing to see", s)
+		}
+		m.kill(victim)
+		m.within(100*time.Millisecond, "two who are well have found that the worker is gone", func() bool {
+			fails := 0
+			for by, o := range frontend.views(worker(victim.Self().ID)) {
+				if by != hung.Self().ID && o.Report.Finding == dynmesh.Fail {
+					fails++
+				}
+			}
+			return fails >= probe.Watchers
+		})
+	})
+}

@@ -1,4 +1,4 @@
-// Package probe decides which members watch which workers over the network, and what a watcher
+// Package probe decides which members watch which others over the network, and what a watcher
 // reports of them. It is pure: no clocks, no sockets, no goroutines. Package gossip runs it,
 // package probe/dial connects for it, and package probe/watch concludes from what one watcher sees
 // of one worker.

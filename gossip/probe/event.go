@@ -8,7 +8,6 @@ import (
 // Member is what a prober has to know of another member.
 type Member struct {
 	dynmesh.Observer
-	Worker   bool   // it is watched
 	Frontend bool   // it watches foreign instances, too
 	Addr     string // host:port of its gossip
 	Service  string // host:port of its requests; empty for none

@@ -13,7 +13,7 @@ import (
 func Example() {
 	p := probe.New(1, false, 42)
 	worker := probe.Member{
-		Observer: dynmesh.Observer{ID: 7, Epoch: 1}, Worker: true, Alive: true, Addr: "10.0.0.7:7946",
+		Observer: dynmesh.Observer{ID: 7, Epoch: 1}, Alive: true, Addr: "10.0.0.7:7946",
 	}
 	do := p.Handle(probe.MemberChanged{Member: worker}, 0)
 	fmt.Println("member 1 is to watch it:", p.Watches(7))

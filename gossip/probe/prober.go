@@ -23,7 +23,7 @@ const (
 	never = time.Duration(1<<63 - 1)
 )
 
-// Prober watches the workers that are this member's to watch, and on a frontend the addresses of
+// Prober watches the members that are this one's to watch, and on a frontend the addresses of
 // foreign instances. Times are since a moment of the caller's choice. It is not safe for concurrent
 // use.
 type Prober struct {
@@ -32,9 +32,9 @@ type Prober struct {
 	stopped bool
 
 	members        map[dynmesh.InstanceID]*Member // but for this one
-	assignment     *Assignment                    // of workers, to all members
+	assignment     *Assignment                    // of members, to each other
 	failureReports failureReports
-	targets        map[dynmesh.InstanceID]*target // workers, by ID
+	targets        map[dynmesh.InstanceID]*target // members, by ID
 	foreign        *foreign                       // nil but on frontends
 	handovers      []handover                     // the one that ends first is in front
 
@@ -151,11 +151,7 @@ func (p *Prober) memberChanged(m Member) {
 	p.members[m.ID] = &m
 	p.reconsider(m.ID)
 	p.reconsiderReportedBy(m.ID)
-	if p.foreign != nil && m.Frontend {
-		p.frontendChanged(m.ID, m.Alive)
-	}
 	switch {
-	case !m.Worker:
 	case m.Left:
 		p.removeTarget(m.ID)
 	case p.assignment.Add(m.ID) || p.targets[m.ID] != nil:
@@ -291,7 +287,7 @@ func (p *Prober) watchMember(m *Member) *target {
 // takeOver begins to watch what has become this member's, since somebody else is there no longer.
 func (p *Prober) takeOver(ids []dynmesh.InstanceID) {
 	for _, id := range ids {
-		if m := p.members[id]; m != nil && m.Worker && !m.Left {
+		if m := p.members[id]; m != nil && !m.Left {
 			p.step(p.watchMember(m), watch.Event{Kind: watch.Inherited})
 		}
 	}
@@ -369,10 +365,14 @@ func (p *Prober) reconsider(id dynmesh.InstanceID) {
 	if m == nil {
 		return
 	}
-	if m.Alive && !p.Unreachable(id) {
+	watches := m.Alive && !p.Unreachable(id)
+	if watches {
 		p.handOver(p.assignment.Join(id))
 	} else {
 		p.takeOver(p.assignment.Leave(id))
+	}
+	if p.foreign != nil && m.Frontend {
+		p.frontendChanged(id, watches)
 	}
 }
 

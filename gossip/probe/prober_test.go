@@ -84,7 +84,7 @@ func (w *world) check() {
 		switch {
 		case t.ended:
 			w.t.Fatalf("%v is watched, and never stepped", id)
-		case m == nil || m.Left || !m.Worker || t.member != m:
+		case m == nil || m.Left || t.member != m:
 			w.t.Fatalf("%v is watched as %+v, and is %+v", id, t.member, m)
 		case !p.assignment.Mine(id) && !slices.ContainsFunc(p.handovers, func(h handover) bool { return h.target == id }):
 			w.t.Fatalf("%v is watched, is not ours, and is not handed over", id)
@@ -92,7 +92,7 @@ func (w *world) check() {
 		watching++
 	}
 	for id, m := range p.members {
-		if p.assignment.Mine(id) && m.Worker && !m.Left && p.targets[id] == nil {
+		if p.assignment.Mine(id) && !m.Left && p.targets[id] == nil {
 			w.t.Fatalf("%v is ours to watch, and is not watched", id)
 		}
 	}
@@ -163,8 +163,7 @@ func (w *world) random() {
 		w.handle(Tick{})
 	case k == 3:
 		m := Member{Observer: dynmesh.Observer{ID: id, Epoch: rapid.Uint64Range(1, 2).Draw(t, "epoch")}}
-		m.Worker = id%3 != 0
-		m.Frontend = !m.Worker
+		m.Frontend = id%3 == 0
 		m.Addr = fmt.Sprint("gossip:", rapid.IntRange(1, 2).Draw(t, "addr"))
 		m.Service = rapid.SampledFrom([]string{"", "service:1", "service:2"}).Draw(t, "service")
 		m.Alive = rapid.IntRange(0, 3).Draw(t, "alive") > 0
@@ -238,7 +237,7 @@ func TestProberIsAFunctionOfItsEvents(t *testing.T) {
 			case 1:
 				return ForeignWatched{Subject: dynmesh.Subject{ID: id + 100}, Addr: "x:1"}
 			default:
-				return MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Worker: id%2 == 0, Frontend: id%2 == 1,
+				return MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Frontend: id%2 == 1,
 					Addr: fmt.Sprint(id), Service: fmt.Sprint("s", id), Alive: rapid.Bool().Draw(t, "alive")}}
 			}
 		}), 1, 40).Draw(t, "events")
