@@ -21,6 +21,9 @@ const gzipRest = 9
 // gzipDelay is how long a change is out before it is compressed: whoever waits for the change itself goes first.
 const gzipDelay = 10 * time.Millisecond
 
+// maxBuffer is the most bytes that the compressor keeps from one answer to the next.
+const maxBuffer = 1 << 20
+
 // compressor adds the gzip form to answers of one kind, the newest first and only. In a storm it takes at most a tenth of
 // one core, and clients that would accept gzip get the plain form meanwhile.
 type compressor struct {
@@ -112,5 +115,8 @@ func (c *compressor) compress(plain *snapshot.Representation) *snapshot.Represen
 	tag := strings.TrimSuffix(plain.ETag, `"`) + `-gzip"`
 	r := snapshot.NewRepresentation(&c.lineage, plain.Version, tag, bytes.Clone(c.buffer.Bytes()))
 	r.ContentEncoding = "gzip"
+	if c.buffer.Cap() > maxBuffer {
+		c.buffer = bytes.Buffer{} // the next answer of this size may be long in coming
+	}
 	return r
 }
