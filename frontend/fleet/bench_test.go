@@ -83,7 +83,7 @@ func TestMemory(t *testing.T) {
 			r.f = New(Config{}, r.now)
 			r.f.Discover(deployment(n))
 		}},
-		{"foreign and silent", 900, func(r *rig) {
+		{"foreign and silent", 750, func(r *rig) {
 			u := deployment(n)
 			r.f.Discover(u)
 			r.f.Registrations()
@@ -97,7 +97,7 @@ func TestMemory(t *testing.T) {
 			}
 			r.f.Gossip(dynmesh.GossipUpdate{Observations: all})
 		}},
-		{"members, with canaries and watchers", 1600, func(r *rig) {
+		{"members, with canaries and watchers", 1250, func(r *rig) {
 			u := deployment(n)
 			g := r.told(&u)
 			r.f.Discover(u)

@@ -129,9 +129,9 @@ func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subje
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
-		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer), Stale: r.stale,
-		ObserverUnreachable: by != nil && by.seen().unreachable,
-		Finding:             r.finding, Reason: r.reason, Detail: r.detail, At: r.time(),
+		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
+		ObserverUnreachable: by != nil && by.seen().unreachable, Stale: r.stale,
+		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), At: r.time(),
 	}
 }
 
@@ -196,8 +196,8 @@ func (ps *processes) reevaluate(p *Process) {
 	seen := p.seen()
 	for i := range seen.paths {
 		r := &seen.paths[i]
-		missed = missed || !r.stale && r.finding == dynmesh.Fail && ps.stateOf(r.observer) == dynmesh.Alive
-		reached = reached || r.finding == dynmesh.Pass && ps.path(r).Counts()
+		missed = missed || !r.stale && r.finding.Value() == dynmesh.Fail && ps.stateOf(r.observer) == dynmesh.Alive
+		reached = reached || r.finding.Value() == dynmesh.Pass && ps.path(r).Counts()
 	}
 	ps.marks.process(p)
 	ps.collect(p)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -14,9 +15,9 @@ type report struct {
 	observer dynmesh.Observer
 	seq      uint64
 	at       int64 // unix milliseconds, as on the wire
-	finding  dynmesh.Finding
-	reason   dynmesh.Reason
-	detail   string
+	finding  unique.Handle[dynmesh.Finding]
+	reason   unique.Handle[dynmesh.Reason]
+	detail   unique.Handle[string] // many say the same
 	latency  time.Duration
 	kind     dynmesh.Kind
 	ready    bool
@@ -26,7 +27,8 @@ type report struct {
 
 func newReport(o *dynmesh.Observation) report {
 	return report{
-		observer: o.Observer, seq: o.Seq, at: o.At.UnixMilli(), finding: o.Finding, reason: o.Reason, detail: o.Detail,
+		observer: o.Observer, seq: o.Seq, at: o.At.UnixMilli(),
+		finding: unique.Make(o.Finding), reason: unique.Make(o.Reason), detail: unique.Make(o.Detail),
 		latency: o.Latency, kind: o.Kind, ready: o.Ready, draining: o.Draining,
 	}
 }
@@ -36,8 +38,8 @@ func (r *report) time() time.Time { return time.UnixMilli(r.at).UTC() }
 // of returns the whole observation.
 func (r *report) of(subject dynmesh.Subject) dynmesh.Observation {
 	return dynmesh.Observation{Observer: r.observer, Seq: r.seq, Report: dynmesh.Report{
-		Subject: subject, Kind: r.kind, Finding: r.finding, Ready: r.ready, Draining: r.draining, Reason: r.reason,
-		Detail: r.detail, Latency: r.latency, At: r.time(),
+		Subject: subject, Kind: r.kind, Finding: r.finding.Value(), Ready: r.ready, Draining: r.draining,
+		Reason: r.reason.Value(), Detail: r.detail.Value(), Latency: r.latency, At: r.time(),
 	}}
 }
 
