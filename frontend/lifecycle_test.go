@@ -108,3 +108,29 @@ func TestSourceThatEndsIsAnError(t *testing.T) {
 		t.Error("got nil, want an error: a frontend that watches nothing must not look well")
 	}
 }
+
+func TestGRPCHealthPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	if _, err := New(Config{Host: "127.0.0.1", GRPCHealthAddr: taken.Addr().String()}); err == nil || !strings.Contains(err.Error(), "gRPC health: listen "+taken.Addr().String()) {
+		t.Errorf("got %v, want the address", err)
+	}
+	f, err := New(Config{Host: "127.0.0.1", GRPCHealthAddr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := f.Run(ended); err != nil {
+		t.Fatal(err)
+	}
+	again, err := net.Listen("tcp", f.GRPCHealthAddr())
+	if err != nil {
+		t.Errorf("got %v, want the port to be free again", err)
+	} else {
+		_ = again.Close()
+	}
+}
