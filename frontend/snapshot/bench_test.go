@@ -15,10 +15,11 @@ func filled(n int, gossip bool) (*known, dynmesh.RegistryUpdate) {
 	if !gossip {
 		u.Members = nil
 	}
-	k.discover(u)
+	k.fleet.Discover(u)
 	if gossip {
-		k.gossip(g)
+		k.fleet.Gossip(g)
 	}
+	k.render()
 	return k, u
 }
 

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,6 +53,7 @@ func (b *Builder) Epoch() string { return b.mesh.epoch }
 
 // Register renders what etcd lists by now, and says whether that is new.
 func (b *Builder) Register(all []fleet.Registration) (changed bool) {
+	b.health.batch.changes = slices.Grow(b.health.batch.changes, len(all))
 	for _, r := range all {
 		k := healthKey{b.mesh.endpoint(r.Endpoint()).endpoint, r.ID()}
 		if r.Put == nil {

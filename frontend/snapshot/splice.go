@@ -2,20 +2,28 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
-// batch gathers changes of one list, in any order. The JSON of all of them lies in one buffer.
+// batch gathers changes of one list, in any order. The JSON of many of them lies in one block of memory.
 type batch[K ordered[K], V any] struct {
 	changes []change[K, V]
-	json    []byte
+	block   []byte
 }
+
+// blockSize is the size in bytes from which a block is not grown any more: the first batch may have 100,000 changes, and
+// what has grown is copied each time.
+const blockSize = 64 << 10
 
 // put adds an entry, whose JSON appendJSON appends.
 func (b *batch[K, V]) put(k K, v V, appendJSON func([]byte) []byte) {
-	begin := len(b.json)
-	b.json = appendJSON(b.json)
-	b.changes = append(b.changes, change[K, V]{entry: entry[K, V]{k, v, b.json[begin:len(b.json):len(b.json)]}})
+	if len(b.block) > blockSize/2 {
+		b.block = make([]byte, 0, blockSize)
+	}
+	begin := len(b.block)
+	b.block = appendJSON(b.block)
+	b.changes = append(b.changes, change[K, V]{entry: entry[K, V]{k, v, b.block[begin:len(b.block):len(b.block)]}})
 }
 
 // remove takes an entry away, if there is one.
@@ -25,11 +33,21 @@ func (b *batch[K, V]) remove(k K) {
 
 // applyTo returns l after the batch, and leaves the batch empty. The last change of a key counts.
 func (b *batch[K, V]) applyTo(l list[K, V], size int, edited func(k K, was, is []byte)) (next list[K, V], replaced int, changed bool) {
-	slices.SortStableFunc(b.changes, func(a, b change[K, V]) int { return a.key.compare(b.key) })
-	last := b.changes[:0]
-	for i, c := range b.changes {
-		if i+1 == len(b.changes) || c.key.compare(b.changes[i+1].key) != 0 {
-			last = append(last, c)
+	// What is sorted are indexes: changes are large.
+	order := make([]uint32, len(b.changes))
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(x, y uint32) int {
+		if c := b.changes[x].key.compare(b.changes[y].key); c != 0 {
+			return c
+		}
+		return cmp.Compare(x, y)
+	})
+	last := make([]change[K, V], 0, len(order))
+	for i, at := range order {
+		if i+1 == len(order) || b.changes[at].key.compare(b.changes[order[i+1]].key) != 0 {
+			last = append(last, b.changes[at])
 		}
 	}
 	*b = batch[K, V]{} // its memory goes: there may be a batch for each of very many endpoints
