@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 )
@@ -25,7 +25,7 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := discovery.NewWatcher(discovery.WatcherConfig{Etcd: discovery.Config{Endpoints: []string{"http://127.0.0.1:1"}}, Members: true})
+	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://127.0.0.1:1"}}, Members: true})
 	if err != nil {
 		t.Fatal(err)
 	}
