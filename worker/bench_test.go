@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -64,7 +65,8 @@ func BenchmarkRequests(b *testing.B) {
 					b.Errorf("%v (%v)", resp, err)
 					return
 				}
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				if err := errors.Join(err, resp.Body.Close()); err != nil {
 					b.Error(err)
 					return
 				}

@@ -32,8 +32,9 @@ func greet(_ context.Context, request json.RawMessage, send func(chunk any) erro
 // by canaries; where etcd is, and all else, is told by the variables of the worker command.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := worker.Serve(ctx, "generate", greet, worker.Canary(map[string]string{"name": "canary"})); err != nil {
+	err := worker.Serve(ctx, "generate", greet, worker.Canary(map[string]string{"name": "canary"}))
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }

@@ -148,7 +148,7 @@ func TestMeshWithoutEtcd(t *testing.T) {
 	}
 	testkit.Eventually(t, waitLimit, "traffic vouches for it", func() bool {
 		f, _ := o.own(r.Worker, "generate")
-		return f.Kind == dynmesh.KindTraffic && f.Report.Finding == dynmesh.Busy && f.Ready || f.Report.Finding == dynmesh.Pass
+		return f.Kind == dynmesh.KindTraffic && f.Finding == dynmesh.Busy && f.Ready || f.Finding == dynmesh.Pass
 	})
 	if s := o.state(r.Worker); s != dynmesh.Alive {
 		t.Errorf("without etcd the worker is %s, want alive", s)

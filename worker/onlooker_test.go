@@ -101,7 +101,7 @@ func (o *onlooker) own(w *Worker, endpoint string) (f dynmesh.Observation, ok bo
 // says tells whether a worker's own finding is this one.
 func (o *onlooker) says(w *Worker, endpoint string, finding dynmesh.Finding, ready bool) bool {
 	f, ok := o.own(w, endpoint)
-	return ok && f.Report.Finding == finding && f.Ready == ready
+	return ok && f.Finding == finding && f.Ready == ready
 }
 
 func (o *onlooker) state(w *Worker) dynmesh.MemberState {
@@ -115,7 +115,7 @@ func (o *onlooker) watched(w *Worker) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.ContainsFunc(slices.Collect(maps.Values(o.findings)), func(f dynmesh.Observation) bool {
-		return f.Subject == dynmesh.Subject{ID: w.ID()} && f.Kind == dynmesh.KindPath && f.Report.Finding == dynmesh.Pass
+		return f.Subject == dynmesh.Subject{ID: w.ID()} && f.Kind == dynmesh.KindPath && f.Finding == dynmesh.Pass
 	})
 }
 

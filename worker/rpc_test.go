@@ -154,23 +154,32 @@ func TestAnswersOfBothServers(t *testing.T) {
 			if tt.server == "system" {
 				addr = r.SystemAddr()
 			}
-			resp, body := byHand(t, addr, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
-			if resp.StatusCode != tt.status || !strings.HasPrefix(body, tt.want) || tt.want != probe && body != tt.want {
-				t.Errorf("got %d %s, want %d %s", resp.StatusCode, body, tt.status, tt.want)
+			got := byHand(t, addr, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+			if got.status != tt.status || !strings.HasPrefix(got.body, tt.want) || tt.want != probe && got.body != tt.want {
+				t.Errorf("got %d %s, want %d %s", got.status, got.body, tt.status, tt.want)
 			}
-			if kind, allow := resp.Header.Get("Content-Type"), resp.Header.Get("Allow"); kind != tt.kind || allow != tt.allow {
+			if kind, allow := got.header.Get("Content-Type"), got.header.Get("Allow"); kind != tt.kind || allow != tt.allow {
 				t.Errorf("got Content-Type %q and Allow %q, want %q and %q", kind, allow, tt.kind, tt.allow)
 			}
-			if whole := resp.ContentLength >= 0; whole != (tt.kind == plain) || resp.Close {
+			if whole := got.length >= 0; whole != (tt.kind == plain) || got.closes {
 				t.Errorf("length %d, closing %v: want JSON in one piece, a stream otherwise, and to be kept alive",
-					resp.ContentLength, resp.Close)
+					got.length, got.closes)
 			}
 		})
 	}
 }
 
-// byHand sends a request as it is written here, on a connection of its own, and reads the answer.
-func byHand(t *testing.T, addr, request string) (*http.Response, string) {
+// A reply is an answer that has been read to its end.
+type reply struct {
+	status int
+	header http.Header
+	length int64 // -1: it is a stream
+	closes bool  // the connection
+	body   string
+}
+
+// byHand sends a request as it is written here, on a connection of its own.
+func byHand(t *testing.T, addr, request string) reply {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -191,7 +200,7 @@ func byHand(t *testing.T, addr, request string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(body)
+	return reply{resp.StatusCode, resp.Header, resp.ContentLength, resp.Close, string(body)}
 }
 
 // TestBodyThatDoesNotCome: a client that announces a request and does not send it holds nothing for
@@ -201,9 +210,9 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 	w.rpc.http.ReadTimeout = 50 * time.Millisecond
 	r := drive(t, w)
 	for _, head := range []string{"Content-Length: 10\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n"} {
-		resp, body := byHand(t, r.RPCAddr(), "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\n"+head+"{")
-		if want := `{"error":"Request Timeout"}`; resp.StatusCode != http.StatusRequestTimeout || body != want || !resp.Close {
-			t.Errorf("got %d %s, closing %v, want 408 %s, closing", resp.StatusCode, body, resp.Close, want)
+		got := byHand(t, r.RPCAddr(), "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\n"+head+"{")
+		if want := `{"error":"Request Timeout"}`; got.status != http.StatusRequestTimeout || got.body != want || !got.closes {
+			t.Errorf("got %+v, want 408 %s, closing", got, want)
 		}
 	}
 	if got := r.activity("echo"); got != (canary.Activity{}) {
@@ -456,6 +465,10 @@ func askByHand(t *testing.T, r *harness, lines int, reset bool) (leave func()) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			_ = c.Close() // first: the body would be read to its end
+			_ = resp.Body.Close()
+		})
 		answer := bufio.NewReaderSize(resp.Body, 16)
 		for range lines {
 			readLine(t, answer)

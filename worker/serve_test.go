@@ -192,7 +192,7 @@ func TestServeCanaries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	if err := w.endpoints["generate"].check.Probe(t.Context()); err != nil {
 		t.Error(err)
 	}

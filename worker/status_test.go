@@ -172,9 +172,9 @@ func TestStatusServerBodies(t *testing.T) {
 			if tt.name == "another route" {
 				path = "/health"
 			}
-			resp, body := byHand(t, r.SystemAddr(), "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+tt.request)
-			if got := fmt.Sprintf("%d %s", resp.StatusCode, body); !strings.HasPrefix(got, tt.want) {
-				t.Errorf("got %.200s, want %s", got, tt.want)
+			got := byHand(t, r.SystemAddr(), "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+tt.request)
+			if all := fmt.Sprintf("%d %s", got.status, got.body); !strings.HasPrefix(all, tt.want) {
+				t.Errorf("got %.200s, want %s", all, tt.want)
 			}
 		})
 	}
