@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // What a frontend says of one instance that is well and one that is not, and of hostile ones.
@@ -87,7 +89,7 @@ func TestAskCommands(t *testing.T) {
 		{"explain 77 --frontend " + hostile, 0, "on ?31m?h?,", ""},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			var stdout, stderr output
+			var stdout, stderr testkit.Buffer
 			code := execute(context.Background(), strings.Fields(tt.args), &stdout, &stderr)
 			if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) ||
 				(tt.stderr == "") != (stderr.String() == "") {
@@ -99,7 +101,7 @@ func TestAskCommands(t *testing.T) {
 		})
 	}
 	t.Run("json is JSON", func(t *testing.T) {
-		var stdout, stderr output
+		var stdout, stderr testkit.Buffer
 		execute(context.Background(), []string{"status", "-o", "json", "--frontend", hostile}, &stdout, &stderr)
 		var got, want any
 		if err := json.Unmarshal([]byte(stdout.String()), &got); err != nil {
@@ -127,7 +129,7 @@ func TestAskEnvironment(t *testing.T) {
 		{[]string{"wait"}, 0},                               // DYN_EXPECT holds, and the frontend's own does not matter
 		{[]string{"wait", "--expect", "dyn://a.b.c>=2"}, 1}, // the flag wins
 	} {
-		var stdout, stderr output
+		var stdout, stderr testkit.Buffer
 		if code := execute(context.Background(), tt.args, &stdout, &stderr); code != tt.code {
 			t.Errorf("%v: exit %d, want %d:\n%s", tt.args, code, tt.code, stderr.String())
 		}
@@ -148,14 +150,10 @@ func TestWaitInterrupted(t *testing.T) {
 	t.Cleanup(s.Close)
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	var stdout, stderr output
+	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
 	go func() { done <- execute(ctx, []string{"wait", "--frontend", s.URL}, &stdout, &stderr) }()
-	for deadline := time.Now().Add(20 * time.Second); stderr.String() == ""; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing was said within 20 s")
-		}
-	}
+	testkit.Eventually(t, 20*time.Second, "what is missing is said", func() bool { return stderr.String() != "" })
 	interrupt()
 	select {
 	case code := <-done:

@@ -9,29 +9,29 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // The commands that ask, of a real frontend with real workers and a real etcd; and once it is gone.
 func TestAskUp(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	var upOut, upErr output
+	var upOut, upErr testkit.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &upOut, &upErr)
 	}()
 	front := regexp.MustCompile(`frontend  (http://127\.0\.0\.1:\d+)`)
 	var url []string
-	for deadline := time.Now().Add(30 * time.Second); url == nil; time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, 30*time.Second, "up", func() bool {
 		url = front.FindStringSubmatch(upOut.String())
-		if time.Now().After(deadline) {
-			t.Fatalf("not up within 30 s:\n%s", upErr.String())
-		}
-	}
+		return url != nil
+	})
 	t.Setenv("DYN_FRONTEND_URL", url[1])
 	ask := func(want int, args ...string) string {
 		t.Helper()
-		var stdout, stderr output
+		var stdout, stderr testkit.Buffer
 		if code := execute(context.Background(), args, &stdout, &stderr); code != want {
 			t.Errorf("%v: exit %d, want %d\n%s%s", args, code, want, stdout.String(), stderr.String())
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
@@ -44,7 +45,7 @@ func startEngine(t *testing.T, addr string) (engine *mocker.Engine, url string) 
 func TestCanaryCommand(t *testing.T) {
 	engine, url := startEngine(t, "")
 	canary := func(args ...string) (int, string) {
-		var stdout, stderr output
+		var stdout, stderr testkit.Buffer
 		code := execute(context.Background(), append([]string{"canary", "--backend", url}, args...), &stdout, &stderr)
 		return code, stdout.String() + stderr.String()
 	}
@@ -77,19 +78,18 @@ func TestCanaryCommand(t *testing.T) {
 func TestMockEngineCommand(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	var stdout, stderr output
+	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- execute(ctx, []string{"mock-engine", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--model", "tiny"}, &stdout, &stderr)
 	}()
 	var addr []string
-	for deadline := time.Now().Add(20 * time.Second); addr == nil; time.Sleep(10 * time.Millisecond) {
-		if addr = regexp.MustCompile(`Mock engine serves addr=(\S+) control=(\S+)`).FindStringSubmatch(stderr.String()); time.Now().After(deadline) {
-			t.Fatalf("no addresses in the log: %s", stderr.String())
-		}
-	}
+	testkit.Eventually(t, 20*time.Second, "the addresses in the log", func() bool {
+		addr = regexp.MustCompile(`Mock engine serves addr=(\S+) control=(\S+)`).FindStringSubmatch(stderr.String())
+		return addr != nil
+	})
 	canary := func() (int, string) {
-		var stdout, stderr output
+		var stdout, stderr testkit.Buffer
 		code := execute(context.Background(), []string{"canary", "--backend", "http://" + addr[1]}, &stdout, &stderr)
 		return code, stdout.String() + stderr.String()
 	}
@@ -118,7 +118,7 @@ func TestMockEngineCommand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var stderr output
+		var stderr testkit.Buffer
 		code := execute(context.Background(), append([]string{"mock-engine"}, args...), &stderr, &stderr)
 		if code != exitUsage || !strings.Contains(stderr.String(), "dynmesh: "+name+": new mock server: ") {
 			t.Errorf("exit %d: %s, want %d and %s", code, stderr.String(), exitUsage, name)
@@ -161,7 +161,7 @@ func TestCanaryCommandAccess(t *testing.T) {
 			for name, value := range tt.env {
 				t.Setenv(name, value)
 			}
-			var stdout, stderr output
+			var stdout, stderr testkit.Buffer
 			code := execute(context.Background(), []string{"canary", "--backend", tt.backend}, &stdout, &stderr)
 			text := stdout.String() + stderr.String()
 			if code != tt.code || !strings.Contains(text, tt.want) || strings.Contains(text, "s3cret") {
@@ -180,7 +180,7 @@ func TestBadBackendSettings(t *testing.T) {
 		"DYN_CANARY_WAIT_TIME=1s: want 3s or more with DYN_BACKEND_ACTIVITY=metrics\n": {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--canary-wait-time", "1"},
 		"DYN_MOCK_CONTROL and DYN_BACKEND: want one of them":                           {"--backend", "http://127.0.0.1:1", "--mock-control", "127.0.0.1:0"},
 	} {
-		var out output
+		var out testkit.Buffer
 		if code := execute(context.Background(), append([]string{"worker"}, args...), &out, &out); code != exitUsage || !strings.Contains(out.String(), want) {
 			t.Errorf("%q: exit %d: %s, want %d and %s", args, code, out.String(), exitUsage, want)
 		}
@@ -200,7 +200,7 @@ func TestSidecar(t *testing.T) {
 	}
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	var stdout, stderr output
+	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- execute(ctx, []string{"worker", "--backend", "http://" + addr, "--etcd-endpoints", "http://127.0.0.1:1", "--system-host", "127.0.0.1",
@@ -208,15 +208,7 @@ func TestSidecar(t *testing.T) {
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	var system, rpc []string
-	wait := func(what string, ok func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("not within 20 s: %s\n%s", what, stderr.String())
-			}
-		}
-	}
-	wait("the addresses in the log", func() bool {
+	testkit.Eventually(t, 20*time.Second, "the addresses in the log", func() bool {
 		system = regexp.MustCompile(` system=(\S+)`).FindStringSubmatch(stderr.String())
 		rpc = regexp.MustCompile(`Worker serves addr=\S+:(\d+)`).FindStringSubmatch(stderr.String())
 		return system != nil && rpc != nil
@@ -235,7 +227,7 @@ func TestSidecar(t *testing.T) {
 		t.Error("without an engine: want /health 503 and /livez 200")
 	}
 	engine, _ := startEngine(t, addr)
-	wait("ready when the engine comes", answers("/health", 200))
+	testkit.Eventually(t, 20*time.Second, "ready when the engine comes", answers("/health", 200))
 	text, err := fetch(client, "http://127.0.0.1:"+rpc[1]+"/v1/rpc/generate", `{"prompt":"hello","max_tokens":3,"stream":true}`)
 	if n := strings.Count(text, "\n"); err != nil || n < 3 || !strings.Contains(text, `"model":"llama"`) {
 		t.Errorf("a request through the sidecar: %v, %d lines: %s", err, n, text)
@@ -243,11 +235,11 @@ func TestSidecar(t *testing.T) {
 	if err := engine.SetKnobs(mocker.Knobs{Refuse: true}); err != nil {
 		t.Fatal(err)
 	}
-	wait("not ready when the engine goes", answers("/health", 503))
+	testkit.Eventually(t, 20*time.Second, "not ready when the engine goes", answers("/health", 503))
 	if err := engine.SetKnobs(mocker.Knobs{}); err != nil {
 		t.Fatal(err)
 	}
-	wait("ready when it is back", answers("/health", 200))
+	testkit.Eventually(t, 20*time.Second, "ready when it is back", answers("/health", 200))
 	if !answers("/livez", 200)() {
 		t.Error("/livez is not 200")
 	}

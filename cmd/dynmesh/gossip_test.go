@@ -19,25 +19,16 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
-
-// await waits until what a command prints says something.
-func await(t *testing.T, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-	}
-}
 
 // command runs one command line until the test ends, or until stop is called, and returns what it
 // logs.
-func command(t *testing.T, args ...string) (log *output, stop func()) {
+func command(t *testing.T, args ...string) (log *testkit.Buffer, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
-	log = &output{}
+	log = &testkit.Buffer{}
 	go func() { done <- execute(ctx, args, log, log) }()
 	stopped := false
 	stop = func() {
@@ -202,7 +193,7 @@ func TestKeyringIsReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out output
+	var out testkit.Buffer
 	log := logrus.New()
 	log.SetOutput(&out)
 	runs := opts.reloadOnHangup(cfg, log)
@@ -221,7 +212,7 @@ func TestKeyringIsReadAgain(t *testing.T) {
 		if err := self.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		await(t, 10*time.Second, line, func() bool { return strings.Contains(out.String(), line) })
+		testkit.Eventually(t, 10*time.Second, line, func() bool { return strings.Contains(out.String(), line) })
 	}
 	write(gossip.GenerateKey())
 	hangUp("Keyring read again")
@@ -250,7 +241,7 @@ func TestFrontendIsAMember(t *testing.T) {
 	command(t, front...)
 	_, stopSecond := command(t, front...)
 	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--gossip-key", key)
-	await(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, registry)) == 3 })
+	testkit.Eventually(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, registry)) == 3 })
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	roles := map[dynmesh.Role]int{}
 	for _, m := range sample(t, registry) {
@@ -258,7 +249,7 @@ func TestFrontendIsAMember(t *testing.T) {
 		if m.GossipAddr == "" || m.PID != os.Getpid() || m.Version == "" || m.Host == "" || m.StartedAt.IsZero() {
 			t.Errorf("a member says of itself %+v", m)
 		}
-		await(t, 20*time.Second, "the "+string(m.Role)+" has found all others", func() bool {
+		testkit.Eventually(t, 20*time.Second, "the "+string(m.Role)+" has found all others", func() bool {
 			metrics, err := fetch(client, m.SystemURL+"/metrics", "")
 			if err != nil {
 				t.Fatal(err)
@@ -290,12 +281,12 @@ func TestGossipOff(t *testing.T) {
 	t.Setenv("DYN_GOSSIP_BIND", "off")
 	front, _ := command(t, "frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", registry.Endpoints[0])
 	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0])
-	await(t, 20*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
-	await(t, 20*time.Second, "the frontend has read the registry", func() bool { return strings.Contains(front.String(), "Discovery is synced") })
+	testkit.Eventually(t, 20*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
+	testkit.Eventually(t, 20*time.Second, "the frontend has read the registry", func() bool { return strings.Contains(front.String(), "Discovery is synced") })
 	if members := sample(t, registry); len(members) != 1 || members[0].Role != dynmesh.RoleWorker || members[0].GossipAddr != "" {
 		t.Errorf("etcd has %+v, want the worker alone, without an address for gossip", members)
 	}
-	for _, log := range []*output{front, worker} {
+	for _, log := range []*testkit.Buffer{front, worker} {
 		if strings.Contains(log.String(), "::gossip") {
 			t.Errorf("gossip is off, and logs:\n%s", log)
 		}
@@ -327,11 +318,11 @@ func TestFrontendThatMayOnlyRead(t *testing.T) {
 
 	t.Setenv("ETCD_AUTH_PASSWORD", "secret")
 	worker, _ := command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--etcd-username", "root")
-	await(t, 30*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
+	testkit.Eventually(t, 30*time.Second, "the worker is registered", func() bool { return strings.Contains(worker.String(), "Registered ") })
 	front, _ := command(t, "frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--gossip-bind", "127.0.0.1:0",
 		"--etcd-endpoints", registry.Endpoints[0], "--etcd-username", "reader")
 	for _, line := range []string{"Discovery is synced: the registry has been read instances=1", "Joined the mesh", "This process cannot be registered"} {
-		await(t, 30*time.Second, line, func() bool { return strings.Contains(front.String(), line) })
+		testkit.Eventually(t, 30*time.Second, line, func() bool { return strings.Contains(front.String(), line) })
 	}
 	if n := strings.Count(front.String(), " WARN "); n != 1 {
 		t.Errorf("%d warnings, want 1:\n%s", n, front)

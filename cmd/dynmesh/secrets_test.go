@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // Whatever is printed of a URL, valid or not, has no password and no token in it: not in errors,
@@ -37,7 +39,7 @@ func TestSecretsInURLsAreNotPrinted(t *testing.T) {
 		check := func(t *testing.T, how string, args ...string) {
 			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 			defer cancel()
-			var out output
+			var out testkit.Buffer
 			_ = execute(ctx, args, &out, &out)
 			if text := out.String(); strings.Contains(text, secret) || text == "" {
 				t.Errorf("%s: %q printed\n%s", how, args, text)
@@ -61,7 +63,7 @@ func TestSecretsInURLsAreNotPrinted(t *testing.T) {
 		})
 	}
 	for _, flag := range []string{"--etcd-password", "--admin-token", "--backend-api-key", "--gossip-key"} {
-		var out output
+		var out testkit.Buffer
 		_ = execute(context.Background(), []string{"worker", flag, secret, "--help"}, &out, &out)
 		_ = execute(context.Background(), []string{"worker", flag, secret, "--rpc-port", "x"}, &out, &out)
 		if text := out.String(); strings.Contains(text, secret) {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -162,11 +163,11 @@ func TestLogThatNobodyReads(t *testing.T) {
 					return len(mesh.Endpoints) == 1 && mesh.Endpoints[0].Registered == 1 && mesh.Endpoints[0].Ready == ready && mesh.Endpoints[0].Verified == verified
 				}
 			}
-			await(t, 20*time.Second, "a canary vouches for the worker", verdicts(1, 1))
+			testkit.Eventually(t, 20*time.Second, "a canary vouches for the worker", verdicts(1, 1))
 			get(t, http.MethodPut, "http://"+control+"/mock/knobs", `{"error_status":500}`)
-			await(t, 10*time.Second, "canaries find the fault", verdicts(0, 0))
+			testkit.Eventually(t, 10*time.Second, "canaries find the fault", verdicts(0, 0))
 			get(t, http.MethodPut, "http://"+control+"/mock/knobs", `{}`)
-			await(t, 10*time.Second, "canaries find the worker well again", verdicts(1, 1))
+			testkit.Eventually(t, 10*time.Second, "canaries find the worker well again", verdicts(1, 1))
 			for _, addr := range []string{front, system} {
 				metric := regexp.MustCompile(`(?m)^dynmesh_log_lines_dropped_total (\S+)$`).FindStringSubmatch(get(t, http.MethodGet, "http://"+addr+"/metrics", ""))
 				if metric == nil || (metric[1] != "0") != tt.drops {
@@ -204,7 +205,7 @@ func TestLogIsReadAgain(t *testing.T) {
 	worker := startProcess(t, w, w, "worker", "--etcd-endpoints", "http://127.0.0.1:1", "--gossip-bind", "off", "--log-jsonl",
 		"--system-host", "127.0.0.1", "--system-port", systemPort, "--rpc-bind", "127.0.0.1", "--rpc-port", rpcPort,
 		"--health-check", "--canary-wait-time", "0.001")
-	await(t, 60*time.Second, "lines are dropped", func() bool {
+	testkit.Eventually(t, 60*time.Second, "lines are dropped", func() bool {
 		metric := regexp.MustCompile(`(?m)^dynmesh_log_lines_dropped_total (\S+)$`).FindStringSubmatch(get(t, http.MethodGet, "http://"+system+"/metrics", ""))
 		return metric != nil && metric[1] != "0"
 	})
@@ -271,7 +272,7 @@ func TestUpWithoutAReader(t *testing.T) {
 			front := freeAddr(t)
 			_, port, _ := net.SplitHostPort(front)
 			p := startProcess(t, stdout, stdout, "up", "--http-port", port, "--etcd-port", "0", "--workers", "1")
-			await(t, 30*time.Second, "the worker is verified", func() bool {
+			testkit.Eventually(t, 30*time.Second, "the worker is verified", func() bool {
 				return strings.Contains(get(t, http.MethodGet, "http://"+front+"/mesh", ""), `"verified":1`)
 			})
 			p.terminate(t, 15*time.Second)

@@ -9,10 +9,10 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"go.uber.org/goleak"
 )
 
@@ -28,24 +28,6 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// output collects what a command prints, while it runs.
-type output struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // execute is run with a log of its own.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return run(ctx, args, stdout, newLogging(stderr))
@@ -55,7 +37,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func TestUp(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	var stdout, stderr output
+	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &stdout, &stderr)
@@ -63,12 +45,10 @@ func TestUp(t *testing.T) {
 
 	curl := regexp.MustCompile(`(?m)^  curl -sN? (\S+)(?: -d '(.*)')?$`)
 	var lines [][]string
-	for deadline := time.Now().Add(30 * time.Second); len(lines) == 0; time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, 30*time.Second, "curl lines", func() bool {
 		lines = curl.FindAllStringSubmatch(stdout.String(), -1)
-		if time.Now().After(deadline) {
-			t.Fatalf("no curl lines within 30 s:\n%s%s", stdout.String(), stderr.String())
-		}
-	}
+		return len(lines) > 0
+	})
 	for _, line := range []string{"\n  http://127.0.0.1:", "/ in a browser: the mesh, live\n", "\n  dynmesh status --frontend http://127.0.0.1:"} {
 		if !strings.Contains(stdout.String(), line) {
 			t.Errorf("said\n%s\nwithout %q", stdout.String(), line)
@@ -174,20 +154,18 @@ func fetch(client *http.Client, url, body string) (string, error) {
 func TestUpWithTakenPort(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	var stdout, stderr output
+	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
 	go func() {
 		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "1"}, &stdout, &stderr)
 	}()
 	front := regexp.MustCompile(`frontend  http://127\.0\.0\.1:(\d+)`)
 	var port []string
-	for deadline := time.Now().Add(30 * time.Second); port == nil; time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, 30*time.Second, "up", func() bool {
 		port = front.FindStringSubmatch(stdout.String())
-		if time.Now().After(deadline) {
-			t.Fatal("not up within 30 s")
-		}
-	}
-	var out, errs output
+		return port != nil
+	})
+	var out, errs testkit.Buffer
 	if code := execute(context.Background(), []string{"up", "--http-port", port[1], "--etcd-port", "0"}, &out, &errs); code != exitFailed ||
 		!strings.Contains(errs.String(), "address already in use") || !strings.Contains(errs.String(), "--http-port 0") {
 		t.Errorf("second up: exit %d, %q, want %d and what to do", code, errs.String(), exitFailed)

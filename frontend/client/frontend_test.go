@@ -18,6 +18,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // What frontends answer, by their own golden files, is understood, and counted as they count it.
@@ -129,10 +130,10 @@ func TestRealFrontend(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	expected := []expect.Expectation{{Endpoint: backend, Want: 1}}
-	var lines told
+	var lines reportedLines
 	done := make(chan error, 1)
 	go func() { done <- c.Wait(ctx, expected, lines.report) }()
-	eventually(t, "that it is missing", func() bool {
+	testkit.Eventually(t, patience, "that it is missing", func() bool {
 		all := lines.get()
 		return len(all) > 0 && strings.HasSuffix(all[len(all)-1], "0 of 1 ready: 1 missing")
 	})
@@ -202,7 +203,7 @@ func TestRealFrontend(t *testing.T) {
 
 	// What is known stays, and it says that it is stale.
 	closeEtcd()
-	eventually(t, "stale", func() bool {
+	testkit.Eventually(t, patience, "stale", func() bool {
 		m, err := c.Mesh(ctx)
 		return err == nil && m.Discovery.State == dynmesh.Stale && len(m.Endpoints) == 2
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 const backend = "dyn://dynamo.backend.generate"
@@ -28,19 +29,19 @@ func meshOf(ready int) string {
 	return `{"version":1,"discovery":{"state":"synced"},"endpoints":[{"endpoint":"` + backend + `","instances":[` + strings.Join(instances, ",") + `]}]}`
 }
 
-// told collects lines.
-type told struct {
+// reportedLines collects lines.
+type reportedLines struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (l *told) report(line string) {
+func (l *reportedLines) report(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, line)
 }
 
-func (l *told) get() []string {
+func (l *reportedLines) get() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.lines)
@@ -53,10 +54,10 @@ func TestWaitUntilAllAreThere(t *testing.T) {
 	c := newClient(t, Config{URL: url})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var lines told
+	var lines reportedLines
 	done := make(chan error, 1)
 	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 14}}, lines.report) }()
-	eventually(t, "a first line", func() bool { return len(lines.get()) > 0 })
+	testkit.Eventually(t, patience, "a first line", func() bool { return len(lines.get()) > 0 })
 	ready.Store(14)
 	began := time.Now()
 	if err := <-done; err != nil {
@@ -83,7 +84,7 @@ func TestWaitForTheFrontendsOwn(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, `{"discovery":"synced","expectations":[],"ready":true,"reasons":[]}`)
 	})
-	var lines told
+	var lines reportedLines
 	if err := newClient(t, Config{URL: url}).Wait(context.Background(), nil, lines.report); err != nil {
 		t.Fatal(err)
 	}
@@ -160,12 +161,12 @@ func TestWaitSurvivesRestarts(t *testing.T) {
 	stop := run(l, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
-	var lines told
+	var lines reportedLines
 	done := make(chan error, 1)
 	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, lines.report) }()
-	eventually(t, "an answer", func() bool { return len(lines.get()) == 1 })
+	testkit.Eventually(t, patience, "an answer", func() bool { return len(lines.get()) == 1 })
 	stop()
-	eventually(t, "that it is away", func() bool {
+	testkit.Eventually(t, patience, "that it is away", func() bool {
 		all := lines.get()
 		return strings.HasSuffix(all[len(all)-1], "connection refused")
 	})

@@ -1,17 +1,16 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func press(l *live, keys ...string) (quit bool) {
@@ -105,24 +104,6 @@ func TestScreenWhileAway(t *testing.T) {
 	}
 }
 
-// terminal collects what a program writes.
-type terminal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *terminal) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *terminal) has(s string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.Contains(o.b.String(), s)
-}
-
 // A key ends it, and so does its context; also when the frontend hangs.
 func TestLiveEnds(t *testing.T) {
 	for _, tt := range []struct {
@@ -142,7 +123,7 @@ func TestLiveEnds(t *testing.T) {
 			defer cancel()
 			in, key := io.Pipe()
 			defer func() { _ = key.Close() }()
-			var out terminal
+			var out testkit.Buffer
 			s := snapshot(t, "fleet", "")
 			type end struct {
 				seen Seen
@@ -159,11 +140,7 @@ func TestLiveEnds(t *testing.T) {
 			if hangs {
 				want = "Asking."
 			}
-			for deadline := time.Now().Add(20 * time.Second); !out.has(want); time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatalf("%q did not come within 20 s", want)
-				}
-			}
+			testkit.Eventually(t, 20*time.Second, want, func() bool { return strings.Contains(out.String(), want) })
 			tt.end(key, cancel)
 			select {
 			case got := <-done:
