@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// SyncState says how much a Watcher's knowledge is worth now.
+// SyncState says how much a source's knowledge of its registry is worth now.
 type SyncState uint8
 
-// The states of a Watcher.
+// The states of a source.
 const (
 	Syncing SyncState = iota // the registry has never been read
-	Synced                   // what is known is what etcd holds
-	Stale                    // etcd cannot be read; what was known last is kept
+	Synced                   // what is known is what the registry holds
+	Stale                    // the registry cannot be read; what was known last is kept
 )
 
 // String returns syncing, synced or stale.
@@ -42,20 +42,22 @@ func (s *SyncState) UnmarshalText(text []byte) error {
 	return fmt.Errorf("state of discovery %.40q: want %v, %v or %v", text, Syncing, Synced, Stale)
 }
 
-// RegistryUpdate is one step of the registry. Applying it leads from one consistent view to the next: a full read arrives
-// whole, and so does each etcd transaction.
+// RegistryUpdate is one step of a registry. Applying it leads from one consistent view to the next:
+// a full read arrives whole, and so does what the registry changes together. The contract in full
+// is discovery.Source's.
 type RegistryUpdate struct {
 	State    SyncState
-	Since    time.Time     // when State began; of Stale, when etcd was last heard
-	Revision int64         // etcd's, that the view is of
+	Since    time.Time     // when State began; of Stale, when the registry was last heard
+	Revision int64         // of the registry, that the view is of; 0 where it has no such number
 	Puts     []Instance    // new and changed ones, each once
 	Deletes  []InstanceKey // ones that are gone; may name one that was never put, because its value was bad
 
-	// Of WatcherConfig.Members, in updates of their own: the two buckets are read apart from each other. A member is
-	// known for as long as etcd could last tell, whatever State says.
+	// What processes say of themselves comes in updates of its own, where it is followed at all: it is
+	// read apart from the instances. A member is known until the registry says that it is gone,
+	// whatever State is.
 	Members     []RegisteredMember // new and changed ones, each once
 	MembersGone []InstanceID       // may name one that was never among Members
-	MembersRead bool               // their bucket has been read at least once: it may be later than the instances'
+	MembersRead bool               // they have been read once: it may be later than the instances
 
 	// Rejected is all that is left out now, because its key or value is bad; nil: as before.
 	Rejected *Rejects
