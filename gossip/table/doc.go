@@ -1,7 +1,7 @@
 // Package table is what members tell each other about workers: who found what, in which
-// incarnation, and as which of their findings. It is pure: no clocks, no sockets, no goroutines,
-// nothing but the standard library and the words of package dynmesh. Package gossip carries its
-// messages, and the frontend concludes from what they say.
+// incarnation, and as which of their findings. It is pure: no clocks, no sockets, no goroutines;
+// beside the standard library it links package dynmesh and internal/text. Package gossip carries
+// its messages, and the frontend concludes from what they say.
 //
 // An observation belongs to its observer. Members hold observations in a [Table], whose merge is
 // commutative, associative and idempotent: all members end with the same table, whatever the
