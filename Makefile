@@ -65,7 +65,7 @@ e2e-long: ## Run those scenarios, besides, that take minutes because they keep t
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
 bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory
-	DYNMESH_BENCH=1 go test -p 1 -count=1 -run '^Test(Figures|TenThousandIdleEndpoints|Upkeep)$$' -v -timeout 90m ./e2e/figures ./canary ./gossip
+	DYNMESH_BENCH=1 go test -p 1 -count=1 -run '^Test(Figures|HundredThousandForeign|TenThousandIdleEndpoints|Upkeep)$$' -v -timeout 90m ./e2e/figures ./canary ./gossip
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
 lint: ## Check formatting, vet, go.mod and the linters of .golangci.yml; goes through all of them

@@ -121,6 +121,12 @@ func instance(i int) dynmesh.Instance {
 // register puts n instances into etcd, without leases.
 func register(t *testing.T, client *clientv3.Client, n int) {
 	t.Helper()
+	registerAll(t, client, n, instance)
+}
+
+// registerAll is register with other instances.
+func registerAll(t *testing.T, client *clientv3.Client, n int, instance func(i int) dynmesh.Instance) {
+	t.Helper()
 	var ops []clientv3.Op
 	for i := range n {
 		in := instance(i)

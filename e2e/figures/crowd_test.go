@@ -1,0 +1,69 @@
+package figures
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// TestHundredThousandForeign registers more instances whose workers are no members than one frontend can
+// report of, at addresses that refuse. The frontend says once how many are left out, and nothing is an
+// error.
+func TestHundredThousandForeign(t *testing.T) {
+	if os.Getenv("DYNMESH_BENCH") == "" {
+		t.Skip("left out: takes minutes; run make bench")
+	}
+	binary := filepath.Join(t.TempDir(), "dynmesh")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/dynmesh").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	server, client := startEtcd(t)
+	addr := "127.0.0.1:" + freePort(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", strings.TrimPrefix(addr, "127.0.0.1:"),
+		"--gossip-bind", "127.0.0.1:0", "--etcd-endpoints", server.Endpoint())
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	var log testkit.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = cmd.Wait() }()
+	awaitUp(t, addr)
+	registerAll(t, client, crowd, func(i int) dynmesh.Instance {
+		one := instance(i)
+		one.Transport = dynmesh.HTTPTransport(fmt.Sprintf("http://127.2.%d.%d:1/v1/rpc/generate", i/250%4, i%250))
+		return one
+	})
+	awaitBody(t, addr, crowd)
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Second) {
+		m := scrape(t, addr)
+		reported, left := int(m["dynmesh_gossip_observations"]), int(m["dynmesh_gossip_foreign_unreported"])
+		if reported == probe.MaxForeign && left == crowd-probe.MaxForeign {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d are reported and %d left out, want %d and %d", reported, left, probe.MaxForeign, crowd-probe.MaxForeign)
+		}
+	}
+	<-time.After(time.Minute) // in which each is looked at again
+	said := log.String()
+	if n := strings.Count(said, " ERROR "); n > 0 {
+		t.Errorf("%d lines are errors, such as %.300q", n, said[strings.Index(said, " ERROR "):])
+	}
+	if n := strings.Count(said, "more foreign instances than one frontend can report of"); n != 1 {
+		t.Errorf("that some are left out is said %d times, want once", n)
+	}
+}
