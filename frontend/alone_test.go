@@ -6,8 +6,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute to
-// declare them dead, because it waits for members that are gone to confirm it.
+// All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute
+// to declare them dead, because it waits for members that are gone to confirm it.
 func TestAllButThisFrontendAreLost(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()

@@ -15,7 +15,8 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
-// Config says where a [Frontend] listens and what it watches. The zero value is usable: every field has a default.
+// Config says where a [Frontend] listens and what it watches. The zero value is usable: every field
+// has a default.
 type Config struct {
 	Host string // address to listen on; default 0.0.0.0
 	Port int    // 0: any free port, see Frontend.Addr
@@ -23,40 +24,45 @@ type Config struct {
 	HealthPath string // default /health
 	LivePath   string // default /live
 
-	// GracefulShutdownTimeout bounds the time from the end of Run's context until all connections are closed; default
-	// 5 s. A fifth of it, at most 1 s, passes with 503 answers before the listener closes.
+	// GracefulShutdownTimeout bounds the time from the end of Run's context until all connections
+	// are closed; default 5 s. A fifth of it, at most 1 s, passes with 503 answers before the
+	// listener closes.
 	GracefulShutdownTimeout time.Duration
 
-	// GRPCHealthAddr is the host:port at which grpc.health.v1 is answered; a port of 0 is any free one, see
-	// Frontend.GRPCHealthAddr. Default: none.
+	// GRPCHealthAddr is the host:port at which grpc.health.v1 is answered; a port of 0 is any free
+	// one, see Frontend.GRPCHealthAddr. Default: none.
 	GRPCHealthAddr string
 
 	Etcd etcd.Config
 
-	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run runs it, and leaves it when
-	// the last request is answered. Default: none, and verdicts then rest on etcd alone.
+	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run
+	// runs it, and leaves it when the last request is answered. Default: none, and verdicts then
+	// rest on etcd alone.
 	Pool Pool
 
-	// Gossip makes the frontend a member of the mesh, in place of a Pool, and registers it in etcd, so that other
-	// members find it. Its ID, Role and LeaseTTL are the frontend's; and where they are not given, so are its
-	// Advertise, Seeds (members that are in etcd), Version and Log. Default: it is no member.
+	// Gossip makes the frontend a member of the mesh, in place of a Pool, and registers it in etcd,
+	// so that other members find it. Its ID, Role and LeaseTTL are the frontend's; and where they
+	// are not given, so are its Advertise, Seeds (members that are in etcd), Version and Log.
+	// Default: it is no member.
 	Gossip *gossip.Config
 
 	LeaseTTL time.Duration // of the registration of a member, in whole seconds; default 10 s
 
-	// AdvertiseHost is the name or address under which others reach a member. Default: Host where that is one, else the
-	// local address of the route to etcd.
+	// AdvertiseHost is the name or address under which others reach a member. Default: Host where
+	// that is one, else the local address of the route to etcd.
 	AdvertiseHost string
 
-	// Expect is what /ready wants the fleet to have; all of it has to hold. Default: nothing, and /ready then says whether
-	// the registry has been read.
+	// Expect is what /ready wants the fleet to have; all of it has to hold. Default: nothing, and
+	// /ready then says whether the registry has been read.
 	Expect []expect.Expectation
 
-	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC health; default 1024.
+	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC
+	// health; default 1024.
 	MaxStreams int
 
-	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each endpoint: a time series
-	// more for each, and another whenever its verdict is one that it never had.
+	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each
+	// endpoint: a time series more for each, and another whenever its verdict is one that it never
+	// had.
 	InstanceMetrics bool
 
 	Metrics []prometheus.Collector // of the program around the frontend, served at /metrics as well

@@ -58,7 +58,7 @@ func TestPortInUse(t *testing.T) {
 	defer func() { _ = ln.Close() }()
 	port := ln.Addr().(*net.TCPAddr).Port
 	_, err = New(Config{Host: "127.0.0.1", Port: port})
-	want := fmt.Sprintf("listen 127.0.0.1:%d: address already in use; stop the other program or choose another port (0: any free one)", port)
+	want := fmt.Sprintf("field Port: listen 127.0.0.1:%d: address already in use; stop the other program or choose another port (0: any free one)", port)
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -66,7 +66,7 @@ func TestPortInUse(t *testing.T) {
 
 func TestForeignAddress(t *testing.T) {
 	_, err := New(Config{Host: "192.0.2.1"})
-	want := "listen 192.0.2.1:0: cannot assign requested address; choose an address that this machine has (0.0.0.0: all of them)"
+	want := "field Port: listen 192.0.2.1:0: cannot assign requested address; choose an address that this machine has (0.0.0.0: all of them)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

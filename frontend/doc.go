@@ -1,36 +1,29 @@
-// Package frontend serves what is registered in etcd, and what is known of it, over HTTP: for
-// people, load balancers and scripts that have to know which instances exist, whether they work,
-// why not, and whether this process itself is alive.
+// Package frontend serves what is registered in etcd, and what is known of it: for people, load
+// balancers and scripts that have to know which instances exist, whether they work, why not, and
+// whether this process itself is alive.
 //
-// A program makes a [Frontend] with [New], which binds the ports, and calls [Frontend.Run], which
-// serves until its context ends. Any number of frontends may run beside each other. None is in
+// A program makes a [Frontend] with [New], which binds the port, and calls [Frontend.Run], which
+// serves until its context ends. Any number of frontends may run beside each other; none is in
 // charge, and none writes an instance to etcd.
 //
-// # The line
+// # How it works
 //
-// This package is the wiring. What happens stands in the packages below it:
+// The package is wiring. A datum goes through these, in this order:
 //
-//	etcd.Watcher ─┐                                               ┌─► log (transitions)
-//	              ├─► loop: fleet.Fleet ─► snapshot.Builder ──────┤
-//	[Pool] ───────┘        ▲ verdict         one goroutine        └─► api.Server: newest Snapshot
+//	sources             a registry's watcher, and the pool where there is one: they tell what changed
+//	frontend/fleet      files it, and concludes on the instances that it concerns (frontend/verdict)
+//	frontend/snapshot   renders what is new, once, into an immutable snapshot
+//	frontend/api        answers requests, streams and scrapes from the newest snapshot
 //
-// Who does what:
+// One goroutine, the loop, owns fleet and snapshot. It renders a change at once, unless the last
+// rendering ended less than 10 ms ago; what comes within that time is rendered together. Requests
+// load one atomic pointer and never wait for it.
 //
-//   - The sources tell what has changed, each in a goroutine of its own.
-//   - The loop owns all state. It files what has come in, concludes, renders each change once (at
-//     most once in 10 ms), and publishes an immutable snapshot.
-//   - The server answers from the newest snapshot, whatever happens to the rest of the line.
+// # Verdicts
 //
-// What etcd lists is published before verdicts are found where there is much to conclude: /health
-// does not wait for /mesh.
-//
-// # Gossip
-//
-// Instances whose worker is no member of the pool are handed to it to be watched over the network.
-// Without a pool, verdicts rest on etcd alone, and /mesh says so.
-//
-// # Log
-//
-// Each change of a verdict is a line; more than ten within 250 ms are a line for all that went
-// the same way.
+// Where time alone is evidence (a worker that stays silent about what etcd lists in its name), the
+// loop looks at the instance again when that is due. Instances whose worker is no member of the pool
+// are handed to it to be watched over the network. Without a pool, verdicts rest on etcd alone, and
+// /mesh says so. Each change of a verdict is a line of the log; more than ten within 250 ms are a
+// line for all that went the same way.
 package frontend

@@ -17,32 +17,33 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// source is where the state comes from: an etcd.Watcher. Run calls apply from one goroutine, in order, until ctx ends.
-// An update names no instance twice.
+// source is where the state comes from: an etcd.Watcher. Run calls apply from one goroutine, in
+// order, until ctx ends. An update names no instance twice.
 type source interface {
 	Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error
 }
 
 // Pool is the gossip that a frontend takes part in. *[gossip.Pool] is one.
 type Pool interface {
-	// Run takes part until ctx ends, then leaves, and returns when everything has stopped. If ctx has
-	// ended before, it only releases the pool.
+	// Run takes part until ctx ends, then leaves, and returns when everything has stopped. If ctx
+	// has ended before, it only releases the pool.
 	Run(ctx context.Context) error
 
 	// Self is this process's incarnation in the pool.
 	Self() dynmesh.Observer
 
-	// Changed has a value when Take has something. Nothing is kept for Take before Changed is first called; what is known
-	// then comes all the same. One goroutine reads both.
+	// Changed has a value when Take has something. Nothing is kept for Take before Changed is first
+	// called; what is known then comes all the same. One goroutine reads both.
 	Changed() <-chan struct{}
 	Take() dynmesh.GossipUpdate
 
-	// WatchForeign asks for path probes of an instance whose worker is no member, at an address in place
-	// of the one before; an empty one ends that. It does not block.
+	// WatchForeign asks for path probes of an instance whose worker is no member, at an address in
+	// place of the one before; an empty one ends that. It does not block.
 	WatchForeign(subject dynmesh.Subject, addr string)
 }
 
-// Frontend watches the registry and serves what is in it. Its methods may be called from any goroutine.
+// Frontend watches the registry and serves what is in it. Its methods may be called from any
+// goroutine.
 type Frontend struct {
 	cfg     Config
 	log     *logrus.Entry
@@ -53,10 +54,10 @@ type Frontend struct {
 	started atomic.Bool
 }
 
-// New checks cfg and binds the port, so that Addr is true from here on; until Run is called, connections wait. An error
-// names the field or the address. The port is bound until Run returns: a Frontend that is not wanted any more is
-// released by calling Run with a context that has ended. That releases its Pool as well; when New fails, the Pool is the
-// caller's to close.
+// New checks cfg and binds the port, so that Addr is true from here on; until Run is called,
+// connections wait. An error names the field or the address. The port is bound until Run returns: a
+// Frontend that is not wanted any more is released by calling Run with a context that has ended.
+// That releases its Pool as well; when New fails, the Pool is the caller's to close.
 func New(cfg Config) (*Frontend, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -110,8 +111,8 @@ func (f *Frontend) Addr() string { return f.server.Addr() }
 func (f *Frontend) GRPCHealthAddr() string { return f.server.GRPCHealthAddr() }
 
 // Run serves until ctx ends, then shuts down in order and returns nil: requests are drained within
-// GracefulShutdownTimeout ([api.Server.Run]), then it leaves the pool, and the watcher ends. Everything that Run started
-// has ended when it returns.
+// GracefulShutdownTimeout ([api.Server.Run]), then it leaves the pool, and the watcher ends.
+// Everything that Run started has ended when it returns.
 //
 // It returns an error when serving, watching or gossip ends by itself. A Frontend runs once.
 func (f *Frontend) Run(ctx context.Context) error {

@@ -72,7 +72,8 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 	return a
 }
 
-// The answer, byte for byte but for white space: field order, names, and the words that people read.
+// The answer, byte for byte but for white space: field order, names, and the words that people
+// read.
 func TestGoldenMesh(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		k := r.sample()
@@ -84,7 +85,8 @@ func TestGoldenMesh(t *testing.T) {
 	meshed(t, true, func(r *rig) { golden(t, "mesh-empty.json", r.mesh()) })
 }
 
-// What is not UTF-8 must not spoil the answer. (discovery lists no such names; gossip might bring them.)
+// What is not UTF-8 must not spoil the answer. (discovery lists no such names; gossip might bring
+// them.)
 func TestMeshOfInvalidUTF8IsValidJSON(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		r.send(synced(httpInstance(key("\xff\xfe", "b\xc3", "g", 1))))
@@ -95,7 +97,8 @@ func TestMeshOfInvalidUTF8IsValidJSON(t *testing.T) {
 	})
 }
 
-// What has changed between two snapshots, as streams tell it: and what has not changed is not in it.
+// What has changed between two snapshots, as streams tell it: and what has not changed is not in
+// it.
 func TestGoldenChange(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, _ := r.trio()

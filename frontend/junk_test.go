@@ -17,8 +17,9 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-// Whoever may write into the registry cannot fill answers: however long the keys that are no entries,
-// /mesh says of each in a line what it is like, and each part of /mesh does not grow with them.
+// Whoever may write into the registry cannot fill answers: however long the keys that are no
+// entries, /mesh says of each in a line what it is like, and each part of /mesh does not grow with
+// them.
 func TestJunkInTheRegistryDoesNotFillAnswers(t *testing.T) {
 	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
@@ -50,8 +51,8 @@ func TestJunkInTheRegistryDoesNotFillAnswers(t *testing.T) {
 	put(well.String(), string(well.Value()))
 	const junk = 20
 	for n := range junk {
-		// Control characters, which any form of quoting makes longer, in what is no key of an instance,
-		// is none of a member, and in the ID of what would else be a key.
+		// Control characters, which any form of quoting makes longer, in what is no key of an
+		// instance, is none of a member, and in the ID of what would else be a key.
 		long := strings.Repeat("\x1b", 1<<20)
 		put(fmt.Sprintf([]string{"v1/instances/%02d%s", "v1/dynmesh/members/%02d%s", "v1/instances/d/b/g/%02d%s"}[n%3], n, long), "x")
 	}

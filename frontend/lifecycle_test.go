@@ -115,7 +115,7 @@ func TestGRPCHealthPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	if _, err := New(Config{Host: "127.0.0.1", GRPCHealthAddr: taken.Addr().String()}); err == nil || !strings.Contains(err.Error(), "gRPC health: listen "+taken.Addr().String()) {
+	if _, err := New(Config{Host: "127.0.0.1", GRPCHealthAddr: taken.Addr().String()}); err == nil || !strings.Contains(err.Error(), "GRPCHealthAddr: listen "+taken.Addr().String()) {
 		t.Errorf("got %v, want the address", err)
 	}
 	f, err := New(Config{Host: "127.0.0.1", GRPCHealthAddr: "127.0.0.1:0"})

@@ -10,17 +10,19 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// renderWindow is the least time between the end of one rendering and the start of the next. It is counted from the end
-// so that, however long a rendering takes, updates are received for at least as long between two of them.
+// renderWindow is the least time between the end of one rendering and the start of the next. It is
+// counted from the end so that, however long a rendering takes, updates are received for at least
+// as long between two of them.
 const renderWindow = 10 * time.Millisecond
 
-// renderIn says how long a change must still wait for its rendering: not at all, unless the last one ended within the
-// window. So the window costs nothing when nothing else changes.
+// renderIn says how long a change must still wait for its rendering: not at all, unless the last
+// one ended within the window. So the window costs nothing when nothing else changes.
 func renderIn(last, now time.Time) time.Duration {
 	return min(renderWindow, max(0, renderWindow-now.Sub(last)))
 }
 
-// earlyFrom is the number of instances to conclude on from which /health does not wait for them: it is much the cheaper.
+// earlyFrom is the number of instances to conclude on from which /health does not wait for them: it
+// is much the cheaper.
 const earlyFrom = 1000
 
 // loop leads from updates to snapshots. One goroutine, run, owns all of it.
@@ -136,7 +138,8 @@ func (l *loop) logRegistrations(all []fleet.Registration) {
 	}
 }
 
-// logDiscovery tells operators when discovery goes and comes back: until then, answers may be wrong about the fleet.
+// logDiscovery tells operators when discovery goes and comes back: until then, answers may be wrong
+// about the fleet.
 func (l *loop) logDiscovery(before *snapshot.Snapshot, now time.Time) {
 	s := l.builder.Snapshot()
 	if before.Discovery == s.Discovery {

@@ -16,18 +16,21 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it is to end.
+		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it
+		// is to end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		// fasthttp's clock for Date headers has no end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 	)
 }
 
-// patience bounds every wait for a condition. It is long because the race detector on a busy machine is slow.
+// patience bounds every wait for a condition. It is long because the race detector on a busy
+// machine is slow.
 const patience = 20 * time.Second
 
 // updates is a source that a test feeds.
@@ -121,12 +124,7 @@ func (r *running) get(path string, headers ...string) answer {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain: %s", patience, what)
-		}
-		<-time.After(time.Millisecond)
-	}
+	testkit.Eventually(t, patience, what, ok)
 }
 
 // waitInstances waits until the newest snapshot has n instances.
@@ -146,7 +144,8 @@ func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
 	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
 }
 
-// fleetOf returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
+// fleetOf returns n instances of eight endpoints, about 200 bytes each, as a large deployment has
+// them.
 func fleetOf(n int) []dynmesh.Instance {
 	instances := make([]dynmesh.Instance, n)
 	for i := range instances {

@@ -14,8 +14,9 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
-// membership is what makes a frontend a member of the mesh: it gossips, and is registered in dynmesh's own bucket, so that
-// frontends find each other. What they conclude does not depend on that.
+// membership is what makes a frontend a member of the mesh: it gossips, and is registered in
+// dynmesh's own bucket, so that frontends find each other. What they conclude does not depend on
+// that.
 type membership struct {
 	id        dynmesh.InstanceID
 	host      string // that others reach

@@ -14,7 +14,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-// A member is registered while it runs, with what others need to reach it, and gone from etcd when Run returns.
+// A member is registered while it runs, with what others need to reach it, and gone from etcd when
+// Run returns.
 func TestMembership(t *testing.T) {
 	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {

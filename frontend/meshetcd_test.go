@@ -11,8 +11,8 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 )
 
-// The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it dies, and its entries
-// go; somebody writes junk beside it.
+// The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it
+// dies, and its entries go; somebody writes junk beside it.
 func TestFromEtcdToMesh(t *testing.T) {
 	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// rig is a frontend's whole line but for sockets, on virtual time, which begins at 2000-01-01T00:00:00Z.
+// rig is a frontend's whole line but for sockets, on virtual time, which begins at
+// 2000-01-01T00:00:00Z.
 type rig struct {
 	t    *testing.T
 	f    *Frontend
@@ -214,7 +215,8 @@ func member(id dynmesh.InstanceID, host string) dynmesh.RegisteredMember {
 	}}
 }
 
-// trio is three instances of one endpoint, each with a worker that gossip knows; they have found each other well.
+// trio is three instances of one endpoint, each with a worker that gossip knows; they have found
+// each other well.
 func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
 	a, b, c = key("d", "b", "g", 0xa), key("d", "b", "g", 0xb), key("d", "b", "g", 0xc)
 	u := synced(httpInstance(a), httpInstance(b), httpInstance(c))

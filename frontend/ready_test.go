@@ -26,7 +26,8 @@ func (r *rig) ready(want bool, words string) {
 	}
 }
 
-// agree checks that everything which tells of the mesh says the same: /mesh, /ready, metrics and gRPC health.
+// agree checks that everything which tells of the mesh says the same: /mesh, /ready, metrics and
+// gRPC health.
 func (r *rig) agree() {
 	r.t.Helper()
 	v := r.now().Mesh

@@ -128,7 +128,8 @@ func TestFourteenAreExpectedAndFiveCome(t *testing.T) {
 	code(t, f, "/metrics", 200, "\ndynmesh_frontend_ready 1\n")
 }
 
-// With etcd away at its start, a frontend lives, says that it knows nothing yet, and has Prometheus keep what it has.
+// With etcd away at its start, a frontend lives, says that it knows nothing yet, and has Prometheus
+// keep what it has.
 func TestEtcdIsAwayAtTheStart(t *testing.T) {
 	t.Parallel()
 	free, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,9 +11,9 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// Each update of this storm adds one instance to each of two endpoints and takes away the ones that came 50 updates
-// before. So every state that ever was holds the same run of IDs for both, and a body that holds anything else is half
-// of one update, or a mix of two.
+// Each update of this storm adds one instance to each of two endpoints and takes away the ones that
+// came 50 updates before. So every state that ever was holds the same run of IDs for both, and a
+// body that holds anything else is half of one update, or a mix of two.
 func TestReadersSeeWholeUpdates(t *testing.T) {
 	t.Parallel()
 	const total, kept, readers = 3000, 50, 4

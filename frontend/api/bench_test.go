@@ -25,9 +25,10 @@ func BenchmarkCompress(b *testing.B) {
 	b.ReportMetric(float64(size)/float64(plain.Size), "of-plain")
 }
 
-// BenchmarkHealth compares /health with a bare fasthttp server that sends the same bytes under the same headers, in
-// one run. The metric "of-bare" is the ratio of the throughputs. (The median of the rounds' ratios would hide much: how
-// fast a connection is has two modes, and the servers differ in how often they hit the fast one.)
+// BenchmarkHealth compares /health with a bare fasthttp server that sends the same bytes under the
+// same headers, in one run. The metric "of-bare" is the ratio of the throughputs. (The median of
+// the rounds' ratios would hide much: how fast a connection is has two modes, and the servers
+// differ in how often they hit the fast one.)
 func BenchmarkHealth(b *testing.B) {
 	for _, n := range []int{0, 100, 300, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) { benchmarkHealth(b, n) })
@@ -64,8 +65,8 @@ func benchmarkHealth(b *testing.B, n int) {
 		}
 	}()
 
-	// A round is some requests on fresh connections: how far the kernel opens a connection's buffers is partly luck, and
-	// one connection would keep its luck for the whole run.
+	// A round is some requests on fresh connections: how far the kernel opens a connection's
+	// buffers is partly luck, and one connection would keep its luck for the whole run.
 	const round = 32
 	rounds := 0
 	var spent, bareSpent time.Duration
@@ -125,7 +126,8 @@ func (r *reader) request(b *testing.B) time.Duration {
 	return time.Since(began)
 }
 
-// BenchmarkMeshGet is a request for a mesh of 10,000 instances, for one endpoint of it, and for one instance.
+// BenchmarkMeshGet is a request for a mesh of 10,000 instances, for one endpoint of it, and for one
+// instance.
 func BenchmarkMeshGet(b *testing.B) {
 	f := startWith(b, Config{}, newKnown(true, nil), nil)
 	u, g := told(10_000)

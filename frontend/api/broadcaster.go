@@ -15,14 +15,15 @@ import (
 
 const (
 	eventInterval  = 100 * time.Millisecond // least time between two events: nobody reads faster
-	eventRetention = time.Minute            // in which those who lost their connection come back to what they have missed
+	eventRetention = time.Minute            // for those who lost their connection
 	maxEvents      = 1024                   // that are held for subscribers who are behind
 	maxEventBytes  = 16 << 20               // of all that are held
 )
 
-// broadcaster tells subscribers how the mesh changes. One goroutine, run, renders each change once, however many subscribe;
-// what is rendered is a ring, from which each subscriber takes what it has not had yet. So what all of them can hold is
-// bounded, and one that is slow is in nobody's way. While nobody subscribes, nothing is rendered.
+// broadcaster tells subscribers how the mesh changes. One goroutine, run, renders each change once,
+// however many subscribe; what is rendered is a ring, from which each subscriber takes what it has
+// not had yet. So what all of them can hold is bounded, and one that is slow is in nobody's way.
+// While nobody subscribes, nothing is rendered.
 type broadcaster struct {
 	newest         func() *snapshot.Mesh
 	epoch          string // of this process, for event IDs
@@ -40,7 +41,7 @@ type broadcaster struct {
 	size        int // in bytes, of the ring
 	subscribers int
 	idleSince   time.Time     // when the last subscriber went
-	changed     chan struct{} // closed when told has become another, and when the broadcaster is closed
+	changed     chan struct{} // closed when told is another, and when the broadcaster is closed
 	closed      bool
 
 	rendered, refused, resyncs atomic.Uint64
@@ -149,8 +150,8 @@ var (
 	errBehind = errors.New("the subscriber is behind what is held")
 )
 
-// Subscribe adds a subscriber, who must Unsubscribe. It is to begin with the Mesh that is returned, or, if that is nil, with
-// what comes after version at, because lastID says that it knows the rest.
+// Subscribe adds a subscriber, who must Unsubscribe. It is to begin with the Mesh that is returned,
+// or, if that is nil, with what comes after version at, because lastID says that it knows the rest.
 func (b *broadcaster) Subscribe(lastID string) (at uint64, first *snapshot.Mesh, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -183,7 +184,8 @@ func (b *broadcaster) resumeAt(lastID string) (uint64, bool) {
 	if !ours || err != nil || version < first || version > b.newest().Version {
 		return 0, false
 	}
-	return min(version, b.told.Version), true // it may know more than subscribers have been told: then it is told again
+	// It may know more than subscribers have been told: then it is told again.
+	return min(version, b.told.Version), true
 }
 
 // Unsubscribe takes a subscriber away.

@@ -12,7 +12,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// broadcast is a broadcaster of a fleet that a test changes, on virtual time. Its first version is 1.
+// broadcast is a broadcaster of a fleet that a test changes, on virtual time. Its first version is
+// 1.
 type broadcast struct {
 	*broadcaster
 	known *known
@@ -191,8 +192,9 @@ func TestBroadcasterEnds(t *testing.T) {
 	})
 }
 
-// Behind one address there may be several frontends, which an orchestrator may well start in the same millisecond. What a
-// client knows from one of them is nothing to another: neither the tag of an answer nor the last event.
+// Behind one address there may be several frontends, which an orchestrator may well start in the
+// same millisecond. What a client knows from one of them is nothing to another: neither the tag of
+// an answer nor the last event.
 func TestFrontendsThatStartTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meshes, broadcasters := [2]*snapshot.Mesh{}, [2]*broadcaster{}

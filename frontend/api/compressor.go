@@ -14,18 +14,21 @@ import (
 // gzipMinimum is the size from which compressing pays: smaller answers fit one packet as they are.
 const gzipMinimum = 1 << 10
 
-// gzipRest is how long the compressor rests, in multiples of the time that it worked. Compressing costs many times what
-// rendering does (2 MB for one change among 10,000 instances), and must not take the cores from what is urgent.
+// gzipRest is how long the compressor rests, in multiples of the time that it worked. Compressing
+// costs many times what rendering does (2 MB for one change among 10,000 instances), and must not
+// take the cores from what is urgent.
 const gzipRest = 9
 
-// gzipDelay is how long a change is out before it is compressed: whoever waits for the change itself goes first.
+// gzipDelay is how long a change is out before it is compressed: whoever waits for the change
+// itself goes first.
 const gzipDelay = 10 * time.Millisecond
 
 // maxBuffer is the most bytes that the compressor keeps from one answer to the next.
 const maxBuffer = 1 << 20
 
-// compressor adds the gzip form to answers of one kind, the newest first and only. In a storm it takes at most a tenth of
-// one core, and clients that would accept gzip get the plain form meanwhile.
+// compressor adds the gzip form to answers of one kind, the newest first and only. In a storm it
+// takes at most a tenth of one core, and clients that would accept gzip get the plain form
+// meanwhile.
 type compressor struct {
 	newest  chan *snapshot.Response // holds one
 	writer  *gzip.Writer
@@ -42,8 +45,8 @@ func newCompressor() *compressor {
 	return &compressor{newest: make(chan *snapshot.Response, 1), writer: writer}
 }
 
-// Publish makes r the next to be compressed, in place of any other that still waits. It does not block. Only one goroutine
-// may call it.
+// Publish makes r the next to be compressed, in place of any other that still waits. It does not
+// block. Only one goroutine may call it.
 func (c *compressor) Publish(r *snapshot.Response) {
 	if r.Identity.Size < gzipMinimum {
 		return
@@ -93,9 +96,9 @@ func (c *compressor) run(ctx context.Context) {
 	}
 }
 
-// compress returns the gzip form of an answer, whose tag is another one because its bytes are others. It
-// gives up, and returns nil, when a newer answer waits: nobody is served the old one any more, and to
-// read on would keep its bytes in memory.
+// compress returns the gzip form of an answer, whose tag is another one because its bytes are
+// others. It gives up, and returns nil, when a newer answer waits: nobody is served the old one any
+// more, and to read on would keep its bytes in memory.
 func (c *compressor) compress(plain *snapshot.Representation) *snapshot.Representation {
 	c.buffer.Reset()
 	c.writer.Reset(&c.buffer)

@@ -18,18 +18,21 @@ type Config struct {
 	HealthPath string // default /health
 	LivePath   string // default /live
 
-	// GracefulShutdownTimeout bounds the time from the end of Run's context until all connections are closed; default
-	// 5 s. A fifth of it, at most 1 s, passes with 503 answers before the listener closes.
+	// GracefulShutdownTimeout bounds the time from the end of Run's context until all connections
+	// are closed; default 5 s. A fifth of it, at most 1 s, passes with 503 answers before the
+	// listener closes.
 	GracefulShutdownTimeout time.Duration
 
-	// GRPCHealthAddr is the host:port at which grpc.health.v1 is answered; a port of 0 is any free one, see
-	// Server.GRPCHealthAddr. Default: none.
+	// GRPCHealthAddr is the host:port at which grpc.health.v1 is answered; a port of 0 is any free
+	// one, see Server.GRPCHealthAddr. Default: none.
 	GRPCHealthAddr string
 
-	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC health; default 1024.
+	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC
+	// health; default 1024.
 	MaxStreams int
 
-	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each endpoint.
+	// InstanceMetrics has /metrics tell the verdict on each instance, besides the numbers of each
+	// endpoint.
 	InstanceMetrics bool
 
 	Collectors []prometheus.Collector // of other parts, for /metrics
@@ -88,12 +91,12 @@ func (c Config) validate() error {
 	return nil
 }
 
-// reservedPaths belong to the other routes, present or announced: a health check moved onto one of them today would break
-// at the next upgrade.
+// reservedPaths belong to the other routes, present or announced: a health check moved onto one of
+// them today would break at the next upgrade.
 var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, pagePath}
 
-// wantedPath says what is wanted where a path cannot be used: what the router would read as a pattern, besides what is no
-// path at all.
+// wantedPath says what is wanted where a path cannot be used: what the router would read as a
+// pattern, besides what is no path at all.
 func wantedPath(path string) string {
 	if !strings.HasPrefix(path, "/") {
 		return "a path that begins with /"

@@ -19,8 +19,9 @@ import (
 // maxReplaced is how many bytes of replaced answers slow clients may keep in memory together.
 const maxReplaced = 256 << 20
 
-// connections is a listener that knows its open connections and what each one is sending. It bounds what slow clients
-// cost, and closes what is left when a shutdown has waited long enough, which the server below does not do by itself.
+// connections is a listener that knows its open connections and what each one is sending. It bounds
+// what slow clients cost, and closes what is left when a shutdown has waited long enough, which the
+// server below does not do by itself.
 type connections struct {
 	net.Listener
 	log         *logrus.Entry
@@ -38,8 +39,8 @@ func newConnections(ln net.Listener, log *logrus.Entry) *connections {
 	return &connections{Listener: ln, log: log, maxReplaced: maxReplaced, stop: make(chan struct{}), open: map[*conn]struct{}{}}
 }
 
-// Accept does not return for want of file descriptors: the server would end for good, where all that is needed is that
-// some connections close.
+// Accept does not return for want of file descriptors: the server would end for good, where all
+// that is needed is that some connections close.
 func (c *connections) Accept() (net.Conn, error) {
 	for backoff := 5 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
 		inner, err := c.Listener.Accept()
@@ -90,7 +91,8 @@ func (c *connections) closeAll() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for open := range c.open {
-		_ = open.Conn.Close() // the server notices, finishes, and closes it too: then it leaves the set
+		// The server notices, finishes, and closes it too: then it leaves the set.
+		_ = open.Conn.Close()
 	}
 	return len(c.open)
 }
@@ -104,9 +106,10 @@ func (c *connections) len() int {
 	return len(c.open)
 }
 
-// shedSlow closes the connections that send the oldest answers, until all of them together keep at most maxReplaced bytes
-// in memory beyond the newest answers. What several connections send counts once. The count is an upper bound, the smaller
-// of two for each lineage: what its answers have together, and what was replaced since the oldest of them.
+// shedSlow closes the connections that send the oldest answers, until all of them together keep at
+// most maxReplaced bytes in memory beyond the newest answers. What several connections send counts
+// once. The count is an upper bound, the smaller of two for each lineage: what its answers have
+// together, and what was replaced since the oldest of them.
 func (c *connections) shedSlow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +125,8 @@ func (c *connections) shedSlow() {
 		}
 		readers[r] = append(readers[r], open)
 	}
-	slices.SortFunc(held, func(a, b *snapshot.Representation) int { return cmp.Compare(b.Version, a.Version) }) // newest first
+	newestFirst := func(a, b *snapshot.Representation) int { return cmp.Compare(b.Version, a.Version) }
+	slices.SortFunc(held, newestFirst)
 	kept, total := map[*snapshot.Lineage]int64{}, int64(0)
 	for _, r := range held {
 		before := kept[r.Lineage]
@@ -142,13 +146,14 @@ func (c *connections) shedSlow() {
 type conn struct {
 	net.Conn
 	set     *connections
-	sending atomic.Pointer[snapshot.Representation] // what is on its way to the client, and so kept in memory
-	next    *transfer                               // the server is about to send it; the server's goroutine only
+	sending atomic.Pointer[snapshot.Representation] // on its way, and so kept in memory
+	next    *transfer                               // about to be sent; the server's goroutine only
 	onClose func()                                  // nil: nothing
 }
 
-// Write keeps what goes ahead of a transfer, so as to send both in one packet. The server would send the header alone, and
-// a large body after such a small packet is slow over loopback: it was seen to take half as long again.
+// Write keeps what goes ahead of a transfer, so as to send both in one packet. The server would
+// send the header alone, and a large body after such a small packet is slow over loopback: it was
+// seen to take half as long again.
 func (c *conn) Write(p []byte) (int, error) {
 	if c.next != nil {
 		c.next.header = append(c.next.header, p...)
@@ -166,14 +171,16 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(c.Conn, r)
 }
 
-// SetWriteDeadline does not say that the connection is closed already: the server would panic, where the write that
-// follows fails in any case. It may have been closed to relieve the memory, or at the end.
+// SetWriteDeadline does not say that the connection is closed already: the server would panic,
+// where the write that follows fails in any case. It may have been closed to relieve the memory, or
+// at the end.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	_ = c.Conn.SetWriteDeadline(t)
 	return nil
 }
 
-// Close is called by the server when it has finished with the connection, or to end an idle one: then twice.
+// Close is called by the server when it has finished with the connection, or to end an idle one:
+// then twice.
 func (c *conn) Close() error {
 	c.set.mu.Lock()
 	if _, open := c.set.open[c]; open {
@@ -187,8 +194,9 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// transfer is a large answer on its way to one client. It is not an io.WriterTo: the server asks for that first, and gives
-// its own buffer, where a conn hands all buffers to the kernel in one call.
+// transfer is a large answer on its way to one client. It is not an io.WriterTo: the server asks
+// for that first, and gives its own buffer, where a conn hands all buffers to the kernel in one
+// call.
 type transfer struct {
 	header  []byte // goes ahead of the buffers
 	buffers net.Buffers
@@ -201,8 +209,8 @@ func newTransfer(r *snapshot.Representation) *transfer {
 // Read reads the buffers. The server does so as long as its own buffer is not empty.
 func (t *transfer) Read(p []byte) (int, error) { return t.buffers.Read(p) }
 
-// send writes the header and what is left of the buffers, without copying if w is a TCP connection, and returns how many
-// bytes of the buffers it has sent.
+// send writes the header and what is left of the buffers, without copying if w is a TCP connection,
+// and returns how many bytes of the buffers it has sent.
 func (t *transfer) send(w io.Writer) (int64, error) {
 	all := append(net.Buffers{t.header}, t.buffers...)
 	n, err := all.WriteTo(w)

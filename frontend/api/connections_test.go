@@ -121,8 +121,8 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	eventually(t, "the reader of the current answer alone", func() bool { return f.sendingNow() == 1 })
 }
 
-// Answers that differ in one instance share nearly all their bytes, so slow clients that read many of them cost little
-// more than one.
+// Answers that differ in one instance share nearly all their bytes, so slow clients that read many
+// of them cost little more than one.
 func TestSlowReadersOfSimilarAnswersAreKept(t *testing.T) {
 	t.Parallel()
 	f := large(t, Config{}, nil)
@@ -225,7 +225,8 @@ func TestAcceptOutlivesWantOfFiles(t *testing.T) {
 	}
 }
 
-// The server panics where a deadline cannot be set, which must not be the end of all for one that was closed meanwhile.
+// The server panics where a deadline cannot be set, which must not be the end of all for one that
+// was closed meanwhile.
 func TestDeadlineOfAClosedConnection(t *testing.T) {
 	one, other := net.Pipe()
 	_ = other.Close()

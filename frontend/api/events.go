@@ -19,13 +19,13 @@ const (
 	eventStream = "text/event-stream"
 	heartbeat   = 15 * time.Second // longest time without a word on a stream
 
-	// streamBuffer is how many bytes the kernel may hold for one stream: it would take megabytes for a client that does not
-	// read, and there may be many.
+	// streamBuffer is how many bytes the kernel may hold for one stream: it would take megabytes
+	// for a client that does not read, and there may be many.
 	streamBuffer = 64 << 10
 )
 
-// events answers /events: with a stream, on which docs/events.md tells what comes. The server lets go of the connection, so
-// that a stream is one goroutine, and sends shared bytes without a copy.
+// events answers /events: with a stream, on which docs/events.md tells what comes. The server lets
+// go of the connection, so that a stream is one goroutine, and sends shared bytes without a copy.
 type events struct {
 	*broadcaster
 	heartbeat    time.Duration
@@ -71,13 +71,16 @@ type subscriber struct {
 	at           uint64 // the version that it knows
 }
 
-// serve sends what comes until the broadcaster or the client ends. The caller closes the connection.
+// serve sends what comes until the broadcaster or the client ends. The caller closes the
+// connection.
 func (s *subscriber) serve(b *broadcaster, first *snapshot.Mesh, heartbeat time.Duration) {
 	if tcp, ok := s.Conn.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = tcp.SetWriteBuffer(streamBuffer) // it works without
 	}
-	header := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: %s\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\nConnection: close\r\n\r\nretry: %d\n\n",
-		time.Now().UTC().Format(http.TimeFormat), eventStream, 1000+rand.IntN(2000)) // clients that lose one frontend do not come back at once
+	retry := 1000 + rand.IntN(2000) // clients that lose one frontend do not come back at once
+	header := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: %s\r\nCache-Control: no-cache\r\n"+
+		"X-Accel-Buffering: no\r\nConnection: close\r\n\r\nretry: %d\n\n",
+		time.Now().UTC().Format(http.TimeFormat), eventStream, retry)
 	if !s.write(header) || first != nil && !s.send(b.snapshotEvent(first)) {
 		return
 	}
@@ -112,7 +115,8 @@ func (s *subscriber) serve(b *broadcaster, first *snapshot.Mesh, heartbeat time.
 	}
 }
 
-// send writes an event, which counts as held by the client until it is written, and says whether there is somebody left.
+// send writes an event, which counts as held by the client until it is written, and says whether
+// there is somebody left.
 func (s *subscriber) send(frame *snapshot.Representation) bool {
 	s.sending.Store(frame)
 	defer s.sending.Store(nil)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Many listen while everything flaps; some lose their connections, some do not read. Each one that reads knows in the end
-// what /mesh says, and the others leave nothing behind.
+// Many listen while everything flaps; some lose their connections, some do not read. Each one that
+// reads knows in the end what /mesh says, and the others leave nothing behind.
 func TestListenersInAStorm(t *testing.T) {
 	t.Parallel()
 	const (

@@ -49,8 +49,8 @@ func fleetDescs() []*prometheus.Desc {
 	}
 }
 
-// collectFleet tells what the mesh knows of endpoints; of instances only if that is asked for, since they come and go and
-// each leaves its series behind.
+// collectFleet tells what the mesh knows of endpoints; of instances only if that is asked for,
+// since they come and go and each leaves its series behind.
 func collectFleet(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Desc, v int, labels ...string)) {
 	gauge(readyDesc, one(m.Ready.Ready))
 	gauge(warningsDesc, m.Warnings)
@@ -84,8 +84,8 @@ func collectFleet(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Des
 	}
 }
 
-// collectInstances leaves out an instance of which another has the name already: odd foreign names can be alike, and a
-// scrape with the same series twice fails as a whole.
+// collectInstances leaves out an instance of which another has the name already: odd foreign names
+// can be alike, and a scrape with the same series twice fails as a whole.
 func collectInstances(m *snapshot.Mesh, gauge func(d *prometheus.Desc, v int, labels ...string)) {
 	type series struct {
 		endpoint, id string
@@ -110,7 +110,8 @@ type endpointTotals struct {
 	expected *int
 }
 
-// totalsByName returns what at most maxEndpointSeries endpoints have, by name, and the rest together as otherEndpoints.
+// totalsByName returns what at most maxEndpointSeries endpoints have, by name, and the rest
+// together as otherEndpoints.
 func totalsByName(endpoints []*snapshot.Endpoint) []endpointTotals {
 	all := make([]endpointTotals, 0, len(endpoints))
 	for _, e := range endpoints {

@@ -18,17 +18,19 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// grpcHealth answers grpc.health.v1, so that what speaks gRPC can ask for an endpoint as it would ask the endpoint itself:
+// grpcHealth answers grpc.health.v1, so that what speaks gRPC can ask for an endpoint as it would
+// ask the endpoint itself:
 //
-//	service                                          status
-//	""                                               SERVING until the frontend shuts down
-//	dyn://namespace.component.endpoint, also         SERVING while at least one registered instance is ready (expectations do
-//	without dyn://                                   not count, because 13 of 14 do serve), else NOT_SERVING
-//	neither registered nor expected                  not found
-//	any of them before the registry has been read    UNKNOWN
+//	service                        status
+//	""                             SERVING until the frontend shuts down
+//	dyn://namespace.component.name SERVING while at least one registered instance is ready,
+//	or without dyn://              else NOT_SERVING; expectations do not count: 13 of 14 do serve
+//	neither registered nor expected: not found
+//	any, before the registry is read: UNKNOWN
 //
-// A watch is told of changes as /events are. Names come from clients and from etcd, without end: so the newest snapshot is
-// asked, and not grpc's health.Server, which keeps every name that was ever set or watched, and does not end watches.
+// A watch is told of changes as /events are. Names come from clients and from etcd, without end: so
+// the newest snapshot is asked, and not grpc's health.Server, which keeps every name that was ever
+// set or watched, and does not end watches.
 type grpcHealth struct {
 	grpc_health_v1.UnimplementedHealthServer
 	state       *state
@@ -48,7 +50,8 @@ func newGRPCHealth(addr string, state *state, broadcaster *broadcaster) (*grpcHe
 		grpc.MaxRecvMsgSize(4<<10), // a name
 		grpc.MaxConcurrentStreams(128),
 		grpc.ConnectionTimeout(readTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}), // else watchers that vanish stay
+		// Else watchers that vanish stay.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)}
 	grpc_health_v1.RegisterHealthServer(h.server, h)
@@ -77,7 +80,8 @@ func (h *grpcHealth) Check(_ context.Context, r *grpc_health_v1.HealthCheckReque
 	return &grpc_health_v1.HealthCheckResponse{Status: s}, nil
 }
 
-// Watch implements the health service. At the end of the frontend all watches end, after a last NOT_SERVING.
+// Watch implements the health service. At the end of the frontend all watches end, after a last
+// NOT_SERVING.
 func (h *grpcHealth) Watch(r *grpc_health_v1.HealthCheckRequest, to grpc.ServerStreamingServer[grpc_health_v1.HealthCheckResponse]) error {
 	switch _, _, err := h.broadcaster.Subscribe(""); {
 	case errors.Is(err, errFull):

@@ -18,21 +18,25 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it is to end.
+		// After a shutdown fasthttp's pool cleaner sleeps out its 10 s before it looks whether it
+		// is to end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		// fasthttp's clock for Date headers has no end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 	)
 }
 
-// patience bounds every wait for a condition. It is long because the race detector on a busy machine is slow.
+// patience bounds every wait for a condition. It is long because the race detector on a busy
+// machine is slow.
 const patience = 20 * time.Second
 
-// known is a fleet and what is rendered of it. What it is told is rendered and published before the call returns.
+// known is a fleet and what is rendered of it. What it is told is rendered and published before the
+// call returns.
 type known struct {
 	mu      sync.Mutex
 	fleet   *fleet.Fleet
@@ -72,8 +76,8 @@ type running struct {
 	done   chan error // Run's result, buffered
 }
 
-// start runs a server on loopback until the test ends or calls stop. What is expected may be nil, and so may tune, which
-// sets what no setting does.
+// start runs a server on loopback until the test ends or calls stop. What is expected may be nil,
+// and so may tune, which sets what no setting does.
 func start(t testing.TB, cfg Config, expectations []expect.Expectation, tune func(*Server)) *running {
 	t.Helper()
 	return startWith(t, cfg, newKnown(false, expectations), tune)
@@ -118,7 +122,8 @@ func (s *Server) setWriteTimeout(d time.Duration) {
 	s.app.Server().WriteTimeout, s.events.writeTimeout = d, d
 }
 
-// smallBuffers keeps the kernel from taking megabytes for a client that does not read: a slow client is slow at once.
+// smallBuffers keeps the kernel from taking megabytes for a client that does not read: a slow
+// client is slow at once.
 type smallBuffers struct{ net.Listener }
 
 func (l smallBuffers) Accept() (net.Conn, error) {
@@ -166,12 +171,7 @@ func (r *running) get(path string, headers ...string) answer {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain: %s", patience, what)
-		}
-		<-time.After(time.Millisecond)
-	}
+	testkit.Eventually(t, patience, what, ok)
 }
 
 // waitGzip waits until /health has its compressed form.
@@ -194,7 +194,8 @@ func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
 	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
 }
 
-// instances returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
+// instances returns n instances of eight endpoints, about 200 bytes each, as a large deployment has
+// them.
 func instances(n int) []dynmesh.Instance {
 	all := make([]dynmesh.Instance, n)
 	for i := range all {
@@ -212,7 +213,8 @@ func synced(puts ...dynmesh.Instance) dynmesh.RegistryUpdate {
 	return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Puts: puts}
 }
 
-// told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
+// told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and
+// two watchers.
 func told(n int) (dynmesh.RegistryUpdate, dynmesh.GossipUpdate) {
 	u := synced(instances(n)...)
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}

@@ -173,7 +173,8 @@ func TestMeshIsSentOnce(t *testing.T) {
 	}
 }
 
-// Whatever the size of an answer, it arrives whole: small ones and large ones are sent in different ways.
+// Whatever the size of an answer, it arrives whole: small ones and large ones are sent in different
+// ways.
 func TestMeshOfEachSize(t *testing.T) {
 	f := startWith(t, Config{}, newKnown(true, nil), nil)
 	u, g := told(120)

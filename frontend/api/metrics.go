@@ -10,8 +10,9 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// maxEndpointSeries bounds dynmesh_frontend_endpoint_instances: names come from etcd, where anybody may write. Instances
-// of the endpoints after the first so many, by name, are counted together as endpoint="other".
+// maxEndpointSeries bounds dynmesh_frontend_endpoint_instances: names come from etcd, where anybody
+// may write. Instances of the endpoints after the first so many, by name, are counted together as
+// endpoint="other".
 const maxEndpointSeries = 1000
 
 var (
@@ -53,7 +54,8 @@ func newMetrics(s *Server) *prometheus.Registry {
 	return metrics
 }
 
-// collector reads the newest snapshot, so a scrape neither waits for the loop that renders nor delays it.
+// collector reads the newest snapshot, so a scrape neither waits for the loop that renders nor
+// delays it.
 type collector struct{ *Server }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
@@ -105,8 +107,8 @@ type nameCount struct {
 	instances int
 }
 
-// byName returns at most maxEndpointSeries counts and, for the rest, "other". Odd foreign names can share a name; their
-// counts are added, since a scrape with the same series twice fails as a whole.
+// byName returns at most maxEndpointSeries counts and, for the rest, "other". Odd foreign names can
+// share a name; their counts are added, since a scrape with the same series twice fails as a whole.
 func byName(endpoints []snapshot.EndpointCount) []nameCount {
 	counts := make([]nameCount, 0, len(endpoints))
 	for _, e := range endpoints {

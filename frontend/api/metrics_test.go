@@ -42,8 +42,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A scrape must hold whatever stands in etcd: names that are not UTF-8, names that two endpoints share, and more
-// endpoints than a time series database likes.
+// A scrape must hold whatever stands in etcd: names that are not UTF-8, names that two endpoints
+// share, and more endpoints than a time series database likes.
 func TestMetricsOfForeignNames(t *testing.T) {
 	f := start(t, Config{Version: "\xff"}, nil, nil)
 	puts := []dynmesh.Instance{

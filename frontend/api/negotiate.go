@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
-// negotiate returns that form of r which the client wants; nil where it has r already, which the answer then says. It sets
-// the headers that belong to the choice.
+// negotiate returns that form of r which the client wants; nil where it has r already, which the
+// answer then says. It sets the headers that belong to the choice.
 func negotiate(c *fiber.Ctx, r *snapshot.Response) *snapshot.Representation {
 	request, response := &c.Request().Header, &c.Response().Header
 	response.Set(fiber.HeaderVary, fiber.HeaderAcceptEncoding)
@@ -19,8 +19,8 @@ func negotiate(c *fiber.Ctx, r *snapshot.Response) *snapshot.Representation {
 		chosen, other = other, chosen
 	}
 	if known := request.PeekAll(fiber.HeaderIfNoneMatch); len(known) > 0 {
-		// A client may hold the form that it would not be sent now (gzip comes a moment after plain): what it holds is
-		// current all the same.
+		// A client may hold the form that it would not be sent now (gzip comes a moment after
+		// plain): what it holds is current all the same.
 		for _, form := range []*snapshot.Representation{chosen, other} {
 			if form != nil && matches(known, form.ETag) {
 				response.Set(fiber.HeaderETag, form.ETag)
@@ -36,8 +36,8 @@ func negotiate(c *fiber.Ctx, r *snapshot.Response) *snapshot.Representation {
 	return chosen
 }
 
-// acceptsGzip says whether a client that sent these Accept-Encoding headers is to get gzip: it takes it (q above 0, under
-// its own name or *), and does not like the plain form better.
+// acceptsGzip says whether a client that sent these Accept-Encoding headers is to get gzip: it
+// takes it (q above 0, under its own name or *), and does not like the plain form better.
 func acceptsGzip(headers [][]byte) bool {
 	gzip, identity, others := -1.0, -1.0, -1.0 // weights; negative: not named
 	for _, header := range headers {
@@ -59,7 +59,8 @@ func acceptsGzip(headers [][]byte) bool {
 	return gzip > 0 && gzip >= identity
 }
 
-// weight reads ";q=0.5"; one that cannot be read counts as 0, because plain bytes are right for everybody.
+// weight reads ";q=0.5"; one that cannot be read counts as 0, because plain bytes are right for
+// everybody.
 func weight(params []byte) float64 {
 	for param := range bytes.SplitSeq(params, []byte(";")) {
 		key, value, _ := bytes.Cut(param, []byte("="))
@@ -75,8 +76,8 @@ func weight(params []byte) float64 {
 	return 1
 }
 
-// matches says whether these If-None-Match headers name etag. The comparison is the weak one, as for every GET: W/"x"
-// matches "x".
+// matches says whether these If-None-Match headers name etag. The comparison is the weak one, as
+// for every GET: W/"x" matches "x".
 func matches(headers [][]byte, etag string) bool {
 	opaque := etag
 	if len(opaque) > 2 && opaque[:2] == "W/" {

@@ -55,8 +55,8 @@ func (a answers) mesh(c *fiber.Ctx) error {
 	return reply(c, s, &s.Mesh.Response)
 }
 
-// narrow answers /mesh/{namespace}.{component}.{endpoint} and …/{instance}: the same document with less in it. It is
-// put together for each request, of shared bytes, and so never compressed.
+// narrow answers /mesh/{namespace}.{component}.{endpoint} and …/{instance}: the same document with
+// less in it. It is put together for each request, of shared bytes, and so never compressed.
 func (a answers) narrow(c *fiber.Ctx) error {
 	s := a.newest.Load()
 	name := "dyn://" + strings.TrimPrefix(unescape(c.Params("endpoint")), "dyn://")
@@ -90,8 +90,8 @@ func (a answers) ready(c *fiber.Ctx) error {
 	return c.Send(s.Mesh.Ready.JSON)
 }
 
-// targets answers /sd/prometheus. A list that is empty because etcd was not read yet would have Prometheus drop all that it
-// scrapes.
+// targets answers /sd/prometheus. A list that is empty because etcd was not read yet would have
+// Prometheus drop all that it scrapes.
 func (a answers) targets(c *fiber.Ctx) error {
 	s := a.newest.Load()
 	switch {
@@ -103,7 +103,8 @@ func (a answers) targets(c *fiber.Ctx) error {
 	return reply(c, s, s.Mesh.Targets)
 }
 
-// unescape undoes the URL's escapes: foreign names may hold anything. The result is of its own memory.
+// unescape undoes the URL's escapes: foreign names may hold anything. The result is of its own
+// memory.
 func unescape(s string) string {
 	plain, err := url.PathUnescape(strings.Clone(s))
 	if err != nil {
@@ -149,7 +150,7 @@ func send(c *fiber.Ctx, r *snapshot.Representation) error {
 		return c.Send(r.Buffers[0])
 	}
 	t := newTransfer(r)
-	if ok && !c.Request().Header.IsHead() { // the answer to HEAD says how large the body is, and that is all
+	if ok && !c.Request().Header.IsHead() { // whose answer says how large the body is, and no more
 		client.next = t
 	}
 	return c.SendStream(t, r.Size)
@@ -212,8 +213,8 @@ func mountPage(app *fiber.App) {
 			return fiber.ErrNotFound
 		}
 		if c.Params("hash") != b.Hash {
-			// Behind one address there may be frontends of two versions, during an update. Half a page is worse than one of
-			// mixed files, which the next load mends.
+			// Behind one address there may be frontends of two versions, during an update. Half a
+			// page is worse than one of mixed files, which the next load mends.
 			return f.reply(c, b.Header, "no-cache")
 		}
 		return f.reply(c, b.Header, "public, max-age=31536000, immutable")

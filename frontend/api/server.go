@@ -26,7 +26,7 @@ import (
 const (
 	readTimeout  = 5 * time.Second  // for a request's header, from its first byte
 	writeTimeout = 30 * time.Second // for a whole answer
-	idleTimeout  = 75 * time.Second // between requests; longer than load balancers' usual 60 s, so that they close first
+	idleTimeout  = 75 * time.Second // between requests; load balancers' usual 60 s end first
 	maxHeader    = 8 << 10          // bytes of a request's header
 	maxBody      = 4 << 10          // bytes of a request's body, which no route reads
 	maxScrapes   = 8                // at the same time
@@ -35,7 +35,8 @@ const (
 // maxDrainDelay is the longest time with 503 answers before the listener closes.
 const maxDrainDelay = time.Second
 
-// Server answers from the newest snapshot. Its methods may be called from any goroutine, but for Publish.
+// Server answers from the newest snapshot. Its methods may be called from any goroutine, but for
+// Publish.
 type Server struct {
 	cfg Config
 	log *logrus.Entry
@@ -59,8 +60,9 @@ type state struct {
 	draining atomic.Bool
 }
 
-// New checks cfg and binds its ports, so that Addr is true from here on; until Run is called, connections wait. An error
-// names the field or the address. The ports are bound until Run returns, or until Close where nobody calls Run.
+// New checks cfg and binds its ports, so that Addr is true from here on; until Run is called,
+// connections wait. An error names the field or the address. The ports are bound until Run returns,
+// or until Close where nobody calls Run.
 func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
 	cfg, err := cfg.WithDefaults()
 	if err != nil {
@@ -122,7 +124,7 @@ func (s *Server) newApp() *fiber.App {
 		ErrorHandler:          answerError,
 	})
 	server := app.Server()
-	server.CloseOnShutdown = true // else clients go on sending requests into connections that are about to close
+	server.CloseOnShutdown = true // else clients send requests into connections that are about to close
 	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {
 		if client, ok := c.(*conn); ok && (state == fasthttp.StateIdle || state == fasthttp.StateClosed) {
 			client.sending.Store(nil)
@@ -150,7 +152,8 @@ func (s *Server) newApp() *fiber.App {
 		})
 	}
 	app.Get(metricsPath, adaptor.HTTPHandler(promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{
-		MaxRequestsInFlight: maxScrapes, // each renders its own answer: scrapers that pile up must not fill the memory
+		// Each scrape renders its own answer: scrapers that pile up must not fill the memory.
+		MaxRequestsInFlight: maxScrapes,
 	})))
 	mountPage(app)
 	return app
@@ -167,8 +170,8 @@ func (s *Server) GRPCHealthAddr() string {
 	return s.grpcHealth.listener.Addr().String()
 }
 
-// Publish makes now what is answered. It does not block, and may be called before, during and after Run; one goroutine
-// calls it.
+// Publish makes now what is answered. It does not block, and may be called before, during and after
+// Run; one goroutine calls it.
 func (s *Server) Publish(now *snapshot.Snapshot) {
 	old := s.newest.Swap(now)
 	if now.Health != old.Health {
@@ -180,8 +183,8 @@ func (s *Server) Publish(now *snapshot.Snapshot) {
 		s.rendered += int64(now.Mesh.Identity.Size)
 		s.broadcaster.Publish()
 	}
-	// What slow clients keep grows only as new answers are rendered, so that is the clock by which to look: the bound holds
-	// to within a quarter, and a quiet fleet costs nothing.
+	// What slow clients keep grows only as new answers are rendered, so that is the clock by which
+	// to look: the bound holds to within a quarter, and a quiet fleet costs nothing.
 	if s.rendered > s.connections.maxReplaced/4 {
 		s.rendered = 0
 		s.connections.shedSlow()
@@ -196,10 +199,10 @@ func (s *Server) Close() {
 	}
 }
 
-// Run serves until ctx ends, then shuts down in order and returns nil: all routes but the metrics and the page answer 503
-// first, while the listener still accepts; then it closes, and answers on their way are finished, until
-// GracefulShutdownTimeout is over. Everything that Run started has ended when it returns. It returns an error when serving
-// ends by itself. A Server runs once.
+// Run serves until ctx ends, then shuts down in order and returns nil: all routes but the metrics
+// and the page answer 503 first, while the listener still accepts; then it closes, and answers on
+// their way are finished, until GracefulShutdownTimeout is over. Everything that Run started has
+// ended when it returns. It returns an error when serving ends by itself. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
 	if ctx.Err() != nil {
@@ -207,7 +210,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	var parts sync.WaitGroup
 	defer parts.Wait()
-	background, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives ctx until requests are done
+	// The background outlives ctx until requests are done.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	for _, run := range []func(context.Context){s.compressors.health.run, s.compressors.mesh.run, s.broadcaster.run} {
 		parts.Go(func() { run(background) })
@@ -243,14 +247,16 @@ func orEnded(err error) error {
 	return err
 }
 
-// drain ends the HTTP side within GracefulShutdownTimeout. served is closed when the accepting loop has ended.
+// drain ends the HTTP side within GracefulShutdownTimeout. served is closed when the accepting loop
+// has ended.
 func (s *Server) drain(served <-chan struct{}) {
 	timeout := s.cfg.GracefulShutdownTimeout
 	s.draining.Store(true)
 	s.broadcaster.Close() // streams would outlast every timeout
 	s.log.WithFields(logrus.Fields{"addr": s.Addr(), "dur": timeout}).Info("Frontend is shutting down; dur is the time allowed")
+	// Load balancers see the 503, where a closed port would cost them failed requests.
 	select {
-	case <-time.After(s.drainDelay): // load balancers see the 503, where a closed port would cost them failed requests
+	case <-time.After(s.drainDelay):
 	case <-served:
 	}
 
@@ -260,7 +266,8 @@ func (s *Server) drain(served <-chan struct{}) {
 		probes.Go(func() { s.grpcHealth.stop(timeout - s.drainDelay) })
 	}
 	err := s.app.ShutdownWithTimeout(timeout - s.drainDelay)
-	// The server knows its listener only once it accepts, and it leaves connections open that outlast the timeout.
+	// The server knows its listener only once it accepts, and it leaves connections open that
+	// outlast the timeout.
 	_ = s.connections.Close()
 	<-served
 	if n := s.connections.closeAll(); err != nil && n > 0 {

@@ -48,7 +48,8 @@ func (c *cramped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A large listing is sent in segments: that must not show, and the connection must be fit for the next request.
+// A large listing is sent in segments: that must not show, and the connection must be fit for the
+// next request.
 func TestLargeHealth(t *testing.T) {
 	t.Parallel()
 	f := large(t, Config{}, nil)
@@ -98,7 +99,8 @@ func TestLargeHealth(t *testing.T) {
 	eventually(t, "the end of sending", func() bool { return f.sendingNow() == 0 })
 }
 
-// Answers that wait in the server's buffer go ahead of a stream, wherever in them the buffer is full.
+// Answers that wait in the server's buffer go ahead of a stream, wherever in them the buffer is
+// full.
 func TestTransferAfterPipelinedAnswers(t *testing.T) {
 	t.Parallel()
 	f := large(t, Config{}, nil)

@@ -23,7 +23,8 @@ func filled(n int, gossip bool) (*known, dynmesh.RegistryUpdate) {
 	return k, u
 }
 
-// BenchmarkChange is all that happens between an update of one instance and its snapshot: half of them add, half remove.
+// BenchmarkChange is all that happens between an update of one instance and its snapshot: half of
+// them add, half remove.
 func BenchmarkChange(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		for _, gossip := range []bool{false, true} {
@@ -46,7 +47,8 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
-// BenchmarkVerdict is all that happens between gossip about one instance and its snapshot: the verdict changes each time.
+// BenchmarkVerdict is all that happens between gossip about one instance and its snapshot: the
+// verdict changes each time.
 func BenchmarkVerdict(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -103,7 +105,8 @@ func reachable() uint64 {
 	return m.HeapAlloc
 }
 
-// What an instance takes in memory: all that is known of it, and two snapshots, but for their compressed forms.
+// What an instance takes in memory: all that is known of it, and two snapshots, but for their
+// compressed forms.
 func TestMemory(t *testing.T) {
 	const n = 10_000
 	for _, tt := range []struct {

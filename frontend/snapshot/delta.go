@@ -7,8 +7,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// delta is what makes one Mesh of another. It compares what the two do not share, so that it needs to know nothing of the
-// versions between them, and what changed and changed back is not in it.
+// delta is what makes one Mesh of another. It compares what the two do not share, so that it needs
+// to know nothing of the versions between them, and what changed and changed back is not in it.
 type delta struct {
 	endpoints     []*Endpoint // of which something around the instances has changed
 	endpointsGone []string

@@ -13,8 +13,9 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// healthChunk is the most instances of a chunk of /health. A change costs a copy of one chunk and of the list of chunks;
-// at 256 they weigh about the same for 100,000 instances (BenchmarkChange), and sending notices nothing of it.
+// healthChunk is the most instances of a chunk of /health. A change costs a copy of one chunk and
+// of the list of chunks; at 256 they weigh about the same for 100,000 instances (BenchmarkChange),
+// and sending notices nothing of it.
 const healthChunk = 256
 
 // Health is what etcd lists, as /health shows it. It never changes, but for its compressed form.
@@ -52,8 +53,8 @@ func (k healthKey) compare(o healthKey) int {
 	return cmp.Compare(k.id, o.id)
 }
 
-// hash sums up an instance. The endpoint's true name is in it: in JSON, names that are not UTF-8 can look alike, and which
-// of two instances comes first would then not show in a sum of hashes.
+// hash sums up an instance. The endpoint's true name is in it: in JSON, names that are not UTF-8
+// can look alike, and which of two instances comes first would then not show in a sum of hashes.
 func (k healthKey) hash(json []byte) uint64 {
 	h := xxhash.NewWithSeed(k.endpoint.hash)
 	_, _ = h.Write(json) // never fails
@@ -113,13 +114,15 @@ func (r *healthRenderer) finish(h *Health, version uint64) *Health {
 	buffers = append(buffers, h.head)
 	buffers = append(h.list.appendJSON(buffers), []byte(healthEnd))
 	if len(h.list.chunks) == 1 {
-		buffers = [][]byte{slices.Concat(buffers...)} // so little is sooner copied than sent in three parts
+		// So little is sooner copied than sent in three parts.
+		buffers = [][]byte{slices.Concat(buffers...)}
 	}
 	h.Identity = NewRepresentation(&r.lineage, version, tag, buffers...)
 	return h
 }
 
-// count adds to the number of instances of endpoints, and says whether the endpoints are others now.
+// count adds to the number of instances of endpoints, and says whether the endpoints are others
+// now.
 func (h *Health) count(more map[*endpoint]int) (others bool) {
 	byParts := func(c EndpointCount, e *endpoint) int { return c.endpoint.Compare(e.Endpoint) }
 	h.Endpoints = slices.Clone(h.Endpoints)
@@ -143,9 +146,10 @@ func (h *Health) count(more map[*endpoint]int) (others bool) {
 	return others
 }
 
-// healthTag names an answer by the sum of its instances' hashes and their number. /health lists a set in a given order, so
-// this names the bytes too, and all frontends that know the same instances answer with the same tag, whatever they went
-// through. What stands around the instances is hashed with them, so that a release that changes it changes the tags.
+// healthTag names an answer by the sum of its instances' hashes and their number. /health lists a
+// set in a given order, so this names the bytes too, and all frontends that know the same instances
+// answer with the same tag, whatever they went through. What stands around the instances is hashed
+// with them, so that a release that changes it changes the tags.
 func healthTag(sum uint64, instances int) string {
 	b := []byte(emptyHealth + healthNames + healthInstances + healthEnd)
 	b = binary.BigEndian.AppendUint64(b, sum)
@@ -153,8 +157,9 @@ func healthTag(sum uint64, instances int) string {
 	return fmt.Sprintf("\"%016x\"", xxhash.Sum64(b))
 }
 
-// healthHead renders what comes before the instances: the endpoints' names, sorted as strings and unique. (Their order by
-// parts is another one: "a-b.x" sorts before "a.x" as a string. And odd foreign names can share a name: a.b/c and a/b.c.)
+// healthHead renders what comes before the instances: the endpoints' names, sorted as strings and
+// unique. (Their order by parts is another one: "a-b.x" sorts before "a.x" as a string. And odd
+// foreign names can share a name: a.b/c and a/b.c.)
 func healthHead(endpoints []EndpointCount) []byte {
 	names := make([]string, len(endpoints))
 	for i, e := range endpoints {

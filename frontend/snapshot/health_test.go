@@ -27,7 +27,8 @@ func wantHealth(model map[dynmesh.InstanceKey]dynmesh.Instance) string {
 	return `{"endpoints":[` + strings.Join(slices.Compact(names), ",") + `],"instances":[` + strings.Join(instances, ",") + `],"status":"healthy"}`
 }
 
-// drawUpdate draws what a small registry tells of one stretch or of single instances, and does it to model as well.
+// drawUpdate draws what a small registry tells of one stretch or of single instances, and does it
+// to model as well.
 func drawUpdate(t *rapid.T, model map[dynmesh.InstanceKey]dynmesh.Instance) dynmesh.RegistryUpdate {
 	endpoints := []dynmesh.Endpoint{
 		{Namespace: "a", Component: "b", Name: "c"}, {Namespace: "a", Component: "b", Name: "d"}, {Namespace: "a-b", Component: "b", Name: "c"},
@@ -58,8 +59,9 @@ func drawUpdate(t *rapid.T, model map[dynmesh.InstanceKey]dynmesh.Instance) dynm
 	return u
 }
 
-// The bytes of /health and its tag follow from the set of its instances alone: not from the way there, nor from where the
-// chunks begin. So all frontends give the same answer under the same tag. And no two answers share a tag.
+// The bytes of /health and its tag follow from the set of its instances alone: not from the way
+// there, nor from where the chunks begin. So all frontends give the same answer under the same tag.
+// And no two answers share a tag.
 func TestHealthModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		model := map[dynmesh.InstanceKey]dynmesh.Instance{}
@@ -100,7 +102,8 @@ func TestHealthModel(t *testing.T) {
 	})
 }
 
-// fromScratch is what another frontend makes of the same instances: they come to it in another order.
+// fromScratch is what another frontend makes of the same instances: they come to it in another
+// order.
 func fromScratch(model map[dynmesh.InstanceKey]dynmesh.Instance) *Health {
 	all := slices.Collect(maps.Values(model))
 	k := newKnown(false)
@@ -112,7 +115,8 @@ func fromScratch(model map[dynmesh.InstanceKey]dynmesh.Instance) *Health {
 	return k.builder.Snapshot().Health
 }
 
-// In JSON these names look the same, so all that tells the two answers apart is which instance comes first.
+// In JSON these names look the same, so all that tells the two answers apart is which instance
+// comes first.
 func TestTagsTellOrdersApart(t *testing.T) {
 	health := func(first, second string) *Representation {
 		k := newKnown(false)

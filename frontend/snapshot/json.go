@@ -12,8 +12,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// Status is what of an instance counts for more than its own part of the answer. It is small, because there may be very
-// many.
+// Status is what of an instance counts for more than its own part of the answer. It is small,
+// because there may be very many.
 type Status struct {
 	verdict              uint8 // index in verdict.States
 	Verified, Registered bool

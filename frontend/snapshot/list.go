@@ -9,9 +9,9 @@ import (
 // The keys of a list are ordered.
 type ordered[K any] interface{ compare(K) int }
 
-// list is a sorted sequence of entries, each with its part of an answer. It never changes: a change makes another list,
-// which shares all chunks that the change did not touch. So the cost of one change among 100,000 entries is that of one
-// chunk and of the list of chunks.
+// list is a sorted sequence of entries, each with its part of an answer. It never changes: a change
+// makes another list, which shares all chunks that the change did not touch. So the cost of one
+// change among 100,000 entries is that of one chunk and of the list of chunks.
 type list[K ordered[K], V any] struct {
 	chunks []*chunk[K, V]
 	len    int
@@ -67,14 +67,15 @@ func (c *chunk[K, V]) at(i int) entry[K, V] {
 	return entry[K, V]{c.elements[i].key, c.elements[i].value, c.json[begin:end:end]}
 }
 
-// search returns the index of the first element from first on that does not sort before k, and whether it is k's.
+// search returns the index of the first element from first on that does not sort before k, and
+// whether it is k's.
 func (c *chunk[K, V]) search(first int, k K) (int, bool) {
 	i, found := slices.BinarySearchFunc(c.elements[first:], k, func(e element[K, V], k K) int { return e.key.compare(k) })
 	return first + i, found
 }
 
-// holding returns the index of the chunk in which k stands, if it stands in any: the first one also covers what sorts
-// before it. The list must not be empty.
+// holding returns the index of the chunk in which k stands, if it stands in any: the first one also
+// covers what sorts before it. The list must not be empty.
 func (l list[K, V]) holding(k K) int {
 	return holding(l.chunks, k)
 }
@@ -125,8 +126,8 @@ func (l list[K, V]) appendJSON(buffers [][]byte) [][]byte {
 	return buffers
 }
 
-// diff returns the entries of now that old has not, and those of old whose keys now has not. Its cost is that of the
-// chunks that the two do not share.
+// diff returns the entries of now that old has not, and those of old whose keys now has not. Its
+// cost is that of the chunks that the two do not share.
 func diff[K ordered[K], V any](old, now list[K, V]) (changed, gone []entry[K, V]) {
 	was, is := old.without(now), now.without(old)
 	for len(was) > 0 || len(is) > 0 {

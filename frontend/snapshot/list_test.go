@@ -75,8 +75,8 @@ func content(l pairs) model {
 	return m
 }
 
-// drawBatch draws changes to one stretch of a small list or to single entries of it, in any order, and does them to m as
-// well.
+// drawBatch draws changes to one stretch of a small list or to single entries of it, in any order,
+// and does them to m as well.
 func drawBatch(t *rapid.T, m model) *batch[pair, int] {
 	b := &batch[pair, int]{}
 	for range rapid.IntRange(0, 6).Draw(t, "runs") {
@@ -99,8 +99,8 @@ func drawBatch(t *rapid.T, m model) *batch[pair, int] {
 	return b
 }
 
-// The model is a map: whatever batches come, the list holds the map's content in order, tells what has changed, shares what
-// has not, and counts what it does not share.
+// The model is a map: whatever batches come, the list holds the map's content in order, tells what
+// has changed, shares what has not, and counts what it does not share.
 func TestListModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(4, 24).Draw(t, "size")

@@ -56,7 +56,8 @@ func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
 	return dynmesh.Instance{InstanceKey: k, Transport: raw(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
 }
 
-// instances returns n instances of eight endpoints, about 200 bytes each, as a large deployment has them.
+// instances returns n instances of eight endpoints, about 200 bytes each, as a large deployment has
+// them.
 func instances(n int) []dynmesh.Instance {
 	all := make([]dynmesh.Instance, n)
 	for i := range all {
@@ -74,7 +75,8 @@ func synced(puts ...dynmesh.Instance) dynmesh.RegistryUpdate {
 	return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Puts: puts}
 }
 
-// told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and two watchers.
+// told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and
+// two watchers.
 func told(n int) (dynmesh.RegistryUpdate, dynmesh.GossipUpdate) {
 	u := synced(instances(n)...)
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}

@@ -14,12 +14,12 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// meshChunk is the most instances or members of a chunk of /mesh. Their parts of the answer are large (1 kB), so a change
-// should copy few of them.
+// meshChunk is the most instances or members of a chunk of /mesh. Their parts of the answer are
+// large (1 kB), so a change should copy few of them.
 const meshChunk = 64
 
-// smallEndpoint is the size in bytes up to which an endpoint's part of the answer is one buffer: so little is sooner
-// copied than sent in three.
+// smallEndpoint is the size in bytes up to which an endpoint's part of the answer is one buffer: so
+// little is sooner copied than sent in three.
 const smallEndpoint = 4 << 10
 
 // Mesh is all that is known, as /mesh shows it. It never changes, but for its compressed form.
@@ -29,7 +29,7 @@ type Mesh struct {
 	Discovery     dynmesh.SyncState
 	Endpoints     []*Endpoint // by namespace, component, name
 	Warnings      int
-	MembersSynced bool // what processes tell etcd of themselves has been read, so Targets has all of them
+	MembersSynced bool // what processes tell etcd of themselves has been read: Targets is whole
 	Ready         *Readiness
 	Targets       *Response // for Prometheus
 
@@ -39,7 +39,8 @@ type Mesh struct {
 	members  list[instanceKey, struct{}]
 }
 
-// Endpoint is one endpoint's part of /mesh. It never changes, so that snapshots share those in which nothing has changed.
+// Endpoint is one endpoint's part of /mesh. It never changes, so that snapshots share those in
+// which nothing has changed.
 type Endpoint struct {
 	Name     string // dyn://namespace.component.endpoint, always valid UTF-8
 	Counts   fleet.Counts
@@ -63,8 +64,8 @@ func (e *Endpoint) Instances() iter.Seq2[dynmesh.InstanceID, Status] {
 	}
 }
 
-// endpoint is an endpoint's name. Equal names are one pointer, so that comparing two instances of an endpoint compares a
-// pointer and a number.
+// endpoint is an endpoint's name. Equal names are one pointer, so that comparing two instances of
+// an endpoint compares a pointer and a number.
 type endpoint struct {
 	dynmesh.Endpoint
 	name string // dyn://…, always valid UTF-8, though foreign names in etcd need not be
@@ -263,8 +264,8 @@ func opened(object []byte, more string) []byte {
 	return append(object[:end:end], more...)
 }
 
-// Narrow returns the answer with the endpoints of one name, and with one instance of them if id is not nil: the same
-// document with less in it. It is nil if there is none such.
+// Narrow returns the answer with the endpoints of one name, and with one instance of them if id is
+// not nil: the same document with less in it. It is nil if there is none such.
 func (m *Mesh) Narrow(name string, id *dynmesh.InstanceID) *Representation {
 	buffers := [][]byte{m.head}
 	for _, e := range m.Endpoints {
@@ -284,7 +285,8 @@ func (m *Mesh) Narrow(name string, id *dynmesh.InstanceID) *Representation {
 	return m.Identity.With(append(buffers, m.tail)...)
 }
 
-// Serving says whether a registered instance of an endpoint is ready, and whether the endpoint is known at all.
+// Serving says whether a registered instance of an endpoint is ready, and whether the endpoint is
+// known at all.
 func (m *Mesh) Serving(name string) (serving, known bool) {
 	for _, e := range m.Endpoints {
 		if e.Name == name { // odd foreign names can share a name: then one that serves is enough

@@ -9,7 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 )
 
-// Readiness is whether the fleet has what is expected, and the answer that says so. It never changes.
+// Readiness is whether the fleet has what is expected, and the answer that says so. It never
+// changes.
 type Readiness struct {
 	expect.Result
 	JSON []byte
@@ -20,8 +21,8 @@ type Readiness struct {
 	since   time.Time
 }
 
-// readinessRenderer evaluates expectations. A fleet may be large, and most changes are none of what is expected: then the
-// last result stands.
+// readinessRenderer evaluates expectations. A fleet may be large, and most changes are none of what
+// is expected: then the last result stands.
 type readinessRenderer struct {
 	expectations []expect.Expectation
 	last         *Readiness

@@ -11,14 +11,16 @@ type Response struct {
 	gzip     atomic.Pointer[Representation]
 }
 
-// Gzip returns the compressed form; nil until it is there, and for ever where compressing is not worth it.
+// Gzip returns the compressed form; nil until it is there, and for ever where compressing is not
+// worth it.
 func (r *Response) Gzip() *Representation { return r.gzip.Load() }
 
 // SetGzip adds the compressed form.
 func (r *Response) SetGzip(compressed *Representation) { r.gzip.Store(compressed) }
 
-// Representation is an answer in one content coding. It never changes. Its buffers may be shared with other answers, but
-// lead to nothing else that a slow client who still reads them could keep in memory.
+// Representation is an answer in one content coding. It never changes. Its buffers may be shared
+// with other answers, but lead to nothing else that a slow client who still reads them could keep
+// in memory.
 type Representation struct {
 	Buffers         [][]byte // one after the other; at least one
 	Size            int      // of all buffers
@@ -30,8 +32,8 @@ type Representation struct {
 	mark    int64    // what the lineage had replaced when this was rendered
 }
 
-// Replaced returns the most bytes that readers of this answer and of all that came after it keep in memory, beyond the
-// newest one. It is 0 for the newest.
+// Replaced returns the most bytes that readers of this answer and of all that came after it keep in
+// memory, beyond the newest one. It is 0 for the newest.
 func (r *Representation) Replaced() int64 {
 	if r.Lineage == nil {
 		return 0
@@ -39,15 +41,16 @@ func (r *Representation) Replaced() int64 {
 	return r.Lineage.replaced.Load() - r.mark
 }
 
-// A Lineage is a sequence of answers of which each replaces the one before and shares memory with it. It counts the bytes
-// that later ones did not take over.
+// A Lineage is a sequence of answers of which each replaces the one before and shares memory with
+// it. It counts the bytes that later ones did not take over.
 type Lineage struct{ replaced atomic.Int64 }
 
 // Replace counts bytes of earlier answers that the next one does not have.
 func (l *Lineage) Replace(bytes int) { l.replaced.Add(int64(bytes)) }
 
-// joinedSize is the size in bytes up to which an answer is one buffer: so little is sooner copied than sent in parts. It
-// must not be less than the 8 KiB up to which the HTTP server copies an answer into a buffer of its own.
+// joinedSize is the size in bytes up to which an answer is one buffer: so little is sooner copied
+// than sent in parts. It must not be less than the 8 KiB up to which the HTTP server copies an
+// answer into a buffer of its own.
 const joinedSize = 32 << 10
 
 // NewRepresentation makes the newest answer of a lineage.

@@ -11,8 +11,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 )
 
-// Snapshot is the whole state that requests, scrapes and streams see. It never changes, but for the compressed forms of
-// its answers, each of which is added once.
+// Snapshot is the whole state that requests, scrapes and streams see. It never changes, but for the
+// compressed forms of its answers, each of which is added once.
 type Snapshot struct {
 	Version   uint64 // counts the snapshots of this process; one with a higher version is newer
 	Discovery dynmesh.SyncState
@@ -21,8 +21,8 @@ type Snapshot struct {
 	Mesh      *Mesh
 }
 
-// Builder makes the snapshots of a fleet. One goroutine owns both. Each change is rendered once: what etcd lists when it
-// is registered, the rest when the fleet has concluded.
+// Builder makes the snapshots of a fleet. One goroutine owns both. Each change is rendered once:
+// what etcd lists when it is registered, the rest when the fleet has concluded.
 type Builder struct {
 	fleet   *fleet.Fleet
 	health  healthRenderer
@@ -35,7 +35,8 @@ type Builder struct {
 func NewBuilder(f *fleet.Fleet, expectations []expect.Expectation, now time.Time) *Builder {
 	b := &Builder{fleet: f, mesh: meshRenderer{
 		fleet: f, endpoints: map[*fleet.Endpoint]*endpointRenderer{}, unordered: true,
-		// Random, because frontends that start in the same moment must not take each other's tags for their own.
+		// Random, because frontends that start in the same moment must not take each other's tags
+		// for their own.
 		epoch:     strconv.FormatUint(rand.Uint64(), 36),
 		readiness: readinessRenderer{expectations: expectations},
 	}}
@@ -72,11 +73,12 @@ func (b *Builder) registered() bool {
 	return b.listed != b.current.Health || registry.State != b.current.Discovery || !registry.Since.Equal(b.current.Since)
 }
 
-// Early returns a snapshot with what was registered, and the mesh as it was: /health is much the cheaper, and does not
-// wait where there is much to conclude.
+// Early returns a snapshot with what was registered, and the mesh as it was: /health is much the
+// cheaper, and does not wait where there is much to conclude.
 func (b *Builder) Early() *Snapshot { return b.publish(b.current.Mesh) }
 
-// Next returns a snapshot with what was registered and what the fleet has concluded; nil where nothing is new.
+// Next returns a snapshot with what was registered and what the fleet has concluded; nil where
+// nothing is new.
 func (b *Builder) Next(c fleet.Changes, now time.Time) *Snapshot {
 	b.mesh.take(c, now)
 	if !b.mesh.dirty && !b.registered() {

@@ -6,14 +6,15 @@ import (
 	"slices"
 )
 
-// batch gathers changes of one list, in any order. The JSON of many of them lies in one block of memory.
+// batch gathers changes of one list, in any order. The JSON of many of them lies in one block of
+// memory.
 type batch[K ordered[K], V any] struct {
 	changes []change[K, V]
 	block   []byte
 }
 
-// blockSize is the size in bytes from which a block is not grown any more: the first batch may have 100,000 changes, and
-// what has grown is copied each time.
+// blockSize is the size in bytes from which a block is not grown any more: the first batch may have
+// 100,000 changes, and what has grown is copied each time.
 const blockSize = 64 << 10
 
 // put adds an entry, whose JSON appendJSON appends.
@@ -54,11 +55,13 @@ func (b *batch[K, V]) applyTo(l list[K, V], size int, edited func(k K, was, is [
 	return l.splice(last, size, edited)
 }
 
-// splice applies changes, sorted and with no key twice. It returns l itself where they change nothing; else a list with
-// new chunks where entries change and the very same ones elsewhere, and how many bytes of l it does not share.
+// splice applies changes, sorted and with no key twice. It returns l itself where they change
+// nothing; else a list with new chunks where entries change and the very same ones elsewhere, and
+// how many bytes of l it does not share.
 //
-// Each chunk holds at most size entries, and at least a quarter of that unless it is the only one: a list that shrank
-// leaves no crumbs, and one that comes and goes at such a bound does not split and join chunks for ever.
+// Each chunk holds at most size entries, and at least a quarter of that unless it is the only one:
+// a list that shrank leaves no crumbs, and one that comes and goes at such a bound does not split
+// and join chunks for ever.
 //
 // edited, unless it is nil, is told of each entry that changes: nil stands for none.
 func (l list[K, V]) splice(changes []change[K, V], size int, edited func(k K, was, is []byte)) (next list[K, V], replaced int, changed bool) {
@@ -152,7 +155,8 @@ func (s *splicer[K, V]) keep(chunks []*chunk[K, V]) {
 	s.done = append(s.done, chunks...)
 }
 
-// cut makes chunks of the loose entries: as few as can be, all of one size, which leaves each one room to grow.
+// cut makes chunks of the loose entries: as few as can be, all of one size, which leaves each one
+// room to grow.
 func (s *splicer[K, V]) cut() {
 	if s.few() && len(s.done) > 0 {
 		last := len(s.done) - 1

@@ -74,7 +74,8 @@ func targetOf(p *fleet.Process) (jsonTarget, bool) {
 		metaLabel + "version": info.Version, metaLabel + "endpoints": endpointsOf(p),
 		"__scheme__": at.Scheme, "__metrics_path__": strings.TrimRight(at.Path, "/") + "/metrics",
 	}
-	for _, name := range slices.Backward(slices.Sorted(maps.Keys(info.Labels))) { // where two become one, the first stays
+	// Backward: where two names become one, the first stays.
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(info.Labels))) {
 		labels[metaLabel+"label_"+labelName(name)] = info.Labels[name]
 	}
 	for name, value := range labels {
@@ -83,8 +84,8 @@ func targetOf(p *fleet.Process) (jsonTarget, bool) {
 	return jsonTarget{[]string{addr}, labels}, true
 }
 
-// endpointsOf returns the names of the endpoints that etcd lists for p, with a comma before and after each, so that one
-// pattern finds a name wherever it stands; empty if there are none.
+// endpointsOf returns the names of the endpoints that etcd lists for p, with a comma before and
+// after each, so that one pattern finds a name wherever it stands; empty if there are none.
 func endpointsOf(p *fleet.Process) string {
 	var names []string
 	for i := range p.Instances() {

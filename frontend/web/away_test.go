@@ -27,7 +27,8 @@ func frontendAway(t *testing.T, b browser) {
 	p.waits("#banner", "This picture is 2 s old") // it counts on
 	shows := func() int { return eval[int](p, `document.querySelectorAll('.cell').length`) }
 
-	// The next one knows nothing at first: no moment may be seen in which the fleet seems to be gone.
+	// The next one knows nothing at first: no moment may be seen in which the fleet seems to be
+	// gone.
 	eval[bool](p, `new MutationObserver(() => { if (document.querySelectorAll('.cell').length === 0) document.body.dataset.gone = 'yes'; })
 		.observe(document.body, {subtree: true, childList: true}) ?? true`)
 	m.start()
@@ -113,7 +114,8 @@ func etcdNever(t *testing.T, b browser) {
 	p.quiet()
 }
 
-// cable is a way to the frontend that can be pulled: connections stay open, and nothing comes through.
+// cable is a way to the frontend that can be pulled: connections stay open, and nothing comes
+// through.
 type cable struct {
 	listener net.Listener
 	target   string

@@ -166,7 +166,8 @@ func (p *tab) text(selector string) string {
 	return eval[string](p, visible(selector))
 }
 
-// waits until all words are in the text at a selector. The page may load itself again meanwhile, and then has no answer for a moment.
+// waits until all words are in the text at a selector. The page may load itself again meanwhile,
+// and then has no answer for a moment.
 func (p *tab) waits(selector string, words ...string) {
 	p.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -186,7 +187,8 @@ func (p *tab) waits(selector string, words ...string) {
 	}
 }
 
-// becomes waits until an expression is true, and is as patient as waits with a page that loads itself again.
+// becomes waits until an expression is true, and is as patient as waits with a page that loads
+// itself again.
 func (p *tab) becomes(what, expression string) {
 	p.t.Helper()
 	eventually(p.t, what, func() bool {
@@ -195,7 +197,8 @@ func (p *tab) becomes(what, expression string) {
 	})
 }
 
-// quiet fails when the console has said anything: an exception, or something that the policy refused.
+// quiet fails when the console has said anything: an exception, or something that the policy
+// refused.
 func (p *tab) quiet() {
 	p.t.Helper()
 	for {

@@ -23,7 +23,7 @@ const (
 
 // Bundle is the whole page, as it is sent.
 type Bundle struct {
-	Hash   string      // of all files: their address changes when one of them does, so that they may be kept for ever
+	Hash   string      // of all files, part of their addresses: they may be kept for ever
 	Header [][2]string // names and values that go with each of the files
 	Index  *File
 	Files  map[string]*File // by name, all but the index
@@ -92,15 +92,16 @@ func (b *Bundle) file(name string, content []byte) *File {
 	return f
 }
 
-// policy is the Content-Security-Policy, guard being the source expression of the one script in the index. Trusted types are
-// required, and no policy may make any: then the browser itself refuses to take a string for markup or script.
+// policy is the Content-Security-Policy, guard being the source expression of the one script in the
+// index. Trusted types are required, and no policy may make any: then the browser itself refuses to
+// take a string for markup or script.
 func policy(guard string) string {
 	return "default-src 'none'; script-src 'self' " + guard + "; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 }
 
-// contentType is a file's type by its name. The system's table of types is not asked: it differs, and a module of another
-// type is refused.
+// contentType is a file's type by its name. The system's table of types is not asked: it differs,
+// and a module of another type is refused.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".html":

@@ -12,8 +12,9 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// What the page promises with 1,000 instances, of which 10 flap. The test fails by what the page's main thread worked, which
-// means the same on a machine that others use, but for caches that they share; the time on the clock is told.
+// What the page promises with 1,000 instances, of which 10 flap. The test fails by what the page's
+// main thread worked, which means the same on a machine that others use, but for caches that they
+// share; the time on the clock is told.
 const (
 	firstPaint = 500 * time.Millisecond
 	oneUpdate  = 16 * time.Millisecond // one frame

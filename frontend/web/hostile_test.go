@@ -48,7 +48,8 @@ func hostile(t *testing.T, b browser) {
 		}
 		fits(p)
 	}
-	// The whole name is there for who wants it, and the address with it leads back, by a request that is small.
+	// The whole name is there for who wants it, and the address with it leads back, by a request
+	// that is small.
 	eval[bool](p, `[...document.querySelectorAll('.cell')].find((c) => c.instance.id === '20000000000002').click() ?? true`)
 	p.waits("#detail", "d."+long+".g")
 	p.do(chromedp.Reload())

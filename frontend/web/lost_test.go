@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A browser drops what is on its way when a network comes or goes, and asks for none of it again. Whichever file it was, the
-// page is there a moment later.
+// A browser drops what is on its way when a network comes or goes, and asks for none of it again.
+// Whichever file it was, the page is there a moment later.
 func filesLost(t *testing.T, b browser) {
 	proxy := proxied(t)
 	for _, name := range []string{"main.js", "feed.js", "grid.js", "time.js", "base.css"} {
@@ -37,13 +37,15 @@ func filesLost(t *testing.T, b browser) {
 	}
 }
 
-// A page that is not whole asks before it loads itself again, or what it loads is a proxy's word that nobody is there: on that
-// there is nothing that would try again. And it asks for as long as it takes, whatever becomes of a question.
+// A page that is not whole asks before it loads itself again, or what it loads is a proxy's word
+// that nobody is there: on that there is nothing that would try again. And it asks for as long as
+// it takes, whatever becomes of a question.
 func filesLostWithMore(t *testing.T, b browser) {
 	proxy := proxied(t)
 	for _, tt := range []struct {
 		name string
-		// meets does what befalls a request, of which lost is true once the file has been; false: nothing does.
+		// meets does what befalls a request, of which lost is true once the file has been; false:
+		// nothing does.
 		meets func(w http.ResponseWriter, r *http.Request, lost bool) bool
 	}{
 		{"the frontend restarts behind a proxy", func() func(http.ResponseWriter, *http.Request, bool) bool {
@@ -106,7 +108,8 @@ func proxied(t *testing.T) http.Handler {
 	return httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", m.port)})
 }
 
-// stall sends the index up to its body, and the rest when the page has long found that a file is missing.
+// stall sends the index up to its body, and the rest when the page has long found that a file is
+// missing.
 func stall(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
 	whole := httptest.NewRecorder()
 	r.Header.Del("Accept-Encoding")
@@ -124,7 +127,8 @@ func stall(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
 	}
 }
 
-// breakOff ends an answer in its middle. One that has not begun the browser would ask for again, and half a style sheet it takes.
+// breakOff ends an answer in its middle. One that has not begun the browser would ask for again,
+// and half a style sheet it takes.
 func breakOff(w http.ResponseWriter, name string) {
 	if path.Ext(name) == ".css" {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -9,7 +9,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds after its server.
+		// fasthttp's own, which it starts once and never ends, or which ends up to ten seconds
+		// after its server.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	)

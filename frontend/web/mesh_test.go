@@ -25,7 +25,8 @@ import (
 // self is the frontend's own id in gossip.
 const self dynmesh.InstanceID = 0xfe
 
-// mesh is a real etcd and a real frontend. What workers would tell and watchers would find, the test says.
+// mesh is a real etcd and a real frontend. What workers would tell and watchers would find, the
+// test says.
 type mesh struct {
 	t      testing.TB
 	server *localetcd.Server
@@ -114,7 +115,8 @@ func endpoints() []dynmesh.Endpoint {
 	}
 }
 
-// add registers n workers, the first in the first endpoint and so on, and has them say that they are well.
+// add registers n workers, the first in the first endpoint and so on, and has them say that they
+// are well.
 func (m *mesh) add(n int, in ...dynmesh.Endpoint) {
 	m.t.Helper()
 	var ops []clientv3.Op
@@ -164,8 +166,8 @@ func (m *mesh) settled() {
 	eventually(m.t, "all ready", func() bool { return strings.Count(m.get("mesh"), `"verdict":"ready"`) == len(m.workers) })
 }
 
-// vouch has all workers say that they are well, and each be reached by the next two. A frontend that has started anew hears
-// it again.
+// vouch has all workers say that they are well, and each be reached by the next two. A frontend
+// that has started anew hears it again.
 func (m *mesh) vouch() {
 	u := dynmesh.GossipUpdate{
 		Health:  dynmesh.GossipHealth{Alive: len(m.workers) + 1},

@@ -8,8 +8,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 )
 
-// TestPictures takes the pictures of the documentation, when asked (make pictures): into the folder that DYNMESH_PICTURES
-// names.
+// TestPictures takes the pictures of the documentation, when asked (make pictures): into the folder
+// that DYNMESH_PICTURES names.
 func TestPictures(t *testing.T) {
 	folder := os.Getenv("DYNMESH_PICTURES")
 	if folder == "" {
