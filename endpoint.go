@@ -11,7 +11,8 @@ const MaxNameLength = 255
 
 const endpointScheme = "dyn://"
 
-// Endpoint names one endpoint by Dynamo's three levels. It is comparable, and its zero value names nothing.
+// Endpoint names one endpoint by Dynamo's three levels. It is comparable, and its zero value names
+// nothing.
 type Endpoint struct {
 	Namespace string // group of components that belong together, such as one deployment
 	Component string // kind of worker, such as "backend" or "prefill"
@@ -40,8 +41,8 @@ func (e Endpoint) String() string {
 	return endpointScheme + e.Namespace + "." + e.Component + "." + e.Name
 }
 
-// Validate says which part, if any, dynmesh would refuse to register. Names that others wrote into etcd are listed
-// as they are and need not pass.
+// Validate says which part, if any, dynmesh would refuse to register. Names that others wrote into
+// etcd are listed as they are and need not pass.
 func (e Endpoint) Validate() error {
 	for _, part := range []struct{ what, name string }{
 		{"namespace", e.Namespace}, {"component", e.Component}, {"endpoint", e.Name},

@@ -7,7 +7,8 @@ import (
 // Finding is what is known of an endpoint, in one word.
 type Finding string
 
-// The findings. [Unchecked] is where every endpoint begins; one without a probe stays there while nobody uses it.
+// The findings. [Unchecked] is where every endpoint begins; one without a probe stays there while
+// nobody uses it.
 const (
 	Unchecked Finding = "unchecked" // served, and nothing has been seen of it yet
 	Pass      Finding = "pass"      // its last canary was answered well
@@ -49,7 +50,8 @@ type Failure struct {
 	Err    error  // the cause, where there is one
 }
 
-// Error is the reason and the detail, which may begin with the reason's word itself ("status 503: …").
+// Error is the reason and the detail, which may begin with the reason's word itself ("status 503:
+// …").
 func (f *Failure) Error() string {
 	switch {
 	case f.Detail == "":

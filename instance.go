@@ -8,11 +8,12 @@ import (
 	"strconv"
 )
 
-// InstanceID identifies one worker: it is the ID of the worker's etcd lease. It exceeds 2^53, so it must never pass
-// through a float or a JavaScript number.
+// InstanceID identifies one worker: it is the ID of the worker's etcd lease. It exceeds 2^53, so it
+// must never pass through a float or a JavaScript number.
 type InstanceID uint64
 
-// NewInstanceID chooses an ID at random: 63 bits, because leases are int64 to etcd, and not 0, which asks etcd to choose.
+// NewInstanceID chooses an ID at random: 63 bits, because leases are int64 to etcd, and not 0,
+// which asks etcd to choose.
 func NewInstanceID() InstanceID { return InstanceID(rand.Int64N(1<<63-1) + 1) }
 
 // String returns the ID in lower-case hexadecimal without padding, as it stands in etcd keys.
@@ -30,8 +31,8 @@ func (id *InstanceID) UnmarshalText(text []byte) error {
 	return err
 }
 
-// ParseInstanceID reads what String writes, and nothing else: upper case or padding would let two keys name one
-// instance.
+// ParseInstanceID reads what String writes, and nothing else: upper case or padding would let two
+// keys name one instance.
 func ParseInstanceID(s string) (InstanceID, error) {
 	n, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || InstanceID(n).String() != s {
@@ -46,7 +47,8 @@ type InstanceKey struct {
 	ID       InstanceID
 }
 
-// String returns the etcd key: v1/instances/{namespace}/{component}/{endpoint}/{instance ID in hex}.
+// String returns the etcd key: v1/instances/{namespace}/{component}/{endpoint}/{instance ID in
+// hex}.
 func (k InstanceKey) String() string {
 	return "v1/instances/" + k.Endpoint.Namespace + "/" + k.Endpoint.Component + "/" + k.Endpoint.Name + "/" + k.ID.String()
 }
@@ -60,11 +62,12 @@ func (k InstanceKey) Compare(o InstanceKey) int {
 type Instance struct {
 	InstanceKey
 
-	// Transport is how the instance is reached: a JSON object with one key, such as "http" or "nats_tcp". It is passed
-	// through as it came.
+	// Transport is how the instance is reached: a JSON object with one key, such as "http" or
+	// "nats_tcp". It is passed through as it came.
 	Transport json.RawMessage
 
-	// Extra holds the fields that dynmesh does not know, as they came. Newer versions of Dynamo add some.
+	// Extra holds the fields that dynmesh does not know, as they came. Newer versions of Dynamo add
+	// some.
 	Extra map[string]json.RawMessage
 }
 

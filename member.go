@@ -35,8 +35,9 @@ type GossipHealth struct {
 	Unreported           int // foreign instances that are this member's to watch and that it has no room to report of
 }
 
-// GossipUpdate is what has changed since the last one was taken. Observations of members that are dead or gone stay until they
-// are named in Withdrawn: whether to believe them is the reader's decision.
+// GossipUpdate is what has changed since the last one was taken. Observations of members that are
+// dead or gone stay until they are named in Withdrawn: whether to believe them is the reader's
+// decision.
 type GossipUpdate struct {
 	Health       GossipHealth
 	Members      []Member   // new ones, and those that changed

@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// Observer is one life of a member. A worker's ID is its instance ID; a frontend's is its own choice. Of two lives with one
-// ID the one with the higher epoch is the later one.
+// Observer is one life of a member. A worker's ID is its instance ID; a frontend's is its own
+// choice. Of two lives with one ID the one with the higher epoch is the later one.
 type Observer struct {
 	ID    InstanceID
 	Epoch uint64 // unix milliseconds at its start; only ever compared with other epochs of the same ID
@@ -20,7 +20,8 @@ type Subject struct {
 // Kind is what a finding rests on.
 type Kind uint8
 
-// The kinds. What another version calls by another number is kept and passed on, and concludes nothing.
+// The kinds. What another version calls by another number is kept and passed on, and concludes
+// nothing.
 const (
 	KindCanary  Kind = 1 // the worker's own canary, or that there is none (canary.Unchecked)
 	KindTraffic Kind = 2 // real requests at the worker
@@ -43,8 +44,8 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Report is what an observer says of a subject now. It stands until the observer says something else, withdraws it, or
-// is gone: an observer that is alive and silent still means it.
+// Report is what an observer says of a subject now. It stands until the observer says something
+// else, withdraws it, or is gone: an observer that is alive and silent still means it.
 type Report struct {
 	Subject  Subject
 	Kind     Kind

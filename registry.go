@@ -83,7 +83,8 @@ type Rejected struct {
 	Detail string // for people: one line of at most MaxRejectedDetail bytes
 }
 
-// RejectReason is the kind of fault for which an entry of the registry is skipped: a label of metrics.
+// RejectReason is the kind of fault for which an entry of the registry is skipped: a label of
+// metrics.
 type RejectReason string
 
 // The reasons, in the order in which an entry is checked.

@@ -29,8 +29,8 @@ func (i Instance) Value() []byte {
 	return append(dst, '}')
 }
 
-// AppendJSON appends the instance as listings show it: the fields of its value but for type, in alphabetical order,
-// unknown ones included.
+// AppendJSON appends the instance as listings show it: the fields of its value but for type, in
+// alphabetical order, unknown ones included.
 func (i Instance) AppendJSON(dst []byte) []byte {
 	extra := sortedKeys(i.Extra)
 	// appendUpTo places the unknown fields that sort before a known one.

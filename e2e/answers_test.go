@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// A saying is what /mesh says of one instance, and of what that rests on: all other answers are held against it.
+// A saying is what /mesh says of one instance, and of what that rests on: all other answers are
+// held against it.
 type saying struct {
 	discovery string
 	warnings  []string

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// barePool is memberlist alone, with its own settings: one member for each worker, broken along with it, and one that
-// nobody breaks, whose view is read.
+// barePool is memberlist alone, with its own settings: one member for each worker, broken along
+// with it, and one that nobody breaks, whose view is read.
 type barePool struct {
 	world    *world
 	observer program
@@ -71,8 +71,9 @@ func (b *barePool) deaths(t *testing.T, since time.Time) (n int) {
 	return n
 }
 
-// settle waits until the observer counts all members as alive: one that was cut off tells others, as it comes back, whom it held
-// for dead meanwhile, and such a word would be taken for the next fault's.
+// settle waits until the observer counts all members as alive: one that was cut off tells others,
+// as it comes back, whom it held for dead meanwhile, and such a word would be taken for the next
+// fault's.
 func (b *barePool) settle() {
 	b.world.t.Helper()
 	quiet := time.Time{} // since when all are alive

@@ -40,7 +40,8 @@ func compile(t *testing.T, withEtcd bool) binaries {
 
 func build(t *testing.T, out, pkg string) {
 	t.Helper()
-	// -trimpath and -buildvcs=false make equal sources equal bytes, which is how an image is known to be up to date.
+	// -trimpath and -buildvcs=false make equal sources equal bytes, which is how an image is known to
+	// be up to date.
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if answer, err := cmd.CombinedOutput(); err != nil {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// call is dynmesh as people and scripts run it: a process of this machine, whose environment is empty.
+// call is dynmesh as people and scripts run it: a process of this machine, whose environment is
+// empty.
 type call struct {
 	t     *testing.T
 	line  string
@@ -35,7 +36,8 @@ func (w *world) begin(args ...string) *call {
 	return c
 }
 
-// ends waits for its end, and fails the test if it has another exit code, or has not printed all these words.
+// ends waits for its end, and fails the test if it has another exit code, or has not printed all
+// these words.
 func (c *call) ends(code int, words ...string) {
 	c.t.Helper()
 	select {
@@ -53,7 +55,8 @@ func (c *call) ends(code int, words ...string) {
 	}
 }
 
-// print runs a call that ends by itself, and returns what it printed and its exit code. Any goroutine may call it.
+// print runs a call that ends by itself, and returns what it printed and its exit code. Any
+// goroutine may call it.
 func (w *world) print(ctx context.Context, args ...string) (out string, code int, err error) {
 	text, err := w.command(ctx, args...).Output()
 	code, err = ended(err)

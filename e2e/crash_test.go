@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// crash kills programs, all at the same moment, and returns that. The kernel is asked itself where the programs run on this machine: docker
-// takes a while before it kills, and tells of the end a while after.
+// crash kills programs, all at the same moment, and returns that. The kernel is asked itself where
+// the programs run on this machine: docker takes a while before it kills, and tells of the end a
+// while after.
 func (w *world) crash(victims ...program) time.Time {
 	w.t.Helper()
 	var kills []func() error
@@ -29,7 +30,8 @@ func (w *world) crash(victims ...program) time.Time {
 	return began
 }
 
-// ours says whether a process of this machine is one of the programs: docker may run on another one.
+// ours says whether a process of this machine is one of the programs: docker may run on another
+// one.
 func ours(pid int) bool {
 	file, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	name := filepath.Base(file)

@@ -7,7 +7,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// checkCompose: the variables are settings, and docker waits for as long as a worker's end may take.
+// checkCompose: the variables are settings, and docker waits for as long as a worker's end may
+// take.
 func checkCompose(t *testing.T, help map[string]commandHelp) {
 	content, err := os.ReadFile("../deploy/compose.yaml")
 	if err != nil {

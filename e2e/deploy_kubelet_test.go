@@ -153,7 +153,8 @@ func (k *kubelet) startEtcd(t *testing.T, address string) {
 	k.run(t, "etcd", config, host, k.at(address))
 }
 
-// run starts a container, which is removed when the test ends, after its log was printed if that failed.
+// run starts a container, which is removed when the test ends, after its log was printed if that
+// failed.
 func (k *kubelet) run(t *testing.T, name string, config *container.Config, host *container.HostConfig, networks *network.NetworkingConfig) (id string) {
 	t.Helper()
 	name = k.engine.containerName(t, name)

@@ -28,8 +28,8 @@ import (
 
 const kubernetesDir = "../deploy/kubernetes"
 
-// serviceMonitor is the part of the Prometheus operator's type that is used here: its module would bring the whole operator's
-// dependencies along for one document.
+// serviceMonitor is the part of the Prometheus operator's type that is used here: its module would
+// bring the whole operator's dependencies along for one document.
 type serviceMonitor struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -47,8 +47,8 @@ type serviceMonitor struct {
 
 func (m *serviceMonitor) DeepCopyObject() runtime.Object { out := *m; return &out }
 
-// decoder takes documents as the API server does with fieldValidation=Strict: what it does not know, or finds twice, is
-// an error.
+// decoder takes documents as the API server does with fieldValidation=Strict: what it does not
+// know, or finds twice, is an error.
 func decoder(t *testing.T) runtime.Decoder {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -112,7 +112,8 @@ func kustomized(t *testing.T, folder string) (c cluster) {
 	return c
 }
 
-// TestManifests holds deploy/kubernetes to Kubernetes' types, and to what the program says of itself.
+// TestManifests holds deploy/kubernetes to Kubernetes' types, and to what the program says of
+// itself.
 func TestManifests(t *testing.T) {
 	t.Run("files", eachFileIsGoodAndUsed)
 	help := askForHelp(t, "frontend", "worker", "mock-engine")
@@ -122,8 +123,8 @@ func TestManifests(t *testing.T) {
 	t.Run("compose", func(t *testing.T) { checkCompose(t, help) })
 }
 
-// eachFileIsGoodAndUsed decodes every document of every file, patches included, and looks for files that no kustomization
-// names.
+// eachFileIsGoodAndUsed decodes every document of every file, patches included, and looks for files
+// that no kustomization names.
 func eachFileIsGoodAndUsed(t *testing.T) {
 	decode := decoder(t)
 	named, found := make(map[string]bool), 0

@@ -156,7 +156,8 @@ func (m member) checkConfined(t *testing.T) {
 	}
 }
 
-// checkMounts: Secrets and ConfigMaps are there, and each file that a variable names is a key of one.
+// checkMounts: Secrets and ConfigMaps are there, and each file that a variable names is a key of
+// one.
 func (c cluster) checkMounts(t *testing.T, m member, whole bool) {
 	for _, from := range m.EnvFrom {
 		if !slices.ContainsFunc(c.settings, func(s *corev1.ConfigMap) bool { return s.Name == from.ConfigMapRef.Name }) {

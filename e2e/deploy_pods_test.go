@@ -12,9 +12,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// pods runs what the example's pods are made of as Kubernetes would, as far as docker can: the same images, arguments,
-// variables, users, limits and mounts, the containers of a pod with one network between them, and an etcd that wants
-// certificates. Then it is the kubelet: it asks the probes, and ends the worker's pod.
+// pods runs what the example's pods are made of as Kubernetes would, as far as docker can: the same
+// images, arguments, variables, users, limits and mounts, the containers of a pod with one network
+// between them, and an etcd that wants certificates. Then it is the kubelet: it asks the probes,
+// and ends the worker's pod.
 func (d *deployment) pods(t *testing.T) {
 	built := kustomized(t, "example")
 	k := &kubelet{deployment: d, network: d.engine.newNetwork(t, "pods"), secrets: t.TempDir(), cluster: built}
@@ -55,7 +56,8 @@ func (d *deployment) pods(t *testing.T) {
 	k.start(t, engine)
 	worker.answers(t, sidecar.ReadinessProbe, http.StatusOK)
 
-	// The kubelet ends the pod: the sidecar hears of it at once, and the engine when its preStop is over.
+	// The kubelet ends the pod: the sidecar hears of it at once, and the engine when its preStop is
+	// over.
 	k.signal(t, sidecar, "SIGTERM")
 	eventually(t, endings, "nobody is sent there any more", func() error { return front.lists() })
 	eventually(t, endings, "the sidecar ends", func() error {
@@ -134,7 +136,8 @@ func (p *runningPod) lists(want ...string) error {
 	return nil
 }
 
-// believes says what is different from this verdict in a frontend's words of the one worker, which gossip must know.
+// believes says what is different from this verdict in a frontend's words of the one worker, which
+// gossip must know.
 func (p *runningPod) believes(verdict string, verified bool) error {
 	answer, err := get(ask(), "http://"+net.JoinHostPort(p.address, "8000")+"/mesh")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// What ends a worker takes besides its requests in flight: deregistering (etcd.Registrar.Run), cancelling what is left,
-// leaving gossip.
+// What ends a worker takes besides its requests in flight: deregistering (etcd.Registrar.Run),
+// cancelling what is left, leaving gossip.
 const endings = 3*time.Second + 2*time.Second + 2*time.Second
 
 // checkPorts: each has the number at which the command listens, and a name that Kubernetes takes.
@@ -40,7 +40,8 @@ func (m member) checkPorts(t *testing.T, want map[string]string, gossipPorts ...
 	}
 }
 
-// checkProbes: startup and liveness ask for life, readiness for health, at paths that the program has.
+// checkProbes: startup and liveness ask for life, readiness for health, at paths that the program
+// has.
 func (m member) checkProbes(t *testing.T, port, ready, live string) {
 	for _, probe := range []struct {
 		name string
@@ -67,7 +68,8 @@ func (m member) checkGrace(t *testing.T, preStop int64, end time.Duration) {
 	}
 }
 
-// checkEngineOutlives: the engine is told to end when the sidecar has ended, and has some of the grace period left.
+// checkEngineOutlives: the engine is told to end when the sidecar has ended, and has some of the
+// grace period left.
 func (m member) checkEngineOutlives(t *testing.T) {
 	if m.Lifecycle != nil {
 		t.Error("a worker's preStop keeps it registered for longer")
@@ -89,7 +91,8 @@ func (m member) checkEngineOutlives(t *testing.T) {
 	}
 }
 
-// checkJoin: the name that members join by is a Service's that has addresses before anybody is ready.
+// checkJoin: the name that members join by is a Service's that has addresses before anybody is
+// ready.
 func (c cluster) checkJoin(t *testing.T, m member) {
 	host, port, err := net.SplitHostPort(m.env["DYN_GOSSIP_JOIN"])
 	if err != nil {

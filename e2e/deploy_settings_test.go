@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A commandHelp is what a command of dynmesh says of itself: the program is asked, because what the manifests have to fit is what
-// it does, and not what somebody remembers.
+// A commandHelp is what a command of dynmesh says of itself: the program is asked, because what the
+// manifests have to fit is what it does, and not what somebody remembers.
 type commandHelp struct {
 	name     string
 	text     string

@@ -27,14 +27,16 @@ func TestDeploy(t *testing.T) {
 	t.Run("pods", d.pods)
 }
 
-// deployment makes what it makes under names of its own, with the labels by which leftovers are found.
+// deployment makes what it makes under names of its own, with the labels by which leftovers are
+// found.
 type deployment struct {
 	engine        *dockerEngine
 	dynmesh, etcd string   // images
 	composer      []string // the command
 }
 
-// newDeployment builds the images, and leaves the test out where that cannot be, unless docker is required.
+// newDeployment builds the images, and leaves the test out where that cannot be, unless docker is
+// required.
 func newDeployment(t *testing.T) *deployment {
 	t.Helper()
 	wish := os.Getenv("DYNMESH_E2E_DOCKER")

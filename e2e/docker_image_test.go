@@ -40,7 +40,8 @@ func (i images) of(b binary) (image, executable string) {
 	}
 }
 
-// prepare makes the images, or takes those that are there already. etcdImage is used as it is, when given.
+// prepare makes the images, or takes those that are there already. etcdImage is used as it is, when
+// given.
 func (e *dockerEngine) prepare(t *testing.T, b binaries, etcdImage string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -77,8 +78,8 @@ func (e *dockerEngine) ensurePulled(ctx context.Context, image string) error {
 	return answer.Wait(ctx)
 }
 
-// imageFromScratch returns the name of an image that holds one static binary and an empty /tmp. The name has the
-// binary's hash, so an image is built once for each content.
+// imageFromScratch returns the name of an image that holds one static binary and an empty /tmp. The
+// name has the binary's hash, so an image is built once for each content.
 func (e *dockerEngine) imageFromScratch(ctx context.Context, name, path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -121,8 +122,8 @@ func writeFile(w *tar.Writer, name string, mode int64, content []byte) error {
 	return err
 }
 
-// buildError reads the engine's messages to their end, which is when the image is there, and returns the error among
-// them: the request itself succeeds whatever the build does.
+// buildError reads the engine's messages to their end, which is when the image is there, and
+// returns the error among them: the request itself succeeds whatever the build does.
 func buildError(messages io.Reader) error {
 	decoder := json.NewDecoder(messages)
 	for {

@@ -11,9 +11,10 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// A dockerNetwork hands out its addresses itself, so that a program can be told where another will be, and finds it
-// there again after a restart. Names would do for that too, but a name that docker does not know at the moment (that of a
-// stopped etcd) goes to the machine's own DNS servers, whose time-outs would be measured along with dynmesh.
+// A dockerNetwork hands out its addresses itself, so that a program can be told where another will
+// be, and finds it there again after a restart. Names would do for that too, but a name that docker
+// does not know at the moment (that of a stopped etcd) goes to the machine's own DNS servers, whose
+// time-outs would be measured along with dynmesh.
 type dockerNetwork struct {
 	id   string
 	name string
@@ -24,8 +25,8 @@ type dockerNetwork struct {
 func (e *dockerEngine) newNetwork(t *testing.T, role string) *dockerNetwork {
 	t.Helper()
 	name := e.containerName(t, role)
-	// Fixed addresses are only allowed in a subnet that was asked for by number. The engine knows which numbers are free,
-	// so it picks one first; another run may take that between the two calls.
+	// Fixed addresses are only allowed in a subnet that was asked for by number. The engine knows
+	// which numbers are free, so it picks one first; another run may take that between the two calls.
 	var err error
 	for range 5 {
 		var n *dockerNetwork

@@ -22,8 +22,8 @@ import (
 // engineTimeout bounds one call of the docker engine.
 const engineTimeout = 30 * time.Second
 
-// dockerSite has two networks: on one, programs meet etcd and each other; on the other the test talks to them. So a
-// program that is cut off from etcd can still be asked what it thinks.
+// dockerSite has two networks: on one, programs meet etcd and each other; on the other the test
+// talks to them. So a program that is cut off from etcd can still be asked what it thinks.
 type dockerSite struct {
 	t        *testing.T
 	engine   *dockerEngine
@@ -61,7 +61,8 @@ func (s *dockerSite) launch(spec spec) (program, error) {
 	return c, errors.Join(c.create(), c.start(sameDisk))
 }
 
-// dockerContainer is one program. Its disk is the container's own layer, which a stop keeps and a removal does not.
+// dockerContainer is one program. Its disk is the container's own layer, which a stop keeps and a
+// removal does not.
 type dockerContainer struct {
 	engine          *dockerEngine
 	spec            spec

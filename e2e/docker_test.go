@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// Everything made here carries this label, with the run's name as its value. Nothing without it is ever touched.
+	// Everything made here carries this label, with the run's name as its value. Nothing without it is
+	// ever touched.
 	runLabel = "dynmesh.e2e"
 	// bornLabel is when it was made, in Unix seconds.
 	bornLabel = "dynmesh.e2e.born"
@@ -72,8 +73,8 @@ func (e *dockerEngine) sweepLeftovers() error {
 	return e.sweep(func(run string, age time.Duration) bool { return run != e.run && age > leftover })
 }
 
-// sweep removes containers, networks and images of dynmesh's e2e tests that the condition holds for. Images carry
-// no run: they are kept for the next one, until they are old.
+// sweep removes containers, networks and images of dynmesh's e2e tests that the condition holds
+// for. Images carry no run: they are kept for the next one, until they are old.
 func (e *dockerEngine) sweep(condition func(run string, age time.Duration) bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

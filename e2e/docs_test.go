@@ -17,8 +17,8 @@ type page struct {
 	text string
 }
 
-// TestDocs holds the documentation against the program and the repository: what it names exists, and what the program can be
-// set to is in the README.
+// TestDocs holds the documentation against the program and the repository: what it names exists,
+// and what the program can be set to is in the README.
 func TestDocs(t *testing.T) {
 	help := askAllForHelp(t)
 	pages := readPages(t)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// An engine runs programs: as containers, or as plain processes. The scenarios know only these interfaces.
+// An engine runs programs: as containers, or as plain processes. The scenarios know only these
+// interfaces.
 type engine interface {
 	String() string // said in the output, so that nobody takes one kind of run for the other
 	newSite(t *testing.T) site
@@ -24,7 +25,8 @@ type site interface {
 	launch(spec spec) (program, error)
 }
 
-// A port is what a program serves something at, and its number where each program has an address of its own.
+// A port is what a program serves something at, and its number where each program has an address of
+// its own.
 type port struct {
 	name   string
 	number int
@@ -70,12 +72,13 @@ type spec struct {
 	binary binary
 	args   []string
 	env    map[string]string
-	// etcd holds the client addresses (host:port) of the servers that the program uses. It gets ETCD_ENDPOINTS from
-	// them, by a way that can be cut.
+	// etcd holds the client addresses (host:port) of the servers that the program uses. It gets
+	// ETCD_ENDPOINTS from them, by a way that can be cut.
 	etcd []string
 }
 
-// A program is running, or has been. Its methods may be called by one goroutine at a time, but for state and logs.
+// A program is running, or has been. Its methods may be called by one goroutine at a time, but for
+// state and logs.
 type program interface {
 	where() *place
 	pid() (int, error) // on the machine that runs it

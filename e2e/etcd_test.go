@@ -58,8 +58,8 @@ func (w *world) startEtcd(servers int) *etcd {
 	return e
 }
 
-// awaitWrites returns once a write succeeds. An attempt is short: a server that has lost its leader keeps one waiting
-// for 7 s.
+// awaitWrites returns once a write succeeds. An attempt is short: a server that has lost its leader
+// keeps one waiting for 7 s.
 func (e *etcd) awaitWrites() {
 	e.world.t.Helper()
 	eventually(e.world.t, settled, "etcd takes writes", func() error {
@@ -98,8 +98,8 @@ func (e *etcd) list(prefix string) (found []*mvccpb.KeyValue, err error) {
 	return found, err
 }
 
-// churn writes and deletes keys among the instances, and then makes etcd forget all of its history, so that whoever is
-// behind can no longer learn what happened from it.
+// churn writes and deletes keys among the instances, and then makes etcd forget all of its history,
+// so that whoever is behind can no longer learn what happened from it.
 func (e *etcd) churn(times int) error {
 	before := int64(0)
 	one := entry("dynamo", "backend", "churn", 0xc0ffee, nil)

@@ -8,8 +8,8 @@ import (
 // pollEvery is how often a condition is asked for.
 const pollEvery = 20 * time.Millisecond
 
-// eventually returns once the condition returns nil, and how long that took. It fails the test, with the condition's
-// last answer, when that does not happen within the limit.
+// eventually returns once the condition returns nil, and how long that took. It fails the test,
+// with the condition's last answer, when that does not happen within the limit.
 func eventually(t *testing.T, limit time.Duration, what string, condition func() error) time.Duration {
 	t.Helper()
 	began := time.Now()

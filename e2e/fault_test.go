@@ -45,8 +45,8 @@ func (f cutOff) String() string  { return f.program.where().name + " cut off fro
 func (f cutOff) inject(w *world) { w.t.Helper(); w.must(f.String(), f.program.cutOff()) }
 func (f cutOff) heal(w *world)   { w.t.Helper(); w.must(f.String(), f.program.reconnect()) }
 
-// frozen is a program that keeps its connections and answers nothing, as a host does that swaps or whose hypervisor holds
-// it.
+// frozen is a program that keeps its connections and answers nothing, as a host does that swaps or
+// whose hypervisor holds it.
 type frozen struct{ program program }
 
 func (f frozen) String() string  { return f.program.where().name + " frozen" }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// ask is the client for everything that should be answered at once. It keeps no connection: addresses are used again by
-// other programs.
+// ask is the client for everything that should be answered at once. It keeps no connection:
+// addresses are used again by other programs.
 func ask() *http.Client {
 	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 }
@@ -87,7 +87,8 @@ func (f *frontend) health(client *http.Client) (health, error) {
 	return h, json.Unmarshal(r.body, &h)
 }
 
-// expect returns what is different from the given state of discovery and the instances with the given keys, sorted.
+// expect returns what is different from the given state of discovery and the instances with the
+// given keys, sorted.
 func (f *frontend) expect(t *testing.T, discovery string, keys []string) error {
 	t.Helper()
 	h, err := f.health(ask())
@@ -125,7 +126,8 @@ func (f *frontend) metric(name string) (sum float64, err error) {
 	return sum, nil
 }
 
-// await waits until every frontend is synced and lists exactly these keys, and returns how long that took.
+// await waits until every frontend is synced and lists exactly these keys, and returns how long
+// that took.
 func await(t *testing.T, limit time.Duration, frontends []*frontend, keys []string) time.Duration {
 	t.Helper()
 	return eventually(t, limit, "every frontend is synced and lists what is registered", func() error {

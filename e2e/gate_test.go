@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// A gate stands between one process and one etcd server, on loopback, where there is no cable to pull. While it is shut
-// it does what a cut cable does: connections stay open, bytes stop, new connections get no answer. What was on its way
-// arrives when it opens again.
+// A gate stands between one process and one etcd server, on loopback, where there is no cable to
+// pull. While it is shut it does what a cut cable does: connections stay open, bytes stop, new
+// connections get no answer. What was on its way arrives when it opens again.
 type gate struct {
 	listener net.Listener
 	target   string
@@ -102,7 +102,8 @@ func (g *gate) relay(near net.Conn) {
 	both.Wait()
 }
 
-// copy moves bytes one way, and then closes both ends: half-closed connections are not worth imitating here.
+// copy moves bytes one way, and then closes both ends: half-closed connections are not worth
+// imitating here.
 func (g *gate) copy(to, from net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {

@@ -12,7 +12,8 @@ import (
 
 const module = "github.com/dynmesh/dynmesh"
 
-// floors are the rooms of the house from the top down: each may import those on lower floors. e2e is above them all.
+// floors are the rooms of the house from the top down: each may import those on lower floors. e2e
+// is above them all.
 var floors = [][]string{{"e2e"}, {"cmd"}, {"frontend", "worker"}, {"gossip"}, {"canary"}, {"discovery"}, {"internal"}, {"."}}
 
 // A home is where alone a vendor's packages may be imported.

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestLongScenarios runs what takes minutes because it keeps the default times. Each has a short form in TestScenarios.
+// TestLongScenarios runs what takes minutes because it keeps the default times. Each has a short
+// form in TestScenarios.
 func TestLongScenarios(t *testing.T) {
 	if os.Getenv("DYNMESH_E2E_LONG") == "" {
 		t.Skip("left out: the default times take minutes; run make e2e-long")

@@ -105,8 +105,8 @@ func (f *frontend) says(client *http.Client, verdict string, workers ...*worker)
 	return errors.Join(errs...)
 }
 
-// awaitVerdict waits until every frontend gives this verdict on all these workers, and returns how long that took. It asks
-// over connections that stay, every 5 ms, since it measures.
+// awaitVerdict waits until every frontend gives this verdict on all these workers, and returns how
+// long that took. It asks over connections that stay, every 5 ms, since it measures.
 func awaitVerdict(t *testing.T, limit time.Duration, frontends []*frontend, verdict string, workers ...*worker) time.Duration {
 	t.Helper()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
@@ -157,7 +157,8 @@ func (w *world) neverUnreachable(frontends []*frontend, workers ...*worker) []*v
 	return out
 }
 
-// falls counts how often a worker's instances became unreachable, by the changes that a frontend remembers.
+// falls counts how often a worker's instances became unreachable, by the changes that a frontend
+// remembers.
 func (m meshView) falls(since time.Time, workers ...*worker) (n int) {
 	for _, w := range workers {
 		for _, i := range m.of(w) {

@@ -51,8 +51,8 @@ func (m *mockEngine) turn(t *testing.T, knobs string) {
 	(&worker{program: m}).turn(t, knobs)
 }
 
-// launchSidecar starts a worker in front of an engine, which may not be there yet, and returns once its status server
-// answers.
+// launchSidecar starts a worker in front of an engine, which may not be there yet, and returns once
+// its status server answers.
 func (w *world) launchSidecar(e *etcd, engine *place, more map[string]string) *worker {
 	w.t.Helper()
 	p := w.site.reserve("sidecar", systemPort, rpcPort)
@@ -98,7 +98,8 @@ func (w *world) ready(who *worker) *vigil {
 	})
 }
 
-// metric returns the value of one series of the worker's metrics, labels included, or the sum of all that have the name.
+// metric returns the value of one series of the worker's metrics, labels included, or the sum of
+// all that have the name.
 func (w *worker) metric(t *testing.T, name string) float64 {
 	t.Helper()
 	r, err := get(ask(), w.status("/metrics"))
@@ -131,8 +132,8 @@ type request struct {
 	err   error
 }
 
-// post sends a request and reads its answer, for as long as it takes and the test lasts. It must be a whole answer of the
-// mock engine's.
+// post sends a request and reads its answer, for as long as it takes and the test lasts. It must be
+// a whole answer of the mock engine's.
 func (w *world) post(url string) *request {
 	r := &request{ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())

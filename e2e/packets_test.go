@@ -14,8 +14,8 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// Faults of the network between containers, made with iptables inside their network namespaces. They want root on the
-// machine that the docker engine runs on.
+// Faults of the network between containers, made with iptables inside their network namespaces.
+// They want root on the machine that the docker engine runs on.
 
 // packetFaults says whether they can be made here, and if not, why.
 func packetFaults(w *world) error {
@@ -33,7 +33,8 @@ func packetFaults(w *world) error {
 	return nil
 }
 
-// needPacketFaults skips a scenario that cannot do without them, unless docker is required: then they are, too.
+// needPacketFaults skips a scenario that cannot do without them, unless docker is required: then
+// they are, too.
 func needPacketFaults(t *testing.T, w *world) {
 	t.Helper()
 	err := packetFaults(w)
@@ -65,8 +66,8 @@ func iptables(p program, args ...string) error {
 	return nil
 }
 
-// parted is a network that has come apart: nothing passes between the two sides. Both still reach etcd, where they could
-// before, and the test.
+// parted is a network that has come apart: nothing passes between the two sides. Both still reach
+// etcd, where they could before, and the test.
 type parted struct{ left, right []program }
 
 func (f parted) String() string {
@@ -87,8 +88,9 @@ func (f parted) each(w *world, do string) {
 	}
 }
 
-// lossy is a network that loses a part of all packets between these programs, each way: of what one of them asks another,
-// (1-part)² is answered. What they have to say to etcd and to the test arrives.
+// lossy is a network that loses a part of all packets between these programs, each way: of what one
+// of them asks another, (1-part)² is answered. What they have to say to etcd and to the test
+// arrives.
 type lossy struct {
 	programs []program
 	part     float64

@@ -13,8 +13,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// pageShows: workers are killed, stand still, are cut off and are stopped, and the page of a frontend, in a real browser,
-// says so in the right words at the right place within 2 s of /mesh.
+// pageShows: workers are killed, stand still, are cut off and are stopped, and the page of a
+// frontend, in a real browser, says so in the right words at the right place within 2 s of /mesh.
 func pageShows(t *testing.T, w *world) {
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -106,7 +106,8 @@ func openPage(t *testing.T, program, url string) browsed {
 	return browsed{t, ctx}
 }
 
-// read returns what can be read at a selector: nothing for a moment, and an error, while the page loads itself again.
+// read returns what can be read at a selector: nothing for a moment, and an error, while the page
+// loads itself again.
 func (p browsed) read(selector string) (string, error) {
 	return chromedp.Run(p.ctx, chromedp.Evaluate[string](fmt.Sprintf(
 		`[...document.querySelectorAll(%q)].map((e) => e.innerText.replace(/\s+/g, ' ')).join('\n')`, selector)))

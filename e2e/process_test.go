@@ -26,8 +26,9 @@ type processEngine struct {
 
 func newProcessEngine(b binaries, why string) *processEngine {
 	e := &processEngine{binaries: b, why: why, nextPort: new(atomic.Int64)}
-	// Below the range from which the kernel takes the ports of outgoing connections, so that a program that was stopped
-	// finds its port free when it is started again. The process ID keeps two runs on one machine apart, mostly.
+	// Below the range from which the kernel takes the ports of outgoing connections, so that a program
+	// that was stopped finds its port free when it is started again. The process ID keeps two runs on
+	// one machine apart, mostly.
 	e.nextPort.Store(int64(20000 + os.Getpid()%100*100))
 	return e
 }

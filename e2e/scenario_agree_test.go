@@ -14,8 +14,8 @@ import (
 // agreed is how soon after /mesh all other answers say the same.
 const agreed = time.Second
 
-// allSaySame: whatever goes wrong, /mesh, /ready, /metrics and the commands that people type say one and the same of it, within a
-// second of the moment in which /mesh says it.
+// allSaySame: whatever goes wrong, /mesh, /ready, /metrics and the commands that people type say
+// one and the same of it, within a second of the moment in which /mesh says it.
 func allSaySame(t *testing.T, w *world) {
 	const count = 5
 	e := w.startEtcd(1)
@@ -58,8 +58,9 @@ func allSaySame(t *testing.T, w *world) {
 	}
 }
 
-// agree waits until all answers are what /mesh says at that time, and returns how long after it was named each of them had come.
-// None that is asked for later than agreed may be another: how long a machine takes to start a process is not dynmesh's.
+// agree waits until all answers are what /mesh says at that time, and returns how long after it was
+// named each of them had come. None that is asked for later than agreed may be another: how long a
+// machine takes to start a process is not dynmesh's.
 func (w *world) agree(f *frontend, victim *worker, named time.Time) string {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), settled)
@@ -88,10 +89,12 @@ func (w *world) agree(f *frontend, victim *worker, named time.Time) string {
 	return strings.Join(lags, ", ")
 }
 
-// errMoved is the error of an answer that cannot be held against /mesh, because that has changed meanwhile.
+// errMoved is the error of an answer that cannot be held against /mesh, because that has changed
+// meanwhile.
 var errMoved = errors.New("/mesh says something else by now")
 
-// holds asks, and returns in what the answer is another than what /mesh says both before and after it.
+// holds asks, and returns in what the answer is another than what /mesh says both before and after
+// it.
 func (f *frontend) holds(ctx context.Context, a answer, victim *worker) error {
 	before, err := f.mesh(ask())
 	if err != nil {

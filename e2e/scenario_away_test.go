@@ -14,9 +14,10 @@ import (
 // away is longer than the lease's TTL, so that no lease could have survived it by luck.
 const away = 30 * time.Second
 
-// etcdAway is scenario b: etcd stopped for 30 s (longer than the TTL) and started again, on the same disk, and again on
-// an empty one: no process exits, /live stays 200, /health keeps its list and says stale while etcd is away, and
-// afterwards every instance is back with the id it had and the frontends say synced.
+// etcdAway is scenario b: etcd stopped for 30 s (longer than the TTL) and started again, on the
+// same disk, and again on an empty one: no process exits, /live stays 200, /health keeps its list
+// and says stale while etcd is away, and afterwards every instance is back with the id it had and
+// the frontends say synced.
 func etcdAway(t *testing.T, w *world, disk disk) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// busyWorker: while requests come, 1,000 a second, no canary is sent and the worker is never not ready. When they have
-// stopped for the wait time, one is.
+// busyWorker: while requests come, 1,000 a second, no canary is sent and the worker is never not
+// ready. When they have stopped for the wait time, one is.
 func busyWorker(t *testing.T, w *world, wait, long time.Duration) {
 	e := w.startEtcd(1)
 	busy := w.startWorkersWith(e, 0, 1, map[string]string{

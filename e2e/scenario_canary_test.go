@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// canaryDecides: a sidecar is ready once a request has completed. Each fault of its engine, alone and while it is idle, makes it
-// not ready within the wait and the timeout, for the right reason, and it is ready again when that is over. /live says what
-// /health says, /livez stays 200, and the sidecar stays registered.
+// canaryDecides: a sidecar is ready once a request has completed. Each fault of its engine, alone
+// and while it is idle, makes it not ready within the wait and the timeout, for the right reason,
+// and it is ready again when that is over. /live says what /health says, /livez stays 200, and the
+// sidecar stays registered.
 func canaryDecides(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 1)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// compactedWhileCutOff is scenario e: history compacted while a frontend is cut off from etcd: it comes back right,
-// removals included.
+// compactedWhileCutOff is scenario e: history compacted while a frontend is cut off from etcd: it
+// comes back right, removals included.
 func compactedWhileCutOff(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)

@@ -14,8 +14,8 @@ import (
 // A foreignEntry is what somebody else wrote into the registry.
 type foreignEntry struct{ key, value string }
 
-// entry makes one whose value agrees with its key but for what fields say. The id is in the key, so it can be found in
-// a log.
+// entry makes one whose value agrees with its key but for what fields say. The id is in the key, so
+// it can be found in a log.
 func entry(namespace, component, endpoint string, id uint64, fields map[string]string) foreignEntry {
 	all := map[string]json.RawMessage{
 		"namespace": quoted(namespace), "component": quoted(component), "endpoint": quoted(endpoint),
@@ -101,9 +101,10 @@ func others() []foreignEntry {
 	return out
 }
 
-// foreignValues is scenario f: foreign values in the registry, those of design section 3 and worse: not JSON, wrong
-// types, a value that contradicts its key, 1 MiB of junk, names with odd characters, other buckets: every good instance
-// is listed, the bad ones counted and warned of once.
+// foreignValues is scenario f: foreign values in the registry, those of design section 3 and worse:
+// not JSON, wrong types, a value that contradicts its key, 1 MiB of junk, names with odd
+// characters, other buckets: every good instance is listed, the bad ones counted and warned of
+// once.
 func foreignValues(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	good, bad := goodOnes(), badOnes()
@@ -169,7 +170,8 @@ func foreignValues(t *testing.T, w *world) {
 	await(t, settled, []*frontend{front}, keys)
 }
 
-// checkPassedThrough checks that good entries are listed with every field they have, number for number.
+// checkPassedThrough checks that good entries are listed with every field they have, number for
+// number.
 func checkPassedThrough(t *testing.T, h health, good []foreignEntry) {
 	t.Helper()
 	var listing struct{ Instances []json.RawMessage }
@@ -205,7 +207,8 @@ func checkPassedThrough(t *testing.T, h health, good []foreignEntry) {
 	}
 }
 
-// checkWarnings checks that the log has one line about each bad entry, and none about entries that are others' business.
+// checkWarnings checks that the log has one line about each bad entry, and none about entries that
+// are others' business.
 func checkWarnings(t *testing.T, when, log string, bad []foreignEntry) {
 	t.Helper()
 	lines := strings.Split(log, "\n")

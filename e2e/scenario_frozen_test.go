@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// etcdFrozen: etcd stands still for longer than the TTL and goes on, so that it lets leases expire which nobody could renew.
-// No instance disappears from /health for that, even for a moment, and each keeps its id.
+// etcdFrozen: etcd stands still for longer than the TTL and goes on, so that it lets leases expire
+// which nobody could renew. No instance disappears from /health for that, even for a moment, and
+// each keeps its id.
 func etcdFrozen(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)
@@ -36,11 +37,12 @@ func etcdFrozen(t *testing.T, w *world) {
 	sameLives()
 }
 
-// memberFrozen: one member after the other of a three-node cluster stands still. Nobody fails to renew for that: whoever talks
-// to the frozen one leaves it in time. But a leader that stood still may revoke, as it goes on, what it has not seen renewed,
-// before it knows that it leads no longer (etcd-io/etcd#15247). Then workers take their leases again at once, under the same
-// ID, and gossip has never lost them. At once is half a second; but on a busy machine the cluster may elect once more just then,
-// and a call that waits for that takes up to 2 s.
+// memberFrozen: one member after the other of a three-node cluster stands still. Nobody fails to
+// renew for that: whoever talks to the frozen one leaves it in time. But a leader that stood still
+// may revoke, as it goes on, what it has not seen renewed, before it knows that it leads no longer
+// (etcd-io/etcd#15247). Then workers take their leases again at once, under the same ID, and gossip
+// has never lost them. At once is half a second; but on a busy machine the cluster may elect once
+// more just then, and a call that waits for that takes up to 2 s.
 func memberFrozen(t *testing.T, w *world) {
 	e := w.startEtcd(3)
 	frontends := w.startFrontends(e, 2)
@@ -53,8 +55,9 @@ func memberFrozen(t *testing.T, w *world) {
 	vigils = append(vigils, w.listedButFor(4*time.Second, frontends, keys)...)
 	for _, member := range e.servers {
 		w.during(frozen{member}, func() { <-time.After(leaseTTL + 5*time.Second) }) // the scenario itself
-		// If it led, and revokes, it does so when it next looks for leases that have expired, which is each 500 ms. Were the new
-		// leader frozen on top of that, no lease could be taken before the next election.
+		// If it led, and revokes, it does so when it next looks for leases that have expired, which is
+		// each 500 ms. Were the new leader frozen on top of that, no lease could be taken before the next
+		// election.
 		<-time.After(2 * time.Second)
 		inEtcdAgain(t, e, workers)
 		await(t, settled, frontends, keys)
@@ -76,7 +79,8 @@ func inEtcdAgain(t *testing.T, e *etcd, workers []*worker) {
 	})
 }
 
-// listedButFor is listed, but that instances may be missing for so long: whoever revoked them, they are back by then.
+// listedButFor is listed, but that instances may be missing for so long: whoever revoked them, they
+// are back by then.
 func (w *world) listedButFor(longest time.Duration, frontends []*frontend, keys []string) []*vigil {
 	var out []*vigil
 	for _, f := range frontends {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// leaderLost is scenario d: a three-node etcd cluster loses its leader: no instance disappears from /health, even for a
-// moment (it is polled throughout).
+// leaderLost is scenario d: a three-node etcd cluster loses its leader: no instance disappears from
+// /health, even for a moment (it is polled throughout).
 func leaderLost(t *testing.T, w *world) {
 	e := w.startEtcd(3)
 	frontends := w.startFrontends(e, 2)
@@ -42,7 +42,8 @@ func leaderLost(t *testing.T, w *world) {
 	sameLives()
 }
 
-// listed begins vigils over the frontends' lists, in which these keys must be, whatever they say of how fresh they are.
+// listed begins vigils over the frontends' lists, in which these keys must be, whatever they say of
+// how fresh they are.
 func (w *world) listed(frontends []*frontend, keys []string) []*vigil {
 	var out []*vigil
 	for _, f := range frontends {

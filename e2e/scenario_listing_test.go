@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// sixInstances is scenario a: three workers in three containers register two endpoints each; two frontends list the
-// same six instances, sorted, each with its id.
+// sixInstances is scenario a: three workers in three containers register two endpoints each; two
+// frontends list the same six instances, sorted, each with its id.
 func sixInstances(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)
@@ -114,8 +114,8 @@ func expectTransport(t *testing.T, i registered, workers []*worker) {
 	}
 }
 
-// checkOrder checks that keys are in alphabetical order at every level that dynmesh writes, and the instances sorted by
-// namespace, component, endpoint and id.
+// checkOrder checks that keys are in alphabetical order at every level that dynmesh writes, and the
+// instances sorted by namespace, component, endpoint and id.
 func checkOrder(h health) error {
 	var document map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(h.body))

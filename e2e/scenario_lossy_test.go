@@ -6,20 +6,23 @@ import (
 	"time"
 )
 
-// packetsLost: 30 % of all packets are lost between members that are all well. Nobody is called unreachable.
+// packetsLost: 30 % of all packets are lost between members that are all well. Nobody is called
+// unreachable.
 func packetsLost(t *testing.T, w *world, full bool) {
 	needPacketFaults(t, w)
 	unwell(t, w, full, func(programs []program) fault { return lossy{programs: programs, part: 0.3} })
 }
 
-// processorsStarved: every program gets a tenth of a CPU. What that does is counted, and held against what it does to bare
-// memberlist; it is no member's fault, so once it is over all are ready.
+// processorsStarved: every program gets a tenth of a CPU. What that does is counted, and held
+// against what it does to bare memberlist; it is no member's fault, so once it is over all are
+// ready.
 func processorsStarved(t *testing.T, w *world, full bool) {
 	needPacketFaults(t, w)
 	unwell(t, w, full, func(programs []program) fault { return starved{programs: programs, cpus: 0.1} })
 }
 
-// unwell runs a fault under which all workers are well, and counts who is called unreachable all the same.
+// unwell runs a fault under which all workers are well, and counts who is called unreachable all
+// the same.
 func unwell(t *testing.T, w *world, full bool, make func([]program) fault) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// nineMissing is what an operator lost hours to: 14 prefill workers are expected, 5 are there, and everything is green. Here
-// /ready and dynmesh wait say how many are missing, then which ones are there and not ready, and when all are.
+// nineMissing is what an operator lost hours to: 14 prefill workers are expected, 5 are there, and
+// everything is green. Here /ready and dynmesh wait say how many are missing, then which ones are
+// there and not ready, and when all are.
 func nineMissing(t *testing.T, w *world) {
 	const expected = "dyn://dynamo.prefill.generate>=14"
 	e := w.startEtcd(1)

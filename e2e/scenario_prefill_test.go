@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// pace is how long things take in a scenario that has a long form, with the defaults, and a short one.
+// pace is how long things take in a scenario that has a long form, with the defaults, and a short
+// one.
 type pace struct {
 	wait, stall time.Duration // DYN_CANARY_WAIT_TIME, DYN_CANARY_STALL_BUDGET
 	prefill     time.Duration
@@ -22,10 +23,12 @@ func (p pace) env(more ...string) map[string]string {
 	return env
 }
 
-// prefillBlocks: a prefill blocks everything behind it for a long time, and the worker is never not ready. Then tokens stop
-// coming for good: after the stall budget it is stalled, and no sooner. When they come again it is ready.
+// prefillBlocks: a prefill blocks everything behind it for a long time, and the worker is never not
+// ready. Then tokens stop coming for good: after the stall budget it is stalled, and no sooner.
+// When they come again it is ready.
 //
-// With around, requests go to the engine itself, and the sidecar sees them in the engine's counters only.
+// With around, requests go to the engine itself, and the sidecar sees them in the engine's counters
+// only.
 func prefillBlocks(t *testing.T, w *world, p pace, around bool) {
 	e := w.startEtcd(1)
 	engine := w.startEngine(w.reserveEngine())

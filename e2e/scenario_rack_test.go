@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// rackFails: five of ten workers are killed at the same moment, again and again. Whoever of them was watched by two others of them is
-// missed as soon, because those watch nobody any longer once they are missed themselves. Only where all that watch a worker,
-// and all that watch those, and so on, are among the dead does it take memberlist.
+// rackFails: five of ten workers are killed at the same moment, again and again. Whoever of them
+// was watched by two others of them is missed as soon, because those watch nobody any longer once
+// they are missed themselves. Only where all that watch a worker, and all that watch those, and so
+// on, are among the dead does it take memberlist.
 func rackFails(t *testing.T, w *world, full bool) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)

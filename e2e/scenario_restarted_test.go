@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// allRestartedThenFrozen: all workers are killed and come back, and while gossip still remembers their
-// former lives, all of them stand still. One frontend is left to see it. memberlist counts the dead
-// among those who could confirm a suspicion, so it would wait for half a minute.
+// allRestartedThenFrozen: all workers are killed and come back, and while gossip still remembers
+// their former lives, all of them stand still. One frontend is left to see it. memberlist counts
+// the dead among those who could confirm a suspicion, so it would wait for half a minute.
 func allRestartedThenFrozen(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 1)

@@ -9,8 +9,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// leaseRevoked is scenario g: an operator revokes a worker's lease by hand: the worker is back within 2 s under the same
-// id.
+// leaseRevoked is scenario g: an operator revokes a worker's lease by hand: the worker is back
+// within 2 s under the same id.
 func leaseRevoked(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)

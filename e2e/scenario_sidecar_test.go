@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// engineComesAndGoes: the engine comes up long after its sidecar, is killed, and comes back: not ready, ready, not ready,
-// ready, by the same process. The sidecar is registered from the engine's first answer on, and stays so while it is away.
+// engineComesAndGoes: the engine comes up long after its sidecar, is killed, and comes back: not
+// ready, ready, not ready, ready, by the same process. The sidecar is registered from the engine's
+// first answer on, and stays so while it is away.
 func engineComesAndGoes(t *testing.T, w *world, wait, late time.Duration) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 1)
@@ -63,8 +64,8 @@ func engineComesAndGoes(t *testing.T, w *world, wait, late time.Duration) {
 	w.kill(engine, syscall.SIGKILL)
 	began = time.Now()
 	sidecar.awaitStatus(t, http.StatusServiceUnavailable, "notready")
-	// Idle for the wait time, +10 %; then a connection is refused at once, or, where a container's address is gone with it, nobody
-	// answers for 3 s. The rest is what a busy machine needs.
+	// Idle for the wait time, +10 %; then a connection is refused at once, or, where a container's
+	// address is gone with it, nobody answers for 3 s. The rest is what a busy machine needs.
 	if took, limit := time.Since(began), wait*11/10+6*time.Second; took > limit {
 		t.Errorf("not ready %v after the engine was killed, want %v at most", millis(took), limit)
 	} else {

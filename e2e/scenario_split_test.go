@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// networkParts: three workers and a frontend on each side of a network that comes apart, and heals. Each frontend says
-// what its side sees; soon after the healing they agree again, and nobody was restarted.
+// networkParts: three workers and a frontend on each side of a network that comes apart, and heals.
+// Each frontend says what its side sees; soon after the healing they agree again, and nobody was
+// restarted.
 func networkParts(t *testing.T, w *world, full bool) {
 	needPacketFaults(t, w)
 	e := w.startEtcd(1)
@@ -66,7 +67,8 @@ func (w *world) verdictHolds(what string, f *frontend, verdict string, workers .
 	})}
 }
 
-// registryAway: verdicts follow what happens while etcd is down. When it is back, registry and gossip agree.
+// registryAway: verdicts follow what happens while etcd is down. When it is back, registry and
+// gossip agree.
 func registryAway(t *testing.T, w *world, full bool) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)

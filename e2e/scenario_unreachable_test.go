@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// workerKilled: of ten workers one is killed with SIGKILL, again and again. Every frontend says that it is unreachable
-// long before its lease ends, and its new life is never called so.
+// workerKilled: of ten workers one is killed with SIGKILL, again and again. Every frontend says
+// that it is unreachable long before its lease ends, and its new life is never called so.
 func workerKilled(t *testing.T, w *world, full bool) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)
@@ -81,8 +81,8 @@ func without(workers []*worker, but *worker) (out []*worker) {
 	return out
 }
 
-// report says a series of times, and fails where it is longer than it may be. The median of a few says little: it is held
-// only against a whole series.
+// report says a series of times, and fails where it is longer than it may be. The median of a few
+// says little: it is held only against a whole series.
 func report(t *testing.T, full bool, what string, times []time.Duration, p50Goal, longestGoal time.Duration) {
 	t.Helper()
 	p50, longest := quantiles(times)
@@ -92,8 +92,8 @@ func report(t *testing.T, full bool, what string, times []time.Duration, p50Goal
 	}
 }
 
-// beside measures, in the same run, what there would be without dynmesh: bare memberlist, and the lease. Only where the
-// run is long: each takes ten seconds.
+// beside measures, in the same run, what there would be without dynmesh: bare memberlist, and the
+// lease. Only where the run is long: each takes ten seconds.
 type beside struct {
 	etcd   *etcd
 	bare   *barePool
@@ -146,7 +146,8 @@ func (b *beside) same(i int, like fault) fault {
 	return cutOff{b.bare.members[i]}
 }
 
-// measure waits until the lease of the worker that was broken has ended, and its bare member is declared dead.
+// measure waits until the lease of the worker that was broken has ended, and its bare member is
+// declared dead.
 func (b *beside) measure(i int, broken *worker, began time.Time) {
 	if b == nil {
 		return

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// workerGone is scenario c: a worker killed with SIGKILL is gone from /health within TTL + 2 s; one stopped with SIGTERM
-// within 1 s, after its in-flight request has finished.
+// workerGone is scenario c: a worker killed with SIGKILL is gone from /health within TTL + 2 s; one
+// stopped with SIGTERM within 1 s, after its in-flight request has finished.
 func workerGone(t *testing.T, w *world) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)
@@ -56,8 +56,9 @@ func workerGone(t *testing.T, w *world) {
 	sameLives()
 }
 
-// begin sends a request to the worker's engine and returns once the first token has come. The function that it returns
-// reads the rest and returns how many tokens there were in an answer that ended as it should.
+// begin sends a request to the worker's engine and returns once the first token has come. The
+// function that it returns reads the rest and returns how many tokens there were in an answer that
+// ended as it should.
 func begin(t *testing.T, w *worker) (rest func() (tokens int, err error)) {
 	t.Helper()
 	url := "http://" + w.where().addr(rpcPort) + "/v1/rpc/generate"

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// killedYoung: a worker is killed within two seconds of the moment at which every frontend lists it,
-// again and again: beside others, and where it is the only one. It is missed as soon as one that has
-// been there for long.
+// killedYoung: a worker is killed within two seconds of the moment at which every frontend lists
+// it, again and again: beside others, and where it is the only one. It is missed as soon as one
+// that has been there for long.
 func killedYoung(t *testing.T, w *world, full bool) {
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 2)
@@ -25,7 +25,8 @@ func killedYoung(t *testing.T, w *world, full bool) {
 	report(t, full, "killed young → unreachable on every frontend", times, 300*time.Millisecond, 500*time.Millisecond)
 }
 
-// killYoung kills a worker, and each of its next lives when it has been listed for up to two seconds.
+// killYoung kills a worker, and each of its next lives when it has been listed for up to two
+// seconds.
 func (w *world) killYoung(e *etcd, frontends []*frontend, victim *worker, kills int) (times []time.Duration) {
 	w.t.Helper()
 	w.crash(victim)

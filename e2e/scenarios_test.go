@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestScenarios runs dynmesh as its users do and breaks what can break around it. The scenarios run side by side: they
-// share the machine and nothing else.
+// TestScenarios runs dynmesh as its users do and breaks what can break around it. The scenarios run
+// side by side: they share the machine and nothing else.
 func TestScenarios(t *testing.T) {
 	if os.Getenv("DYNMESH_E2E") == "" {
 		t.Skip("left out: real processes, real etcd and real faults take over a minute; run make e2e")

@@ -46,7 +46,8 @@ func turned(w *world, name, knobs string, victim *worker, named func(saying) boo
 	return trouble{name, victim, named, func() { victim.turn(w.t, knobs) }, func() { victim.turn(w.t, `{}`) }}
 }
 
-// killed has the lease revoked in the end, so that what it was is forgotten before the next trouble.
+// killed has the lease revoked in the end, so that what it was is forgotten before the next
+// trouble.
 func killed(w *world, e *etcd, victim *worker, named func(saying) bool) trouble {
 	return trouble{"killed", victim, named, func() { w.must("kill", victim.signal(syscall.SIGKILL)) }, func() {
 		w.must("revoke its lease", e.do(func(ctx context.Context) error {

@@ -21,7 +21,8 @@ type vigil struct {
 	failed   int
 }
 
-// throughout begins a vigil. Each looks on a connection of its own, so a slow answer to one holds up no other.
+// throughout begins a vigil. Each looks on a connection of its own, so a slow answer to one holds
+// up no other.
 func (w *world) throughout(what string, every time.Duration, holds func(client *http.Client) error) *vigil {
 	ctx, stop := context.WithCancel(context.Background())
 	v := &vigil{what: what, stop: stop}
@@ -84,8 +85,8 @@ func (w *world) alive(frontends []*frontend, workers []*worker) []*vigil {
 	return out
 }
 
-// census notes the lives of all these programs. The function that it returns fails the test if one has ended since, or
-// has been replaced.
+// census notes the lives of all these programs. The function that it returns fails the test if one
+// has ended since, or has been replaced.
 func (w *world) census(frontends []*frontend, workers []*worker) (check func()) {
 	w.t.Helper()
 	var all []program

@@ -39,8 +39,8 @@ func keysOf(workers ...*worker) []string {
 	return keys
 }
 
-// findID looks in etcd for the instances whose transport leads to the worker, and checks that all of its endpoints are
-// there, under one ID, which is that of their lease.
+// findID looks in etcd for the instances whose transport leads to the worker, and checks that all
+// of its endpoints are there, under one ID, which is that of their lease.
 func (w *worker) findID(e *etcd) error {
 	found, err := e.list("v1/instances/")
 	if err != nil {
@@ -93,7 +93,8 @@ func (w *worker) turn(t *testing.T, knobs string) {
 	}
 }
 
-// restart runs a worker that has ended once more, at the same place, and returns once its new life is registered.
+// restart runs a worker that has ended once more, at the same place, and returns once its new life
+// is registered.
 func (w *world) restart(e *etcd, ended *worker) {
 	w.t.Helper()
 	w.awaitEnd(ended)

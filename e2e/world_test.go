@@ -93,8 +93,8 @@ func (w *world) startFrontendsWith(e *etcd, count int, more map[string]string) [
 	return out
 }
 
-// startWorkers starts so many workers, each with these endpoints of dynamo.backend, and returns once the frontends list
-// them. Their names continue from first.
+// startWorkers starts so many workers, each with these endpoints of dynamo.backend, and returns
+// once the frontends list them. Their names continue from first.
 func (w *world) startWorkers(e *etcd, first, count int, endpoints ...string) []*worker {
 	w.t.Helper()
 	return w.startWorkersWith(e, first, count, nil, endpoints...)

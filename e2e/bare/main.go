@@ -1,6 +1,7 @@
-// Command bare is a member of a memberlist pool with the library's own LAN settings, and nothing else. The scenarios
-// run it beside dynmesh and break both at once: its times are what dynmesh's are held against. Each line of its output is a
-// time (RFC 3339), a word (alive, dead) and a member's name.
+// Command bare is a member of a memberlist pool with the library's own LAN settings, and nothing
+// else. The scenarios run it beside dynmesh and break both at once: its times are what dynmesh's
+// are held against. Each line of its output is a time (RFC 3339), a word (alive, dead) and a
+// member's name.
 package main
 
 import (

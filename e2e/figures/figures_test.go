@@ -26,8 +26,8 @@ type figure struct {
 	met               bool
 }
 
-// TestFigures prints a table of all figures. It fails only if something cannot be measured: goals that are missed are
-// said, not hidden in a red test that somebody would then soften.
+// TestFigures prints a table of all figures. It fails only if something cannot be measured: goals
+// that are missed are said, not hidden in a red test that somebody would then soften.
 func TestFigures(t *testing.T) {
 	if os.Getenv("DYNMESH_BENCH") == "" {
 		t.Skip("left out: measures for some minutes and wants the machine to itself; run make bench")
@@ -69,7 +69,8 @@ func spread(values []float64) string {
 	return fmt.Sprintf("%.2f (%.2f to %.2f, %d rounds)", median(values), slices.Min(values), slices.Max(values), len(values))
 }
 
-// startEtcd runs an etcd that does not wait for the disk, so that what surrounds it is what is measured.
+// startEtcd runs an etcd that does not wait for the disk, so that what surrounds it is what is
+// measured.
 func startEtcd(t *testing.T) (*localetcd.Server, *clientv3.Client) {
 	t.Helper()
 	server, err := localetcd.Start(localetcd.Config{})

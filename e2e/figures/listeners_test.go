@@ -25,12 +25,12 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// listeners has 1,000 clients listen to /events of a frontend process while 1,000 instances flap for a minute. All of it is on
-// the same processors, the clients too.
+// listeners has 1,000 clients listen to /events of a frontend process while 1,000 instances flap
+// for a minute. All of it is on the same processors, the clients too.
 func listeners(t *testing.T) []figure { return listen(t, 1000, 1000, 10, time.Minute) }
 
-// listen is that for any size. Of the clients, some read the data, and the others only how far it goes: all are sent the
-// same bytes.
+// listen is that for any size. Of the clients, some read the data, and the others only how far it
+// goes: all are sent the same bytes.
 func listen(t *testing.T, clients, instances, readers int, storm time.Duration) []figure {
 	server, client := startEtcd(t)
 	register(t, client, instances)

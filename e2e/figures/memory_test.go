@@ -17,9 +17,10 @@ import (
 
 const crowd = 100_000
 
-// memory asks frontend processes with 100,000 instances what they hold, and subtracts what they held with none. One reads the
-// registry and nothing else. The other takes part in gossip, where the instances are the worst there can be: their workers are no
-// members, at 62,500 addresses that do not answer, so that it watches each of them by itself.
+// memory asks frontend processes with 100,000 instances what they hold, and subtracts what they
+// held with none. One reads the registry and nothing else. The other takes part in gossip, where
+// the instances are the worst there can be: their workers are no members, at 62,500 addresses that
+// do not answer, so that it watches each of them by itself.
 func memory(t *testing.T) []figure {
 	binary := filepath.Join(t.TempDir(), "dynmesh")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/dynmesh").CombinedOutput(); err != nil {
@@ -81,8 +82,8 @@ func awaitUp(t *testing.T, addr string) {
 	}
 }
 
-// settledMemory waits for the next collection, which comes within two minutes also to a process that does nothing, and returns
-// what is there right after it.
+// settledMemory waits for the next collection, which comes within two minutes also to a process
+// that does nothing, and returns what is there right after it.
 func settledMemory(t *testing.T, addr string) (heap, rss float64) {
 	t.Helper()
 	before := scrape(t, addr)["go_gc_duration_seconds_count"]

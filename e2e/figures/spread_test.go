@@ -20,7 +20,8 @@ const (
 	spreads  = 20 // findings sent in each round, one after the other
 )
 
-// dissemination measures the time until 99 % of 200 members know a finding, and the same for a broadcast of memberlist's own.
+// dissemination measures the time until 99 % of 200 members know a finding, and the same for a
+// broadcast of memberlist's own.
 func dissemination(t *testing.T) []figure {
 	var ratios []float64
 	var ours, bare []time.Duration
@@ -180,7 +181,8 @@ func await(t *testing.T, done func() bool) {
 	}
 }
 
-// bareSpread has one of 200 members of bare memberlist, with its LAN settings and its own queue, broadcast as much.
+// bareSpread has one of 200 members of bare memberlist, with its LAN settings and its own queue,
+// broadcast as much.
 func bareSpread(t *testing.T) []time.Duration {
 	var heard arrivals
 	members := make([]*bareMember, poolSize)

@@ -18,8 +18,8 @@ const (
 	stormInstances = 10_000
 )
 
-// storm compares 64 registrars that register 10,000 instances at once to 64 bare clients that grant a lease and put the
-// same keys in transactions of the same size. Connecting is part of both.
+// storm compares 64 registrars that register 10,000 instances at once to 64 bare clients that grant
+// a lease and put the same keys in transactions of the same size. Connecting is part of both.
 func storm(t *testing.T) []figure {
 	var ratios, ours []float64
 	for range 5 {

@@ -26,8 +26,8 @@ const (
 	healthPath = "/health"
 )
 
-// throughput compares /health with 10,000 instances to fasthttp serving the same bytes, and to a server that reads the
-// registry from etcd for each request.
+// throughput compares /health with 10,000 instances to fasthttp serving the same bytes, and to a
+// server that reads the registry from etcd for each request.
 func throughput(t *testing.T) []figure {
 	server, client := startEtcd(t)
 	register(t, client, fleet)

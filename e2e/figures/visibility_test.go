@@ -11,7 +11,8 @@ import (
 
 const puts = 1000
 
-// visibility measures the time from a put until a bare watch has its event, and until /health shows it.
+// visibility measures the time from a put until a bare watch has its event, and until /health shows
+// it.
 func visibility(t *testing.T) []figure {
 	var rows []figure
 	for _, n := range []int{100, fleet} {
@@ -30,9 +31,10 @@ func ratio(a, b []time.Duration, q float64) float64 {
 	return float64(quantile(a, q)) / float64(quantile(b, q))
 }
 
-// latencies puts one instance after the other, far enough apart that no coalescing window is open, and times both ways
-// to know of it for the same put. /health is asked from the moment that the watch has its event: asking all along would
-// take the processor from what is being measured. So it can only look as late as it is, or later.
+// latencies puts one instance after the other, far enough apart that no coalescing window is open,
+// and times both ways to know of it for the same put. /health is asked from the moment that the
+// watch has its event: asking all along would take the processor from what is being measured. So it
+// can only look as late as it is, or later.
 func latencies(t *testing.T, n int) (watch, shown []time.Duration) {
 	server, client := startEtcd(t)
 	register(t, client, n)

@@ -57,7 +57,8 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-// queries returns what the panels and annotations ask, with what Grafana puts in for its variables when all is chosen.
+// queries returns what the panels and annotations ask, with what Grafana puts in for its variables
+// when all is chosen.
 func (d dashboard) queries() (all []query) {
 	filled := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$endpoint", ".*")
 	for _, p := range d.Panels {
@@ -73,7 +74,8 @@ func (d dashboard) queries() (all []query) {
 	return all
 }
 
-// Grafana takes it as it is: no datasource of somebody's own, no panel twice or over another, every query PromQL.
+// Grafana takes it as it is: no datasource of somebody's own, no panel twice or over another, every
+// query PromQL.
 func TestDashboard(t *testing.T) {
 	d := readDashboard(t)
 	if d.ID != nil || d.UID == "" || d.Title == "" || d.SchemaVersion < 39 {

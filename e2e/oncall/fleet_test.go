@@ -27,8 +27,8 @@ const (
 	adminToken  = "let me"
 )
 
-// fleet is two frontends, three workers of one endpoint and two of another, with canaries that go out every second, and a
-// lease that outlasts the test: whoever is killed stays registered.
+// fleet is two frontends, three workers of one endpoint and two of another, with canaries that go
+// out every second, and a lease that outlasts the test: whoever is killed stays registered.
 type fleet struct {
 	t         *testing.T
 	program   string
@@ -194,8 +194,8 @@ func (m *member) ask(method, url, body string) (reply, error) {
 	return reply{answer.StatusCode, string(text)}, err
 }
 
-// breaks kills a worker, makes the engine of another one fail, and has somebody write an instance and what is none. It returns once
-// the frontends say so.
+// breaks kills a worker, makes the engine of another one fail, and has somebody write an instance
+// and what is none. It returns once the frontends say so.
 func (f *fleet) breaks() {
 	f.t.Helper()
 	f.backends[1].kill()

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOnCall goes through a night: a mesh that is well, that breaks, and that loses etcd. What people on call are given has
-// to tell them so each time.
+// TestOnCall goes through a night: a mesh that is well, that breaks, and that loses etcd. What
+// people on call are given has to tell them so each time.
 func TestOnCall(t *testing.T) {
 	s := readSchemas(t)
 	_, questions := readRunbook(t)

@@ -49,8 +49,8 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// freePort returns a port that was free a moment ago, below those that the kernel gives to connections, for programs that do
-// not say which one they took.
+// freePort returns a port that was free a moment ago, below those that the kernel gives to
+// connections, for programs that do not say which one they took.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for n := range 200 {

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// prometheus is a real one with deploy's configuration and rules: only its times are shorter, and it is told of the fleet's
-// frontends.
+// prometheus is a real one with deploy's configuration and rules: only its times are shorter, and
+// it is told of the fleet's frontends.
 type prometheus struct {
 	*member
 	fleet *fleet
@@ -148,7 +148,8 @@ func (p *prometheus) finds(t *testing.T) {
 		}
 		return err
 	})
-	// There was no frontend before the first scrape, and gossip may be slow on a machine that has much to do.
+	// There was no frontend before the first scrape, and gossip may be slow on a machine that has much
+	// to do.
 	const others = `max_over_time(ALERTS{alertname!~"DynmeshUnwatched|DynmeshGossipSlow", alertstate="firing"}[1m])`
 	if n, err := p.query(others); n > 0 || err != nil {
 		t.Errorf("%d alerts fired though all was well: %v", n, err)

@@ -68,8 +68,8 @@ func TestRules(t *testing.T) {
 	promtool(t, "test", "rules", prometheusFolder+"/dynmesh.rules.test.yaml")
 }
 
-// Every alert says all that somebody needs at night, is tried by promtool, and has a section of its name in the runbook,
-// which has no others.
+// Every alert says all that somebody needs at night, is tried by promtool, and has a section of its
+// name in the runbook, which has no others.
 func TestAlertsAreComplete(t *testing.T) {
 	_, alerts := readRules(t)
 	runbook, _ := readRunbook(t)
@@ -107,7 +107,8 @@ var (
 	sample     = regexp.MustCompile(`(?m)^(dynmesh_[a-z_]+)[{ ]`)
 )
 
-// metricsExist says whether the metrics that alerts, dashboard and runbook name are told by a fleet in which something fails.
+// metricsExist says whether the metrics that alerts, dashboard and runbook name are told by a fleet
+// in which something fails.
 func (f *fleet) metricsExist(t *testing.T) {
 	told := map[string]bool{}
 	for _, m := range []*member{f.frontends[0], f.backends[0], f.prefills[1]} {

@@ -14,7 +14,8 @@ import (
 
 const runbookFile = "../../docs/runbook.md"
 
-// question is one of the runbook's: a command, and what it prints of a mesh that is well, and of one that is not.
+// question is one of the runbook's: a command, and what it prints of a mesh that is well, and of
+// one that is not.
 type question struct {
 	title     string
 	command   string

@@ -77,7 +77,8 @@ func TestSchemasOfGoldenFiles(t *testing.T) {
 	}
 }
 
-// What the schemas are for: a field that is missing, new, or of another kind is an error, but for what is passed through.
+// What the schemas are for: a field that is missing, new, or of another kind is an error, but for
+// what is passed through.
 func TestSchemasRefuse(t *testing.T) {
 	s := readSchemas(t)
 	golden, err := os.ReadFile("../../frontend/testdata/mesh.json")
@@ -118,7 +119,8 @@ func TestSchemasRefuse(t *testing.T) {
 	}
 }
 
-// answersFit holds every JSON answer of a fleet to its schema. It is asked for while all is well, and when it is not.
+// answersFit holds every JSON answer of a fleet to its schema. It is asked for while all is well,
+// and when it is not.
 func (f *fleet) answersFit(t *testing.T, s schemas) {
 	front, worker := f.frontends[0], f.backends[0]
 	var mesh struct {

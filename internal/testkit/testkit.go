@@ -10,8 +10,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Eventually waits for a condition on something real: a socket, a process, an etcd. Nothing is timed
-// by it. In a synctest bubble, wait for the bubble instead.
+// Eventually waits for a condition on something real: a socket, a process, an etcd. Nothing is
+// timed by it. In a synctest bubble, wait for the bubble instead.
 func Eventually(t testing.TB, within time.Duration, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(within)

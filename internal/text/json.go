@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// JSON returns v as JSON. Unlike json.Marshal it leaves < > & as they are: HTML is not what is being
-// written. It panics on values that json cannot encode.
+// JSON returns v as JSON. Unlike json.Marshal it leaves < > & as they are: HTML is not what is
+// being written. It panics on values that json cannot encode.
 func JSON(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -5,8 +5,8 @@ import (
 	"container/heap"
 )
 
-// Queue orders timers by when they are due, in a unit of the caller's choice. One goroutine uses it.
-// Its zero value is empty.
+// Queue orders timers by when they are due, in a unit of the caller's choice. One goroutine uses
+// it. Its zero value is empty.
 type Queue[T cmp.Ordered, V any] struct{ heap timerHeap[T, V] }
 
 // Timer is one deadline of a Queue, for as long as it is set. It is part of what it stands for, so
