@@ -23,7 +23,7 @@ func TestConfigError(t *testing.T) {
 		if got := tt.err.Error(); got != tt.want {
 			t.Errorf("got %s, want %s", got, tt.want)
 		}
-		if errors.Unwrap(tt.err) != tt.err.Err {
+		if tt.err.Err != nil && !errors.Is(tt.err, tt.err.Err) {
 			t.Errorf("%v does not unwrap to %v", tt.err, tt.err.Err)
 		}
 	}

@@ -187,7 +187,7 @@ func wantNothingRegistered(t *testing.T, etcd string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	left, err := client.Get(ctx, "", clientv3.WithPrefix(), clientv3.WithKeysOnly())
@@ -243,13 +243,13 @@ func TestOneShotCommandsEndBySIGPIPE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	_ = r.Close()
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stderr.Close()
+	defer func() { _ = stderr.Close() }()
 	p := startProcess(t, w, stderr, "version")
 	<-p.ended
 	text, err := os.ReadFile(stderr.Name())
@@ -264,7 +264,7 @@ func TestUpWithoutAReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stdout.Close()
+	defer func() { _ = stdout.Close() }()
 	_ = closed.Close()
 	_, full := fullPipe(t)
 	for name, stdout := range map[string]*os.File{"closed": stdout, "full": full} {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -125,6 +126,6 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if opts.engine.backend.Backend == "" {
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
-	others := append(engine.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log)...)
+	others := slices.Concat(engine.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log))
 	return func(ctx context.Context) error { return besideEach(ctx, others, w.Run) }, nil
 }

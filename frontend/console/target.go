@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -101,7 +100,7 @@ func (t Target) checkUnique(found []Found) error {
 	for _, f := range found {
 		ids = append(ids, f.ID)
 	}
-	slices.SortFunc(ids, func(a, b dynmesh.InstanceID) int { return cmp.Compare(dynmesh.InstanceID(a), dynmesh.InstanceID(b)) })
+	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	if len(ids) == 1 {
 		return nil
