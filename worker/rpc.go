@@ -104,7 +104,8 @@ type call struct {
 }
 
 func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *http.Request, log *logrus.Entry) *call {
-	c := &call{endpoint: e, log: log, count: e.tracker.Begin(), stopping: stopping, w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
+	c := &call{endpoint: e, log: log, stopping: stopping, w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
+	e.tracker.Begin(&c.count)
 	c.json = json.NewEncoder(&c.line) // ends each document with a line feed, and writes none inside
 	c.json.SetEscapeHTML(false)
 	c.ctx, c.cancel = context.WithCancelCause(stopping)

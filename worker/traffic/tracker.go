@@ -64,11 +64,11 @@ const (
 	Busy                // the endpoint is well, and had no room for it
 )
 
-// Begin counts a request. The rest of it is counted on what Begin returns.
-func (t *Tracker) Begin() Request {
-	c := &t.shards[rand.Uint32()%shards]
-	c.started.Add(1)
-	return Request{tracker: t, count: c}
+// Begin counts a request. The rest of it is counted on r, which is filled in place: to return it would
+// cost more than to count.
+func (t *Tracker) Begin(r *Request) {
+	*r = Request{tracker: t, count: &t.shards[rand.Uint32()%shards]}
+	r.count.started.Add(1)
 }
 
 // Size tells how large the request's body is, once, as soon as that is known.
@@ -89,7 +89,9 @@ func (r *Request) Size(bytes uint64) {
 // Chunk counts a piece of the answer that is no error.
 func (r *Request) Chunk() {
 	r.count.chunks.Add(1)
-	r.succeed()
+	if !r.moved || r.tracker.errorsInRow.Load() > 0 {
+		r.succeed()
+	}
 }
 
 // succeed takes note that the endpoint works.
@@ -101,9 +103,8 @@ func (r *Request) succeed() {
 		return
 	}
 	r.moved = true
-	for {
-		largest := r.tracker.answered.Load()
-		if r.size <= largest || r.tracker.answered.CompareAndSwap(largest, r.size) {
+	for largest := r.tracker.answered.Load(); r.size > largest; largest = r.tracker.answered.Load() {
+		if r.tracker.answered.CompareAndSwap(largest, r.size) {
 			break
 		}
 	}
@@ -132,7 +133,9 @@ func (r *Request) Unblock() { r.count.unblocked.Add(1) }
 // End follows each Begin, once.
 func (r *Request) End(o Outcome) {
 	if o == Completed {
-		r.succeed()
+		if !r.moved || r.tracker.errorsInRow.Load() > 0 {
+			r.succeed()
+		}
 		r.count.completed.Add(1)
 		return
 	}

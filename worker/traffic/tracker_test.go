@@ -16,9 +16,11 @@ func TestTracker(t *testing.T) {
 		}
 	}
 	check("at first", canary.Activity{})
-	c := tr.Begin()
-	tr.Begin()
-	last := tr.Begin()
+	var c Request
+	tr.Begin(&c)
+	tr.Begin(new(Request))
+	var last Request
+	tr.Begin(&last)
 	check("begun", canary.Activity{InFlight: 3})
 	c.Chunk()
 	check("a chunk is progress", canary.Activity{InFlight: 3, Progress: 1})
@@ -29,13 +31,16 @@ func TestTracker(t *testing.T) {
 	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2})
 	last.End(ClientError)
 	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3})
-	failing := tr.Begin()
+	var failing Request
+	tr.Begin(&failing)
 	failing.End(Errored)
 	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, ErrorsInRow: 1, Progress: 4})
-	refused := tr.Begin()
+	var refused Request
+	tr.Begin(&refused)
 	refused.End(Busy)
 	check("and some of nobody's making", canary.Activity{InFlight: 1, Completed: 1, Failed: 3, Errors: 1, ErrorsInRow: 1, Busy: 1, Progress: 5})
-	working := tr.Begin()
+	var working Request
+	tr.Begin(&working)
 	working.Chunk()
 	check("a chunk ends a row of errors", canary.Activity{InFlight: 2, Completed: 1, Failed: 3, Errors: 1, Busy: 1, Progress: 6})
 }
@@ -48,7 +53,10 @@ func TestTrackerSizes(t *testing.T) {
 			t.Errorf("%s: got %d answered, %d waiting; want %d, %d", when, a.LargestAnswered, a.LargestWaiting, answered, waiting)
 		}
 	}
-	small, large, left := tr.Begin(), tr.Begin(), tr.Begin()
+	var small, large, left Request
+	tr.Begin(&small)
+	tr.Begin(&large)
+	tr.Begin(&left)
 	small.Size(10)
 	large.Size(1000)
 	left.Size(5000)
@@ -59,7 +67,8 @@ func TestTrackerSizes(t *testing.T) {
 	check("the small one is answered", 10, 1000)
 	large.Chunk()
 	check("the large one, too", 1000, 0)
-	same := tr.Begin()
+	var same Request
+	tr.Begin(&same)
 	same.Size(1000)
 	check("a large one has a precedent", 1000, 0)
 	if len(tr.waiting) > 0 {
@@ -75,7 +84,8 @@ func TestTrackerWhileItMoves(t *testing.T) {
 	for i := range workers {
 		wg.Go(func() {
 			for range requests {
-				c := tr.Begin()
+				var c Request
+				tr.Begin(&c)
 				c.Chunk()
 				c.End(Outcome(i % 2))
 			}
@@ -112,7 +122,8 @@ func TestTrackerWhileItMoves(t *testing.T) {
 // The budget is 30 ns and no allocation a request, here of one chunk: see docs/benchmarks.md.
 func BenchmarkTracker(b *testing.B) {
 	request := func(tr *Tracker) {
-		c := tr.Begin()
+		var c Request
+		tr.Begin(&c)
 		c.Chunk()
 		c.End(Completed)
 	}
