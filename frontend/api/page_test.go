@@ -126,6 +126,12 @@ func TestCaching(t *testing.T) {
 	if err != nil || string(plain) != index || res.header.Get("Content-Encoding") != "gzip" || res.header.Get("Vary") != "Accept-Encoding" {
 		t.Errorf("gzip: got %d bytes, %v, %v", len(plain), err, res.header)
 	}
+	// As for every other answer: weights, and no space after a comma.
+	for accept, want := range map[string]string{"gzip;q=1": "gzip", "br,gzip": "gzip", "gzip;q=0": "", "identity": ""} {
+		if res, _ := ask(t, "/", "Accept-Encoding", accept); res.header.Get("Content-Encoding") != want {
+			t.Errorf("Accept-Encoding %s: got %q, want %q", accept, res.header.Get("Content-Encoding"), want)
+		}
+	}
 	// A frontend of another version beside this one must not leave its half of a page for a year.
 	if res, body := ask(t, "/page/0123456789abcdef/main.js"); res.code != http.StatusOK || body == "" || res.header.Get("Cache-Control") != "no-cache" {
 		t.Errorf("another version's file: got %d %v", res.code, res.header)

@@ -205,7 +205,7 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 
 	buffers := make([][]byte, 0, len(r.order)+len(r.members.chunks)+8)
 	buffers = append(buffers, m.head)
-	var awaited []*Endpoint
+	var expected []*Endpoint
 	for _, e := range r.order {
 		if e.instances.len == 0 && e.fleet.Expected() == nil {
 			continue
@@ -215,7 +215,7 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 		}
 		m.Endpoints = append(m.Endpoints, e.rendered)
 		if e.fleet.Matched() {
-			awaited = append(awaited, e.rendered)
+			expected = append(expected, e.rendered)
 		}
 		buffers = append(buffers, e.rendered.buffers...)
 	}
@@ -228,7 +228,7 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 		r.lineage.Replace(len(old.head) + len(old.tail))
 	}
 	m.Identity = NewRepresentation(&r.lineage, version, r.tag(version), buffers...)
-	m.Ready = r.readiness.render(awaited, registry)
+	m.Ready = r.readiness.render(expected, registry)
 	m.Targets = r.targets.render(version, r.tag(version))
 	return m
 }

@@ -16,9 +16,9 @@ type Readiness struct {
 	JSON []byte
 
 	// What it follows from.
-	awaited []*Endpoint
-	state   dynmesh.SyncState
-	since   time.Time
+	expected []*Endpoint
+	state    dynmesh.SyncState
+	since    time.Time
 }
 
 // readinessRenderer evaluates expectations. A fleet may be large, and most changes are none of what
@@ -29,15 +29,15 @@ type readinessRenderer struct {
 }
 
 // render evaluates the expectations, which count the instances of the endpoints given.
-func (r *readinessRenderer) render(awaited []*Endpoint, registry fleet.Registry) *Readiness {
-	if l := r.last; l != nil && l.state == registry.State && l.since.Equal(registry.Since) && slices.Equal(l.awaited, awaited) {
+func (r *readinessRenderer) render(expected []*Endpoint, registry fleet.Registry) *Readiness {
+	if l := r.last; l != nil && l.state == registry.State && l.since.Equal(registry.Since) && slices.Equal(l.expected, expected) {
 		return l
 	}
 	v := expect.View{Discovery: registry.State, Since: registry.Since}
-	for _, e := range awaited {
+	for _, e := range expected {
 		v.Endpoints = append(v.Endpoints, expectable(e))
 	}
-	next := &Readiness{Result: expect.Evaluate(r.expectations, v), awaited: awaited, state: registry.State, since: registry.Since}
+	next := &Readiness{Result: expect.Evaluate(r.expectations, v), expected: expected, state: registry.State, since: registry.Since}
 	next.JSON = next.AppendJSON(nil)
 	r.last = next
 	return next
