@@ -22,7 +22,8 @@ type Tracker struct {
 	_      [cacheLine]byte // keeps what lies before a tracker off its first line
 	shards [shards]counters
 
-	// What follows is written rarely: after an error, and for bodies that are larger than any before.
+	// What follows is written rarely: after an error, and for bodies that are larger than any
+	// before.
 	errorsInRow atomic.Uint64
 	answered    atomic.Uint64 // bytes of the largest body that was answered
 
@@ -64,8 +65,8 @@ const (
 	Busy                // the endpoint is well, and had no room for it
 )
 
-// Begin counts a request. The rest of it is counted on r, which is filled in place: to return it would
-// cost more than to count.
+// Begin counts a request. The rest of it is counted on r, which is filled in place: to return it
+// would cost more than to count.
 func (t *Tracker) Begin(r *Request) {
 	*r = Request{tracker: t, count: &t.shards[rand.Uint32()%shards]}
 	r.count.started.Add(1)
