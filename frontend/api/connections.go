@@ -30,9 +30,9 @@ type connections struct {
 	once        sync.Once
 	cut         atomic.Uint64 // connections closed because they kept replaced answers
 
-	mu     sync.Mutex
-	open   map[*conn]struct{}
-	served sync.WaitGroup // one for each of open
+	mu      sync.Mutex
+	open    map[*conn]struct{}
+	serving sync.WaitGroup // one for each of open
 }
 
 func newConnections(ln net.Listener, log *logrus.Entry) *connections {
@@ -48,7 +48,7 @@ func (c *connections) Accept() (net.Conn, error) {
 			accepted := &conn{Conn: inner, set: c}
 			c.mu.Lock()
 			c.open[accepted] = struct{}{}
-			c.served.Add(1)
+			c.serving.Add(1)
 			c.mu.Unlock()
 			return accepted, nil
 		}
@@ -98,7 +98,7 @@ func (c *connections) closeAll() int {
 }
 
 // wait returns when the server has finished with every connection. No Accept may be under way.
-func (c *connections) wait() { c.served.Wait() }
+func (c *connections) wait() { c.serving.Wait() }
 
 func (c *connections) len() int {
 	c.mu.Lock()
@@ -188,7 +188,7 @@ func (c *conn) Close() error {
 		if c.onClose != nil {
 			c.onClose()
 		}
-		c.set.served.Done()
+		c.set.serving.Done()
 	}
 	c.set.mu.Unlock()
 	return c.Conn.Close()

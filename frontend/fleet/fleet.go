@@ -197,3 +197,20 @@ func (m *marks) clear() {
 	}
 	*m = marks{instances: kept}
 }
+
+// Warnings says what an operator should know before believing the rest.
+func (f *Fleet) Warnings() []string {
+	w := warnings{}
+	w.registry(f.registry)
+	switch others, h := f.processes.gossiping, f.health; {
+	case !f.cfg.Gossip:
+		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")
+	case others > 0 && h.Alive+h.Suspect <= 1:
+		w.add("gossip is alone: of %d others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself", others)
+	default:
+		w.gossip(h)
+	}
+	w.partitions(f.endpoints.order)
+	w.rejects(f.rejected)
+	return w
+}

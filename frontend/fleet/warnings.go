@@ -10,23 +10,6 @@ import (
 // maxSuspected is the most endpoints that the warnings name.
 const maxSuspected = 20
 
-// Warnings says what an operator should know before believing the rest.
-func (f *Fleet) Warnings() []string {
-	w := warnings{}
-	w.registry(f.registry)
-	switch others, h := f.processes.gossiping, f.health; {
-	case !f.cfg.Gossip:
-		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")
-	case others > 0 && h.Alive+h.Suspect <= 1:
-		w.add("gossip is alone: of %d others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself", others)
-	default:
-		w.gossip(h)
-	}
-	w.partitions(f.endpoints.order)
-	w.rejects(f.rejected)
-	return w
-}
-
 type warnings []string
 
 func (w *warnings) add(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }

@@ -13,7 +13,7 @@ type delta struct {
 	endpoints     []*Endpoint // of which something around the instances has changed
 	endpointsGone []string
 	changed       []instance // that are new or different, in order
-	gone          []instance
+	removed       []instance
 
 	members     []entry[instanceKey, struct{}]
 	membersGone []entry[instanceKey, struct{}]
@@ -84,7 +84,7 @@ func (d *delta) compare(before, after *Endpoint) {
 		if named == nil {
 			named = after
 		}
-		d.gone = append(d.gone, instance{named, e})
+		d.removed = append(d.removed, instance{named, e})
 	}
 }
 
@@ -111,9 +111,9 @@ func (d delta) appendJSON(b []byte, now *Mesh) []byte {
 		b = append(b, bytes.TrimPrefix(d.changed[i].json, []byte("{"))...)
 	})
 	b = append(b, `],"gone":[`...)
-	each(len(d.gone), func(i int) {
-		name(d.gone[i])
-		b = append(append(append(b, `"id":"`...), d.gone[i].key.String()...), `"}`...)
+	each(len(d.removed), func(i int) {
+		name(d.removed[i])
+		b = append(append(append(b, `"id":"`...), d.removed[i].key.String()...), `"}`...)
 	})
 	b = append(b, ']')
 	if len(d.endpointsGone) > 0 {

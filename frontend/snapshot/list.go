@@ -39,7 +39,7 @@ type entry[K ordered[K], V any] struct {
 // change puts an entry into a list, or takes the entry of that key away.
 type change[K ordered[K], V any] struct {
 	entry[K, V]
-	gone bool
+	removed bool
 }
 
 // newChunk copies entries and their JSON: both may be scratch.

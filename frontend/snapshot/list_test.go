@@ -31,7 +31,7 @@ func put(k pair, version int) change[pair, int] {
 }
 
 func remove(k pair) change[pair, int] {
-	return change[pair, int]{entry: entry[pair, int]{key: k}, gone: true}
+	return change[pair, int]{entry: entry[pair, int]{key: k}, removed: true}
 }
 
 // check says what is wrong with a list whose chunks have at most size entries.

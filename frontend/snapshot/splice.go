@@ -29,7 +29,7 @@ func (b *batch[K, V]) put(k K, v V, appendJSON func([]byte) []byte) {
 
 // remove takes an entry away, if there is one.
 func (b *batch[K, V]) remove(k K) {
-	b.changes = append(b.changes, change[K, V]{entry: entry[K, V]{key: k}, gone: true})
+	b.changes = append(b.changes, change[K, V]{entry: entry[K, V]{key: k}, removed: true})
 }
 
 // applyTo returns l after the batch, and leaves the batch empty. The last change of a key counts.
@@ -113,14 +113,14 @@ func (s *splicer[K, V]) merge(c *chunk[K, V], changes []change[K, V]) {
 			was = c.at(next).json
 			next++
 		}
-		if !ch.gone {
+		if !ch.removed {
 			is = ch.json
 			s.loose = append(s.loose, ch.entry)
 		}
 		switch {
-		case ch.gone && !found, found && !ch.gone && bytes.Equal(was, is):
+		case ch.removed && !found, found && !ch.removed && bytes.Equal(was, is):
 			continue
-		case ch.gone:
+		case ch.removed:
 			s.len--
 		case !found:
 			s.len++
