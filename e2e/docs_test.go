@@ -36,7 +36,8 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// askAllForHelp compiles the program and asks for the help of the program itself, and of each command.
+// askAllForHelp compiles the program and asks for the help of the program itself, and of each
+// command.
 func askAllForHelp(t *testing.T) map[string]string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "dynmesh")
@@ -93,7 +94,8 @@ func readPages(t *testing.T) (pages []page) {
 	return pages
 }
 
-// checkVariables wants each variable to be one of the program's; with a * behind it, the beginning of one.
+// checkVariables wants each variable to be one of the program's; with a * behind it, the beginning
+// of one.
 func (p page) checkVariables(t *testing.T, help map[string]string) {
 	others := map[string]string{"DYN_DISCOVERY_BACKEND": "Dynamo's, for which dynmesh has no use"}
 	known := slices.Collect(maps.Keys(variablesOf(help)))
@@ -107,7 +109,8 @@ func (p page) checkVariables(t *testing.T, help map[string]string) {
 	}
 }
 
-// checkLinks wants each link into the repository to lead to a file or folder that is there, and one with a # to a heading.
+// checkLinks wants each link into the repository to lead to a file or folder that is there, and one
+// with a # to a heading.
 func (p page) checkLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	for _, match := range link.FindAllStringSubmatch(p.text, -1) {
@@ -135,7 +138,8 @@ func (p page) checkLinks(t *testing.T) {
 	}
 }
 
-// anchorsOf returns the headings of a text as links name them: in lower case, with hyphens for spaces, letters and digits besides.
+// anchorsOf returns the headings of a text as links name them: in lower case, with hyphens for
+// spaces, letters and digits besides.
 func anchorsOf(text string) (anchors []string) {
 	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
 	for _, match := range heading.FindAllStringSubmatch(text, -1) {
@@ -152,7 +156,8 @@ func anchorsOf(text string) (anchors []string) {
 	return anchors
 }
 
-// checkCommands wants each call of the program, in blocks of code and between backquotes, to name a command and flags that it has.
+// checkCommands wants each call of the program, in blocks of code and between backquotes, to name a
+// command and flags that it has.
 func (p page) checkCommands(t *testing.T, help map[string]string) {
 	call := regexp.MustCompile(`(?:^|[\s(;&|/])dynmesh ([a-z][a-z-]*)([^;|&#)]*)`)
 	flag := regexp.MustCompile(`\s(--?[a-z][a-z-]*)`)
@@ -173,8 +178,8 @@ func (p page) checkCommands(t *testing.T, help map[string]string) {
 	}
 }
 
-// callLines returns the lines in which the program may be called: of blocks that show a terminal what follows the prompt, of
-// others all, and outside of them what stands between backquotes.
+// callLines returns the lines in which the program may be called: of blocks that show a terminal
+// what follows the prompt, of others all, and outside of them what stands between backquotes.
 func (p page) callLines() (lines []string) {
 	fence, inline := "", regexp.MustCompile("`(dynmesh [^`]*)`")
 	for line := range strings.Lines(p.text) {

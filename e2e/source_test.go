@@ -20,6 +20,7 @@ type source struct {
 	path string // slashes, from the project's root
 	dir  string
 	test bool
+	text string
 	file *ast.File
 	set  *token.FileSet
 }
@@ -32,12 +33,17 @@ func readSources(t *testing.T) []source {
 		if path.Ext(name) != ".go" || strings.Contains(name, "/testdata/") {
 			continue
 		}
-		file, err := parser.ParseFile(set, filepath.Join("..", filepath.FromSlash(name)), nil, parser.SkipObjectResolution)
+		local := filepath.Join("..", filepath.FromSlash(name))
+		text, err := os.ReadFile(local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := parser.ParseFile(set, local, text, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
 		test := strings.HasSuffix(name, "_test.go") || path.Dir(name) == "internal/testkit"
-		out = append(out, source{name, path.Dir(name), test, file, set})
+		out = append(out, source{name, path.Dir(name), test, string(text), file, set})
 	}
 	if len(out) < 20 {
 		t.Fatalf("got %d Go files, want the whole project's", len(out))
@@ -125,4 +131,11 @@ func (s source) inLoop(at token.Position) (inside bool) {
 		return true
 	})
 	return inside
+}
+
+// startsLine says whether nothing stands before a node on its line.
+func (s source) startsLine(n ast.Node) bool {
+	line := s.set.File(n.Pos()).LineStart(s.at(n).Line)
+	before := s.text[s.set.File(n.Pos()).Offset(line):s.set.File(n.Pos()).Offset(n.Pos())]
+	return strings.TrimSpace(before) == ""
 }

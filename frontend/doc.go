@@ -22,8 +22,8 @@
 // # Verdicts
 //
 // Where time alone is evidence (a worker that stays silent about what etcd lists in its name), the
-// loop looks at the instance again when that is due. Instances whose worker is no member of the pool
-// are handed to it to be watched over the network. Without a pool, verdicts rest on etcd alone, and
-// /mesh says so. Each change of a verdict is a line of the log; more than ten within 250 ms are a
-// line for all that went the same way.
+// loop looks at the instance again when that is due. Instances whose worker is no member of the
+// pool are handed to it to be watched over the network. Without a pool, verdicts rest on etcd
+// alone, and /mesh says so. Each change of a verdict is a line of the log; more than ten within 250
+// ms are a line for all that went the same way.
 package frontend

@@ -23,8 +23,8 @@ import (
 // flushTimeout bounds how long the end of a process waits for its log to be written.
 const flushTimeout = time.Second
 
-// logSettings are the log of one process, and its settings. All that goes to stderr goes through its
-// queue, so that no reader of stderr can hold anything up.
+// logSettings are the log of one process, and its settings. All that goes to stderr goes through
+// its queue, so that no reader of stderr can hold anything up.
 type logSettings struct {
 	level levelValue
 	jsonl bool

@@ -16,9 +16,9 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-// TestHundredThousandForeign registers more instances whose workers are no members than one frontend can
-// report of, at addresses that refuse. The frontend says once how many are left out, and nothing is an
-// error.
+// TestHundredThousandForeign registers more instances whose workers are no members than one
+// frontend can report of, at addresses that refuse. The frontend says once how many are left out,
+// and nothing is an error.
 func TestHundredThousandForeign(t *testing.T) {
 	if os.Getenv("DYNMESH_BENCH") == "" {
 		t.Skip("left out: takes minutes; run make bench")

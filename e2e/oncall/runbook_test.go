@@ -130,8 +130,8 @@ func (f *fleet) anonymous(t *testing.T, out string) string {
 	return out
 }
 
-// alike says whether what was printed has the form of the example: IDs, times, addresses and the like may be any, and a line
-// of … stands for any lines.
+// alike says whether what was printed has the form of the example: IDs, times, addresses and the
+// like may be any, and a line of … stands for any lines.
 func alike(out, example string) bool {
 	if strings.TrimSpace(example) == "(nothing)" {
 		return strings.TrimSpace(out) == ""
