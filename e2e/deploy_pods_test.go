@@ -35,11 +35,11 @@ func (d *deployment) pods(t *testing.T) {
 	worker.answers(t, sidecar.LivenessProbe, http.StatusOK)
 	worker.answers(t, sidecar.ReadinessProbe, http.StatusOK)
 
-	rpc := "http://" + net.JoinHostPort(worker.address, "8888") + "/v1/rpc/generate"
+	rpc := "http://" + net.JoinHostPort(worker.address, "8888")
 	eventually(t, settled, "the frontend lists the worker", func() error { return front.lists(rpc) })
 	// By gossip, under the Secret's key, which each found by the Service's name or by etcd.
 	eventually(t, settled, "the frontend believes the worker", func() error { return front.believes("ready", true) })
-	answer, err := ask().Post(rpc, "application/json", strings.NewReader(`{"prompt":"hello","max_tokens":3}`))
+	answer, err := ask().Post(rpc+"/v1/chat/completions", "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hello"}],"max_tokens":3}`))
 	if err != nil {
 		t.Fatal(err)
 	}

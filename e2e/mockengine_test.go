@@ -64,7 +64,7 @@ func (w *world) launchSidecar(e *etcd, engine *place, more map[string]string) *w
 	if p.bind != "0.0.0.0" {
 		env["DYN_SYSTEM_HOST"], env["DYN_HTTP_RPC_HOST"] = p.bind, p.bind
 	}
-	s := &worker{component: "backend", endpoints: []string{"generate"}, program: w.launch(spec{
+	s := &worker{component: "backend", endpoints: []string{"generate"}, fronts: true, program: w.launch(spec{
 		place: p, binary: dynmeshBinary, etcd: e.addresses(), args: []string{"worker"}, env: env,
 	})}
 	eventually(w.t, settled, s.name()+" serves its status", func() error {

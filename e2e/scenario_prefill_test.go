@@ -39,7 +39,7 @@ func prefillBlocks(t *testing.T, w *world, p pace, around bool) {
 	sidecar := w.launchSidecar(e, engine.where(), env)
 	sidecar.awaitStatus(t, http.StatusOK, "ready")
 	vigils := append(w.alive(nil, []*worker{sidecar}), w.ready(sidecar))
-	url := "http://" + sidecar.where().addr(rpcPort) + "/v1/rpc/generate"
+	url := "http://" + sidecar.where().addr(rpcPort) + "/v1/completions"
 	if around {
 		url = "http://" + engine.where().addr(enginePort) + "/v1/completions"
 	}

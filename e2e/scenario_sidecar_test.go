@@ -59,7 +59,7 @@ func engineComesAndGoes(t *testing.T, w *world, wait, late time.Duration) {
 	keys := sidecar.keys()
 	await(t, settled, frontends, keys)
 	vigils = append(vigils, w.listed(frontends, keys)...)
-	w.post("http://"+sidecar.where().addr(rpcPort)+"/v1/rpc/generate").await(t, settled)
+	w.post("http://"+sidecar.where().addr(rpcPort)+"/v1/completions").await(t, settled)
 
 	w.kill(engine, syscall.SIGKILL)
 	began = time.Now()
@@ -76,7 +76,7 @@ func engineComesAndGoes(t *testing.T, w *world, wait, late time.Duration) {
 	w.awaitEngine(engine)
 	sidecar.awaitStatus(t, http.StatusOK, "ready")
 	t.Logf("came back: ready after %v", millis(time.Since(began)))
-	w.post("http://"+sidecar.where().addr(rpcPort)+"/v1/rpc/generate").await(t, settled)
+	w.post("http://"+sidecar.where().addr(rpcPort)+"/v1/completions").await(t, settled)
 	end(t, vigils...)
 	sameLives()
 }

@@ -14,6 +14,7 @@ type worker struct {
 	program
 	component string
 	endpoints []string
+	fronts    bool     // it is the sidecar of an engine
 	id        uint64   // its etcd lease
 	earlier   []uint64 // IDs of its earlier lives, which may still be in etcd
 }
@@ -72,6 +73,9 @@ func (w *worker) findID(e *etcd) error {
 
 // transport is where an endpoint of it is registered to be.
 func (w *worker) transport(endpoint string) string {
+	if w.fronts {
+		return "http://" + w.where().reach(rpcPort)
+	}
 	return "http://" + w.where().reach(rpcPort) + "/v1/rpc/" + endpoint
 }
 

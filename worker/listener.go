@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,13 +24,18 @@ const (
 
 	// slowClient is when a request counts as blocked by its client.
 	slowClient = 10 * time.Millisecond
+
+	// maxUnreadBehind is maxUnread where an engine answers, which may bear with its clients for as
+	// long as it likes.
+	maxUnreadBehind = time.Hour
 )
 
 // listener knows its open connections, and which of them carry a request. net/http's own Shutdown
 // polls twice a second, and waits 5 s for a client that has connected and asks for nothing.
 type listener struct {
 	net.Listener
-	log *logrus.Entry
+	log    *logrus.Entry
+	unread time.Duration // maxUnread, or what takes its place
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // until their handlers have returned, closed or not
@@ -40,10 +46,11 @@ type listener struct {
 // conn is one connection.
 type conn struct {
 	net.Conn
-	busy bool // it carries a request; guarded by the listener's mu
+	ln       *listener
+	busy     bool // it carries a request; guarded by the listener's mu
+	hijacked bool // whoever has it now closes it; guarded by the listener's mu
 
-	// count is that of the request that is answered. Whoever writes to the connection owns it.
-	count *traffic.Request
+	count atomic.Pointer[traffic.Request] // of the request that is answered
 }
 
 func listen(host string, port int, log *logrus.Entry) (*listener, error) {
@@ -58,6 +65,7 @@ func newListener(ln net.Listener, log *logrus.Entry) *listener {
 	return &listener{
 		Listener: ln,
 		log:      log,
+		unread:   maxUnread,
 		conns:    make(map[*conn]struct{}),
 		drain:    make(chan struct{}),
 		empty:    make(chan struct{}),
@@ -110,7 +118,7 @@ func (l *listener) add(inner net.Conn) (net.Conn, error) {
 		_ = inner.Close() // it came while the listener closed
 		return nil, net.ErrClosed
 	}
-	c := &conn{Conn: inner}
+	c := &conn{Conn: inner, ln: l}
 	l.conns[c] = struct{}{}
 	return c, nil
 }
@@ -138,13 +146,20 @@ func (l *listener) connState(nc net.Conn, state http.ConnState) {
 	case http.StateIdle:
 		c.busy = false
 		if l.draining() {
-			_ = c.Close() // its answer is out
+			_ = c.Conn.Close() // its answer is out
 		}
+	case http.StateHijacked:
+		c.hijacked = true
 	case http.StateClosed: // the handler has returned
-		delete(l.conns, c)
-		if len(l.conns) == 0 && l.draining() {
-			l.closeEmpty()
-		}
+		l.remove(c)
+	}
+}
+
+// remove forgets a connection. The caller has the lock.
+func (l *listener) remove(c *conn) {
+	delete(l.conns, c)
+	if len(l.conns) == 0 && l.draining() {
+		l.closeEmpty()
 	}
 }
 
@@ -160,7 +175,7 @@ func (l *listener) stop() {
 	_ = l.Close() // nothing was written to it that could be lost
 	for c := range l.conns {
 		if !c.busy {
-			_ = c.Close()
+			_ = c.Conn.Close()
 		}
 	}
 	if len(l.conns) == 0 {
@@ -173,7 +188,7 @@ func (l *listener) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.conns {
-		_ = c.Close()
+		_ = c.Conn.Close()
 	}
 }
 
@@ -198,17 +213,41 @@ func (l *listener) closeEmpty() {
 	}
 }
 
-type connKey struct{}
-
 // withConn lets handlers find the connection of their request.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
+	client, ok := c.(*conn)
+	if !ok {
+		return ctx // unreachable: the listener makes all of them
+	}
+	return traffic.WithClient(ctx, client)
 }
 
 // connOf returns nil where a test calls a handler without a connection.
 func connOf(ctx context.Context) *conn {
-	c, _ := ctx.Value(connKey{}).(*conn)
+	c, _ := traffic.ClientOf(ctx).(*conn)
 	return c
+}
+
+// Count has r counted as blocked while the client is slow.
+func (c *conn) Count(r *traffic.Request) { c.count.Store(r) }
+
+// SyscallConn is for those who want to know of the client what reading would not tell.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// Close also tells the listener of connections that net/http no longer knows.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.ln.mu.Lock()
+	defer c.ln.mu.Unlock()
+	if c.hijacked {
+		c.ln.remove(c)
+	}
+	return err
 }
 
 // CloseWrite lets net/http end an answer before the client has sent all of its request.
@@ -240,11 +279,11 @@ func (c *conn) writePiece(b []byte) (int, error) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, err
 	}
-	if c.count != nil {
-		c.count.Block()
-		defer c.count.Unblock()
+	if count := c.count.Load(); count != nil {
+		count.Block()
+		defer count.Unblock()
 	}
-	if err := c.SetWriteDeadline(start.Add(maxUnread)); err != nil {
+	if err := c.SetWriteDeadline(start.Add(c.ln.unread)); err != nil {
 		return n, err
 	}
 	m, err := c.Conn.Write(b[n:])

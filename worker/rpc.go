@@ -111,7 +111,7 @@ func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *ht
 	c.ctx, c.cancel = context.WithCancelCause(stopping)
 	c.leave = context.AfterFunc(r.Context(), func() { c.cancel(errClientGone) })
 	if c.conn != nil {
-		c.conn.count = &c.count
+		c.conn.Count(&c.count)
 	}
 	return c
 }
@@ -189,7 +189,7 @@ func (c *call) end(err error, closes bool) {
 	c.leave()
 	c.cancel(errEnded)
 	if c.conn != nil {
-		c.conn.count = nil // who reads the end slowly holds no handler
+		c.conn.Count(nil) // who reads the end slowly holds no handler
 	}
 	switch {
 	case err == nil:

@@ -96,6 +96,9 @@ func (c Check) apply(s *service) {
 // JSON. It passes by the counters of real requests.
 func Canary(payload any) Check {
 	return func(h Handler) (canary.Endpoint, error) {
+		if h == nil {
+			return canary.Endpoint{}, errors.New("canary: there is no handler to ask")
+		}
 		body, err := json.Marshal(payload)
 		if err != nil {
 			return canary.Endpoint{}, fmt.Errorf("canary: %w", err)

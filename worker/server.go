@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +24,10 @@ import (
 
 // Limits on clients: what has no bound is held for ever by somebody.
 const (
-	maxHeader   = 16 << 10
-	readTimeout = time.Minute // for a whole request
-	idleTimeout = 2 * time.Minute
+	maxHeader       = 16 << 10
+	maxHeaderBehind = 1 << 20     // where an engine answers
+	readTimeout     = time.Minute // for a whole request
+	idleTimeout     = 2 * time.Minute
 )
 
 // maxLogged is how much of a text that is not ours one log line has, in bytes.
@@ -47,6 +49,11 @@ type server struct {
 	http   http.Server
 	ln     *listener
 	routes func(path string) (route, bool) // set before serve; the path is as the client wrote it
+
+	// backend answers in place of routes, in its own way; nil: there is none. ctx ends when the
+	// worker gives up on requests.
+	backend http.Handler
+	ctx     context.Context
 }
 
 func newServer(ln *listener) *server {
@@ -62,6 +69,15 @@ func newServer(ln *listener) *server {
 		ErrorLog:                     stdlog.New(logWriter{ln.log}, "", 0),
 	}
 	return s
+}
+
+// front has the backend answer all requests, whose context ends with ctx at the latest. Bodies may
+// take as long as they like, and heads may be large: that is for the engine to judge.
+func (s *server) front(ctx context.Context, backend http.Handler) {
+	s.ctx, s.backend = ctx, backend
+	s.http.ReadTimeout, s.http.ReadHeaderTimeout = 0, readTimeout
+	s.http.MaxHeaderBytes = maxHeaderBehind
+	s.ln.unread = maxUnreadBehind
 }
 
 // serve returns when the listener is stopped, or with the error that it died of.
@@ -101,9 +117,28 @@ func (s *server) stop(grace time.Duration, cancel func()) {
 
 // ServeHTTP answers one request, with {"error":"…"} where it is refused.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.backend != nil {
+		s.pass(w, r)
+		return
+	}
 	if err := s.answer(w, r); err != nil {
 		refuse(w, err)
 	}
+}
+
+// pass has the backend answer. Errors of the worker's own are in OpenAI's form, as the backend's are.
+func (s *server) pass(w http.ResponseWriter, r *http.Request) {
+	if s.ln.draining() {
+		w.Header().Set("Connection", "close")
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"error": map[string]any{
+			"message": "the worker is shutting down", "type": "service_unavailable", "param": nil, "code": http.StatusServiceUnavailable,
+		}})
+		return
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(errEnded)
+	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	s.backend.ServeHTTP(w, r.WithContext(ctx))
 }
 
 func (s *server) answer(w http.ResponseWriter, r *http.Request) error {

@@ -238,7 +238,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	status, endpoints := w.readiness()
 	for _, e := range w.sorted() {
-		a := e.tracker.Activity()
+		a := w.activityOf(e)()
 		count(c.requests, a.Completed, e.name, "completed")
 		count(c.requests, a.Failed, e.name, "failed")
 		count(c.progress, a.Progress, e.name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type Worker struct {
 
 	mu        sync.Mutex
 	stage     stage
+	backend   Backend              // nil: endpoints have handlers
 	endpoints map[string]*endpoint // not changed once stage is running: requests read it without mu
 }
 
@@ -55,7 +57,7 @@ const (
 // endpoint is what requests go to.
 type endpoint struct {
 	name    string
-	handler Handler
+	handler Handler         // nil: the worker's backend answers
 	check   canary.Endpoint // without a probe: nobody can ask it
 	status  statusCell
 	tracker traffic.Tracker
@@ -203,20 +205,65 @@ func (w *Worker) handle(name string, h Handler, checks []Check) error {
 	if h == nil {
 		return errors.New("the handler is nil")
 	}
+	if w.backend != nil {
+		return errors.New("a backend answers all requests")
+	}
+	return w.declare(&endpoint{name: name, handler: h}, w.cfg.RPC.RootPath+"/"+name, checks)
+}
+
+// A Backend answers whatever requests come, in the place of handlers: worker/proxy does.
+type Backend interface {
+	http.Handler
+	// Activity counts the requests that make it work.
+	Activity() canary.Activity
+}
+
+// Front declares an endpoint that b serves: every request that comes to the request server is b's to
+// answer, whatever its path and method. Several endpoints may have the same b. A worker has handlers
+// or a backend, never both. Checks are as for Handle, but for [Canary], which asks handlers.
+func (w *Worker) Front(name string, b Backend, checks ...Check) error {
+	if err := w.front(name, b, checks); err != nil {
+		return fmt.Errorf("front endpoint %q: %w", name, err)
+	}
+	return nil
+}
+
+func (w *Worker) front(name string, b Backend, checks []Check) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stage != declaring:
+		return errors.New("the worker runs already")
+	case b == nil:
+		return errors.New("the backend is nil")
+	case w.backend == nil && len(w.endpoints) > 0:
+		return errors.New("other endpoints have handlers")
+	case w.backend != nil && w.backend != b:
+		return errors.New("another backend answers all requests")
+	}
+	if err := w.declare(&endpoint{name: name}, "", checks); err != nil {
+		return err
+	}
+	w.backend = b
+	return nil
+}
+
+// declare adds an endpoint whose requests go to path. The caller has the lock.
+func (w *Worker) declare(e *endpoint, path string, checks []Check) error {
+	name := e.name
 	if _, ok := w.endpoints[name]; ok {
 		return errors.New("it has a handler already")
 	}
-	e := &endpoint{name: name, handler: h}
 	for _, check := range checks {
 		var err error
-		if e.check, err = check(h); err != nil {
+		if e.check, err = check(e.handler); err != nil {
 			return err
 		}
 	}
 	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is
 	// served.
 	full := dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
-	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + w.cfg.RPC.RootPath + "/" + name
+	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + path
 	if err := w.registrar.Add(full, dynmesh.HTTPTransport(url)); err != nil {
 		return err
 	}
@@ -278,6 +325,9 @@ func (w *Worker) run(ctx context.Context) error {
 	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelRequests(errStopping)
 	w.system.routes, w.rpc.routes = statusRoutes(w), rpcRoutes(requests, w)
+	if w.backend != nil {
+		w.rpc.front(requests, w.backend)
+	}
 	w.announce()
 
 	// Clients may connect before this: both servers are bound. stopping ends with ctx, or with the
@@ -375,7 +425,7 @@ func (w *Worker) checkEndpoints(ctx context.Context) error {
 		check := e.check
 		check.Name = e.name
 		if check.Activity == nil {
-			check.Activity = e.tracker.Activity
+			check.Activity = w.activityOf(e)
 		}
 		if err := w.monitor.Serve(check); err != nil {
 			return fmt.Errorf("watch endpoints: %w", err)
@@ -429,12 +479,20 @@ func (w *Worker) Registered() <-chan struct{} { return w.registrar.Registered() 
 // asked for nonsense. ok is false where it has no handler.
 func (w *Worker) Activity(endpoint string) (a canary.Activity, ok bool) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	e, ok := w.endpoints[endpoint]
-	w.mu.Unlock()
 	if !ok {
 		return canary.Activity{}, false
 	}
-	return e.tracker.Activity(), true
+	return w.activityOf(e)(), true
+}
+
+// activityOf is what counts an endpoint's requests.
+func (w *Worker) activityOf(e *endpoint) func() canary.Activity {
+	if w.backend != nil {
+		return w.backend.Activity
+	}
+	return e.tracker.Activity
 }
 
 // sorted returns the endpoints in the order of their names.

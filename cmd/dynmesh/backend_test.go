@@ -228,8 +228,8 @@ func TestSidecar(t *testing.T) {
 	}
 	engine, _ := startEngine(t, addr)
 	testkit.Eventually(t, 20*time.Second, "ready when the engine comes", answers("/health", 200))
-	text, err := fetch(client, "http://127.0.0.1:"+rpc[1]+"/v1/rpc/generate", `{"prompt":"hello","max_tokens":3,"stream":true}`)
-	if n := strings.Count(text, "\n"); err != nil || n < 3 || !strings.Contains(text, `"model":"llama"`) {
+	text, err := fetch(client, "http://127.0.0.1:"+rpc[1]+"/v1/completions", `{"prompt":"hello","max_tokens":3,"stream":true}`)
+	if n := strings.Count(text, "\n\n"); err != nil || n != 4 || !strings.Contains(text, `"model":"llama"`) || !strings.HasSuffix(text, "data: [DONE]\n\n") {
 		t.Errorf("a request through the sidecar: %v, %d lines: %s", err, n, text)
 	}
 	if err := engine.SetKnobs(mocker.Knobs{Refuse: true}); err != nil {

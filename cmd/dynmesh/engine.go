@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/dynmesh/dynmesh/worker/proxy"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
@@ -61,10 +63,27 @@ func oneOf(words ...string) func(string) error {
 
 // engine is what a worker's endpoints are made of.
 type engine struct {
-	handler       worker.Handler
+	handler       worker.Handler  // nil: there is a proxy
+	proxy         *proxy.Proxy    // nil: there is a handler
 	watch         canary.Endpoint // but for its name
 	registerAfter <-chan struct{} // closed once it can be registered; nil: at once
 	runs          []component     // what must run beside the worker
+}
+
+// serve makes it an endpoint of w.
+func (e engine) serve(w *worker.Worker, name string) error {
+	if e.proxy != nil {
+		return w.Front(name, e.proxy, worker.Probe(e.watch))
+	}
+	return w.Handle(name, e.handler, worker.Probe(e.watch))
+}
+
+// metrics are those of it that the worker's status server has.
+func (e engine) metrics() []prometheus.Collector {
+	if e.proxy == nil {
+		return nil
+	}
+	return []prometheus.Collector{e.proxy}
 }
 
 // minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's
@@ -89,9 +108,16 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 	if err != nil {
 		return engine{}, err
 	}
+	p, err := proxy.New(proxy.Config{
+		Backend: o.backend.Backend, APIKey: o.backend.APIKey, TLS: s.TLS(),
+		OnFailure: s.RequestFailed, Log: log.WithField(targetKey, "proxy"),
+	})
+	if err != nil {
+		return engine{}, err
+	}
 	activity := s.Activity()
 	return engine{
-		handler:       s.Generate,
+		proxy:         p,
 		watch:         canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
 		registerAfter: s.Answered(),
 		runs:          []component{{"sidecar", s.Run}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/dynmesh/dynmesh/internal/logqueue"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
 const (
@@ -95,13 +97,13 @@ func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer
 		return withPortHint(err, "--http-port 0 takes any free port")
 	}
 	return beside(ctx, "frontend", front.Run, func(ctx context.Context) error {
-		workers, err := upWorkers(opts.workers, registry, log, logging.metrics())
+		workers, engines, err := upWorkers(opts.workers, registry, log, logging.metrics())
 		if err != nil {
 			return err
 		}
 		runs := make([]func(context.Context) error, len(workers))
 		for i, w := range workers {
-			runs[i] = w.Run
+			runs[i] = func(ctx context.Context) error { return besideEach(ctx, engines[i], w.Run) }
 		}
 		return beside(ctx, "workers", runGroup(runs...), func(ctx context.Context) error {
 			for _, w := range workers {
@@ -126,7 +128,7 @@ func withPortHint(err error, hint string) error {
 	return err
 }
 
-func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []prometheus.Collector) (_ []*worker.Worker, err error) {
+func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []prometheus.Collector) (_ []*worker.Worker, engines [][]component, err error) {
 	var workers []*worker.Worker
 	defer func() {
 		if err != nil {
@@ -136,34 +138,52 @@ func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []promet
 		}
 	}()
 	for i := range n {
-		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: metrics}
+		behind, err := upEngine(log, fmt.Sprintf("engine-%d", i+1))
+		if err != nil {
+			return nil, nil, err
+		}
+		engines = append(engines, behind.runs)
+		cfg := worker.Config{Etcd: registry, GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: slices.Concat(metrics, behind.metrics())}
 		cfg.System.Host, cfg.RPC.Host, cfg.RPC.AdvertiseHost = loopback, loopback, loopback
 		cfg.Gossip = &gossip.Config{Bind: upGossip}
 		cfg.Canary = &canary.Config{Wait: upCanaryWait}
+		cfg.RegisterAfter = behind.registerAfter
 		cfg.Log = log.WithField(targetKey, fmt.Sprintf("worker-%d", i+1))
 		w, err := worker.New(cfg)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		workers = append(workers, w)
-		engine, err := mocker.New(mocker.Config{Knobs: mocker.Knobs{TokenDelay: 20 * time.Millisecond}})
-		if err != nil {
-			return nil, err
-		}
-		if err := w.Handle("generate", engine.Generate, worker.Canary(mocker.Canary())); err != nil {
-			return nil, err
+		if err := behind.serve(w, "generate"); err != nil {
+			return nil, nil, err
 		}
 	}
-	return workers, nil
+	return workers, engines, nil
+}
+
+// upEngine makes a mock engine that serves by itself, as a real one does, with what puts a worker before it.
+func upEngine(log *logrus.Logger, target string) (engine, error) {
+	m, err := mocker.New(mocker.Config{Knobs: mocker.Knobs{TokenDelay: 20 * time.Millisecond}})
+	if err != nil {
+		return engine{}, err
+	}
+	server, err := mocker.NewServer(mocker.ServerConfig{Engine: m, Log: log.WithField(targetKey, target)})
+	if err != nil {
+		return engine{}, err
+	}
+	opts := engineOptions{backend: sidecar.Config{Backend: "http://" + server.Addr(), Engine: "vllm"}}
+	behind, err := opts.engine(healthCheckOptions{}, log, func() {})
+	behind.runs = append(behind.runs, component{"mock engine", server.Run})
+	return behind, err
 }
 
 // printAddresses prints the addresses and what to try first.
 func printAddresses(out io.Writer, etcd, front string, workers []*worker.Worker) {
 	text := fmt.Sprintf("\ndynmesh is up, all in this process. Ctrl-C ends it.\n\n  etcd      %s\n  frontend  %s\n", etcd, front)
 	for i, w := range workers {
-		text += fmt.Sprintf("  worker %-2d http://%s/v1/rpc/generate  status http://%s/health  id %s\n", i+1, w.RPCAddr(), w.SystemAddr(), w.ID())
+		text += fmt.Sprintf("  worker %-2d http://%s/v1  status http://%s/health  id %s\n", i+1, w.RPCAddr(), w.SystemAddr(), w.ID())
 	}
-	text += fmt.Sprintf("\nTry:\n  %s/ in a browser: the mesh, live\n  dynmesh status --frontend %s\n  curl -s %s/health\n  curl -s %s/live\n  curl -s %s/mesh\n  curl -sN http://%s/v1/rpc/generate -d '{\"prompt\":\"hello\",\"max_tokens\":5}'\n\n",
+	text += fmt.Sprintf("\nTry:\n  %s/ in a browser: the mesh, live\n  dynmesh status --frontend %s\n  curl -s %s/health\n  curl -s %s/live\n  curl -s %s/mesh\n  curl -s http://%s/v1/chat/completions -d '{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"max_tokens\":5}'\n\n",
 		front, front, front, front, front, workers[0].RPCAddr())
 	_, _ = io.WriteString(out, text) // a queue takes anything
 }

@@ -37,7 +37,8 @@ func newWorkerCommand(logging *logSettings) *cobra.Command {
 		Long: `A worker serves endpoints over HTTP, keeps them registered in etcd under one lease, and reports its own state on a
 status server:
 
-  POST /v1/rpc/{endpoint}   a request; the answer streams, one JSON document a line
+  any method, any path      with --backend: the engine's own; an OpenAI client takes the worker for the engine
+  POST /v1/rpc/{endpoint}   without: a request; the answer streams, one JSON document a line
   GET /health, /live        status server: 200 when ready, 503 when not
   GET /livez                status server: 200 as long as the process serves; the one for liveness probes
   GET /metrics              status server: Prometheus
@@ -46,8 +47,8 @@ status server:
 With DYN_HEALTH_CHECK_ENABLED, each endpoint gets a canary, a minimal real request, when it is first served and whenever it
 has been idle. It gets none while it is busy, and it is not ready when it stops completing requests.
 
-With --backend, requests go to an engine that is already there and need not know of dynmesh: this worker is its
-sidecar, and canaries are on unless switched off. Without --backend, the endpoints are served by a built-in mock engine, which
+With --backend, requests go as they come to an engine that is already there and need not know of dynmesh: this worker is
+its sidecar, and canaries are on unless switched off. Without --backend, the endpoints are served by a built-in mock engine, which
 answers completion requests with made-up words; with --mock-control its faults can be set over HTTP at /mock/knobs.
 
 Workers and frontends find each other through etcd, and tell each other what they find by gossip: see --gossip-bind and
@@ -115,11 +116,12 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		return nil, err
 	}
 	cfg.RegisterAfter = engine.registerAfter
+	cfg.Metrics = slices.Concat(cfg.Metrics, engine.metrics())
 	if w, err = worker.New(cfg); err != nil {
 		return nil, err
 	}
 	for _, name := range opts.endpoints {
-		if err := w.Handle(name, engine.handler, worker.Probe(engine.watch)); err != nil {
+		if err := engine.serve(w, name); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -66,6 +67,22 @@ func (e Engine) Canary(model string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("canary of engine %s: %w", e.Name, err) // unreachable: a string marshals
 	}
 	return json.RawMessage(strings.Replace(e.canary, "{model}", string(name), 1)), nil
+}
+
+// Root parses the URL of an engine's root, to which the routes are added. Many know their engine by
+// the base URL of its clients, http://HOST:PORT/v1: that /v1 is the routes' own. Errors do not
+// repeat the URL, which may have a password.
+func Root(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("not the URL of a server")
+	}
+	path := strings.TrimSuffix(strings.TrimRight(u.EscapedPath(), "/"), "/v1")
+	u.RawPath = path
+	if u.Path, err = url.PathUnescape(path); err != nil {
+		return nil, errors.New("not the URL of a server") // unreachable: it has been parsed
+	}
+	return u, nil
 }
 
 // URL adds an escaped path to an engine's root.

@@ -20,13 +20,12 @@ import (
 func TestActivity(t *testing.T) {
 	e, server, _ := runMock(t, "mock", "")
 	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
-	around := newSidecar(t, Config{Backend: "http://" + server.Addr()})
 	activity := s.Activity()
 	testkit.Eventually(t, patience, "the counters are read", func() bool { return !s.poller.last.Load().at.IsZero() })
 	if got := activity(); got != (canary.Activity{}) {
 		t.Errorf("got %+v, want nothing", got)
 	}
-	if _, err := generate(t, around, streamed); err != nil {
+	if err := complete(t.Context(), server.Addr()); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, patience, "three tokens and the end of a request", func() bool {
@@ -35,7 +34,7 @@ func TestActivity(t *testing.T) {
 
 	setKnobs(t, e, mocker.Knobs{Freeze: new(0)})
 	leave := background(t, func(ctx context.Context) error {
-		_ = around.Generate(ctx, []byte(streamed), func(any) error { return nil }) // ends with ctx
+		_ = complete(ctx, server.Addr()) // ends with ctx
 		return nil
 	})
 	testkit.Eventually(t, patience, "a request in flight", func() bool { return activity() == canary.Activity{InFlight: 1, Completed: 1, Progress: 4} })
@@ -117,7 +116,6 @@ func TestMonitoredByCounters(t *testing.T) {
 	t.Parallel() // it takes seconds, and does little
 	e, server, _ := runMock(t, "mock", "")
 	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
-	around := newSidecar(t, Config{Backend: "http://" + server.Addr()})
 	setKnobs(t, e, mocker.Knobs{Freeze: new(1)}) // each canary gets one token, and then nothing
 	log, hook := logger()
 	// Wait is longer than the 2 s for which progress may be a canary's.
@@ -136,7 +134,7 @@ func TestMonitoredByCounters(t *testing.T) {
 	// Traffic around the sidecar keeps canaries away: the finding is that of traffic.
 	background(t, func(ctx context.Context) error {
 		for ctx.Err() == nil {
-			_ = around.Generate(ctx, []byte(streamed), func(any) error { return nil }) // ends with ctx
+			_ = complete(ctx, server.Addr()) // ends with ctx
 		}
 		return nil
 	})

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -90,25 +89,13 @@ func (c client) header() http.Header {
 // get asks for target. Errors leave the URL out: everybody knows it, and it takes the room of what
 // matters.
 func (c client) get(ctx context.Context, target, accept string) (*http.Response, error) {
-	return c.do(ctx, http.MethodGet, target, accept, nil)
-}
-
-// post sends JSON to target, as get asks.
-func (c client) post(ctx context.Context, target, accept string, body []byte) (*http.Response, error) {
-	return c.do(ctx, http.MethodPost, target, accept, body)
-}
-
-func (c client) do(ctx context.Context, method, target, accept string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, withoutURL(err) // unreachable: the URL has been parsed
 	}
 	req.Header = c.header()
 	if accept != "" {
 		req.Header.Set("Accept", accept)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

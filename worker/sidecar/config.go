@@ -18,7 +18,7 @@ import (
 
 // Where the activity of an endpoint is read.
 const (
-	ActivityProxy = "proxy" // all requests pass through Generate, and the worker counts them
+	ActivityProxy = "proxy" // all requests pass through the worker, which counts them
 	// ActivityMetrics: requests reach the engine by other ways, too, and its own Prometheus
 	// counters say what it does. For 2 s after a canary, what moves may be its doing, so the wait
 	// between canaries should be 3 s at least.
@@ -67,7 +67,7 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	refuse := func(field string, value any, want string) (Config, engine.Engine, *url.URL, error) {
 		return Config{}, engine.Engine{}, nil, dynmesh.NewConfigError("sidecar", field, value, want)
 	}
-	root, err := parseURL(c.Backend)
+	root, err := engine.Root(c.Backend)
 	if err != nil {
 		return refuse("Backend", text.URL(c.Backend), "http://HOST:PORT")
 	}

@@ -5,9 +5,7 @@
 //
 // A [Sidecar] has what a worker's endpoint is made of:
 //
-//   - [Sidecar.Generate] is its handler: it passes requests to the engine, and what the engine
-//     answers back, piece by piece.
-//   - [Sidecar.Probe] is its canary: it asks the engine itself, past the handler, so that the
+//   - [Sidecar.Probe] is its canary: it asks the engine itself, past the worker, so that the
 //     worker's counters see real requests only.
 //   - [Sidecar.Activity] reads the engine's own counters, for traffic that reaches the engine by
 //     other ways.
@@ -20,7 +18,5 @@
 // the sidecar, go away and come back with another model: until a canary passes, the endpoint is not
 // ready.
 //
-// What passes through stays as it is: chunks are the engine's own JSON, and numbers are not
-// decoded. Memory is bounded for each request by 16 MiB, whatever the engine sends, and nothing
-// of a request outlives it but an idle connection, which is kept for two seconds at most.
+// Requests do not pass through here: worker/proxy passes them on.
 package sidecar

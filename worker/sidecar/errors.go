@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/dynmesh/dynmesh"
 
 	"github.com/dynmesh/dynmesh/canary"
-	"github.com/dynmesh/dynmesh/internal/sse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -20,27 +18,14 @@ const (
 	maxExcerpt = 80      // bytes of an answer, in an error about it
 )
 
-// Error is what the engine made of a request: an error status, an error in the middle of a stream,
-// or an answer that cannot be passed on.
+// Error is what the engine made of a request: an error status.
 type Error struct {
-	Status int    // 400 to 599; 502 where the engine named none, 503 where nobody listens
+	Status int    // 400 to 599; 502 where the engine's is no error
 	Text   string // one line of at most 1 KiB
-	Err    error  // the cause, where there is one
 }
 
 // Error is the text, after the status where the engine sent it.
 func (e *Error) Error() string { return "engine: " + e.Text }
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// StatusCode is the status that a client should see.
-func (e *Error) StatusCode() int { return e.Status }
-
-// badGateway is an answer that cannot be passed on.
-func badGateway(cause error, format string, args ...any) *Error {
-	return &Error{Status: http.StatusBadGateway, Text: text.Line(fmt.Sprintf(format, args...), maxText), Err: cause}
-}
 
 // statusError is an answer with a status other than 2xx. One that is no error to a client would be
 // none to the worker.
@@ -51,22 +36,6 @@ func statusError(status int, body []byte) *Error {
 		e.Status = http.StatusBadGateway
 	}
 	return e
-}
-
-// transportError says why there is no answer, or no more of it.
-func transportError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("ask engine: %w", context.Cause(ctx))
-	case isConnectionRefused(err):
-		return &Error{Status: http.StatusServiceUnavailable, Text: "connection refused", Err: err}
-	case errors.Is(err, sse.ErrTooLong):
-		return badGateway(err, "an event or answer of more than %d bytes", maxEvent)
-	case errors.Is(err, io.EOF):
-		return badGateway(err, "the connection broke off")
-	default:
-		return badGateway(err, "%v", err)
-	}
 }
 
 // probeFailure gives the reasons of a canary where the question was another.

@@ -2,7 +2,6 @@ package sidecar_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/dynmesh/dynmesh/canary"
@@ -10,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
-// A sidecar in front of an engine: the mock engine stands in for vLLM. With a worker, Generate goes
-// to Worker.Handle, and Probe to Worker.Canary.
+// A sidecar in front of an engine: the mock engine stands in for vLLM. A worker's
+// endpoint is given Probe; what is asked of it goes by way of package proxy.
 func Example() {
 	engine, err := mocker.New(mocker.Config{Model: "llama"})
 	if err != nil {
@@ -34,24 +33,9 @@ func Example() {
 	result := canary.Check(ctx, s.Probe())
 	fmt.Println("canary:", result.Failure == nil, "model:", s.Model())
 
-	request := json.RawMessage(`{"prompt":"who is there?","max_tokens":3,"stream":true}`)
-	err = s.Generate(ctx, request, func(chunk any) error {
-		var c struct{ Choices []struct{ Text string } }
-		if err := json.Unmarshal(chunk.(json.RawMessage), &c); err != nil {
-			return err
-		}
-		fmt.Println(c.Choices[0].Text)
-		return nil
-	})
-	fmt.Println(err)
-
 	stop()
 	fmt.Println(<-ended, <-ended)
 	// Output:
 	// canary: true model: llama
-	//  the
-	//  mesh
-	//  knows
-	// <nil>
 	// <nil> <nil>
 }

@@ -2,8 +2,8 @@ package sidecar
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -94,28 +94,38 @@ func runSidecar(t testing.TB, cfg Config) *Sidecar {
 	return s
 }
 
-// generate passes one request, and returns what was sent.
-func generate(t testing.TB, s *Sidecar, request string) (chunks []string, err error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err = s.Generate(ctx, json.RawMessage(request), func(chunk any) error {
-		chunks = append(chunks, string(chunk.(json.RawMessage)))
-		return nil
-	})
-	if e, ok := errors.AsType[*Error](err); ok && (len(e.Text) > maxText || strings.ContainsAny(e.Text, "\r\n")) {
-		t.Errorf("the error's text is not one line of %d bytes: %q", maxText, e.Text)
+const streamed = `{"prompt":"x","max_tokens":3,"stream":true}`
+
+// complete asks the engine itself, past any sidecar, and reads its answer.
+func complete(ctx context.Context, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/v1/completions", strings.NewReader(streamed))
+	if err != nil {
+		return err
 	}
-	return chunks, err
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
 }
 
-// status is that of an error, 0 where it has none.
-func status(err error) int {
-	var coded interface{ StatusCode() int }
-	if errors.As(err, &coded) {
-		return coded.StatusCode()
+// get reads a page on a connection of its own.
+func get(t testing.TB, url string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
 	}
-	return 0
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+	return string(body)
 }
 
 const (

@@ -22,6 +22,9 @@ const (
 	// hundred kilobytes of it.
 	maxModels = 4 << 20
 
+	maxErrorBody = 64 << 10
+	errorWait    = 2 * time.Second // for the text of an error, once its status is there
+
 	maxModelName = 512 // bytes; the longest of a model hub have some hundred
 )
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -280,7 +279,7 @@ func TestRequestFindsEngineGone(t *testing.T) {
 	// The engine may close its listener before its connections, so that Run's first look passes
 	// yet: each request asks for another.
 	testkit.Eventually(t, patience, "Run has seen what requests see", func() bool {
-		_, err := generate(t, s, streamed)
-		return status(err) == http.StatusServiceUnavailable && strings.HasSuffix(lines(hook), "Waiting for the engine")
+		s.RequestFailed(&dynmesh.Failure{Reason: dynmesh.ReasonRefused})
+		return strings.HasSuffix(lines(hook), "Waiting for the engine")
 	})
 }

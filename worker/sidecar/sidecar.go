@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -13,8 +14,8 @@ import (
 )
 
 // Sidecar stands in front of one engine. Make it with [New]. All its methods may be called from any
-// goroutine. Generate and Probe work without Run, which is what keeps Model and Activity up to
-// date, and logs when the engine comes and goes.
+// goroutine. Probe works without Run, which is what keeps Model and Activity up to date, and logs
+// when the engine comes and goes.
 type Sidecar struct {
 	cfg       Config
 	engine    engine.Engine
@@ -45,8 +46,7 @@ func New(cfg Config) (*Sidecar, error) {
 }
 
 // Run waits for the engine and watches it, and reads its counters where the configuration says so,
-// until ctx ends. Then it returns nil. It fails only when it is called twice. Requests that
-// Generate still passes on are their callers' to end.
+// until ctx ends. Then it returns nil. It fails only when it is called twice.
 func (s *Sidecar) Run(ctx context.Context) error {
 	s.mu.Lock()
 	ran := s.ran
@@ -95,8 +95,19 @@ func (s *Sidecar) Activity() func() canary.Activity {
 	return s.poller.activity
 }
 
+// RequestFailed tells of a real request that the engine failed, as worker/proxy's OnFailure does. It
+// does not block.
+func (s *Sidecar) RequestFailed(f *dynmesh.Failure) {
+	if f.Reason == dynmesh.ReasonRefused {
+		s.monitor.invalidate()
+	}
+}
+
+// TLS is what requests to the engine are secured with; nil: the system's authorities, or nothing.
+func (s *Sidecar) TLS() *tls.Config { return s.client.tls.Clone() }
+
 // Probe returns the engine's canary: its smallest real request, or Config.Payload, sent to the
-// engine itself. It does not pass through Generate, so the worker does not count it. (The engine
+// engine itself. It does not pass through the worker, so the worker does not count it. (The engine
 // does: see Activity.)
 //
 // While the model's name is not known it asks for that first, and fails as that fails: refused

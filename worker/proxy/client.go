@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynmesh/dynmesh/worker/traffic"
+)
+
+// watchEvery is how often a client is looked after whose body has not been read. From its end on,
+// net/http notices at once when the client leaves.
+const watchEvery = 100 * time.Millisecond
+
+// Errors that tell who is to blame.
+var (
+	errClientGone = errors.New("the client is gone")
+	errBadBody    = errors.New("the request's body cannot be read")
+)
+
+// upload is the request's body as it passes.
+type upload struct {
+	io.ReadCloser
+	size   atomic.Int64
+	ended  atomic.Bool
+	failed atomic.Bool // by the client
+	onEnd  func(size int64)
+}
+
+// Read takes note of the end.
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	size := u.size.Add(int64(n))
+	if err != nil && !u.ended.Swap(true) {
+		if errors.Is(err, io.EOF) {
+			u.onEnd(size)
+		} else {
+			u.failed.Store(true)
+		}
+	}
+	return n, err
+}
+
+// watch ends the request's context when the client leaves while its body is unread, until stop is
+// called. It returns the request to go on with.
+func (u *upload) watch(r *http.Request) (_ *http.Request, stop func()) {
+	conn, ok := traffic.ClientOf(r.Context()).(net.Conn)
+	if !ok {
+		return r, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	var timer *time.Timer
+	started := make(chan struct{})
+	timer = time.AfterFunc(watchEvery, func() {
+		<-started
+		switch {
+		case u.ended.Load() || ctx.Err() != nil:
+		case isHungUp(conn):
+			cancel(errClientGone)
+		default:
+			timer.Reset(watchEvery)
+		}
+	})
+	close(started)
+	return r.WithContext(ctx), func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}

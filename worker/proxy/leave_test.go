@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// atOnce is when an engine must know that its client is gone. The rest of it is for a machine that
+// is busy with other tests.
+const atOnce = 250 * time.Millisecond
+
+// TestClientLeaves: whenever a client leaves, the engine's request ends, and nothing is in flight.
+func TestClientLeaves(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		answers string // before the client leaves
+		request string
+		leave   func(*net.TCPConn)
+		chunks  uint64
+	}{
+		{"before the first byte", "", `{"stream":true}`, closing, 0},
+		{"between tokens", sseHead + chunked(token), `{"stream":true}`, closing, 1},
+		{"of a request that does not stream", "", `{}`, closing, 0},
+		{"in the middle of a document", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", `{}`, closing, 0},
+		{"with a reset", sseHead + chunked(token), `{"stream":true}`, resetting, 1},
+		{"with half of it", sseHead + chunked(token), `{"stream":true}`, func(c *net.TCPConn) { _ = c.CloseWrite() }, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, gone := make(chan struct{}), make(chan time.Time, 1)
+			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
+				close(got)
+				_, _ = io.WriteString(conn, tt.answers)
+				testkit.UntilGone(conn)
+				gone <- time.Now()
+			}))
+			conn := dialRaw(t, s.addr)
+			defer func() { _ = conn.Close() }()
+			_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: "+itoa(len(tt.request))+"\r\n\r\n"+tt.request)
+			<-got
+			if tt.answers != "" {
+				if head := readHead(bufio.NewReader(conn)); !strings.Contains(head, "200 OK") {
+					t.Fatalf("got %q", head)
+				}
+			}
+			s.becomes(t, canary.Activity{InFlight: 1, Progress: tt.chunks})
+			left := time.Now()
+			tt.leave(conn)
+			if took := (<-gone).Sub(left); took > atOnce {
+				t.Errorf("the engine knew after %v, want %v", took, atOnce)
+			}
+			s.becomes(t, canary.Activity{Failed: 1, Progress: 1 + tt.chunks})
+			if got := s.reasons(); len(got) > 0 {
+				t.Errorf("the engine is blamed: %v", got)
+			}
+		})
+	}
+}
+
+// TestClientLeavesWhileItsBodyIsUnread: net/http notices nothing before it has read the body, and
+// this engine does not read it.
+func TestClientLeavesWhileItsBodyIsUnread(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn){"closing": closing, "resetting": resetting} {
+		t.Run(name, func(t *testing.T) {
+			got, gone := make(chan struct{}), make(chan time.Time, 1)
+			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
+				close(got)
+				testkit.UntilGone(conn) // reads, until the proxy has left
+				gone <- time.Now()
+			}))
+			conn := dialRaw(t, s.addr)
+			_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n{")
+			<-got
+			left := time.Now()
+			leave(conn)
+			if took := (<-gone).Sub(left); took > atOnce {
+				t.Errorf("the engine knew after %v, want %v", took, atOnce)
+			}
+			s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
+			if got := s.reasons(); len(got) > 0 {
+				t.Errorf("the engine is blamed: %v", got)
+			}
+		})
+	}
+}
+
+// TestClientLeavesAnUploadThatNobodyReads: the engine does not take the body, so that the proxy
+// cannot read on.
+func TestClientLeavesAnUploadThatNobodyReads(t *testing.T) {
+	got, gone := make(chan struct{}), make(chan struct{})
+	s := before(t, engineOf(t, func(w http.ResponseWriter, r *http.Request) {
+		close(got)
+		<-gone
+	}).URL)
+	conn := dialRaw(t, s.addr)
+	_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 100000000\r\n\r\n")
+	_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	_, _ = io.Copy(conn, testkit.Endless("x")) // until nobody takes it
+	<-got
+	resetting(conn)
+	left := time.Now()
+	s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
+	if took := time.Since(left); took > atOnce {
+		t.Errorf("it was over after %v, want %v", took, atOnce)
+	}
+	close(gone)
+}
+
+func closing(c *net.TCPConn) { _ = c.Close() }
+
+func resetting(c *net.TCPConn) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
