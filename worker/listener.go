@@ -51,6 +51,8 @@ type conn struct {
 	hijacked bool // whoever has it now closes it; guarded by the listener's mu
 
 	count atomic.Pointer[traffic.Request] // of the request that is answered
+
+	fast fastWriter
 }
 
 func listen(host string, port int, log *logrus.Entry) (*listener, error) {
@@ -119,6 +121,7 @@ func (l *listener) add(inner net.Conn) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	c := &conn{Conn: inner, ln: l}
+	c.fast.init(inner)
 	l.conns[c] = struct{}{}
 	return c, nil
 }
@@ -271,11 +274,17 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // writePiece counts the request as blocked when its client is slow. It may write less than b.
 func (c *conn) writePiece(b []byte) (int, error) {
+	n := c.fast.write(b)
+	if n == len(b) {
+		return n, nil // most are: the kernel has room
+	}
 	start := time.Now()
 	if err := c.SetWriteDeadline(start.Add(slowClient)); err != nil {
-		return 0, err
+		return n, err
 	}
-	n, err := c.Conn.Write(b)
+	defer func() { _ = c.SetWriteDeadline(time.Time{}) }() // it fails where the connection is closed
+	m, err := c.Conn.Write(b[n:])
+	n += m
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, err
 	}
@@ -286,6 +295,6 @@ func (c *conn) writePiece(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(start.Add(c.ln.unread)); err != nil {
 		return n, err
 	}
-	m, err := c.Conn.Write(b[n:])
+	m, err = c.Conn.Write(b[n:])
 	return n + m, err
 }

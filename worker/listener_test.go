@@ -31,7 +31,7 @@ func TestUnreadAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, theirs := net.Pipe()
-				c := &conn{Conn: ours}
+				c := &conn{Conn: ours, ln: newListener(nil, nil)}
 				var client sync.WaitGroup
 				if tt.every > 0 {
 					client.Go(func() {

@@ -90,7 +90,10 @@ func TestJudgedByWhatCame(t *testing.T) {
 		{"not found", status("404 Not Found"), clients, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
+			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, request string) {
+				if !strings.HasSuffix(request, "{}") { // what is unread when it closes is a reset
+					_, _ = io.ReadFull(conn, make([]byte, len("{}")))
+				}
 				// Each chunk is read by itself, as far as a test can see to it.
 				for part := range strings.SplitAfterSeq(tt.answer, "\n\r\n") {
 					_, _ = io.WriteString(conn, part)
@@ -130,6 +133,7 @@ func TestJudgedByWhatCame(t *testing.T) {
 			if tt.reason != "" {
 				reasons = []dynmesh.Reason{tt.reason}
 			}
+			testkit.Eventually(t, patience, "the failure is told", func() bool { return len(s.reasons()) >= len(reasons) })
 			if got := s.reasons(); !slices.Equal(got, reasons) {
 				t.Errorf("failures %v, want %v", got, reasons)
 			}

@@ -31,7 +31,7 @@ import (
 
 // copyBuffer is how much of a body is under way at once, in bytes. Thousands of streams have one
 // each, and pieces of a stream are far smaller.
-const copyBuffer = 8 << 10
+const copyBuffer = 4 << 10
 
 // Config says which engine a [Proxy] stands in front of.
 type Config struct {

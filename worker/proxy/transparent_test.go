@@ -311,15 +311,14 @@ func TestNeverTwice(t *testing.T) {
 			conns.Go(func() {
 				defer func() { _ = conn.Close() }()
 				r := bufio.NewReader(conn)
-				for served := 0; ; served++ {
+				for {
 					req, err := http.ReadRequest(r)
 					if err != nil {
 						return
 					}
 					_, _ = io.Copy(io.Discard, req.Body)
-					seen.Add(1)
-					if served > 0 {
-						return // on a connection that is used again
+					if seen.Add(1) > 1 {
+						return // mostly on a connection that is used again
 					}
 					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 				}
@@ -367,6 +366,7 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("got %d %s, want %s", resp.StatusCode, text, want)
 	}
 	s.becomes(t, canary.Activity{Failed: 1, Errors: 1, Progress: 1})
+	testkit.Eventually(t, patience, "the failure is told", func() bool { return len(s.reasons()) > 0 })
 	if got := s.reasons(); len(got) != 1 || got[0] != "refused" {
 		t.Errorf("failures %v", got)
 	}
