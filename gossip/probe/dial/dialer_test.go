@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -23,11 +24,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type scripted struct {
 	connect func(ctx context.Context) error // nil: accepted
 	remote  chan net.Conn                   // the other sides of tripwires
-	dials   int
+	dials   atomic.Int32
 }
 
 func (s *scripted) Dial(ctx context.Context, _ string) (net.Conn, error) {
-	s.dials++
+	s.dials.Add(1)
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func TestConnections(t *testing.T) {
 			got := run(t, c.connect, func(d *Dialer, s *scripted) {
 				d.Start(&probe.Dial{Kind: probe.DialService, Addr: "x:1", Attempts: c.attempts})
 				time.Sleep(10 * time.Second)
-				made = s.dials
+				made = int(s.dials.Load())
 			})
 			if len(got) != 1 || got[0] != c.want || made != c.dials {
 				t.Errorf("got %q after %d connections, want %q after %d", got, made, c.want, c.dials)
@@ -108,9 +109,9 @@ func TestConnections(t *testing.T) {
 
 // One answer is enough for a burst.
 func TestBurstEndsWithItsFirstAnswer(t *testing.T) {
-	attempts := 0
+	var attempts atomic.Int32
 	got := run(t, func(ctx context.Context) error {
-		if attempts++; attempts < 3 {
+		if attempts.Add(1) < 3 {
 			return silent(ctx)
 		}
 		return nil
