@@ -61,6 +61,7 @@ const (
 	housekeepingInterval = time.Second
 	expiryInterval       = 5 * time.Second
 	resendAfter          = 50 * time.Millisecond
+	maxTicks             = 64 // of the prober in one iteration, lest what comes in waits for all that is due
 	maxDirect            = 32 // members that are told directly; more of them hear it from each other
 )
 
@@ -268,10 +269,14 @@ func (l *loop) tellProber() {
 
 // probe tells the prober what happened, and does what it wants.
 func (l *loop) probe(e probe.Event) {
+	l.probeAt(e, time.Since(l.origin)) // read anew: an iteration may take long
+}
+
+func (l *loop) probeAt(e probe.Event, at time.Duration) {
 	if ended, ok := e.(probe.DialEnded); ok {
 		l.pool.metrics.connects.WithLabelValues(ended.Dial.Kind.String(), ended.Outcome.String()).Inc()
 	}
-	do := l.prober.Handle(e, time.Since(l.origin)) // read anew: an iteration may take long
+	do := l.prober.Handle(e, at)
 	now := time.Now()
 	for _, r := range do.Reports {
 		if r.Finding == "" {
@@ -299,10 +304,15 @@ func (l *loop) probe(e probe.Event) {
 	}
 }
 
-// tick has the prober do what is due, and returns when it wants to be called again.
+// tick has the prober do what is due, and returns when it wants to be called again: at once, if more
+// is due than maxTicks do. A tick and the question whether it is due have one time.
 func (l *loop) tick() time.Time {
-	for now := time.Since(l.origin); l.prober.Next(now) <= now; {
-		l.probe(probe.Tick{})
+	for range maxTicks {
+		now := time.Since(l.origin)
+		if l.prober.Next(now) > now {
+			break
+		}
+		l.probeAt(probe.Tick{}, now)
 	}
 	l.tellProber()
 	now := time.Since(l.origin)

@@ -69,7 +69,11 @@ func (h *localHealth) suspect(now time.Duration) {
 // due reports whether to ping witnesses now. Two that have just answered are enough: whichever of
 // them is the one in doubt, the other is not.
 func (h *localHealth) due(now time.Duration) bool {
-	if now >= h.until || now < h.next {
+	if now >= h.until {
+		h.next = h.until // so that wake has nothing due, whatever earlier time it is asked about
+		return false
+	}
+	if now < h.next {
 		return false
 	}
 	h.next = now + witnessInterval
