@@ -100,8 +100,12 @@ func (rec *recorder) note(data []byte) {
 	if rec.chunks++; rec.chunks == 1 {
 		rec.first = rec.last
 	}
+	// Nothing follows the cut: a secret that it leaves the beginning of is found at the very end.
+	if len(rec.sample) > 0 && len(rec.sample) <= dynmesh.MaxDetail {
+		rec.sample = append(rec.sample, ' ')
+	}
 	if room := dynmesh.MaxDetail + 1 - len(rec.sample); room > 0 {
-		rec.sample = append(append(rec.sample, data[:min(room, len(data))]...), ' ')
+		rec.sample = append(rec.sample, data[:min(room, len(data))]...)
 	}
 }
 

@@ -2,11 +2,13 @@ package canary
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 func TestFrozenIsNotJustLate(t *testing.T) {
@@ -45,5 +47,28 @@ func TestFrozenIsNotJustLate(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What is kept of an answer may end within a key that the engine quotes. Its beginning is a secret.
+func TestSampleHasNoBeginningOfAKey(t *testing.T) {
+	const key = "SECRET-KEY-0123456789"
+	for before := dynmesh.MaxDetail - len(key) - 2; before <= dynmesh.MaxDetail+2; before++ {
+		for _, chunks := range [][]string{
+			{strings.Repeat("x", before) + key + "x"},
+			{strings.Repeat("x", before/2), strings.Repeat("x", before-before/2) + key + "x", "y"},
+		} {
+			r := Check(t.Context(), func(ctx context.Context) error {
+				rec := recorderOf(ctx)
+				rec.redact(text.Secrets{key})
+				for _, chunk := range chunks {
+					rec.note([]byte(chunk))
+				}
+				return nil
+			})
+			if strings.Contains(r.Sample, key[:4]) {
+				t.Errorf("%d chunks, the key after %d bytes: the sample is %q", len(chunks), before, r.Sample)
+			}
+		}
 	}
 }
