@@ -19,7 +19,7 @@ import (
 // that.
 type membership struct {
 	id        dynmesh.InstanceID
-	host      string // that others reach
+	host      string // that others reach the HTTP side at
 	pool      *gossip.Pool
 	registrar *etcd.Registrar // nil until register
 }
@@ -27,9 +27,13 @@ type membership struct {
 // newMembership binds the pool. Its frontend's Pool is to be that: it runs it, or closes it.
 func newMembership(cfg Config) (*membership, error) {
 	m := &membership{id: dynmesh.NewInstanceID()}
-	var err error
-	if m.host, err = discovery.AdvertiseHost(cfg.AdvertiseHost, cfg.Etcd.Addrs()); err != nil {
+	routed, err := discovery.AdvertiseHost(cfg.AdvertiseHost, cfg.Etcd.Addrs())
+	if err != nil {
 		return nil, fmt.Errorf("frontend config: %w", &dynmesh.ConfigError{Config: "frontend", Field: "AdvertiseHost", Err: err})
+	}
+	m.host = routed
+	if cfg.AdvertiseHost == "" && !unspecified(cfg.Host) {
+		m.host = cfg.Host
 	}
 	g := *cfg.Gossip
 	g.ID, g.Role, g.LeaseTTL = m.id, dynmesh.RoleFrontend, cfg.LeaseTTL
@@ -44,6 +48,9 @@ func newMembership(cfg Config) (*membership, error) {
 	}
 	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && (g.Bind == "" || err == nil && unspecified(bound)) {
 		g.Advertise = m.host
+		if loopback(m.host) { // so is HTTP, while gossip is bound to all addresses
+			g.Advertise = routed
+		}
 	}
 	m.pool, err = gossip.NewPool(g)
 	return m, err
@@ -51,19 +58,15 @@ func newMembership(cfg Config) (*membership, error) {
 
 // register returns what registers the frontend that listens at addr.
 func (m *membership) register(cfg Config, addr string) (*etcd.Registrar, error) {
-	host := m.host
-	if !unspecified(cfg.Host) {
-		host = cfg.Host
-	}
 	name, err := os.Hostname()
 	if err != nil {
-		name = host // a name for people: the address serves them too
+		name = m.host // a name for people: the address serves them too
 	}
 	_, port, _ := net.SplitHostPort(addr) // it is bound: it has one
 	m.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
 		Etcd: cfg.Etcd, ID: m.id, TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
 			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
-			SystemURL: "http://" + net.JoinHostPort(host, port), GossipAddr: m.pool.Addr(),
+			SystemURL: "http://" + net.JoinHostPort(m.host, port), GossipAddr: m.pool.Addr(),
 		},
 	})
 	return m.registrar, err
@@ -73,4 +76,10 @@ func (m *membership) register(cfg Config, addr string) (*etcd.Registrar, error) 
 func unspecified(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// loopback says whether only this machine reaches host.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -70,15 +70,15 @@ func (u *updates) observations(set []dynmesh.Observation, withdrawn []dynmesh.Ob
 		return
 	}
 	u.change(func() {
-		for _, o := range set {
-			delete(u.withdrawn, o.Key())
-			u.set[o.Key()] = o
-		}
-		for _, k := range withdrawn {
+		for _, k := range withdrawn { // first: what is set as well stands
 			delete(u.set, k)
 			if _, ok := u.known[k]; ok {
 				u.withdrawn[k] = struct{}{}
 			}
+		}
+		for _, o := range set {
+			delete(u.withdrawn, o.Key())
+			u.set[o.Key()] = o
 		}
 	})
 }

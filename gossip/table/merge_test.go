@@ -347,3 +347,30 @@ func TestEntriesThatNoOneCouldReplaceAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// One part of a message may raise the watermark above what a later part says anew: that stands, and
+// is not withdrawn.
+func TestWhatAMessageSaysAnewIsNotWithdrawn(t *testing.T) {
+	o, s := dynmesh.Observer{ID: 5, Epoch: 1}, dynmesh.Subject{ID: 5}
+	part := func(watermark, seq uint64, f *dynmesh.Report) []byte {
+		var raw []byte
+		if seq > 0 {
+			raw = table.Encode(seq, f)
+		}
+		return table.Pack([]table.Entry{table.Crafted(o, watermark, s, seq, raw)}, table.MaxBatch)[0]
+	}
+	pass := &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass}
+	for name, now := range map[string]*dynmesh.Report{
+		"the same":       pass,
+		"something else": {Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
+		"a withdrawal":   nil,
+	} {
+		tb := table.New(reader)
+		mustMerge(t, tb, part(0, 1, pass))
+		c := mustMerge(t, tb, append(part(2, 0, nil), part(0, 2, now)[2:]...))
+		stands := now != nil
+		if len(c.Set) == 1 != stands || len(c.Withdrawn) == 0 != stands || len(standing(tb)) == 1 != stands {
+			t.Errorf("%s: set %v, withdrawn %v, and the table holds %v", name, c.Set, c.Withdrawn, standing(tb))
+		}
+	}
+}
