@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -36,12 +37,18 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 }
 
 // noArguments is for a command that has flags only. A word that is left over is most often the
-// value of a flag that needs none.
+// value of a flag that needs none. After a secret's flag it may be the secret, as in --etcd-password= X.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("argument %q: %s takes flags only (true or false follow a flag after =, as in --log-jsonl=false)", text.URL(args[0]), cmd.CommandPath())
+	word := fmt.Sprintf("%q", text.URL(args[0]))
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if _, secret := f.Value.(*secretValue); secret {
+			word = fmt.Sprintf("after --%s", f.Name)
+		}
+	})
+	return fmt.Errorf("argument %s: %s takes flags only (true or false follow a flag after =, as in --log-jsonl=false)", word, cmd.CommandPath())
 }
 
 // oneArgument is for a command about one thing. what says what it is.

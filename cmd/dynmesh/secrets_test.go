@@ -72,6 +72,31 @@ func TestSecretsInURLsAreNotPrinted(t *testing.T) {
 	}
 }
 
+// A secret may stand where a slip of the keyboard put it: after one dash, or beside its flag.
+func TestMistypedSecretsAreNotPrinted(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"worker -etcd-password=SECRET", "dynmesh: unknown flag: -etcd-password: did you mean --etcd-password?: dynmesh worker --help"},
+		{"-etcd-password=SECRET worker", "dynmesh: unknown flag: -etcd-password: did you mean --etcd-password?: dynmesh worker --help"},
+		{"worker -etcd-pasword=SECRET", "dynmesh: unknown shorthand flag: -e: dynmesh worker --help"},
+		{"worker -pSECRET", "dynmesh: unknown shorthand flag: -p: dynmesh worker --help"},
+		{"worker --etcd-pasword=SECRET", "dynmesh: unknown flag: --etcd-pasword: dynmesh worker --help"},
+		{"worker ---etcd-password=SECRET", "dynmesh: bad flag syntax: ---etcd-password\n"},
+		{"worker --=SECRET", "dynmesh: bad flag syntax: --\n"},
+		{"worker --etcd-password= SECRET", "dynmesh: argument after --etcd-password: dynmesh worker takes flags only"},
+		{"worker --backend-api-key= SECRET --log info", "dynmesh: argument after --backend-api-key: dynmesh worker takes flags only"},
+		{"--etcd-password= SECRET worker", "dynmesh: unknown flag: --etcd-password: dynmesh --help"},
+	} {
+		var out testkit.Buffer
+		code := execute(t.Context(), strings.Fields(tt.args), &out, &out)
+		if text := out.String(); code != exitUsage || strings.Contains(text, "SECRET") || !strings.HasPrefix(text, tt.want) {
+			t.Errorf("%s: exit %d: got %q, want %q first, and no secret", tt.args, code, text, tt.want)
+		}
+	}
+}
+
 // A proxy's URL comes from the environment and has a password more often than not. Go reads the
 // variables once in a process, so these are processes of their own. It passes over a proxy's URL
 // that cannot be parsed.

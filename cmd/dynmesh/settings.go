@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -59,8 +60,12 @@ func readEnvironment(flags *pflag.FlagSet) error {
 // flagError words an error of the command line as readEnvironment does one of the environment:
 // secrets are not repeated.
 func flagError(cmd *cobra.Command, err error) error {
-	if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
-		return fmt.Errorf("%w: %s --help lists those that there are", err, cmd.CommandPath())
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		return fmt.Errorf("%s: %s --help lists those that there are", unknownFlag(cmd.Flags(), unknown), cmd.CommandPath())
+	}
+	if syntax, ok := errors.AsType[*pflag.InvalidSyntaxError](err); ok {
+		name, _, _ := strings.Cut(syntax.GetSpecifiedFlag(), "=")
+		return fmt.Errorf("bad flag syntax: %s", name)
 	}
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		name := "--" + invalid.GetFlag().Name
@@ -70,6 +75,21 @@ func flagError(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("invalid argument %q for %q flag: %w", shownValue(invalid.GetFlag().Value, invalid.GetValue()), name, invalid.Unwrap())
 	}
 	return err
+}
+
+// unknownFlag says which flag there is none of. What follows its = may be a secret, and so may the
+// rest of a word with one dash (-pSECRET), unless it is the name of a flag.
+func unknownFlag(flags *pflag.FlagSet, err *pflag.NotExistError) string {
+	word := err.GetSpecifiedShortnames()
+	if word == "" {
+		name, _, _ := strings.Cut(err.GetSpecifiedName(), "=")
+		return "unknown flag: --" + name
+	}
+	name, _, _ := strings.Cut(word, "=")
+	if flags.Lookup(name) != nil {
+		return fmt.Sprintf("unknown flag: -%s: did you mean --%s?", name, name)
+	}
+	return fmt.Sprintf("unknown shorthand flag: -%s", err.GetSpecifiedName())
 }
 
 // maxShown is how much of a value an error repeats, in bytes.
