@@ -37,7 +37,7 @@ func Example() {
 		<-frontend.Changed()
 		for _, o := range frontend.Take().Observations {
 			if o.Kind == dynmesh.KindCanary {
-				fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Report.Finding)
+				fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Finding)
 				heard = true
 			}
 		}

@@ -181,7 +181,7 @@ func history(t *testing.T, seed uint64) {
 		for _, p := range survivors {
 			for s, f := range means[p] {
 				got := survivors[0].observations[dynmesh.ObservationKey{Observer: p.Self(), Subject: s}]
-				if got.Report.Finding != f.Finding || got.Kind != f.Kind {
+				if got.Finding != f.Finding || got.Kind != f.Kind {
 					t.Errorf("%s said %v of %v, and the others know %v", p.Self().ID, f.Finding, s, got)
 				}
 			}

@@ -37,8 +37,8 @@ func TestMoreForeignInstancesThanAreReported(t *testing.T) {
 			t.Errorf("%d are without a report, and there is room", h.Unreported)
 		}
 		log := p.log.String()
-		if n := strings.Count(log, "level=error"); n > 0 {
-			t.Errorf("%d errors, such as %.300q", n, log[strings.Index(log, "level=error"):])
+		if _, first, bad := strings.Cut(log, "level=error"); bad {
+			t.Errorf("%d errors, such as %.300q", strings.Count(log, "level=error"), first)
 		}
 		for _, text := range []string{"more foreign instances than one frontend can report of", "room again"} {
 			if n := strings.Count(log, text); n != 1 {

@@ -136,7 +136,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	unchanged := func() {
 		t.Helper()
 		for id, o := range w.views(w.worker) {
-			if o.Seq != first[id] || o.Report.Finding != dynmesh.Pass {
+			if o.Seq != first[id] || o.Finding != dynmesh.Pass {
 				t.Fatalf("%v says %+v", id, o)
 			}
 		}

@@ -156,7 +156,7 @@ func TestNewcomerSpeaksOfItsShareOnly(t *testing.T) {
 			share.Join(p.self.ID)
 		}
 		for _, p := range all {
-			told := newcomer.views(worker(p.self.ID))[newcomer.self.ID].Report.Finding != ""
+			told := newcomer.views(worker(p.self.ID))[newcomer.self.ID].Finding != ""
 			if mine := share.Add(p.self.ID); mine != told {
 				t.Errorf("of %s, to be watched by the newcomer: %v, it speaks: %v", p.self.ID, mine, told)
 			}
@@ -218,7 +218,7 @@ func TestPathsOfForeignInstances(t *testing.T) {
 			delete(v, gone)
 			delete(moved, gone)
 			return len(v) == 0 && len(moved) == 2 && !slices.ContainsFunc(slices.Collect(maps.Values(moved)),
-				func(o dynmesh.Observation) bool { return o.Report.Finding != dynmesh.Pass })
+				func(o dynmesh.Observation) bool { return o.Finding != dynmesh.Pass })
 		})
 	})
 }

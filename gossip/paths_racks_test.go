@@ -54,7 +54,7 @@ func TestPathsOfARack(t *testing.T) {
 				}
 				failing := func() (n int) {
 					for by, o := range frontend.views(worker(victim)) {
-						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Report.Finding == dynmesh.Fail {
+						if !slices.ContainsFunc(rack, func(p *peer) bool { return p.Self().ID == by }) && o.Finding == dynmesh.Fail {
 							n++
 						}
 					}
@@ -106,7 +106,7 @@ func TestPathsOfRacksInARow(t *testing.T) {
 					misses := 0
 					for by, o := range frontend.views(worker(victim.Self().ID)) {
 						lives := by == frontend.Self().ID || slices.ContainsFunc(alive, func(p *peer) bool { return p.Self().ID == by })
-						if lives && o.Report.Finding == dynmesh.Fail {
+						if lives && o.Finding == dynmesh.Fail {
 							misses++
 						}
 					}
@@ -152,7 +152,7 @@ func TestPathsOfAFrontendThatHangs(t *testing.T) {
 		m.within(100*time.Millisecond, "two who are well have found that the worker is gone", func() bool {
 			fails := 0
 			for by, o := range frontend.views(worker(victim.Self().ID)) {
-				if by != hung.Self().ID && o.Report.Finding == dynmesh.Fail {
+				if by != hung.Self().ID && o.Finding == dynmesh.Fail {
 					fails++
 				}
 			}

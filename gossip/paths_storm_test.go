@@ -122,7 +122,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 					v := frontend.views(worker(p.Self().ID))
 					failed := 0
 					for id, o := range v {
-						if o.Report.Finding == dynmesh.Fail {
+						if o.Finding == dynmesh.Fail {
 							failed++
 						}
 						if int(id) >= 2 && int(id) < 2+lost {

@@ -46,7 +46,7 @@ func (p *peer) views(s dynmesh.Subject) map[dynmesh.InstanceID]dynmesh.Observati
 func (p *peer) told(s dynmesh.Subject, n int, want dynmesh.Finding, reason dynmesh.Reason) bool {
 	views := p.views(s)
 	for _, o := range views {
-		if o.Report.Finding != want || o.Reason != reason {
+		if o.Finding != want || o.Reason != reason {
 			return false
 		}
 	}
@@ -166,7 +166,7 @@ func TestPathsThroughAMiddlebox(t *testing.T) {
 				m.pass(20 * time.Millisecond)
 				frontend.read()
 				for k, o := range frontend.paths {
-					if o.Report.Finding != dynmesh.Pass {
+					if o.Finding != dynmesh.Pass {
 						failed = fmt.Sprintf("%v: %+v", k, o)
 					}
 				}
@@ -218,7 +218,7 @@ func TestPathsOverALossyNetwork(t *testing.T) {
 			fails := map[dynmesh.Subject]int{}
 			frontend.read()
 			for k, o := range frontend.paths {
-				bad := o.Report.Finding == dynmesh.Fail
+				bad := o.Finding == dynmesh.Fail
 				if bad {
 					fails[k.Subject]++
 				}
@@ -251,7 +251,7 @@ func TestPathsOfOneThatIsCutOff(t *testing.T) {
 		for range 600 {
 			m.pass(50 * time.Millisecond)
 			for _, p := range all[1:] {
-				if o, ok := cut.views(worker(p.Self().ID))[cut.Self().ID]; ok && o.Report.Finding == dynmesh.Fail {
+				if o, ok := cut.views(worker(p.Self().ID))[cut.Self().ID]; ok && o.Finding == dynmesh.Fail {
 					t.Fatalf("it says %+v", o)
 				}
 			}

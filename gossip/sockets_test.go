@@ -213,7 +213,7 @@ func TestPoolsOverIPv6(t *testing.T) {
 	testkit.Eventually(t, 20*time.Second, "reached", func() bool {
 		first.read()
 		o, ok := first.paths[dynmesh.ObservationKey{Observer: first.Self(), Subject: worker(second.Self().ID)}]
-		return ok && o.Report.Finding == dynmesh.Pass
+		return ok && o.Finding == dynmesh.Pass
 	})
 	testkit.Eventually(t, 20*time.Second, "tripwire held", func() bool { return holdsConnection(first.Pool) })
 	if at := first.members[second.Self().ID].Addr; at != second.Addr() {

@@ -74,11 +74,11 @@ func TestFront(t *testing.T) {
 		_, _ = io.WriteString(conn, "}")
 	})
 	_, answer := dialFront(t, w, "PUT /v1/rpc/generate?a;b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusOK {
+	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusOK { //nolint:bodyclose // its connection is closed
 		t.Errorf("got %v, %v", resp, err)
 	}
 	_, idleAnswer := dialFront(t, w, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-	if resp, err := http.ReadResponse(idleAnswer, nil); err != nil || resp.StatusCode != http.StatusOK {
+	if resp, err := http.ReadResponse(idleAnswer, nil); err != nil || resp.StatusCode != http.StatusOK { //nolint:bodyclose // its connection is closed
 		t.Errorf("got %v, %v", resp, err)
 	}
 	_, busy := dialFront(t, w, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
@@ -92,7 +92,7 @@ func TestFront(t *testing.T) {
 	go func() { defer close(ended); stop() }()
 	testkit.Eventually(t, waitLimit, "it shuts down", w.rpc.ln.draining)
 	close(goOn)
-	resp, err := http.ReadResponse(busy, nil)
+	resp, err := http.ReadResponse(busy, nil) //nolint:bodyclose // its connection is closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestFrontEndsUpgrades(t *testing.T) {
 		testkit.UntilGone(conn)
 	})
 	conn, answer := dialFront(t, w, "GET /v1/realtime HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols { //nolint:bodyclose // its connection is closed
 		t.Fatalf("got %v, %v", resp, err)
 	}
 	begun := time.Now()

@@ -56,7 +56,9 @@ func BenchmarkPutToUpdate(b *testing.B) {
 				<-updates
 			}
 			cancel()
-			<-done
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
 		})
 		b.Run(fmt.Sprintf("bare/%d", n), func(b *testing.B) {
 			_, client := benchEtcd(b)

@@ -227,7 +227,7 @@ func askOver(conn net.Conn, r *bufio.Reader) error {
 	if _, err := io.WriteString(conn, plainRequest); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // its connection is closed
 	if err != nil {
 		return err
 	}

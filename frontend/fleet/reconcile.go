@@ -93,7 +93,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 	if !i.registered {
 		i.transport = ""
 	}
-	if !i.registered && !(i.process.isAlive() && i.process.current(i.own)) {
+	if !i.registered && (!i.process.isAlive() || !i.process.current(i.own)) {
 		i.state, i.verified, i.changes = hidden, false, nil
 		i.missing = nothing
 		r.unwatch(i)

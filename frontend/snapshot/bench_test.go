@@ -113,17 +113,15 @@ func TestMemory(t *testing.T) {
 		gossip bool
 		most   float64
 	}{{false, 1600}, {true, 4000}} {
-		k, u := filled(n, tt.gossip)
+		k, _ := filled(n, tt.gossip)
 		old := k.builder.Snapshot()
 		k.discover(synced(httpInstance(key("dynamo", "backend-4", "generate", 1))))
 		health, mesh := old.Health.Identity.Size/n, old.Mesh.Identity.Size/n
-		u = dynmesh.RegistryUpdate{}
 		per := freed(old, k) / n
 		k, old = nil, nil
 		t.Logf("gossip %v: %.0f bytes an instance, of which %d are /health and %d are /mesh", tt.gossip, per, health, mesh)
 		if per > tt.most {
 			t.Errorf("got %.0f bytes an instance, want at most %.0f", per, tt.most)
 		}
-		_ = u
 	}
 }

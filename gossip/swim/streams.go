@@ -14,6 +14,7 @@ const (
 	tripwireByte   = 0xd7 // an idle connection that its holder watches: it ends when this process does
 )
 
+// Bounds on connections that others open.
 const (
 	firstByteTimeout = 5 * time.Second
 	MaxInbound       = 512 // connections that members, or others, have opened and that say something

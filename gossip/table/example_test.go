@@ -30,7 +30,7 @@ func Example() {
 			return
 		}
 		for _, o := range learnt.Set {
-			fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Kind, o.Report.Finding, o.Reason)
+			fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Kind, o.Finding, o.Reason)
 		}
 	}
 	// Output: 694d9b90 says of dyn://dynamo.backend.generate canary fail timeout

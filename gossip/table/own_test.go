@@ -62,9 +62,9 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 			rt.Fatalf("at %v, latency %v: %v", o.At, o.Latency, err)
 		}
 		if want := f.Reason; f.Finding == dynmesh.Fail && o.Reason != want || f.Finding != dynmesh.Fail && o.Reason != "" {
-			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Report.Finding, want)
+			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Finding, want)
 		}
-		if o.Subject != f.Subject || o.Kind != f.Kind || o.Report.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {
+		if o.Subject != f.Subject || o.Kind != f.Kind || o.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {
 			rt.Fatalf("observed %+v, others read %+v", f, o)
 		}
 	})

@@ -151,7 +151,7 @@ func TestWhatIsNotUnderstoodIsNamed(t *testing.T) {
 	raw := bytes.Join([][]byte{{0x18, 1}, {0x20, 99}, {0x28, 4}, {0x40, 98}}, nil)
 	tb := merged(t, table.Pack([]table.Entry{table.Crafted(o, 0, dynmesh.Subject{ID: 7}, 1, raw)}, 1000))
 	got, ok := tb.Get(7, dynmesh.Subject{ID: 7})
-	if !ok || got.Report.Finding != table.UnknownFinding || got.Reason != table.UnknownReason || got.Kind != dynmesh.KindProcess {
+	if !ok || got.Finding != table.UnknownFinding || got.Reason != table.UnknownReason || got.Kind != dynmesh.KindProcess {
 		t.Errorf("read %+v", got)
 	}
 	raw = []byte{0x18, 1, 0x20, 2, 0x28, 0x81, 2} // kind 257, whose last byte is Canary's

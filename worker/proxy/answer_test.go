@@ -102,7 +102,7 @@ func TestJudgedByWhatCame(t *testing.T) {
 			conn := dialRaw(t, s.addr)
 			defer func() { _ = conn.Close() }()
 			_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}")
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil) //nolint:bodyclose // its connection is closed
 			if err == nil {
 				_, err = io.Copy(io.Discard, resp.Body)
 			}
