@@ -48,8 +48,10 @@ type Config struct {
 
 	LeaseTTL time.Duration // of the registration of a member, in whole seconds; default 10 s
 
-	// AdvertiseHost is the name or address under which others reach a member. Default: Host where
-	// that is one, else the local address of the route to etcd.
+	// AdvertiseHost is the name or address under which others reach a member: its HTTP side, and
+	// its gossip where that has no Advertise and is bound to all addresses. Default: Host where that
+	// is one, else the local address of the route to etcd. A Host that only this machine reaches is
+	// not the default for gossip.
 	AdvertiseHost string
 
 	// Expect is what /ready wants the fleet to have; all of it has to hold. Default: nothing, and

@@ -31,7 +31,7 @@ func TestMembership(t *testing.T) {
 		return members
 	}
 	f, err := New(Config{
-		Host: "127.0.0.1", Etcd: registry, Gossip: &gossip.Config{Bind: "127.0.0.1:0"}, Version: "v1",
+		Host: "127.0.0.1", AdvertiseHost: "localhost", Etcd: registry, Gossip: &gossip.Config{Bind: "127.0.0.1:0"}, Version: "v1",
 		GracefulShutdownTimeout: 100 * time.Millisecond,
 	})
 	if err != nil {
@@ -42,7 +42,8 @@ func TestMembership(t *testing.T) {
 	go func() { done <- f.Run(ctx) }()
 	testkit.Eventually(t, 20*time.Second, "the frontend is registered", func() bool { return len(registered()) == 1 })
 	m := registered()[0]
-	if m.Role != dynmesh.RoleFrontend || m.Version != "v1" || m.SystemURL != "http://"+f.Addr() || m.GossipAddr == "" || m.ID != f.cfg.Pool.Self().ID {
+	_, port, _ := net.SplitHostPort(f.Addr())
+	if m.Role != dynmesh.RoleFrontend || m.Version != "v1" || m.SystemURL != "http://localhost:"+port || m.GossipAddr == "" || m.ID != f.cfg.Pool.Self().ID {
 		t.Errorf("registered is %+v, want the frontend at %s", m, f.Addr())
 	}
 	stop()
@@ -83,5 +84,44 @@ func TestMembershipIsReleased(t *testing.T) {
 			continue
 		}
 		again.Close()
+	}
+}
+
+// One address is told to others, of HTTP and of gossip: the explicit one, else the one that is
+// listened on, else the one that leads to etcd.
+func TestAdvertisedAddress(t *testing.T) {
+	for _, tt := range []struct {
+		name, host, advertise, bind string
+		http, gossip                string
+	}{
+		{"explicit", "", "10.1.2.3", "", "10.1.2.3", "10.1.2.3"},
+		{"explicit beside a host", "127.0.0.2", "10.1.2.3", "", "10.1.2.3", "10.1.2.3"},
+		{"explicit beside all hosts", "0.0.0.0", "10.1.2.3", "0.0.0.0:0", "10.1.2.3", "10.1.2.3"},
+		{"gossip bound apart", "127.0.0.2", "10.1.2.3", "127.0.0.1:0", "10.1.2.3", "127.0.0.1"},
+		{"a host", "10.4.5.6", "", "", "10.4.5.6", "10.4.5.6"},
+		{"a host for this machine", "127.0.0.2", "", "", "127.0.0.2", "127.0.0.1"},
+		{"the route to etcd", "::", "", "", "127.0.0.1", "127.0.0.1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bind := tt.bind
+			if bind == "" {
+				bind = "0.0.0.0:0"
+			}
+			cfg, err := Config{
+				Host: tt.host, AdvertiseHost: tt.advertise, Etcd: etcd.Config{Endpoints: []string{"http://127.0.0.1:1"}},
+				Gossip: &gossip.Config{Bind: bind},
+			}.withDefaults()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := newMembership(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.pool.Close()
+			if host, _, _ := net.SplitHostPort(m.pool.Addr()); m.host != tt.http || host != tt.gossip {
+				t.Errorf("got HTTP at %s, gossip at %s, want %s, %s", m.host, host, tt.http, tt.gossip)
+			}
+		})
 	}
 }

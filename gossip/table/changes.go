@@ -80,6 +80,13 @@ type changedEntry struct {
 	before []byte // what it said before the step; nil if nothing that stood
 }
 
+// saidAnew reports whether what the step has removed stands again, as another entry: one part of a
+// message has raised the watermark above it, and a later one has it.
+func (c changedEntry) saidAnew() bool {
+	e := c.of.entries[c.subject]
+	return e != nil && e.stands
+}
+
 // before must be called with each entry before it changes.
 func (r *recorder) before(e *entry) {
 	if e.step == r.step {
@@ -104,7 +111,7 @@ func (r *recorder) changes() Changes {
 		switch {
 		case stands && (c.before == nil || !sameReport(c.before, c.raw)):
 			r.Set = append(r.Set, c.observation())
-		case !stands && c.before != nil:
+		case !stands && c.before != nil && !c.saidAnew():
 			r.Withdrawn = append(r.Withdrawn, c.key())
 		}
 		if !c.removed {
