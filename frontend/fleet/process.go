@@ -125,12 +125,13 @@ func (p *Process) empty() bool {
 
 func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subjects) == 0 }
 
-// path is a report of another, with who made it and whether that one is believed.
+// path is a report of another, with who made it and whether that one is believed. This process
+// cannot have died with what it observes: that others lost it counts in its health score alone.
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
 		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
-		ObserverUnreachable: by != nil && by.seen().unreachable, Stale: r.stale,
+		ObserverUnreachable: by != nil && by.id != ps.self.ID && by.seen().unreachable, Stale: r.stale,
 		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), At: r.time(),
 	}
 }
@@ -203,7 +204,7 @@ func (ps *processes) reevaluate(p *Process) {
 	ps.collect(p)
 	if unreachable := missed || seen.unreachable && !reached; unreachable != seen.unreachable {
 		p.see().unreachable = unreachable
-		for id := range seen.subjects { // ends: nobody becomes unreachable, or is found again, because another is
+		for id := range seen.subjects { // ends: that another is found can only make one found again, never unreachable
 			ps.reevaluate(ps.byID[id])
 		}
 	}
@@ -211,7 +212,9 @@ func (ps *processes) reevaluate(p *Process) {
 }
 
 // countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody cannot
-// reach.
+// reach: those are all whose verdict that decides. It decides only where the worker is alive; and
+// one that is alive and not unreachable as a whole, whatever is found of its instances, is itself a
+// peer, with whom nobody is alone.
 func (ps *processes) countPeer(p *Process) {
 	peer := p.isAlive() && !p.seen().unreachable && p.id != ps.self.ID
 	if peer == p.peer {

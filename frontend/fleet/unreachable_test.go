@@ -107,6 +107,31 @@ func TestWorkersThatDieTogether(t *testing.T) {
 	r.want(a, dynmesh.Ready, "2 of 4 watchers cannot reach it")
 }
 
+// That a member cannot reach this frontend is no reason for it not to believe itself. If it is cut
+// off, its health score says so, and it does not believe deaths that it alone has seen.
+func TestThisFrontendIsUnreachable(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.trio()
+	r.observe(r.path(a.ID, self.ID, dynmesh.Pass))
+	r.unreachable(self.ID, b.ID)
+	r.unreachable(self.ID, c.ID)
+	if !r.counts(a)[self.ID] {
+		t.Error("what this frontend has found does not count because others cannot reach it")
+	}
+	r.unreachable(a.ID, b.ID)
+	r.unreachable(a.ID, c.ID)
+	r.want(a, dynmesh.Unreachable, "2 of 3 watchers cannot reach it")
+	r.observe(r.path(a.ID, c.ID, dynmesh.Pass))
+	r.want(a, dynmesh.Ready, "1 of 3 watchers cannot reach it")
+
+	for _, by := range []dynmesh.InstanceID{b.ID, c.ID, self.ID} {
+		r.withdraw(by, dynmesh.Subject{ID: a.ID})
+	}
+	r.gossip(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 3, Dead: 1, Score: 4}})
+	r.member(a.ID, dynmesh.Dead)
+	r.want(a, dynmesh.Ready, "this frontend is itself slow or cut off (health score 4)")
+}
+
 func TestHealthScore(t *testing.T) {
 	r := newRig(t)
 	a, b, c := r.trio()

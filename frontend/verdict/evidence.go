@@ -39,7 +39,7 @@ type Worker struct {
 type Path struct {
 	By                  string              // the watcher, for people
 	State               dynmesh.MemberState // of the watcher; empty: it is no member
-	ObserverUnreachable bool                // somebody who is alive cannot reach the watcher itself
+	ObserverUnreachable bool                // somebody who is alive cannot reach the watcher, which is another process
 	Stale               bool                // it is about a former life of the worker
 	Finding             dynmesh.Finding     // Pass or Fail
 	Reason              dynmesh.Reason
