@@ -101,6 +101,26 @@ func TestRegistrations(t *testing.T) {
 	}
 }
 
+// Registrations that nobody asks for are not kept.
+func TestRegistrationsEndWithAStep(t *testing.T) {
+	r := newRig(t)
+	a, b := key("b", 1), key("b", 2)
+	for range 3 {
+		r.f.Discover(synced(put(a)))
+		r.f.Reconcile(r.now)
+		r.f.Discover(deleted(a))
+		r.f.Reconcile(r.now)
+	}
+	if n := len(r.f.registrations); n != 0 {
+		t.Errorf("got %d kept, want none", n)
+	}
+	r.f.Discover(synced(put(b), put(a)))
+	r.f.Discover(synced(put(b)))
+	if all := r.f.Registrations(); len(all) != 2 || all[0].Key() != a || all[1].Key() != b {
+		t.Errorf("got %v, want those of %v and %v, by the last word on each", all, a, b)
+	}
+}
+
 // A change names what it is of, and nothing else.
 func TestChangesNameWhatChanged(t *testing.T) {
 	r := newRig(t)

@@ -88,8 +88,10 @@ func (f *Fleet) Marked() int { return len(f.marks.instances) }
 // Next returns when Reconcile has something to do though nothing comes in; false: never.
 func (f *Fleet) Next() (time.Time, bool) { return f.deadlines.next() }
 
-// Reconcile concludes for all that may have changed.
+// Reconcile concludes for all that may have changed. Who wants to know the registrations before it
+// has asked for them.
 func (f *Fleet) Reconcile(now time.Time) Changes {
+	f.Registrations()
 	r := reconciliation{fleet: f, now: now}
 	r.run()
 	return r.changes

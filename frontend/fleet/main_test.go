@@ -24,6 +24,7 @@ type rig struct {
 	reasons     map[dynmesh.InstanceKey][]string
 	watched     map[dynmesh.Subject]string
 	transitions []Transition
+	announced   []Registration
 }
 
 func newRig(t testing.TB) *rig { return rigOf(t, Config{Gossip: true, Self: self}) }
@@ -39,6 +40,7 @@ func rigOf(t testing.TB, cfg Config) *rig {
 
 // reconcile is what a frontend's loop does.
 func (r *rig) reconcile() {
+	r.announced = append(r.announced, r.f.Registrations()...)
 	r.last = r.f.Reconcile(r.now)
 	for _, i := range r.last.Instances {
 		r.reasons[i.Key()] = i.Reasons

@@ -32,6 +32,9 @@ func (d *drawer) observer() dynmesh.Observer {
 
 func (d *drawer) key() dynmesh.ObservationKey {
 	k := dynmesh.ObservationKey{Observer: d.observer(), Subject: dynmesh.Subject{ID: d.id()}}
+	if rapid.IntRange(0, 3).Draw(d.T, "self") == 0 {
+		k.Observer = self
+	}
 	if rapid.Bool().Draw(d.T, "part") {
 		k.Subject.Endpoint = d.endpoint()
 	}
@@ -227,7 +230,7 @@ func (m *model) empty() {
 			subjects = append(subjects, dynmesh.Subject{ID: id, Endpoint: of})
 			u.Deletes = append(u.Deletes, dynmesh.InstanceKey{ID: id, Endpoint: of})
 		}
-		for by := dynmesh.InstanceID(1); by <= 5; by++ {
+		for _, by := range []dynmesh.InstanceID{1, 2, 3, 4, 5, self.ID} {
 			for epoch := uint64(1); epoch <= 2; epoch++ {
 				o := dynmesh.Observer{ID: by, Epoch: epoch}
 				g.Forgotten = append(g.Forgotten, o)

@@ -12,8 +12,9 @@ type Registration struct {
 	Put *dynmesh.Instance // as the registry has it; nil: it does not list the instance any longer
 }
 
-// Registrations hands over what was put and deleted since the last call: the last word on each
-// instance, in no order. It is cheap, where Reconcile is not: what is registered can be told
+// Registrations hands over what was put and deleted since the last call or the last
+// [Fleet.Reconcile], which drops what nobody has asked for: the last word on each instance, in the
+// order in which these came. It is cheap, where Reconcile is not: what is registered can be told
 // before verdicts are found.
 func (f *Fleet) Registrations() []Registration {
 	all := f.registrations

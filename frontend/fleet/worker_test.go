@@ -39,8 +39,8 @@ func TestUnregisteredInstance(t *testing.T) {
 	if got, want := r.endpoint(a), (Counts{Unregistered: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got := r.f.Registrations(); len(got) != 0 {
-		t.Errorf("got %+v announced", got)
+	if len(r.announced) != 0 {
+		t.Errorf("got %+v announced", r.announced)
 	}
 	r.member(a.ID, dynmesh.Dead)
 	if got := r.state(a); got != "" {
