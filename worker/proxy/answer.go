@@ -21,6 +21,7 @@ type exchange struct {
 	request   traffic.Request
 	operation string
 	client    context.Context // ends when the client leaves
+	upload    *upload         // nil: there is no body
 	began     time.Time
 	last      time.Time // the last piece of an answer came; zero before the first
 	first     time.Duration
@@ -139,7 +140,7 @@ func (e *exchange) piece(p []byte) {
 // over takes in the end of the answer.
 func (e *exchange) over(err error) {
 	switch {
-	case !errors.Is(err, io.EOF) && e.client.Err() != nil:
+	case !errors.Is(err, io.EOF) && (e.client.Err() != nil || e.upload != nil && e.upload.failed.Load()):
 		e.end(traffic.ClientError, nil)
 		return
 	case !errors.Is(err, io.EOF):

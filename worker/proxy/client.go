@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,10 +30,18 @@ type upload struct {
 	ended  atomic.Bool
 	failed atomic.Bool // by the client
 	onEnd  func(size int64)
+
+	mu   sync.Mutex // held by a Read
+	over bool
 }
 
 // Read takes note of the end.
 func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := u.ReadCloser.Read(p)
 	size := u.size.Add(int64(n))
 	if err != nil && !u.ended.Swap(true) {
@@ -43,6 +52,16 @@ func (u *upload) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// stop keeps others from reading on when the request is over: the connection is net/http's then.
+func (u *upload) stop(w http.ResponseWriter) {
+	if !u.ended.Load() {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // for a Read that waits
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
 }
 
 // watch ends the request's context when the client leaves while its body is unread, until stop is

@@ -141,6 +141,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		q.upload = &upload{ReadCloser: r.Body, onEnd: q.uploaded}
+		// An engine may answer before it has all of the body. Without this, net/http would take the
+		// rest of it from the engine then.
+		_ = http.NewResponseController(w).EnableFullDuplex() // it fails in tests without a connection
+		defer q.upload.stop(w)
 		watched, stop := q.upload.watch(r)
 		defer stop()
 		r = watched.WithContext(context.WithValue(watched.Context(), passingKey{}, q))
@@ -149,9 +153,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(context.WithValue(r.Context(), passingKey{}, q))
 	}
 	if q.exchange != nil {
-		q.exchange.client = r.Context()
+		q.exchange.client, q.exchange.upload = r.Context(), q.upload
 	}
-	p.reverse.ServeHTTP(&writer{ResponseWriter: w}, r)
+	p.reverse.ServeHTTP(&writer{ResponseWriter: w, upload: q.upload}, r)
 }
 
 // uploaded takes in how large the request is.
@@ -300,7 +304,8 @@ func WriteError(w http.ResponseWriter, status int, kind, message string) {
 // writer keeps net/http from adding what the engine did not send.
 type writer struct {
 	http.ResponseWriter
-	wrote bool
+	upload *upload // nil: there is no body
+	wrote  bool
 }
 
 // Unwrap is for http.ResponseController.
@@ -310,6 +315,9 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *writer) WriteHeader(status int) {
 	if status >= 200 && !w.wrote {
 		w.wrote = true
+		if w.upload != nil && !w.upload.ended.Load() {
+			w.Header().Set("Connection", "close") // what is left of the body stands before the next request
+		}
 		for _, name := range [...]string{"Content-Type", "Date"} {
 			if _, ok := w.Header()[name]; !ok {
 				w.Header()[name] = nil

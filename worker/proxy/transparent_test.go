@@ -104,13 +104,19 @@ func TestAnswersAsTheyCame(t *testing.T) {
 // TestStreamsAtOnce: a piece is at the client before the engine has made the next one.
 func TestStreamsAtOnce(t *testing.T) {
 	next := make(chan struct{})
+	wait := func() {
+		select {
+		case <-next:
+		case <-t.Context().Done(): // it has failed
+		}
+	}
 	s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, sseHead)
 		for _, piece := range []string{token, token[:9], token[9:], stop, done} {
-			<-next
+			wait()
 			_, _ = io.WriteString(conn, chunked(piece))
 		}
-		<-next
+		wait()
 		_, _ = io.WriteString(conn, "0\r\n\r\n")
 	}))
 	conn := dialRaw(t, s.addr)
@@ -395,5 +401,37 @@ func TestHeadsOnTheWay(t *testing.T) {
 	_ = resp.Body.Close()
 	if hints.Load() != 1 {
 		t.Errorf("%d hints, want one", hints.Load())
+	}
+}
+
+// TestAnswersDuringAnUpload: an engine may stream while the request's body still comes.
+func TestAnswersDuringAnUpload(t *testing.T) {
+	s := before(t, engineOf(t, func(w http.ResponseWriter, r *http.Request) {
+		out := http.NewResponseController(w)
+		_ = out.EnableFullDuplex()
+		_ = out.Flush()
+		_, _ = io.CopyN(w, r.Body, 5)
+		_ = out.Flush()
+		_, _ = io.Copy(w, r.Body)
+	}).URL)
+	r, body := io.Pipe()
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url("/v1/audio/transcriptions"), r)
+	resp, err := newClient(t).Do(req) // the head is there before any body
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for _, text := range []string{"first", "second"} {
+		_, _ = io.WriteString(body, text)
+		if text == "second" {
+			_ = body.Close()
+		}
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != text {
+			t.Fatalf("got %q (%v), want %q", got, err, text)
+		}
+	}
+	if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
+		t.Errorf("got %q (%v) after the end", rest, err)
 	}
 }
