@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -62,6 +63,27 @@ func TestWatchedIsSaidInTime(t *testing.T) {
 		<-only.Watched()
 		if took := time.Since(began); took > 100*time.Millisecond || only.node.Conns().Tripwires != 1 {
 			t.Errorf("where one other is there: %d hold a tripwire after %v", only.node.Conns().Tripwires, took)
+		}
+	})
+}
+
+// Whoever waits for it does not wait for a pool that has ended before it began.
+func TestWatchedEndsWithRun(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		pool, err := newPool(Config{Role: dynmesh.RoleWorker, ID: 1, Bind: "10.0.0.1:7946"}, m.host(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := pool.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-pool.Watched():
+		default:
+			t.Error("Run has returned, and Watched goes on")
 		}
 	})
 }

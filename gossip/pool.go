@@ -77,6 +77,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
 		return errors.New("gossip: a Pool runs once")
 	}
+	defer p.loop.introduction.close() // the loop has ended then, or never ran
 	if ctx.Err() != nil {
 		return p.node.Shutdown() // there is nothing to leave
 	}
@@ -138,7 +139,7 @@ func (p *Pool) Addr() string { return p.node.Addr().String() }
 
 // Watched returns a channel that is closed once the end of this process would be noticed at once:
 // those who are to watch it do, or there is nobody else. It is closed a second after Run began in
-// any case.
+// any case, and when Run returns.
 func (p *Pool) Watched() <-chan struct{} { return p.loop.introduction.watched }
 
 // Observe tells the mesh what was found, in place of what was said of the same subject before. What
