@@ -98,11 +98,6 @@ func (t *transport) holdTripwire(conn *trackedConn) {
 	_, _ = conn.Read(b[:])
 }
 
-// Dial connects to anything.
-func (t *transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	return t.network.Dial(ctx, addr)
-}
-
 // openTripwire connects to a member's gossip and asks it to hold the connection. It is the caller's
 // to close, and ends with the transport.
 func (t *transport) openTripwire(ctx context.Context, addr string) (net.Conn, error) {
