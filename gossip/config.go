@@ -107,11 +107,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Keyring.Empty() {
 		return c, dynmesh.NewConfigError("gossip", "Keyring", nil, "one of NewKeyring or LoadKeyring")
 	}
-	if c.Service != "" {
-		host, port, err := net.SplitHostPort(c.Service)
-		if err != nil || host == "" || port == "" || len(c.Service) > maxService {
-			return c, dynmesh.NewConfigError("gossip", "Service", c.Service, "host:port")
-		}
+	if c.Service != "" && !isService(c.Service) {
+		return c, dynmesh.NewConfigError("gossip", "Service", c.Service, "host:port")
 	}
 	if c.LeaseTTL < 0 || c.LeaseTTL > maxLeaseTTL {
 		return c, dynmesh.NewConfigError("gossip", "LeaseTTL", c.LeaseTTL, fmt.Sprintf("0 to %v", maxLeaseTTL))

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -34,7 +36,7 @@ func TestNodeNames(t *testing.T) {
 }
 
 func TestMetadataFitsAndComesBack(t *testing.T) {
-	want := dynmesh.Member{Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService), LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
+	want := dynmesh.Member{Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService-len(":65535")) + ":65535", LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
 	b := encodeMeta(want)
 	if len(b) > 512 {
 		t.Errorf("metadata has %d bytes", len(b))
@@ -48,6 +50,27 @@ func TestMetadataFitsAndComesBack(t *testing.T) {
 	for _, bad := range [][]byte{nil, {1}, []byte("{}"), {0x0a, 200}} {
 		if m, err := decodeMeta(bad); err == nil {
 			t.Errorf("%q is read as %+v", bad, m)
+		}
+	}
+}
+
+// What a member says of itself comes to people as one line, and is dialled only where it can be.
+func TestMetadataIsText(t *testing.T) {
+	got, err := decodeMeta(encodeMeta(dynmesh.Member{Role: "wor\x1bth\n" + dynmesh.Role(strings.Repeat("r", 300)), Version: "1\r\n2\xff" + strings.Repeat("v", 300)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, limit := range map[string]int{string(got.Role): maxRole, got.Version: maxVersion} {
+		if len(text) > limit || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			t.Errorf("got %q", text)
+		}
+	}
+	if got, err := decodeMeta(encodeMeta(dynmesh.Member{Role: "observer", Version: "v1.2.3-rc1"})); err != nil || got.Role != "observer" || got.Version != "v1.2.3-rc1" {
+		t.Errorf("a role of a later version: %+v, %v", got, err)
+	}
+	for _, service := range []string{"h", "h:", ":1", "h\n:1", "\xff:1", strings.Repeat("h", maxService) + ":1"} {
+		if got, err := decodeMeta(encodeMeta(dynmesh.Member{Role: dynmesh.RoleWorker, Service: service})); err == nil {
+			t.Errorf("port of requests %q is read as %q", service, got.Service)
 		}
 	}
 }

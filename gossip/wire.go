@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // The types of messages, beside those of package table.
@@ -224,6 +226,7 @@ const (
 const (
 	maxService = 300 // a host name of 253, and a port
 	maxVersion = 32
+	maxRole    = 32 // of a role that a later version has
 )
 
 func encodeMeta(m dynmesh.Member) []byte {
@@ -244,21 +247,33 @@ func encodeMeta(m dynmesh.Member) []byte {
 	return b
 }
 
+// isService reports whether s is host:port in one line of text, of at most maxService bytes.
+func isService(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && host != "" && port != "" && len(s) <= maxService && text.Line(s, maxService) == s
+}
+
+// decodeMeta reads what encodeMeta writes. Role and Version become one line of text; what is no
+// host:port is refused.
 func decodeMeta(b []byte) (m dynmesh.Member, err error) {
-	err = eachField(b, func(n protowire.Number, text []byte, v uint64) {
+	err = eachField(b, func(n protowire.Number, value []byte, v uint64) {
 		switch n {
 		case metaRole:
-			m.Role = dynmesh.Role(text)
+			m.Role = dynmesh.Role(text.Line(string(value), maxRole))
 		case metaService:
-			m.Service = string(text)
+			m.Service = string(value)
 		case metaLeaseTTL:
 			m.LeaseTTL = time.Duration(min(v, uint64(maxLeaseTTL/time.Millisecond))) * time.Millisecond
 		case metaVersion:
-			m.Version = string(text)
+			m.Version = text.Line(string(value), maxVersion)
 		}
 	})
-	if err == nil && m.Role == "" {
+	switch {
+	case err != nil:
+	case m.Role == "":
 		err = errors.New("its metadata has no role")
+	case m.Service != "" && !isService(m.Service):
+		err = errors.New("its port of requests is no host:port")
 	}
 	return m, err
 }
