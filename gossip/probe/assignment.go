@@ -81,6 +81,12 @@ func (a *Assignment) Add(target dynmesh.InstanceID) (mine bool) {
 // Remove removes a target.
 func (a *Assignment) Remove(target dynmesh.InstanceID) { delete(a.targets, target) }
 
+// HasWatcher reports whether a member is a watcher.
+func (a *Assignment) HasWatcher(id dynmesh.InstanceID) bool {
+	_, is := a.watchers[id]
+	return is
+}
+
 // Mine reports whether this member is to watch the target.
 func (a *Assignment) Mine(target dynmesh.InstanceID) bool { return a.targets[target].include(a.self) }
 

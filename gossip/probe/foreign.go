@@ -45,6 +45,9 @@ func newForeign(self dynmesh.InstanceID) *foreign {
 // frontendChanged is told who else watches foreign instances.
 func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	f := p.foreign
+	if f.assignment.HasWatcher(id) == alive {
+		return // nobody has come or gone
+	}
 	f.searched = false
 	if alive {
 		for _, worker := range f.assignment.Join(id) {

@@ -321,3 +321,28 @@ func TestForeignInstancesBeyondTheLimit(t *testing.T) {
 		t.Errorf("with %d left, %d are reported and %d wait", all-2*(all-limit), a.foreign.reported, a.Unreported())
 	}
 }
+
+// What is said of a frontend that watches on as before moves none of the instances that wait.
+func TestForeignInstancesWaitWhileNobodyComesOrGoes(t *testing.T) {
+	p := New(self, true, 1)
+	p.foreign.limit = 1
+	other := Member{Observer: dynmesh.Observer{ID: 2, Epoch: 1}, Frontend: true, Alive: true}
+	p.Handle(MemberChanged{Member: other}, 0)
+	for n := range 20 {
+		p.Handle(ForeignWatched{dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)}, fmt.Sprint("h:", n)}, 0)
+	}
+	waiting, searched := slices.Clone(p.foreign.overflow.queue), p.foreign.searched
+	if len(waiting) == 0 || !searched {
+		t.Fatalf("%d wait, searched %v: choose other instances", len(waiting), searched)
+	}
+	other.Addr = "moved:1"
+	p.Handle(MemberChanged{Member: other}, time.Second)
+	if !slices.Equal(p.foreign.overflow.queue, waiting) || !p.foreign.searched {
+		t.Errorf("%v wait, and then %v; searched %v", waiting, p.foreign.overflow.queue, p.foreign.searched)
+	}
+	other.Alive = false
+	p.Handle(MemberChanged{Member: other}, 2*time.Second)
+	if mine := 20 - p.foreign.limit; p.Unreported() != mine {
+		t.Errorf("alone, %d wait, want %d", p.Unreported(), mine)
+	}
+}
