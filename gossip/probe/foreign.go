@@ -51,7 +51,7 @@ func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	f.searched = false
 	if alive {
 		for _, worker := range f.assignment.Join(id) {
-			p.endLater(handover{target: worker, foreign: true})
+			p.endLater(handoverOf{target: worker, foreign: true})
 		}
 	} else {
 		for _, worker := range f.assignment.Leave(id) {

@@ -37,6 +37,7 @@ type Prober struct {
 	targets        map[dynmesh.InstanceID]*target // members, by ID
 	foreign        *foreign                       // nil but on frontends
 	handovers      []handover                     // the one that ends first is in front
+	pending        map[handoverOf]int             // how many of the handovers each has
 
 	deadlines timers.Queue[time.Duration, *target] // of targets
 	queues    dialQueues
@@ -48,7 +49,11 @@ type Prober struct {
 
 // handover is a target that has become somebody else's.
 type handover struct {
-	at      time.Duration // when its watch may end
+	at time.Duration // when its watch may end
+	handoverOf
+}
+
+type handoverOf struct {
 	target  dynmesh.InstanceID
 	foreign bool
 }
@@ -60,6 +65,7 @@ func New(self dynmesh.InstanceID, frontend bool, seed uint64) *Prober {
 		self: self, random: rand.New(rand.NewPCG(seed, 0)),
 		members: make(map[dynmesh.InstanceID]*Member), assignment: NewAssignment(self),
 		failureReports: make(failureReports), targets: make(map[dynmesh.InstanceID]*target), queues: newDialQueues(),
+		pending: make(map[handoverOf]int),
 	}
 	p.assignment.Add(self) // for Watchers: nobody watches itself
 	p.health = newLocalHealth(p.random.Uint64())
@@ -302,28 +308,34 @@ func (p *Prober) handOver(ids []dynmesh.InstanceID) {
 		if t := p.targets[id]; t != nil && t.state.Finding() == (watch.Finding{}) {
 			p.endIfHandedOver(id)
 		}
-		p.endLater(handover{target: id})
+		p.endLater(handoverOf{target: id})
 	}
 }
 
-func (p *Prober) endLater(h handover) {
-	h.at = p.now + HandoverGrace
-	p.handovers = append(p.handovers, h)
+func (p *Prober) endLater(h handoverOf) {
+	p.handovers = append(p.handovers, handover{p.now + HandoverGrace, h})
+	p.pending[h]++
 }
 
 // endHandovers ends watches whose grace is over, but for those that say that the worker cannot be
 // reached: nobody takes that back because it is another's turn to watch. That one may be out of
-// reach itself, and what it found before would be held against one voice less.
+// reach itself, and what it found before would be held against one voice less. More than
+// duePerTick go on with the next Tick.
 func (p *Prober) endHandovers() {
-	for len(p.handovers) > 0 && p.handovers[0].at <= p.now {
-		h := p.handovers[0]
+	for range duePerTick {
+		if len(p.handovers) == 0 || p.handovers[0].at > p.now {
+			return
+		}
+		h := p.handovers[0].handoverOf
 		p.handovers = p.handovers[1:]
+		if p.pending[h]--; p.pending[h] == 0 {
+			delete(p.pending, h)
+		}
 		end := p.endIfHandedOver
 		if h.foreign {
 			end = p.endForeignIfHandedOver
 		}
-		pending := func(o handover) bool { return o.target == h.target && o.foreign == h.foreign }
-		if !end(h.target) && !slices.ContainsFunc(p.handovers, pending) {
+		if !end(h.target) && p.pending[h] == 0 {
 			p.endLater(h)
 		}
 	}

@@ -346,3 +346,42 @@ func TestForeignInstancesWaitWhileNobodyComesOrGoes(t *testing.T) {
 		t.Errorf("alone, %d wait, want %d", p.Unreported(), mine)
 	}
 }
+
+// Many watches that end at one time do so over some ticks, without delay.
+func TestHandoversEndOverSomeTicks(t *testing.T) {
+	p := New(self, true, 1)
+	const all = 1000
+	for n := range all {
+		p.Handle(ForeignWatched{dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)}, fmt.Sprint("h:", n)}, 0)
+	}
+	for id := dynmesh.InstanceID(2); id < 12; id++ {
+		p.Handle(MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Frontend: true, Alive: true}}, 0)
+	}
+	given := 0
+	for h := range p.pending {
+		if h.foreign { // of the members that have joined nothing has been said
+			given++
+		}
+	}
+	if given <= duePerTick {
+		t.Fatalf("%d are handed over: choose more instances", given)
+	}
+	withdrawn := 0
+	for ticks := 0; len(p.handovers) > 0; ticks++ {
+		if p.Next(HandoverGrace) > HandoverGrace || ticks > all {
+			t.Fatalf("%d wait for another time", len(p.handovers))
+		}
+		n := 0
+		for _, r := range p.Handle(Tick{}, HandoverGrace).Reports {
+			if r.Finding == "" {
+				n++
+			}
+		}
+		if withdrawn += n; n > duePerTick {
+			t.Fatalf("%d end in one tick", n)
+		}
+	}
+	if withdrawn != given || len(p.pending) != 0 {
+		t.Errorf("%d of %d have ended, and %d are pending", withdrawn, given, len(p.pending))
+	}
+}
