@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func (f *Frontend) run(ctx context.Context) error {
 		defer close(updates)
 		err := f.source.Run(watching, func(u dynmesh.RegistryUpdate) { updates <- u })
 		if watching.Err() == nil {
-			fail(fmt.Errorf("watch registry: %w", orEnded(err)))
+			fail(fmt.Errorf("watch registry: %w", cmp.Or(err, api.ErrEnded)))
 		}
 	})
 	line.Go(func() { f.loop.run(updates) })
@@ -158,7 +159,7 @@ func (f *Frontend) run(ctx context.Context) error {
 		gossips.Go(func() {
 			err := f.cfg.Pool.Run(gossiping)
 			if gossiping.Err() == nil {
-				fail(fmt.Errorf("gossip: %w", orEnded(err)))
+				fail(fmt.Errorf("gossip: %w", cmp.Or(err, api.ErrEnded)))
 			} else if err != nil {
 				leaving = fmt.Errorf("leave gossip: %w", err)
 			}
@@ -171,7 +172,7 @@ func (f *Frontend) run(ctx context.Context) error {
 	if f.member != nil {
 		registration.Go(func() {
 			if err := f.member.Run(serving); serving.Err() == nil {
-				fail(fmt.Errorf("register: %w", orEnded(err)))
+				fail(fmt.Errorf("register: %w", cmp.Or(err, api.ErrEnded)))
 			} else if err != nil {
 				unregistered = fmt.Errorf("deregister: %w", err)
 			}
@@ -194,13 +195,6 @@ func (f *Frontend) run(ctx context.Context) error {
 	}
 	if err == nil {
 		err = errors.Join(unregistered, leaving)
-	}
-	return err
-}
-
-func orEnded(err error) error {
-	if err == nil {
-		return errors.New("ended by itself")
 	}
 	return err
 }

@@ -23,7 +23,8 @@ const (
 // broadcaster tells subscribers how the mesh changes. One goroutine, run, renders each change once,
 // however many subscribe; what is rendered is a ring, from which each subscriber takes what it has
 // not had yet. So what all of them can hold is bounded, and one that is slow is in nobody's way.
-// While nobody subscribes, nothing is rendered.
+// Nothing is rendered before somebody subscribes, nor from a minute after the last one left on,
+// until which a client that comes back need not begin anew.
 type broadcaster struct {
 	newest         func() *snapshot.Mesh
 	epoch          string // of this process, for event IDs

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,9 @@ func (c Config) validate() error {
 // them today would break at the next upgrade.
 var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, pagePath}
 
+// reservedTrees are reserved with all that is below them: /v1/ is that of requests to engines.
+var reservedTrees = []string{meshPath + "/", filesPath, "/v1/"}
+
 // wantedPath says what is wanted where a path cannot be used: what the router would read as a
 // pattern, besides what is no path at all.
 func wantedPath(path string) string {
@@ -113,10 +117,9 @@ func wantedPath(path string) string {
 			return "no empty, . or .. segment, which clients and the server resolve before they compare paths"
 		}
 	}
-	for _, reserved := range reservedPaths {
-		if trimSlash(path) == reserved || strings.HasPrefix(path, meshPath+"/") {
-			return "none of the other routes: " + strings.Join(reservedPaths, " ")
-		}
+	below := func(tree string) bool { return strings.HasPrefix(trimSlash(path)+"/", tree) }
+	if slices.Contains(reservedPaths, trimSlash(path)) || slices.ContainsFunc(reservedTrees, below) {
+		return "none of the other routes: " + strings.Join(slices.Concat(reservedPaths, reservedTrees), " ")
 	}
 	return ""
 }

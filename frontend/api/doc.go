@@ -19,7 +19,7 @@
 //   - two compressors, which add the gzip forms to the newest snapshot afterwards, so that
 //     compressing never delays a change
 //   - the broadcaster, which renders what has changed for those who listen to /events, at most ten
-//     times a second, once for all of them, and not at all while nobody does
+//     times a second, once for all of them, and not at all from a minute after the last one left
 //   - gRPC's
 //
 // # What slow clients cost

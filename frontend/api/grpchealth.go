@@ -21,12 +21,14 @@ import (
 // grpcHealth answers grpc.health.v1, so that what speaks gRPC can ask for an endpoint as it would
 // ask the endpoint itself:
 //
-//	service                        status
-//	""                             SERVING until the frontend shuts down
-//	dyn://namespace.component.name SERVING while at least one registered instance is ready,
-//	or without dyn://              else NOT_SERVING; expectations do not count: 13 of 14 do serve
-//	neither registered nor expected: not found
-//	any, before the registry is read: UNKNOWN
+//	when               service                        status
+//	shutting down      any                            NOT_SERVING, also of what is not known
+//	else               ""                             SERVING
+//	registry not read  any other                      UNKNOWN
+//	else               dyn://namespace.component.name SERVING while at least one registered
+//	                   or without dyn://              instance is ready, else NOT_SERVING;
+//	                                                  expectations do not count
+//	                   neither known nor expected     Check: not found; Watch: SERVICE_UNKNOWN
 //
 // A watch is told of changes as /events are. Names come from clients and from etcd, without end: so
 // the newest snapshot is asked, and not grpc's health.Server, which keeps every name that was ever

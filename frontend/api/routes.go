@@ -60,23 +60,24 @@ func (a answers) mesh(c *fiber.Ctx) error {
 func (a answers) narrow(c *fiber.Ctx) error {
 	s := a.newest.Load()
 	name := "dyn://" + strings.TrimPrefix(unescape(c.Params("endpoint")), "dyn://")
-	whole := s.Mesh.Narrow(name, nil)
-	if whole == nil {
+	var found *snapshot.Representation
+	var id dynmesh.InstanceID
+	var err error
+	if wanted := unescape(c.Params("instance")); wanted == "" {
+		found = s.Mesh.Narrow(name, nil)
+	} else if id, err = dynmesh.ParseInstanceID(wanted); err == nil {
+		found = s.Mesh.Narrow(name, &id)
+	}
+	if found != nil {
+		return reply(c, s, &snapshot.Response{Identity: found})
+	}
+	switch _, known := s.Mesh.Serving(name); {
+	case !known:
 		return notFound(c, s, "no endpoint "+name+" is known")
-	}
-	wanted := unescape(c.Params("instance"))
-	if wanted == "" {
-		return reply(c, s, &snapshot.Response{Identity: whole})
-	}
-	id, err := dynmesh.ParseInstanceID(wanted)
-	if err != nil {
+	case err != nil:
 		return notFound(c, s, err.Error())
 	}
-	one := s.Mesh.Narrow(name, &id)
-	if one == nil {
-		return notFound(c, s, "endpoint "+name+" has no instance "+id.String())
-	}
-	return reply(c, s, &snapshot.Response{Identity: one})
+	return notFound(c, s, "endpoint "+name+" has no instance "+id.String())
 }
 
 // ready says whether the fleet has what is expected.

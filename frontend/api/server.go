@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ const (
 
 // maxDrainDelay is the longest time with 503 answers before the listener closes.
 const maxDrainDelay = time.Second
+
+// ErrEnded is the error of a part that has ended by itself, and named none.
+var ErrEnded = errors.New("ended by itself")
 
 // Server answers from the newest snapshot. Its methods may be called from any goroutine, but for
 // Publish.
@@ -232,18 +236,11 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-served:
-		err = fmt.Errorf("serve %s: %w", s.Addr(), orEnded(serveErr))
+		err = fmt.Errorf("serve %s: %w", s.Addr(), cmp.Or(serveErr, ErrEnded))
 	case cause := <-probed:
-		err = fmt.Errorf("serve gRPC health at %s: %w", s.GRPCHealthAddr(), orEnded(cause))
+		err = fmt.Errorf("serve gRPC health at %s: %w", s.GRPCHealthAddr(), cmp.Or(cause, ErrEnded))
 	}
 	s.drain(served)
-	return err
-}
-
-func orEnded(err error) error {
-	if err == nil {
-		return errors.New("ended by itself")
-	}
 	return err
 }
 

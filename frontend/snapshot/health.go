@@ -113,10 +113,6 @@ func (r *healthRenderer) finish(h *Health, version uint64) *Health {
 	buffers := make([][]byte, 0, len(h.list.chunks)+2)
 	buffers = append(buffers, h.head)
 	buffers = append(h.list.appendJSON(buffers), []byte(healthEnd))
-	if len(h.list.chunks) == 1 {
-		// So little is sooner copied than sent in three parts.
-		buffers = [][]byte{slices.Concat(buffers...)}
-	}
 	h.Identity = NewRepresentation(&r.lineage, version, tag, buffers...)
 	return h
 }

@@ -64,11 +64,11 @@ func (b *Builder) Register(all []fleet.Registration) (changed bool) {
 		}
 	}
 	b.listed = b.health.render(b.listed, b.current.Version+1)
-	return b.registered()
+	return b.unpublished()
 }
 
-// registered says whether what etcd lists, or how it is known, is not as in the newest snapshot.
-func (b *Builder) registered() bool {
+// unpublished says whether what etcd lists, or how it is known, is not as in the newest snapshot.
+func (b *Builder) unpublished() bool {
 	registry := b.fleet.Registry()
 	return b.listed != b.current.Health || registry.State != b.current.Discovery || !registry.Since.Equal(b.current.Since)
 }
@@ -81,7 +81,7 @@ func (b *Builder) Early() *Snapshot { return b.publish(b.current.Mesh) }
 // nothing is new.
 func (b *Builder) Next(c fleet.Changes, now time.Time) *Snapshot {
 	b.mesh.take(c, now)
-	if !b.mesh.dirty && !b.registered() {
+	if !b.mesh.dirty && !b.unpublished() {
 		return nil
 	}
 	return b.publish(b.mesh.render(b.current.Version+1, b.current.Mesh, now))
