@@ -41,7 +41,7 @@ type GossipHealth struct {
 type GossipUpdate struct {
 	Health       GossipHealth
 	Members      []Member   // new ones, and those that changed
-	Forgotten    []Observer // members that are not kept any longer
+	Forgotten    []Observer // members that are not kept any longer; Members may have how they ended
 	Observations []Observation
 	Withdrawn    []ObservationKey
 }

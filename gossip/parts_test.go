@@ -179,23 +179,31 @@ func TestAddressBook(t *testing.T) {
 	}
 }
 
-// A reader that takes seldom ends with the same as one that takes after each change, and never
-// hears that something is gone of which it never heard.
+// A reader that takes seldom ends with the same as one that takes after each change, never hears
+// that something is gone of which it never heard, and hears that a member was lost or left before
+// it is forgotten.
 func TestUpdatesCoalesce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type view struct {
 			members map[dynmesh.Observer]dynmesh.Member
 			seen    map[dynmesh.ObservationKey]dynmesh.Observation
 		}
+		last, newest := map[dynmesh.Observer]dynmesh.MemberState{}, map[dynmesh.InstanceID]uint64{}
 		apply := func(v view, u dynmesh.GossipUpdate) {
 			for _, o := range u.Forgotten {
 				if _, ok := v.members[o]; !ok {
 					t.Fatalf("%v is forgotten, and was never there", o)
 				}
-				delete(v.members, o)
 			}
 			for _, m := range u.Members {
 				v.members[m.Observer] = m
+			}
+			for _, o := range u.Forgotten {
+				got, newest := v.members[o].State, newest[o.ID] == o.Epoch
+				if got != last[o] && last[o] != dynmesh.Alive && newest {
+					t.Fatalf("%v is forgotten as %s, and was %s", o, got, last[o])
+				}
+				delete(v.members, o)
 			}
 			for _, k := range u.Withdrawn {
 				if _, ok := v.seen[k]; !ok {
@@ -222,8 +230,9 @@ func TestUpdatesCoalesce(t *testing.T) {
 			}
 			switch rapid.IntRange(0, 4).Draw(t, "what") {
 			case 0:
-				m := dynmesh.Member{Observer: o, State: dynmesh.Alive, Since: time.Unix(int64(i), 0)}
-				truth.members[o] = m
+				state := rapid.SampledFrom([]dynmesh.MemberState{dynmesh.Alive, dynmesh.Dead, dynmesh.Left}).Draw(t, "state")
+				m := dynmesh.Member{Observer: o, State: state, Since: time.Unix(int64(i), 0)}
+				truth.members[o], last[o], newest[o.ID] = m, state, o.Epoch
 				u.member(m)
 			case 1:
 				delete(truth.members, o)

@@ -56,11 +56,15 @@ func (u *updates) member(m dynmesh.Member) {
 
 func (u *updates) forget(o dynmesh.Observer) {
 	u.change(func() {
-		if m, ok := u.members[o.ID]; ok && m.Observer == o {
-			delete(u.members, o.ID)
-		}
-		if _, ok := u.knownMembers[o]; ok {
+		_, known := u.knownMembers[o]
+		if known {
 			u.forgotten[o] = struct{}{}
+		}
+		// A reader that has it as alive still has to hear that it was not.
+		m, ok := u.members[o.ID]
+		gone := m.State == dynmesh.Dead || m.State == dynmesh.Left
+		if ok && m.Observer == o && !(known && gone) {
+			delete(u.members, o.ID)
 		}
 	})
 }
@@ -96,13 +100,13 @@ func (u *updates) take() dynmesh.GossipUpdate {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	t := dynmesh.GossipUpdate{Health: u.health}
-	for o := range u.forgotten {
-		t.Forgotten = append(t.Forgotten, o)
-		delete(u.knownMembers, o)
-	}
 	for _, m := range u.members {
 		t.Members = append(t.Members, m)
 		u.knownMembers[m.Observer] = struct{}{}
+	}
+	for o := range u.forgotten {
+		t.Forgotten = append(t.Forgotten, o)
+		delete(u.knownMembers, o)
 	}
 	for k := range u.withdrawn {
 		t.Withdrawn = append(t.Withdrawn, k)

@@ -201,6 +201,22 @@ func TestTheDeadStayDeadWhenForgotten(t *testing.T) {
 	}
 }
 
+// The death of a member and that it is forgotten come at once, to a fleet that was not asked for
+// long.
+func TestDeadAndForgottenAtOnce(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.trio()
+	r.unreachable(a.ID, b.ID)
+	r.unreachable(a.ID, c.ID)
+	life := dynmesh.Observer{ID: a.ID, Epoch: 1}
+	u := dynmesh.GossipUpdate{Members: []dynmesh.Member{r.incarnation(a.ID, 1, dynmesh.Dead)}, Forgotten: []dynmesh.Observer{life}}
+	for _, by := range []dynmesh.InstanceID{b.ID, c.ID} {
+		u.Withdrawn = append(u.Withdrawn, dynmesh.ObservationKey{Observer: dynmesh.Observer{ID: by, Epoch: 1}, Subject: dynmesh.Subject{ID: a.ID}})
+	}
+	r.gossip(u)
+	r.want(a, dynmesh.Unreachable, "gossip declared its worker dead at ")
+}
+
 // A member that gossip forgets though it was alive is no dead one.
 func TestForgottenWhileAlive(t *testing.T) {
 	r := newRig(t)
