@@ -83,9 +83,10 @@ func (p *Prober) watchForeign(s dynmesh.Subject, addr string) {
 	f := p.foreign
 	instances := f.instances[s.ID]
 	n := slices.IndexFunc(instances, func(at foreignInstance) bool { return at.subject == s })
-	known := n >= 0
+	known, freed := n >= 0, false
 	if known && instances[n].addr != addr {
-		p.detach(s, instances[n].addr)
+		f.overflow.remove(s)
+		freed = p.endReport(s, instances[n].addr)
 	}
 	switch {
 	case addr != "" && known:
@@ -100,6 +101,9 @@ func (p *Prober) watchForeign(s dynmesh.Subject, addr string) {
 	}
 	if addr != "" && f.assignment.Add(s.ID) {
 		p.attach(s, addr)
+	}
+	if freed { // after the instance itself, which may only have moved
+		p.fill()
 	}
 }
 
@@ -168,10 +172,15 @@ func (p *Prober) makeRoom() bool {
 func (p *Prober) detach(s dynmesh.Subject, addr string) {
 	f := p.foreign
 	f.overflow.remove(s)
-	if !p.endReport(s, addr) {
-		return
+	if p.endReport(s, addr) {
+		p.fill()
 	}
-	for len(f.overflow.set) > 0 && !p.admit(f.overflow.next()) {
+}
+
+// fill has one of those that wait take the place that is free, if it still is.
+func (p *Prober) fill() {
+	f := p.foreign
+	for f.reported < f.limit && len(f.overflow.set) > 0 && !p.admit(f.overflow.next()) {
 		continue
 	}
 }

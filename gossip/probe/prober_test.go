@@ -385,3 +385,20 @@ func TestHandoversEndOverSomeTicks(t *testing.T) {
 		t.Errorf("%d of %d have ended, and %d are pending", withdrawn, given, len(p.pending))
 	}
 }
+
+// An instance that moves keeps its report, however many wait for one.
+func TestForeignInstancesThatMoveKeepTheirPlace(t *testing.T) {
+	p := New(self, true, 1)
+	p.foreign.limit = 1
+	a, b := dynmesh.Subject{ID: 70}, dynmesh.Subject{ID: 71}
+	p.Handle(ForeignWatched{a, "h:1"}, 0)
+	p.Handle(ForeignWatched{b, "h:2"}, 0)
+	p.Handle(ForeignWatched{a, "h:3"}, 0)
+	if p.foreign.targets["h:3"] == nil || p.foreign.reported != 1 || !p.foreign.overflow.has(b) {
+		t.Errorf("%d addresses are watched, and %v waits", len(p.foreign.targets), p.foreign.overflow.queue)
+	}
+	p.Handle(ForeignWatched{a, ""}, 0)
+	if p.foreign.targets["h:2"] == nil || p.foreign.reported != 1 || p.Unreported() != 0 {
+		t.Errorf("the one that waited has no report: %d wait", p.Unreported())
+	}
+}
