@@ -304,8 +304,8 @@ func (l *loop) probeAt(e probe.Event, at time.Duration) {
 	}
 }
 
-// tick has the prober do what is due, and returns when it wants to be called again: at once, if more
-// is due than maxTicks do. A tick and the question whether it is due have one time.
+// tick has the prober do what is due, and returns when it wants to be called again: at once, if
+// more is due than maxTicks do. A tick and the question whether it is due have one time.
 func (l *loop) tick() time.Time {
 	for range maxTicks {
 		now := time.Since(l.origin)
