@@ -126,7 +126,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pass has the backend answer. Errors of the worker's own are in OpenAI's form, as the backend's are.
+// pass has the backend answer. Errors of the worker's own are in OpenAI's form, as the backend's
+// are.
 func (s *server) pass(w http.ResponseWriter, r *http.Request) {
 	if s.ln.draining() {
 		w.Header().Set("Connection", "close")

@@ -218,9 +218,10 @@ type Backend interface {
 	Activity() canary.Activity
 }
 
-// Front declares an endpoint that b serves: every request that comes to the request server is b's to
-// answer, whatever its path and method. Several endpoints may have the same b. A worker has handlers
-// or a backend, never both. Checks are as for Handle, but for [Canary], which asks handlers.
+// Front declares an endpoint that b serves: every request that comes to the request server is b's
+// to answer, whatever its path and method. Several endpoints may have the same b. A worker has
+// handlers or a backend, never both. Checks are as for Handle, but for [Canary], which asks
+// handlers.
 func (w *Worker) Front(name string, b Backend, checks ...Check) error {
 	if err := w.front(name, b, checks); err != nil {
 		return fmt.Errorf("front endpoint %q: %w", name, err)

@@ -37,7 +37,8 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 }
 
 // noArguments is for a command that has flags only. A word that is left over is most often the
-// value of a flag that needs none. After a secret's flag it may be the secret, as in --etcd-password= X.
+// value of a flag that needs none. After a secret's flag it may be the secret, as in
+// --etcd-password= X.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

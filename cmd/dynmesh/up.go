@@ -161,7 +161,8 @@ func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []promet
 	return workers, engines, nil
 }
 
-// upEngine makes a mock engine that serves by itself, as a real one does, with what puts a worker before it.
+// upEngine makes a mock engine that serves by itself, as a real one does, with what puts a worker
+// before it.
 func upEngine(log *logrus.Logger, target string) (engine, error) {
 	m, err := mocker.New(mocker.Config{Knobs: mocker.Knobs{TokenDelay: 20 * time.Millisecond}})
 	if err != nil {

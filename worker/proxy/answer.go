@@ -15,7 +15,8 @@ import (
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
-// exchange is one request that makes the engine work, from its first byte to the last of its answer.
+// exchange is one request that makes the engine work, from its first byte to the last of its
+// answer.
 type exchange struct {
 	proxy     *Proxy
 	request   traffic.Request

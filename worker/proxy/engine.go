@@ -35,8 +35,8 @@ const (
 	maxReplay = 64 << 10
 )
 
-// upstream sends requests to the engine. It has no timeout beyond the dial's: an engine may think for
-// an hour.
+// upstream sends requests to the engine. It has no timeout beyond the dial's: an engine may think
+// for an hour.
 type upstream struct{ transport *http.Transport }
 
 func newUpstream(tls *tls.Config) *upstream {
@@ -84,7 +84,8 @@ func (c *engineConn) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // RoundTrip sends a request once. It is sent again only where an idle connection turned out to be
-// dead before a single byte was written to it (golang/go#22158), so that no engine can have seen it.
+// dead before a single byte was written to it (golang/go#22158), so that no engine can have seen
+// it.
 func (e *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	a := &attempt{}
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: a.gotConn})

@@ -95,8 +95,8 @@ func (s *Sidecar) Activity() func() canary.Activity {
 	return s.poller.activity
 }
 
-// RequestFailed tells of a real request that the engine failed, as worker/proxy's OnFailure does. It
-// does not block.
+// RequestFailed tells of a real request that the engine failed, as worker/proxy's OnFailure does.
+// It does not block.
 func (s *Sidecar) RequestFailed(f *dynmesh.Failure) {
 	if f.Reason == dynmesh.ReasonRefused {
 		s.monitor.invalidate()
