@@ -51,7 +51,7 @@ func (r *rig) sample() (dead dynmesh.InstanceKey) {
 	r.say(dynmesh.GossipUpdate{
 		Health: dynmesh.GossipHealth{Alive: 3, Suspect: 0, Dead: 1, UDPDegraded: 1},
 		Members: []dynmesh.Member{
-			workerAs(a.ID, 1, dynmesh.Dead),
+			workerAs(a.ID, dynmesh.Dead),
 			{Observer: r.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "10.0.0.9:7946", State: dynmesh.Alive, Since: time.Now()},
 		},
 		Observations: []dynmesh.Observation{

@@ -127,12 +127,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	testkit.Eventually(t, patience, what, ok)
 }
 
-// waitInstances waits until the newest snapshot has n instances.
-func (r *running) waitInstances(n int) {
-	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%d instances", n), func() bool { return r.server.Newest().Health.Instances == n })
-}
-
 func key(namespace, component, name string, id uint64) dynmesh.InstanceKey {
 	return dynmesh.InstanceKey{
 		Endpoint: dynmesh.Endpoint{Namespace: namespace, Component: component, Name: name},

@@ -118,7 +118,7 @@ func TestAdvertisedAddress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer m.pool.Close()
+			defer func() { _ = m.pool.Close() }()
 			if host, _, _ := net.SplitHostPort(m.pool.Addr()); m.host != tt.http || host != tt.gossip {
 				t.Errorf("got HTTP at %s, gossip at %s, want %s, %s", m.host, host, tt.http, tt.gossip)
 			}

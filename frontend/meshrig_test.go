@@ -107,12 +107,12 @@ func (r *rig) say(u dynmesh.GossipUpdate) {
 
 // member says that gossip knows a worker in that state.
 func (r *rig) member(id dynmesh.InstanceID, state dynmesh.MemberState) {
-	r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{workerAs(id, 1, state)}})
+	r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{workerAs(id, state)}})
 }
 
-func workerAs(id dynmesh.InstanceID, epoch uint64, state dynmesh.MemberState) dynmesh.Member {
+func workerAs(id dynmesh.InstanceID, state dynmesh.MemberState) dynmesh.Member {
 	return dynmesh.Member{
-		Observer: dynmesh.Observer{ID: id, Epoch: epoch}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
+		Observer: dynmesh.Observer{ID: id, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
 		State: state, Since: time.Now(),
 	}
 }
@@ -223,7 +223,7 @@ func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 4}}
 	for n, k := range []dynmesh.InstanceKey{a, b, c} {
 		u.Members = append(u.Members, member(k.ID, fmt.Sprintf("host-%c", 'a'+n)))
-		g.Members = append(g.Members, workerAs(k.ID, 1, dynmesh.Alive))
+		g.Members = append(g.Members, workerAs(k.ID, dynmesh.Alive))
 		g.Observations = append(g.Observations, r.next(canaryOf(k, 0, true)))
 		for _, by := range []dynmesh.InstanceKey{a, b, c} {
 			if by != k {

@@ -83,9 +83,3 @@ func (p *fakePool) WatchForeign(s dynmesh.Subject, addr string) {
 		delete(p.watched, s)
 	}
 }
-
-func (p *fakePool) watches(s dynmesh.Subject) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.watched[s]
-}

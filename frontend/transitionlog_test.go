@@ -123,8 +123,8 @@ func TestLossOfARackIsOneLine(t *testing.T) {
 		for n := range 25 {
 			k := key("d", []string{"b", "c"}[n%2], "g", uint64(n+1))
 			u.Puts = append(u.Puts, httpInstance(k))
-			g.Members = append(g.Members, workerAs(k.ID, 1, dynmesh.Alive))
-			lost.Members = append(lost.Members, workerAs(k.ID, 1, dynmesh.Dead))
+			g.Members = append(g.Members, workerAs(k.ID, dynmesh.Alive))
+			lost.Members = append(lost.Members, workerAs(k.ID, dynmesh.Dead))
 			if n > 22 {
 				lost.Members[n].State = dynmesh.Alive
 			}

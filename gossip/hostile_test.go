@@ -78,7 +78,7 @@ func untouched(t *testing.T, keyed bool, attack func(m *attacked, peers []*peer)
 		})
 		peers := m.starts(4, func(c *Config) {
 			if keyed {
-				c.Keyring, _ = NewKeyring(key('a', 32))
+				c.Keyring, _ = NewKeyring(key('a'))
 			}
 		})
 		m.joined(peers...)
@@ -118,7 +118,7 @@ func TestMemberWithoutTheKeyGetsInNowhere(t *testing.T) {
 	t.Parallel()
 	rejected := untouched(t, true, func(m *attacked, peers []*peer) {
 		none := m.start(10, nil)
-		other := m.start(11, func(c *Config) { c.Keyring, _ = NewKeyring(key('x', 32)) })
+		other := m.start(11, func(c *Config) { c.Keyring, _ = NewKeyring(key('x')) })
 		none.Observe(canaryOf(10, "generate", dynmesh.Pass))
 		m.pass(time.Minute)
 		if none.alive() != 1 || other.alive() != 1 {
@@ -133,7 +133,7 @@ func TestMemberWithoutTheKeyGetsInNowhere(t *testing.T) {
 func TestMemberWithAKeyGetsInNowhereWithout(t *testing.T) {
 	t.Parallel()
 	rejected := untouched(t, false, func(m *attacked, peers []*peer) {
-		m.start(10, func(c *Config) { c.Keyring, _ = NewKeyring(key('x', 32)) })
+		m.start(10, func(c *Config) { c.Keyring, _ = NewKeyring(key('x')) })
 		m.pass(time.Minute)
 	})
 	if rejected["encrypted"] == 0 {
@@ -148,7 +148,7 @@ func TestMemberOfAnotherLabelGetsInNowhere(t *testing.T) {
 			other := m.start(10, func(c *Config) {
 				c.Label = "another"
 				if keyed {
-					c.Keyring, _ = NewKeyring(key('a', 32))
+					c.Keyring, _ = NewKeyring(key('a'))
 				}
 			})
 			m.pass(time.Minute)

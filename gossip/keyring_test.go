@@ -11,7 +11,7 @@ import (
 )
 
 // key returns a key of n bytes, in base64.
-func key(c byte, n int) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{c}, n)) }
+func key(c byte) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{c}, 32)) }
 
 func keyfile(t *testing.T, lines ...string) string {
 	t.Helper()
@@ -32,14 +32,14 @@ func TestPoolsWithKeys(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		files := make([]string, 3)
 		peers := m.starts(3, func(c *Config) {
-			files[c.ID-1] = keyfile(t, key('a', 32))
+			files[c.ID-1] = keyfile(t, key('a'))
 			c.Keyring, _ = LoadKeyring(files[c.ID-1])
 		})
 		m.joined(peers...)
 		// The new key comes to all, then is used by all, then the old one goes; at each step some
 		// are ahead.
 		for _, lines := range [][]string{
-			{key('a', 32), key('b', 32)}, {key('b', 32), key('a', 32)}, {key('b', 32)},
+			{key('a'), key('b')}, {key('b'), key('a')}, {key('b')},
 		} {
 			for _, f := range files {
 				writeKeys(t, f, lines...)

@@ -118,8 +118,8 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 				frontend, all := m.fleet(5)
 				victim := all[3]
 				s := worker(victim.Self().ID)
+				m.pass(10 * time.Second) // in which those who joined last have taken over from others
 				before := slices.Sorted(maps.Keys(frontend.views(s)))
-				m.pass(10 * time.Second)
 				tc.fail(m, victim)
 				found := m.within(tc.max, "found by both", func() bool { return frontend.told(s, probe.Watchers, dynmesh.Fail, tc.reason) })
 				t.Logf("found by both after %v", found)

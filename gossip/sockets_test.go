@@ -68,7 +68,7 @@ func TestPoolsOnSockets(t *testing.T) {
 						c.Join = []string{first.Addr()}
 					}
 					if keyed {
-						c.Keyring, _ = NewKeyring(key('a', 32))
+						c.Keyring, _ = NewKeyring(key('a'))
 					}
 				})
 			}

@@ -63,7 +63,7 @@ func (u *updates) forget(o dynmesh.Observer) {
 		// A reader that has it as alive still has to hear that it was not.
 		m, ok := u.members[o.ID]
 		gone := m.State == dynmesh.Dead || m.State == dynmesh.Left
-		if ok && m.Observer == o && !(known && gone) {
+		if ok && m.Observer == o && (!known || !gone) {
 			delete(u.members, o.ID)
 		}
 	})

@@ -118,7 +118,6 @@ func TestMemory(t *testing.T) {
 		k.discover(synced(httpInstance(key("dynamo", "backend-4", "generate", 1))))
 		health, mesh := old.Health.Identity.Size/n, old.Mesh.Identity.Size/n
 		per := freed(old, k) / n
-		k, old = nil, nil
 		t.Logf("gossip %v: %.0f bytes an instance, of which %d are /health and %d are /mesh", tt.gossip, per, health, mesh)
 		if per > tt.most {
 			t.Errorf("got %.0f bytes an instance, want at most %.0f", per, tt.most)

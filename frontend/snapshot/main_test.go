@@ -38,9 +38,9 @@ func (k *known) gossip(u dynmesh.GossipUpdate) {
 	k.render()
 }
 
-func (k *known) render() *Snapshot {
+func (k *known) render() {
 	k.builder.Register(k.fleet.Registrations())
-	return k.builder.Next(k.fleet.Reconcile(time.Now()), time.Now())
+	k.builder.Next(k.fleet.Reconcile(time.Now()), time.Now())
 }
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }

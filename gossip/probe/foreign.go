@@ -114,7 +114,7 @@ func (p *Prober) attach(s dynmesh.Subject, addr string) {
 		return
 	}
 	first := f.isFirst(s.ID)
-	if f.reported >= f.limit && !(first && p.makeRoom()) {
+	if f.reported >= f.limit && (!first || !p.makeRoom()) {
 		f.overflow.add(s)
 		return
 	}

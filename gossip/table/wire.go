@@ -86,7 +86,7 @@ func readField(b []byte) (f field, rest []byte, err error) {
 	}
 	f.number, f.typ = uint32(tag>>3), wireType(tag&7)
 	rest = b[n:]
-	size := 0
+	var size int
 	switch f.typ {
 	case varintType:
 		if f.value, size = binary.Uvarint(rest); size <= 0 {

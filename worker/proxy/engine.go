@@ -141,7 +141,7 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	defer a.mu.Unlock()
 	a.conn, a.before, a.reused = conn, conn.written.Load(), info.Reused
 	if info.Reused && isClosed(conn.Conn) {
-		_ = conn.Conn.Close() // so the write fails, before it has written anything
+		_ = conn.Close() // so the write fails, before it has written anything
 	}
 }
 

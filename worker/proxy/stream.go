@@ -70,8 +70,7 @@ func (r *reader) read(p []byte) (progress int) {
 }
 
 // end follows the last piece.
-func (r *reader) end() (progress int) {
-	before := r.sum.progress
+func (r *reader) end() {
 	switch r.form {
 	case document, lines:
 		r.endDocument()
@@ -79,7 +78,6 @@ func (r *reader) end() (progress int) {
 		r.endLine()
 		r.endEvent()
 	}
-	return r.sum.progress - before
 }
 
 func (r *reader) readEvents(p []byte) {

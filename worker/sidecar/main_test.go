@@ -112,22 +112,6 @@ func complete(ctx context.Context, addr string) error {
 	return err
 }
 
-// get reads a page on a connection of its own.
-func get(t testing.TB, url string) string {
-	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	resp, err := client.Get(url)
-	if err != nil {
-		t.Fatalf("GET %s: %v", url, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatalf("GET %s: %v", url, err)
-	}
-	return string(body)
-}
-
 const (
 	sseHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 	docHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
