@@ -21,8 +21,7 @@ func ExampleEvaluate() {
 		}}},
 	})
 	fmt.Println(r)
-	// Output: not ready: dyn://dynamo.backend.generate: 1 of 3 ready: 1 unreachable
-	// (5f0c3bd2a7e91b44), 1 missing (ready: 694d9b90ff8deb4b)
+	// Output: not ready: dyn://dynamo.backend.generate: 1 of 3 ready: 1 unreachable (5f0c3bd2a7e91b44), 1 missing (ready: 694d9b90ff8deb4b)
 }
 
 func ExampleParse() {
