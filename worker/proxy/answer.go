@@ -20,6 +20,7 @@ import (
 type exchange struct {
 	proxy     *Proxy
 	request   traffic.Request
+	conn      traffic.Client // counts while its reader is slow; nil: nobody does
 	operation string
 	client    context.Context // ends when the client leaves
 	upload    *upload         // nil: there is no body
@@ -29,8 +30,9 @@ type exchange struct {
 	pieces    int
 	status    int
 
-	mu    sync.Mutex // guards request: the end of its body may come while it is answered
-	ended bool
+	mu      sync.Mutex // guards request: the end of its body may come while it is answered
+	ended   bool
+	waiting bool // for more of the request's body
 
 	reader reader
 }
@@ -41,11 +43,17 @@ func (e *exchange) end(o traffic.Outcome, failure *dynmesh.Failure) {
 	ended := e.ended
 	e.ended = true
 	if !ended {
+		if e.waiting {
+			e.request.Unblock()
+		}
 		e.request.End(o)
 	}
 	e.mu.Unlock()
 	if ended {
 		return
+	}
+	if e.conn != nil {
+		e.conn.Count(nil) // the rest of the answer is between the client and the network
 	}
 	e.proxy.metrics.observe(e, o)
 	if failure != nil && o == traffic.Errored {
@@ -59,6 +67,22 @@ func (e *exchange) sized(bytes uint64) {
 	defer e.mu.Unlock()
 	if !e.ended {
 		e.request.Size(bytes)
+	}
+}
+
+// waits takes in whether the request's body is waited for: that is the client's time, and no stall
+// of the engine. An engine that does not take the body has no more of it read.
+func (e *exchange) waits(waiting bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended || waiting == e.waiting {
+		return
+	}
+	e.waiting = waiting
+	if waiting {
+		e.request.Block()
+	} else {
+		e.request.Unblock()
 	}
 }
 

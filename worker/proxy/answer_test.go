@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/internal/testkit"
+	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -211,4 +213,43 @@ func BenchmarkTap(b *testing.B) {
 		e.piece(piece)
 	}
 	e.request.End(0)
+}
+
+// countedClient knows which request counts as blocked when it is slow.
+type countedClient struct{ counted *traffic.Request }
+
+func (c *countedClient) Count(r *traffic.Request) { c.counted = r }
+
+// clientWriter is told of each piece of the answer.
+type clientWriter struct {
+	*httptest.ResponseRecorder
+	onWrite func()
+}
+
+func (w clientWriter) Write(b []byte) (int, error) {
+	w.onWrite()
+	return w.ResponseRecorder.Write(b)
+}
+
+// TestEndedRequestIsNotBlocked: a client that is slow to read a refusal is none of the engine's
+// requests any more.
+func TestEndedRequestIsNotBlocked(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusTooManyRequests, http.StatusInternalServerError} {
+		s := before(t, engineOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"choices":[{}]}`) // in one piece with its end
+		}).URL)
+		client := &countedClient{}
+		writes := 0
+		w := clientWriter{httptest.NewRecorder(), func() {
+			writes++
+			if client.counted != nil {
+				t.Errorf("%d: it counts though it has ended", status)
+			}
+		}}
+		s.ServeHTTP(w, httptest.NewRequestWithContext(traffic.WithClient(t.Context(), client), http.MethodPost, chat, strings.NewReader("{}")))
+		if writes == 0 || client.counted != nil {
+			t.Errorf("%d: %d writes, counted in the end: %v", status, writes, client.counted != nil)
+		}
+	}
 }

@@ -29,20 +29,23 @@ type upload struct {
 	size   atomic.Int64
 	ended  atomic.Bool
 	failed atomic.Bool // by the client
+	onWait func(waiting bool)
 	onEnd  func(size int64)
 
 	mu   sync.Mutex // held by a Read
 	over bool
 }
 
-// Read takes note of the end.
+// Read takes note of the wait, and of the end.
 func (u *upload) Read(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.over {
 		return 0, http.ErrBodyReadAfterClose
 	}
+	u.onWait(true)
 	n, err := u.ReadCloser.Read(p)
+	u.onWait(false)
 	size := u.size.Add(int64(n))
 	if err != nil && !u.ended.Swap(true) {
 		if errors.Is(err, io.EOF) {

@@ -91,6 +91,42 @@ func TestClientLeavesWhileItsBodyIsUnread(t *testing.T) {
 	}
 }
 
+// TestHalfSentUploadIsNotTheEngines: a client that sends half of its request, and waits, is waited
+// for. From the end on it is the engine's turn.
+func TestHalfSentUploadIsNotTheEngines(t *testing.T) {
+	taken, answer := make(chan struct{}), make(chan struct{})
+	s := before(t, engineOf(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		close(taken)
+		<-answer
+		_, _ = io.WriteString(w, "{}")
+	}).URL)
+	conn := dialRaw(t, s.addr)
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{")
+	s.becomes(t, canary.Activity{InFlight: 1, Blocked: 1})
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(conn, "}")
+	<-taken
+	s.becomes(t, canary.Activity{InFlight: 1})
+	close(answer)
+	_ = readHead(bufio.NewReader(conn))
+}
+
+// TestHalfSentUploadOfOneWhoLeaves: nothing of it stays blocked.
+func TestHalfSentUploadOfOneWhoLeaves(t *testing.T) {
+	s := before(t, engineOf(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }).URL)
+	conn := dialRaw(t, s.addr)
+	_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{")
+	s.becomes(t, canary.Activity{InFlight: 1, Blocked: 1})
+	closing(conn)
+	s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
+	next := dialRaw(t, s.addr)
+	defer func() { _ = next.Close() }()
+	_, _ = io.WriteString(next, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{")
+	s.becomes(t, canary.Activity{InFlight: 1, Failed: 1, Progress: 1, Blocked: 1})
+}
+
 // TestClientLeavesAnUploadThatNobodyReads: the engine does not take the body, so that the proxy
 // cannot read on.
 func TestClientLeavesAnUploadThatNobodyReads(t *testing.T) {
@@ -104,6 +140,7 @@ func TestClientLeavesAnUploadThatNobodyReads(t *testing.T) {
 	_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	_, _ = io.Copy(conn, testkit.Endless("x")) // until nobody takes it
 	<-got
+	s.becomes(t, canary.Activity{InFlight: 1}) // it is the engine who is waited for
 	resetting(conn)
 	left := time.Now()
 	s.becomes(t, canary.Activity{Failed: 1, Progress: 1})

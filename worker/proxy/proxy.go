@@ -129,18 +129,17 @@ type passing struct {
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &passing{}
 	if p.cfg.Generates(r.Method, r.URL.EscapedPath()) {
-		e := &exchange{proxy: p, operation: operationOf(r.URL.EscapedPath()), client: r.Context(), began: time.Now()}
+		e := &exchange{proxy: p, operation: operationOf(r.URL.EscapedPath()), client: r.Context(), conn: traffic.ClientOf(r.Context()), began: time.Now()}
 		p.tracker.Begin(&e.request)
 		// Whatever happens, it is under way no more than the client's request.
 		defer e.end(traffic.ClientError, nil)
-		if c := traffic.ClientOf(r.Context()); c != nil {
-			c.Count(&e.request)
-			defer c.Count(nil)
+		if e.conn != nil {
+			e.conn.Count(&e.request)
 		}
 		q.exchange = e
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		q.upload = &upload{ReadCloser: r.Body, onEnd: q.uploaded}
+		q.upload = &upload{ReadCloser: r.Body, onWait: q.waits, onEnd: q.uploaded}
 		// An engine may answer before it has all of the body. Without this, net/http would take the
 		// rest of it from the engine then.
 		_ = http.NewResponseController(w).EnableFullDuplex() // it fails in tests without a connection
@@ -156,6 +155,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.exchange.client, q.exchange.upload = r.Context(), q.upload
 	}
 	p.reverse.ServeHTTP(&writer{ResponseWriter: w, upload: q.upload}, r)
+}
+
+// waits takes in whether its body is waited for.
+func (q *passing) waits(waiting bool) {
+	if q.exchange != nil {
+		q.exchange.waits(waiting)
+	}
 }
 
 // uploaded takes in how large the request is.
