@@ -23,7 +23,7 @@ type Kind uint8
 // The kinds. What another version calls by another number is kept and passed on, and concludes
 // nothing.
 const (
-	KindCanary  Kind = 1 // the worker's own canary, or that there is none (canary.Unchecked)
+	KindCanary  Kind = 1 // the worker's own canary, or that there is none (Unchecked)
 	KindTraffic Kind = 2 // real requests at the worker
 	KindPath    Kind = 3 // another member's probe over the network
 	KindProcess Kind = 4 // what a process says of itself as a whole: that it is there, or drains
@@ -53,7 +53,7 @@ type Report struct {
 	Ready    bool          // Canary and Traffic: the worker's own conclusion, thresholds included
 	Draining bool          // Process: it takes no new requests and will leave
 	Reason   Reason        // where Finding is Fail
-	Detail   string        // one line of valid UTF-8, at most canary.MaxDetail bytes; may be empty
+	Detail   string        // one line of valid UTF-8, at most MaxDetail bytes; may be empty
 	Latency  time.Duration // of what was asked, where there was an answer; microseconds on the wire
 	At       time.Time     // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire
 }

@@ -6,5 +6,5 @@
 //     whatever they are kept in. [RejectSet] remembers what could not be read.
 //   - [AdvertiseHost] finds the address under which others reach this process.
 //
-// It links the standard library and the root package only, and anybody may use it.
+// It links the standard library, the root package and internal/text only, and anybody may use it.
 package discovery

@@ -28,7 +28,7 @@ type Activity struct {
 	Errors uint64
 
 	// ErrorsInRow is how many of Errors there were since the last chunk or completion: it goes back
-	// to 0 there.
+	// to 0 there. Nothing is concluded from it yet, nor from what follows.
 	ErrorsInRow uint64
 
 	// Busy is how many of Failed were turned away for want of room (429, or 503 with Retry-After).

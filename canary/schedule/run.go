@@ -4,7 +4,7 @@ package schedule
 type run struct {
 	phase       phase
 	generation  uint32  // of the registration that it was sent in
-	sent        Instant //
+	sent        Instant // when the canary went out
 	cancelledAt Instant // when it was told to end; Never: it is to be told in this step
 	raced       bool    // real requests were in flight beside it
 }
@@ -18,11 +18,11 @@ type run struct {
 type phase uint8
 
 const (
-	idle       phase = iota // there is none
-	running                 //
-	timedOut                // its deadline has passed: it was told to end, and its result counts
-	superseded              // it was told to end, and its result does not count
-	leaked                  // it was told to end and did not; where it counts, it has been judged a failure
+	idle phase = iota // there is none
+	running
+	timedOut   // its deadline has passed: it was told to end, and its result counts
+	superseded // it was told to end, and its result does not count
+	leaked     // it was told to end and did not; where it counts, it has been judged a failure
 )
 
 // counts says whether the result of the run will count.

@@ -104,10 +104,10 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	None      Outcome = iota // no canary has ended
-	Passed                   //
-	Failed                   //
-	Discarded                // it ended, and says nothing of the endpoint
+	None Outcome = iota // no canary has ended
+	Passed
+	Failed
+	Discarded // it ended, and says nothing of the endpoint
 )
 
 // Step is the whole of the schedule: what was, and what happens, to what is, and what to do.

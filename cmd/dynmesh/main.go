@@ -1,7 +1,7 @@
 // Command dynmesh runs the parts of a dynmesh: frontends, workers, or all of it at once for a look.
 //
 // This package turns flags and environment into configurations, signals into an end, and errors
-// into exit codes: nothing else. What it starts is in the packages frontend, worker and discovery.
+// into exit codes: nothing else. What it starts is in the packages beside cmd.
 package main
 
 import (

@@ -24,12 +24,12 @@ const DefaultEndpoint = "http://localhost:2379"
 
 // Config says how to reach etcd. The zero value is etcd on this host without TLS or password.
 type Config struct {
-	Endpoints   []string      // URLs or host:port; default DefaultEndpoint
-	Username    string        // with Password: etcd's own authentication; prefer client certificates
-	Password    string        //
-	CAFile      string        // PEM bundle that the server's certificate must chain to; default the system's
-	CertFile    string        // with KeyFile: the client's certificate, PEM; read anew for each connection
-	KeyFile     string        //
+	Endpoints   []string // URLs or host:port; default DefaultEndpoint
+	Username    string   // with Password: etcd's own authentication; prefer client certificates
+	Password    string
+	CAFile      string // PEM bundle that the server's certificate must chain to; default the system's
+	CertFile    string // with KeyFile: the client's certificate, PEM; read anew for each connection
+	KeyFile     string
 	DialTimeout time.Duration // bound on one connection attempt; default 3 s
 }
 

@@ -18,8 +18,8 @@ const (
 	keyMessage
 	keyResponse
 	keyError
-	keyMeta    // SGLang's meta_info, TGI's details
-	keyRole    //
+	keyMeta // SGLang's meta_info, TGI's details
+	keyRole
 	keyType    // Anthropic, OpenAI's responses
 	keyObject  // older vLLM's errors have "error" there
 	keyEvent   // Dynamo's, too

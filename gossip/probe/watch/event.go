@@ -74,10 +74,10 @@ const (
 // Actions are what is to be done after a step. Each of DialGossip, OpenTripwire and DialService is
 // under way at most once for a watch.
 type Actions struct {
-	Ping          bool   // send a packet with PingNonce
-	PingNonce     uint64 //
-	DialGossip    bool   // connect to the port of gossip and hang up; where accepted, send StreamNonce by TCP
-	StreamNonce   uint64 //
+	Ping          bool // send a packet with PingNonce
+	PingNonce     uint64
+	DialGossip    bool // connect to the port of gossip and hang up; where accepted, send StreamNonce by TCP
+	StreamNonce   uint64
 	OpenTripwire  bool
 	CloseTripwire bool     // or end its opening, of whose end nothing is to be told then
 	DialService   Attempts // to the port of requests
