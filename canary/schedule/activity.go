@@ -39,6 +39,13 @@ type Activity struct {
 	// a first chunk. LargestWaiting is that of the largest in flight that is larger still and has no
 	// chunk; 0 where there is none. A request larger than any before may take longer than any before.
 	LargestAnswered, LargestWaiting uint64
+
+	// Steps grows whenever the engine itself has moved, by counters of its own. It proves no
+	// completion. How much it grows means nothing; 0 where nobody reads such counters.
+	Steps uint64
+
+	// StepsInPrefill says that Steps also grows while the engine reads a long prompt in chunks.
+	StepsInPrefill bool
 }
 
 // evidence counts what proves that the endpoint works. A request that failed is progress of a kind,

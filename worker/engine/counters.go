@@ -40,6 +40,8 @@ type Series struct {
 	Label  string   // "" takes all samples
 	Values []string // of the label, that count; {model} stands for the model's name
 	Except bool     // Values are those that do not count
+
+	InPrefill bool // of Steps and Gauge: it moves with each chunk of a prompt that is read in chunks
 }
 
 // Quantity is what a series counts.
@@ -50,15 +52,37 @@ const (
 	InFlight  Quantity = iota // gauge: requests under way, waiting ones included
 	Queued                    // gauge: the same seen from elsewhere; the larger of the two is right
 	Tokens                    // counter: work that is done for requests
-	Iteration                 // gauge: each change is work that is done
+	Steps                     // counter: the engine's iterations, whatever they bring
+	Gauge                     // gauge that only a step of the engine can change
 	Completed                 // counter: requests that ended well
 	Aborted                   // counter: requests that ended otherwise, by no fault of the engine
 	Failed                    // counter: requests that the engine failed
 	quantities
 )
 
-// Totals is one reading of an engine's counters, by quantity.
+// Totals are an engine's counters at one moment, by quantity.
 type Totals [quantities]float64
+
+// Scrape is what an engine says of its counters at one moment.
+type Scrape struct {
+	Totals
+
+	// StepsInPrefill: some of the counters of steps that are there move with each chunk of a
+	// prompt. Versions of an engine differ.
+	StepsInPrefill bool
+}
+
+// Stepped says whether the engine has moved between two scrapes, in whichever order they were
+// taken. One that began again has. Aborted and Failed do not tell: servers count them by
+// themselves, also before an engine that hangs.
+func (r Scrape) Stepped(other Scrape) bool {
+	for _, q := range []Quantity{Tokens, Steps, Gauge, Completed} {
+		if r.Totals[q] != other.Totals[q] {
+			return true
+		}
+	}
+	return false
+}
 
 // URL is where the counters of the engine at root are by default.
 func (c Counters) URL(root *url.URL) string {
@@ -105,19 +129,19 @@ func (c Counters) Reader(model string) Reader {
 // Of the thousand and more lines that engines have, ten are of interest. Prometheus's parser gets
 // those alone, one by one: it would make objects of all, every second, and stops at the first that
 // is wrong.
-func (r Reader) Read(text io.Reader) (Totals, error) {
+func (r Reader) Read(text io.Reader) (Scrape, error) {
 	lines := sse.NewLines(text, maxSample, maxExposition)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	var sum Totals
+	var sum Scrape
 	found, samples := false, 0
 	for {
 		line, err := lines.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
-			return Totals{}, err
+			return Scrape{}, err
 		}
 		if series, ok := r.wanted[string(nameOf(line))]; ok {
 			if samples++; samples > maxSamples {
-				return Totals{}, errTooMany
+				return Scrape{}, errTooMany
 			}
 			found = add(&sum, &parser, series, line) || found
 		}
@@ -126,13 +150,13 @@ func (r Reader) Read(text io.Reader) (Totals, error) {
 		}
 	}
 	if !found {
-		return Totals{}, errNoCounters
+		return Scrape{}, errNoCounters
 	}
 	return sum, nil
 }
 
 // add adds the sample of a line, and says whether it could be read.
-func add(sum *Totals, parser *expfmt.TextParser, series []Series, line []byte) bool {
+func add(sum *Scrape, parser *expfmt.TextParser, series []Series, line []byte) bool {
 	sample, ok := sampleOf(line)
 	if !ok {
 		return false
@@ -157,7 +181,8 @@ func add(sum *Totals, parser *expfmt.TextParser, series []Series, line []byte) b
 					}
 				}
 				if s.Label == "" || slices.Contains(s.Values, value) != s.Except {
-					sum[s.Counts] += v
+					sum.Totals[s.Counts] += v
+					sum.StepsInPrefill = sum.StepsInPrefill || s.InPrefill
 				}
 			}
 		}

@@ -48,7 +48,7 @@ trtllm_num_requests_running{model_name="m"} 3
 trtllm_num_requests_waiting{model_name="m"} 1
 trtllm_iteration_latency_seconds{model_name="m"} 0.015
 trtllm_generation_tokens_total{model_name="m"} 7
-`, Totals{InFlight: 4, Tokens: 7, Iteration: 0.015, Completed: 150, Aborted: 4, Failed: 1}},
+`, Totals{InFlight: 4, Tokens: 7, Gauge: 0.015, Completed: 150, Aborted: 4, Failed: 1}},
 		{"triton", "triton", `nv_inference_request_success{model="m",version="1"} 161
 nv_inference_request_success{model="other",version="1"} 999
 nv_inference_request_failure{model="m",reason="BACKEND",version="1"} 2
@@ -96,14 +96,44 @@ vllm:generation_tokens_total 5
 			"byte by byte": iotest.OneByteReader(strings.NewReader(tt.text)),
 		} {
 			got, err := x.Read(r)
-			for q := range got {
-				if math.Abs(got[q]-tt.want[q]) > 1e-9 {
-					t.Errorf("%s, %s: quantity %d: got %v, want %v", tt.name, name, q, got[q], tt.want[q])
+			for q := range got.Totals {
+				if math.Abs(got.Totals[q]-tt.want[q]) > 1e-9 {
+					t.Errorf("%s, %s: quantity %d: got %v, want %v", tt.name, name, q, got.Totals[q], tt.want[q])
 				}
 			}
 			if err != nil {
 				t.Errorf("%s, %s: %v", tt.name, name, err)
 			}
+		}
+	}
+}
+
+// What moves between two scrapes is a step, unless a server counts it by itself.
+func TestSteps(t *testing.T) {
+	const core = "vllm:num_requests_running 1\nvllm:generation_tokens_total 7\nvllm:iteration_tokens_total_count 5\n"
+	for _, tt := range []struct {
+		name, before, after string
+		stepped, inPrefill  bool
+	}{
+		{"nothing", core, core, false, false},
+		{"an iteration", core, strings.Replace(core, "count 5", "count 6", 1), true, false},
+		{"a token", core, strings.Replace(core, "total 7", "total 8", 1), true, false},
+		{"a chunk of a prompt", core + "vllm:kv_cache_usage_perc 0.25\n", core + "vllm:kv_cache_usage_perc 0.125\n", true, true},
+		{"the same before 0.11", core + "vllm:gpu_cache_usage_perc 0.25\n", core + "vllm:gpu_cache_usage_perc 0.5\n", true, true},
+		{"an engine that began again", core, "vllm:generation_tokens_total 0\n", true, false},
+		{"what waits", core, core + "vllm:num_requests_waiting 9\n", false, false},
+		{"clients that leave", core, core + "vllm:request_success_total{finished_reason=\"abort\"} 9\n", false, false},
+	} {
+		read := func(text string) Scrape {
+			got, err := vllm().Counters.Reader("m").Read(strings.NewReader(text))
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			return got
+		}
+		before, after := read(tt.before), read(tt.after)
+		if after.Stepped(before) != tt.stepped || before.Stepped(after) != tt.stepped || after.StepsInPrefill != tt.inPrefill {
+			t.Errorf("%s: got %v, %v, in a prefill %v; want %v, and %v", tt.name, after.Stepped(before), before.Stepped(after), after.StepsInPrefill, tt.stepped, tt.inPrefill)
 		}
 	}
 }
@@ -121,7 +151,7 @@ func TestCountersRefused(t *testing.T) {
 		"samples without end":   {testkit.Endless("vllm:generation_tokens_total 1\n"), errTooMany},
 		"an end before the end": {io.MultiReader(strings.NewReader("vllm:generation_tokens_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 	} {
-		if got, err := x.Read(tt.r); !errors.Is(err, tt.want) || got != (Totals{}) {
+		if got, err := x.Read(tt.r); !errors.Is(err, tt.want) || got != (Scrape{}) {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, tt.want)
 		}
 	}
@@ -138,7 +168,7 @@ func FuzzCounters(f *testing.F) {
 		if got != slow || !errors.Is(slowErr, err) {
 			t.Errorf("got %v, %v at once, and %v, %v byte by byte", got, err, slow, slowErr)
 		}
-		for q, v := range got {
+		for q, v := range got.Totals {
 			if math.IsNaN(v) || v < 0 {
 				t.Errorf("quantity %d is %v", q, v)
 			}

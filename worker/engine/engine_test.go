@@ -147,7 +147,7 @@ func TestNewEngine(t *testing.T) {
 		t.Errorf("a chat goes to %s", got)
 	}
 	totals, err := tgi.Counters.Reader("").Read(strings.NewReader("tgi_queue_size 3\n"))
-	if err != nil || totals[InFlight] != 3 {
+	if err != nil || totals.Totals[InFlight] != 3 {
 		t.Errorf("got %v, %v, want 3 in flight", totals, err)
 	}
 }

@@ -20,12 +20,12 @@ func Example() {
 	fmt.Println("POST", vllm.Path(canary, "llama"))
 	fmt.Println(string(canary))
 
-	totals, err := vllm.Counters.Reader("llama").Read(strings.NewReader(`# TYPE vllm:num_requests_running gauge
+	scrape, err := vllm.Counters.Reader("llama").Read(strings.NewReader(`# TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0"} 2
 vllm:num_requests_waiting{engine="0"} 1
 vllm:generation_tokens_total{engine="0"} 1500 # {trace_id="a"} 1
 `))
-	fmt.Println(totals[engine.InFlight], totals[engine.Tokens], err)
+	fmt.Println(scrape.Totals[engine.InFlight], scrape.Totals[engine.Tokens], err)
 	// Output:
 	// POST /v1/completions
 	// {"model":"llama","prompt":[1],"temperature":0,"max_tokens":1,"stream":true}

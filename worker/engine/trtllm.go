@@ -22,7 +22,7 @@ func trtllm() Engine {
 			{Counts: InFlight, Name: "trtllm_num_requests_running"},
 			{Counts: InFlight, Name: "trtllm_num_requests_waiting"},
 			{Counts: Tokens, Name: "trtllm_generation_tokens_total"},
-			{Counts: Iteration, Name: "trtllm_iteration_latency_seconds"},
+			{Counts: Gauge, Name: "trtllm_iteration_latency_seconds"},
 			{Counts: Completed, Name: "trtllm_request_success_total", Label: "finished_reason", Values: bad, Except: true},
 			{Counts: Aborted, Name: "trtllm_request_success_total", Label: "finished_reason", Values: bad},
 			{Counts: Failed, Name: "trtllm_request_error_total"},

@@ -25,14 +25,19 @@ func vllm() Engine {
 //
 // vllm:prompt_tokens_total is left out on purpose. V1 adds a prompt's tokens together with the
 // first generated one, so it shows nothing that the other does not. Where it is counted on arrival,
-// it would have requests that hang vouch for the engine. vLLM shows nothing of a prefill before its
-// end.
+// it would have requests that hang vouch for the engine.
+//
+// Within a prefill that is chunked, only the KV cache's usage moves: iteration_tokens_total, a
+// histogram, counts the iterations that bring a token.
 func vllmSeries() []Series {
 	bad := []string{"abort", "error"}
 	return []Series{
 		{Counts: InFlight, Name: "vllm:num_requests_running"},
 		{Counts: InFlight, Name: "vllm:num_requests_waiting"},
 		{Counts: Tokens, Name: "vllm:generation_tokens_total"},
+		{Counts: Steps, Name: "vllm:iteration_tokens_total_count"},
+		{Counts: Gauge, Name: "vllm:kv_cache_usage_perc", InPrefill: true},
+		{Counts: Gauge, Name: "vllm:gpu_cache_usage_perc", InPrefill: true}, // the same, before 0.11
 		{Counts: Completed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad, Except: true},
 		{Counts: Aborted, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[:1]},
 		{Counts: Failed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[1:]},

@@ -64,12 +64,12 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 	defer ticks.Stop()
 	for failing := false; ; {
 		at := time.Now()
-		totals, err := p.read(ctx, every)
+		scrape, err := p.read(ctx, every)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			next := p.last.Load().next(totals, at, p.stepwise)
+			next := p.last.Load().next(scrape, at, p.stepwise)
 			p.last.Store(&next)
 			if failing {
 				failing = false
@@ -89,50 +89,49 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 }
 
 // read asks for the counters once.
-func (p *poller) read(ctx context.Context, timeout time.Duration) (engine.Totals, error) {
+func (p *poller) read(ctx context.Context, timeout time.Duration) (engine.Scrape, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	resp, err := p.client.get(ctx, p.url, "text/plain;version=0.0.4")
 	if err != nil {
-		return engine.Totals{}, fmt.Errorf("read metrics: %w", err)
+		return engine.Scrape{}, fmt.Errorf("read metrics: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return engine.Totals{}, fmt.Errorf("read metrics: status %d", resp.StatusCode)
+		return engine.Scrape{}, fmt.Errorf("read metrics: status %d", resp.StatusCode)
 	}
-	totals, err := p.counters.Read(resp.Body)
+	scrape, err := p.counters.Read(resp.Body)
 	if err != nil {
-		return engine.Totals{}, fmt.Errorf("read metrics: %w", err)
+		return engine.Scrape{}, fmt.Errorf("read metrics: %w", err)
 	}
-	return totals, nil
+	return scrape, nil
 }
 
 // sample is what is known of an engine's activity from its counters. It is a value: next takes one
 // and returns the next.
 type sample struct {
-	at       time.Time // when the engine was asked for the totals; zero before the first time
-	totals   engine.Totals
-	moved    time.Time // when a total last changed, gauges of requests aside
+	at       time.Time // when the engine was asked for the scrape; zero before the first time
+	scrape   engine.Scrape
+	moved    time.Time // when it last stepped
 	activity canary.Activity
 }
 
 // next takes in new totals. What has happened between two samples counts only if they are close
 // together: across a gap, a canary may have come and gone, and it would vouch for itself. Totals
 // that went back are those of an engine that began again, and are where counting goes on from.
-func (s sample) next(totals engine.Totals, at time.Time, stepwise bool) sample {
-	n := sample{at: at, totals: totals, moved: s.moved, activity: s.activity}
-	var grown [len(engine.Totals{})]uint64
+func (s sample) next(scrape engine.Scrape, at time.Time, stepwise bool) sample {
+	n := sample{at: at, scrape: scrape, moved: s.moved, activity: s.activity}
+	n.activity.StepsInPrefill = scrape.StepsInPrefill
+	if !s.at.IsZero() && scrape.Stepped(s.scrape) {
+		n.moved = at
+		n.activity.Steps++
+	}
+	totals := scrape.Totals
+	var grown [len(totals)]uint64
 	restarted := s.at.IsZero() || at.Sub(s.at) > maxAge
 	for _, q := range []engine.Quantity{engine.Tokens, engine.Completed, engine.Aborted, engine.Failed} {
-		restarted = restarted || totals[q] < s.totals[q]
-		if totals[q] != s.totals[q] {
-			n.moved = at
-			grown[q] = uint64(max(totals[q]-s.totals[q], 0))
-		}
-	}
-	if totals[engine.Iteration] != s.totals[engine.Iteration] {
-		n.moved = at
-		grown[engine.Iteration] = 1
+		restarted = restarted || totals[q] < s.scrape.Totals[q]
+		grown[q] = uint64(max(totals[q]-s.scrape.Totals[q], 0))
 	}
 	if !restarted {
 		ended := grown[engine.Completed] + grown[engine.Failed] + grown[engine.Aborted]
@@ -140,7 +139,7 @@ func (s sample) next(totals engine.Totals, at time.Time, stepwise bool) sample {
 		a.Completed += grown[engine.Completed]
 		a.Errors += grown[engine.Failed]
 		a.Failed += grown[engine.Failed] + grown[engine.Aborted]
-		a.Progress += grown[engine.Tokens] + grown[engine.Iteration] + ended
+		a.Progress += grown[engine.Tokens] + ended
 	}
 	n.activity.InFlight = uint64(max(totals[engine.InFlight], totals[engine.Queued]))
 	// Either a long step, such as a prefill, or the last one of an engine that has been idle since.

@@ -46,7 +46,7 @@ func TestLongStepOrIdle(t *testing.T) {
 				if moves {
 					counted[engine.Tokens]++
 				}
-				next := last.Load().next(counted, time.Now(), true)
+				next := last.Load().next(engine.Scrape{Totals: counted}, time.Now(), true)
 				last.Store(&next)
 				time.Sleep(time.Second)
 				if s, _ := monitor.Status("generate"); s.Ready {
