@@ -67,7 +67,7 @@ func dialFront(t *testing.T, w *Worker, request string) (net.Conn, *bufio.Reader
 func TestFront(t *testing.T) {
 	goOn := make(chan struct{})
 	w, stop := fronted(t, 10*time.Second, func(conn *net.TCPConn, request string) {
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{")
 		if strings.HasPrefix(request, "POST ") {
 			<-goOn
 		}
@@ -122,5 +122,41 @@ func TestFrontEndsUpgrades(t *testing.T) {
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is open")
+	}
+}
+
+// TestFrontRefusesWhatItGivesUp: a request that the engine has not begun to answer by the end of a
+// shutdown is refused in words, so that its client sends it elsewhere; one that it has breaks off.
+func TestFrontRefusesWhatItGivesUp(t *testing.T) {
+	w, stop := fronted(t, 50*time.Millisecond, func(conn *net.TCPConn, request string) {
+		if strings.HasPrefix(request, "POST /v1/chat/") {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{")
+		}
+		testkit.UntilGone(conn)
+	})
+	_, begun := dialFront(t, w, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	half, err := http.ReadResponse(begun, nil) //nolint:bodyclose // its connection is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, waiting := dialFront(t, w, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	testkit.Eventually(t, waitLimit, "both are under way", func() bool {
+		a, ok := w.Activity("generate")
+		return ok && a.InFlight == 2
+	})
+	stop()
+	resp, err := http.ReadResponse(waiting, nil) //nolint:bodyclose // its connection is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || !resp.Close || !strings.Contains(string(text), "the worker is shutting down") {
+		t.Errorf("got %d %q (%v), closes %v; want 503 and that it shuts down, on a connection that closes", resp.StatusCode, text, err, resp.Close)
+	}
+	if text, err := io.ReadAll(half.Body); err == nil {
+		t.Errorf("got %q, want an answer that breaks off", text)
+	}
+	if a, _ := w.Activity("generate"); a.Errors != 0 || a.InFlight != 0 {
+		t.Errorf("activity %+v: want no error of the engine's", a)
 	}
 }

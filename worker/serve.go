@@ -129,13 +129,13 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 	for _, o := range options {
 		o.apply(&s)
 	}
+	if payload := env.payload(); payload != nil {
+		Canary(payload).apply(&s)
+	}
 	if wanted := true; s.canaries && s.cfg.Canary == nil {
 		if env.bool("DYN_HEALTH_CHECK_ENABLED", &wanted); wanted {
 			s.cfg.Canary = new(env.canaries())
 		}
-	}
-	if payload := env.payload(); payload != nil {
-		s.endpoints[0].checks = []Check{Canary(payload)}
 	}
 	if env.err != nil {
 		return nil, env.err

@@ -168,6 +168,7 @@ func TestServeCanaries(t *testing.T) {
 		{"no check", nil, nil, false},
 		{"a check", nil, []Option{Canary(1)}, true},
 		{"one of another endpoint", nil, []Option{Endpoint("embed", echo, Canary(1))}, true},
+		{"an operator's payload", map[string]string{"DYN_HEALTH_CHECK_PAYLOAD": "{}"}, nil, true},
 		{"switched off", map[string]string{"DYN_HEALTH_CHECK_ENABLED": "false"}, []Option{Canary(1)}, false},
 		{"switched on", map[string]string{"DYN_HEALTH_CHECK_ENABLED": "true"}, nil, true},
 		{"configured", nil, []Option{With(func(c *Config) { c.Canary = &canary.Config{} })}, true},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,8 +121,17 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 		proxy:         p,
 		watch:         canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
 		registerAfter: s.Answered(),
-		runs:          []component{{"sidecar", s.Run}},
+		runs:          []component{{"sidecar", s.Run}, {"proxy", untilClosed(p)}},
 	}, nil
+}
+
+// untilClosed closes p at the end, when no request passes any more.
+func untilClosed(p *proxy.Proxy) func(context.Context) error {
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		p.Close()
+		return nil
+	}
 }
 
 func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine, error) {

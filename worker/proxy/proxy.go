@@ -255,12 +255,19 @@ func (p *Proxy) modify(r *http.Response) error {
 // refuse answers where the engine did not.
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	q := passingOf(r.Context())
+	cause := context.Cause(r.Context())
 	switch {
-	case r.Context().Err() != nil:
+	case cause != nil:
 		if q.exchange != nil {
 			q.exchange.end(traffic.ClientError, nil)
 		}
-		panic(http.ErrAbortHandler) // the client is gone, or is to see that it is over
+		if errors.Is(cause, context.Canceled) || errors.Is(cause, errClientGone) {
+			panic(http.ErrAbortHandler)
+		}
+		// Whoever serves gave it up, such as a worker that shuts down. It may be sent elsewhere.
+		w.Header().Set("Connection", "close")
+		WriteError(w, http.StatusServiceUnavailable, "service_unavailable", text.Line(cause.Error(), dynmesh.MaxDetail))
+		return
 	case q.upload != nil && q.upload.failed.Load():
 		if q.exchange != nil {
 			q.exchange.end(traffic.ClientError, nil)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
 )
@@ -23,15 +22,15 @@ const (
 	// dialTimeout is for engines on other hosts: one on this host answers or refuses at once.
 	dialTimeout = 5 * time.Second
 
-	// idleTimeout is how long a connection to the engine is kept for the next request. uvicorn,
-	// which serves vLLM and SGLang, closes its own after 5 s, and a request that is sent just then
-	// is lost: a POST is not sent twice.
+	// idleTimeout is how long a connection to the engine is kept for the next question. uvicorn,
+	// which serves vLLM and SGLang, closes its own after 5 s.
 	idleTimeout = 2 * time.Second
 
-	maxIdle = 64 // connections: enough to have most requests of a busy engine find one
+	maxIdle = 2 // connections: what is asked here is asked one after the other
 )
 
-// client asks one engine, with what the engine wants to be asked with.
+// client asks one engine what it is and how it does, with what the engine wants to be asked with.
+// Requests do not pass here.
 type client struct {
 	http *http.Client
 	root *url.URL
@@ -41,8 +40,8 @@ type client struct {
 	secrets text.Secrets // that must not be repeated
 }
 
-// newClient makes the client of the engine at root. It has no time limits beyond the dial's: an
-// engine may well think for minutes.
+// newClient makes the client of the engine at root. It has no time limits beyond the dial's: each
+// question brings its own.
 func newClient(root *url.URL, key, caFile string) (client, error) {
 	password, _ := root.User.Password()
 	c := client{root: root, key: key, secrets: text.Secrets{key, password}}
@@ -126,8 +125,8 @@ func (c client) redact(err error) error {
 	if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 		return &dynmesh.Failure{Reason: f.Reason, Detail: c.secrets.Redact(f.Detail)}
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return &Error{Status: e.Status, Text: c.secrets.Redact(e.Text)}
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return &statusError{c.secrets.Redact(e.text)}
 	}
 	return errors.New(redacted)
 }

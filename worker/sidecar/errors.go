@@ -18,30 +18,20 @@ const (
 	maxExcerpt = 80      // bytes of an answer, in an error about it
 )
 
-// Error is what the engine made of a request: an error status.
-type Error struct {
-	Status int    // 400 to 599; 502 where the engine's is no error
-	Text   string // one line of at most 1 KiB
-}
+// statusError is an answer with a status other than 2xx.
+type statusError struct{ text string } // one line of at most maxText bytes
 
-// Error is the text, after the status where the engine sent it.
-func (e *Error) Error() string { return "engine: " + e.Text }
+func (e *statusError) Error() string { return "engine: " + e.text }
 
-// statusError is an answer with a status other than 2xx. One that is no error to a client would be
-// none to the worker.
-func statusError(status int, body []byte) *Error {
+func newStatusError(status int, body []byte) *statusError {
 	message := cmp.Or(canary.ErrorText(body), http.StatusText(status))
-	e := &Error{Status: status, Text: text.Line(fmt.Sprintf("status %d: %s", status, message), maxText)}
-	if status < 400 || status > 599 {
-		e.Status = http.StatusBadGateway
-	}
-	return e
+	return &statusError{text.Line(fmt.Sprintf("status %d: %s", status, message), maxText)}
 }
 
 // probeFailure gives the reasons of a canary where the question was another.
 func probeFailure(ctx context.Context, err error) error {
 	bad, isMalformed := errors.AsType[*malformedError](err)
-	refusal, isStatus := errors.AsType[*Error](err)
+	refusal, isStatus := errors.AsType[*statusError](err)
 	switch {
 	case ctx.Err() != nil:
 		return err // canary.Check sees why
@@ -50,7 +40,7 @@ func probeFailure(ctx context.Context, err error) error {
 	case isMalformed:
 		return &dynmesh.Failure{Reason: dynmesh.ReasonMalformed, Detail: text.Line(bad.text, dynmesh.MaxDetail), Err: err}
 	case isStatus:
-		return &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: text.Line(refusal.Text, dynmesh.MaxDetail), Err: err}
+		return &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: text.Line(refusal.text, dynmesh.MaxDetail), Err: err}
 	default:
 		return err // canary.Check knows them
 	}

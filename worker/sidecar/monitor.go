@@ -200,7 +200,7 @@ func (m *monitor) listModels(ctx context.Context) (names []string, _ error) {
 		return nil, nil // it has no list, or none for us, and needs none
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, statusError(resp.StatusCode, readPrefix(resp.Body, cancel, maxErrorBody, errorWait))
+		return nil, newStatusError(resp.StatusCode, readPrefix(resp.Body, cancel, maxErrorBody, errorWait))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxModels+1))
 	if err != nil {

@@ -248,7 +248,7 @@ func TestSlowIsNotAway(t *testing.T) {
 	m := monitor{log: log, answered: make(chan struct{})}
 	m.pollSucceeded([]string{"a"})
 	m.pollFailed(context.DeadlineExceeded)
-	m.pollFailed(&Error{Status: 500})
+	m.pollFailed(&statusError{"status 500"})
 	if _, ok := m.modelName(); !ok || lines(hook) != "Engine is there" {
 		t.Errorf("logged %s, want nothing of it", lines(hook))
 	}
