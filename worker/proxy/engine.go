@@ -30,6 +30,10 @@ const (
 
 	maxResponseHeader = 1 << 20
 
+	// transportBuffer is that of a connection to the engine for each direction, in bytes. Heads and
+	// pieces of streams fit, and what does not goes past it. Thousands of streams have two each.
+	transportBuffer = 2 << 10
+
 	// maxReplay is how much of a request's body is kept until its first byte has been sent, in
 	// bytes. The transport reads 32 KiB ahead at most.
 	maxReplay = 64 << 10
@@ -60,6 +64,8 @@ func newUpstream(tls *tls.Config) *upstream {
 		IdleConnTimeout:        idleTimeout,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
+		ReadBufferSize:         transportBuffer,
+		WriteBufferSize:        transportBuffer,
 	}}
 }
 

@@ -122,39 +122,58 @@ type passingKey struct{}
 type passing struct {
 	exchange *exchange // nil: it does not count
 	upload   *upload   // nil: it has no body
+	unwatch  func()    // ends the watch over upload
 }
 
 // ServeHTTP passes a request on. It panics with http.ErrAbortHandler where the answer breaks off,
 // so that the client sees that, too.
+//
+// What it calls before and after has frames of its own: with theirs in this one, the stack of each
+// stream would be 16 KiB in place of 8.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &passing{}
+	defer q.over(w)
+	p.reverse.ServeHTTP(&writer{ResponseWriter: w, passing: q}, p.begin(q, w, r))
+}
+
+// begin counts the request if it makes the engine work, and watches its body. The request returned
+// is the one to pass on.
+func (p *Proxy) begin(q *passing, w http.ResponseWriter, r *http.Request) *http.Request {
 	if p.cfg.Generates(r.Method, r.URL.EscapedPath()) {
 		e := &exchange{proxy: p, operation: operationOf(r.URL.EscapedPath()), client: r.Context(), conn: traffic.ClientOf(r.Context()), began: time.Now()}
 		p.tracker.Begin(&e.request)
-		// Whatever happens, it is under way no more than the client's request.
-		defer e.end(traffic.ClientError, nil)
 		if e.conn != nil {
 			e.conn.Count(&e.request)
 		}
 		q.exchange = e
 	}
-	if r.Body != nil && r.Body != http.NoBody {
-		q.upload = &upload{ReadCloser: r.Body, onWait: q.waits, onEnd: q.uploaded}
-		// An engine may answer before it has all of the body. Without this, net/http would take the
-		// rest of it from the engine then.
-		_ = http.NewResponseController(w).EnableFullDuplex() // it fails in tests without a connection
-		defer q.upload.stop(w)
-		watched, stop := q.upload.watch(r)
-		defer stop()
-		r = watched.WithContext(context.WithValue(watched.Context(), passingKey{}, q))
-		r.Body = q.upload
-	} else {
-		r = r.WithContext(context.WithValue(r.Context(), passingKey{}, q))
+	if r.Body == nil || r.Body == http.NoBody {
+		return r.WithContext(context.WithValue(r.Context(), passingKey{}, q))
 	}
+	q.upload = &upload{ReadCloser: r.Body, onWait: q.waits, onEnd: q.uploaded}
+	// An engine may answer before it has all of the body. Without this, net/http would take the
+	// rest of it from the engine then.
+	_ = http.NewResponseController(w).EnableFullDuplex() // it fails in tests without a connection
+	watched, stop := q.upload.watch(r)
+	q.unwatch = stop
+	r = watched.WithContext(context.WithValue(watched.Context(), passingKey{}, q))
+	r.Body = q.upload
 	if q.exchange != nil {
 		q.exchange.client, q.exchange.upload = r.Context(), q.upload
 	}
-	p.reverse.ServeHTTP(&writer{ResponseWriter: w, upload: q.upload}, r)
+	return r
+}
+
+// over ends what begin has begun. Whatever happened, the request is under way no more than the
+// client's is.
+func (q *passing) over(w http.ResponseWriter) {
+	if q.upload != nil {
+		q.unwatch()
+		q.upload.stop(w)
+	}
+	if q.exchange != nil {
+		q.exchange.end(traffic.ClientError, nil)
+	}
 }
 
 // waits takes in whether its body is waited for.
@@ -317,8 +336,8 @@ func WriteError(w http.ResponseWriter, status int, kind, message string) {
 // writer keeps net/http from adding what the engine did not send.
 type writer struct {
 	http.ResponseWriter
-	upload *upload // nil: there is no body
-	wrote  bool
+	passing *passing
+	wrote   bool
 }
 
 // Unwrap is for http.ResponseController.
@@ -328,7 +347,7 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *writer) WriteHeader(status int) {
 	if status >= 200 && !w.wrote {
 		w.wrote = true
-		if w.upload != nil && !w.upload.ended.Load() {
+		if up := w.passing.upload; up != nil && !up.ended.Load() {
 			w.Header().Set("Connection", "close") // what is left of the body stands before the next request
 		}
 		for _, name := range [...]string{"Content-Type", "Date"} {
@@ -338,6 +357,11 @@ func (w *writer) WriteHeader(status int) {
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+	if _, ok := w.Header()["Content-Length"]; !ok && status >= 200 {
+		// The head of a stream is sent as it came, before the first piece. From here it takes less
+		// of the stack, too, than behind ReverseProxy's copying.
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // it fails where the client is gone
+	}
 }
 
 // buffers are those that bodies are copied through.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -135,6 +136,35 @@ func TestStreamsAtOnce(t *testing.T) {
 	}
 	next <- struct{}{}
 	s.becomes(t, canary.Activity{Completed: 1, Progress: 4})
+}
+
+// TestHeadBeforeTheFirstPiece: the head of a stream does not wait for an engine that thinks.
+func TestHeadBeforeTheFirstPiece(t *testing.T) {
+	think := make(chan struct{})
+	defer close(think)
+	engine := engineOf(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-think:
+		case <-r.Context().Done():
+		}
+	})
+	s := before(t, engine.URL)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url("/v1/completions"), strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := newClient(t).Do(r)
+	if err != nil {
+		t.Fatalf("the head of an answer whose body is yet to come: %v", err)
+	}
+	_ = resp.Body.Close()
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != "text/event-stream" {
+		t.Errorf("got %d %s, want 200 text/event-stream", resp.StatusCode, got)
+	}
 }
 
 // TestLargeUploads: bodies of any size pass in constant memory, chunked or not, and trailers with
