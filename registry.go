@@ -59,6 +59,10 @@ type RegistryUpdate struct {
 	MembersGone []InstanceID       // may name one that was never among Members
 	MembersRead bool               // they have been read once: it may be later than the instances
 
+	// Model cards come like members: in updates of their own, where they are followed at all.
+	Cards     []ModelCard // new and changed ones, each once
+	CardsGone []CardKey   // may name one that was never among Cards
+
 	// Rejected is all that is left out now, because its key or value is bad; nil: as before.
 	Rejected *Rejects
 }

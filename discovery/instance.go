@@ -16,11 +16,11 @@ const MaxValueSize = 64 << 10
 // DecodeInstance reads what a registry holds under the key of an instance. Its error is a
 // *RejectError.
 func DecodeInstance(key dynmesh.InstanceKey, value []byte) (dynmesh.Instance, error) {
-	fields, err := decodeFields(value)
+	fields, err := decodeFields(value, MaxValueSize)
 	if err != nil {
 		return dynmesh.Instance{}, err
 	}
-	if err := checkFields(key, fields); err != nil {
+	if err := checkFields(key, fields, dynmesh.EndpointType); err != nil {
 		return dynmesh.Instance{}, err
 	}
 	transport, err := CheckTransport(fields["transport"])
@@ -38,10 +38,10 @@ func DecodeInstance(key dynmesh.InstanceKey, value []byte) (dynmesh.Instance, er
 	return instance, nil
 }
 
-// decodeFields returns the fields of an entry's value.
-func decodeFields(value []byte) (map[string]json.RawMessage, error) {
-	if len(value) > MaxValueSize {
-		return nil, Rejectf(dynmesh.RejectSize, "value has %d bytes, more than %d", len(value), MaxValueSize)
+// decodeFields returns the fields of an entry's value, of limited size.
+func decodeFields(value []byte, limit int) (map[string]json.RawMessage, error) {
+	if len(value) > limit {
+		return nil, Rejectf(dynmesh.RejectSize, "value has %d bytes, more than %d", len(value), limit)
 	}
 	// encoding/json lets invalid UTF-8 through in raw messages; it would then spoil the whole
 	// listing.
@@ -57,13 +57,14 @@ func decodeFields(value []byte) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-// checkFields compares the value's fields with the key, which says the same once more.
-func checkFields(key dynmesh.InstanceKey, fields map[string]json.RawMessage) error {
+// checkFields compares the value's fields with its kind and with the key, which says the same once
+// more.
+func checkFields(key dynmesh.InstanceKey, fields map[string]json.RawMessage, kind string) error {
 	for _, want := range []struct{ field, value string }{
 		{"namespace", key.Endpoint.Namespace},
 		{"component", key.Endpoint.Component},
 		{"endpoint", key.Endpoint.Name},
-		{"type", dynmesh.EndpointType},
+		{"type", kind},
 	} {
 		raw, ok := fields[want.field]
 		if !ok && want.field == "type" {

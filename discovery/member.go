@@ -30,7 +30,7 @@ const (
 // and a missing role is a worker's: versions may differ. Its error is a *RejectError.
 func DecodeMember(id dynmesh.InstanceID, value []byte) (dynmesh.RegisteredMember, error) {
 	var none dynmesh.RegisteredMember
-	fields, err := decodeFields(value)
+	fields, err := decodeFields(value, MaxValueSize)
 	if err != nil {
 		return none, err
 	}

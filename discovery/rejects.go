@@ -58,6 +58,14 @@ func (s *RejectSet) Remove(key string) bool {
 	return known
 }
 
+// Has says whether an entry is left out.
+func (s *RejectSet) Has(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.left[key]
+	return known
+}
+
 // Counts returns how many entries are left out now, and how many ever were, by reason.
 func (s *RejectSet) Counts() (left, total map[dynmesh.RejectReason]int) {
 	s.mu.Lock()

@@ -35,7 +35,7 @@ import (
 //   - Entries that are no instance are left out, and are deletes where they were one before.
 //     Rejected lists all of them whenever that list changes.
 //   - Members may be read apart from the instances, and come in updates of their own, in any state;
-//     MembersRead stays false in a source that has none.
+//     MembersRead stays false in a source that has none. So may model cards.
 //
 // # Several sources
 //

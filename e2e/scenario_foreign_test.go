@@ -93,7 +93,7 @@ func badOnes() []foreignEntry {
 // others are in buckets that are not dynmesh's business: neither listed nor complained of.
 func others() []foreignEntry {
 	var out []foreignEntry
-	for _, bucket := range []string{"v1/mdc/", "v1/event_channels/", "v1/instances_of_another_kind/", "v1/instancesX/", "v1/instances", "v2/instances/", "instances/"} {
+	for _, bucket := range []string{"v1/event_channels/", "v1/instances_of_another_kind/", "v1/instancesX/", "v1/instances", "v2/instances/", "instances/"} {
 		one := entry("dynamo", "backend", "generate", 0xfeed00+uint64(len(out)), nil)
 		out = append(out, foreignEntry{bucket + strings.TrimPrefix(one.key, "v1/instances/"), one.value},
 			foreignEntry{bucket + "feedface", "not JSON"})

@@ -25,7 +25,7 @@ func (w *worker) name() string { return w.where().name }
 func (w *worker) keys() []string {
 	var keys []string
 	for _, endpoint := range w.endpoints {
-		keys = append(keys, registered{Namespace: "dynamo", Component: w.component, Endpoint: endpoint, ID: w.id}.key())
+		keys = append(keys, "v1/dynmesh/instances/"+strings.TrimPrefix(registered{Namespace: "dynamo", Component: w.component, Endpoint: endpoint, ID: w.id}.key(), "v1/instances/"))
 	}
 	return keys
 }

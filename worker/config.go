@@ -28,6 +28,7 @@ type Config struct {
 
 	Etcd     etcd.Config
 	LeaseTTL time.Duration // of the registration, in whole seconds; default 10 s
+	Bucket   etcd.Bucket   // where it registers; default etcd.BucketDynmesh
 
 	// Gossip makes the worker a member of the mesh: it reports its endpoints' state, and other
 	// members watch it over the network. Nil: it is no member.

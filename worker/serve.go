@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -158,7 +159,7 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 // FromEnvironment reads the configuration that the worker command has, from the same variables:
 //
 //	etcd      ETCD_ENDPOINTS, ETCD_LEASE_TTL, ETCD_AUTH_USERNAME, _PASSWORD, _CA, _CLIENT_CERT and
-//	          _CLIENT_KEY
+//	          _CLIENT_KEY, DYN_REGISTER_BUCKET
 //	names     DYN_NAMESPACE, DYN_COMPONENT, DYN_LABELS
 //	requests  DYN_HTTP_RPC_BIND, _PORT (8888), _HOST (or POD_IP) and _ROOT_PATH
 //	status    DYN_SYSTEM_HOST, _PORT (8081), _HEALTH_PATH, _LIVE_PATH and
@@ -181,6 +182,8 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	env.text("ETCD_AUTH_CLIENT_CERT", &c.Etcd.CertFile)
 	env.text("ETCD_AUTH_CLIENT_KEY", &c.Etcd.KeyFile)
 	setting(&env, "ETCD_LEASE_TTL", &c.LeaseTTL, func(s string) (time.Duration, error) { return parse.WholeSeconds(s, 2*time.Second) })
+
+	setting(&env, "DYN_REGISTER_BUCKET", &c.Bucket, etcd.ParseBucket)
 
 	env.text("DYN_NAMESPACE", &c.Namespace)
 	env.text("DYN_COMPONENT", &c.Component)

@@ -112,7 +112,7 @@ func build(cfg Config) (_ *Worker, err error) {
 	}
 	release = append(release, w.mesh.close)
 	if w.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
-		Etcd: w.cfg.Etcd, ID: id, TTL: w.cfg.LeaseTTL, Log: w.log, Member: w.member(),
+		Etcd: w.cfg.Etcd, ID: id, TTL: w.cfg.LeaseTTL, Bucket: w.cfg.Bucket, Log: w.log, Member: w.member(),
 	}); err != nil {
 		return nil, err
 	}

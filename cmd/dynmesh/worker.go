@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/worker"
 )
 
@@ -95,6 +96,9 @@ dynmesh keygen.`,
 	opts.gossip.register(flags)
 	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &secretValue{stringValue{target: &cfg.AdminToken}}, "token that POST /maintenance requires; none: the route is closed; better given by the variable"})
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
+	bucket := (*string)(&cfg.Bucket)
+	*bucket = string(etcd.BucketDynmesh)
+	register(flags, setting{"register-bucket", "DYN_REGISTER_BUCKET", &stringValue{bucket, oneOf(string(etcd.BucketDynmesh), string(etcd.BucketDynamo))}, "where in etcd it registers: dynmesh, which Dynamo does not look at, or dynamo, whose frontends warn of it from 1.5 on"})
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
 }

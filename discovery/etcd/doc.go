@@ -1,6 +1,12 @@
 // Package etcd keeps workers registered in etcd and follows what is registered there. It speaks
-// NVIDIA Dynamo's wire format (keys and values under v1/instances/), so that workers and frontends
-// of both kinds can share one etcd.
+// NVIDIA Dynamo's wire format, so that workers and frontends of both kinds can share one etcd.
+//
+//	bucket                 | holds                              | who writes it
+//	---------------------- | ---------------------------------- | ----------------------------------
+//	v1/dynmesh/instances/  | instances                          | dynmesh's workers
+//	v1/dynmesh/members/    | what processes say of themselves   | dynmesh's workers and frontends
+//	v1/instances/          | instances, of the same form        | Dynamo's workers; [BucketDynamo]
+//	v1/mdc/                | model cards                        | Dynamo's workers, and nobody else
 //
 //   - [Registrar] holds one lease and the keys under it, and puts them back under the same instance
 //     ID, whatever happens to the lease, to the connection or to etcd itself. A worker owns one.
@@ -14,9 +20,9 @@
 //	------------ | ------------------------------------------------------- | --------------
 //	client.go    | a client that is replaced after each failure            | its owner's
 //	keyspace.go  | pure: what a read or an event changes, what is believed | –
-//	follower.go  | reads a range of keys, then watches it, over and over   | one
+//	follower.go  | reads ranges of keys, then watches them, over and over  | one
 //	             | the prober that tells whether the watch works           | one
-//	watcher.go   | two followers, decoded into one sequence of updates     | –
+//	watcher.go   | three followers, decoded into one sequence of updates   | –
 //	lease.go     | pure: what a registrar does next; and its calls         | –
 //	registrar.go | the loop that does it                                   | Run's
 //

@@ -4,9 +4,10 @@ import "time"
 
 // SetTiming makes a watcher probe and give up faster than an operator would want, for tests.
 func (w *Watcher) SetTiming(probeEvery, staleAfter time.Duration) {
-	w.instances.probeEvery, w.instances.staleAfter = probeEvery, staleAfter
-	if w.members != nil {
-		w.members.probeEvery, w.members.staleAfter = probeEvery, staleAfter
+	for _, f := range []*follower{w.instances, w.members, w.cards} {
+		if f != nil {
+			f.probeEvery, f.staleAfter = probeEvery, staleAfter
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,13 +39,26 @@ var (
 	errWatchStuck = errors.New("watch delivers nothing though etcd has changed")
 )
 
-// follower keeps up with a range of keys: it reads all of them, follows from the next revision on,
-// and starts over whenever it cannot be sure that it has missed nothing. One goroutine runs it and
-// calls its functions.
+// keyRange is a key, or all keys that begin with it.
+type keyRange struct {
+	key      string
+	prefix   bool
+	optional bool // what may not be read counts as empty
+}
+
+func (r keyRange) options() []clientv3.OpOption {
+	if r.prefix {
+		return []clientv3.OpOption{clientv3.WithPrefix()}
+	}
+	return nil
+}
+
+// follower keeps up with some ranges of keys as one: it reads all of them at one revision, follows
+// from the next on, and starts over whenever it cannot be sure that it has missed nothing. One
+// goroutine runs it and calls its functions.
 type follower struct {
 	client     *client
-	key        string
-	prefix     bool          // key is a prefix, not one key
+	ranges     []keyRange
 	probeEvery time.Duration // 0: etcd is not asked; a watch that hangs shows at the next resync
 	staleAfter time.Duration // without an answer for so long, what is known counts as stale
 	log        *logrus.Entry
@@ -54,8 +68,16 @@ type follower struct {
 
 	keys        keyspace
 	lastContact time.Time
-	caughtUpAt  time.Time    // when the watch was last known to have delivered everything
+	caughtUpAt  []time.Time  // when the watch of each range was last known to have delivered everything
+	denied      int          // reads of optional ranges in a row that etcd has denied
+	rereads     bool         // something is known to be missing until everything has been read anew
 	fullReads   atomic.Int64 // for metrics
+}
+
+// reread has a key read anew, and be a put of the next full read, which is made at once.
+func (f *follower) reread(key string) {
+	f.keys.revisions[key] = missing
+	f.rereads = true
 }
 
 // run follows until ctx ends.
@@ -89,12 +111,13 @@ func (f *follower) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all, header, err := f.readAll(ctx, client)
+	f.rereads = false
+	all, header, readable, err := f.readAll(ctx, client)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", f.key, err)
+		return err
 	}
 	f.fullReads.Add(1)
-	f.caughtUpAt = f.lastContact
+	f.caughtUpAt = slices.Repeat([]time.Time{f.lastContact}, len(readable))
 	d, reset := f.keys.replace(all, header, f.lastContact)
 	if reset && f.keys.grace.reset > 0 {
 		f.log.WithField("revision", header.Revision).WithField("dur", f.keys.grace.reset).
@@ -102,21 +125,52 @@ func (f *follower) session(ctx context.Context) error {
 				"listed for as long as dur, for workers to put it back")
 	}
 	f.onDelta(d)
-	if err := f.watch(ctx, client, header.Revision+1); err != nil {
-		return fmt.Errorf("follow %s: %w", f.key, err)
+	if err := f.watch(ctx, client, readable, header.Revision+1); err != nil {
+		return fmt.Errorf("follow %s: %w", f.ranges[0].key, err)
 	}
 	return nil
 }
 
-// readAll reads the whole range in pages, all of one revision.
-func (f *follower) readAll(ctx context.Context, client *clientv3.Client) ([]*mvccpb.KeyValue, *pb.ResponseHeader, error) {
+// readAll reads all ranges in pages, all of one revision, and returns those that may be read.
+func (f *follower) readAll(
+	ctx context.Context, client *clientv3.Client,
+) (all []*mvccpb.KeyValue, header *pb.ResponseHeader, readable []keyRange, err error) {
+	denied := false
+	for _, r := range f.ranges {
+		some, at, err := f.readRange(ctx, client, r, header)
+		// Once it may be an expired token, which the next client replaces.
+		if r.optional && f.denied > 0 && errors.Is(err, rpctypes.ErrPermissionDenied) {
+			denied = true
+			if f.denied++; f.denied == 2 {
+				f.log.WithField("key", r.key).WithField("err", err).
+					Warn("etcd's user may not read this: what is there counts as nothing")
+			}
+			continue
+		}
+		if err != nil {
+			if r.optional && errors.Is(err, rpctypes.ErrPermissionDenied) {
+				f.denied++
+			}
+			return nil, nil, nil, fmt.Errorf("read %s: %w", r.key, err)
+		}
+		header, all, readable = at, append(all, some...), append(readable, r)
+	}
+	if !denied {
+		f.denied = 0
+	}
+	return all, header, readable, nil
+}
+
+// readRange reads one range, as it was at a header, where there is one.
+func (f *follower) readRange(
+	ctx context.Context, client *clientv3.Client, r keyRange, header *pb.ResponseHeader,
+) ([]*mvccpb.KeyValue, *pb.ResponseHeader, error) {
 	var all []*mvccpb.KeyValue
-	var header *pb.ResponseHeader
-	from := f.key
+	from := r.key
 	for {
 		opts := []clientv3.OpOption{clientv3.WithLimit(pageSize)}
-		if f.prefix {
-			opts = append(opts, clientv3.WithRange(clientv3.GetPrefixRangeEnd(f.key)))
+		if r.prefix {
+			opts = append(opts, clientv3.WithRange(clientv3.GetPrefixRangeEnd(r.key)))
 		}
 		if header != nil {
 			opts = append(opts, clientv3.WithRev(header.Revision))
@@ -156,28 +210,36 @@ func (f *follower) untilResync() time.Duration {
 	return timers.Jitter(resyncEvery, timingJitter)
 }
 
+// watchEvents is what the watch of one range delivers; not ok: it has ended.
+type watchEvents struct {
+	of       int // index of the range
+	response clientv3.WatchResponse
+	ok       bool
+}
+
 // watch applies events from revision on. It returns nil when everything should be read anew.
-func (f *follower) watch(ctx context.Context, client *clientv3.Client, revision int64) error {
-	// A watcher of its own has a stream of its own, which ends with it however stuck it is. With a
+func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []keyRange, revision int64) error {
+	// A watcher of its own has a stream of its own, which ends with it however stuck it is: one for
+	// all ranges. With a
 	// leader required, etcd itself ends the watch of a member that is cut off from its cluster.
 	watcher := clientv3.NewWatcher(client)
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	probes := prober{
-		client: client, watcher: watcher, key: f.key, timeout: f.staleAfter,
+		client: client, watcher: watcher, key: ranges[0].key, timeout: f.staleAfter,
 		asks: make(chan history), answers: make(chan probeAnswer),
 	}
-	var probing sync.WaitGroup
+	var beside sync.WaitGroup
 	defer func() {
 		cancel()
-		probing.Wait()
+		beside.Wait()
 		_ = watcher.Close() // repeats what the stream said last, which is known by now
 	}()
-	opts := []clientv3.OpOption{clientv3.WithRev(revision)}
-	if f.prefix {
-		opts = append(opts, clientv3.WithPrefix())
-	}
+	events := make(chan watchEvents)
 	created := time.AfterFunc(f.staleAfter, cancel) // Watch itself waits until etcd has confirmed it
-	events := watcher.Watch(ctx, f.key, opts...)
+	for n, r := range ranges {
+		delivered := watcher.Watch(ctx, r.key, append(r.options(), clientv3.WithRev(revision))...)
+		beside.Go(func() { forward(ctx, n, delivered, events) })
+	}
 	created.Stop()
 
 	var tick <-chan time.Time
@@ -185,7 +247,7 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, revision 
 		ticker := time.NewTicker(f.probeEvery)
 		defer ticker.Stop()
 		tick = ticker.C
-		probing.Go(func() { probes.run(ctx) })
+		beside.Go(func() { probes.run(ctx) })
 	}
 	resync := time.NewTimer(f.untilResync())
 	defer resync.Stop()
@@ -195,12 +257,15 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, revision 
 			return ctx.Err()
 		case <-resync.C:
 			return nil
-		case response, ok := <-events:
-			if !ok {
+		case e := <-events:
+			if !e.ok {
 				return errWatchEnded
 			}
-			if err := f.handleResponse(response); err != nil {
+			if err := f.handleResponse(e.of, e.response); err != nil {
 				return err
+			}
+			if f.rereads {
+				return nil
 			}
 		case answer := <-probes.answers:
 			if err := f.handleProbe(answer); err != nil {
@@ -210,8 +275,10 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, revision 
 			if time.Since(f.lastContact) >= f.staleAfter {
 				return errSilent
 			}
-			if time.Since(f.caughtUpAt) >= f.staleAfter {
-				return errWatchStuck
+			for _, at := range f.caughtUpAt {
+				if time.Since(at) >= f.staleAfter {
+					return errWatchStuck
+				}
 			}
 			select {
 			case probes.asks <- f.keys.history:
@@ -221,8 +288,22 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, revision 
 	}
 }
 
-// handleResponse applies one response of the watch.
-func (f *follower) handleResponse(response clientv3.WatchResponse) error {
+// forward hands on what the watch of one range delivers, until ctx ends.
+func forward(ctx context.Context, of int, delivered clientv3.WatchChan, to chan<- watchEvents) {
+	for ok := true; ok; {
+		e := watchEvents{of: of}
+		e.response, ok = <-delivered // closed when ctx ends
+		e.ok = ok
+		select {
+		case to <- e:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// handleResponse applies one response of the watch of one range.
+func (f *follower) handleResponse(of int, response clientv3.WatchResponse) error {
 	if err := response.Err(); err != nil {
 		return err
 	}
@@ -231,9 +312,9 @@ func (f *follower) handleResponse(response clientv3.WatchResponse) error {
 	}
 	f.lastContact = time.Now()
 	f.keys.history.advance(response.Header)
-	f.caughtUp()
+	f.caughtUp(of)
 	if len(response.Events) > 0 {
-		f.onDelta(f.keys.apply(response.Events, response.Header.Revision, f.lastContact))
+		f.onDelta(f.keys.apply(response.Events, f.keys.history.revision, f.lastContact))
 	}
 	return nil
 }
@@ -245,16 +326,18 @@ func (f *follower) handleProbe(a probeAnswer) error {
 	}
 	f.lastContact = time.Now()
 	if a.header.Revision <= f.keys.history.revision {
-		f.caughtUp() // nothing was written that the watch could have missed
+		for of := range f.caughtUpAt { // nothing was written that the watch could have missed
+			f.caughtUp(of)
+		}
 	}
 	return nil
 }
 
-// caughtUp notes that the watch has delivered everything. It resets the backoff here, and not after
-// the first read: should every watch fail, then reads must back off.
-func (f *follower) caughtUp() {
+// caughtUp notes that the watch of a range has delivered everything. It resets the backoff here, and
+// not after the first read: should every watch fail, then reads must back off.
+func (f *follower) caughtUp(of int) {
 	f.client.succeeded()
-	f.caughtUpAt = f.lastContact
+	f.caughtUpAt[of] = f.lastContact
 }
 
 // prober reads from etcd when it is asked to, which tells that etcd is there and at which revision,

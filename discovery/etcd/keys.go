@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -11,23 +12,62 @@ import (
 // The buckets. The slash at the end matters: without one, a watch would also match the keys of a
 // bucket whose name merely begins the same.
 const (
-	instancesPrefix = "v1/instances/"       // Dynamo's
-	membersPrefix   = "v1/dynmesh/members/" // facts about processes, beside Dynamo's values
+	instancesPrefix    = "v1/instances/"         // Dynamo's
+	ownInstancesPrefix = "v1/dynmesh/instances/" // dynmesh's own workers
+	membersPrefix      = "v1/dynmesh/members/"   // facts about processes, beside Dynamo's values
+	cardsPrefix        = "v1/mdc/"               // Dynamo's model cards
 )
+
+// Bucket is where a worker's instances are put.
+type Bucket string
+
+// The buckets. Frontends of dynmesh read both as one.
+const (
+	// BucketDynmesh is dynmesh's own, v1/dynmesh/instances/. Dynamo does not look there.
+	BucketDynmesh Bucket = "dynmesh"
+
+	// BucketDynamo is Dynamo's, v1/instances/. From version 1.5 on, Dynamo's frontends and routers
+	// warn of each instance in it whose transport is http.
+	BucketDynamo Bucket = "dynamo"
+)
+
+// ParseBucket reads the name of a bucket.
+func ParseBucket(s string) (Bucket, error) {
+	if b := Bucket(s); b == BucketDynmesh || b == BucketDynamo {
+		return b, nil
+	}
+	return "", fmt.Errorf("want %s or %s", BucketDynmesh, BucketDynamo)
+}
+
+// key is where an instance stands in the bucket.
+func (b Bucket) key(k dynmesh.InstanceKey) string {
+	if b == BucketDynmesh {
+		return ownInstancesPrefix + strings.TrimPrefix(k.String(), instancesPrefix)
+	}
+	return k.String()
+}
 
 // maxKeySize is the most bytes of a key that is looked at. The longest that dynmesh writes has 797.
 const maxKeySize = 1 << 10
 
 func memberKey(id dynmesh.InstanceID) string { return membersPrefix + id.String() }
 
-// parseInstanceKey reads v1/instances/{namespace}/{component}/{endpoint}/{instance ID in hex}.
-// Names are taken as they are. Its error is a *discovery.RejectError.
+// parseInstanceKey reads {bucket}{namespace}/{component}/{endpoint}/{instance ID in hex}. Names are
+// taken as they are. Its error is a *discovery.RejectError.
 func parseInstanceKey(key string) (dynmesh.InstanceKey, error) {
-	path, err := cutPrefix(key, instancesPrefix)
+	prefix := instancesPrefix
+	if strings.HasPrefix(key, ownInstancesPrefix) {
+		prefix = ownInstancesPrefix
+	}
+	path, err := cutPrefix(key, prefix)
 	if err != nil {
 		return dynmesh.InstanceKey{}, err
 	}
-	parts := strings.Split(path, "/")
+	return parsePath(strings.Split(path, "/"))
+}
+
+// parsePath reads the parts of namespace/component/endpoint/id.
+func parsePath(parts []string) (dynmesh.InstanceKey, error) {
 	if len(parts) != 4 {
 		return dynmesh.InstanceKey{}, discovery.Rejectf(dynmesh.RejectKey, "key has %d parts, want namespace/component/endpoint/id", len(parts))
 	}
@@ -37,6 +77,22 @@ func parseInstanceKey(key string) (dynmesh.InstanceKey, error) {
 	}
 	endpoint := dynmesh.Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}
 	return dynmesh.InstanceKey{Endpoint: endpoint, ID: id}, nil
+}
+
+// parseCardKey reads v1/mdc/{namespace}/{component}/{endpoint}/{instance ID in hex}, with the name
+// of an adapter behind it where the card is one's. Its error is a *discovery.RejectError.
+func parseCardKey(key string) (dynmesh.CardKey, error) {
+	path, err := cutPrefix(key, cardsPrefix)
+	if err != nil {
+		return dynmesh.CardKey{}, err
+	}
+	parts := strings.SplitN(path, "/", 5)
+	var k dynmesh.CardKey
+	if len(parts) == 5 {
+		k.LoRA, parts = parts[4], parts[:4]
+	}
+	k.InstanceKey, err = parsePath(parts)
+	return k, err
 }
 
 // parseMemberKey reads v1/dynmesh/members/{instance ID in hex}. Its error is a
@@ -68,7 +124,7 @@ func cutPrefix(key, prefix string) (string, error) {
 	return path, nil
 }
 
-// DecodeInstance reads one entry of the instances bucket. Its error is a *discovery.RejectError.
+// DecodeInstance reads one entry of a bucket of instances. Its error is a *discovery.RejectError.
 func DecodeInstance(key string, value []byte) (dynmesh.Instance, error) {
 	k, err := parseInstanceKey(key)
 	if err != nil {
@@ -84,4 +140,13 @@ func decodeMember(key string, value []byte) (dynmesh.RegisteredMember, error) {
 		return dynmesh.RegisteredMember{}, err
 	}
 	return discovery.DecodeMember(id, value)
+}
+
+// decodeCard reads one of Dynamo's model cards. Its error is a *discovery.RejectError.
+func decodeCard(key string, value []byte) (dynmesh.ModelCard, error) {
+	k, err := parseCardKey(key)
+	if err != nil {
+		return dynmesh.ModelCard{}, err
+	}
+	return discovery.DecodeCard(k, value)
 }

@@ -178,11 +178,12 @@ func TestHandleProbe(t *testing.T) {
 		{"etcd has forgotten", 10, 9, errBehind, false},
 	} {
 		f := &follower{
-			client: newClient(Config{}, logging.OrDiscard(nil)),
-			keys:   keyspace{history: history{cluster: 7, term: 2, revision: tt.seen}},
+			client:     newClient(Config{}, logging.OrDiscard(nil)),
+			caughtUpAt: make([]time.Time, 1),
+			keys:       keyspace{history: history{cluster: 7, term: 2, revision: tt.seen}},
 		}
 		err := f.handleProbe(probeAnswer{before, &pb.ResponseHeader{ClusterId: 7, RaftTerm: 2, Revision: tt.revision}})
-		if caughtUp := !f.caughtUpAt.IsZero(); !errors.Is(err, tt.want) || caughtUp != tt.caughtUp {
+		if caughtUp := !f.caughtUpAt[0].IsZero(); !errors.Is(err, tt.want) || caughtUp != tt.caughtUp {
 			t.Errorf("%s: handleProbe = %v, caught up %v, want %v, %v", tt.name, err, caughtUp, tt.want, tt.caughtUp)
 		}
 	}

@@ -229,18 +229,20 @@ func (n *network) pipe(from, to net.Conn) {
 	}
 }
 
-// instanceKeys returns the keys of the instances bucket.
+// instanceKeys returns the keys of both buckets of instances.
 func instanceKeys(t *testing.T, client *clientv3.Client) map[string]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	r, err := client.Get(ctx, "v1/instances/", clientv3.WithPrefix())
-	if err != nil {
-		return nil
-	}
 	out := make(map[string]string)
-	for _, kv := range r.Kvs {
-		out[string(kv.Key)] = string(kv.Value)
+	for _, bucket := range []string{"v1/instances/", "v1/dynmesh/instances/"} {
+		r, err := client.Get(ctx, bucket, clientv3.WithPrefix())
+		if err != nil {
+			return nil
+		}
+		for _, kv := range r.Kvs {
+			out[string(kv.Key)] = string(kv.Value)
+		}
 	}
 	return out
 }

@@ -322,7 +322,7 @@ func TestRegistrarWithoutRightToRead(t *testing.T) {
 	client := dial(t, server.Endpoint())
 	ctx := context.Background()
 	writer := addUser(t, client, "writer")
-	for _, prefix := range []string{"v1/instances/", "v1/dynmesh/members/"} {
+	for _, prefix := range []string{"v1/dynmesh/instances/", "v1/dynmesh/members/"} {
 		if _, err := client.RoleGrantPermission(ctx, writer, prefix, clientv3.GetPrefixRangeEnd(prefix), clientv3.PermissionType(clientv3.PermWrite)); err != nil {
 			t.Fatal(err)
 		}

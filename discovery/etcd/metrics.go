@@ -25,6 +25,10 @@ var (
 		"Entries that were found not to be valid instances.", []string{"reason"}, nil)
 	descRejectedMembers = prometheus.NewDesc("dynmesh_registry_rejected_members",
 		"Entries that are left out now because they are not valid members.", []string{"reason"}, nil)
+	descRejectedCards = prometheus.NewDesc("dynmesh_registry_rejected_cards",
+		"Entries that are left out now because they are not valid model cards.", []string{"reason"}, nil)
+	descRejectedCardsTotal = prometheus.NewDesc("dynmesh_registry_rejected_cards_total",
+		"Entries that were found not to be valid model cards.", []string{"reason"}, nil)
 	descRejectedMembersTotal = prometheus.NewDesc("dynmesh_registry_rejected_members_total",
 		"Entries that were found not to be valid members.", []string{"reason"}, nil)
 
@@ -44,6 +48,7 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descState, descStaleFor, descRevision, descFullReads,
 		descRejected, descRejectedTotal, descRejectedMembers, descRejectedMembersTotal,
+		descRejectedCards, descRejectedCardsTotal,
 	} {
 		ch <- d
 	}
@@ -68,6 +73,7 @@ func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
 	}{
 		{w.instanceRejects, descRejected, descRejectedTotal},
 		{w.memberRejects, descRejectedMembers, descRejectedMembersTotal},
+		{w.cardRejects, descRejectedCards, descRejectedCardsTotal},
 	} {
 		left, total := bucket.rejects.Counts()
 		for reason, n := range total {

@@ -43,6 +43,7 @@ type RegistrarConfig struct {
 	Etcd   Config
 	ID     dynmesh.InstanceID // default: a new one
 	TTL    time.Duration      // of the lease, in whole seconds; default DefaultLeaseTTL
+	Bucket Bucket             // where instances are put; default BucketDynmesh
 	Member dynmesh.MemberInfo // what the process says of itself; default of Role: RoleWorker
 	Log    *logrus.Entry      // default: nothing is logged
 }
@@ -52,6 +53,7 @@ type RegistrarConfig struct {
 type Registrar struct {
 	id         dynmesh.InstanceID
 	etcd       Config
+	bucket     Bucket
 	log        *logrus.Entry
 	client     *client
 	leaseWatch *follower
@@ -97,6 +99,10 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	if cfg.TTL < minLeaseTTL || cfg.TTL%time.Second != 0 {
 		return nil, refused("TTL", cfg.TTL, fmt.Sprintf("whole seconds, %v or more", minLeaseTTL))
 	}
+	cfg.Bucket = cmp.Or(cfg.Bucket, BucketDynmesh)
+	if _, err := ParseBucket(string(cfg.Bucket)); err != nil {
+		return nil, refused("Bucket", string(cfg.Bucket), fmt.Sprintf("%s or %s", BucketDynmesh, BucketDynamo))
+	}
 	cfg.Member.Role = cmp.Or(cfg.Member.Role, dynmesh.RoleWorker)
 	if cfg.Member.Labels == nil {
 		cfg.Member.Labels = map[string]string{}
@@ -120,6 +126,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	r := &Registrar{
 		id:         id,
 		etcd:       cfg.Etcd,
+		bucket:     cfg.Bucket,
 		log:        log,
 		client:     newClient(cfg.Etcd, log),
 		wakeup:     make(chan struct{}, 1),
@@ -133,7 +140,7 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 	// client of its own: a watch must never hold up a renewal.
 	r.leaseWatch = &follower{
 		client:     newClient(cfg.Etcd, log),
-		key:        r.memberKey,
+		ranges:     []keyRange{{key: r.memberKey}},
 		staleAfter: maxCallTime,
 		log:        log,
 		onDelta: func(d delta) {
@@ -169,10 +176,11 @@ func (r *Registrar) Add(endpoint dynmesh.Endpoint, transport json.RawMessage) er
 	instance := dynmesh.Instance{InstanceKey: dynmesh.InstanceKey{Endpoint: endpoint, ID: r.id}, Transport: transport}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.desired[instance.String()]; ok {
+	key := r.bucket.key(instance.InstanceKey)
+	if _, ok := r.desired[key]; ok {
 		return fmt.Errorf("register %s: added twice", endpoint)
 	}
-	r.desired[instance.String()] = string(instance.Value())
+	r.desired[key] = string(instance.Value())
 	r.wake()
 	return nil
 }

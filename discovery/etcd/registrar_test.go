@@ -29,7 +29,7 @@ func TestRegistrarRegistersAndDeregisters(t *testing.T) {
 	id := r.ID()
 	keys := instanceKeys(t, client)
 	want := `{"type":"Endpoint","component":"backend","endpoint":"generate","namespace":"dynamo","instance_id":`
-	if got := keys["v1/instances/dynamo/backend/generate/"+id.String()]; len(keys) != 2 || !strings.HasPrefix(got, want) {
+	if got := keys["v1/dynmesh/instances/dynamo/backend/generate/"+id.String()]; len(keys) != 2 || !strings.HasPrefix(got, want) {
 		t.Errorf("keys = %v, want two, generate's beginning %s", keys, want)
 	}
 	ctx := context.Background()
@@ -113,7 +113,7 @@ func TestRegistrarComesBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key := "v1/instances/dynamo/backend/generate/" + r.ID().String()
+			key := "v1/dynmesh/instances/dynamo/backend/generate/" + r.ID().String()
 			if _, err := client.Put(context.Background(), key, "mine", clientv3.WithLease(other.ID)); err != nil {
 				t.Fatal(err)
 			}

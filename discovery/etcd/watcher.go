@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 type WatcherConfig struct {
 	Etcd    Config
 	Members bool          // follow what processes say of themselves, too
+	Cards   bool          // follow Dynamo's model cards, too
 	Log     *logrus.Entry // default: nothing is logged
 }
 
@@ -28,6 +30,7 @@ type Watcher struct {
 	log       *logrus.Entry
 	instances *follower
 	members   *follower // nil: they are not followed
+	cards     *follower // nil: they are not followed
 	ran       atomic.Bool
 
 	// Each follower has a goroutine. mu makes their updates one sequence.
@@ -39,9 +42,10 @@ type Watcher struct {
 	saidWaiting      bool // it has been logged that there was no first read yet
 	membersRead      bool // once at least
 	saidMembersStale bool // it has been logged that members cannot be read
+	saidCardsDenied  bool // it has been logged that model cards may not be read
 
-	instanceRejects, memberRejects *discovery.RejectSet
-	summary                        atomic.Pointer[summary] // for metrics
+	instanceRejects, memberRejects, cardRejects *discovery.RejectSet
+	summary                                     atomic.Pointer[summary] // for metrics
 }
 
 // summary is what metrics show of the state that Run owns.
@@ -66,26 +70,31 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 	w := &Watcher{
 		log:             log,
 		since:           time.Now(),
-		instances:       followBucket(cfg.Etcd, log, instancesPrefix),
 		instanceRejects: discovery.NewRejectSet(),
 		memberRejects:   discovery.NewRejectSet(),
+		cardRejects:     discovery.NewRejectSet(),
 	}
+	w.instances = followRanges(cfg.Etcd, log,
+		keyRange{key: instancesPrefix, prefix: true}, keyRange{key: ownInstancesPrefix, prefix: true, optional: true})
 	w.instances.onDelta, w.instances.onStale = w.instancesChanged, w.instancesStale
 	if cfg.Members {
-		w.members = followBucket(cfg.Etcd, log, membersPrefix)
+		w.members = followRanges(cfg.Etcd, log, keyRange{key: membersPrefix, prefix: true})
 		w.members.onDelta, w.members.onStale = w.membersChanged, w.membersStale
+	}
+	if cfg.Cards {
+		w.cards = followRanges(cfg.Etcd, log, keyRange{key: cardsPrefix, prefix: true})
+		w.cards.onDelta, w.cards.onStale = w.cardsChanged, w.cardsStale
 	}
 	w.summary.Store(&summary{since: w.since})
 	return w, nil
 }
 
-// followBucket returns a follower of all keys under prefix. It has a client of its own: what ails
-// one follower does not ail another.
-func followBucket(cfg Config, log *logrus.Entry, prefix string) *follower {
+// followRanges returns a follower. It has a client of its own: what ails one follower does not ail
+// another.
+func followRanges(cfg Config, log *logrus.Entry, ranges ...keyRange) *follower {
 	return &follower{
 		client:     newClient(cfg, log),
-		key:        prefix,
-		prefix:     true,
+		ranges:     ranges,
 		probeEvery: defaultProbeEvery,
 		staleAfter: defaultStaleAfter,
 		log:        log,
@@ -101,8 +110,10 @@ func (w *Watcher) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) erro
 	w.up = up
 	var following sync.WaitGroup
 	defer following.Wait()
-	if w.members != nil {
-		following.Go(func() { w.members.run(ctx) })
+	for _, f := range []*follower{w.members, w.cards} {
+		if f != nil {
+			following.Go(func() { f.run(ctx) })
+		}
 	}
 	w.instances.run(ctx)
 	return nil
@@ -114,6 +125,7 @@ func (w *Watcher) instancesChanged(d delta) {
 	defer w.mu.Unlock()
 	var u dynmesh.RegistryUpdate
 	u.Puts, u.Deletes, u.Rejected = decode(w, d, w.instanceRejects, "Dynamo instance", DecodeInstance, parseInstanceKey)
+	w.mergeBuckets(&u)
 	w.revision = d.revision
 	if w.state != dynmesh.Synced {
 		w.state, w.since = dynmesh.Synced, time.Now()
@@ -121,6 +133,31 @@ func (w *Watcher) instancesChanged(d delta) {
 		return // only others' keys, or a full read that changed nothing
 	}
 	w.publish(u)
+}
+
+// mergeBuckets makes one set of the two buckets. An instance that is in both is as it was last put,
+// and in a full read as Dynamo's has it; when it goes from one it stays, and what the other says of
+// it is read anew. The follower has taken in the change already.
+func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
+	known := w.instances.keys.revisions
+	u.Deletes = slices.DeleteFunc(u.Deletes, func(k dynmesh.InstanceKey) bool {
+		for _, key := range []string{BucketDynamo.key(k), BucketDynmesh.key(k)} {
+			if _, there := known[key]; there && !w.instanceRejects.Has(key) {
+				w.instances.reread(key)
+				return true
+			}
+		}
+		return false
+	})
+	if len(u.Puts) < 2 {
+		return
+	}
+	seen := make(map[dynmesh.InstanceKey]struct{}, len(u.Puts))
+	u.Puts = slices.DeleteFunc(u.Puts, func(i dynmesh.Instance) bool {
+		_, twice := seen[i.InstanceKey]
+		seen[i.InstanceKey] = struct{}{}
+		return twice
+	})
 }
 
 // instancesStale notes that etcd cannot be read. Before the first read there is nothing to be
@@ -170,6 +207,30 @@ func (w *Watcher) membersStale(lastContact time.Time, cause error) {
 		Warn("Members cannot be read, though instances can: what they say of themselves is unknown, or as old as this")
 }
 
+// cardsStale notes that model cards cannot be read. Only that they may not be is worth a line: all
+// else comes with more.
+func (w *Watcher) cardsStale(_ time.Time, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.saidCardsDenied || !errors.Is(cause, rpctypes.ErrPermissionDenied) {
+		return
+	}
+	w.saidCardsDenied = true
+	w.log.WithField("key", cardsPrefix).WithField("err", cause).
+		Warn("Model cards cannot be read: which models Dynamo's workers serve, and where their system ports are, is unknown")
+}
+
+// cardsChanged hands on what happened to model cards.
+func (w *Watcher) cardsChanged(d delta) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var u dynmesh.RegistryUpdate
+	u.Cards, u.CardsGone, u.Rejected = decode(w, d, w.cardRejects, "Dynamo model card", decodeCard, parseCardKey)
+	if len(u.Cards) > 0 || len(u.CardsGone) > 0 || u.Rejected != nil {
+		w.publish(u)
+	}
+}
+
 func (w *Watcher) publish(u dynmesh.RegistryUpdate) {
 	u.State, u.Since, u.Revision, u.MembersRead = w.state, w.since, w.revision, w.membersRead
 	w.summary.Store(&summary{state: w.state, since: w.since, revision: w.revision})
@@ -204,7 +265,7 @@ func decode[V, K any](
 		remove(key)
 	}
 	if changed {
-		rejected = discovery.ListRejects(w.instanceRejects, w.memberRejects)
+		rejected = discovery.ListRejects(w.instanceRejects, w.memberRejects, w.cardRejects)
 	}
 	return puts, deletes, rejected
 }

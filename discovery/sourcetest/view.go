@@ -26,6 +26,7 @@ type View struct {
 	mu        sync.Mutex
 	instances map[dynmesh.InstanceKey]dynmesh.Instance
 	members   map[dynmesh.InstanceID]dynmesh.RegisteredMember
+	cards     map[dynmesh.CardKey]dynmesh.ModelCard
 	rejects   dynmesh.Rejects
 	last      dynmesh.RegistryUpdate
 	updates   int
@@ -47,6 +48,7 @@ func newView(t testing.TB) *View {
 		t:         t,
 		instances: make(map[dynmesh.InstanceKey]dynmesh.Instance),
 		members:   make(map[dynmesh.InstanceID]dynmesh.RegisteredMember),
+		cards:     make(map[dynmesh.CardKey]dynmesh.ModelCard),
 	}
 }
 
@@ -100,6 +102,12 @@ func (v *View) apply(u dynmesh.RegistryUpdate) {
 	}
 	for _, id := range u.MembersGone {
 		delete(v.members, id)
+	}
+	for _, c := range u.Cards {
+		v.cards[c.CardKey] = c
+	}
+	for _, key := range u.CardsGone {
+		delete(v.cards, key)
 	}
 	if u.Rejected != nil {
 		v.rejects = *u.Rejected
@@ -155,6 +163,13 @@ func (v *View) check(u dynmesh.RegistryUpdate) {
 	if !u.MembersRead && (before.MembersRead || len(u.Members)+len(u.MembersGone) > 0) {
 		v.t.Error("MembersRead is false after, or with, a member")
 	}
+	cards := make(map[dynmesh.CardKey]bool)
+	for _, c := range u.Cards {
+		cards[c.CardKey] = true
+	}
+	if len(cards) != len(u.Cards) || slices.ContainsFunc(u.CardsGone, func(k dynmesh.CardKey) bool { return cards[k] }) {
+		v.t.Errorf("a card occurs twice in %v, %v", u.Cards, u.CardsGone)
+	}
 	if u.Rejected != nil {
 		v.checkRejects(*u.Rejected)
 	}
@@ -208,6 +223,13 @@ func (v *View) Members() map[dynmesh.InstanceID]dynmesh.RegisteredMember {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return maps.Clone(v.members)
+}
+
+// Cards returns a copy of the model cards that are known.
+func (v *View) Cards() map[dynmesh.CardKey]dynmesh.ModelCard {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.cards)
 }
 
 // MembersRead says whether the members have been read.
