@@ -333,8 +333,8 @@ func (f *follower) handleProbe(a probeAnswer) error {
 	return nil
 }
 
-// caughtUp notes that the watch of a range has delivered everything. It resets the backoff here, and
-// not after the first read: should every watch fail, then reads must back off.
+// caughtUp notes that the watch of a range has delivered everything. It resets the backoff here,
+// and not after the first read: should every watch fail, then reads must back off.
 func (f *follower) caughtUp(of int) {
 	f.client.succeeded()
 	f.caughtUpAt[of] = f.lastContact
