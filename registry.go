@@ -99,4 +99,5 @@ const (
 	RejectField     RejectReason = "field"     // a known field is missing or of a wrong type
 	RejectMismatch  RejectReason = "mismatch"  // the value contradicts its key
 	RejectTransport RejectReason = "transport" // the transport is not an object with a key
+	RejectFile      RejectReason = "file"      // a list of endpoints cannot be read, or used, as a whole
 )

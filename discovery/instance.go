@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
@@ -12,6 +13,43 @@ import (
 // MaxValueSize bounds what one entry may put into every listing. Dynamo's values have about 200
 // bytes.
 const MaxValueSize = 64 << 10
+
+// maxKeySize is the most bytes of an instance's path that is looked at. The longest that dynmesh
+// writes has 797.
+const maxKeySize = 1 << 10
+
+// ParseInstancePath reads {namespace}/{component}/{endpoint}/{instance ID in hex}: a key without
+// its bucket. Names are taken as they are. Its error is a *RejectError.
+func ParseInstancePath(path string) (dynmesh.InstanceKey, error) {
+	if len(path) > maxKeySize {
+		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key has %d bytes, more than %d", len(path), maxKeySize)
+	}
+	if !utf8.ValidString(path) {
+		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key is not UTF-8")
+	}
+	parts := strings.Split(path, "/")
+	if len(parts) != 4 {
+		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key has %d parts, want namespace/component/endpoint/id", len(parts))
+	}
+	id, err := dynmesh.ParseInstanceID(parts[3])
+	if err != nil {
+		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key: %v", err)
+	}
+	return dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}, ID: id}, nil
+}
+
+// ParseCardPath reads the path of a model card: that of its instance, with the name of an adapter
+// behind it where the card is one's. Its error is a *RejectError.
+func ParseCardPath(path string) (dynmesh.CardKey, error) {
+	var k dynmesh.CardKey
+	if parts := strings.SplitN(path, "/", 5); len(parts) == 5 {
+		k.LoRA = parts[4]
+		path = strings.TrimSuffix(path, "/"+k.LoRA)
+	}
+	var err error
+	k.InstanceKey, err = ParseInstancePath(path)
+	return k, err
+}
 
 // DecodeInstance reads what a registry holds under the key of an instance. Its error is a
 // *RejectError.

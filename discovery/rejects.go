@@ -66,6 +66,13 @@ func (s *RejectSet) Has(key string) bool {
 	return known
 }
 
+// names returns those of the entries that are left out.
+func (s *RejectSet) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.left))
+}
+
 // Counts returns how many entries are left out now, and how many ever were, by reason.
 func (s *RejectSet) Counts() (left, total map[dynmesh.RejectReason]int) {
 	s.mu.Lock()

@@ -63,9 +63,11 @@ var inner = map[string][][]string{
 		{"gossip/probe"},
 		{"gossip/probe/watch", "gossip/table"},
 	},
-	"canary":    {{"canary"}, {"canary/schedule"}},
-	"discovery": {{"discovery/localetcd"}, {"discovery/etcd", "discovery/sourcetest"}, {"discovery"}},
-	"internal":  {{"internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/text", "internal/timers"}},
+	"canary": {{"canary"}, {"canary/schedule"}},
+	"discovery": {
+		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/sourcetest", "discovery/static"}, {"discovery"},
+	},
+	"internal": {{"internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/text", "internal/timers"}},
 }
 
 // TestHouse holds the packages to sizes and words in which people who are new here find their way.

@@ -39,6 +39,8 @@ var homes = []home{
 	{"github.com/moby/", nil, []string{"e2e"}, "only these tests start containers"},
 	{"k8s.io/", nil, []string{"e2e"}, "dynmesh asks nothing of Kubernetes: only the test of the manifests knows its types"},
 	{"sigs.k8s.io/", nil, []string{"e2e"}, "it is there to build and read the manifests"},
+	{"github.com/fsnotify/fsnotify", []string{"internal/filewatch"}, nil, "what its notices miss is made up for there, once"},
+	{"go.yaml.in/yaml", []string{"discovery/static"}, nil, "packages take a Config: this one's file is its registry"},
 	{"golang.org/x/crypto/x509roots", []string{"cmd"}, nil, "whom a program trusts is for the program to say, not for a library"},
 }
 

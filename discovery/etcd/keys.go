@@ -63,20 +63,7 @@ func parseInstanceKey(key string) (dynmesh.InstanceKey, error) {
 	if err != nil {
 		return dynmesh.InstanceKey{}, err
 	}
-	return parsePath(strings.Split(path, "/"))
-}
-
-// parsePath reads the parts of namespace/component/endpoint/id.
-func parsePath(parts []string) (dynmesh.InstanceKey, error) {
-	if len(parts) != 4 {
-		return dynmesh.InstanceKey{}, discovery.Rejectf(dynmesh.RejectKey, "key has %d parts, want namespace/component/endpoint/id", len(parts))
-	}
-	id, err := dynmesh.ParseInstanceID(parts[3])
-	if err != nil {
-		return dynmesh.InstanceKey{}, discovery.Rejectf(dynmesh.RejectKey, "key: %v", err)
-	}
-	endpoint := dynmesh.Endpoint{Namespace: parts[0], Component: parts[1], Name: parts[2]}
-	return dynmesh.InstanceKey{Endpoint: endpoint, ID: id}, nil
+	return discovery.ParseInstancePath(path)
 }
 
 // parseCardKey reads v1/mdc/{namespace}/{component}/{endpoint}/{instance ID in hex}, with the name
@@ -86,13 +73,7 @@ func parseCardKey(key string) (dynmesh.CardKey, error) {
 	if err != nil {
 		return dynmesh.CardKey{}, err
 	}
-	parts := strings.SplitN(path, "/", 5)
-	var k dynmesh.CardKey
-	if len(parts) == 5 {
-		k.LoRA, parts = parts[4], parts[:4]
-	}
-	k.InstanceKey, err = parsePath(parts)
-	return k, err
+	return discovery.ParseCardPath(path)
 }
 
 // parseMemberKey reads v1/dynmesh/members/{instance ID in hex}. Its error is a

@@ -1,0 +1,4 @@
+package file
+
+// Escape is escape.
+func Escape(key string) string { return escape(key) }
