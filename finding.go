@@ -38,6 +38,9 @@ const (
 	ReasonOversized   Reason = "oversized"   // more came than any canary's answer can be
 	ReasonCut         Reason = "cut"         // the connection broke, or the answer ended, before it was whole
 	ReasonCanceled    Reason = "canceled"    // the caller gave up; says nothing of the endpoint
+	ReasonBusy        Reason = "busy"        // refused for want of room: 429, or 503 with Retry-After
+	ReasonUnexpected  Reason = "unexpected"  // a whole answer, without what was asked to be in it
+	ReasonAsleep      Reason = "asleep"      // the engine says that it sleeps, and that a request does not wake it
 )
 
 // MaxDetail is the length of the longest detail, in bytes.

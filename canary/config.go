@@ -23,6 +23,11 @@ type Config struct {
 	// default 3 s.
 	Timeout time.Duration
 
+	// StartTimeout is Timeout's place for as long as the endpoint has not answered since it was
+	// served, or since nobody listened: an engine may load with its first request, and one that is cut
+	// off would make it begin anew. Default: Timeout.
+	StartTimeout time.Duration
+
 	// FailureThreshold is how many canaries must fail in a row to make an endpoint not ready
 	// (DYN_CANARY_FAILURE_THRESHOLD); SuccessThreshold is how many must pass to make it ready
 	// again, or for the first time (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
@@ -63,6 +68,7 @@ const maxDuration = 24 * time.Hour
 func (c Config) withDefaults() (Config, error) {
 	c.Wait = cmp.Or(c.Wait, 10*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 3*time.Second)
+	c.StartTimeout = cmp.Or(c.StartTimeout, c.Timeout)
 	c.FailureThreshold = cmp.Or(c.FailureThreshold, 1)
 	c.SuccessThreshold = cmp.Or(c.SuccessThreshold, 1)
 	c.Stall = cmp.Or(c.Stall, 2*time.Minute)
@@ -71,7 +77,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		field string
 		v     time.Duration
-	}{{"Wait", c.Wait}, {"Timeout", c.Timeout}, {"Stall", c.Stall}, {"Recheck", c.Recheck}} {
+	}{{"Wait", c.Wait}, {"Timeout", c.Timeout}, {"StartTimeout", c.StartTimeout}, {"Stall", c.Stall}, {"Recheck", c.Recheck}} {
 		if d.v < time.Millisecond || d.v > maxDuration {
 			return Config{}, dynmesh.NewConfigError("canary", d.field, d.v, fmt.Sprintf("%v to %v", time.Millisecond, maxDuration))
 		}
@@ -86,6 +92,9 @@ func (c Config) withDefaults() (Config, error) {
 			return Config{}, dynmesh.NewConfigError("canary", n.field, n.v, fmt.Sprintf("1 to %d", math.MaxUint16))
 		}
 	}
+	if c.StartTimeout < c.Timeout {
+		return Config{}, dynmesh.NewConfigError("canary", "StartTimeout", c.StartTimeout, fmt.Sprintf("at least Timeout, which is %v", c.Timeout))
+	}
 	if c.Recheck > c.Wait {
 		return Config{}, dynmesh.NewConfigError("canary", "Recheck", c.Recheck, fmt.Sprintf("at most Wait, which is %v", c.Wait))
 	}
@@ -95,7 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 
 func (c Config) policy() schedule.Policy {
 	return schedule.Policy{
-		Wait: c.Wait, Timeout: c.Timeout, Recheck: c.Recheck, Stall: c.Stall,
+		Wait: c.Wait, Timeout: c.Timeout, StartTimeout: c.StartTimeout, Recheck: c.Recheck, Stall: c.Stall,
 		FailureThreshold: uint16(c.FailureThreshold), SuccessThreshold: uint16(c.SuccessThreshold), // withDefaults has checked them
 	}
 }

@@ -15,7 +15,10 @@
 //   - One canary at a time, with a deadline over the whole answer. A probe that does not end counts
 //     as timed out, and no other begins before it has.
 //   - An endpoint that is served anew begins anew, and no canary of before has a say.
-//   - Maintenance stops the clocks of deadlines and stalls, and nothing else.
+//   - Maintenance holds canaries back, and stops the clocks of deadlines and stalls; nothing else.
+//   - What is refused for want of room is busy. What says that it sleeps is not asked: it is ready,
+//     and unchecked.
+//   - An engine that starts may take its time: its first answer has a timeout of its own.
 //
 // # Probes
 //

@@ -79,7 +79,7 @@ func faults() []struct {
 		{"slow to begin", mocker.Knobs{FirstTokenDelay: time.Hour}, dynmesh.ReasonTimeout, dynmesh.ReasonTimeout},
 		{"behind a prefill", mocker.Knobs{Prefill: time.Hour}, dynmesh.ReasonTimeout, dynmesh.ReasonTimeout},
 		{"status 500", mocker.Knobs{ErrorStatus: 500}, dynmesh.ReasonStatus, dynmesh.ReasonStatus},
-		{"status 429", mocker.Knobs{ErrorStatus: 429}, dynmesh.ReasonStatus, dynmesh.ReasonStatus},
+		{"status 429", mocker.Knobs{ErrorStatus: 429}, dynmesh.ReasonBusy, dynmesh.ReasonBusy},
 		{"error at once", mocker.Knobs{ErrorChunk: new(0)}, dynmesh.ReasonErrorChunk, dynmesh.ReasonErrorChunk},
 		{"error after a token", mocker.Knobs{ErrorChunk: new(1)}, dynmesh.ReasonErrorChunk, dynmesh.ReasonErrorChunk},
 		{"freeze at once", mocker.Knobs{Freeze: new(0)}, dynmesh.ReasonTimeout, dynmesh.ReasonTimeout},
@@ -184,7 +184,7 @@ func TestMonitorOverHTTP(t *testing.T) {
 	}
 	until("at first", "ready pass")
 	for _, tt := range faults() {
-		if tt.http == "" {
+		if tt.http == "" || tt.http == dynmesh.ReasonBusy { // which is no fault
 			continue
 		}
 		setKnobs(t, e, tt.knobs)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,8 @@ func reasonOf(err error) dynmesh.Reason {
 	_, isDNS := errors.AsType[*net.DNSError](err)
 	var timed interface{ Timeout() bool }
 	switch {
+	case errors.As(err, &coded) && coded.StatusCode() == http.StatusTooManyRequests:
+		return dynmesh.ReasonBusy
 	case errors.As(err, &coded):
 		return dynmesh.ReasonStatus
 	case errors.Is(err, syscall.ECONNREFUSED):

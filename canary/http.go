@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/arrival"
 	"github.com/dynmesh/dynmesh/internal/sse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -28,9 +29,22 @@ type HTTPConfig struct {
 	Header http.Header     // added to the request, such as Authorization
 	TLS    *tls.Config     // for https; nil: the system's authorities
 
-	// WantDone demands that a stream of server-sent events ends with [DONE], and that each event is
-	// a JSON object: without it, an answer that ends early cannot be told from a whole one.
+	// WantDone demands that a stream of server-sent events ends with [DONE] or has given a reason to
+	// finish, and that each event is a JSON object: without it, an answer that ends early cannot be
+	// told from a whole one.
 	WantDone bool
+
+	// Answer judges an answer that is one document, not a stream: what it lacks to be an answer.
+	// Nil: it must not be empty, and where it has choices, one of them must say something.
+	Answer func(document []byte) error
+
+	// ErrorIn finds an error in a form of the engine's own in a chunk; "" where there is none. Nil:
+	// only the forms that most engines share count (see [ErrorIn]).
+	ErrorIn func(chunk []byte) string
+
+	// Want is a text that must be in the answer: as it came, or in the words that its chunks make up.
+	// A GET is judged by it, too. Empty: none.
+	Want string
 }
 
 // HTTP makes a probe that sends a request and judges the whole answer: server-sent events where the
@@ -40,8 +54,11 @@ type HTTPConfig struct {
 // Each canary has a connection of its own, which it closes: none stays idle, and a new one is part
 // of what is asked. Redirects and the environment's proxies are not followed, answers are not
 // unpacked, and no more than about 1 MiB is in memory, whatever the engine sends. A GET passes with
-// any answer of status 2xx. An engine that quotes the request's Authorization, or the URL's
-// password, is not repeated.
+// any answer of status 2xx that has Want in it. What an engine refuses for want of room
+// (429, or 503 with Retry-After) is [dynmesh.ReasonBusy].
+//
+// The times of a Result are those at which the answer arrived, as far as the kernel tells. An
+// engine that quotes the request's Authorization, or the URL's password, is not repeated.
 func HTTP(cfg HTTPConfig) (Probe, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -51,7 +68,7 @@ func HTTP(cfg HTTPConfig) (Probe, error) {
 	p := &httpProbe{cfg: cfg, secrets: secretsOf(u, cfg.Header)}
 	p.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext:            new(net.Dialer).DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        cfg.TLS.Clone(),
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
@@ -108,12 +125,63 @@ func (p *httpProbe) ask(ctx context.Context) *dynmesh.Failure {
 		// What the engine says of it helps, if it comes.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4*dynmesh.MaxDetail))
 		message := cmp.Or(ErrorText(body), http.StatusText(resp.StatusCode))
-		return failure(dynmesh.ReasonStatus, "status %d: %s", resp.StatusCode, message)
+		f := failure(dynmesh.ReasonStatus, "status %d: %s", resp.StatusCode, message)
+		if isBusy(resp) {
+			f.Reason = dynmesh.ReasonBusy
+		}
+		f.Err = &StatusError{Status: resp.StatusCode, Message: message}
+		return f
 	}
 	if method == http.MethodGet {
+		return p.readPlain(ctx, resp)
+	}
+	return p.readAnswer(ctx, resp)
+}
+
+// StatusError is the cause of a failure by an error status.
+type StatusError struct {
+	Status  int
+	Message string // what the engine says of it, or the status's own words
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Message) }
+
+// isBusy says whether an engine is well, and has no room.
+func isBusy(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusTooManyRequests ||
+		resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != ""
+}
+
+// dial connects, and has the canary's recorder note when the answer arrives.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return arrival.NewConn(c, recorderOf(ctx).arrived), nil
+}
+
+// readPlain reads the answer to a GET, which may be anything.
+func (p *httpProbe) readPlain(ctx context.Context, resp *http.Response) *dynmesh.Failure {
+	if p.cfg.Want == "" {
 		return nil
 	}
-	return readAnswer(ctx, resp, p.cfg.WantDone)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return transportFailure(ctx, err)
+	}
+	recorderOf(ctx).note(body)
+	return unexpected(p.cfg.Want, body)
+}
+
+// unexpected is the failure of an answer that does not have want in it.
+func unexpected(want string, answers ...[]byte) *dynmesh.Failure {
+	for _, a := range answers {
+		if bytes.Contains(a, []byte(want)) {
+			return nil
+		}
+	}
+	return failure(dynmesh.ReasonUnexpected, "the answer does not have %q in it", want)
 }
 
 // secretsOf are those that a request brings along.
@@ -139,7 +207,8 @@ func withoutURL(err error) error {
 }
 
 // readAnswer reads and judges the body of an answer.
-func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *dynmesh.Failure {
+func (p *httpProbe) readAnswer(ctx context.Context, resp *http.Response) *dynmesh.Failure {
+	j := judge{ctx: ctx, wantDone: p.cfg.WantDone, errorIn: p.cfg.ErrorIn, want: p.cfg.Want}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		kind = ""
@@ -151,13 +220,12 @@ func readAnswer(ctx context.Context, resp *http.Response, wantDone bool) *dynmes
 		events := sse.NewEvents(resp.Body, maxAnswer, maxAnswer)
 		next, stray = events.Next, events.Stray
 	case "application/json":
-		next, wantDone = (&document{r: resp.Body}).next, false
+		next, j.wantDone, j.answer = (&document{r: resp.Body}).next, false, p.cfg.Answer
 	case "text/html":
 		return failure(dynmesh.ReasonMalformed, "the answer is %s", strconv.Quote(kind)) // a proxy's, or of another server
 	default:
-		next, wantDone = jsonLines{sse.NewLines(resp.Body, maxAnswer, maxAnswer)}.next, false
+		next, j.wantDone = jsonLines{sse.NewLines(resp.Body, maxAnswer, maxAnswer)}.next, false
 	}
-	j := judge{ctx: ctx, wantDone: wantDone}
 	for !j.done {
 		event, data, err := next()
 		if errors.Is(err, io.EOF) {

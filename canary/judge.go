@@ -23,8 +23,17 @@ type judge struct {
 	ctx      context.Context
 	wantDone bool // the stream must end with [DONE], and its chunks be objects
 
-	content bool // something came that is an answer
-	done    bool // [DONE] came: there is nothing more to read
+	answer  func(document []byte) error // nil: as chunks are
+	errorIn func(chunk []byte) string   // nil: no other forms than those that all are judged by
+	want    string                      // must be in it
+
+	content  bool // something came that is an answer
+	finished bool // the engine gave a reason to finish
+	hasUsage bool // it said how many tokens it made,
+	tokens   bool // and there were some
+	done     bool // [DONE] came: there is nothing more to read
+
+	raw, words []byte // where there is a want: what came, and what it says
 }
 
 // doneMark ends the streams of OpenAI's API, and of those made after it.
@@ -43,12 +52,30 @@ func (j *judge) chunk(event string, data []byte) *dynmesh.Failure {
 	if event == "error" {
 		return failure(dynmesh.ReasonErrorChunk, "%s", data)
 	}
-	answer, f := readChunk(data, j.wantDone)
+	if j.errorIn != nil {
+		if message := j.errorIn(data); message != "" {
+			return failure(dynmesh.ReasonErrorChunk, "%s", message)
+		}
+	}
+	c, f := readChunk(data, j.wantDone)
 	if f != nil {
 		return f
 	}
+	if j.answer != nil {
+		if err := j.answer(data); err != nil {
+			return failure(dynmesh.ReasonEmpty, "%v: %.80s", err, data)
+		}
+	}
 	recorderOf(j.ctx).note(data)
-	j.content = j.content || answer
+	j.content = j.content || c.answer
+	j.finished = j.finished || c.finished
+	if c.tokens != nil {
+		j.hasUsage, j.tokens = true, *c.tokens > 0
+	}
+	if j.want != "" {
+		j.raw = append(append(j.raw, data...), '\n')
+		j.words = append(j.words, c.words...)
+	}
 	return nil
 }
 
@@ -57,8 +84,12 @@ func (j *judge) end() *dynmesh.Failure {
 	switch {
 	case !j.content:
 		return failure(dynmesh.ReasonEmpty, "the answer says nothing")
-	case j.wantDone && !j.done:
-		return failure(dynmesh.ReasonCut, "the stream ended without %s", doneMark)
+	case j.finished && j.hasUsage && !j.tokens:
+		return failure(dynmesh.ReasonEmpty, "the answer has ended, with 0 tokens")
+	case j.wantDone && !j.done && !j.finished:
+		return failure(dynmesh.ReasonCut, "the stream ended without %s, and without a reason to finish", doneMark)
+	case j.want != "":
+		return unexpected(j.want, j.raw, j.words)
 	default:
 		return nil
 	}
@@ -81,47 +112,73 @@ type chunkFields struct {
 		FinishReason any `json:"finish_reason"`
 	} `json:"meta_info"` // SGLang
 	FinishReason any `json:"finish_reason"` // Dynamo
+	Usage        struct {
+		CompletionTokens *float64 `json:"completion_tokens"`
+	} `json:"usage"` // OpenAI
 }
 
-// readChunk looks at one JSON document. answer says that it has something of an answer in it.
-func readChunk(data []byte, object bool) (answer bool, _ *dynmesh.Failure) {
+// chunk is what a JSON document has of an answer.
+type chunk struct {
+	answer   bool // something that only an engine that works sends
+	finished bool // a reason to finish
+	tokens   *float64
+	words    []byte // the text of it
+}
+
+// readChunk looks at one JSON document.
+func readChunk(data []byte, object bool) (chunk, *dynmesh.Failure) {
 	if data[0] != '{' {
 		if object || !json.Valid(data) {
-			return false, failure(dynmesh.ReasonMalformed, "want a JSON object, got %.80s", data)
+			return chunk{}, failure(dynmesh.ReasonMalformed, "want a JSON object, got %.80s", data)
 		}
-		return substance(data), nil
+		return chunk{answer: substance(data)}, nil
 	}
 	var c chunkFields
 	if err := json.Unmarshal(data, &c); err != nil {
 		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
-			return false, failure(dynmesh.ReasonMalformed, "%v: %.80s", err, data)
+			return chunk{}, failure(dynmesh.ReasonMalformed, "%v: %.80s", err, data)
 		}
 		// A field of that name that means something else. All others are there.
 	}
 	if substance(c.Error) {
-		return false, failure(dynmesh.ReasonErrorChunk, "%s", errorText(c.Error))
+		return chunk{}, failure(dynmesh.ReasonErrorChunk, "%s", errorText(c.Error))
 	}
 	if c.Object == "error" || c.Event == "error" {
-		return false, failure(dynmesh.ReasonErrorChunk, "%s", data)
+		return chunk{}, failure(dynmesh.ReasonErrorChunk, "%s", data)
 	}
 	for _, reason := range []any{c.FinishReason, c.Meta.FinishReason} {
 		if aborted(reason) {
-			return false, failure(dynmesh.ReasonErrorChunk, "finish reason %v", reason)
+			return chunk{}, failure(dynmesh.ReasonErrorChunk, "finish reason %v", reason)
 		}
 	}
+	read := chunk{tokens: c.Usage.CompletionTokens, finished: c.FinishReason != nil || c.Meta.FinishReason != nil}
 	if c.Choices == nil {
-		return len(data) > len("{}"), nil
+		read.answer = len(data) > len("{}")
+		return read, nil
 	}
 	for _, choice := range *c.Choices {
 		if aborted(choice.FinishReason) {
-			return false, failure(dynmesh.ReasonErrorChunk, "finish reason %v", choice.FinishReason)
+			return chunk{}, failure(dynmesh.ReasonErrorChunk, "finish reason %v", choice.FinishReason)
 		}
 		// A model may well answer with the end of the text at once: a reason to finish is an
 		// answer, too. A chat's first chunk has neither, and is sent before the model has done
 		// anything.
-		answer = answer || isText(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
+		read.finished = read.finished || choice.FinishReason != nil
+		read.answer = read.answer || isText(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
+		read.words = append(append(append(read.words, textOf(choice.Text)...), wordsOf(choice.Delta)...), wordsOf(choice.Message)...)
 	}
-	return answer, nil
+	return read, nil
+}
+
+func textOf(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// wordsOf is the text of a message.
+func wordsOf(v any) string {
+	m, _ := v.(map[string]any)
+	return textOf(m["content"])
 }
 
 // ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it

@@ -100,8 +100,9 @@ func (m *Monitor) Forget(name string) {
 }
 
 // Maintain announces work on the engine that makes it slow for up to d, such as new weights. Until
-// then, no canary and no request in flight runs out of time; each gets its whole time after that.
-// Everything else goes on: an engine that is gone, or answers with errors, is not ready.
+// then, no canary goes out, and neither the one under way nor any request in flight runs out of
+// time; each gets its whole time after that. Everything else goes on: an engine that fails the
+// requests it gets is not ready, and one that answers them is.
 // Maintenance ends by itself; calling Maintain again replaces it, and 0 ends it now.
 func (m *Monitor) Maintain(d time.Duration, reason string) error {
 	if d < 0 || d > maxMaintenance {

@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -22,29 +23,52 @@ type Probe func(ctx context.Context) error
 
 // Result is what one canary found.
 type Result struct {
-	Failure    *dynmesh.Failure // nil: it passed
+	Failure    *dynmesh.Failure // nil: it passed, unless it was
+	Unasked    string           // not sent, for this reason; one line of at most dynmesh.MaxDetail bytes
 	FirstChunk time.Duration    // from the beginning to the first chunk; 0 where none came
-	Total      time.Duration
+	Total      time.Duration    // to the last of the answer's arrival, where it passed and that is known
 	Chunks     int
 	Sample     string // the beginning of what came, as one line of at most dynmesh.MaxDetail bytes
 }
 
 // Check runs a probe once and says what came of it. A panic is a failure like any other. The
 // deadline is ctx's; a probe that ignores it holds Check up.
-func Check(ctx context.Context, probe Probe) Result {
-	rec := &recorder{start: time.Now()}
+func Check(ctx context.Context, probe Probe) Result { return check(ctx, probe, nil) }
+
+func check(ctx context.Context, probe Probe, loads func()) Result {
+	rec := &recorder{start: time.Now(), loads: loads}
 	err := run(context.WithValue(ctx, recorderKey{}, rec), probe)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	r := Result{Total: time.Since(rec.start), Chunks: rec.chunks}
+	if err == nil && !rec.received.IsZero() {
+		r.Total = max(rec.received.Sub(rec.start), 0) // and not when a starved process came to read it
+	}
 	r.Sample = text.Line(rec.secrets.Redact(string(rec.sample)), dynmesh.MaxDetail)
 	if rec.chunks > 0 {
 		r.FirstChunk = rec.first.Sub(rec.start)
 	}
-	if err != nil {
+	if unasked, ok := errors.AsType[*Unasked](err); ok {
+		r.Unasked = text.Line(cmp.Or(unasked.Why, "it should not be"), dynmesh.MaxDetail)
+	} else if err != nil {
 		r.Failure = failureFor(ctx, rec.frozen(), err)
 	}
 	return r
+}
+
+// Unasked is what a probe returns that did not ask, since the endpoint serves and should be left
+// alone: a canary would wake it, or it has nothing that a canary could ask for. The endpoint is
+// ready then, and unchecked.
+type Unasked struct{ Why string }
+
+func (u *Unasked) Error() string { return "not asked: " + u.Why }
+
+// Loads tells, from within a probe, that what it is about to send has the engine load. The canary
+// may then take as long as a start ([Config.StartTimeout]).
+func Loads(ctx context.Context) {
+	if rec := recorderOf(ctx); rec.loads != nil {
+		rec.loads()
+	}
 }
 
 func run(ctx context.Context, probe Probe) (err error) {
@@ -76,8 +100,10 @@ type recorderKey struct{}
 // recorder times the chunks of one canary.
 type recorder struct {
 	start time.Time
+	loads func() // nil: nobody wants to know
 
 	mu          sync.Mutex
+	received    time.Time // when what was last read arrived; zero where that is not known
 	first, last time.Time
 	chunks      int
 	sample      []byte       // the beginning of what came
@@ -96,7 +122,9 @@ func recorderOf(ctx context.Context) *recorder {
 func (rec *recorder) note(data []byte) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	rec.last = time.Now()
+	if rec.last = rec.received; rec.last.IsZero() {
+		rec.last = time.Now()
+	}
 	if rec.chunks++; rec.chunks == 1 {
 		rec.first = rec.last
 	}
@@ -107,6 +135,13 @@ func (rec *recorder) note(data []byte) {
 	if room := dynmesh.MaxDetail + 1 - len(rec.sample); room > 0 {
 		rec.sample = append(rec.sample, data[:min(room, len(data))]...)
 	}
+}
+
+// arrived takes note of when what was read has arrived.
+func (rec *recorder) arrived(at time.Time) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.received = at
 }
 
 // redact keeps secrets out of the Result.

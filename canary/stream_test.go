@@ -87,7 +87,13 @@ func TestJudge(t *testing.T) {
 	}{
 		{"a token, the end, [DONE]", true, []string{begun, ended, "[DONE]"}, ""},
 		{"the end of the text at once", true, []string{ended, "[DONE]"}, ""},
-		{"no [DONE]", true, []string{begun, ended}, dynmesh.ReasonCut},
+		{"no [DONE], after a reason to finish", true, []string{begun, ended}, ""}, // transformers serve
+		{"no [DONE], and no reason to finish", true, []string{begun}, dynmesh.ReasonCut},
+		{"no tokens, by its own count", true, []string{ended, `{"choices":[],"usage":{"completion_tokens":0}}`, "[DONE]"}, dynmesh.ReasonEmpty},
+		{"no tokens, counted with the end", true, []string{`{"choices":[{"text":"","finish_reason":"stop"}],"usage":{"completion_tokens":0}}`}, dynmesh.ReasonEmpty},
+		{"the end of the text is a token", true, []string{ended, `{"choices":[],"usage":{"completion_tokens":1}}`, "[DONE]"}, ""},
+		{"tokens are counted as they come", true, []string{`{"choices":[{"text":""}],"usage":{"completion_tokens":0}}`, `{"choices":[{"text":"a","finish_reason":"length"}],"usage":{"completion_tokens":1}}`, "[DONE]"}, ""},
+		{"nobody counted yet", true, []string{begun, ended, `{"choices":[],"usage":null}`, "[DONE]"}, ""},
 		{"no [DONE] where there is none", false, []string{begun, ended}, ""},
 		{"only [DONE]", true, []string{"[DONE]"}, dynmesh.ReasonEmpty},
 		{"nothing", false, nil, dynmesh.ReasonEmpty},
@@ -194,8 +200,8 @@ func fuzzStream(t *testing.T, stream []byte, read func(io.Reader) func() (string
 		if f == nil {
 			f = j.end()
 		}
-		if f == nil && wantDone && !bytes.Contains(stream, []byte(doneMark)) {
-			t.Errorf("%q passed without %s", stream, doneMark)
+		if f == nil && wantDone && !bytes.Contains(stream, []byte(doneMark)) && !bytes.Contains(stream, []byte("finish_reason")) {
+			t.Errorf("%q passed without an end", stream)
 		}
 		checkDetail(t, f)
 	}

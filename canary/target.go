@@ -24,6 +24,7 @@ type target struct {
 	state    schedule.State
 	activity Activity
 	run      *probeRun // nil: no canary is under way
+	unasked  string    // why its last canary was not sent
 	status   Status
 	deadline timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
 
@@ -103,8 +104,15 @@ func (l *loop) send(t *target) {
 			// It is refused only where Run has given the canary up.
 			_ = l.post(func(l *loop) { l.finish(r, result) })
 		}()
-		result = Check(ctx, probe)
+		result = check(ctx, probe, func() { _ = l.post(func(l *loop) { l.loads(r) }) }) // refused as above
 	}()
+}
+
+// loads gives a canary the time of a start.
+func (l *loop) loads(r *probeRun) {
+	if r.target.run == r {
+		l.step(r.target, schedule.Event{Kind: schedule.Loading, Generation: r.generation}, l.now())
+	}
 }
 
 // leak stops counting a canary that does not end.
@@ -131,21 +139,38 @@ func (l *loop) finish(r *probeRun, result Result) {
 	}
 	// Whether real requests were in the canary's way is decided by what they do now.
 	e := l.sampled(t, schedule.Event{Kind: schedule.Ended, Generation: r.generation})
-	if result.Failure != nil {
+	switch {
+	case result.Failure != nil:
 		e.Reason = result.Failure.Reason
+	case result.Unasked != "":
+		e.Unasked = true
+	default:
+		e.Took = result.Total
 	}
 	do := l.apply(t, e, l.now())
+	l.unasked(t, result.Unasked)
 	switch do.Outcome {
 	case schedule.Passed:
 		t.status.FirstChunk, t.status.Duration = result.FirstChunk, result.Total
 		l.metrics.passed(result)
 		l.log(t.Name).Infof("Health check successful for %s", t.Name)
 	case schedule.Failed:
+		if result.Failure == nil {
+			result.Failure = failure(do.Reason, "the answer took %v", result.Total.Round(time.Millisecond))
+		}
 		l.failed(t, result.Failure)
 	default:
 		l.log(t.Name).Debugf("Health check of %s was needless", t.Name)
 	}
 	l.publish(t, do.Changed)
+}
+
+// unasked takes note of why an endpoint is not asked, and says so where it is news.
+func (l *loop) unasked(t *target, why string) {
+	if why != "" && why != t.unasked {
+		l.log(t.Name).Infof("Endpoint %s is not asked: %s", t.Name, why)
+	}
+	t.unasked = why
 }
 
 // failed tells of a canary that counts against its endpoint.
@@ -173,7 +198,11 @@ func (l *loop) publish(t *target, changed bool) {
 	}
 	t.status.Generation, t.status.Ready, t.status.Draining = s.Generation, s.Ready, s.Draining
 	t.status.Finding, t.status.Reason = s.Finding, s.Reason
-	if s.Finding != dynmesh.Fail && s.Finding != dynmesh.Stalled {
+	switch s.Finding {
+	case dynmesh.Fail, dynmesh.Stalled: // said already
+	case dynmesh.Unchecked:
+		t.status.Detail = t.unasked
+	default:
 		t.status.Detail = ""
 	}
 	l.mu.Lock()

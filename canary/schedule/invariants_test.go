@@ -81,6 +81,9 @@ func (w *world) step(e Event) {
 		if w.success >= w.registered && w.success > 0 && w.now-w.success < w.policy.Wait*9/10 {
 			w.fatalf("it sends a canary %v after a success", w.now-w.success)
 		}
+		if w.now < next.until {
+			w.fatalf("it sends a canary during maintenance")
+		}
 		if !next.hasProbe || next.Draining {
 			w.fatalf("it sends a canary to an endpoint without probe, or one that drains")
 		}
@@ -134,7 +137,7 @@ func (w *world) checkDead() {
 	if !s.served || !s.hasProbe || s.Draining || !s.Ready {
 		return
 	}
-	once := w.policy.Wait*11/10 + w.period + w.policy.Timeout + Grace
+	once := w.policy.Wait*11/10 + w.period + max(w.policy.Timeout, w.policy.StartTimeout) + Grace
 	bound := once * time.Duration(w.policy.FailureThreshold)
 	alive := max(w.success, w.moved, w.registered, s.until)
 	if w.idleSince > alive {
@@ -241,6 +244,7 @@ func TestInvariants(t *testing.T) {
 		w := &world{t: t, now: time.Second, wake: Never, traffic: -1, idleSince: 0}
 		w.policy = Policy{
 			Wait: 10 * time.Second, Timeout: 3 * time.Second, Recheck: time.Second, Stall: 60 * time.Second,
+			StartTimeout:     time.Duration(rapid.SampledFrom([]int{0, 3, 20}).Draw(t, "start timeout")) * time.Second,
 			FailureThreshold: uint16(rapid.IntRange(1, 3).Draw(t, "failures")),
 			SuccessThreshold: uint16(rapid.IntRange(1, 3).Draw(t, "successes")),
 		}

@@ -1,10 +1,13 @@
 package schedule
 
+import "time"
+
 // run is the canary under way. There is none exactly while phase is idle.
 type run struct {
 	phase       phase
 	generation  uint32  // of the registration that it was sent in
 	sent        Instant // when the canary went out
+	timeout     time.Duration
 	cancelledAt Instant // when it was told to end; Never: it is to be told in this step
 	raced       bool    // real requests were in flight beside it
 }
@@ -34,8 +37,8 @@ func (r *run) overdue(now Instant) bool {
 }
 
 // start begins a run.
-func (r *run) start(generation uint32, now Instant, raced bool) {
-	r.phase, r.generation, r.sent, r.raced = running, generation, now, raced
+func (r *run) start(generation uint32, now Instant, timeout time.Duration, raced bool) {
+	r.phase, r.generation, r.sent, r.timeout, r.raced = running, generation, now, timeout, raced
 }
 
 // supersede gives up the run: its result is of no use any more. The same step tells it to end.

@@ -24,6 +24,7 @@ const echoTime = 2 * time.Second
 // mean.
 type Policy struct {
 	Wait, Timeout, Recheck, Stall      time.Duration
+	StartTimeout                       time.Duration // where it is more than Timeout
 	FailureThreshold, SuccessThreshold uint16
 }
 
@@ -39,6 +40,10 @@ type State struct {
 	seed     uint32 // of the jitter
 	served   bool
 	hasProbe bool
+
+	// starting: nothing has been answered since the endpoint was served, or since nobody listened. It
+	// may load with its first request, which must not be cut off.
+	starting bool
 
 	failures  uint16 // canaries that failed in a row
 	successes uint16
@@ -65,6 +70,7 @@ const (
 	Drained                // the endpoint takes no more requests
 	Maintained             // maintenance begins, is prolonged, or ends
 	Nudged                 // whoever failed may work again
+	Loading                // the canary under way has the engine load: it has the time of a start
 )
 
 // Event is one thing that happened. Each may bring a sample of the activity.
@@ -76,8 +82,10 @@ type Event struct {
 	HasProbe, CountsProbes bool   // of Served
 	Seed                   uint32 // of Served
 
-	Generation uint32         // of Ended: the registration in which the canary was sent
+	Generation uint32         // of Ended and Loading: the registration in which the canary was sent
 	Reason     dynmesh.Reason // of Ended: "" is a pass
+	Took       time.Duration  // of a pass: until the answer had arrived
+	Unasked    bool           // of Ended: it did not ask, since the endpoint serves, and should be left alone
 
 	Until Instant // of Maintained: the moment of its end
 	Full  bool    // no more canaries can be sent now
@@ -115,7 +123,10 @@ func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 	was, a := s, Actions{}
 	// A canary that counts and passed says more than what went on beside it, which would only have
 	// it superseded.
-	passed := e.Kind == Ended && e.Reason == "" && s.run.counts()
+	if e.Kind == Ended && e.Reason == "" && e.Took > p.deadline(&s)-s.run.sent {
+		e.Reason = dynmesh.ReasonTimeout // nobody came to cut it off in time
+	}
+	passed := e.Kind == Ended && e.Reason == "" && !e.Unasked && s.run.counts()
 	if e.Sampled && s.served && e.Kind != Served && !passed {
 		p.observe(&s, e.Activity, now)
 	}
@@ -131,6 +142,10 @@ func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 		s.until = e.Until
 	case Nudged:
 		s.nudge(now)
+	case Loading:
+		if s.run.phase == running && e.Generation == s.run.generation {
+			s.run.timeout = max(s.run.timeout, p.StartTimeout)
+		}
 	case Tick: // the sample, and what is due
 	}
 	p.advance(&s, now, e.Full, &a)
@@ -149,7 +164,7 @@ func begin(s State, e Event, now Instant) State {
 	s.run.raced = false
 	return State{
 		Generation: s.Generation + 1, Ready: !e.HasProbe, Finding: dynmesh.Unchecked,
-		seed: e.Seed, served: true, hasProbe: e.HasProbe,
+		seed: e.Seed, served: true, hasProbe: e.HasProbe, starting: true,
 		run: s.run, traffic: newTraffic(e.Activity, e.CountsProbes, s.traffic.echoUntil, now),
 		due: now, until: s.until,
 	}
@@ -159,7 +174,7 @@ func begin(s State, e Event, now Instant) State {
 func (p Policy) observe(s *State, a Activity, now Instant) {
 	switch s.traffic.observe(a, s.run.phase != idle, now) {
 	case proof:
-		s.failures, s.rechecks = 0, 0
+		s.failures, s.rechecks, s.starting = 0, 0, false
 		s.Ready = !s.Draining
 		s.Finding, s.Reason = dynmesh.Busy, ""
 		s.due = now + jitter(&s.seed, p.Wait)
@@ -195,11 +210,25 @@ func (p Policy) end(s *State, e Event, now Instant, a *Actions) {
 	}
 	counts := s.run.counts() // a leaked one was judged when it did not end
 	s.run.phase, s.traffic.echoUntil = idle, now+echoTime
-	if counts {
-		p.judge(s, e.Reason, now, a)
-	} else {
+	switch {
+	case !counts:
 		a.Outcome = Discarded
+	case e.Unasked:
+		p.leaveAlone(s, now, a)
+	default:
+		p.judge(s, e.Reason, now, a)
 	}
+}
+
+// leaveAlone takes in that an endpoint must not be asked, and serves all the same.
+func (p Policy) leaveAlone(s *State, now Instant, a *Actions) {
+	a.Outcome = Discarded
+	s.due = now + jitter(&s.seed, p.Wait)
+	if s.traffic.stalled {
+		return // requests show more than the endpoint's word
+	}
+	s.Ready, s.failures, s.rechecks = true, 0, 0
+	s.Finding, s.Reason = dynmesh.Unchecked, ""
 }
 
 // judge draws the conclusion from a canary of this generation.
@@ -207,8 +236,9 @@ func (p Policy) judge(s *State, r dynmesh.Reason, now Instant, a *Actions) {
 	switch {
 	case r == "":
 		p.succeed(s, now, a)
-	case IsLate(r) && s.run.raced && now < p.stallAt(s):
-		// It stood in line behind real requests, and they are within their budget: busy, not dead.
+	case r == dynmesh.ReasonBusy, IsLate(r) && s.run.raced && now < p.stallAt(s):
+		// It was refused for want of room. Or it stood in line behind real requests, and they are
+		// within their budget: busy, not dead.
 		a.Outcome = Discarded
 		if s.Ready {
 			s.Finding, s.Reason = dynmesh.Busy, ""
@@ -228,7 +258,7 @@ func (p Policy) succeed(s *State, now Instant, a *Actions) {
 	a.Outcome = Passed
 	s.traffic.ignoreStalled()
 	s.traffic.succeeded(now)
-	s.failures, s.rechecks = 0, 0
+	s.failures, s.rechecks, s.starting = 0, 0, false
 	s.successes = min(s.successes+1, p.SuccessThreshold)
 	s.Ready = s.Ready || s.successes >= p.SuccessThreshold
 	s.Finding, s.Reason = dynmesh.Pass, ""
@@ -238,6 +268,7 @@ func (p Policy) succeed(s *State, now Instant, a *Actions) {
 func (p Policy) fail(s *State, r dynmesh.Reason, now Instant, a *Actions) {
 	a.Outcome, a.Reason = Failed, r
 	s.successes = 0
+	s.starting = s.starting || r == dynmesh.ReasonRefused || r == dynmesh.ReasonUnreachable
 	s.failures = min(s.failures+1, p.FailureThreshold)
 	s.Ready = s.Ready && s.failures < p.FailureThreshold
 	if !s.traffic.stalled || !IsLate(r) { // what a stall does to a canary is no news
@@ -288,17 +319,23 @@ func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
 		if s.run.overdue(now) {
 			p.fail(s, dynmesh.ReasonTimeout, now, a) // the last one still hangs in the endpoint
 		}
+	case now < s.until:
+		s.due = s.until // maintenance: whoever works on the engine has no use for requests
 	case full:
 		s.due = now + p.Timeout/4
 	default:
 		a.Send = true
-		s.run.start(s.Generation, now, s.traffic.inFlight > 0)
+		timeout := p.Timeout
+		if s.starting {
+			timeout = max(timeout, p.StartTimeout)
+		}
+		s.run.start(s.Generation, now, timeout, s.traffic.inFlight > 0)
 		s.due = Never
 	}
 }
 
 // deadline is when the canary under way must be done. Maintenance stops its clock.
-func (p Policy) deadline(s *State) Instant { return max(s.run.sent, s.until) + p.Timeout }
+func (p Policy) deadline(s *State) Instant { return max(s.run.sent, s.until) + s.run.timeout }
 
 // stallAt is when requests in flight, if nothing moves until then, are stalled. Maintenance stops
 // the clock here, too.

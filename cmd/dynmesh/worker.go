@@ -43,7 +43,7 @@ status server:
   GET /health, /live        status server: 200 when ready, 503 when not
   GET /livez                status server: 200 as long as the process serves; the one for liveness probes
   GET /metrics              status server: Prometheus
-  POST /maintenance         status server: {"duration":"10m","reason":"weights"} suspends timeouts of canaries and requests; needs DYN_ADMIN_TOKEN
+  POST /maintenance         status server: {"duration":"10m","reason":"weights"} holds canaries back, and timeouts; needs DYN_ADMIN_TOKEN
 
 With DYN_HEALTH_CHECK_ENABLED, each endpoint gets a canary, a minimal real request, when it is first served and whenever it
 has been idle. It gets none while it is busy, and it is not ready when it stops completing requests.

@@ -206,6 +206,9 @@ func describeReason(o mesh.Observation) string {
 			"malformed":   "an answer that makes no sense",
 			"oversized":   "an answer without end",
 			"cut":         "the connection broke",
+			"busy":        "refused for want of room",
+			"unexpected":  "an answer without what must be in it",
+			"asleep":      "the engine sleeps",
 		}[o.Reason]
 	}
 	return plain.Text(o.Reason, 40) + withDetail(meaning)

@@ -170,7 +170,8 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 	for i, r := range []dynmesh.Reason{dynmesh.ReasonTimeout, dynmesh.ReasonFrozen, dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonStatus, dynmesh.ReasonErrorChunk, dynmesh.ReasonError,
-		dynmesh.ReasonPanic, dynmesh.ReasonEmpty, dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled} {
+		dynmesh.ReasonPanic, dynmesh.ReasonEmpty, dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled,
+		dynmesh.ReasonBusy, dynmesh.ReasonUnexpected, dynmesh.ReasonAsleep} {
 		want := []byte{0x18, 1, 0x20, 3, 0x28, 3, 0x40, byte(i + 1)}
 		if got := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: r}); !bytes.Equal(got, want) {
 			t.Errorf("%s is written as %x, want %x", r, got, want)
