@@ -193,7 +193,7 @@ func (e *engine) leave(t *testing.T, root string, stream bool) (took, late time.
 	if err := <-begun; err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
-	waitFor(t, patience, "the engine works on the request", func() bool { return e.running(t) > 0 })
+	waitFor(t, "the engine works on the request", func() bool { return e.running(t) > 0 })
 	l.reset()
 	began := time.Now()
 	leave()

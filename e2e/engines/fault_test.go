@@ -17,8 +17,7 @@ type fault struct {
 	part    string
 	signal  syscall.Signal
 	load    load
-	without string   // what the engine does not have, for the table
-	args    []string // of the worker
+	without string // what the engine does not have, for the table
 
 	worker   time.Duration // until the worker says notready
 	frontend time.Duration // until the frontend does
@@ -91,7 +90,7 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 	}
 	w := s.watch(t)
 	for _, l := range []*log{w.worker, w.frontend} {
-		waitFor(t, patience, "it is ready before the fault", func() bool { _, ok := l.after(time.Time{}, isReady); return ok })
+		waitFor(t, "it is ready before the fault", func() bool { _, ok := l.after(time.Time{}, isReady); return ok })
 	}
 	if n, err := c.lost(); n > 0 && f.load != impatient {
 		t.Errorf("%d requests failed before anything happened: %v", n, err)
@@ -145,7 +144,7 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 	if t.Failed() {
 		return // it may not have noticed until now
 	}
-	waitFor(t, patience, "it is ready afterwards", func() bool {
+	waitFor(t, "it is ready afterwards", func() bool {
 		_, worker := w.worker.after(again, isReady)
 		_, frontend := w.frontend.after(again, isReady)
 		return worker && frontend
@@ -182,11 +181,11 @@ func calm(t *testing.T, s *sidecar, what string, b *table, while func()) {
 const turns = 6
 
 // waitFor waits for what is not measured.
-func waitFor(t *testing.T, limit time.Duration, what string, holds func() bool) {
+func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); !holds(); {
+	for deadline := time.Now().Add(patience); !holds(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", limit, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 		<-time.After(lookEvery)
 	}

@@ -50,7 +50,7 @@ func TestLlama(t *testing.T) {
 		} {
 			t.Run(f.String(), func(t *testing.T) {
 				t.Parallel()
-				e := (*engine)(nil)
+				var e *engine
 				switch {
 				case f.part == "model":
 					e = l.router(t)
@@ -108,7 +108,7 @@ func asleep(t *testing.T, l *llama, b *table) {
 		return bytes.Contains(body, []byte(`"is_sleeping":true`))
 	}
 	calm(t, s, "asleep", b, func() {
-		waitFor(t, patience, "it sleeps", sleeps)
+		waitFor(t, "it sleeps", sleeps)
 		for began := time.Now(); time.Since(began) < twoCanaries; <-time.After(100 * time.Millisecond) {
 			if !sleeps() {
 				t.Errorf("somebody woke it after %v", time.Since(began))
@@ -121,8 +121,8 @@ func asleep(t *testing.T, l *llama, b *table) {
 	})
 }
 
-// unloaded: the model of a router that somebody has unloaded is not loaded again by canaries, but by
-// a request.
+// unloaded: the model of a router that somebody has unloaded is loaded again by a request, and not
+// by canaries.
 func unloaded(t *testing.T, l *llama, b *table) {
 	s := l.front(t, l.router(t))
 	client := newAsker()
@@ -138,7 +138,7 @@ func unloaded(t *testing.T, l *llama, b *table) {
 		if got, err := (request{"POST", "/models/unload", `{"model":"tiny"}`}).answer(t.Context(), s.root); err != nil || !strings.Contains(got, "200 OK") {
 			t.Fatalf("unload: %v, %s", err, got)
 		}
-		waitFor(t, patience, "it is unloaded", func() bool { return !isLoaded() })
+		waitFor(t, "it is unloaded", func() bool { return !isLoaded() })
 		for began := time.Now(); time.Since(began) < twoCanaries; <-time.After(100 * time.Millisecond) {
 			if isLoaded() {
 				t.Errorf("somebody loaded it again after %v", time.Since(began))
@@ -166,7 +166,8 @@ func (l *llama) start(t *testing.T, args ...string) *engine {
 	})
 }
 
-// router starts a server that loads models when they are asked for, each into a process of its own.
+// router starts a server that loads models when they are asked for, each into a process of its
+// own.
 func (l *llama) router(t *testing.T) *engine {
 	t.Helper()
 	return l.run(t, "llama.cpp's router", []string{"--models-dir", filepath.Dir(l.model), "--metrics"}, func(server int) map[string]int {
@@ -201,7 +202,7 @@ func (l *llama) run(t *testing.T, name string, args []string, parts parts) *engi
 }
 
 // front starts a worker before it.
-func (l *llama) front(t *testing.T, e *engine, args ...string) *sidecar {
+func (l *llama) front(t *testing.T, e *engine) *sidecar {
 	t.Helper()
-	return l.fleet.front(t, fmt.Sprintf("llama%d", l.workers.Add(1)), e, args...)
+	return l.fleet.front(t, fmt.Sprintf("llama%d", l.workers.Add(1)), e)
 }
