@@ -20,6 +20,7 @@ import (
 // engine is a real inference engine at one address, which may be started more than once.
 type engine struct {
 	*testkit.Process
+	owner   *testing.T // at whose end it is killed
 	name    string
 	model   string
 	root    string        // its base URL, without /v1
@@ -40,8 +41,8 @@ type parts func(server int) map[string]int
 func (e *engine) start(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command(e.command[0], e.command[1:]...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, e.env...)
-	e.Process = testkit.Start(t, e.name, cmd)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.owner.TempDir()}, e.env...)
+	e.Process = testkit.Start(e.owner, e.name, cmd)
 	client := newAsker()
 	began := time.Now()
 	for {

@@ -183,7 +183,7 @@ func (l *llama) run(t *testing.T, name string, args []string, parts parts) *engi
 	t.Helper()
 	port := testkit.FreePort(t)
 	e := &engine{
-		name: name, model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", port), startup: patience,
+		owner: t, name: name, model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", port), startup: patience,
 		command: append([]string{
 			l.program, "--host", "127.0.0.1", "--port", fmt.Sprint(port),
 			"--parallel", "2", "--ctx-size", fmt.Sprint(2 * tiny.context), "--threads", "1", "--n-gpu-layers", "0", "--no-warmup",
@@ -191,8 +191,8 @@ func (l *llama) run(t *testing.T, name string, args []string, parts parts) *engi
 		parts:   parts,
 		longest: tiny.context - 100, notices: time.Second,
 	}
-	// Its log says so without being asked. Whoever asks for /slots again and again keeps it from looking
-	// after clients.
+	// Its log says so without being asked. Whoever asks for /slots again and again keeps it from
+	// looking after clients.
 	e.running = func(*testing.T) int {
 		said := e.Log.String()
 		return strings.Count(said, "| processing task") - strings.Count(said, "| stop processing")

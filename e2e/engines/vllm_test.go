@@ -79,7 +79,7 @@ type vllm struct {
 func (v *vllm) start(t *testing.T) *engine {
 	t.Helper()
 	e := &engine{
-		name: "vLLM", model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", v.port), startup: 10 * time.Minute,
+		owner: t, name: "vLLM", model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", v.port), startup: 10 * time.Minute,
 		command: []string{
 			v.program, "-m", "vllm.entrypoints.openai.api_server", "--model", v.model, "--served-model-name", "tiny",
 			"--host", "127.0.0.1", "--port", fmt.Sprint(v.port), "--dtype", "float32", "--max-model-len", fmt.Sprint(small.context), "--enforce-eager",
