@@ -36,6 +36,16 @@ func TestLlama(t *testing.T) {
 		s.becomesReady(t)
 		cancelled(t, s, b)
 	})
+	t.Run("clients", func(t *testing.T) {
+		// A router refuses models that it does not have.
+		s, embedder := l.front(t, l.router(t)), l.front(t, l.start(t, "--embeddings", "--pooling", "mean"))
+		for _, language := range []struct {
+			name   string
+			client func(t *testing.T) script
+		}{{"Python", pythonClient}, {"JavaScript", javascriptClient}} {
+			t.Run(language.name, func(t *testing.T) { language.client(t).sameAsDirect(t, s, embedder) })
+		}
+	})
 	t.Run("faults", func(t *testing.T) {
 		for _, f := range []fault{
 			{part: "server", signal: syscall.SIGKILL, load: idle, worker: tripwire, frontend: known},
