@@ -44,6 +44,7 @@ func (f *Fleet) join(m *dynmesh.Member) {
 	}
 	own := *m
 	p.member, p.lastMember = &own, nil
+	p.outlive()
 	f.marks.member(p)
 	f.processes.rename(p)
 }
@@ -58,6 +59,7 @@ func (f *Fleet) forget(o dynmesh.Observer) {
 		p.lastMember = p.member
 	}
 	p.member = nil
+	p.outlive()
 	f.marks.member(p)
 	f.processes.rename(p)
 }

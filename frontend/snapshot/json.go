@@ -60,7 +60,7 @@ func observationJSON(o dynmesh.Observation, counts bool) mesh.Observation {
 
 // workerJSON returns what is known of the process; nil if that is nothing.
 func workerJSON(p *fleet.Process) *mesh.Worker {
-	member, info := p.Member(), p.Info()
+	member, info := p.Member(), p.Told()
 	if info == nil && member == nil {
 		return nil
 	}
