@@ -14,8 +14,8 @@ import (
 )
 
 // pageShows: workers are killed, stand still, are cut off and are stopped, and the page of a
-// frontend, in a real browser, says so in the right words at the right place within 2 s of /mesh, or
-// within ten times what an empty tab of the same browser takes to answer at that moment.
+// frontend, in a real browser, says so in the right words at the right place within 2 s of /mesh,
+// or within ten times what an empty tab of the same browser takes to answer at that moment.
 func pageShows(t *testing.T, w *world) {
 	program, err := exec.LookPath("chromium")
 	if err != nil {

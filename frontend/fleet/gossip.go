@@ -44,7 +44,7 @@ func (f *Fleet) join(m *dynmesh.Member) {
 	}
 	own := *m
 	p.member, p.lastMember = &own, nil
-	p.outlive()
+	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)
 }
@@ -59,7 +59,7 @@ func (f *Fleet) forget(o dynmesh.Observer) {
 		p.lastMember = p.member
 	}
 	p.member = nil
-	p.outlive()
+	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)
 }

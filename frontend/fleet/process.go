@@ -182,7 +182,7 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 	if p.listed = info != nil; p.listed {
 		p.told = info
 	}
-	p.outlive()
+	p.prune()
 	if p.id != ps.self.ID && before != p.gossips() {
 		ps.marks.status = true
 		if before {
@@ -195,9 +195,9 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 	ps.rename(p)
 }
 
-// outlive forgets what a process told, once neither the registry lists it nor gossip says that it is
-// alive.
-func (p *Process) outlive() {
+// prune forgets what a process told, once neither the registry lists it nor gossip says that it
+// is alive.
+func (p *Process) prune() {
 	if !p.listed && !p.isAlive() {
 		p.told = nil
 	}

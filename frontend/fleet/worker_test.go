@@ -25,8 +25,8 @@ func TestDrainingWorker(t *testing.T) {
 	}
 }
 
-// Who drains has left the registry, and whose lease has lapsed, too: people still know them by their
-// host, for as long as gossip knows that they live.
+// Who drains has left the registry, and whose lease has lapsed, too: people still know them by
+// their host, for as long as gossip knows that they live.
 func TestWorkerKeepsItsNameWhileItLives(t *testing.T) {
 	gone := func(id dynmesh.InstanceID) dynmesh.RegistryUpdate {
 		return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), MembersGone: []dynmesh.InstanceID{id}}
