@@ -113,7 +113,7 @@ func (l *Ledger) Change(read Entries, gone Gone) Step {
 }
 
 func (l *Ledger) change(read Entries, gone Gone) (s Step) {
-	u := dynmesh.RegistryUpdate{State: l.state, Since: l.since}
+	u := dynmesh.RegistryUpdate{State: l.state, Since: l.since, MembersRead: true} // there are none
 	u.Puts, u.Deletes = update(l.known, read.Instances, gone.Instances, same)
 	u.Cards, u.CardsGone = update(l.cards, read.Cards, gone.Cards, func(a, b dynmesh.ModelCard) bool { return reflect.DeepEqual(a, b) })
 	changed := false
@@ -162,7 +162,7 @@ func (l *Ledger) Away(heard time.Time) Step {
 		return Step{}
 	}
 	l.state, l.since = dynmesh.Stale, heard
-	return Step{Update: dynmesh.RegistryUpdate{State: l.state, Since: l.since}, Changed: true}
+	return Step{Update: dynmesh.RegistryUpdate{State: l.state, Since: l.since, MembersRead: true}, Changed: true}
 }
 
 // Status is how much a source's knowledge is worth, and what it leaves out.

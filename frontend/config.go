@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
@@ -34,6 +35,15 @@ type Config struct {
 	GRPCHealthAddr string
 
 	Etcd etcd.Config
+
+	// Sources are registries besides etcd, or in its place: what any of them lists is listed, and
+	// one before another, etcd before all, where several have the same key. Each has a name of its
+	// own. Default: none.
+	Sources []discovery.Named
+
+	// NoEtcd has the frontend do without etcd. It is not registered then, so that Gossip finds other
+	// members by its Join alone. Sources are needed in its place.
+	NoEtcd bool
 
 	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run
 	// runs it, and leaves it when the last request is answered. Default: none, and verdicts then
@@ -83,6 +93,16 @@ func (c Config) withDefaults() (Config, error) {
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
 	if c.Gossip != nil && c.Pool != nil {
 		return Config{}, dynmesh.NewConfigError("frontend", "Pool", nil, "one of Gossip and Pool")
+	}
+	if c.NoEtcd && len(c.Sources) == 0 {
+		return Config{}, dynmesh.NewConfigError("frontend", "Sources", nil, "one at least where NoEtcd is set")
+	}
+	names := map[string]bool{etcdSource: true}
+	for _, s := range c.Sources {
+		if names[s.Name] || s.Name == "" || s.Source == nil {
+			return Config{}, dynmesh.NewConfigError("frontend", "Sources", s.Name, "sources with a name of their own")
+		}
+		names[s.Name] = true
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {

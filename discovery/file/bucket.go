@@ -53,8 +53,8 @@ func (b *bucket[V]) renew(now time.Time) {
 	}
 }
 
-// take takes in all files. It adds what cannot be listed to rejects, and returns what is listed, and
-// when that may change though no file does.
+// take takes in all files. It adds what cannot be listed to rejects, and returns what is listed,
+// and when that may change though no file does.
 func (b *bucket[V]) take(files []seen, rejects discovery.Entries, now time.Time) (all []V, next time.Time) {
 	soonest := func(at time.Time) {
 		if next.IsZero() || at.Before(next) {

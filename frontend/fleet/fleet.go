@@ -27,6 +27,7 @@ type Fleet struct {
 	cfg           Config
 	began         time.Time
 	registry      Registry
+	registries    []dynmesh.RegistryState
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes
@@ -97,8 +98,12 @@ func (f *Fleet) Reconcile(now time.Time) Changes {
 	return r.changes
 }
 
-// Registry returns how much the knowledge of the registry is worth.
+// Registry returns how much the knowledge of the registry is worth: of all of them, where there are
+// several.
 func (f *Fleet) Registry() Registry { return f.registry }
+
+// Registries returns the same of each, where that is known. The list is replaced, never changed.
+func (f *Fleet) Registries() []dynmesh.RegistryState { return f.registries }
 
 // Health returns what gossip knows of itself.
 func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }
@@ -203,7 +208,7 @@ func (m *marks) clear() {
 // Warnings says what an operator should know before believing the rest.
 func (f *Fleet) Warnings() []string {
 	w := warnings{}
-	w.registry(f.registry)
+	w.registries(f.registry, f.registries)
 	switch others, h := f.processes.gossiping, f.health; {
 	case !f.cfg.Gossip:
 		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")

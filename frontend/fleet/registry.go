@@ -35,6 +35,9 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	if now := (Registry{u.State, u.Since, u.Revision, f.registry.MembersSynced || u.MembersRead}); now != f.registry {
 		f.synced(now)
 	}
+	if !slices.Equal(f.registries, u.Registries) {
+		f.registries, f.marks.status = u.Registries, true
+	}
 	f.registrations = slices.Grow(f.registrations, len(u.Deletes)+len(u.Puts))
 	for _, key := range u.Deletes {
 		if i := f.endpoints.find(key.Endpoint, key.ID); i != nil {

@@ -86,12 +86,18 @@ func memberJSON(m *dynmesh.Member) []byte {
 }
 
 func headJSON(f *fleet.Fleet, version uint64, now time.Time) []byte {
+	return text.JSON(mesh.Head{Version: version, RenderedAt: mesh.Time{Time: now}, Discovery: discoveryJSON(f), Gossip: gossipJSON(f)})
+}
+
+func discoveryJSON(f *fleet.Fleet) mesh.Discovery {
 	registry := f.Registry()
-	return text.JSON(mesh.Head{
-		Version: version, RenderedAt: mesh.Time{Time: now},
-		Discovery: mesh.Discovery{State: registry.State, Since: mesh.Time{Time: registry.Since}, Revision: registry.Revision},
-		Gossip:    gossipJSON(f),
-	})
+	j := mesh.Discovery{State: registry.State, Since: mesh.Time{Time: registry.Since}, Revision: registry.Revision}
+	if all := f.Registries(); len(all) > 1 {
+		for _, r := range all {
+			j.Sources = append(j.Sources, mesh.Source{Name: r.Name, State: r.State, Since: mesh.Time{Time: r.Since}, Revision: r.Revision})
+		}
+	}
+	return j
 }
 
 func gossipJSON(f *fleet.Fleet) mesh.Gossip {
