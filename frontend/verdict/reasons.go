@@ -121,6 +121,8 @@ func (e Evidence) whyNotReady() string {
 		return "etcd lists it, but its worker, which gossip knows as " + string(e.Worker.State) + ", does not say that it serves this endpoint"
 	case own.Finding == dynmesh.Stalled:
 		return fmt.Sprintf("its worker has said since %s that it stalls: requests are in flight, and nothing moves%s", at(own.At), after(own.Detail))
+	case own.Finding == dynmesh.Fail && own.Kind == dynmesh.KindTraffic:
+		return fmt.Sprintf("real requests at its worker have failed since %s: %s", at(own.At), cause(own.Reason, own.Detail))
 	case own.Finding == dynmesh.Fail:
 		return fmt.Sprintf("its worker's canaries have failed since %s: %s", at(own.At), cause(own.Reason, own.Detail))
 	case own.Finding == dynmesh.Unchecked:
