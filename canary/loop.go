@@ -64,8 +64,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 }
 
-// maxSamplePeriod is how often counters are looked at, at least: a stall budget may be 3 s, and a gap
-// between two steps looks longer than it is by up to that.
+// maxSamplePeriod is how often counters are looked at, at least: a stall budget may be 3 s, and a
+// gap between two steps looks longer than it is by up to that.
 const maxSamplePeriod = 250 * time.Millisecond
 
 // samplePeriod is a tenth of the wait time at most, since that is how much later than it should a
@@ -125,8 +125,8 @@ func (l *loop) readInbox() {
 	}
 }
 
-// sampleAll looks at every endpoint's counters, where it is time. Most have not moved, which costs a
-// comparison.
+// sampleAll looks at every endpoint's counters, where it is time. Most have not moved, which costs
+// a comparison.
 func (l *loop) sampleAll() {
 	if time.Now().Before(l.sampleAt) {
 		return

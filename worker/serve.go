@@ -276,7 +276,7 @@ func (env *environment) canaries() (c canary.Config) {
 	count := func(s string) (int, error) { return parse.Count(s, maxThreshold) }
 	setting(env, "DYN_CANARY_WAIT_TIME", &c.Wait, parse.Seconds)
 	setting(env, "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &c.Timeout, parse.Seconds)
-	setting(env, "DYN_CANARY_STALL_BUDGET", &c.Stall, parse.Seconds)
+	setting(env, "DYN_CANARY_STALL_BUDGET", &c.Stall, parse.AutoSeconds)
 	setting(env, "DYN_CANARY_FAILURE_THRESHOLD", &c.FailureThreshold, count)
 	setting(env, "DYN_CANARY_SUCCESS_THRESHOLD", &c.SuccessThreshold, count)
 	return c

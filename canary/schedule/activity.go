@@ -65,8 +65,8 @@ func (a Activity) unblocked() uint64 {
 	return a.InFlight - a.Blocked
 }
 
-// unanswered counts requests that ended without an answer, and by no fault that the endpoint owned up
-// to: their clients left, or they were bad.
+// unanswered counts requests that ended without an answer, and by no fault that the endpoint owned
+// up to: their clients left, or they were bad.
 func (a Activity) unanswered() uint64 {
 	if a.Failed < a.Errors+a.Busy {
 		return 0 // the counters were read while they moved

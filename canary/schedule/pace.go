@@ -59,8 +59,8 @@ func (p *pace) longestGap() time.Duration {
 	return longest
 }
 
-// budget is how long the endpoint may stand still. inPrefill: steps are seen while a prompt is read.
-// rare: what waits may well take longer than all before.
+// budget is how long the endpoint may stand still. inPrefill: steps are seen while a prompt is
+// read. rare: what waits may well take longer than all before.
 func (p *pace) budget(inPrefill, rare bool) time.Duration {
 	b := gapFactor * p.longestGap()
 	switch {

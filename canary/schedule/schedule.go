@@ -207,8 +207,11 @@ func (p Policy) observe(s *State, a Activity, now Instant) {
 			s.traffic.waiting, s.traffic.stalled = false, false
 		}
 	}
-	if s.traffic.inFlight > 0 && s.run.phase == running {
-		s.run.raced = true
+	if s.run.phase == running {
+		s.run.raced = s.run.raced || s.traffic.inFlight > 0
+		if s.run.stepped == 0 && s.traffic.stepped > s.run.sent {
+			s.run.stepped = s.traffic.stepped
+		}
 	}
 }
 

@@ -93,9 +93,13 @@ func (p Policy) nextDoubt(s *State, now Instant) Instant {
 }
 
 // standsInLine says whether a canary that is late may have stood in line behind real requests:
-// those that were in flight beside it, within their budget, or those that the engine was seen to
-// work at until shortly before.
+// those that were in flight beside it, within their budget; or those that others sent past this
+// worker, while the engine was seen to step for half the canary's time and until shortly before its
+// end. A canary that freezes after its first token steps once.
 func (p Policy) standsInLine(s *State, now Instant) bool {
-	stepped := s.traffic.stepped
-	return s.run.raced && now < p.stallAt(s) || stepped > s.run.sent && now-stepped <= p.Timeout/2
+	if s.run.raced && now < p.stallAt(s) {
+		return true
+	}
+	first, last, half := s.run.stepped, s.traffic.stepped, s.run.timeout/2
+	return first > 0 && last-first >= half && now-last <= half
 }

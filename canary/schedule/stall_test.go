@@ -168,14 +168,15 @@ func TestStalls(t *testing.T) {
 			steps := func(n uint64) Activity { b := a; b.Steps = n; return b }
 			return []line{
 				{12 * s, tick(), "ready busy send"},
-				{13 * s, seen(steps(1)), "ready busy"},
-				{14500 * ms, seen(steps(2)), "ready busy"},
+				{12500 * ms, seen(steps(1)), "ready busy"},
+				{13 * s, seen(steps(2)), "ready busy"},
+				{14500 * ms, seen(steps(3)), "ready busy"},
 				{15 * s, tick(), "ready busy cut(late)"},
-				{15 * s, busyFails(dynmesh.ReasonTimeout, steps(2)), "ready busy discarded"},
+				{15 * s, busyFails(dynmesh.ReasonTimeout, steps(3)), "ready busy discarded"},
 				{27 * s, tick(), "ready busy send"},
-				{28 * s, seen(steps(3)), "ready busy"}, // the canary's own, and then it freezes
+				{29500 * ms, seen(steps(4)), "ready busy"}, // the canary's own, and then it freezes
 				{30 * s, tick(), "ready busy cut(late)"},
-				{30 * s, busyFails(dynmesh.ReasonTimeout, steps(3)), "notready fail(timeout) failed"},
+				{30 * s, busyFails(dynmesh.ReasonTimeout, steps(4)), "notready fail(timeout) failed"},
 			}
 		}},
 		{"canaries that fail otherwise are not repeated without a pause", true, func(a Activity) []line {

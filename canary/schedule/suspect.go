@@ -15,8 +15,8 @@ const (
 	rowTime = 500 * time.Millisecond
 )
 
-// suspect takes in a sign that the endpoint does not work. Where nobody listens, a canary would find
-// no more, so it counts like one. Otherwise one goes out at once.
+// suspect takes in a sign that the endpoint does not work. Where nobody listens, a canary would
+// find no more, so it counts like one. Otherwise one goes out at once.
 func (p Policy) suspect(s *State, r dynmesh.Reason, now Instant, a *Actions) {
 	if !s.served || s.Draining || !s.hasProbe || !s.Ready {
 		return
