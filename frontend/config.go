@@ -56,6 +56,10 @@ type Config struct {
 	// Default: it is no member.
 	Gossip *gossip.Config
 
+	// ForeignSystemPort is the port at which Dynamo's workers serve their health and metrics, where
+	// their model cards do not say it. Default: those are not asked.
+	ForeignSystemPort int
+
 	LeaseTTL time.Duration // of the registration of a member, in whole seconds; default 10 s
 
 	// AdvertiseHost is the name or address under which others reach a member: its HTTP side, and
@@ -103,6 +107,9 @@ func (c Config) withDefaults() (Config, error) {
 			return Config{}, dynmesh.NewConfigError("frontend", "Sources", s.Name, "sources with a name of their own")
 		}
 		names[s.Name] = true
+	}
+	if c.ForeignSystemPort < 0 || c.ForeignSystemPort > 65535 {
+		return Config{}, dynmesh.NewConfigError("frontend", "ForeignSystemPort", c.ForeignSystemPort, "0 to 65535")
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {

@@ -33,9 +33,9 @@ type Pool interface {
 	Changed() <-chan struct{}
 	Take() dynmesh.GossipUpdate
 
-	// WatchForeign asks for path probes of an instance whose worker is no member, at an address in
-	// place of the one before; an empty one ends that. It does not block.
-	WatchForeign(subject dynmesh.Subject, addr string)
+	// WatchForeign has an instance watched whose worker is no member, in place of where it was watched
+	// before; the zero value ends that. It does not block.
+	WatchForeign(subject dynmesh.Subject, at dynmesh.Foreign)
 }
 
 // Frontend watches the registry and serves what is in it. Its methods may be called from any

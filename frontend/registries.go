@@ -23,7 +23,7 @@ func newSources(cfg Config) ([]discovery.Named, error) {
 	if cfg.NoEtcd {
 		return cfg.Sources, nil
 	}
-	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg.Etcd, Members: true, Log: cfg.Log})
+	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg.Etcd, Members: true, Cards: true, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("frontend config: Etcd: %w", err)
 	}

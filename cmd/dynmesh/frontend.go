@@ -26,6 +26,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	grpcHealthPort := off
 	var opts gossipOptions
 	var registries discoveryOptions
+	foreignHealth := false
 	cmd := &cobra.Command{
 		Use:   "frontend",
 		Short: "Say what is registered, and whether it works",
@@ -62,6 +63,9 @@ enough for them; without etcd, each other through --gossip-join.`,
 			if cfg.Gossip, err = opts.config(); err != nil {
 				return err
 			}
+			if cfg.Gossip != nil {
+				cfg.Gossip.ForeignHealth = foreignHealth
+			}
 			f, err := frontend.New(cfg)
 			if err != nil {
 				var renamed []fieldSetting
@@ -89,6 +93,10 @@ enough for them; without etcd, each other through --gossip-join.`,
 	)
 	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
 	opts.register(flags)
+	register(flags,
+		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{&cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
+		setting{"foreign-health", "DYN_FOREIGN_HEALTH", &boolValue{&foreignHealth}, "ask Dynamo's workers for the states of their endpoints; only where their canaries are on: elsewhere each answer is an ERROR in their logs"},
+	)
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
 	registries.register(flags)
 	registerLeaseTTL(flags, &cfg.LeaseTTL)

@@ -16,6 +16,8 @@ type Config struct {
 	Gossip bool             // this process takes part; if not, verdicts rest on the registry alone
 	Self   dynmesh.Observer // this process, where it takes part
 	Expect []expect.Expectation
+
+	ForeignSystemPort int // of Dynamo's workers whose model cards do not say it; 0: not known
 }
 
 // Fleet is all that is known of instances, and what follows from it. One goroutine may use it and
@@ -74,7 +76,7 @@ type Changed struct {
 // is no member.
 type Watch struct {
 	Subject dynmesh.Subject
-	Addr    string // host:port; empty: no longer
+	Foreign dynmesh.Foreign // zero: no longer
 }
 
 // Pending says whether Reconcile has something to do.

@@ -17,6 +17,7 @@ type Process struct {
 	lastMember *dynmesh.Member     // as gossip knew it when it forgot it, dead or left
 	observed   *observed           // nil: nothing
 	instances  []*Instance         // that it serves
+	cards      map[dynmesh.CardKey]*dynmesh.ModelCard
 
 	listed       bool // the registry has what it told; if not, that is kept for as long as it is alive
 	peer         bool // counted in peers
@@ -131,7 +132,7 @@ func (p *Process) gossips() bool { return p.listed && p.told.GossipAddr != "" }
 
 // empty says whether nothing is known of the process any more.
 func (p *Process) empty() bool {
-	return p.member == nil && p.told == nil && len(p.instances) == 0 && p.seen().empty()
+	return p.member == nil && p.told == nil && len(p.instances)+len(p.cards) == 0 && p.seen().empty()
 }
 
 func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subjects) == 0 }
@@ -141,7 +142,7 @@ func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subje
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
-		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
+		Kind: r.kind, Draining: r.draining, By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
 		ObserverUnreachable: by != nil && by.id != ps.self.ID && by.seen().unreachable, Stale: r.stale,
 		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), At: r.time(),
 	}

@@ -183,12 +183,12 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 	case i.watch == dialable && r.now.Before(deadline):
 		return deadline
 	}
-	addr := address(i.transport)
-	if i.watch == rewatched || addr != "" {
-		r.changes.Watches = append(r.changes.Watches, Watch{i.subject(), addr})
+	at := r.fleet.where(i)
+	if i.watch == rewatched || at.Addr != "" {
+		r.changes.Watches = append(r.changes.Watches, Watch{i.subject(), at})
 	}
 	i.watch = watched
-	if addr == "" {
+	if at.Addr == "" {
 		i.watch = undialable
 		i.missing = nothing
 	}

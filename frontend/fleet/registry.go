@@ -61,9 +61,38 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 			f.processes.inform(p, nil)
 		}
 	}
+	for n := range u.Cards {
+		card := u.Cards[n]
+		f.deal(card.CardKey, &card)
+	}
+	for _, key := range u.CardsGone {
+		f.deal(key, nil)
+	}
 	if u.Rejected != nil {
 		f.rejected, f.marks.status = u.Rejected, true
 	}
+}
+
+// deal sets a model card of a process; nil: it is gone.
+func (f *Fleet) deal(key dynmesh.CardKey, card *dynmesh.ModelCard) {
+	p := f.processes.get(key.ID)
+	before := p.system()
+	switch {
+	case card == nil:
+		delete(p.cards, key)
+	case p.cards == nil:
+		p.cards = map[dynmesh.CardKey]*dynmesh.ModelCard{key: card}
+	default:
+		p.cards[key] = card
+	}
+	moved := p.system() != before
+	for _, i := range p.instances {
+		if moved && i.watch == watched {
+			i.watch = rewatched
+		}
+		f.marks.instance(i)
+	}
+	f.processes.collect(p)
 }
 
 // synced takes note of how much the knowledge of the registry is worth now.

@@ -1,0 +1,161 @@
+package probe
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/timers"
+)
+
+// SystemStatus is what a worker's system port says of it.
+type SystemStatus struct {
+	Worker   string   // in lower-case hex, by its metrics; empty: they do not say
+	InFlight int      // requests; -1: they do not say
+	Draining bool     // it takes no new requests and will leave
+	NotReady []string // endpoints that are not, by name, sorted
+
+	NoEngine bool // there is no /engine/status
+	NoHealth bool // /health says that the worker is not ready though all of its endpoints are: canaries are off
+}
+
+// system is the system port of a worker that is no member. One frontend asks, the one that suits the
+// worker best.
+type system struct {
+	id     dynmesh.InstanceID
+	addr   string
+	state  watch.System
+	status SystemStatus // what it said last
+	read   bool         // status is something
+	other  bool         // it is another worker's by now
+	ended  bool
+
+	deadline timers.Timer[time.Duration, *system]
+}
+
+// Of how many workers the system ports are asked in a second, at most: each is asked every second
+// where there are no more.
+const systemPace = 2 * time.Millisecond
+
+// systemChanged has the system port of a worker asked, or no longer, by where its instances say that
+// it is, and by whose it is to ask.
+func (p *Prober) systemChanged(id dynmesh.InstanceID) {
+	f := p.foreign
+	addr := ""
+	if f.isFirst(id) {
+		for _, at := range f.instances[id] {
+			if addr = at.System; addr != "" {
+				break
+			}
+		}
+	}
+	s := f.systems[id]
+	if s != nil && s.addr == addr || s == nil && addr == "" {
+		return
+	}
+	if s != nil {
+		s.ended = true
+		f.systemDeadlines.Stop(&s.deadline)
+		delete(f.systems, id)
+		p.reportWorker(id)
+	}
+	if addr == "" {
+		return
+	}
+	s = &system{id: id, addr: addr, state: watch.NewSystem(p.random.Uint64(), p.now)}
+	s.deadline.Value = s
+	f.systems[id] = s
+	p.stepSystem(s, watch.Event{})
+}
+
+// stepSystem takes an event and does what follows.
+func (p *Prober) stepSystem(s *system, e watch.Event) {
+	f := p.foreign
+	e.Unhealthy = p.unhealthy(s.id)
+	var a watch.SystemAsks
+	s.state, a = s.state.Step(e, max(watch.SystemPeriod, time.Duration(len(f.systems))*systemPace), p.now)
+	if a.Ask {
+		p.dial(&Dial{Kind: AskSystem, Addr: s.addr, system: s})
+	}
+	if a.Read {
+		p.dial(&Dial{Kind: AskStatus, Addr: s.addr, system: s, Engine: !s.status.NoEngine, Health: p.foreign.health && !s.status.NoHealth})
+	}
+	if a.Changed {
+		p.reportWorker(s.id)
+	}
+	f.systemDeadlines.Set(&s.deadline, a.Wake)
+}
+
+// systemDialed takes in how a question ended.
+func (p *Prober) systemDialed(e DialEnded) {
+	s := e.Dial.system
+	if p.stopped || s.ended {
+		return
+	}
+	if e.Dial.Kind == AskSystem {
+		if e.Outcome == watch.Accepted {
+			p.health.answered(s.id, p.now)
+		}
+		p.stepSystem(s, watch.Event{Kind: watch.SystemAsked, Outcome: e.Outcome})
+		return
+	}
+	if e.Outcome == watch.Accepted {
+		before, other, first := s.status, s.other, !s.read
+		s.status, s.read = e.Status, true
+		s.status.NoEngine = s.status.NoEngine || before.NoEngine
+		s.status.NoHealth = s.status.NoHealth || before.NoHealth
+		s.other = s.status.Worker != "" && s.status.Worker != s.id.String()
+		if first || other != s.other || before.Draining != s.status.Draining || load(before.InFlight) != load(s.status.InFlight) ||
+			!slices.Equal(before.NotReady, s.status.NotReady) {
+			p.reportWorker(s.id)
+		}
+	}
+	p.stepSystem(s, watch.Event{Kind: watch.SystemRead, Outcome: e.Outcome})
+}
+
+// reportWorker says anew what is found of a worker's instances.
+func (p *Prober) reportWorker(id dynmesh.InstanceID) {
+	for _, at := range p.foreign.instances[id] {
+		if t := p.foreign.targets[at.Addr]; t != nil && t.subjects.has(at.subject) {
+			p.report(at.subject, t)
+		}
+	}
+}
+
+// refine returns what is to be said of an instance, where its worker's system port tells more than
+// that the worker can be reached. That it cannot is said by nobody else.
+func (f *foreign) refine(r dynmesh.Report) dynmesh.Report {
+	s := f.systems[r.Subject.ID]
+	if s == nil || s.other || !s.state.Answered() || r.Finding == dynmesh.Fail {
+		return r
+	}
+	r.Kind, r.Finding = dynmesh.KindSystem, dynmesh.Pass
+	switch {
+	case s.state.Frozen():
+		r.Finding, r.Reason = dynmesh.Fail, dynmesh.ReasonFrozen
+		r.Detail = "its system port " + s.addr + " accepts connections but does not answer"
+	case slices.Contains(s.status.NotReady, r.Subject.Endpoint.Name):
+		r.Finding, r.Reason = dynmesh.Fail, dynmesh.ReasonStatus
+		r.Detail = fmt.Sprintf("its system port %s says that %s is not ready", s.addr, r.Subject.Endpoint.Name)
+	case s.read:
+		r.Draining, r.Detail = s.status.Draining, load(s.status.InFlight)
+	}
+	return r
+}
+
+// load says roughly how many requests are in flight: what changes with each of them would be said to
+// everybody again and again.
+func load(inFlight int) string {
+	switch {
+	case inFlight < 0:
+		return ""
+	case inFlight == 0:
+		return "no requests in flight"
+	case inFlight == 1:
+		return "requests in flight"
+	}
+	return fmt.Sprintf("%d or more requests in flight", 1<<(bits.Len(uint(inFlight))-1))
+}
