@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/dynmesh/dynmesh"
 )
 
 // address returns the host:port at which an instance listens, by its transport:
@@ -16,7 +14,8 @@ import (
 //	{"tcp":"host:port/…"}
 //
 // Empty if it does not say: others go through a broker. idle says that a connection there costs its
-// worker nothing: Dynamo's request plane has no thread for each, as some engines' HTTP servers have.
+// worker nothing: Dynamo's request plane has no thread for each, as some engines' HTTP servers
+// have.
 func address(transport string) (addr string, idle bool) {
 	if transport == "" {
 		return "", false
@@ -40,20 +39,6 @@ func address(transport string) (addr string, idle bool) {
 		return hostPort(host, port), true
 	}
 	return "", false
-}
-
-// where says where gossip is to watch an instance.
-func (f *Fleet) where(i *Instance) dynmesh.Foreign {
-	addr, idle := address(i.transport)
-	if addr == "" {
-		return dynmesh.Foreign{}
-	}
-	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system()}
-	if at.System == "" && idle && f.cfg.ForeignSystemPort != 0 {
-		host, _, _ := net.SplitHostPort(addr)
-		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))
-	}
-	return at
 }
 
 // system returns the host:port of the process's system port, by its model cards; empty: they do not

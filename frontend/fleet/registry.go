@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"net"
 	"slices"
+	"strconv"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -143,4 +145,18 @@ func (f *Fleet) instance(of dynmesh.Endpoint, id dynmesh.InstanceID) *Instance {
 		p.instances = append(p.instances, i)
 	}
 	return i
+}
+
+// where says where gossip is to watch an instance.
+func (f *Fleet) where(i *Instance) dynmesh.Foreign {
+	addr, idle := address(i.transport)
+	if addr == "" {
+		return dynmesh.Foreign{}
+	}
+	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system()}
+	if at.System == "" && idle && f.cfg.ForeignSystemPort != 0 {
+		host, _, _ := net.SplitHostPort(addr)
+		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))
+	}
+	return at
 }

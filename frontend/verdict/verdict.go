@@ -52,8 +52,8 @@ func (e Evidence) system(fits func(Path) bool) *Path {
 	return nil
 }
 
-// frozen: a process that is stopped answers nothing, while its kernel goes on accepting connections,
-// which is all that others see of it.
+// frozen: a process that is stopped answers nothing, while its kernel goes on accepting
+// connections, which is all that others see of it.
 func (p Path) frozen() bool {
 	return p.Kind == dynmesh.KindSystem && p.Finding == dynmesh.Fail && p.Reason == dynmesh.ReasonFrozen
 }
@@ -134,8 +134,8 @@ func (e Evidence) proven() bool {
 	return false
 }
 
-// notReady: the worker says so, or its system port does, or is silent about what etcd lists in its name. Its last word
-// stands also when gossip has lost it, until it says better.
+// notReady: the worker says so, or its system port does, or is silent about what etcd lists in its
+// name. Its last word stands also when gossip has lost it, until it says better.
 func (e Evidence) notReady() bool {
 	if e.reported() {
 		return !e.Own.Ready

@@ -94,8 +94,8 @@ func (q *dialQueue) charge(d *Dial, now time.Duration) {
 	switch d.Attempts {
 	case watch.Burst:
 		cost *= watch.BurstAttempts
-	case watch.Quick:
-		cost *= watch.QuickAttempts
+	case watch.ShortBurst:
+		cost *= watch.ShortBurstAttempts
 	}
 	q.free = max(q.free, now-ForeignSlack) + cost
 }

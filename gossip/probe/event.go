@@ -123,9 +123,9 @@ type Dial struct {
 	Addr     string
 	Attempts watch.Attempts // of DialService
 
-	// Hold has an accepted connection of DialService kept. The kernel gives it up when it has heard
-	// nothing for twice as long as Silence.
-	Hold    bool
+	// Idle has an accepted connection of DialService stay open. The kernel gives it up when it has
+	// heard nothing for twice as long as Silence.
+	Idle    bool
 	Silence time.Duration
 
 	Engine, Health bool // of AskStatus: whether to ask for /engine/status, and for /health

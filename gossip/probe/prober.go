@@ -229,15 +229,15 @@ func (p *Prober) dialEnded(e DialEnded) {
 	}
 	switch {
 	case p.stopped || t.ended:
-	case d.Hold && t.tripwire != d: // it is not wanted any longer
-	case d.Hold:
+	case d.Idle && t.tripwire != d: // it is not wanted any longer
+	case d.Idle:
 		held := e.Outcome == watch.Accepted
 		if held {
 			p.health.answered(t.id, p.now)
 		} else {
 			p.release(t)
 		}
-		p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome, Held: held})
+		p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome, Idle: held})
 	case d.Kind == OpenTripwire:
 		if t.tripwire == d { // else it is not wanted any longer
 			p.step(t, watch.Event{Kind: watch.TripwireOpened, Outcome: e.Outcome})
@@ -264,7 +264,7 @@ func (p *Prober) tripwireClosed(e TripwireClosed) {
 	}
 	p.release(t)
 	kind := watch.TripwireClosed
-	if e.Dial.Hold {
+	if e.Dial.Idle {
 		kind = watch.ServiceClosed
 	}
 	p.step(t, watch.Event{Kind: kind, Outcome: e.Outcome})

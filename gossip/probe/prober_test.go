@@ -107,8 +107,8 @@ func (w *world) check() {
 				held++
 			}
 		}
-		if held != f.held {
-			w.t.Fatalf("%d connections are kept, %d are counted", held, f.held)
+		if held != f.idle {
+			w.t.Fatalf("%d connections are kept, %d are counted", held, f.idle)
 		}
 		for id, s := range f.systems {
 			if s.ended || s.id != id || !f.isFirst(id) || len(f.instances[id]) == 0 {
@@ -220,7 +220,7 @@ func (w *world) random() {
 		w.dialing = slices.Delete(w.dialing, n, n+1)
 		outcomes := []watch.Outcome{watch.Accepted, watch.Accepted, watch.Refused, watch.TimedOut, watch.Unreachable, watch.Void}
 		outcome := rapid.SampledFrom(outcomes).Draw(t, "outcome")
-		if (d.Kind == OpenTripwire || d.Hold) && outcome == watch.Accepted && d.target.tripwire == d {
+		if (d.Kind == OpenTripwire || d.Idle) && outcome == watch.Accepted && d.target.tripwire == d {
 			w.open = append(w.open, d)
 		}
 		e := DialEnded{Dial: d, Outcome: outcome}

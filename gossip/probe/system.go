@@ -22,8 +22,8 @@ type SystemStatus struct {
 	NoHealth bool // /health says that the worker is not ready though all of its endpoints are: canaries are off
 }
 
-// system is the system port of a worker that is no member. One frontend asks, the one that suits the
-// worker best.
+// system is the system port of a worker that is no member. One frontend asks, the one that suits
+// the worker best.
 type system struct {
 	id     dynmesh.InstanceID
 	addr   string
@@ -39,91 +39,6 @@ type system struct {
 // Of how many workers the system ports are asked in a second, at most: each is asked every second
 // where there are no more.
 const systemPace = 2 * time.Millisecond
-
-// systemChanged has the system port of a worker asked, or no longer, by where its instances say that
-// it is, and by whose it is to ask.
-func (p *Prober) systemChanged(id dynmesh.InstanceID) {
-	f := p.foreign
-	addr := ""
-	if f.isFirst(id) {
-		for _, at := range f.instances[id] {
-			if addr = at.System; addr != "" {
-				break
-			}
-		}
-	}
-	s := f.systems[id]
-	if s != nil && s.addr == addr || s == nil && addr == "" {
-		return
-	}
-	if s != nil {
-		s.ended = true
-		f.systemDeadlines.Stop(&s.deadline)
-		delete(f.systems, id)
-		p.reportWorker(id)
-	}
-	if addr == "" {
-		return
-	}
-	s = &system{id: id, addr: addr, state: watch.NewSystem(p.random.Uint64(), p.now)}
-	s.deadline.Value = s
-	f.systems[id] = s
-	p.stepSystem(s, watch.Event{})
-}
-
-// stepSystem takes an event and does what follows.
-func (p *Prober) stepSystem(s *system, e watch.Event) {
-	f := p.foreign
-	e.Unhealthy = p.unhealthy(s.id)
-	var a watch.SystemAsks
-	s.state, a = s.state.Step(e, max(watch.SystemPeriod, time.Duration(len(f.systems))*systemPace), p.now)
-	if a.Ask {
-		p.dial(&Dial{Kind: AskSystem, Addr: s.addr, system: s})
-	}
-	if a.Read {
-		p.dial(&Dial{Kind: AskStatus, Addr: s.addr, system: s, Engine: !s.status.NoEngine, Health: p.foreign.health && !s.status.NoHealth})
-	}
-	if a.Changed {
-		p.reportWorker(s.id)
-	}
-	f.systemDeadlines.Set(&s.deadline, a.Wake)
-}
-
-// systemDialed takes in how a question ended.
-func (p *Prober) systemDialed(e DialEnded) {
-	s := e.Dial.system
-	if p.stopped || s.ended {
-		return
-	}
-	if e.Dial.Kind == AskSystem {
-		if e.Outcome == watch.Accepted {
-			p.health.answered(s.id, p.now)
-		}
-		p.stepSystem(s, watch.Event{Kind: watch.SystemAsked, Outcome: e.Outcome})
-		return
-	}
-	if e.Outcome == watch.Accepted {
-		before, other, first := s.status, s.other, !s.read
-		s.status, s.read = e.Status, true
-		s.status.NoEngine = s.status.NoEngine || before.NoEngine
-		s.status.NoHealth = s.status.NoHealth || before.NoHealth
-		s.other = s.status.Worker != "" && s.status.Worker != s.id.String()
-		if first || other != s.other || before.Draining != s.status.Draining || load(before.InFlight) != load(s.status.InFlight) ||
-			!slices.Equal(before.NotReady, s.status.NotReady) {
-			p.reportWorker(s.id)
-		}
-	}
-	p.stepSystem(s, watch.Event{Kind: watch.SystemRead, Outcome: e.Outcome})
-}
-
-// reportWorker says anew what is found of a worker's instances.
-func (p *Prober) reportWorker(id dynmesh.InstanceID) {
-	for _, at := range p.foreign.instances[id] {
-		if t := p.foreign.targets[at.Addr]; t != nil && t.subjects.has(at.subject) {
-			p.report(at.subject, t)
-		}
-	}
-}
 
 // refine returns what is to be said of an instance, where its worker's system port tells more than
 // that the worker can be reached. That it cannot is said by nobody else.
@@ -146,8 +61,8 @@ func (f *foreign) refine(r dynmesh.Report) dynmesh.Report {
 	return r
 }
 
-// load says roughly how many requests are in flight: what changes with each of them would be said to
-// everybody again and again.
+// load says roughly how many requests are in flight: what changes with each of them would be said
+// to everybody again and again.
 func load(inFlight int) string {
 	switch {
 	case inFlight < 0:

@@ -125,8 +125,8 @@ func TestSystemPortSpeaksOfItsInstances(t *testing.T) {
 	// It is gone.
 	r.handle(ForeignWatched{r.subject("generate"), dynmesh.Foreign{}})
 	r.handle(ForeignWatched{r.subject("other"), dynmesh.Foreign{}})
-	if len(r.p.foreign.systems) != 0 || r.p.foreign.held != 0 {
-		t.Errorf("%d system ports are asked, %d connections are kept", len(r.p.foreign.systems), r.p.foreign.held)
+	if len(r.p.foreign.systems) != 0 || r.p.foreign.idle != 0 {
+		t.Errorf("%d system ports are asked, %d connections are kept", len(r.p.foreign.systems), r.p.foreign.idle)
 	}
 }
 

@@ -82,10 +82,10 @@ func (p *Prober) act(t *target, a watch.Actions) {
 	}
 	if a.DialService != watch.None {
 		d := &Dial{Kind: DialService, Addr: t.service, Attempts: a.DialService, target: t}
-		if t.idle && a.DialService == watch.Once && p.foreign.held < MaxHeld {
-			d.Hold, d.Silence = true, p.foreign.silence()
+		if t.idle && a.DialService == watch.Once && p.foreign.idle < MaxIdle {
+			d.Idle, d.Silence = true, p.foreign.silence()
 			t.tripwire = d
-			p.foreign.held++
+			p.foreign.idle++
 		}
 		p.dial(d)
 	}
@@ -151,8 +151,8 @@ func (p *Prober) hangUp(t *target) {
 
 // release takes note that there is no tripwire any more.
 func (p *Prober) release(t *target) {
-	if t.tripwire.Hold {
-		p.foreign.held--
+	if t.tripwire.Idle {
+		p.foreign.idle--
 	}
 	t.tripwire = nil
 }

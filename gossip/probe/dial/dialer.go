@@ -50,7 +50,7 @@ func (d *Dialer) Start(job *probe.Dial) {
 		d.wg.Go(func() { d.askStatus(job) })
 	case job.Kind == probe.OpenTripwire:
 		d.keep(job, d.network.OpenTripwire)
-	case job.Hold:
+	case job.Idle:
 		d.keep(job, func(ctx context.Context, addr string) (net.Conn, error) {
 			conn, err := d.network.Dial(ctx, addr)
 			if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
@@ -103,8 +103,8 @@ func (d *Dialer) connect(job *probe.Dial) {
 	switch job.Attempts {
 	case watch.Burst:
 		wait, try = watch.BurstTimeout, func(addr string) error { return d.burst(addr, watch.BurstTimeout, watch.BurstAttempts) }
-	case watch.Quick:
-		wait, try = watch.QuickTimeout, func(addr string) error { return d.burst(addr, watch.QuickTimeout, watch.QuickAttempts) }
+	case watch.ShortBurst:
+		wait, try = watch.ShortBurstTimeout, func(addr string) error { return d.burst(addr, watch.ShortBurstTimeout, watch.ShortBurstAttempts) }
 	}
 	err := try(job.Addr)
 	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-wait)})
@@ -123,8 +123,8 @@ func (d *Dialer) attempt(ctx context.Context, addr string, wait time.Duration) e
 	return conn.Close()
 }
 
-// burst connects again and again within a time, until one attempt says something. An attempt that is
-// under way repeats its lost packets after a second only.
+// burst connects again and again within a time, until one attempt says something. An attempt that
+// is under way repeats its lost packets after a second only.
 func (d *Dialer) burst(addr string, within time.Duration, attempts int) error {
 	ctx, cancel := context.WithTimeout(d.ctx, within)
 	defer cancel()

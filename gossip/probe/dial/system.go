@@ -39,7 +39,7 @@ const (
 //	GET /engine/status   404 where there is none, without a line
 //	GET /health          with canaries off 503, and each is an ERROR
 type systemPorts struct {
-	kept, fresh *http.Transport
+	reused, fresh *http.Transport
 }
 
 func newSystemPorts(n Network) systemPorts {
@@ -51,11 +51,11 @@ func newSystemPorts(n Network) systemPorts {
 			DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
 		}
 	}
-	return systemPorts{kept: transport(true), fresh: transport(false)}
+	return systemPorts{reused: transport(true), fresh: transport(false)}
 }
 
 func (s systemPorts) close() {
-	s.kept.CloseIdleConnections()
+	s.reused.CloseIdleConnections()
 	s.fresh.CloseIdleConnections()
 }
 
@@ -70,7 +70,7 @@ func (d *Dialer) askSystem(job *probe.Dial) {
 	ask := func(over *http.Transport) {
 		d.wg.Go(func() { ended <- d.systems.isAlive(ctx, over, job.Addr, connected) })
 	}
-	ask(d.systems.kept)
+	ask(d.systems.reused)
 	running, hedge := 1, time.NewTimer(watch.SystemHedge)
 	defer hedge.Stop()
 	var err error
@@ -143,7 +143,7 @@ func (s systemPorts) get(ctx context.Context, addr, path string, read func(code 
 	if err != nil {
 		return err
 	}
-	answer, err := s.kept.RoundTrip(request)
+	answer, err := s.reused.RoundTrip(request)
 	if err != nil {
 		return err
 	}

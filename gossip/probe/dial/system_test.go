@@ -73,7 +73,7 @@ func TestConnectionsEndInOrder(t *testing.T) {
 			t.Run(fmt.Sprintf("hold %v, says %d bytes", hold, len(says)), func(t *testing.T) {
 				l := listen(t)
 				d, events := dialer(t)
-				job := &probe.Dial{Kind: probe.DialService, Addr: l.Addr().String(), Attempts: watch.Once, Hold: hold, Silence: time.Second}
+				job := &probe.Dial{Kind: probe.DialService, Addr: l.Addr().String(), Attempts: watch.Once, Idle: hold, Silence: time.Second}
 				d.Start(job)
 				conn, err := l.Accept()
 				if err != nil {
@@ -108,7 +108,7 @@ var errDeadline = os.ErrDeadlineExceeded
 func TestHeldConnectionTellsItsEnd(t *testing.T) {
 	l := listen(t)
 	d, events := dialer(t)
-	job := &probe.Dial{Kind: probe.DialService, Addr: l.Addr().String(), Attempts: watch.Once, Hold: true, Silence: time.Second}
+	job := &probe.Dial{Kind: probe.DialService, Addr: l.Addr().String(), Attempts: watch.Once, Idle: true, Silence: time.Second}
 	d.Start(job)
 	conn, err := l.Accept()
 	if err != nil {

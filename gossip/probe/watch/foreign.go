@@ -9,13 +9,13 @@ import (
 // frontend may have very many.
 //
 // A connection that was accepted is kept where the caller has one kept, and as long as it stands
-// nobody dials: its end is noticed in the moment in which the process dies. Without one, the port is
-// dialled again and again.
+// nobody dials: its end is noticed in the moment in which the process dies. Without one, the port
+// is dialled again and again.
 //
 //	the connection that stood     then                                 a failure after
 //	----------------------------- | ---------------------------------- | --------------------
 //	was closed                    | dialled at once, and refused        | milliseconds
-//	was given up by the kernel    | dialled Quick, without an answer    | QuickTimeout
+//	was given up by the kernel    | dialled ShortBurst, without an answer    | ShortBurstTimeout
 //	was closed, and again, and …  | dialled ever later, up to a period  | as without one
 type Foreign struct {
 	service serviceProbe
@@ -40,7 +40,7 @@ func (f Foreign) Step(e Event, now time.Duration) (Foreign, Actions) {
 		f.closed(e.Outcome, now)
 	}
 	f.service.step(e, now, !f.held, &a)
-	if e.Kind == ServiceDialed && e.Held {
+	if e.Kind == ServiceDialed && e.Idle {
 		f.held, f.since = true, now
 	}
 	a.Changed = f.service.finding != before
@@ -64,7 +64,7 @@ func (f *Foreign) closed(o Outcome, now time.Duration) {
 		f.short = 0
 	}
 	if o == TimedOut {
-		f.service.schedule(Quick, now)
+		f.service.schedule(ShortBurst, now)
 		return
 	}
 	pauses := [...]time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond, repeatPause}

@@ -54,7 +54,7 @@ func TestForeignKeepsOneConnection(t *testing.T) {
 		says   dynmesh.Finding
 		reason dynmesh.Reason
 	}
-	accepted := Event{Kind: ServiceDialed, Outcome: Accepted, Held: true}
+	accepted := Event{Kind: ServiceDialed, Outcome: Accepted, Idle: true}
 	refused := Event{Kind: ServiceDialed, Outcome: Refused}
 	silent := Event{Kind: ServiceDialed, Outcome: TimedOut}
 	closed := Event{Kind: ServiceClosed, Outcome: Accepted}
@@ -73,10 +73,10 @@ func TestForeignKeepsOneConnection(t *testing.T) {
 			{60 * second, closed, None, pass, ""}, {60*second + 11*time.Millisecond, Event{}, Once, pass, ""},
 			{60*second + 11*time.Millisecond, refused, None, fail, dynmesh.ReasonRefused},
 		}},
-		{"cut off", []step{{0, accepted, None, pass, ""}, {62 * second, givenUp, Quick, pass, ""}, {63 * second, silent, None, fail, dynmesh.ReasonTimeout}}},
-		{"cut off ourselves", []step{{0, accepted, None, pass, ""}, {62 * second, givenUp, Quick, pass, ""}, {63 * second, unwell, None, "", ""}}},
+		{"cut off", []step{{0, accepted, None, pass, ""}, {62 * second, givenUp, ShortBurst, pass, ""}, {63 * second, silent, None, fail, dynmesh.ReasonTimeout}}},
+		{"cut off ourselves", []step{{0, accepted, None, pass, ""}, {62 * second, givenUp, ShortBurst, pass, ""}, {63 * second, unwell, None, "", ""}}},
 		{"a packet was lost", []step{
-			{0, accepted, None, pass, ""}, {62 * second, givenUp, Quick, pass, ""},
+			{0, accepted, None, pass, ""}, {62 * second, givenUp, ShortBurst, pass, ""},
 			{62 * second, Event{Kind: ServiceDialed, Outcome: Accepted}, None, pass, ""}, {65 * second, Event{}, Once, pass, ""},
 			{65 * second, accepted, None, pass, ""}, {3600 * second, Event{}, None, pass, ""},
 		}},
@@ -110,7 +110,7 @@ func TestForeignThatClosesAtOnce(t *testing.T) {
 		f, a = f.Step(Event{}, now)
 		for a.DialService == Once {
 			dials++
-			f, _ = f.Step(Event{Kind: ServiceDialed, Outcome: Accepted, Held: true}, now)
+			f, _ = f.Step(Event{Kind: ServiceDialed, Outcome: Accepted, Idle: true}, now)
 			f, a = f.Step(Event{Kind: ServiceClosed, Outcome: Accepted}, now)
 		}
 	}

@@ -3,8 +3,8 @@ package watch
 import "time"
 
 // System is one watcher's view of the system port of a worker that is no member: whether anything
-// answers there, since a process that is stopped answers nothing, while its kernel goes on accepting
-// connections. It is a value, as a [Foreign] is.
+// answers there, since a process that is stopped answers nothing, while its kernel goes on
+// accepting connections. It is a value, as a [Foreign] is.
 //
 // Silence is a finding only where this watch has had an answer before: what never answered may be
 // something else.
