@@ -54,27 +54,20 @@ func (*secretValue) String() string { return "" }
 type secondsValue struct {
 	target *time.Duration
 	whole  time.Duration // if not 0: whole seconds only, and at least so many
-	auto   bool          // parse.Auto is taken, too, and is 0
 }
 
 func (v *secondsValue) String() string {
-	switch {
-	case v.target == nil:
+	if v.target == nil {
 		return ""
-	case v.auto && *v.target == 0:
-		return parse.Auto
 	}
 	return v.target.String()
 }
 func (v *secondsValue) Type() string { return "seconds" }
 func (v *secondsValue) Set(s string) (err error) {
 	var d time.Duration
-	switch {
-	case v.whole != 0:
+	if v.whole != 0 {
 		d, err = parse.WholeSeconds(s, v.whole)
-	case v.auto:
-		d, err = parse.AutoSeconds(s)
-	default:
+	} else {
 		d, err = parse.Seconds(s)
 	}
 	if err == nil {

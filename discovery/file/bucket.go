@@ -19,23 +19,20 @@ const halfWritten = 50 * time.Millisecond
 
 // bucket is what is known of the files of a folder. It is pure: what is read and the time come from
 // the caller.
-type bucket[V any] struct {
-	folder  string // below the root
-	limit   int64  // bytes of a value, and one more
-	decode  func(path string, value []byte) (V, error)
-	entries map[string]*entry[V] // by file name
+type bucket struct {
+	entries map[string]*entry // by file name
 }
 
 // entry is one file.
-type entry[V any] struct {
+type entry struct {
 	content  string
 	denied   bool
 	since    time.Time // when the content was first seen
 	modified time.Time
 	touched  time.Time // by our own clock: when modified was last seen to change
-	value    V
-	err      error // why there is none
-	before   *entry[V]
+	instance dynmesh.Instance
+	err      error // why it is no instance
+	before   *entry
 }
 
 // seen is one file as it is now.
@@ -47,23 +44,24 @@ type seen struct {
 }
 
 // renew gives all owners the whole time again: nobody could touch a folder that was away.
-func (b *bucket[V]) renew(now time.Time) {
+func (b *bucket) renew(now time.Time) {
 	for _, e := range b.entries {
 		e.touched = now
 	}
 }
 
-// take takes in all files. It adds what cannot be listed to rejects, and returns what is listed,
-// and when that may change though no file does.
-func (b *bucket[V]) take(files []seen, rejects discovery.Entries, now time.Time) (all []V, next time.Time) {
+// take takes in all files, and returns what they list now and when that may change though no file
+// does.
+func (b *bucket) take(files []seen, now time.Time) (entries discovery.Entries, next time.Time) {
+	entries = discovery.NewEntries()
 	soonest := func(at time.Time) {
 		if next.IsZero() || at.Before(next) {
 			next = at
 		}
 	}
-	kept := make(map[string]*entry[V], len(files))
+	kept := make(map[string]*entry, len(files))
 	for _, f := range files {
-		e := b.update(b.entries[f.name], f, now)
+		e := b.entries[f.name].update(f, now)
 		kept[f.name] = e
 		end := e.leaseEnd()
 		if !end.After(now) {
@@ -78,28 +76,28 @@ func (b *bucket[V]) take(files []seen, rejects discovery.Entries, now time.Time)
 			}
 		}
 		if shown.err != nil {
-			rejects.Reject(entryName(b.folder, f.name), shown.err)
+			entries.Reject(entryName(f.name), shown.err)
 		} else {
-			all = append(all, shown.value)
+			entries.Instances[shown.instance.InstanceKey] = shown.instance
 		}
 	}
 	b.entries = kept
-	return all, next
+	return entries, next
 }
 
 // update returns the entry of a file as it is now; e is nil for one that is new.
-func (b *bucket[V]) update(e *entry[V], f seen, now time.Time) *entry[V] {
+func (e *entry) update(f seen, now time.Time) *entry {
 	switch {
 	case e == nil:
-		n := &entry[V]{content: f.content, denied: f.denied, since: now, modified: f.modified}
+		n := &entry{content: f.content, denied: f.denied, since: now, modified: f.modified}
 		if f.modified.After(now) { // by another clock
 			n.touched = now
 		}
-		n.value, n.err = b.read(f)
+		n.instance, n.err = decode(f)
 		return n
 	case e.content != f.content || e.denied != f.denied:
-		n := &entry[V]{content: f.content, denied: f.denied, since: now, modified: f.modified, touched: now}
-		if n.value, n.err = b.read(f); n.err != nil && e.err == nil {
+		n := &entry{content: f.content, denied: f.denied, since: now, modified: f.modified, touched: now}
+		if n.instance, n.err = decode(f); n.err != nil && e.err == nil {
 			n.before = e
 		} else if n.err != nil {
 			n.before = e.before
@@ -115,31 +113,35 @@ func (b *bucket[V]) update(e *entry[V], f seen, now time.Time) *entry[V] {
 }
 
 // leaseEnd returns when the entry ends unless it is touched.
-func (e *entry[V]) leaseEnd() time.Time {
+func (e *entry) leaseEnd() time.Time {
 	if e.touched.IsZero() {
 		return e.modified.Add(leaseTTL)
 	}
 	return e.touched.Add(leaseTTL)
 }
 
-// read reads a file. Its error is a *discovery.RejectError.
-func (b *bucket[V]) read(f seen) (none V, err error) {
+// decode reads a file. Its error is a *discovery.RejectError.
+func decode(f seen) (dynmesh.Instance, error) {
 	path, err := url.PathUnescape(f.name)
 	if err != nil || escape(path) != f.name {
-		return none, discovery.Rejectf(dynmesh.RejectKey, "the file's name is not escaped as Dynamo does it")
+		return dynmesh.Instance{}, discovery.Rejectf(dynmesh.RejectKey, "the file's name is not escaped as Dynamo does it")
+	}
+	key, err := discovery.ParseInstancePath(path)
+	if err != nil {
+		return dynmesh.Instance{}, err
 	}
 	if f.denied {
-		return none, discovery.Rejectf(dynmesh.RejectFile, "this process may not read the file")
+		return dynmesh.Instance{}, discovery.Rejectf(dynmesh.RejectFile, "this process may not read the file")
 	}
-	return b.decode(path, []byte(f.content))
+	return discovery.DecodeInstance(key, []byte(f.content))
 }
 
 // entryName returns the key of a file for people.
-func entryName(folder, name string) string {
+func entryName(name string) string {
 	if path, err := url.PathUnescape(name); err == nil {
 		name = path
 	}
-	return folder + "/" + name
+	return instancesFolder + "/" + name
 }
 
 // escape returns a key as the name of its file: each byte but letters and digits is %XX.
@@ -154,20 +156,4 @@ func escape(key string) string {
 		}
 	}
 	return b.String()
-}
-
-func decodeInstance(path string, value []byte) (dynmesh.Instance, error) {
-	key, err := discovery.ParseInstancePath(path)
-	if err != nil {
-		return dynmesh.Instance{}, err
-	}
-	return discovery.DecodeInstance(key, value)
-}
-
-func decodeCard(path string, value []byte) (dynmesh.ModelCard, error) {
-	key, err := discovery.ParseCardPath(path)
-	if err != nil {
-		return dynmesh.ModelCard{}, err
-	}
-	return discovery.DecodeCard(key, value)
 }

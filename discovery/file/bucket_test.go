@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery"
 )
 
 const (
@@ -45,7 +44,7 @@ func TestLease(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			began := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
 			after := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
-			b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
+			var b bucket
 			var due time.Time
 			var before string
 			for _, l := range tt.looks {
@@ -54,10 +53,9 @@ func TestLease(t *testing.T) {
 					files = []seen{{name: name, modified: after(l.modified), content: l.content}}
 				}
 				now := after(l.at)
-				entries := discovery.NewEntries()
-				listed, next := b.take(files, entries, now)
+				entries, next := b.take(files, now)
 				got := ""
-				for _, i := range listed {
+				for _, i := range entries.Instances {
 					got = string(i.Transport)
 				}
 				if len(entries.Rejects) > 0 {
@@ -78,15 +76,15 @@ func TestLease(t *testing.T) {
 // What could not be touched while the folder was away has the whole time again.
 func TestRenew(t *testing.T) {
 	began := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
-	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
+	var b bucket
 	files := []seen{{name: name, modified: began, content: value}}
-	b.take(files, discovery.NewEntries(), began)
+	b.take(files, began)
 	back := began.Add(time.Minute)
 	b.renew(back)
-	if all, next := b.take(files, discovery.NewEntries(), back); len(all) != 1 || !next.Equal(back.Add(leaseTTL)) {
-		t.Errorf("%d instances, next look %v after", len(all), next.Sub(back))
+	if entries, next := b.take(files, back); len(entries.Instances) != 1 || !next.Equal(back.Add(leaseTTL)) {
+		t.Errorf("%d instances, next look %v after", len(entries.Instances), next.Sub(back))
 	}
-	if all, _ := b.take(files, discovery.NewEntries(), back.Add(leaseTTL)); len(all) != 0 {
+	if entries, _ := b.take(files, back.Add(leaseTTL)); len(entries.Instances) != 0 {
 		t.Error("it is listed for ever")
 	}
 }
@@ -94,10 +92,9 @@ func TestRenew(t *testing.T) {
 // Another user's file is left out, and no reason to believe nothing.
 func TestDenied(t *testing.T) {
 	now := time.Now()
-	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
+	b := bucket{}
 	take := func(now time.Time) int {
-		entries := discovery.NewEntries()
-		b.take([]seen{{name: name, modified: now, denied: true}}, entries, now)
+		entries, _ := b.take([]seen{{name: name, modified: now, denied: true}}, now)
 		if why := entries.Rejects["v1/instances/n/c/e/1"]; len(entries.Rejects) == 1 && why.Reason != dynmesh.RejectFile {
 			t.Errorf("left out for %q", why.Reason)
 		}

@@ -12,8 +12,6 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
-
-	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // prometheus is a real one with deploy's configuration and rules: only its times are shorter, and
@@ -56,11 +54,10 @@ func (f *fleet) watch(t *testing.T) *prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
-	cmd := exec.Command(path, "--config.file", dir+"/prometheus.yaml", "--storage.tsdb.path", dir+"/data",
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	p := start(t, "prometheus", nil, path, "--config.file", dir+"/prometheus.yaml", "--storage.tsdb.path", dir+"/data",
 		"--web.listen-address", addr, "--log.level", "warn")
-	cmd.Dir, cmd.Env = dir, []string{}
-	return &prometheus{&member{Process: testkit.Start(t, "prometheus", cmd), url: "http://" + addr}, f}
+	return &prometheus{&member{process: p, url: "http://" + addr}, f}
 }
 
 // here leaves a test out where there is no Prometheus.

@@ -44,7 +44,6 @@ func (f *Fleet) join(m *dynmesh.Member) {
 	}
 	own := *m
 	p.member, p.lastMember = &own, nil
-	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)
 }
@@ -59,7 +58,6 @@ func (f *Fleet) forget(o dynmesh.Observer) {
 		p.lastMember = p.member
 	}
 	p.member = nil
-	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)
 }
@@ -75,7 +73,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 		p.see().paths = p.see().paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
 		f.processes.reevaluate(p)
-	case !own && (o.Kind == dynmesh.KindPath || o.Kind == dynmesh.KindSystem && !whole):
+	case !own && o.Kind == dynmesh.KindPath:
 		i := f.instance(o.Subject.Endpoint, o.Subject.ID)
 		i.paths = i.paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
@@ -85,7 +83,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 			p.see().own = &r
 			f.marks.process(p)
 		}
-	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem:
+	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess:
 		if i := f.instance(o.Subject.Endpoint, o.Subject.ID); i.own == nil || r.after(i.own) {
 			i.own, i.withdrawn = &r, false
 			f.marks.instance(i)

@@ -152,8 +152,7 @@ func (i *Instance) locate(transport string, gossip bool) {
 		i.transport = transport
 		return
 	}
-	before, _ := address(i.transport)
-	now, _ := address(transport)
+	before, now := address(i.transport), address(transport)
 	i.transport = transport
 	switch {
 	case i.watch >= watched && now != before:
