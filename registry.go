@@ -63,8 +63,19 @@ type RegistryUpdate struct {
 	Cards     []ModelCard // new and changed ones, each once
 	CardsGone []CardKey   // may name one that was never among Cards
 
+	// Registries are the states of all registries that the view is of, where there may be several.
+	Registries []RegistryState
+
 	// Rejected is all that is left out now, because its key or value is bad; nil: as before.
 	Rejected *Rejects
+}
+
+// RegistryState is how much what is known of one registry is worth.
+type RegistryState struct {
+	Name     string // a word, such as etcd
+	State    SyncState
+	Since    time.Time // when State began; of Stale, when the registry was last heard
+	Revision int64     // of the last change that was taken in; 0 where it has no such number
 }
 
 // Bounds on Rejects: they say that there is junk, and what it is like, however much there is.

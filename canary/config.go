@@ -33,16 +33,16 @@ type Config struct {
 	// again, or for the first time (DYN_CANARY_SUCCESS_THRESHOLD). Default 1.
 	FailureThreshold, SuccessThreshold int
 
-	// Stall is how long requests may be in flight without anything moving before the endpoint is
-	// stalled; default 2 min.
+	// Stall is how long requests may wait without anything moving before the endpoint is stalled; a
+	// canary is asked for a second opinion before. Default: it is learned.
 	//
-	// A long prefill moves nothing that a proxy can see: no chunk leaves the engine, and whatever
-	// waits behind it stands still, too. So the budget must be longer than the longest prefill, and
-	// a minute of it is a case to be expected. Twice that is the default: a wrong "stalled" takes
-	// an engine out of service at its busiest, which pushes the load on to the next one. A right
-	// one that comes late costs little, because the clients of an engine that hangs give up, and
-	// then it is idle and canaried. Less is safe only where something moves while a prompt is read,
-	// which neither a proxy nor vLLM's counters show.
+	// The learned budget is five times the longest gap between two steps in the last hour of work:
+	// 3 s at least where Activity.Steps moves while a prompt is read, 10 s elsewhere; a minute until
+	// ten steps were seen; 2 min while a prompt waits that is larger, by half, than any answered.
+	// (Where Activity has no sizes and no such steps, any may be: 2 min always.)
+	//
+	// A budget of one's own must be longer than the longest prefill that moves nothing: a wrong
+	// "stalled" takes an engine out of service at its busiest, and pushes the load on to the next.
 	Stall time.Duration
 
 	// Recheck is the pause after a failure. It doubles with each further one, up to Wait. Default 1
@@ -71,13 +71,12 @@ func (c Config) withDefaults() (Config, error) {
 	c.StartTimeout = cmp.Or(c.StartTimeout, c.Timeout)
 	c.FailureThreshold = cmp.Or(c.FailureThreshold, 1)
 	c.SuccessThreshold = cmp.Or(c.SuccessThreshold, 1)
-	c.Stall = cmp.Or(c.Stall, 2*time.Minute)
 	c.Recheck = cmp.Or(c.Recheck, min(time.Second, c.Wait))
 	c.MaxCanaries = cmp.Or(c.MaxCanaries, 1024)
 	for _, d := range []struct {
 		field string
 		v     time.Duration
-	}{{"Wait", c.Wait}, {"Timeout", c.Timeout}, {"StartTimeout", c.StartTimeout}, {"Stall", c.Stall}, {"Recheck", c.Recheck}} {
+	}{{"Wait", c.Wait}, {"Timeout", c.Timeout}, {"StartTimeout", c.StartTimeout}, {"Stall", cmp.Or(c.Stall, time.Minute)}, {"Recheck", c.Recheck}} {
 		if d.v < time.Millisecond || d.v > maxDuration {
 			return Config{}, dynmesh.NewConfigError("canary", d.field, d.v, fmt.Sprintf("%v to %v", time.Millisecond, maxDuration))
 		}

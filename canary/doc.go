@@ -9,9 +9,15 @@
 //   - Busy is not dead. While requests are in flight, and something has moved within the stall
 //     budget, no canary is sent, and one that times out in line behind them says nothing. An error
 //     is an error all the same.
-//   - Stalled is not busy. When nothing has moved for the budget, the endpoint is not ready, and
-//     canaries settle whether it is the endpoint that hangs, or only the requests. (An endpoint
-//     that nobody can ask stays ready, and is said to be stalled.)
+//   - Stalled is not busy. When nothing has moved for most of the budget, a canary settles whether
+//     it is the endpoint that hangs, or only the requests; where it gets no answer either, the
+//     endpoint is not ready. (One that nobody can ask stays ready, and is said to be stalled.) The
+//     budget is learned: see Config.Stall.
+//   - Real requests count. One that is answered is proof; three in a row that fail make the
+//     endpoint
+//     not ready, whatever canaries say.
+//   - Signs are followed at once: see Monitor.Suspect.
+//   - The time in which this process was kept from running is nobody's.
 //   - One canary at a time, with a deadline over the whole answer. A probe that does not end counts
 //     as timed out, and no other begins before it has.
 //   - An endpoint that is served anew begins anew, and no canary of before has a say.
@@ -42,6 +48,6 @@
 //
 // The schedule of an endpoint is a pure function of (state, event, now), in package schedule. One
 // goroutine owns the schedules of all endpoints, sleeps until the first of them has something due,
-// and looks at their counters once a second. Each canary has a goroutine, which is joined when it
-// ends. Callers leave messages and never wait.
+// and looks at their counters four times a second. Each canary has a goroutine, which is joined
+// when it ends. Callers leave messages and never wait.
 package canary

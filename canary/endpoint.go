@@ -18,7 +18,7 @@ type Endpoint struct {
 	// [dynmesh.Unchecked].
 	Probe Probe
 
-	// Activity samples the counters of real requests. It is called every second or so, and must not
+	// Activity samples the counters of real requests. It is called four times a second, and must not
 	// block. Without it, the endpoint counts as always idle.
 	Activity func() Activity
 
@@ -38,7 +38,11 @@ type Status struct {
 	Finding    dynmesh.Finding
 	Reason     dynmesh.Reason // where Finding is Fail
 	Detail     string         // to the reason, or to what stalls; one line, at most dynmesh.MaxDetail bytes
+	Rejected   bool           // Finding is Fail, and real requests are what failed
 	Since      time.Time      // when Ready or Finding last changed
+
+	// StallBudget is how long it may stand still now while requests wait.
+	StallBudget time.Duration
 
 	// Of the last canary that passed; 0 before that.
 	FirstChunk, Duration time.Duration

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/schedule"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
@@ -25,6 +26,9 @@ type loop struct {
 	active    int                    // those that have not leaked count towards MaxCanaries
 	until     schedule.Instant       // when maintenance ends; Never where there is none
 	stopping  bool                   // Run ends
+
+	sampleAt time.Time     // when the counters are looked at next
+	lost     time.Duration // how long this process was kept from running
 }
 
 // Run watches the endpoints until ctx ends, then ends the canaries under way and waits for them. It
@@ -41,8 +45,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	l := &loop{Monitor: m, targets: map[string]*target{}, runs: map[*probeRun]struct{}{}, until: schedule.Never}
 	m.cfg.Log.Infof("Health check manager started (canary_wait_time: %v, request_timeout: %v)", m.cfg.Wait, m.cfg.Timeout)
 
-	samples := time.NewTicker(m.samplePeriod())
-	defer samples.Stop()
+	l.sampleAt = time.Now()
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
 	for {
@@ -51,24 +54,36 @@ func (m *Monitor) Run(ctx context.Context) error {
 			l.stop()
 			return nil
 		case <-m.wakeup:
-			l.readInbox()
-		case <-samples.C:
-			l.sampleAll()
 		case <-alarm.C:
 		}
+		l.noticeDelay()
+		l.readInbox() // first: what has come is in time
+		l.sampleAll()
 		l.stepDue()
-		if next := l.nextDeadline(); next == schedule.Never {
-			alarm.Stop()
-		} else {
-			alarm.Reset(next - l.now())
-		}
+		alarm.Reset(min(time.Until(l.sampleAt), l.nextDeadline()-l.now()))
 	}
 }
 
-// samplePeriod is a tenth of the wait time, since that is how much later than it should a canary
-// may come; a second at most, so that real requests verify an endpoint soon.
+// maxSamplePeriod is how often counters are looked at, at least: a stall budget may be 3 s, and a
+// gap between two steps looks longer than it is by up to that.
+const maxSamplePeriod = 250 * time.Millisecond
+
+// samplePeriod is a tenth of the wait time at most, since that is how much later than it should a
+// canary may come.
 func (m *Monitor) samplePeriod() time.Duration {
-	return min(max(m.cfg.Wait/10, 10*time.Millisecond), time.Second)
+	return min(max(m.cfg.Wait/10, 10*time.Millisecond), maxSamplePeriod)
+}
+
+// tolerance is how late the loop may be by its own work.
+const tolerance = 50 * time.Millisecond
+
+// noticeDelay stops the clock for as long as this process was kept from running: what it has not
+// heard then, nobody has failed to say.
+func (l *loop) noticeDelay() {
+	if late := time.Since(l.sampleAt); late > tolerance {
+		l.lost += late
+		l.metrics.starved.Add(late.Seconds())
+	}
 }
 
 // stop ends the canaries under way, and waits for them.
@@ -96,7 +111,8 @@ func (l *loop) stop() {
 	}
 }
 
-func (l *loop) now() schedule.Instant { return time.Since(l.start) }
+// now is the time since the monitor's beginning in which this process could run.
+func (l *loop) now() schedule.Instant { return time.Since(l.start) - l.lost }
 
 // readInbox does what was asked for.
 func (l *loop) readInbox() {
@@ -109,8 +125,13 @@ func (l *loop) readInbox() {
 	}
 }
 
-// sampleAll looks at every endpoint's counters. Most have not moved, which costs a comparison.
+// sampleAll looks at every endpoint's counters, where it is time. Most have not moved, which costs
+// a comparison.
 func (l *loop) sampleAll() {
+	if time.Now().Before(l.sampleAt) {
+		return
+	}
+	l.sampleAt = time.Now().Add(l.samplePeriod())
 	now := l.now()
 	for _, t := range l.targets {
 		if t.Activity == nil {
@@ -199,6 +220,28 @@ func (l *loop) recheck(names []string) {
 	l.each(names, func(t *target) { l.step(t, l.sampled(t, schedule.Event{Kind: schedule.Nudged}), l.now()) })
 }
 
+// suspect takes in a sign that something behind these endpoints does not work.
+func (l *loop) suspect(f *dynmesh.Failure, names []string) {
+	l.each(names, func(t *target) {
+		was := t.state.Ready
+		do := l.stepSign(t, l.sampled(t, schedule.Event{Kind: schedule.Suspected, Reason: f.Reason}), f)
+		if do.Send || was && !t.state.Ready {
+			l.metrics.signs.WithLabelValues(t.Name, string(f.Reason)).Inc()
+		}
+		if do.Send {
+			l.log(t.Name).WithField("reason", string(f.Reason)).Infof("Endpoint %s may not work, asking it now: %s", t.Name, f)
+		}
+	})
+}
+
+// requestFailed takes in that a real request failed.
+func (l *loop) requestFailed(f *dynmesh.Failure, names []string) {
+	l.each(names, func(t *target) {
+		t.lastError = f
+		l.step(t, l.sampled(t, schedule.Event{Kind: schedule.RequestFailed, Reason: f.Reason}), l.now())
+	})
+}
+
 // each calls f with the endpoints of these names, or with all where there is none.
 func (l *loop) each(names []string, f func(*target)) {
 	if len(names) == 0 {
@@ -234,8 +277,9 @@ func (l *loop) remove(t *target) {
 	l.deadlines.Stop(&t.deadline)
 }
 
-func (l *loop) maintain(until schedule.Instant, reason string) {
+func (l *loop) maintain(end time.Time, reason string) {
 	now := l.now()
+	until := now + time.Until(end)
 	if l.until = until; until > now { // else stepDue ends it
 		d := (until - now).Round(time.Second)
 		l.cfg.Log.WithField("dur", d).Infof("Maintenance: nothing runs out of time for %v: %s", d, reason)

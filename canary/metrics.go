@@ -8,9 +8,10 @@ import (
 
 // metrics are the counters of one monitor. The states are read at the scrape.
 type metrics struct {
-	sent, failed, skipped *prometheus.CounterVec
-	firstChunk, duration  prometheus.Histogram
-	state, maintenance    *prometheus.Desc
+	sent, failed, skipped, signs *prometheus.CounterVec
+	starved                      prometheus.Counter
+	firstChunk, duration         prometheus.Histogram
+	state, budget, maintenance   *prometheus.Desc
 }
 
 // draining is the state, in metrics, of an endpoint that takes no more requests, whatever was found
@@ -28,20 +29,26 @@ func newMetrics() metrics {
 		})
 	}
 	return metrics{
-		sent:       counter("sent_total", "Canaries sent.", "endpoint"),
-		failed:     counter("failed_total", "Canaries that counted against their endpoint, by why they failed.", "endpoint", "reason"),
-		skipped:    counter("skipped_total", "Canaries that were due and not sent, by why.", "endpoint", "reason"),
+		sent:    counter("sent_total", "Canaries sent.", "endpoint"),
+		failed:  counter("failed_total", "Canaries that counted against their endpoint, by why they failed.", "endpoint", "reason"),
+		skipped: counter("skipped_total", "Canaries that were due and not sent, by why.", "endpoint", "reason"),
+		signs:   counter("signs_total", "Signs that the endpoint may not work which had it asked at once, or not ready, by what was seen.", "endpoint", "reason"),
+		starved: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dynmesh_canary_starved_seconds_total", Help: "Time that this process was kept from running, which counts against no endpoint.",
+		}),
 		firstChunk: histogram("first_chunk_seconds", "Time to the first chunk, of canaries that passed."),
 		duration:   histogram("duration_seconds", "Time of the whole answer, of canaries that passed."),
 		state: prometheus.NewDesc("dynmesh_canary_state",
 			"1 for the state that the endpoint is in, 0 for the others.", []string{"endpoint", "state"}, nil),
+		budget: prometheus.NewDesc("dynmesh_canary_stall_budget_seconds",
+			"How long the endpoint may stand still while requests wait.", []string{"endpoint"}, nil),
 		maintenance: prometheus.NewDesc("dynmesh_canary_maintenance",
 			"1 while maintenance keeps canaries and requests from running out of time, else 0.", nil, nil),
 	}
 }
 
 func (m *metrics) vectors() []prometheus.Collector {
-	return []prometheus.Collector{m.sent, m.failed, m.skipped, m.firstChunk, m.duration}
+	return []prometheus.Collector{m.sent, m.failed, m.skipped, m.signs, m.starved, m.firstChunk, m.duration}
 }
 
 // add makes an endpoint's counters exist before they count.
@@ -51,7 +58,7 @@ func (m *metrics) add(endpoint string) {
 }
 
 func (m *metrics) forget(endpoint string) {
-	for _, v := range []*prometheus.CounterVec{m.sent, m.failed, m.skipped} {
+	for _, v := range []*prometheus.CounterVec{m.sent, m.failed, m.skipped, m.signs} {
 		v.DeletePartialMatch(prometheus.Labels{"endpoint": endpoint})
 	}
 }
@@ -69,6 +76,7 @@ func (m *Monitor) Describe(ch chan<- *prometheus.Desc) {
 		v.Describe(ch)
 	}
 	ch <- m.metrics.state
+	ch <- m.metrics.budget
 	ch <- m.metrics.maintenance
 }
 
@@ -89,6 +97,7 @@ func (m *Monitor) Collect(ch chan<- prometheus.Metric) {
 			gauge(m.metrics.state, f == s.Finding && !s.Draining, s.Endpoint, string(f))
 		}
 		gauge(m.metrics.state, s.Draining, s.Endpoint, draining)
+		ch <- prometheus.MustNewConstMetric(m.metrics.budget, prometheus.GaugeValue, s.StallBudget.Seconds(), s.Endpoint)
 	}
 	_, _, on := m.Maintenance()
 	gauge(m.metrics.maintenance, on)

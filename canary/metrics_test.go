@@ -28,7 +28,7 @@ func TestMetrics(t *testing.T) {
 		time.Sleep(11500 * time.Millisecond) // one is skipped
 		inFlight.Store(0)
 		p.err.Store(&dynmesh.Failure{Reason: dynmesh.ReasonRefused})
-		time.Sleep(time.Second) // one fails, as soon as it is seen that nothing is in flight
+		time.Sleep(time.Second / 2) // one fails, as soon as it is seen that nothing is in flight
 		w.Drain("bare")
 		synctest.Wait()
 		got := scrape(t, w.Monitor)
@@ -49,6 +49,8 @@ func TestMetrics(t *testing.T) {
 			`state{endpoint="generate",state="stalled"} 0`,
 			`state{endpoint="generate",state="unchecked"} 0`,
 			`maintenance 0`,
+			`stall_budget_seconds{endpoint="generate"} 120`,
+			`starved_seconds_total 0`,
 		} {
 			if want = "dynmesh_canary_" + want + "\n"; !strings.Contains(got, "\n"+want) {
 				t.Errorf("no %q in\n%s", want, got)

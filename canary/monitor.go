@@ -93,6 +93,32 @@ func (m *Monitor) Recheck(names ...string) {
 	_ = m.post(func(l *loop) { l.recheck(names) })
 }
 
+// Suspect tells of a sign that these endpoints, or all where none is named, may not work: they are
+// asked at once, whatever is in flight, once a second at most and less often where canaries see
+// nothing of it. That nobody listens ([dynmesh.ReasonRefused]) needs no canary: it counts like one
+// that failed.
+func (m *Monitor) Suspect(f *dynmesh.Failure, names ...string) {
+	names = slices.Clone(names)
+	// Once the monitor has stopped, there is nothing left to check.
+	_ = m.post(func(l *loop) { l.suspect(f, names) })
+}
+
+// RequestFailed tells why one of these endpoints, or of all where none is named, failed a real
+// request. That it did is counted by Endpoint.Activity, which must have it already: three in a row
+// make the endpoint not ready. A connection that broke, or could not be made, is a sign as for
+// Suspect.
+func (m *Monitor) RequestFailed(f *dynmesh.Failure, names ...string) {
+	names = slices.Clone(names)
+	// Once the monitor has stopped, nobody wants to know.
+	_ = m.post(func(l *loop) {
+		l.requestFailed(f, names)
+		switch f.Reason {
+		case dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonCut:
+			l.suspect(f, names)
+		}
+	})
+}
+
 // Forget removes an endpoint, and its metrics.
 func (m *Monitor) Forget(name string) {
 	// Once the monitor has stopped, nothing will speak of it.
@@ -110,7 +136,7 @@ func (m *Monitor) Maintain(d time.Duration, reason string) error {
 	}
 	reason = text.Line(reason, dynmesh.MaxDetail)
 	until := time.Now().Add(d)
-	if err := m.post(func(l *loop) { l.maintain(until.Sub(l.start), reason) }); err != nil {
+	if err := m.post(func(l *loop) { l.maintain(until, reason) }); err != nil {
 		return fmt.Errorf("maintenance: %w", err)
 	}
 	m.mu.Lock()

@@ -263,9 +263,11 @@ func TestPrefillThatBlocksEverythingAndThenAStall(t *testing.T) {
 		if got := p.calls.Load(); got != 1 {
 			t.Errorf("got %d canaries, want 1", got)
 		}
-		time.Sleep(61 * time.Second)
+		time.Sleep(239 * time.Second)
+		w.want("generate", "ready busy")
+		time.Sleep(5 * time.Second)
 		w.want("generate", "notready stalled")
-		if s, _ := w.Status("generate"); s.Detail != "5 in flight, no progress for 2m0s" {
+		if s, _ := w.Status("generate"); !strings.HasPrefix(s.Detail, "5 in flight, no progress for 5m") || !strings.HasSuffix(s.Detail, ", nor a canary answered") {
 			t.Errorf("got detail %q", s.Detail)
 		}
 		activity.Store(&Activity{InFlight: 5, Progress: 99})
@@ -334,7 +336,7 @@ func TestDetailOfAStallIsItsOwn(t *testing.T) {
 		p.hang.Store(true)
 		time.Sleep(time.Minute)
 		w.want("generate", "notready stalled")
-		const want = "3 in flight, no progress for 15s"
+		const want = "3 in flight, no progress for 15s (budget 15s), nor a canary answered"
 		if s, _ := w.Status("generate"); s.Detail != want {
 			t.Errorf("got the detail %q after %d canaries, want %q", s.Detail, p.calls.Load(), want)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/schedule"
+	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -21,12 +22,13 @@ var (
 // target is one endpoint in a loop.
 type target struct {
 	Endpoint
-	state    schedule.State
-	activity Activity
-	run      *probeRun // nil: no canary is under way
-	unasked  string    // why its last canary was not sent
-	status   Status
-	deadline timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
+	state     schedule.State
+	activity  Activity
+	run       *probeRun        // nil: no canary is under way
+	unasked   string           // why its last canary was not sent
+	lastError *dynmesh.Failure // of a real request; nil: nobody told
+	status    Status
+	deadline  timers.Timer[schedule.Instant, *target] // for when the schedule wants to step again
 
 	// forgotten: it is kept only until its canary has ended, lest another begins beside it when it
 	// is served again.
@@ -47,9 +49,24 @@ func (l *loop) step(t *target, e schedule.Event, now schedule.Instant) {
 	if l.stopping {
 		return
 	}
-	if do := l.apply(t, e, now); do.Changed {
+	if do := l.apply(t, e, now); do.Changed || l.policy.Budget(t.state) != t.status.StallBudget {
+		l.publish(t, do.Changed)
+	}
+}
+
+// stepSign is step for a sign that the endpoint does not work, which f is.
+func (l *loop) stepSign(t *target, e schedule.Event, f *dynmesh.Failure) (do schedule.Actions) {
+	if l.stopping {
+		return do
+	}
+	if do = l.apply(t, e, l.now()); do.Outcome == schedule.Failed {
+		t.status.Detail = f.Detail
+		l.log(t.Name).WithField("reason", string(f.Reason)).Errorf("Endpoint %s does not work: %s; it is asked again within %v", t.Name, f, l.cfg.Recheck)
+	}
+	if do.Changed {
 		l.publish(t, true)
 	}
+	return do
 }
 
 // apply is step, but for publishing.
@@ -69,20 +86,44 @@ func (l *loop) apply(t *target, e schedule.Event, now schedule.Instant) schedule
 			l.leak(t.run)
 		}
 	}
-	if do.Outcome == schedule.Failed && e.Kind != schedule.Ended {
+	if do.Outcome == schedule.Failed && e.Kind != schedule.Ended && e.Kind != schedule.Suspected {
 		l.failed(t, failure(do.Reason, "the probe does not end"))
 	}
 	if do.Skipped {
 		l.metrics.skipped.WithLabelValues(t.Name, string(dynmesh.Busy)).Inc()
 	}
 	if do.Stalled {
-		t.status.Detail = fmt.Sprintf("%d in flight, no progress for %v", next.InFlight(), l.cfg.Stall)
-		l.log(t.Name).Warnf("Endpoint %s is stalled: %s", t.Name, t.status.Detail)
+		l.sayStalled(t, now)
+	}
+	if do.Rejected {
+		l.sayRejected(t)
 	}
 	if do.Send {
 		l.send(t)
 	}
 	return do
+}
+
+// sayStalled tells what has stood still for how long, and what ends it.
+func (l *loop) sayStalled(t *target, now schedule.Instant) {
+	t.status.Detail = fmt.Sprintf("%d in flight, no progress for %v (budget %v)", t.state.InFlight(),
+		l.policy.Still(t.state, now).Round(100*time.Millisecond), l.policy.Budget(t.state).Round(100*time.Millisecond))
+	next := "it stays ready, since nobody can ask it"
+	if t.Probe != nil {
+		t.status.Detail += ", nor a canary answered"
+		next = "not ready until a request moves or a canary passes"
+	}
+	l.log(t.Name).Warnf("Endpoint %s is stalled: %s; %s", t.Name, t.status.Detail, next)
+}
+
+// sayRejected tells which requests failed, and what ends it.
+func (l *loop) sayRejected(t *target) {
+	t.status.Detail = fmt.Sprintf("%d requests in a row failed", t.state.ErrorsInRow())
+	if t.lastError != nil {
+		t.status.Detail = text.Line(t.status.Detail+", the last: "+t.lastError.Error(), dynmesh.MaxDetail)
+	}
+	l.log(t.Name).WithField("reason", string(t.state.Reason)).Errorf(
+		"Endpoint %s is not ready: %s; ready when one succeeds, or when a canary passes and none has failed for %v", t.Name, t.status.Detail, l.cfg.Wait)
 }
 
 // send starts a canary. Its end comes back as a message.
@@ -197,7 +238,8 @@ func (l *loop) publish(t *target, changed bool) {
 		t.status.Since = time.Now()
 	}
 	t.status.Generation, t.status.Ready, t.status.Draining = s.Generation, s.Ready, s.Draining
-	t.status.Finding, t.status.Reason = s.Finding, s.Reason
+	t.status.Finding, t.status.Reason, t.status.Rejected = s.Finding, s.Reason, s.Rejected()
+	t.status.StallBudget = l.policy.Budget(*s)
 	switch s.Finding {
 	case dynmesh.Fail, dynmesh.Stalled: // said already
 	case dynmesh.Unchecked:

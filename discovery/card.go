@@ -14,9 +14,11 @@ import (
 // modelType is the field "type" of each model card in a registry of Dynamo's form.
 const modelType = "Model"
 
+// MaxCardSize bounds a model card, in bytes. One may hold a chat template; others have 2 KB.
+const MaxCardSize = 1 << 20
+
 // Bounds on a model card, in bytes but for maxNeeds.
 const (
-	maxCardSize   = 1 << 20 // a card may hold a chat template; others have 2 KB
 	maxModel      = 256
 	maxModelType  = 128
 	maxWorkerType = 32
@@ -30,7 +32,7 @@ const metadataPath = "/v1/metadata/"
 // of another type than known is empty: versions differ, and a card decides nothing by itself. Its
 // error is a *RejectError.
 func DecodeCard(key dynmesh.CardKey, value []byte) (dynmesh.ModelCard, error) {
-	fields, err := decodeFields(value, maxCardSize)
+	fields, err := decodeFields(value, MaxCardSize)
 	if err != nil {
 		return dynmesh.ModelCard{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -24,23 +25,38 @@ type Ledger struct {
 	state   dynmesh.SyncState
 	since   time.Time
 	known   map[dynmesh.InstanceKey]dynmesh.Instance
+	cards   map[dynmesh.CardKey]dynmesh.ModelCard
 	rejects *RejectSet
 }
 
 // NewLedger returns one of a registry that has not been read.
 func NewLedger(now time.Time) *Ledger {
-	return &Ledger{since: now, known: make(map[dynmesh.InstanceKey]dynmesh.Instance), rejects: NewRejectSet()}
+	return &Ledger{
+		since: now, rejects: NewRejectSet(),
+		known: make(map[dynmesh.InstanceKey]dynmesh.Instance), cards: make(map[dynmesh.CardKey]dynmesh.ModelCard),
+	}
 }
 
 // Entries are what was read: by the registry's own name of an entry, what is wrong with it, or nil.
 type Entries struct {
 	Instances map[dynmesh.InstanceKey]dynmesh.Instance
+	Cards     map[dynmesh.CardKey]dynmesh.ModelCard
 	Rejects   map[string]RejectError
+}
+
+// Gone are entries that the registry has no longer: keys, and the registry's names of what was left
+// out.
+type Gone struct {
+	Instances []dynmesh.InstanceKey
+	Cards     []dynmesh.CardKey
+	Mended    []string
 }
 
 // NewEntries returns none.
 func NewEntries() Entries {
-	return Entries{make(map[dynmesh.InstanceKey]dynmesh.Instance), make(map[string]RejectError)}
+	return Entries{
+		make(map[dynmesh.InstanceKey]dynmesh.Instance), make(map[dynmesh.CardKey]dynmesh.ModelCard), make(map[string]RejectError),
+	}
 }
 
 // Reject adds an entry that cannot be listed. err is a *RejectError.
@@ -63,51 +79,45 @@ type Step struct {
 func (l *Ledger) Replace(read Entries, now time.Time) Step {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var gone []dynmesh.InstanceKey
-	for key := range l.known {
-		if _, ok := read.Instances[key]; !ok {
-			gone = append(gone, key)
-		}
-	}
-	var mended []string
+	gone := Gone{missing(l.known, read.Instances), missing(l.cards, read.Cards), nil}
 	for _, name := range l.rejects.names() {
 		if _, ok := read.Rejects[name]; !ok {
-			mended = append(mended, name)
+			gone.Mended = append(gone.Mended, name)
 		}
 	}
 	became := l.state != dynmesh.Synced
 	if became {
 		l.state, l.since = dynmesh.Synced, now
 	}
-	s := l.change(read, gone, mended)
+	s := l.change(read, gone)
 	s.Changed = s.Changed || became
 	return s
 }
 
-// Change takes in a part: entries that are new or have changed, those that are gone, and the names
-// of those that are no longer left out. The registry has been read whole before, and can be read.
-func (l *Ledger) Change(read Entries, gone []dynmesh.InstanceKey, mended []string) Step {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.change(read, gone, mended)
+// missing returns the keys of what is known and was not read.
+func missing[K comparable, V any](known, read map[K]V) (gone []K) {
+	for key := range known {
+		if _, ok := read[key]; !ok {
+			gone = append(gone, key)
+		}
+	}
+	return gone
 }
 
-func (l *Ledger) change(read Entries, gone []dynmesh.InstanceKey, mended []string) (s Step) {
-	u := dynmesh.RegistryUpdate{State: l.state, Since: l.since}
-	for key, i := range read.Instances {
-		if before, ok := l.known[key]; !ok || !same(before, i) {
-			l.known[key] = i
-			u.Puts = append(u.Puts, i)
-		}
-	}
-	for _, key := range gone {
-		if _, ok := l.known[key]; ok {
-			delete(l.known, key)
-			u.Deletes = append(u.Deletes, key)
-		}
-	}
+// Change takes in a part: entries that are new or have changed, and those that are gone. What is in
+// both is not gone. The registry has been read whole before, and can be read.
+func (l *Ledger) Change(read Entries, gone Gone) Step {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.change(read, gone)
+}
+
+func (l *Ledger) change(read Entries, gone Gone) (s Step) {
+	u := dynmesh.RegistryUpdate{State: l.state, Since: l.since, MembersRead: true} // there are none
+	u.Puts, u.Deletes = update(l.known, read.Instances, gone.Instances, same)
+	u.Cards, u.CardsGone = update(l.cards, read.Cards, gone.Cards, func(a, b dynmesh.ModelCard) bool { return reflect.DeepEqual(a, b) })
 	changed := false
-	for _, name := range mended {
+	for _, name := range gone.Mended {
 		if _, bad := read.Rejects[name]; !bad {
 			changed = l.rejects.Remove(name) || changed
 		}
@@ -122,8 +132,26 @@ func (l *Ledger) change(read Entries, gone []dynmesh.InstanceKey, mended []strin
 	if changed {
 		u.Rejected = ListRejects(l.rejects)
 	}
-	s.Update, s.Changed = u, changed || len(u.Puts)+len(u.Deletes) > 0
+	s.Update, s.Changed = u, changed || len(u.Puts)+len(u.Deletes)+len(u.Cards)+len(u.CardsGone) > 0
 	return s
+}
+
+// update brings what is known up to date, and returns what that has changed.
+func update[K comparable, V any](known, read map[K]V, gone []K, same func(a, b V) bool) (puts []V, deletes []K) {
+	for key, v := range read {
+		if before, ok := known[key]; !ok || !same(before, v) {
+			known[key] = v
+			puts = append(puts, v)
+		}
+	}
+	for _, key := range gone {
+		_, back := read[key]
+		if _, ok := known[key]; ok && !back {
+			delete(known, key)
+			deletes = append(deletes, key)
+		}
+	}
+	return puts, deletes
 }
 
 // Away notes that the registry cannot be read since it was last heard.
@@ -134,7 +162,7 @@ func (l *Ledger) Away(heard time.Time) Step {
 		return Step{}
 	}
 	l.state, l.since = dynmesh.Stale, heard
-	return Step{Update: dynmesh.RegistryUpdate{State: l.state, Since: l.since}, Changed: true}
+	return Step{Update: dynmesh.RegistryUpdate{State: l.state, Since: l.since, MembersRead: true}, Changed: true}
 }
 
 // Status is how much a source's knowledge is worth, and what it leaves out.

@@ -35,13 +35,13 @@ import (
 //   - Entries that are no instance are left out, and are deletes where they were one before.
 //     Rejected lists all of them whenever that list changes.
 //   - Members may be read apart from the instances, and come in updates of their own, in any state;
-//     MembersRead stays false in a source that has none. So may model cards.
+//     a source that has none has read them with its first read. So may model cards.
 //
 // # Several sources
 //
-// An update speaks of its own registry alone. A consumer of several keeps a set, a state and a list
-// of rejects for each, and lists an instance for as long as one of them does: the same worker may
-// be registered twice while a fleet moves from one registry to another.
+// An update speaks of its own registry alone. [Union] keeps a set, a state and a list of rejects
+// for each, and lists an instance for as long as one of them does: the same worker may be
+// registered twice while a fleet moves from one registry to another.
 type Source interface {
 	// Run calls up with each update, in order, never twice at once, and never after it has
 	// returned. The next step waits for up. Run returns nil when ctx ends, and an error only for

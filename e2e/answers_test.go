@@ -126,9 +126,9 @@ func (f *frontend) metricsDiffer(s saying) error {
 	of := fmt.Sprintf("{endpoint=%q", e.Endpoint)
 	var errs []error
 	for name, want := range map[string]int{
-		"dynmesh_frontend_ready":                                                                                              ready,
-		"dynmesh_frontend_warnings":                                                                                           len(s.warnings),
-		`dynmesh_registry_state{state="` + s.discovery + `"}`:                                                                 1,
+		"dynmesh_frontend_ready":    ready,
+		"dynmesh_frontend_warnings": len(s.warnings),
+		`dynmesh_registry_state{source="etcd",state="` + s.discovery + `"}`:                                                   1,
 		"dynmesh_frontend_endpoint_instances" + of + "}":                                                                      e.Registered,
 		"dynmesh_frontend_endpoint_unregistered_instances" + of + "}":                                                         e.Unregistered,
 		"dynmesh_frontend_endpoint_verdict_instances" + of + `,verdict="ready"}`:                                              e.Ready,

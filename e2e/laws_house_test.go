@@ -56,7 +56,6 @@ var inner = map[string][][]string{
 		{"worker", "worker/sidecar"},
 		{"worker/proxy"},
 		{"worker/engine", "worker/mocker", "worker/traffic"},
-		{"worker/engine/kind"},
 	},
 	"gossip": {
 		{"gossip"},

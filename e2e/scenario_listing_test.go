@@ -67,7 +67,7 @@ func stayQuiet(t *testing.T, w *world, frontends []*frontend, keys []string) {
 	reads := func(f *frontend) string {
 		r, err := get(ask(), f.url("/metrics"))
 		w.must("metrics", err)
-		_, rest, _ := strings.Cut(string(r.body), "\ndynmesh_registry_reads_total ")
+		_, rest, _ := strings.Cut(string(r.body), "\ndynmesh_registry_reads_total{source=\"etcd\"} ")
 		value, _, _ := strings.Cut(rest, "\n")
 		return value
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
@@ -35,6 +36,15 @@ type Config struct {
 
 	Etcd etcd.Config
 
+	// Sources are registries besides etcd, or in its place: what any of them lists is listed, and
+	// one before another, etcd before all, where several have the same key. Each has a name of its
+	// own. Default: none.
+	Sources []discovery.Named
+
+	// NoEtcd has the frontend do without etcd. It is not registered then, so that Gossip finds other
+	// members by its Join alone. Sources are needed in its place.
+	NoEtcd bool
+
 	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run
 	// runs it, and leaves it when the last request is answered. Default: none, and verdicts then
 	// rest on etcd alone.
@@ -45,6 +55,10 @@ type Config struct {
 	// are not given, so are its Advertise, Seeds (members that are in etcd), Version and Log.
 	// Default: it is no member.
 	Gossip *gossip.Config
+
+	// ForeignSystemPort is the port at which Dynamo's workers serve their health and metrics, where
+	// their model cards do not say it. Default: those are not asked.
+	ForeignSystemPort int
 
 	LeaseTTL time.Duration // of the registration of a member, in whole seconds; default 10 s
 
@@ -83,6 +97,19 @@ func (c Config) withDefaults() (Config, error) {
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
 	if c.Gossip != nil && c.Pool != nil {
 		return Config{}, dynmesh.NewConfigError("frontend", "Pool", nil, "one of Gossip and Pool")
+	}
+	if c.NoEtcd && len(c.Sources) == 0 {
+		return Config{}, dynmesh.NewConfigError("frontend", "Sources", nil, "one at least where NoEtcd is set")
+	}
+	names := map[string]bool{etcdSource: true}
+	for _, s := range c.Sources {
+		if names[s.Name] || s.Name == "" || s.Source == nil {
+			return Config{}, dynmesh.NewConfigError("frontend", "Sources", s.Name, "sources with a name of their own")
+		}
+		names[s.Name] = true
+	}
+	if c.ForeignSystemPort < 0 || c.ForeignSystemPort > 65535 {
+		return Config{}, dynmesh.NewConfigError("frontend", "ForeignSystemPort", c.ForeignSystemPort, "0 to 65535")
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {

@@ -13,16 +13,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
-
-// source is where the state comes from: an etcd.Watcher. Run calls apply from one goroutine, in
-// order, until ctx ends. An update names no instance twice.
-type source interface {
-	Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) error
-}
 
 // Pool is the gossip that a frontend takes part in. *[gossip.Pool] is one.
 type Pool interface {
@@ -38,9 +33,9 @@ type Pool interface {
 	Changed() <-chan struct{}
 	Take() dynmesh.GossipUpdate
 
-	// WatchForeign asks for path probes of an instance whose worker is no member, at an address in
-	// place of the one before; an empty one ends that. It does not block.
-	WatchForeign(subject dynmesh.Subject, addr string)
+	// WatchForeign has an instance watched whose worker is no member, in place of where it was watched
+	// before; the zero value ends that. It does not block.
+	WatchForeign(subject dynmesh.Subject, at dynmesh.Foreign)
 }
 
 // Frontend watches the registry and serves what is in it. Its methods may be called from any
@@ -48,7 +43,7 @@ type Pool interface {
 type Frontend struct {
 	cfg     Config
 	log     *logrus.Entry
-	source  source
+	sources []discovery.Named
 	member  *etcd.Registrar // nil: it is not registered
 	loop    *loop
 	server  *api.Server
@@ -64,21 +59,24 @@ func New(cfg Config) (*Frontend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("frontend config: %w", err)
 	}
-	watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: cfg.Etcd, Members: true, Log: cfg.Log})
+	sources, err := newSources(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("frontend config: Etcd: %w", err)
+		return nil, err
 	}
 	if cfg.Gossip == nil {
-		return newFrontend(cfg, watcher)
+		return newFrontend(cfg, sources...)
 	}
 	m, err := newMembership(cfg)
 	if err != nil {
 		return nil, err // it says what it is about
 	}
 	cfg.Pool = m.pool
-	f, err := newFrontend(cfg, watcher)
+	f, err := newFrontend(cfg, sources...)
 	if err != nil {
 		return nil, errors.Join(err, m.pool.Close())
+	}
+	if cfg.NoEtcd {
+		return f, nil
 	}
 	if f.member, err = m.register(cfg, f.Addr()); err != nil {
 		f.server.Close()
@@ -88,12 +86,16 @@ func New(cfg Config) (*Frontend, error) {
 }
 
 // newFrontend is New for a config with its defaults filled in.
-func newFrontend(cfg Config, source source) (*Frontend, error) {
-	f := &Frontend{cfg: cfg, log: cfg.Log, source: source}
+func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
+	f := &Frontend{cfg: cfg, log: cfg.Log, sources: sources}
 	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) })
 	served := cfg.api()
-	served.Collectors = slices.Clone(served.Collectors)
-	for _, part := range []any{source, cfg.Pool} {
+	served.Collectors = append(slices.Clone(served.Collectors), registryMetrics(sources))
+	parts := []any{cfg.Pool}
+	for _, s := range sources {
+		parts = append(parts, s.Source)
+	}
+	for _, part := range parts {
 		if c, ok := part.(prometheus.Collector); ok {
 			served.Collectors = append(served.Collectors, c)
 		}
@@ -134,7 +136,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 func (f *Frontend) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
-	failed := make(chan error, 3) // of a part that ended by itself
+	failed := make(chan error, 2+len(f.sources)) // of a part that ended by itself
 	fail := func(err error) {
 		failed <- err
 		stopServing()
@@ -146,13 +148,7 @@ func (f *Frontend) run(ctx context.Context) error {
 	defer leave()
 	var line, gossips sync.WaitGroup
 	updates := make(chan dynmesh.RegistryUpdate, 64)
-	line.Go(func() {
-		defer close(updates)
-		err := f.source.Run(watching, func(u dynmesh.RegistryUpdate) { updates <- u })
-		if watching.Err() == nil {
-			fail(fmt.Errorf("watch registry: %w", cmp.Or(err, api.ErrEnded)))
-		}
-	})
+	line.Go(func() { followAll(watching, f.sources, updates, fail) })
 	line.Go(func() { f.loop.run(updates) })
 	var leaving error
 	if f.cfg.Pool != nil {

@@ -100,7 +100,7 @@ func (b broken) Run(context.Context, func(dynmesh.RegistryUpdate)) error { retur
 func TestSourceThatEndsIsAnError(t *testing.T) {
 	cause := errors.New("no more")
 	f := start(t, Config{}, broken{cause})
-	if err := <-f.done; !errors.Is(err, cause) || err.Error() != "run frontend: watch registry: no more" {
+	if err := <-f.done; !errors.Is(err, cause) || err.Error() != "run frontend: follow etcd: no more" {
 		t.Errorf("got %v, want %v", err, cause)
 	}
 	f = start(t, Config{}, broken{nil})

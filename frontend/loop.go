@@ -38,7 +38,7 @@ type loop struct {
 
 func newLoop(cfg Config, publish func(*snapshot.Snapshot)) *loop {
 	now := time.Now()
-	known := fleet.Config{Expect: cfg.Expect}
+	known := fleet.Config{Expect: cfg.Expect, ForeignSystemPort: cfg.ForeignSystemPort}
 	if cfg.Pool != nil {
 		known.Gossip, known.Self = true, cfg.Pool.Self()
 	}
@@ -113,7 +113,7 @@ func (l *loop) render(now time.Time) {
 	}
 	changes := l.fleet.Reconcile(now)
 	for _, w := range changes.Watches {
-		l.pool.WatchForeign(w.Subject, w.Addr)
+		l.pool.WatchForeign(w.Subject, w.Foreign)
 	}
 	l.transitions.add(changes.Transitions, now)
 	if s := l.builder.Next(changes, now); s != nil {

@@ -67,10 +67,16 @@ func start(t testing.TB, cfg Config, source discovery.Source) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := newFrontend(cfg, source)
+	f, err := newFrontend(cfg, discovery.Named{Name: etcdSource, Source: source})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, f)
+}
+
+// run runs a frontend until the test ends or calls stop.
+func run(t testing.TB, f *Frontend) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	transport := &http.Transport{DisableCompression: true}
 	r := &running{Frontend: f, t: t, client: &http.Client{Transport: transport, Timeout: patience}, stop: stop, done: make(chan error, 1)}

@@ -21,13 +21,17 @@ type membership struct {
 	id        dynmesh.InstanceID
 	host      string // that others reach the HTTP side at
 	pool      *gossip.Pool
-	registrar *etcd.Registrar // nil until register
+	registrar *etcd.Registrar // nil until register, and without etcd
 }
 
 // newMembership binds the pool. Its frontend's Pool is to be that: it runs it, or closes it.
 func newMembership(cfg Config) (*membership, error) {
 	m := &membership{id: dynmesh.NewInstanceID()}
-	routed, err := discovery.AdvertiseHost(cfg.AdvertiseHost, cfg.Etcd.Addrs())
+	var peers []string
+	if !cfg.NoEtcd {
+		peers = cfg.Etcd.Addrs()
+	}
+	routed, err := discovery.AdvertiseHost(cfg.AdvertiseHost, peers)
 	if err != nil {
 		return nil, fmt.Errorf("frontend config: %w", &dynmesh.ConfigError{Config: "frontend", Field: "AdvertiseHost", Err: err})
 	}
@@ -43,7 +47,7 @@ func newMembership(cfg Config) (*membership, error) {
 	if g.Log == nil {
 		g.Log = cfg.Log
 	}
-	if g.Seeds == nil {
+	if g.Seeds == nil && !cfg.NoEtcd {
 		g.Seeds = func(ctx context.Context) ([]string, error) { return m.registrar.Seeds(ctx) } // there before Run
 	}
 	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && (g.Bind == "" || err == nil && unspecified(bound)) {

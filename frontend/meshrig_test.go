@@ -72,7 +72,7 @@ func expecting(t *testing.T, expectations string, alone bool, f func(*rig)) {
 		if !alone {
 			cfg.Pool = rig.pool
 		}
-		if rig.f, err = newFrontend(cfg, nil); err != nil {
+		if rig.f, err = newFrontend(cfg); err != nil {
 			t.Fatal(err)
 		}
 		defer rig.f.server.Close()

@@ -76,10 +76,10 @@ func (p *fakePool) say(u dynmesh.GossipUpdate) {
 	}
 }
 
-func (p *fakePool) WatchForeign(s dynmesh.Subject, addr string) {
+func (p *fakePool) WatchForeign(s dynmesh.Subject, at dynmesh.Foreign) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.watched[s] = addr; addr == "" {
+	if p.watched[s] = at.Addr; at.Addr == "" {
 		delete(p.watched, s)
 	}
 }

@@ -143,7 +143,7 @@ func TestEtcdIsAwayAtTheStart(t *testing.T) {
 	code(t, f, "/ready", http.StatusServiceUnavailable, `"discovery":"syncing"`, "the registry in etcd has not been read yet")
 	code(t, f, "/sd/prometheus", http.StatusServiceUnavailable, "the registry in etcd has not been read yet")
 	code(t, f, "/mesh", 200, `"state":"syncing"`, "etcd has not been read yet", `"expected":1`)
-	code(t, f, "/metrics", 200, "\ndynmesh_frontend_ready 0\n", "dynmesh_registry_state{state=\"syncing\"} 1")
+	code(t, f, "/metrics", 200, "\ndynmesh_frontend_ready 0\n", "dynmesh_registry_state{source=\"etcd\",state=\"syncing\"} 1")
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.Addr()+"/events", http.NoBody)

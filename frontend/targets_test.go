@@ -63,6 +63,26 @@ func TestTargets(t *testing.T) {
 	})
 }
 
+// A worker that drains has left the registry: nobody scrapes it any longer, and its host is shown
+// until it has ended.
+func TestTargetsAndHostOfWhoDrains(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		a, _, _ := r.trio()
+		r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(dynmesh.Observation{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1},
+			Report: dynmesh.Report{Subject: dynmesh.Subject{ID: a.ID}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true}})}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{a}, MembersGone: []dynmesh.InstanceID{a.ID}})
+		r.want(a, "draining", "etcd does not list it")
+		if i := r.seen().of(a); i.Worker == nil || i.Worker.Host != "host-a" {
+			t.Errorf("got %+v, want host-a", i.Worker)
+		}
+		if got := r.targets(); len(got) != 2 || got["host-a:8081"] != nil {
+			t.Errorf("got %v, want the two others", got)
+		}
+		r.member(a.ID, dynmesh.Left)
+		r.want(a, "", "")
+	})
+}
+
 func TestTargetsOfWhoDoesNotSay(t *testing.T) {
 	meshed(t, true, func(r *rig) {
 		u := synced()

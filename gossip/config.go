@@ -78,6 +78,11 @@ type Config struct {
 	// Version is the program's; others are told. At most 32 bytes.
 	Version string
 
+	// ForeignHealth has a frontend ask the system ports of workers that are no members for /health,
+	// too (DYN_FOREIGN_HEALTH): the states of their endpoints. It is for fleets whose canaries are on,
+	// since elsewhere each such answer is an ERROR in a Dynamo worker's log.
+	ForeignHealth bool
+
 	Log *logrus.Entry // nil discards
 }
 

@@ -36,7 +36,7 @@ type batch struct {
 	peers    map[string]peerEvent // by name
 	signals  map[string]swim.Signal
 	own      map[dynmesh.Subject]*dynmesh.Report // nil: withdrawn
-	foreign  map[dynmesh.Subject]string          // its address; empty: not to be watched any longer
+	foreign  map[dynmesh.Subject]dynmesh.Foreign // where; zero: not to be watched any longer
 	pings    []message                           // and pongs
 	messages [][]byte
 	probes   []probe.Event   // what became of connections
@@ -89,8 +89,8 @@ func (b *inbox) observe(s dynmesh.Subject, r *dynmesh.Report) {
 	b.put(func(w *batch) { set(&w.own, s, r) })
 }
 
-func (b *inbox) watchForeign(s dynmesh.Subject, addr string) {
-	b.put(func(w *batch) { set(&w.foreign, s, addr) })
+func (b *inbox) watchForeign(s dynmesh.Subject, at dynmesh.Foreign) {
+	b.put(func(w *batch) { set(&w.foreign, s, at) })
 }
 
 func (b *inbox) probe(e probe.Event) { b.put(func(w *batch) { w.probes = append(w.probes, e) }) }

@@ -72,6 +72,9 @@ func newLoop(p *Pool) *loop {
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
 		dialer: dial.New(p.node, p.inbox.probe),
 	}
+	if p.cfg.ForeignHealth {
+		l.prober.AskHealth()
+	}
 	l.publishState()
 	l.publishHealth()
 	return l
@@ -130,8 +133,8 @@ func (l *loop) process(b batch, now time.Time) {
 			l.observe(*r, now)
 		}
 	}
-	for s, addr := range b.foreign {
-		l.probe(probe.ForeignWatched{Subject: s, Addr: addr})
+	for s, at := range b.foreign {
+		l.probe(probe.ForeignWatched{Subject: s, Foreign: at})
 	}
 	for _, m := range b.messages {
 		l.message(m, now)

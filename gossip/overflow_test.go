@@ -20,7 +20,7 @@ func TestMoreForeignInstancesThanAreReported(t *testing.T) {
 		p := m.start(1, func(c *Config) { c.Role, c.Join = dynmesh.RoleFrontend, nil })
 		subject := func(n int) dynmesh.Subject { return dynmesh.Subject{ID: dynmesh.InstanceID(1000 + n)} }
 		for n := range probe.MaxForeign + beyond {
-			p.WatchForeign(subject(n), fmt.Sprint(netip4(2), ":", 1000+n%600))
+			p.WatchForeign(subject(n), dynmesh.Foreign{Addr: fmt.Sprint(netip4(2), ":", 1000+n%600)})
 		}
 		m.within(5*time.Minute, "all for which there is room are reported", func() bool {
 			return p.metrics.state.Load().table.Observations == probe.MaxForeign
@@ -30,7 +30,7 @@ func TestMoreForeignInstancesThanAreReported(t *testing.T) {
 			t.Errorf("%d are said to be without a report, want %d", h.Unreported, beyond)
 		}
 		for n := range 2 * beyond {
-			p.WatchForeign(subject(n), "")
+			p.WatchForeign(subject(n), dynmesh.Foreign{Addr: ""})
 		}
 		m.pass(3 * time.Second)
 		if h := p.metrics.state.Load().health; h.Unreported != 0 {

@@ -111,7 +111,7 @@ func TestForeignFailuresOutlastTheirTurn(t *testing.T) {
 		frontend := func(n int) *peer {
 			p := m.start(n, func(c *Config) { c.Role = dynmesh.RoleFrontend })
 			for i, s := range all {
-				p.WatchForeign(s, fmt.Sprintf("%s:%d", netip4(50), 9000+i))
+				p.WatchForeign(s, dynmesh.Foreign{Addr: fmt.Sprintf("%s:%d", netip4(50), 9000+i)})
 			}
 			return p
 		}
@@ -184,9 +184,9 @@ func TestPathsOfForeignInstances(t *testing.T) {
 		}
 		a, b, other := instance(70, "generate"), instance(70, "embed"), instance(71, "generate")
 		for _, p := range all { // workers are told, too, and take no notice
-			p.WatchForeign(a, netip4(50)+":9000")
-			p.WatchForeign(b, netip4(50)+":9000")
-			p.WatchForeign(other, netip4(50)+":9001")
+			p.WatchForeign(a, dynmesh.Foreign{Addr: netip4(50) + ":9000"})
+			p.WatchForeign(b, dynmesh.Foreign{Addr: netip4(50) + ":9000"})
+			p.WatchForeign(other, dynmesh.Foreign{Addr: netip4(50) + ":9001"})
 		}
 		m.within(10*time.Second, "all pass", func() bool {
 			return fronts[0].told(a, 2, dynmesh.Pass, "") && fronts[0].told(b, 2, dynmesh.Pass, "") && fronts[1].told(other, 2, dynmesh.Pass, "")
@@ -212,8 +212,8 @@ func TestPathsOfForeignInstances(t *testing.T) {
 			return len(v) == 2
 		})
 		for _, p := range left {
-			p.WatchForeign(a, "")
-			p.WatchForeign(b, netip4(50)+":9001") // moved
+			p.WatchForeign(a, dynmesh.Foreign{Addr: ""})
+			p.WatchForeign(b, dynmesh.Foreign{Addr: netip4(50) + ":9001"}) // moved
 		}
 		m.within(3*time.Second, "nothing is said of what is not there, and the one that moved passes", func() bool {
 			v, moved := left[0].views(a), left[0].views(b)

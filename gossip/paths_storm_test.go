@@ -25,7 +25,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 			for i := range subjects {
 				subjects[i] = dynmesh.Subject{ID: dynmesh.InstanceID(1000 + i), Endpoint: dynmesh.Endpoint{Namespace: "a", Component: "b", Name: "c"}}
 				m.host(1000 + i).serve(servicePort)
-				frontend.WatchForeign(subjects[i], fmt.Sprintf("%s:%d", netip4(1000+i), servicePort))
+				frontend.WatchForeign(subjects[i], dynmesh.Foreign{Addr: fmt.Sprintf("%s:%d", netip4(1000+i), servicePort)})
 			}
 			all := func(f dynmesh.Finding, r dynmesh.Reason) func() bool {
 				return func() bool {
@@ -66,7 +66,7 @@ func TestPathsMakeNoStorm(t *testing.T) {
 				if i >= dead {
 					m.host(1000 + i).serve(servicePort)
 				}
-				frontend.WatchForeign(s, fmt.Sprintf("%s:%d", netip4(1000+i), servicePort))
+				frontend.WatchForeign(s, dynmesh.Foreign{Addr: fmt.Sprintf("%s:%d", netip4(1000+i), servicePort)})
 			}
 			count := m.countDials(frontend.host)
 			first, most := count().begun, 0

@@ -149,9 +149,9 @@ func (p *Pool) Observe(r dynmesh.Report) { p.inbox.observe(r.Subject, &r) }
 // Withdraw takes back what was said of a subject.
 func (p *Pool) Withdraw(s dynmesh.Subject) { p.inbox.observe(s, nil) }
 
-// WatchForeign has frontends connect to an instance whose worker is no member, from time to time,
-// and say what they find. addr is its host:port, in place of the one before; empty ends it.
-func (p *Pool) WatchForeign(s dynmesh.Subject, addr string) { p.inbox.watchForeign(s, addr) }
+// WatchForeign has frontends watch an instance whose worker is no member, and say what they find.
+// at is where, in place of where it was before; the zero value ends it.
+func (p *Pool) WatchForeign(s dynmesh.Subject, at dynmesh.Foreign) { p.inbox.watchForeign(s, at) }
 
 // Changed returns a channel that has a value when Take has something. Nothing is kept for Take
 // before the first call; the first updates after it have everything that is known.

@@ -141,6 +141,9 @@ func findingOf(id dynmesh.InstanceID, e dynmesh.Endpoint, s canary.Status) dynme
 		f.Latency = s.Duration
 	case dynmesh.Fail:
 		f.Reason = s.Reason
+		if s.Rejected {
+			f.Kind = dynmesh.KindTraffic
+		}
 	}
 	return f
 }

@@ -202,6 +202,9 @@ func TestFindingOf(t *testing.T) {
 			func(f *dynmesh.Report) {
 				f.Finding, f.Ready, f.Reason, f.Detail = dynmesh.Fail, true, dynmesh.ReasonTimeout, "d"
 			}},
+		{"requests failed", canary.Status{Finding: dynmesh.Fail, Reason: dynmesh.ReasonStatus, Rejected: true}, func(f *dynmesh.Report) {
+			f.Kind, f.Finding, f.Reason = dynmesh.KindTraffic, dynmesh.Fail, dynmesh.ReasonStatus
+		}},
 		{"busy", canary.Status{Finding: dynmesh.Busy, Ready: true, Reason: dynmesh.ReasonTimeout, Duration: time.Second},
 			func(f *dynmesh.Report) { f.Kind, f.Finding, f.Ready = dynmesh.KindTraffic, dynmesh.Busy, true }},
 		{"stalled", canary.Status{Finding: dynmesh.Stalled, Detail: "2 in flight"}, func(f *dynmesh.Report) { f.Finding, f.Detail = dynmesh.Stalled, "2 in flight" }},

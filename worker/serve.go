@@ -16,7 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 // Serve makes this process a worker with one endpoint, until ctx ends: see [Worker.Run]. The worker
@@ -276,7 +276,7 @@ func (env *environment) canaries() (c canary.Config) {
 	count := func(s string) (int, error) { return parse.Count(s, maxThreshold) }
 	setting(env, "DYN_CANARY_WAIT_TIME", &c.Wait, parse.Seconds)
 	setting(env, "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &c.Timeout, parse.Seconds)
-	setting(env, "DYN_CANARY_STALL_BUDGET", &c.Stall, parse.Seconds)
+	setting(env, "DYN_CANARY_STALL_BUDGET", &c.Stall, parse.AutoSeconds)
 	setting(env, "DYN_CANARY_FAILURE_THRESHOLD", &c.FailureThreshold, count)
 	setting(env, "DYN_CANARY_SUCCESS_THRESHOLD", &c.SuccessThreshold, count)
 	return c
@@ -284,6 +284,6 @@ func (env *environment) canaries() (c canary.Config) {
 
 // payload returns nil where the program's own is used.
 func (env *environment) payload() (payload json.RawMessage) {
-	setting(env, "DYN_HEALTH_CHECK_PAYLOAD", &payload, kind.ParsePayload)
+	setting(env, "DYN_HEALTH_CHECK_PAYLOAD", &payload, engine.ParsePayload)
 	return payload
 }

@@ -280,6 +280,22 @@ func (w *Worker) Recheck() {
 	}
 }
 
+// Suspect tells of a sign that what is behind the endpoints does not work: see
+// [canary.Monitor.Suspect]. It does nothing where there are no canaries.
+func (w *Worker) Suspect(f *dynmesh.Failure) {
+	if w.monitor != nil {
+		w.monitor.Suspect(f)
+	}
+}
+
+// RequestFailed tells why a request failed that w.Activity counts: see
+// [canary.Monitor.RequestFailed]. It does nothing where there are no canaries.
+func (w *Worker) RequestFailed(f *dynmesh.Failure) {
+	if w.monitor != nil {
+		w.monitor.RequestFailed(f)
+	}
+}
+
 // Close releases the addresses of a Worker that will not run. Once Run has been called it does
 // nothing.
 func (w *Worker) Close() error {

@@ -28,7 +28,7 @@ type Activity struct {
 	Errors uint64
 
 	// ErrorsInRow is how many of Errors there were since the last chunk or completion: it goes back
-	// to 0 there. Nothing is concluded from it yet, nor from what follows.
+	// to 0 there. Three of them make the endpoint not ready, whatever canaries say.
 	ErrorsInRow uint64
 
 	// Busy is how many of Failed were turned away for want of room (429, or 503 with Retry-After).
@@ -39,10 +39,6 @@ type Activity struct {
 	// a first chunk. LargestWaiting is that of the largest in flight that is larger still and has no
 	// chunk; 0 where there is none. A request larger than any before may take longer than any before.
 	LargestAnswered, LargestWaiting uint64
-
-	// Engine is how many requests the engine itself says are under way, canaries and those that wait
-	// included, whoever sent them; 0 where that is not known.
-	Engine uint64
 
 	// Steps grows whenever the engine itself has moved, by counters of its own. It proves no
 	// completion. How much it grows means nothing; 0 where nobody reads such counters.
@@ -68,3 +64,16 @@ func (a Activity) unblocked() uint64 {
 	}
 	return a.InFlight - a.Blocked
 }
+
+// unanswered counts requests that ended without an answer, and by no fault that the endpoint owned
+// up to: their clients left, or they were bad.
+func (a Activity) unanswered() uint64 {
+	if a.Failed < a.Errors+a.Busy {
+		return 0 // the counters were read while they moved
+	}
+	return a.Failed - a.Errors - a.Busy
+}
+
+// hasLarger says whether a request waits that is larger, by half at least, than any that was
+// answered.
+func (a Activity) hasLarger() bool { return 2*a.LargestWaiting > 3*a.LargestAnswered }

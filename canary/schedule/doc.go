@@ -11,7 +11,10 @@
 //	| machine | knows                                        | file        |
 //	| State   | readiness, finding, when the next canary is due | schedule.go |
 //	| run     | how far the canary under way is              | run.go      |
-//	| traffic | what real requests do                        | traffic.go  |
+//	| traffic | what real requests do, and how fast (pace)   | traffic.go, pace.go |
 //
-// The rules are in the table of TestSchedule, one case each.
+// What follows from them when something stands still is in stall.go; what follows from signs that
+// are no canary's, and from requests that fail, in suspect.go.
+//
+// The rules are in the tables of TestSchedule, TestStalls and TestSigns, one case each.
 package schedule

@@ -10,6 +10,7 @@ type run struct {
 	timeout     time.Duration
 	cancelledAt Instant // when it was told to end; Never: it is to be told in this step
 	raced       bool    // real requests were in flight beside it
+	stepped     Instant // when the endpoint was first seen to move beside it; 0: it was not
 }
 
 // phase is how far a run is.
@@ -38,7 +39,7 @@ func (r *run) overdue(now Instant) bool {
 
 // start begins a run.
 func (r *run) start(generation uint32, now Instant, timeout time.Duration, raced bool) {
-	r.phase, r.generation, r.sent, r.timeout, r.raced = running, generation, now, timeout, raced
+	r.phase, r.generation, r.sent, r.timeout, r.raced, r.stepped = running, generation, now, timeout, raced, 0
 }
 
 // supersede gives up the run: its result is of no use any more. The same step tells it to end.

@@ -23,7 +23,8 @@ const echoTime = 2 * time.Second
 // Policy is what the schedules of one monitor have in common. See canary.Config for what the fields
 // mean.
 type Policy struct {
-	Wait, Timeout, Recheck, Stall      time.Duration
+	Wait, Timeout, Recheck             time.Duration
+	Stall                              time.Duration // 0: learned
 	StartTimeout                       time.Duration // where it is more than Timeout
 	FailureThreshold, SuccessThreshold uint16
 }
@@ -50,7 +51,12 @@ type State struct {
 	rechecks  uint8 // pauses since the last success
 
 	run     run
+	lateAt  Instant // when the last canary ended that was late
 	traffic traffic
+
+	rejected    bool    // by real requests, and none has succeeded since
+	suspectedAt Instant // the last sign while a canary was under way
+	signs       uint8   // by which canaries went out, and passed
 
 	due   Instant // when the next canary goes out
 	until Instant // when maintenance ends; in the past, it is over
@@ -59,18 +65,26 @@ type State struct {
 // InFlight is how many requests are in flight and ought to move.
 func (s State) InFlight() uint64 { return s.traffic.inFlight }
 
+// ErrorsInRow is how many real requests have failed in a row.
+func (s State) ErrorsInRow() uint64 { return s.traffic.row() }
+
+// Rejected says that real requests failed, and none has succeeded since.
+func (s State) Rejected() bool { return s.rejected && s.Finding == dynmesh.Fail }
+
 // Kind is what happened.
 type Kind uint8
 
 // The kinds.
 const (
-	Served     Kind = iota // the endpoint is served, for the first time or anew
-	Tick                   // time has passed, or its activity has changed
-	Ended                  // a canary has ended
-	Drained                // the endpoint takes no more requests
-	Maintained             // maintenance begins, is prolonged, or ends
-	Nudged                 // whoever failed may work again
-	Loading                // the canary under way has the engine load: it has the time of a start
+	Served        Kind = iota // the endpoint is served, for the first time or anew
+	Tick                      // time has passed, or its activity has changed
+	Ended                     // a canary has ended
+	Drained                   // the endpoint takes no more requests
+	Maintained                // maintenance begins, is prolonged, or ends
+	Nudged                    // whoever failed may work again
+	Loading                   // the canary under way has the engine load: it has the time of a start
+	Suspected                 // there is a sign that it does not work, which is no canary's
+	RequestFailed             // it failed a real request, of which the activity tells, too
 )
 
 // Event is one thing that happened. Each may bring a sample of the activity.
@@ -83,7 +97,7 @@ type Event struct {
 	Seed                   uint32 // of Served
 
 	Generation uint32         // of Ended and Loading: the registration in which the canary was sent
-	Reason     dynmesh.Reason // of Ended: "" is a pass
+	Reason     dynmesh.Reason // of Ended: "" is a pass; of Suspected and RequestFailed
 	Took       time.Duration  // of a pass: until the answer had arrived
 	Unasked    bool           // of Ended: it did not ask, since the endpoint serves, and should be left alone
 
@@ -93,13 +107,14 @@ type Event struct {
 
 // Actions is what is to be done after a step.
 type Actions struct {
-	Send    bool // send a canary of the State's generation
-	Cancel  bool // tell the one under way to end
-	Late    bool // with Cancel: because its deadline has passed
-	Overdue bool // the one under way was told to end, and has not within Grace
-	Skipped bool // a canary was due, and real requests made it needless
-	Stalled bool // the endpoint has just been found stalled
-	Changed bool // what is said of the endpoint has changed
+	Send     bool // send a canary of the State's generation
+	Cancel   bool // tell the one under way to end
+	Late     bool // with Cancel: because its deadline has passed
+	Overdue  bool // the one under way was told to end, and has not within Grace
+	Skipped  bool // a canary was due, and real requests made it needless
+	Stalled  bool // the endpoint has just been found stalled
+	Rejected bool // it has just been found not ready by real requests that failed
+	Changed  bool // what is said of the endpoint has changed
 
 	Wake Instant // step again then, or sooner; Never is possible
 
@@ -131,6 +146,10 @@ func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 		p.observe(&s, e.Activity, now)
 	}
 	switch e.Kind {
+	case RequestFailed:
+		s.traffic.reason = e.Reason
+	case Suspected:
+		p.suspect(&s, e.Reason, now, &a)
 	case Served:
 		s = begin(s, e, now)
 	case Ended:
@@ -152,7 +171,7 @@ func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 	a.Changed = s.Ready != was.Ready || s.Finding != was.Finding || s.Reason != was.Reason ||
 		s.Draining != was.Draining || s.Generation != was.Generation
 	a.Overdue = s.run.overdue(now)
-	a.Wake = p.wake(s)
+	a.Wake = p.wake(s, now)
 	return s, a
 }
 
@@ -174,7 +193,7 @@ func begin(s State, e Event, now Instant) State {
 func (p Policy) observe(s *State, a Activity, now Instant) {
 	switch s.traffic.observe(a, s.run.phase != idle, now) {
 	case proof:
-		s.failures, s.rechecks, s.starting = 0, 0, false
+		s.failures, s.rechecks, s.starting, s.rejected = 0, 0, false, false
 		s.Ready = !s.Draining
 		s.Finding, s.Reason = dynmesh.Busy, ""
 		s.due = now + jitter(&s.seed, p.Wait)
@@ -184,10 +203,15 @@ func (p Policy) observe(s *State, a Activity, now Instant) {
 		if s.Ready {
 			s.due = min(s.due, max(now, s.traffic.last+p.Wait, s.run.sent+p.Wait))
 		}
-		s.traffic.stalled = s.traffic.stalled && s.hasProbe
+		if !s.hasProbe { // who gave up is no debt where nobody can ask
+			s.traffic.waiting, s.traffic.stalled = false, false
+		}
 	}
-	if s.traffic.inFlight > 0 && s.run.phase == running {
-		s.run.raced = true
+	if s.run.phase == running {
+		s.run.raced = s.run.raced || s.traffic.inFlight > 0
+		if s.run.stepped == 0 && s.traffic.stepped > s.run.sent {
+			s.run.stepped = s.traffic.stepped
+		}
 	}
 }
 
@@ -227,18 +251,21 @@ func (p Policy) leaveAlone(s *State, now Instant, a *Actions) {
 	if s.traffic.stalled {
 		return // requests show more than the endpoint's word
 	}
+	s.traffic.stepped = now // what waits, waits for it to wake
 	s.Ready, s.failures, s.rechecks = true, 0, 0
 	s.Finding, s.Reason = dynmesh.Unchecked, ""
 }
 
 // judge draws the conclusion from a canary of this generation.
 func (p Policy) judge(s *State, r dynmesh.Reason, now Instant, a *Actions) {
+	if IsLate(r) {
+		s.lateAt = now
+	}
 	switch {
 	case r == "":
 		p.succeed(s, now, a)
-	case r == dynmesh.ReasonBusy, IsLate(r) && s.run.raced && now < p.stallAt(s):
-		// It was refused for want of room. Or it stood in line behind real requests, and they are
-		// within their budget: busy, not dead.
+	case r == dynmesh.ReasonBusy, IsLate(r) && p.standsInLine(s, now):
+		// It was refused for want of room, or stood in line: busy, not dead.
 		a.Outcome = Discarded
 		if s.Ready {
 			s.Finding, s.Reason = dynmesh.Busy, ""
@@ -256,13 +283,31 @@ func IsLate(r dynmesh.Reason) bool { return r == dynmesh.ReasonTimeout || r == d
 
 func (p Policy) succeed(s *State, now Instant, a *Actions) {
 	a.Outcome = Passed
-	s.traffic.ignoreStalled()
+	if s.traffic.stalled || p.isInDoubt(s, now) {
+		s.traffic.ignoreHanging()
+	}
+	suspicious := s.traffic.failing
 	s.traffic.succeeded(now)
-	s.failures, s.rechecks, s.starting = 0, 0, false
+	s.rechecks, s.starting = 0, false
+	s.due = now + jitter(&s.seed, p.Wait)
+	if p.holds(s, now) {
+		s.due = max(now+p.Recheck, s.traffic.errorAt+p.Wait)
+		return
+	}
+	s.traffic.rowFrom = s.traffic.errorsInRow
+	s.failures, s.rejected = 0, false
 	s.successes = min(s.successes+1, p.SuccessThreshold)
 	s.Ready = s.Ready || s.successes >= p.SuccessThreshold
 	s.Finding, s.Reason = dynmesh.Pass, ""
-	s.due = now + jitter(&s.seed, p.Wait)
+	switch {
+	case s.suspectedAt > s.run.sent: // what it answered may be of before
+		s.traffic.failing, s.suspectedAt = true, 0
+		s.due = min(s.due, p.soon(s, now))
+	case suspicious:
+		s.signs = min(s.signs+1, 32)
+	default:
+		s.signs = 0
+	}
 }
 
 func (p Policy) fail(s *State, r dynmesh.Reason, now Instant, a *Actions) {
@@ -291,15 +336,8 @@ func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
 	if !s.served || s.Draining {
 		return
 	}
-	if s.traffic.inFlight > 0 && !s.traffic.stalled && now >= p.stallAt(s) {
-		s.traffic.stalled, a.Stalled = true, true
-		s.Finding, s.Reason = dynmesh.Stalled, ""
-		if s.hasProbe {
-			s.Ready = false
-			// A canary settles whether the endpoint hangs, or only the requests do.
-			s.due = min(s.due, max(now, s.traffic.last+p.Wait))
-		}
-	}
+	p.reject(s, now, a)
+	p.doubt(s, now, a)
 	if now < s.due {
 		return
 	}
@@ -311,7 +349,7 @@ func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
 		s.traffic.last, s.due = now, Never
 	case s.run.counts():
 		// One at a time. Its end sets the time of the next.
-	case s.Ready && s.traffic.keepsProbesAway():
+	case s.Ready && s.traffic.keepsProbesAway() && !p.isInDoubt(s, now):
 		a.Skipped = true
 		s.Finding, s.Reason = dynmesh.Busy, ""
 		s.due = now + jitter(&s.seed, p.Wait)
@@ -337,14 +375,8 @@ func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
 // deadline is when the canary under way must be done. Maintenance stops its clock.
 func (p Policy) deadline(s *State) Instant { return max(s.run.sent, s.until) + s.run.timeout }
 
-// stallAt is when requests in flight, if nothing moves until then, are stalled. Maintenance stops
-// the clock here, too.
-func (p Policy) stallAt(s *State) Instant {
-	return max(s.traffic.last, s.traffic.since, s.until) + p.Stall
-}
-
 // wake is when time alone changes something.
-func (p Policy) wake(s State) Instant {
+func (p Policy) wake(s State, now Instant) Instant {
 	switch {
 	case s.Draining && s.run.phase == superseded:
 		return s.run.cancelledAt + Grace
@@ -361,10 +393,10 @@ func (p Policy) wake(s State) Instant {
 	case superseded, leaked:
 		at = max(s.due, s.run.cancelledAt+Grace)
 	}
-	if s.traffic.inFlight > 0 && !s.traffic.stalled {
-		at = min(at, p.stallAt(&s))
+	if reject := p.rejectAt(&s); reject > now {
+		at = min(at, reject)
 	}
-	return at
+	return min(at, p.nextDoubt(&s, now))
 }
 
 // backoff is the pause before the nth check that follows failures, from 0: Recheck, doubled each

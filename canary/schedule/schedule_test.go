@@ -207,31 +207,37 @@ func TestSchedule(t *testing.T) {
 			{0, pass(1), "ready pass passed"},
 			{5 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready busy"},
 			{120 * s, seen(Activity{InFlight: 3, Progress: 1}), "ready busy skip"},
-			{125 * s, tick(), "notready stalled send"},
-			{128 * s, tick(), "notready stalled cut(late)"},
-			{128 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 3, Progress: 1}), "notready stalled failed"},
-			{129*s + 200*time.Millisecond, tick(), "notready stalled send"},
-			{130 * s, seen(Activity{InFlight: 3, Progress: 2}), "ready busy cut"},
+			{122 * s, tick(), "ready busy send"}, // a second opinion
+			{125 * s, tick(), "ready busy cut(late)"},
+			{125 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 3, Progress: 1}), "notready stalled failed"},
+			{126*s + 200*time.Millisecond, tick(), "notready stalled send"},
+			{127 * s, seen(Activity{InFlight: 3, Progress: 2}), "ready busy cut"},
 		}},
 		{"stalled while a canary is under way", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, fails(dynmesh.ReasonRefused), "notready fail(refused) failed"},
 			{500 * time.Millisecond, seen(inFlight(1)), "notready fail(refused)"},
-			{119 * s, seen(inFlight(1)), "notready fail(refused) send"},
+			{116 * s, seen(inFlight(1)), "notready fail(refused) send"},
+			{119 * s, tick(), "notready fail(refused) cut(late)"},
+			{119 * s, busyFails(dynmesh.ReasonTimeout, inFlight(1)), "notready fail(refused) discarded"},
+			{120*s + 400*time.Millisecond, tick(), "notready fail(refused)"},
 			{120*s + 500*time.Millisecond, tick(), "notready stalled"},
-			{121 * s, pass(1), "ready pass passed"},
+			{121*s + 500*time.Millisecond, tick(), "notready stalled send"},
+			{122 * s, pass(1), "ready pass passed"},
 		}},
 		{"a request that hangs by itself does not take the endpoint along", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
 			{5 * s, seen(inFlight(1)), "ready pass"},
-			{124 * s, tick(), "ready busy skip"},
-			{125 * s, tick(), "notready stalled send"},
-			{125 * s, pass(1), "ready pass passed"},
-			{136 * s, seen(inFlight(1)), "ready pass send"}, // idle but for the one that hangs
-			{136 * s, pass(1), "ready pass passed"},
-			{146 * s, seen(inFlight(2)), "ready pass"},
-			{148 * s, seen(inFlight(2)), "ready busy skip"}, // a new one counts
+			{121 * s, tick(), "ready busy skip"},
+			{122 * s, tick(), "ready busy send"},
+			{122 * s, pass(1), "ready pass passed"},
+			{133 * s, seen(inFlight(1)), "ready pass send"}, // idle but for the one that hangs
+			{133 * s, pass(1), "ready pass passed"},
+			{143 * s, seen(inFlight(2)), "ready pass"},
+			{145 * s, seen(inFlight(2)), "ready busy skip"}, // a new one counts
+			{146 * s, seen(Activity{InFlight: 1, Progress: 1}), "ready busy"},
+			{157 * s, tick(), "ready busy skip"}, // and which one hangs is open again
 		}},
 		{"clients that give up do not hide an engine that hangs", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -242,8 +248,10 @@ func TestSchedule(t *testing.T) {
 			{15 * s, seen(Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready pass cut(late)"},
 			{15 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, Failed: 1, Progress: 1}), "ready busy discarded"},
 			{20 * s, seen(Activity{Failed: 2, Progress: 2}), "ready busy"},
-			{122 * s, seen(Activity{InFlight: 1, Failed: 2, Progress: 2}), "ready busy skip"},
-			{125 * s, tick(), "notready stalled send"},
+			{121 * s, seen(Activity{InFlight: 1, Failed: 2, Progress: 2}), "ready busy skip"},
+			{122 * s, tick(), "ready busy send"},
+			{125 * s, tick(), "ready busy cut(late)"},
+			{125 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, Failed: 2, Progress: 2}), "notready stalled failed"},
 		}},
 		{"errors of its own let a canary through, although requests are in flight", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -268,7 +276,9 @@ func TestSchedule(t *testing.T) {
 			{26 * s, tick(), "ready busy send"},
 			{29 * s, tick(), "ready busy cut(late)"},
 			{29 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, StaleGauges: true}), "ready busy discarded"},
-			{131 * s, tick(), "notready stalled send"},
+			{128 * s, tick(), "ready busy send"},
+			{131 * s, tick(), "ready busy cut(late)"},
+			{131 * s, busyFails(dynmesh.ReasonTimeout, Activity{InFlight: 1, StaleGauges: true}), "notready stalled failed"},
 		}},
 		{"a hint brings the recheck forward, and backs off anew", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -374,8 +384,10 @@ func TestSchedule(t *testing.T) {
 			{0, pass(1), "ready pass passed"},
 			{5 * s, seen(inFlight(1)), "ready pass"},
 			{6 * s, maintain(600 * s), "ready pass"},
-			{719 * s, tick(), "ready busy skip"},
-			{720 * s, tick(), "notready stalled send"},
+			{716 * s, tick(), "ready busy skip"},
+			{717 * s, tick(), "ready busy send"},
+			{720 * s, tick(), "ready busy cut(late)"},
+			{720*s + 250*time.Millisecond, tick(), "notready stalled failed"},
 		}},
 		{"an engine that starts has the time of a start, until it has answered once", func(p *Policy) { p.StartTimeout = time.Minute }, []line{
 			{0, serve(), "notready unchecked send"},
@@ -416,8 +428,14 @@ func TestSchedule(t *testing.T) {
 			{13 * s, Event{Kind: Ended, Generation: 1, Unasked: true}, "ready unchecked discarded"},
 			{14 * s, seen(Activity{InFlight: 1}), "ready unchecked"},
 			{24 * s, tick(), "ready busy skip"},
-			{134 * s, tick(), "notready stalled send"},
-			{134 * s, Event{Kind: Ended, Generation: 1, Unasked: true}, "notready stalled discarded"}, // requests say more
+			{131 * s, tick(), "ready busy send"},
+			{131 * s, Event{Kind: Ended, Generation: 1, Unasked: true, Sampled: true, Activity: inFlight(1)}, "ready unchecked discarded"}, // it has yet to wake
+			{247 * s, tick(), "ready busy skip"},
+			{248 * s, tick(), "ready busy send"},
+			{251 * s, tick(), "ready busy cut(late)"},
+			{251*s + 250*time.Millisecond, tick(), "notready stalled failed"},
+			{253 * s, tick(), "notready stalled failed"},                                              // it still hangs
+			{253 * s, Event{Kind: Ended, Generation: 1, Unasked: true}, "notready stalled discarded"}, // requests say more
 		}},
 		{"refused for want of room is busy", nil, []line{
 			{0, serve(), "notready unchecked send"},
@@ -498,17 +516,17 @@ func TestRequestThatHangsBesideCountedCanaries(t *testing.T) {
 		{0, countsProbes, "notready unchecked send"},
 		{0, pass(1), "ready pass passed"},
 		{5 * s, seen(inFlight(1)), "ready pass"},
-		{124 * s, tick(), "ready busy skip"},
-		{125 * s, tick(), "notready stalled send"},
-		{125 * s, pass(1), "ready pass passed"},
-		{126 * s, seen(inFlight(2)), "ready pass"}, // the canary still shows
-		{126*s + 500*time.Millisecond, seen(inFlight(1)), "ready pass"},
-		{128 * s, seen(inFlight(1)), "ready pass"},
-		{136 * s, seen(inFlight(1)), "ready pass send"},
-		{136 * s, seen(inFlight(2)), "ready pass"},
-		{136 * s, pass(1), "ready pass passed"},
-		{139 * s, seen(inFlight(1)), "ready pass"},
-		{260 * s, seen(inFlight(1)), "ready pass send"}, // idle but for that
+		{121 * s, tick(), "ready busy skip"},
+		{122 * s, tick(), "ready busy send"},
+		{122 * s, pass(1), "ready pass passed"},
+		{123 * s, seen(inFlight(2)), "ready pass"}, // the canary still shows
+		{123*s + 500*time.Millisecond, seen(inFlight(1)), "ready pass"},
+		{125 * s, seen(inFlight(1)), "ready pass"},
+		{133 * s, seen(inFlight(1)), "ready pass send"},
+		{133 * s, seen(inFlight(2)), "ready pass"},
+		{133 * s, pass(1), "ready pass passed"},
+		{136 * s, seen(inFlight(1)), "ready pass"},
+		{257 * s, seen(inFlight(1)), "ready pass send"}, // idle but for that
 	})
 }
 

@@ -1,17 +1,33 @@
 package schedule
 
+import "github.com/dynmesh/dynmesh"
+
 // traffic is what is remembered of real requests.
 type traffic struct {
 	evidence    uint64 // counters at the last sample
 	errors      uint64
+	errorsInRow uint64
+	unanswered  uint64 // requests that their clients left, or that were bad
+	steps       uint64
 	inFlight    uint64 // and expected to move
 	staleGauges bool   // those in flight may be gone
 	ignored     uint64 // of those in flight, the ones that hang although the endpoint answers others
+	sized       bool   // it is known how large those are that were answered
+	larger      bool   // one in flight is larger than any of those
 
-	since   Instant // when inFlight first rose from 0 after last
 	last    Instant // when something last proved that the endpoint works, or when it was registered
-	stalled bool    // inFlight > 0, and nothing has moved for the stall budget
+	stepped Instant // when it was last seen to move, which may prove nothing
+	waiting bool    // requests wait, or were left without an answer, and nothing has moved
+	since   Instant // when that began
+	stalled bool    // and has lasted for the stall budget
 	failing bool    // requests have failed, and none has succeeded, since last
+
+	errorAt Instant        // when a request was last seen to have failed
+	reason  dynmesh.Reason // why
+	rowFrom uint64         // what errorsInRow was when a canary spoke for the endpoint
+
+	pace           pace
+	stepsInPrefill bool
 
 	countsProbes bool    // the counters are the engine's own: its canaries are in them
 	echoUntil    Instant // where countsProbes: until then, the last canary may still show
@@ -20,8 +36,10 @@ type traffic struct {
 // newTraffic begins with the counters as they are.
 func newTraffic(a Activity, countsProbes bool, echoUntil, now Instant) traffic {
 	return traffic{
-		evidence: a.evidence(), errors: a.Errors, inFlight: a.unblocked(), staleGauges: a.StaleGauges,
-		since: now, last: now, countsProbes: countsProbes, echoUntil: echoUntil,
+		evidence: a.evidence(), errors: a.Errors, errorsInRow: a.ErrorsInRow, rowFrom: a.ErrorsInRow, reason: dynmesh.ReasonError, unanswered: a.unanswered(), steps: a.Steps,
+		inFlight: a.unblocked(), waiting: a.unblocked() > 0, staleGauges: a.StaleGauges, sized: a.LargestAnswered > 0, larger: a.hasLarger(),
+		since: now, last: now, stepped: now, stepsInPrefill: a.StepsInPrefill,
+		countsProbes: countsProbes, echoUntil: echoUntil,
 	}
 }
 
@@ -37,44 +55,84 @@ const (
 // observe takes in a sample. probing says that a canary is under way.
 func (t *traffic) observe(a Activity, probing bool, now Instant) change {
 	echo := t.countsProbes && (probing || now < t.echoUntil) // what moves may be a canary's doing
-	evidence, inFlight := a.evidence(), a.unblocked()
+	evidence, unanswered := a.evidence(), a.unanswered()
+	grown := evidence > t.evidence // counters that went back are those of an engine that began again
+	found := nothing
+	if grown || a.Steps != t.steps {
+		t.move(now)
+	}
+	if grown && !echo {
+		found = proof
+		t.succeeded(now)
+		t.ignored = 0 // who hangs and who does not is not known any more
+	}
+	inFlight := a.unblocked()
 	t.ignored = min(t.ignored, inFlight)
 	inFlight -= t.ignored
 	if echo && inFlight > 0 {
 		inFlight-- // the canary
 	}
-	found := nothing
-	switch {
-	case evidence > t.evidence && !echo: // counters that went back are those of an engine that began again
-		found = proof
-		t.succeeded(now)
-	case inFlight == 0 && t.inFlight > 0:
+	if found == nothing && inFlight == 0 && t.inFlight > 0 {
 		found = emptied
 	}
-	if a.Errors > t.errors && evidence <= t.evidence {
-		t.failing = true
+	if a.Errors > t.errors {
+		t.errorAt = now
+		t.failing = t.failing || !grown
 	}
-	if inFlight > 0 && t.inFlight == 0 && t.since <= t.last {
-		t.since = now // and stays, when impatient requests come and go: only proof begins it anew
+	if a.ErrorsInRow < t.errorsInRow {
+		t.rowFrom = 0 // a new row
 	}
-	t.evidence, t.errors, t.inFlight, t.staleGauges = evidence, a.Errors, inFlight, a.StaleGauges
+	if inFlight > 0 || unanswered > t.unanswered && !grown {
+		t.wait(now)
+	}
+	t.evidence, t.errors, t.errorsInRow, t.unanswered, t.steps = evidence, a.Errors, a.ErrorsInRow, unanswered, a.Steps
+	t.inFlight, t.staleGauges = inFlight, a.StaleGauges
+	t.sized, t.larger, t.stepsInPrefill = a.LargestAnswered > 0, a.hasLarger(), a.StepsInPrefill
 	return found
+}
+
+// wait begins the time in which something ought to move. Impatient requests that come and go do not
+// begin it anew.
+func (t *traffic) wait(now Instant) {
+	if !t.waiting {
+		t.waiting, t.since = true, now
+	}
+}
+
+// move takes in a step, and learns from how long it took.
+func (t *traffic) move(now Instant) {
+	gap := Instant(0)
+	if t.waiting {
+		gap = now - t.movedAt()
+	}
+	t.pace.step(gap, now-t.stepped)
+	t.stepped, t.waiting = now, false
+}
+
+// movedAt is when the endpoint last moved, or got something to do since then.
+func (t *traffic) movedAt() Instant {
+	at := max(t.last, t.stepped)
+	if t.waiting {
+		at = max(at, t.since)
+	}
+	return at
 }
 
 // succeeded forgets what spoke against the endpoint: something has just succeeded.
 func (t *traffic) succeeded(now Instant) {
 	t.last = now
-	t.stalled, t.failing = false, false
+	t.waiting, t.stalled, t.failing = false, false, false
 }
 
-// ignoreStalled leaves the requests that hang out of account: a canary has passed beside them, so
-// it is they that hang, and not the endpoint.
-func (t *traffic) ignoreStalled() {
-	if t.stalled {
-		t.ignored += t.inFlight
-		t.inFlight = 0
-	}
+// ignoreHanging leaves the requests in flight out of account: a canary has passed beside them when
+// they were in doubt, so it is they that hang, and not the endpoint.
+func (t *traffic) ignoreHanging() {
+	t.ignored += t.inFlight
+	t.inFlight = 0
 }
+
+// row is how many requests have failed in a row since anything last succeeded.
+func (t *traffic) row() uint64 { return t.errorsInRow - min(t.rowFrom, t.errorsInRow) }
 
 // keepsProbesAway says whether those in flight vouch for the endpoint, so that a canary is
 // needless.

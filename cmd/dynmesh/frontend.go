@@ -25,10 +25,12 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	}
 	grpcHealthPort := off
 	var opts gossipOptions
+	var registries discoveryOptions
+	foreignHealth := false
 	cmd := &cobra.Command{
 		Use:   "frontend",
 		Short: "Say what is registered, and whether it works",
-		Long: `A frontend watches the registry in etcd, hears by gossip what workers and other frontends find, and serves over HTTP:
+		Long: `A frontend watches the registry (etcd, or those that --discovery-backend names), hears by gossip what workers and other frontends find, and serves over HTTP:
 
   GET /live     200 as long as it serves, whatever etcd and the workers do
   GET /health   what is registered, as JSON; the header X-Dynmesh-Discovery says how fresh that is
@@ -39,11 +41,13 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
   GET /         a page that shows the mesh live
 
 Any number of frontends can run beside each other. They find each other and the workers through etcd, where read permission is
-enough for them.`,
+enough for them; without etcd, each other through --gossip-join.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkEtcd(cfg.Etcd); err != nil {
-				return err
+			if cfg.NoEtcd = !registries.hasEtcd(); !cfg.NoEtcd {
+				if err := checkEtcd(cfg.Etcd); err != nil {
+					return err
+				}
 			}
 			if grpcHealthPort != off {
 				cfg.GRPCHealthAddr = net.JoinHostPort(cfg.Host, grpcHealthPort)
@@ -53,8 +57,14 @@ enough for them.`,
 			cfg.Metrics = logging.metrics()
 			cfg.Log = log.WithField(targetKey, "frontend")
 			var err error
+			if cfg.Sources, err = registries.sources(cfg.Log); err != nil {
+				return err
+			}
 			if cfg.Gossip, err = opts.config(); err != nil {
 				return err
+			}
+			if cfg.Gossip != nil {
+				cfg.Gossip.ForeignHealth = foreignHealth
 			}
 			f, err := frontend.New(cfg)
 			if err != nil {
@@ -83,7 +93,12 @@ enough for them.`,
 	)
 	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
 	opts.register(flags)
+	register(flags,
+		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{&cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
+		setting{"foreign-health", "DYN_FOREIGN_HEALTH", &boolValue{&foreignHealth}, "ask Dynamo's workers for the states of their endpoints; only where their canaries are on: elsewhere each answer is an ERROR in their logs"},
+	)
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
+	registries.register(flags)
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd

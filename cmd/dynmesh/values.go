@@ -54,20 +54,27 @@ func (*secretValue) String() string { return "" }
 type secondsValue struct {
 	target *time.Duration
 	whole  time.Duration // if not 0: whole seconds only, and at least so many
+	auto   bool          // parse.Auto is taken, too, and is 0
 }
 
 func (v *secondsValue) String() string {
-	if v.target == nil {
+	switch {
+	case v.target == nil:
 		return ""
+	case v.auto && *v.target == 0:
+		return parse.Auto
 	}
 	return v.target.String()
 }
 func (v *secondsValue) Type() string { return "seconds" }
 func (v *secondsValue) Set(s string) (err error) {
 	var d time.Duration
-	if v.whole != 0 {
+	switch {
+	case v.whole != 0:
 		d, err = parse.WholeSeconds(s, v.whole)
-	} else {
+	case v.auto:
+		d, err = parse.AutoSeconds(s)
+	default:
 		d, err = parse.Seconds(s)
 	}
 	if err == nil {

@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestConformance(t *testing.T) {
 		server := startEtcd(t, localetcd.Config{})
 		client := dial(t, server.Endpoint())
 		net := startNetwork(t, server.Endpoint())
-		watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Members: true})
+		watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Members: true, Cards: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +43,9 @@ func TestConformance(t *testing.T) {
 			}
 		}
 		memberKey := func(id dynmesh.InstanceID) string { return "v1/dynmesh/members/" + id.String() }
+		cardKey := func(key dynmesh.CardKey) string {
+			return strings.Replace(key.InstanceKey.String(), "v1/instances/", "v1/mdc/", 1)
+		}
 		return sourcetest.Registry{
 			Source: watcher,
 			Put: func(all ...dynmesh.Instance) {
@@ -68,6 +72,9 @@ func TestConformance(t *testing.T) {
 			},
 			DeleteMember: func(id dynmesh.InstanceID) { commit(clientv3.OpDelete(memberKey(id))) },
 			SpoilMember:  func(id dynmesh.InstanceID) { commit(clientv3.OpPut(memberKey(id), "junk")) },
+			PutCard:      func(key dynmesh.CardKey, value []byte) { commit(clientv3.OpPut(cardKey(key), string(value))) },
+			DeleteCard:   func(key dynmesh.CardKey) { commit(clientv3.OpDelete(cardKey(key))) },
+			SpoilCard:    func(key dynmesh.CardKey) { commit(clientv3.OpPut(cardKey(key), "junk")) },
 			Cut:          net.cut,
 			Heal:         net.heal,
 			Interrupt:    net.reset,

@@ -5,24 +5,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 )
 
 var (
-	descState = prometheus.NewDesc("dynmesh_registry_state",
-		"Whether the registry is in this state: syncing (never read), synced or stale (cannot be read now).",
-		[]string{"state"}, nil)
-	descStaleFor = prometheus.NewDesc("dynmesh_registry_stale_seconds",
-		"For how long etcd has not been heard; 0 while the registry is synced.", nil, nil)
-	descRevision = prometheus.NewDesc("dynmesh_registry_revision",
-		"The etcd revision of the last change that was taken in.", nil, nil)
-	descFullReads = prometheus.NewDesc("dynmesh_registry_reads_total",
-		"How often the whole registry was read: at the start, every few minutes, and after losing touch.", nil, nil)
-	descRejected = prometheus.NewDesc("dynmesh_registry_rejected",
-		"Entries that are left out now because they are not valid instances.", []string{"reason"}, nil)
-	descRejectedTotal = prometheus.NewDesc("dynmesh_registry_rejected_total",
-		"Entries that were found not to be valid instances.", []string{"reason"}, nil)
 	descRejectedMembers = prometheus.NewDesc("dynmesh_registry_rejected_members",
 		"Entries that are left out now because they are not valid members.", []string{"reason"}, nil)
 	descRejectedCards = prometheus.NewDesc("dynmesh_registry_rejected_cards",
@@ -43,12 +29,19 @@ var (
 		"Calls to etcd for the lease and its keys that failed.", nil, nil)
 )
 
+// Status returns what is known of the instances' buckets.
+func (w *Watcher) Status() discovery.Status {
+	s := w.summary.Load()
+	left, total := w.instanceRejects.Counts()
+	return discovery.Status{
+		State: s.state, Since: s.since, Revision: s.revision, Reads: w.instances.fullReads.Load(), Left: left, Rejected: total,
+	}
+}
+
 // Describe implements prometheus.Collector.
 func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descState, descStaleFor, descRevision, descFullReads,
-		descRejected, descRejectedTotal, descRejectedMembers, descRejectedMembersTotal,
-		descRejectedCards, descRejectedCardsTotal,
+		descRejectedMembers, descRejectedMembersTotal, descRejectedCards, descRejectedCardsTotal,
 	} {
 		ch <- d
 	}
@@ -56,22 +49,10 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
-	s := w.summary.Load()
-	for _, state := range []dynmesh.SyncState{dynmesh.Syncing, dynmesh.Synced, dynmesh.Stale} {
-		ch <- gauge(descState, boolValue(s.state == state), state.String())
-	}
-	var stale time.Duration
-	if s.state == dynmesh.Stale {
-		stale = time.Since(s.since)
-	}
-	ch <- gauge(descStaleFor, stale.Seconds())
-	ch <- gauge(descRevision, float64(s.revision))
-	ch <- counter(descFullReads, float64(w.instances.fullReads.Load()))
 	for _, bucket := range []struct {
 		rejects  *discovery.RejectSet
 		now, all *prometheus.Desc
 	}{
-		{w.instanceRejects, descRejected, descRejectedTotal},
 		{w.memberRejects, descRejectedMembers, descRejectedMembersTotal},
 		{w.cardRejects, descRejectedCards, descRejectedCardsTotal},
 	} {

@@ -90,7 +90,7 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	if v.Len() != 10 {
 		t.Errorf("size = %d while etcd is away, want 10", v.Len())
 	}
-	if s := metric(t, w, "dynmesh_registry_stale_seconds"); s < 0.5 {
+	if s := w.Status(); s.State != dynmesh.Stale || time.Since(s.Since) < 500*time.Millisecond {
 		t.Errorf("stale for %v s, want 0.5 at least", s)
 	}
 	ctx := context.Background()
@@ -278,7 +278,7 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Log: log})
 	testkit.Eventually(t, 5*time.Second, "the four good ones", func() bool { return v.Len() == 4 })
 	for reason, want := range map[string]float64{"mismatch": 1, "json": 1, "size": 1, "key": 1} {
-		if got := metric(t, w, "dynmesh_registry_rejected", reason); got != want {
+		if got := w.Status().Left[dynmesh.RejectReason(reason)]; float64(got) != want {
 			t.Errorf("rejected for %s: %v, want %v", reason, got, want)
 		}
 	}
@@ -297,10 +297,10 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 	key, value := instance(1)
 	put(key, value)
 	testkit.Eventually(t, 5*time.Second, "the mended one is back", func() bool { return v.Len() == 4 })
-	if got := metric(t, w, "dynmesh_registry_rejected", "json"); got != 1 {
+	if got := w.Status().Left["json"]; got != 1 {
 		t.Errorf("rejected for json: %v, want 1", got)
 	}
-	if got := metric(t, w, "dynmesh_registry_rejected_total", "json"); got != 2 {
+	if got := w.Status().Rejected["json"]; got != 2 {
 		t.Errorf("rejected in all for json: %v, want 2", got)
 	}
 }

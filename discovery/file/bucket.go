@@ -19,20 +19,23 @@ const halfWritten = 50 * time.Millisecond
 
 // bucket is what is known of the files of a folder. It is pure: what is read and the time come from
 // the caller.
-type bucket struct {
-	entries map[string]*entry // by file name
+type bucket[V any] struct {
+	folder  string // below the root
+	limit   int64  // bytes of a value, and one more
+	decode  func(path string, value []byte) (V, error)
+	entries map[string]*entry[V] // by file name
 }
 
 // entry is one file.
-type entry struct {
+type entry[V any] struct {
 	content  string
 	denied   bool
 	since    time.Time // when the content was first seen
 	modified time.Time
 	touched  time.Time // by our own clock: when modified was last seen to change
-	instance dynmesh.Instance
-	err      error // why it is no instance
-	before   *entry
+	value    V
+	err      error // why there is none
+	before   *entry[V]
 }
 
 // seen is one file as it is now.
@@ -44,24 +47,23 @@ type seen struct {
 }
 
 // renew gives all owners the whole time again: nobody could touch a folder that was away.
-func (b *bucket) renew(now time.Time) {
+func (b *bucket[V]) renew(now time.Time) {
 	for _, e := range b.entries {
 		e.touched = now
 	}
 }
 
-// take takes in all files, and returns what they list now and when that may change though no file
-// does.
-func (b *bucket) take(files []seen, now time.Time) (entries discovery.Entries, next time.Time) {
-	entries = discovery.NewEntries()
+// take takes in all files. It adds what cannot be listed to rejects, and returns what is listed,
+// and when that may change though no file does.
+func (b *bucket[V]) take(files []seen, rejects discovery.Entries, now time.Time) (all []V, next time.Time) {
 	soonest := func(at time.Time) {
 		if next.IsZero() || at.Before(next) {
 			next = at
 		}
 	}
-	kept := make(map[string]*entry, len(files))
+	kept := make(map[string]*entry[V], len(files))
 	for _, f := range files {
-		e := b.entries[f.name].update(f, now)
+		e := b.update(b.entries[f.name], f, now)
 		kept[f.name] = e
 		end := e.leaseEnd()
 		if !end.After(now) {
@@ -76,28 +78,28 @@ func (b *bucket) take(files []seen, now time.Time) (entries discovery.Entries, n
 			}
 		}
 		if shown.err != nil {
-			entries.Reject(entryName(f.name), shown.err)
+			rejects.Reject(entryName(b.folder, f.name), shown.err)
 		} else {
-			entries.Instances[shown.instance.InstanceKey] = shown.instance
+			all = append(all, shown.value)
 		}
 	}
 	b.entries = kept
-	return entries, next
+	return all, next
 }
 
 // update returns the entry of a file as it is now; e is nil for one that is new.
-func (e *entry) update(f seen, now time.Time) *entry {
+func (b *bucket[V]) update(e *entry[V], f seen, now time.Time) *entry[V] {
 	switch {
 	case e == nil:
-		n := &entry{content: f.content, denied: f.denied, since: now, modified: f.modified}
+		n := &entry[V]{content: f.content, denied: f.denied, since: now, modified: f.modified}
 		if f.modified.After(now) { // by another clock
 			n.touched = now
 		}
-		n.instance, n.err = decode(f)
+		n.value, n.err = b.read(f)
 		return n
 	case e.content != f.content || e.denied != f.denied:
-		n := &entry{content: f.content, denied: f.denied, since: now, modified: f.modified, touched: now}
-		if n.instance, n.err = decode(f); n.err != nil && e.err == nil {
+		n := &entry[V]{content: f.content, denied: f.denied, since: now, modified: f.modified, touched: now}
+		if n.value, n.err = b.read(f); n.err != nil && e.err == nil {
 			n.before = e
 		} else if n.err != nil {
 			n.before = e.before
@@ -113,35 +115,31 @@ func (e *entry) update(f seen, now time.Time) *entry {
 }
 
 // leaseEnd returns when the entry ends unless it is touched.
-func (e *entry) leaseEnd() time.Time {
+func (e *entry[V]) leaseEnd() time.Time {
 	if e.touched.IsZero() {
 		return e.modified.Add(leaseTTL)
 	}
 	return e.touched.Add(leaseTTL)
 }
 
-// decode reads a file. Its error is a *discovery.RejectError.
-func decode(f seen) (dynmesh.Instance, error) {
+// read reads a file. Its error is a *discovery.RejectError.
+func (b *bucket[V]) read(f seen) (none V, err error) {
 	path, err := url.PathUnescape(f.name)
 	if err != nil || escape(path) != f.name {
-		return dynmesh.Instance{}, discovery.Rejectf(dynmesh.RejectKey, "the file's name is not escaped as Dynamo does it")
-	}
-	key, err := discovery.ParseInstancePath(path)
-	if err != nil {
-		return dynmesh.Instance{}, err
+		return none, discovery.Rejectf(dynmesh.RejectKey, "the file's name is not escaped as Dynamo does it")
 	}
 	if f.denied {
-		return dynmesh.Instance{}, discovery.Rejectf(dynmesh.RejectFile, "this process may not read the file")
+		return none, discovery.Rejectf(dynmesh.RejectFile, "this process may not read the file")
 	}
-	return discovery.DecodeInstance(key, []byte(f.content))
+	return b.decode(path, []byte(f.content))
 }
 
 // entryName returns the key of a file for people.
-func entryName(name string) string {
+func entryName(folder, name string) string {
 	if path, err := url.PathUnescape(name); err == nil {
 		name = path
 	}
-	return instancesFolder + "/" + name
+	return folder + "/" + name
 }
 
 // escape returns a key as the name of its file: each byte but letters and digits is %XX.
@@ -156,4 +154,20 @@ func escape(key string) string {
 		}
 	}
 	return b.String()
+}
+
+func decodeInstance(path string, value []byte) (dynmesh.Instance, error) {
+	key, err := discovery.ParseInstancePath(path)
+	if err != nil {
+		return dynmesh.Instance{}, err
+	}
+	return discovery.DecodeInstance(key, value)
+}
+
+func decodeCard(path string, value []byte) (dynmesh.ModelCard, error) {
+	key, err := discovery.ParseCardPath(path)
+	if err != nil {
+		return dynmesh.ModelCard{}, err
+	}
+	return discovery.DecodeCard(key, value)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
 )
 
 const (
@@ -44,7 +45,7 @@ func TestLease(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			began := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
 			after := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
-			var b bucket
+			b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
 			var due time.Time
 			var before string
 			for _, l := range tt.looks {
@@ -53,9 +54,10 @@ func TestLease(t *testing.T) {
 					files = []seen{{name: name, modified: after(l.modified), content: l.content}}
 				}
 				now := after(l.at)
-				entries, next := b.take(files, now)
+				entries := discovery.NewEntries()
+				listed, next := b.take(files, entries, now)
 				got := ""
-				for _, i := range entries.Instances {
+				for _, i := range listed {
 					got = string(i.Transport)
 				}
 				if len(entries.Rejects) > 0 {
@@ -76,15 +78,15 @@ func TestLease(t *testing.T) {
 // What could not be touched while the folder was away has the whole time again.
 func TestRenew(t *testing.T) {
 	began := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
-	var b bucket
+	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
 	files := []seen{{name: name, modified: began, content: value}}
-	b.take(files, began)
+	b.take(files, discovery.NewEntries(), began)
 	back := began.Add(time.Minute)
 	b.renew(back)
-	if entries, next := b.take(files, back); len(entries.Instances) != 1 || !next.Equal(back.Add(leaseTTL)) {
-		t.Errorf("%d instances, next look %v after", len(entries.Instances), next.Sub(back))
+	if all, next := b.take(files, discovery.NewEntries(), back); len(all) != 1 || !next.Equal(back.Add(leaseTTL)) {
+		t.Errorf("%d instances, next look %v after", len(all), next.Sub(back))
 	}
-	if entries, _ := b.take(files, back.Add(leaseTTL)); len(entries.Instances) != 0 {
+	if all, _ := b.take(files, discovery.NewEntries(), back.Add(leaseTTL)); len(all) != 0 {
 		t.Error("it is listed for ever")
 	}
 }
@@ -92,9 +94,10 @@ func TestRenew(t *testing.T) {
 // Another user's file is left out, and no reason to believe nothing.
 func TestDenied(t *testing.T) {
 	now := time.Now()
-	b := bucket{}
+	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
 	take := func(now time.Time) int {
-		entries, _ := b.take([]seen{{name: name, modified: now, denied: true}}, now)
+		entries := discovery.NewEntries()
+		b.take([]seen{{name: name, modified: now, denied: true}}, entries, now)
 		if why := entries.Rejects["v1/instances/n/c/e/1"]; len(entries.Rejects) == 1 && why.Reason != dynmesh.RejectFile {
 			t.Errorf("left out for %q", why.Reason)
 		}

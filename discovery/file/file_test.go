@@ -24,19 +24,25 @@ type tree struct {
 func newTree(t *testing.T) *tree {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "kv")
-	if err := os.MkdirAll(filepath.Join(root, "v1", "instances"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, bucket := range []string{"instances", "mdc"} {
+		if err := os.MkdirAll(filepath.Join(root, "v1", bucket), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return &tree{t, root, root}
+}
+
+func (r *tree) cardPath(key dynmesh.CardKey) string {
+	return filepath.Join(r.now, "v1", "mdc", filepath.Base(r.path(key.InstanceKey)))
 }
 
 func (r *tree) path(key dynmesh.InstanceKey) string {
 	return filepath.Join(r.now, "v1", "instances", file.Escape(strings.TrimPrefix(key.String(), "v1/instances/")))
 }
 
-func (r *tree) write(key dynmesh.InstanceKey, value []byte) {
+func (r *tree) write(path string, value []byte) {
 	r.t.Helper()
-	if err := os.WriteFile(r.path(key), value, 0o600); err != nil { // as Dynamo does
+	if err := os.WriteFile(path, value, 0o600); err != nil { // as Dynamo does
 		r.t.Fatal(err)
 	}
 }
@@ -44,7 +50,7 @@ func (r *tree) write(key dynmesh.InstanceKey, value []byte) {
 func (r *tree) put(all ...dynmesh.Instance) {
 	r.t.Helper()
 	for _, i := range all {
-		r.write(i.InstanceKey, i.Value())
+		r.write(r.path(i.InstanceKey), i.Value())
 	}
 }
 
@@ -74,7 +80,7 @@ func (r *tree) touch() {
 			case <-tick:
 			}
 			for _, root := range []string{r.root, r.root + "-away"} {
-				files, _ := filepath.Glob(filepath.Join(root, "v1", "instances", "*"))
+				files, _ := filepath.Glob(filepath.Join(root, "v1", "*", "*"))
 				for _, f := range files {
 					_ = os.Chtimes(f, time.Now(), time.Now()) // it may have gone meanwhile
 				}
@@ -102,9 +108,12 @@ func TestConformance(t *testing.T) {
 		r.touch()
 		return sourcetest.Registry{
 			Source: r.source(), Put: r.put, Delete: r.remove,
-			Spoil: func(key dynmesh.InstanceKey) { r.write(key, []byte("junk")) },
-			Cut:   func() { r.move(r.root + "-away") },
-			Heal:  func() { r.move(r.root) },
+			Spoil:      func(key dynmesh.InstanceKey) { r.write(r.path(key), []byte("junk")) },
+			PutCard:    func(key dynmesh.CardKey, value []byte) { r.write(r.cardPath(key), value) },
+			DeleteCard: func(key dynmesh.CardKey) { _ = os.Remove(r.cardPath(key)) },
+			SpoilCard:  func(key dynmesh.CardKey) { r.write(r.cardPath(key), []byte("junk")) },
+			Cut:        func() { r.move(r.root + "-away") },
+			Heal:       func() { r.move(r.root) },
 			Interrupt: func() {
 				if r.now == r.root {
 					r.move(r.root + "-away")

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,8 +19,11 @@ import (
 	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
-// instancesFolder is where Dynamo keeps instances below the root.
-const instancesFolder = "v1/instances"
+// The folders of Dynamo's buckets below the root.
+const (
+	instancesFolder = "v1/instances"
+	cardsFolder     = "v1/mdc"
+)
 
 // lookEvery is how often the folder is read though the kernel gives no notice.
 const lookEvery = time.Second
@@ -41,9 +45,10 @@ type Source struct {
 	ran    atomic.Bool
 	reads  atomic.Int64
 
-	bucket   bucket
-	lastRead time.Time // when the folder was last read; zero: never
-	away     bool
+	instances bucket[dynmesh.Instance]
+	cards     bucket[dynmesh.ModelCard]
+	lastRead  time.Time // when the folder was last read; zero: never
+	away      bool
 }
 
 // New checks the configuration. A folder that is not there yet is waited for. Its error is a
@@ -55,7 +60,11 @@ func New(cfg Config) (*Source, error) {
 	if info, err := os.Stat(cfg.Root); err == nil && !info.IsDir() {
 		return nil, dynmesh.NewConfigError("file", "Root", cfg.Root, "a folder")
 	}
-	return &Source{root: cfg.Root, log: logging.OrDiscard(cfg.Log), ledger: discovery.NewLedger(time.Now())}, nil
+	return &Source{
+		root: cfg.Root, log: logging.OrDiscard(cfg.Log), ledger: discovery.NewLedger(time.Now()),
+		instances: bucket[dynmesh.Instance]{folder: instancesFolder, limit: discovery.MaxValueSize + 1, decode: decodeInstance},
+		cards:     bucket[dynmesh.ModelCard]{folder: cardsFolder, limit: discovery.MaxCardSize + 1, decode: decodeCard},
+	}, nil
 }
 
 // Status returns what metrics show.
@@ -70,10 +79,11 @@ func (s *Source) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error
 	if s.ran.Swap(true) {
 		return errors.New("file source: Run called twice")
 	}
-	folders := []string{s.root, filepath.Join(s.root, "v1"), filepath.Join(s.root, instancesFolder)}
+	folders := []string{s.root, filepath.Join(s.root, "v1"), filepath.Join(s.root, instancesFolder), filepath.Join(s.root, cardsFolder)}
 	filewatch.Run(ctx, folders, func() time.Duration {
-		files, err := readFolder(s.root)
-		step, again := s.take(files, err, time.Now())
+		instances, err := readFolder(s.root, s.instances.folder, s.instances.limit)
+		cards, cardsErr := readFolder(s.root, s.cards.folder, s.cards.limit)
+		step, again := s.take(instances, cards, cmp.Or(err, cardsErr), time.Now())
 		if step.Changed {
 			up(step.Update)
 		}
@@ -82,8 +92,8 @@ func (s *Source) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error
 	return nil
 }
 
-// take takes in one look at the folder, and returns what follows and when to look again.
-func (s *Source) take(files []seen, err error, now time.Time) (step discovery.Step, again time.Duration) {
+// take takes in one look at the folders, and returns what follows and when to look again.
+func (s *Source) take(instances, cards []seen, err error, now time.Time) (step discovery.Step, again time.Duration) {
 	if err != nil {
 		if !s.away {
 			s.away = true
@@ -93,28 +103,39 @@ func (s *Source) take(files []seen, err error, now time.Time) (step discovery.St
 	}
 	if s.away {
 		s.away = false
-		s.bucket.renew(now)
+		s.instances.renew(now)
+		s.cards.renew(now)
 		s.log.Info("The folder of Dynamo's registry can be read")
 	}
 	s.lastRead = now
 	s.reads.Add(1)
-	entries, next := s.bucket.take(files, now)
+	entries := discovery.NewEntries()
+	listed, next := s.instances.take(instances, entries, now)
+	for _, i := range listed {
+		entries.Instances[i.InstanceKey] = i
+	}
+	described, nextCard := s.cards.take(cards, entries, now)
+	for _, c := range described {
+		entries.Cards[c.CardKey] = c
+	}
 	step = s.ledger.Replace(entries, now)
 	for _, r := range step.Fresh {
 		s.log.WithField("key", r.Key).WithField("err", r.Detail).
-			Warn("Registry entry is not a Dynamo instance and is left out until it changes")
+			Warn("Registry entry is neither a Dynamo instance nor a model card, and is left out until it changes")
 	}
 	again = lookEvery
-	if !next.IsZero() {
-		again = min(again, max(0, next.Sub(now)))
+	for _, at := range []time.Time{next, nextCard} {
+		if !at.IsZero() {
+			again = min(again, max(0, at.Sub(now)))
+		}
 	}
 	return step, again
 }
 
-// readFolder returns the files of the instances. None are registered where the root is there, and
-// the folder is not yet.
-func readFolder(root string) ([]seen, error) {
-	folder := filepath.Join(root, instancesFolder)
+// readFolder returns the files of a folder below the root. There are none where the root is there,
+// and the folder is not yet.
+func readFolder(root, below string, limit int64) ([]seen, error) {
+	folder := filepath.Join(root, below)
 	listed, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(root); err != nil {
@@ -130,7 +151,7 @@ func readFolder(root string) ([]seen, error) {
 		if !d.Type().IsRegular() {
 			continue
 		}
-		f, err := readFile(filepath.Join(folder, d.Name()))
+		f, err := readFile(filepath.Join(folder, d.Name()), limit)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
 		}
@@ -143,8 +164,8 @@ func readFolder(root string) ([]seen, error) {
 	return files, nil
 }
 
-// readFile reads one file, up to more than a value may have.
-func readFile(path string) (seen, error) {
+// readFile reads one file, up to limit.
+func readFile(path string, limit int64) (seen, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return seen{}, err
@@ -154,6 +175,6 @@ func readFile(path string) (seen, error) {
 		return seen{modified: info.ModTime()}, err
 	}
 	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, discovery.MaxValueSize+1))
+	content, err := io.ReadAll(io.LimitReader(f, limit))
 	return seen{modified: info.ModTime(), content: string(content)}, err
 }

@@ -27,6 +27,10 @@ type Registry struct {
 	DeleteMember func(dynmesh.InstanceID)
 	SpoilMember  func(dynmesh.InstanceID)
 
+	PutCard    func(key dynmesh.CardKey, value []byte) // as Dynamo writes it
+	DeleteCard func(dynmesh.CardKey)
+	SpoilCard  func(dynmesh.CardKey)
+
 	Cut       func() // the registry goes silent for the source; writing goes on
 	Heal      func() // ends Cut
 	Interrupt func() // breaks what the source has open; it can reach the registry at once
@@ -51,6 +55,7 @@ func Test(t *testing.T, open func(t *testing.T) Registry) {
 		{"junk is left out and said", testJunk},
 		{"members", testMembers},
 		{"junk among members", testMemberJunk},
+		{"model cards", testCards},
 		{"an interruption is no change", testInterrupt},
 		{"a gap in history is no gap in knowledge", testGap},
 		{"away at the start", testAwayAtStart},
@@ -273,6 +278,42 @@ func testMemberJunk(t *testing.T, r rig) {
 	r.DeleteMember(1)
 	r.Delete(instance(0, 0).InstanceKey)
 	r.await("nothing left out", shows(1, 0))
+}
+
+func testCards(t *testing.T, r rig) {
+	r.needs("model cards", r.PutCard != nil)
+	key := func(n int) dynmesh.CardKey { return dynmesh.CardKey{InstanceKey: instance(n, 0).InstanceKey} }
+	value := func(n int, model string) []byte {
+		k := key(n)
+		return fmt.Appendf(nil, `{"type":"Model","namespace":%q,"component":%q,"endpoint":%q,"instance_id":%d,"card_json":{"display_name":%q}}`,
+			k.Endpoint.Namespace, k.Endpoint.Component, k.Endpoint.Name, k.ID, model)
+	}
+	r.Put(instances(0, 3)...)
+	r.PutCard(key(0), value(0, "a"))
+	v := r.start()
+	models := func(want ...string) func() bool {
+		return func() bool {
+			var have []string
+			for _, c := range v.Cards() {
+				have = append(have, c.Model)
+			}
+			slices.Sort(have)
+			return v.Synced() && v.Len() == 3 && slices.Equal(have, want)
+		}
+	}
+	r.await("the card", models("a"))
+	r.PutCard(key(1), value(1, "b"))
+	r.await("both", models("a", "b"))
+	r.PutCard(key(0), value(0, "c"))
+	r.await("the change", models("b", "c"))
+	if r.SpoilCard != nil {
+		r.SpoilCard(key(1))
+		r.await("that one is junk", func() bool { return models("c")() && v.Rejects().Total == 1 })
+		r.PutCard(key(1), value(1, "d"))
+		r.await("that it is mended", func() bool { return models("c", "d")() && v.Rejects().Total == 0 })
+	}
+	r.DeleteCard(key(1))
+	r.await("the removal", models("c"))
 }
 
 func testInterrupt(t *testing.T, r rig) {

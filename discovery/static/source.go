@@ -150,7 +150,7 @@ func (s *Source) take(read reading, now time.Time) []discovery.Step {
 	if s.lastRead.IsZero() {
 		return nil // nothing is known yet
 	}
-	return []discovery.Step{away, s.ledger.Change(entries, nil, s.ledger.Rejected())}
+	return []discovery.Step{away, s.ledger.Change(entries, discovery.Gone{Mended: s.ledger.Rejected()})}
 }
 
 // readFile reads what may be read as a whole.

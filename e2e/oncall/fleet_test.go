@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 const (
@@ -41,7 +42,8 @@ type fleet struct {
 
 // member is a process of dynmesh.
 type member struct {
-	*process
+	*testkit.Process
+	name    string
 	url     string // its frontend's root, or its worker's status server
 	gossip  string // host:port
 	control string // host:port of a worker's knobs
@@ -95,7 +97,7 @@ func newFleet(t *testing.T) *fleet {
 }
 
 func (f *fleet) worker(name, component string) *member {
-	control := fmt.Sprintf("127.0.0.1:%d", freePort(f.t))
+	control := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(f.t))
 	m := f.run(name, "worker", "--component", component, "--system-host", "127.0.0.1", "--system-port", "0", "--rpc-port", "0",
 		"--mock-control", control, "--label", "zone=a")
 	m.control = control
@@ -105,10 +107,12 @@ func (f *fleet) worker(name, component string) *member {
 // run starts a process of dynmesh and returns once it has told etcd where it is.
 func (f *fleet) run(name string, args ...string) *member {
 	f.t.Helper()
-	m := &member{process: start(f.t, name, []string{
+	cmd := exec.Command(f.program, args...)
+	cmd.Dir, cmd.Env = f.t.TempDir(), []string{
 		"ETCD_ENDPOINTS=" + f.etcd.Endpoint(), "ETCD_LEASE_TTL=120", "DYN_GOSSIP_BIND=127.0.0.1:0",
 		"DYN_HEALTH_CHECK_ENABLED=true", "DYN_CANARY_WAIT_TIME=1", "DYN_ADMIN_TOKEN=" + adminToken, "DYN_LOG=warn",
-	}, f.program, args...)}
+	}
+	m := &member{Process: testkit.Start(f.t, name, cmd), name: name}
 	eventually(f.t, name+" is registered", func() error {
 		ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
 		defer cancel()
@@ -122,7 +126,7 @@ func (f *fleet) run(name string, args ...string) *member {
 				URL    string `json:"system_url"`
 				Gossip string `json:"gossip_addr"`
 			}
-			if json.Unmarshal(kv.Value, &said) == nil && said.PID == m.cmd.Process.Pid {
+			if json.Unmarshal(kv.Value, &said) == nil && said.PID == m.PID() {
 				m.url, m.gossip = said.URL, said.Gossip
 				return nil
 			}
@@ -156,10 +160,10 @@ func (f *fleet) put(key, value string) {
 }
 
 // turn sets the knobs of a worker's mock engine.
-func (m *member) turn(knobs string) {
-	m.t.Helper()
+func (m *member) turn(t *testing.T, knobs string) {
+	t.Helper()
 	if r, err := m.ask(http.MethodPut, "http://"+m.control+"/mock/knobs", knobs); err != nil || r.code/100 != 2 {
-		m.t.Fatalf("set knobs of %s: %d %s %v", m.name, r.code, r.body, err)
+		t.Fatalf("set knobs of %s: %d %s %v", m.name, r.code, r.body, err)
 	}
 }
 
@@ -198,8 +202,8 @@ func (m *member) ask(method, url, body string) (reply, error) {
 // and what is none. It returns once the frontends say so.
 func (f *fleet) breaks() {
 	f.t.Helper()
-	f.backends[1].kill()
-	f.prefills[1].turn(`{"error_status":500}`)
+	f.backends[1].Kill()
+	f.prefills[1].turn(f.t, `{"error_status":500}`)
 	f.stranger()
 	f.put("v1/instances/dynamo/backend/generate/oops", "{}")
 	f.put("v1/instances/dynamo/decode/generate/f00d", `{"component":"decode","endpoint":"generate","namespace":"dynamo","instance_id":61453,"transport":{"nats_tcp":"dynamo_decode.generate-f00d"}}`)

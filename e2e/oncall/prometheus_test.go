@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // prometheus is a real one with deploy's configuration and rules: only its times are shorter, and
@@ -54,10 +56,11 @@ func (f *fleet) watch(t *testing.T) *prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	p := start(t, "prometheus", nil, path, "--config.file", dir+"/prometheus.yaml", "--storage.tsdb.path", dir+"/data",
+	addr := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+	cmd := exec.Command(path, "--config.file", dir+"/prometheus.yaml", "--storage.tsdb.path", dir+"/data",
 		"--web.listen-address", addr, "--log.level", "warn")
-	return &prometheus{&member{process: p, url: "http://" + addr}, f}
+	cmd.Dir, cmd.Env = dir, []string{}
+	return &prometheus{&member{Process: testkit.Start(t, "prometheus", cmd), url: "http://" + addr}, f}
 }
 
 // here leaves a test out where there is no Prometheus.

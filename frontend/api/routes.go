@@ -121,13 +121,17 @@ func describe(c *fiber.Ctx, s *snapshot.Snapshot) {
 	header.Set(fiber.HeaderCacheControl, "no-cache")
 }
 
-// discoveryHeader says how much what is known of etcd is worth.
+// discoveryHeader says how much what is known of the registry is worth, and of each of several.
 func discoveryHeader(s *snapshot.Snapshot, now time.Time) string {
-	if s.Discovery != dynmesh.Stale {
-		return s.Discovery.String()
+	header := s.Discovery.String()
+	if s.Discovery == dynmesh.Stale {
+		age := max(0, now.Sub(s.Since).Seconds())
+		header += "; age=" + strconv.FormatFloat(age, 'f', 1, 64) + "s"
 	}
-	age := max(0, now.Sub(s.Since).Seconds())
-	return "stale; age=" + strconv.FormatFloat(age, 'f', 1, 64) + "s"
+	if s.Sources != "" {
+		header += "; " + s.Sources
+	}
+	return header
 }
 
 // reply sends that form of an answer which the client wants, or says that it has it already.

@@ -146,7 +146,7 @@ func describeObservation(o mesh.Observation, by string) string {
 	}
 	switch {
 	case o.Counts:
-	case o.Kind == "path":
+	case o.Kind == "path", o.Kind == "system":
 		text += " (does not count: whoever found it is gone, or it is about an earlier life of the worker)"
 	default: // its worker's own word
 		text += " (does not count: its worker is gone, or has begun a new life)"
@@ -181,6 +181,14 @@ func describeFinding(o mesh.Observation, by string) string {
 		return by + reached + " over the network" + then + took
 	case "path fail":
 		return by + missed + " over the network" + then + ": " + failed
+	case "system pass":
+		said := by + reached + ", and its system port answers" + then + withDetail(o.Detail)
+		if o.Draining {
+			said += "; it says that it takes no new requests"
+		}
+		return said
+	case "system fail":
+		return by + " asked its system port" + then + ": " + failed
 	case "process pass":
 		return "its process announced that it is shutting down, and takes no new requests" // what else it says of itself is not shown
 	}

@@ -13,30 +13,48 @@ import (
 //	{"http":"http://host:port/…"}
 //	{"tcp":"host:port/…"}
 //
-// Empty if it does not say: others go through a broker.
-func address(transport string) string {
+// Empty if it does not say: others go through a broker. idle says that a connection there costs its
+// worker nothing: Dynamo's request plane has no thread for each, as some engines' HTTP servers
+// have.
+func address(transport string) (addr string, idle bool) {
 	if transport == "" {
-		return ""
+		return "", false
 	}
 	var kinds struct{ HTTP, TCP any }
 	if json.Unmarshal([]byte(transport), &kinds) != nil {
-		return ""
+		return "", false
 	}
 	if s, ok := kinds.HTTP.(string); ok {
 		u, err := url.Parse(s)
 		if err != nil {
-			return ""
+			return "", false
 		}
-		return DialableURL(u)
+		return DialableURL(u), false
 	}
 	if s, ok := kinds.TCP.(string); ok {
 		host, port, err := net.SplitHostPort(strings.SplitN(s, "/", 2)[0])
 		if err != nil {
-			return ""
+			return "", false
 		}
-		return hostPort(host, port)
+		return hostPort(host, port), true
 	}
-	return ""
+	return "", false
+}
+
+// system returns the host:port of the process's system port, by its model cards; empty: they do not
+// say.
+func (p *Process) system() string {
+	found := ""
+	for _, card := range p.cards {
+		u, err := url.Parse(card.SystemURL)
+		if err != nil || card.SystemURL == "" {
+			continue
+		}
+		if addr := DialableURL(u); addr != "" && (found == "" || addr < found) {
+			found = addr
+		}
+	}
+	return found
 }
 
 // DialableURL returns the host:port at which the server of a URL listens; empty if one cannot tell.

@@ -16,6 +16,8 @@ type Config struct {
 	Gossip bool             // this process takes part; if not, verdicts rest on the registry alone
 	Self   dynmesh.Observer // this process, where it takes part
 	Expect []expect.Expectation
+
+	ForeignSystemPort int // of Dynamo's workers whose model cards do not say it; 0: not known
 }
 
 // Fleet is all that is known of instances, and what follows from it. One goroutine may use it and
@@ -27,6 +29,7 @@ type Fleet struct {
 	cfg           Config
 	began         time.Time
 	registry      Registry
+	registries    []dynmesh.RegistryState
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes
@@ -73,7 +76,7 @@ type Changed struct {
 // is no member.
 type Watch struct {
 	Subject dynmesh.Subject
-	Addr    string // host:port; empty: no longer
+	Foreign dynmesh.Foreign // zero: no longer
 }
 
 // Pending says whether Reconcile has something to do.
@@ -97,8 +100,12 @@ func (f *Fleet) Reconcile(now time.Time) Changes {
 	return r.changes
 }
 
-// Registry returns how much the knowledge of the registry is worth.
+// Registry returns how much the knowledge of the registry is worth: of all of them, where there are
+// several.
 func (f *Fleet) Registry() Registry { return f.registry }
+
+// Registries returns the same of each, where that is known. The list is replaced, never changed.
+func (f *Fleet) Registries() []dynmesh.RegistryState { return f.registries }
 
 // Health returns what gossip knows of itself.
 func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }
@@ -203,7 +210,7 @@ func (m *marks) clear() {
 // Warnings says what an operator should know before believing the rest.
 func (f *Fleet) Warnings() []string {
 	w := warnings{}
-	w.registry(f.registry)
+	w.registries(f.registry, f.registries)
 	switch others, h := f.processes.gossiping, f.health; {
 	case !f.cfg.Gossip:
 		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")

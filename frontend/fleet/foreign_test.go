@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -163,8 +164,48 @@ func TestAddress(t *testing.T) {
 		`{"http":1}`:                                        "",
 		``:                                                  "",
 	} {
-		if got := address(transport); got != want {
+		if got, idle := address(transport); got != want || want != "" && idle != strings.HasPrefix(transport, `{"tcp"`) {
 			t.Errorf("%s: got %q, want %q", transport, got, want)
 		}
+	}
+}
+
+// A worker's model cards say where its system port is, for all of its instances; a setting says it
+// where they do not.
+func TestSystemPortsOfForeignWorkers(t *testing.T) {
+	r := newRig(t)
+	at := func(k dynmesh.InstanceKey) (found string) {
+		for _, w := range r.last.Watches {
+			if w.Subject == subject(k) {
+				found = w.Foreign.System
+			}
+		}
+		return found
+	}
+	serves, other := key("generate", 1), key("other", 1)
+	tcp := func(k dynmesh.InstanceKey) dynmesh.Instance {
+		return dynmesh.Instance{InstanceKey: k, Transport: raw(`{"tcp":"10.0.0.1:9000/1/generate"}`)}
+	}
+	card := func(url string) dynmesh.RegistryUpdate {
+		u := synced()
+		u.Cards = []dynmesh.ModelCard{{CardKey: dynmesh.CardKey{InstanceKey: serves}, Model: "tiny", SystemURL: url}}
+		return u
+	}
+	r.discover(card("http://10.0.0.1:9091")) // it may be read first
+	r.discover(synced(tcp(serves), tcp(other)))
+	r.rest(foreignAfter)
+	if at(serves) != "10.0.0.1:9091" || at(other) != "10.0.0.1:9091" {
+		t.Errorf("got %q and %q, want that both are the card's", at(serves), at(other))
+	}
+	r.discover(card("http://10.0.0.1:9092"))
+	if at(serves) != "10.0.0.1:9092" || at(other) != "10.0.0.1:9092" {
+		t.Errorf("got %q and %q after it has moved", at(serves), at(other))
+	}
+	u := synced()
+	u.CardsGone = []dynmesh.CardKey{{InstanceKey: serves}}
+	r.f.cfg.ForeignSystemPort = 9999
+	r.discover(u)
+	if at(serves) != "10.0.0.1:9999" {
+		t.Errorf("got %q without a card, want the setting's port", at(serves))
 	}
 }

@@ -44,6 +44,7 @@ func (f *Fleet) join(m *dynmesh.Member) {
 	}
 	own := *m
 	p.member, p.lastMember = &own, nil
+	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)
 }
@@ -58,6 +59,7 @@ func (f *Fleet) forget(o dynmesh.Observer) {
 		p.lastMember = p.member
 	}
 	p.member = nil
+	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)
 }
@@ -73,7 +75,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 		p.see().paths = p.see().paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
 		f.processes.reevaluate(p)
-	case !own && o.Kind == dynmesh.KindPath:
+	case !own && (o.Kind == dynmesh.KindPath || o.Kind == dynmesh.KindSystem && !whole):
 		i := f.instance(o.Subject.Endpoint, o.Subject.ID)
 		i.paths = i.paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
@@ -83,7 +85,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 			p.see().own = &r
 			f.marks.process(p)
 		}
-	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess:
+	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem:
 		if i := f.instance(o.Subject.Endpoint, o.Subject.ID); i.own == nil || r.after(i.own) {
 			i.own, i.withdrawn = &r, false
 			f.marks.instance(i)

@@ -152,7 +152,8 @@ func (i *Instance) locate(transport string, gossip bool) {
 		i.transport = transport
 		return
 	}
-	before, now := address(i.transport), address(transport)
+	before, _ := address(i.transport)
+	now, _ := address(transport)
 	i.transport = transport
 	switch {
 	case i.watch >= watched && now != before:

@@ -49,8 +49,8 @@ func (r *rig) reconcile() {
 		}
 	}
 	for _, w := range r.last.Watches {
-		r.watched[w.Subject] = w.Addr
-		if w.Addr == "" {
+		r.watched[w.Subject] = w.Foreign.Addr
+		if w.Foreign.Addr == "" {
 			delete(r.watched, w.Subject)
 		}
 	}

@@ -184,7 +184,7 @@ func (m *model) check() (known int) {
 	}
 	for s, addr := range m.watched {
 		i := f.endpoints.find(s.Endpoint, s.ID)
-		if i == nil || !i.registered || i.process.member != nil || i.watch != watched || address(i.transport) != addr {
+		if i == nil || !i.registered || i.process.member != nil || i.watch != watched || f.where(i).Addr != addr {
 			m.Fatalf("%v is watched at %s", s, addr)
 		}
 	}

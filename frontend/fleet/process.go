@@ -12,12 +12,14 @@ import (
 // 100,000 of which little is known: a test bounds its size.
 type Process struct {
 	id         dynmesh.InstanceID
-	info       *dynmesh.MemberInfo // what it told the registry of itself; nil: nothing
+	told       *dynmesh.MemberInfo // what it told the registry of itself; nil: nothing
 	member     *dynmesh.Member     // as gossip knows it; nil: it does not
 	lastMember *dynmesh.Member     // as gossip knew it when it forgot it, dead or left
 	observed   *observed           // nil: nothing
 	instances  []*Instance         // that it serves
+	cards      map[dynmesh.CardKey]*dynmesh.ModelCard
 
+	listed       bool // the registry has what it told; if not, that is kept for as long as it is alive
 	peer         bool // counted in peers
 	targetMarked bool
 	memberMarked bool
@@ -37,8 +39,18 @@ func (p *Process) ID() dynmesh.InstanceID { return p.id }
 // Member returns what gossip knows of the process; nil if that is nothing.
 func (p *Process) Member() *dynmesh.Member { return p.member }
 
-// Info returns what the process told the registry of itself; nil if that is nothing.
-func (p *Process) Info() *dynmesh.MemberInfo { return p.info }
+// Listed returns what the registry has of the process itself; nil if that is nothing.
+func (p *Process) Listed() *dynmesh.MemberInfo {
+	if !p.listed {
+		return nil
+	}
+	return p.told
+}
+
+// Told returns what the process told the registry of itself, even if the registry does not list it
+// any longer: a worker that drains, or whose lease has lapsed, is still known by its host. Nil if
+// that is nothing.
+func (p *Process) Told() *dynmesh.MemberInfo { return p.told }
 
 // Instances are those of the process, shown or not.
 func (p *Process) Instances() iter.Seq[*Instance] { return slices.Values(p.instances) }
@@ -116,11 +128,11 @@ func (p *Process) observe(id dynmesh.InstanceID) {
 }
 
 // gossips says whether the process has told the registry that it takes part in gossip.
-func (p *Process) gossips() bool { return p.info != nil && p.info.GossipAddr != "" }
+func (p *Process) gossips() bool { return p.listed && p.told.GossipAddr != "" }
 
 // empty says whether nothing is known of the process any more.
 func (p *Process) empty() bool {
-	return p.member == nil && p.info == nil && len(p.instances) == 0 && p.seen().empty()
+	return p.member == nil && p.told == nil && len(p.instances)+len(p.cards) == 0 && p.seen().empty()
 }
 
 func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subjects) == 0 }
@@ -130,7 +142,7 @@ func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subje
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
-		By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
+		Kind: r.kind, Draining: r.draining, By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
 		ObserverUnreachable: by != nil && by.id != ps.self.ID && by.seen().unreachable, Stale: r.stale,
 		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), At: r.time(),
 	}
@@ -165,10 +177,13 @@ func (ps *processes) collect(p *Process) {
 	}
 }
 
-// inform sets what a process told the registry of itself; nil: nothing any more.
+// inform sets what the registry has of a process itself; nil: nothing any more.
 func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 	before := p.gossips()
-	p.info = info
+	if p.listed = info != nil; p.listed {
+		p.told = info
+	}
+	p.prune()
 	if p.id != ps.self.ID && before != p.gossips() {
 		ps.marks.status = true
 		if before {
@@ -179,6 +194,14 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 	}
 	ps.marks.target(p)
 	ps.rename(p)
+}
+
+// prune forgets what a process told, once neither the registry lists it nor gossip says that it
+// is alive.
+func (p *Process) prune() {
+	if !p.listed && !p.isAlive() {
+		p.told = nil
+	}
 }
 
 // rename takes note that people know a process by something else now: in what is said of it, and in
@@ -258,11 +281,11 @@ func (ps *processes) nameOf(o dynmesh.Observer) string {
 		switch {
 		case p.member != nil:
 			name = string(p.member.Role)
-		case p.info != nil:
-			name = string(p.info.Role)
+		case p.told != nil:
+			name = string(p.told.Role)
 		}
-		if p.info != nil && p.info.Host != "" {
-			host = " on " + p.info.Host
+		if p.told != nil && p.told.Host != "" {
+			host = " on " + p.told.Host
 		}
 	}
 	return name + " " + o.ID.String() + host

@@ -129,7 +129,7 @@ func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.T
 		Gossip: f.cfg.Gossip, Score: f.health.Score, Alone: f.processes.peers == 0,
 		Worker: verdict.Worker{
 			State: p.state(), Process: p.report(p.seen().own, dynmesh.Subject{ID: p.id}),
-			Dynmesh: p.info != nil, Gossips: p.gossips(),
+			Dynmesh: p.listed, Gossips: p.gossips(),
 		},
 		Own: p.report(i.own, i.subject()),
 	}
@@ -183,12 +183,12 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 	case i.watch == dialable && r.now.Before(deadline):
 		return deadline
 	}
-	addr := address(i.transport)
-	if i.watch == rewatched || addr != "" {
-		r.changes.Watches = append(r.changes.Watches, Watch{i.subject(), addr})
+	at := r.fleet.where(i)
+	if i.watch == rewatched || at.Addr != "" {
+		r.changes.Watches = append(r.changes.Watches, Watch{i.subject(), at})
 	}
 	i.watch = watched
-	if addr == "" {
+	if at.Addr == "" {
 		i.watch = undialable
 		i.missing = nothing
 	}

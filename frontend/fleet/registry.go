@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"net"
 	"slices"
+	"strconv"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -35,6 +37,9 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	if now := (Registry{u.State, u.Since, u.Revision, f.registry.MembersSynced || u.MembersRead}); now != f.registry {
 		f.synced(now)
 	}
+	if !slices.Equal(f.registries, u.Registries) {
+		f.registries, f.marks.status = u.Registries, true
+	}
 	f.registrations = slices.Grow(f.registrations, len(u.Deletes)+len(u.Puts))
 	for _, key := range u.Deletes {
 		if i := f.endpoints.find(key.Endpoint, key.ID); i != nil {
@@ -58,9 +63,38 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 			f.processes.inform(p, nil)
 		}
 	}
+	for n := range u.Cards {
+		card := u.Cards[n]
+		f.deal(card.CardKey, &card)
+	}
+	for _, key := range u.CardsGone {
+		f.deal(key, nil)
+	}
 	if u.Rejected != nil {
 		f.rejected, f.marks.status = u.Rejected, true
 	}
+}
+
+// deal sets a model card of a process; nil: it is gone.
+func (f *Fleet) deal(key dynmesh.CardKey, card *dynmesh.ModelCard) {
+	p := f.processes.get(key.ID)
+	before := p.system()
+	switch {
+	case card == nil:
+		delete(p.cards, key)
+	case p.cards == nil:
+		p.cards = map[dynmesh.CardKey]*dynmesh.ModelCard{key: card}
+	default:
+		p.cards[key] = card
+	}
+	moved := p.system() != before
+	for _, i := range p.instances {
+		if moved && i.watch == watched {
+			i.watch = rewatched
+		}
+		f.marks.instance(i)
+	}
+	f.processes.collect(p)
 }
 
 // synced takes note of how much the knowledge of the registry is worth now.
@@ -111,4 +145,18 @@ func (f *Fleet) instance(of dynmesh.Endpoint, id dynmesh.InstanceID) *Instance {
 		p.instances = append(p.instances, i)
 	}
 	return i
+}
+
+// where says where gossip is to watch an instance.
+func (f *Fleet) where(i *Instance) dynmesh.Foreign {
+	addr, idle := address(i.transport)
+	if addr == "" {
+		return dynmesh.Foreign{}
+	}
+	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system()}
+	if at.System == "" && idle && f.cfg.ForeignSystemPort != 0 {
+		host, _, _ := net.SplitHostPort(addr)
+		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))
+	}
+	return at
 }

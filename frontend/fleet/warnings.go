@@ -14,12 +14,23 @@ type warnings []string
 
 func (w *warnings) add(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }
 
-func (w *warnings) registry(r Registry) {
-	switch r.State {
-	case dynmesh.Syncing:
-		w.add("etcd has not been read yet: what is registered is not known")
-	case dynmesh.Stale:
-		w.add("etcd cannot be read since %s: what is registered is shown as it was then", r.Since.UTC().Format(verdict.Time))
+// registries tells which of the registries cannot be read. One of which nothing but the whole is
+// known is etcd.
+func (w *warnings) registries(whole Registry, each []dynmesh.RegistryState) {
+	if len(each) == 0 {
+		each = []dynmesh.RegistryState{{Name: "etcd", State: whole.State, Since: whole.Since}}
+	}
+	there := ""
+	if len(each) > 1 {
+		there = " there"
+	}
+	for _, r := range each {
+		switch r.State {
+		case dynmesh.Syncing:
+			w.add("%s has not been read yet: what is registered%s is not known", r.Name, there)
+		case dynmesh.Stale:
+			w.add("%s cannot be read since %s: what is registered%s is shown as it was then", r.Name, r.Since.UTC().Format(verdict.Time), there)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"testing"
+	"time"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -21,6 +22,54 @@ func TestDrainingWorker(t *testing.T) {
 	r.want(a, dynmesh.Draining, "etcd does not list it")
 	if got, want := r.endpoint(a), (Counts{Registered: 2, Ready: 2, Verified: 2, Unregistered: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Who drains has left the registry, and whose lease has lapsed, too: people still know them by
+// their host, for as long as gossip knows that they live.
+func TestWorkerKeepsItsNameWhileItLives(t *testing.T) {
+	gone := func(id dynmesh.InstanceID) dynmesh.RegistryUpdate {
+		return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), MembersGone: []dynmesh.InstanceID{id}}
+	}
+	for _, end := range []string{"dead", "forgotten", "never a member", "back in the registry"} {
+		t.Run(end, func(t *testing.T) {
+			r := newRig(t)
+			a, b, _ := r.trio()
+			p := r.f.processes.get(b.ID)
+			if end == "never a member" {
+				r.gossip(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: b.ID, Epoch: 1}}})
+				r.discover(gone(b.ID))
+				if p.Told() != nil || p.Listed() != nil {
+					t.Errorf("got %+v told, %+v listed, want nothing", p.Told(), p.Listed())
+				}
+				return
+			}
+			r.unreachable(a.ID, b.ID)
+			u := gone(b.ID)
+			u.Deletes = []dynmesh.InstanceKey{b}
+			r.discover(u)
+			r.want(b, dynmesh.Ready, "etcd does not list it")
+			r.want(a, dynmesh.Ready, "worker b on host-b since ")
+			if p.Told() == nil || p.Told().Host != "host-b" || p.Listed() != nil || p.gossips() {
+				t.Errorf("got %+v told, %+v listed, want the host, and nothing", p.Told(), p.Listed())
+			}
+			before := r.f.processes.gossiping
+			switch end {
+			case "dead":
+				r.member(b.ID, dynmesh.Dead)
+			case "forgotten":
+				r.gossip(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: b.ID, Epoch: 1}}})
+			default:
+				r.discover(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Members: []dynmesh.RegisteredMember{registered(b.ID, "other")}})
+				if p.Told() == nil || p.Told().Host != "other" || p.Listed() != p.Told() || r.f.processes.gossiping != before+1 {
+					t.Errorf("got %+v told, %+v listed, %d gossip, want what it told last", p.Told(), p.Listed(), r.f.processes.gossiping)
+				}
+				return
+			}
+			if p.Told() != nil || r.f.processes.gossiping != before {
+				t.Errorf("got %+v, want nothing of one that is gone", p.Told())
+			}
+		})
 	}
 }
 

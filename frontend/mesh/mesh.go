@@ -24,10 +24,19 @@ type Head struct {
 	Gossip     Gossip    `json:"gossip"`
 }
 
-// Discovery is what a frontend's registry is worth.
+// Discovery is what a frontend's registry is worth: of all of them, where there are several.
 type Discovery struct {
 	State    dynmesh.SyncState `json:"state"`
-	Since    Time              `json:"since"` // when State began
+	Since    Time              `json:"since"`             // when State began
+	Revision int64             `json:"revision"`          // 0 where there are several, or they have none
+	Sources  []Source          `json:"sources,omitempty"` // each of several
+}
+
+// Source is what one of a frontend's registries is worth.
+type Source struct {
+	Name     string            `json:"name"` // etcd, kubernetes, file or static; another one in programs of others
+	State    dynmesh.SyncState `json:"state"`
+	Since    Time              `json:"since"`
 	Revision int64             `json:"revision"`
 }
 

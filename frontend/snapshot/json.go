@@ -51,7 +51,7 @@ func observationJSON(o dynmesh.Observation, counts bool) mesh.Observation {
 		Observer: o.Observer.ID.String(), Kind: o.Kind.String(), Finding: o.Finding, Reason: o.Reason, Detail: o.Detail,
 		Draining: o.Draining, LatencySeconds: o.Latency.Seconds(), At: mesh.Time{Time: o.At}, Counts: counts,
 	}
-	if o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess {
+	if o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem {
 		ready := o.Ready
 		j.Ready = &ready
 	}
@@ -60,7 +60,7 @@ func observationJSON(o dynmesh.Observation, counts bool) mesh.Observation {
 
 // workerJSON returns what is known of the process; nil if that is nothing.
 func workerJSON(p *fleet.Process) *mesh.Worker {
-	member, info := p.Member(), p.Info()
+	member, info := p.Member(), p.Told()
 	if info == nil && member == nil {
 		return nil
 	}
@@ -86,12 +86,18 @@ func memberJSON(m *dynmesh.Member) []byte {
 }
 
 func headJSON(f *fleet.Fleet, version uint64, now time.Time) []byte {
+	return text.JSON(mesh.Head{Version: version, RenderedAt: mesh.Time{Time: now}, Discovery: discoveryJSON(f), Gossip: gossipJSON(f)})
+}
+
+func discoveryJSON(f *fleet.Fleet) mesh.Discovery {
 	registry := f.Registry()
-	return text.JSON(mesh.Head{
-		Version: version, RenderedAt: mesh.Time{Time: now},
-		Discovery: mesh.Discovery{State: registry.State, Since: mesh.Time{Time: registry.Since}, Revision: registry.Revision},
-		Gossip:    gossipJSON(f),
-	})
+	j := mesh.Discovery{State: registry.State, Since: mesh.Time{Time: registry.Since}, Revision: registry.Revision}
+	if all := f.Registries(); len(all) > 1 {
+		for _, r := range all {
+			j.Sources = append(j.Sources, mesh.Source{Name: r.Name, State: r.State, Since: mesh.Time{Time: r.Since}, Revision: r.Revision})
+		}
+	}
+	return j
 }
 
 func gossipJSON(f *fleet.Fleet) mesh.Gossip {

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
@@ -16,7 +17,8 @@ import (
 type Snapshot struct {
 	Version   uint64 // counts the snapshots of this process; one with a higher version is newer
 	Discovery dynmesh.SyncState
-	Since     time.Time // when Discovery began; for Stale, when etcd was last heard
+	Since     time.Time // when Discovery began; for Stale, when the registry was last heard
+	Sources   string    // the state of each of several registries, as a header shows them: a=synced; b=stale
 	Health    *Health
 	Mesh      *Mesh
 }
@@ -70,7 +72,8 @@ func (b *Builder) Register(all []fleet.Registration) (changed bool) {
 // unpublished says whether what etcd lists, or how it is known, is not as in the newest snapshot.
 func (b *Builder) unpublished() bool {
 	registry := b.fleet.Registry()
-	return b.listed != b.current.Health || registry.State != b.current.Discovery || !registry.Since.Equal(b.current.Since)
+	return b.listed != b.current.Health || registry.State != b.current.Discovery ||
+		!registry.Since.Equal(b.current.Since) || sources(b.fleet.Registries()) != b.current.Sources
 }
 
 // Early returns a snapshot with what was registered, and the mesh as it was: /health is much the
@@ -89,6 +92,18 @@ func (b *Builder) Next(c fleet.Changes, now time.Time) *Snapshot {
 
 func (b *Builder) publish(m *Mesh) *Snapshot {
 	registry := b.fleet.Registry()
-	b.current = &Snapshot{b.current.Version + 1, registry.State, registry.Since, b.listed, m}
+	b.current = &Snapshot{b.current.Version + 1, registry.State, registry.Since, sources(b.fleet.Registries()), b.listed, m}
 	return b.current
+}
+
+// sources returns the states of registries, where there are several.
+func sources(all []dynmesh.RegistryState) string {
+	if len(all) < 2 {
+		return ""
+	}
+	var states []string
+	for _, r := range all {
+		states = append(states, r.Name+"="+r.State.String())
+	}
+	return strings.Join(states, "; ")
 }

@@ -57,7 +57,7 @@ func (r *targetRenderer) render(version uint64, tag string) *Response {
 
 // targetOf returns where a process tells its metrics; false if it does not say.
 func targetOf(p *fleet.Process) (jsonTarget, bool) {
-	info := p.Info()
+	info := p.Listed()
 	if info == nil {
 		return jsonTarget{}, false
 	}

@@ -35,8 +35,11 @@ type Worker struct {
 	Gossips  bool                // etcd says that it takes part in gossip, too
 }
 
-// Path is what one watcher says of the way to the instance.
+// Path is what one watcher says of the way to the instance, and of a worker that is no member, what
+// the worker's system port told it.
 type Path struct {
+	Kind                dynmesh.Kind        // KindSystem: it asked the system port, which is more than KindPath, the default
+	Draining            bool                // KindSystem: the worker will leave
 	By                  string              // the watcher, for people
 	State               dynmesh.MemberState // of the watcher; empty: it is no member
 	ObserverUnreachable bool                // somebody who is alive cannot reach the watcher, which is another process

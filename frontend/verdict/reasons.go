@@ -16,6 +16,10 @@ func (e Evidence) reasons(v dynmesh.Verdict) []string {
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	switch v.State {
 	case dynmesh.Draining:
+		if p := e.system(func(p Path) bool { return p.Draining }); p != nil && !e.announced() {
+			add("its system port says that it drains: it takes no new requests, finishes those it has, and leaves, %s found at %s", p.By, at(p.At))
+			break
+		}
 		add("its worker said at %s that it shuts down: it takes no new requests, finishes those it has, and leaves", at(e.Worker.Process.At))
 	case dynmesh.Unreachable:
 		r = e.whyUnreachable()
@@ -79,7 +83,11 @@ func (e Evidence) whyUnreachable() []string {
 			add("it has been unreachable since %s, and nobody has reached it since then", at(e.UnreachableSince))
 		}
 	default:
-		add("%s", e.watchers(dynmesh.Fail))
+		if p := e.system(Path.frozen); p != nil {
+			add("it is frozen: %s, %s has found since %s, though its kernel still takes connections", p.Detail, p.By, at(p.At))
+		} else {
+			add("%s", e.watchers(dynmesh.Fail))
+		}
 		add("%s", e.foreign())
 	}
 	return append(r, e.outlook()...)
@@ -116,11 +124,16 @@ func (e Evidence) lastSign() time.Time {
 }
 
 func (e Evidence) whyNotReady() string {
+	if p := e.system(Path.unready); p != nil && !e.reported() {
+		return fmt.Sprintf("%s, %s has found since %s", p.Detail, p.By, at(p.At))
+	}
 	switch own := e.Own; {
 	case own == nil:
 		return "etcd lists it, but its worker, which gossip knows as " + string(e.Worker.State) + ", does not say that it serves this endpoint"
 	case own.Finding == dynmesh.Stalled:
 		return fmt.Sprintf("its worker has said since %s that it stalls: requests are in flight, and nothing moves%s", at(own.At), after(own.Detail))
+	case own.Finding == dynmesh.Fail && own.Kind == dynmesh.KindTraffic:
+		return fmt.Sprintf("real requests at its worker have failed since %s: %s", at(own.At), cause(own.Reason, own.Detail))
 	case own.Finding == dynmesh.Fail:
 		return fmt.Sprintf("its worker's canaries have failed since %s: %s", at(own.At), cause(own.Reason, own.Detail))
 	case own.Finding == dynmesh.Unchecked:
@@ -173,10 +186,14 @@ func (e Evidence) lease() string {
 	if passes == 0 {
 		return vouch
 	}
-	if e.Registered {
-		return "its lease in etcd vouches for it, and " + e.watchers(dynmesh.Pass)
+	said := e.watchers(dynmesh.Pass)
+	if p := e.system(func(p Path) bool { return p.Finding == dynmesh.Pass }); p != nil {
+		said += "; its system port answers" + after(p.Detail)
 	}
-	return e.watchers(dynmesh.Pass)
+	if e.Registered {
+		return "its lease in etcd vouches for it, and " + said
+	}
+	return said
 }
 
 // foreign says why a worker is no member.

@@ -28,6 +28,10 @@ func TestReasons(t *testing.T) {
 	}
 	traffic := own(dynmesh.Busy, true)
 	traffic.Kind = dynmesh.KindTraffic
+	byTraffic := func(o *dynmesh.Report) *dynmesh.Report {
+		o.Kind = dynmesh.KindTraffic
+		return o
+	}
 	drains := worker(dynmesh.Alive, 0)
 	drains.Process = &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: later(time.Minute)}
 	drained := drains
@@ -79,6 +83,9 @@ func TestReasons(t *testing.T) {
 		{"engine froze", Evidence{Worker: worker(dynmesh.Alive, 0), Own: because(own(dynmesh.Fail, false), dynmesh.ReasonFrozen, "2 chunks, then nothing for 3s"), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
 			notready
 			its worker's canaries have failed since 2026-11-22T10:00:00.000Z: frozen: 2 chunks, then nothing for 3s`},
+		{"requests fail", Evidence{Worker: worker(dynmesh.Alive, 0), Own: byTraffic(because(own(dynmesh.Fail, false), dynmesh.ReasonStatus, "3 requests in a row failed")), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
+			notready
+			real requests at its worker have failed since 2026-11-22T10:00:00.000Z: status: 3 requests in a row failed`},
 		{"requests stall", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Stalled, false)}, `
 			notready
 			its worker has said since 2026-11-22T10:00:00.000Z that it stalls: requests are in flight, and nothing moves`},

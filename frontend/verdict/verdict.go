@@ -35,7 +35,32 @@ func Of(e Evidence) dynmesh.Verdict {
 
 // draining: the process said so, and is there to finish what it has.
 func (e Evidence) draining() bool {
-	return e.announced() && !e.isDead()
+	return e.announced() && !e.isDead() || e.system(func(p Path) bool { return p.Draining }) != nil
+}
+
+// system returns what somebody who asked the system port of a worker that is no member found, if it
+// fits and counts. A member's own word is worth more.
+func (e Evidence) system(fits func(Path) bool) *Path {
+	if e.Worker.State != "" {
+		return nil
+	}
+	for n := range e.Paths {
+		if p := &e.Paths[n]; p.Kind == dynmesh.KindSystem && p.Counts() && fits(*p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// frozen: a process that is stopped answers nothing, while its kernel goes on accepting
+// connections, which is all that others see of it.
+func (p Path) frozen() bool {
+	return p.Kind == dynmesh.KindSystem && p.Finding == dynmesh.Fail && p.Reason == dynmesh.ReasonFrozen
+}
+
+// unready: the system port says of the endpoint that it is not ready.
+func (p Path) unready() bool {
+	return p.Kind == dynmesh.KindSystem && p.Finding == dynmesh.Fail && p.Reason != dynmesh.ReasonFrozen
 }
 
 // announced says whether the process has told that it shuts down.
@@ -59,7 +84,8 @@ func (e Evidence) unreachable() bool {
 		// An unwell process loses members that are well: then somebody else has to say so too.
 		return passes == 0 && (e.Score < Unwell || fails > 0)
 	case e.Worker.State == "":
-		return passes == 0 && fails > 0 // no gossip to wait for: the watchers that there are
+		// No gossip to wait for: the watchers that there are.
+		return passes == 0 && fails > 0 || e.system(Path.frozen) != nil
 	}
 	return e.closed() || e.stillUnreachable()
 }
@@ -77,7 +103,7 @@ func (e Evidence) tally() (passes, fails int) {
 	for _, p := range e.Paths {
 		switch {
 		case !p.Counts():
-		case p.Finding == dynmesh.Pass:
+		case p.Finding == dynmesh.Pass || p.unready(): // what answers can be reached
 			passes++
 		default:
 			fails++
@@ -108,13 +134,13 @@ func (e Evidence) proven() bool {
 	return false
 }
 
-// notReady: the worker says so, or is silent about what etcd lists in its name. Its last word
-// stands also when gossip has lost it, until it says better.
+// notReady: the worker says so, or its system port does, or is silent about what etcd lists in its
+// name. Its last word stands also when gossip has lost it, until it says better.
 func (e Evidence) notReady() bool {
 	if e.reported() {
 		return !e.Own.Ready
 	}
-	return e.Own == nil && e.Unreported && e.Registered && e.isAlive()
+	return e.Own == nil && e.Unreported && e.Registered && e.isAlive() || e.system(Path.unready) != nil
 }
 
 // reported says whether the worker has told of this instance in a way that this version

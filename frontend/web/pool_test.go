@@ -27,9 +27,9 @@ func (p *pool) Run(ctx context.Context) error {
 	return nil
 }
 
-func (p *pool) Self() dynmesh.Observer               { return dynmesh.Observer{ID: self, Epoch: 1} }
-func (p *pool) Changed() <-chan struct{}             { return p.changed }
-func (p *pool) WatchForeign(dynmesh.Subject, string) {}
+func (p *pool) Self() dynmesh.Observer                        { return dynmesh.Observer{ID: self, Epoch: 1} }
+func (p *pool) Changed() <-chan struct{}                      { return p.changed }
+func (p *pool) WatchForeign(dynmesh.Subject, dynmesh.Foreign) {}
 
 func (p *pool) Take() dynmesh.GossipUpdate {
 	p.mu.Lock()

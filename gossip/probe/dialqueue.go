@@ -18,31 +18,35 @@ const (
 	MaxGossipDials  = 16
 	MaxServiceDials = 128
 	MaxForeignDials = 128
+	MaxSystemAsks   = 256
 	ForeignPace     = time.Millisecond
 	ForeignSlack    = 50 * time.Millisecond
 )
 
 // dialQueues bound what is under way: connections to gossip, to members' ports of requests, to
-// foreign addresses.
-type dialQueues [3]dialQueue
+// foreign addresses, and questions to system ports.
+type dialQueues [4]dialQueue
 
 const (
 	gossipQueue = iota
 	serviceQueue
 	foreignQueue
+	systemQueue
 )
 
 func newDialQueues() dialQueues {
 	return dialQueues{
 		gossipQueue: {limit: MaxGossipDials}, serviceQueue: {limit: MaxServiceDials},
-		foreignQueue: {limit: MaxForeignDials, pace: ForeignPace},
+		foreignQueue: {limit: MaxForeignDials, pace: ForeignPace}, systemQueue: {limit: MaxSystemAsks},
 	}
 }
 
 func (q *dialQueues) of(d *Dial) *dialQueue {
 	switch {
-	case d.Kind != DialService:
+	case d.Kind == DialGossip || d.Kind == OpenTripwire:
 		return &q[gossipQueue]
+	case d.Kind == AskSystem || d.Kind == AskStatus:
+		return &q[systemQueue]
 	case d.target.member == nil:
 		return &q[foreignQueue]
 	}
@@ -74,7 +78,7 @@ func (q *dialQueue) pop(now time.Duration) *Dial {
 		d := q.waiting[0]
 		q.waiting[0] = nil
 		q.waiting = q.waiting[1:]
-		if d.target.ended || d.Kind == OpenTripwire && d.target.tripwire != d {
+		if d.target == nil && d.system.ended || d.target != nil && d.target.ended || d.Kind == OpenTripwire && d.target.tripwire != d {
 			continue
 		}
 		q.running++
@@ -87,8 +91,11 @@ func (q *dialQueue) pop(now time.Duration) *Dial {
 // charge has the next one wait for what this one costs.
 func (q *dialQueue) charge(d *Dial, now time.Duration) {
 	cost := q.pace
-	if d.Attempts == watch.Burst {
+	switch d.Attempts {
+	case watch.Burst:
 		cost *= watch.BurstAttempts
+	case watch.ShortBurst:
+		cost *= watch.ShortBurstAttempts
 	}
 	q.free = max(q.free, now-ForeignSlack) + cost
 }

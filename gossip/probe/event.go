@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"time"
+
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
 )
@@ -34,7 +36,7 @@ type (
 	// ForeignWatched is where an instance is to be watched whose worker is no member.
 	ForeignWatched struct {
 		Subject dynmesh.Subject
-		Addr    string // host:port; empty: it is not to be watched any longer
+		Foreign dynmesh.Foreign // zero: it is not to be watched any longer
 	}
 
 	// Ponged is an answer to a ping. Whoever answers in a worker's assignee does not know that it
@@ -44,15 +46,20 @@ type (
 		Nonce uint64
 	}
 
-	// DialEnded is how one of [Actions].Dials ended. Of a tripwire that is open TripwireClosed
+	// DialEnded is how one of [Actions].Dials ended. Of a connection that is kept TripwireClosed
 	// follows.
 	DialEnded struct {
 		Dial    *Dial
 		Outcome watch.Outcome
+		Status  SystemStatus // of AskStatus, where Accepted
 	}
 
-	// TripwireClosed is the end of an open tripwire.
-	TripwireClosed struct{ Dial *Dial }
+	// TripwireClosed is the end of a connection that was kept: TimedOut where this host's kernel has
+	// given it up, since nothing was heard of the other.
+	TripwireClosed struct {
+		Dial    *Dial
+		Outcome watch.Outcome
+	}
 
 	// Tick says that time has passed.
 	Tick struct{}
@@ -101,11 +108,13 @@ const (
 	DialGossip   DialKind = iota // whether the member's gossip accepts connections
 	OpenTripwire                 // an idle connection that ends with the member's process
 	DialService                  // whether the port of requests accepts connections
+	AskSystem                    // whether the system port answers HTTP at all
+	AskStatus                    // what it says
 )
 
 // String returns the kind as a metric's label.
 func (k DialKind) String() string {
-	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests"}[k]
+	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests", AskSystem: "system", AskStatus: "status"}[k]
 }
 
 // Dial is one connection to be made. Its pointer is its identity.
@@ -114,6 +123,14 @@ type Dial struct {
 	Addr     string
 	Attempts watch.Attempts // of DialService
 
-	target *target
+	// Idle has an accepted connection of DialService stay open. The kernel gives it up when it has
+	// heard nothing for twice as long as Silence.
+	Idle    bool
+	Silence time.Duration
+
+	Engine, Health bool // of AskStatus: whether to ask for /engine/status, and for /health
+
+	target *target // nil: it is of a system
+	system *system
 	nonce  uint64 // of DialGossip: of the ping that follows
 }

@@ -2,10 +2,13 @@ package probe
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // MaxForeign is of how many foreign instances one frontend reports. Members take 65,536
@@ -22,6 +25,12 @@ type foreign struct {
 	instances  map[dynmesh.InstanceID][]foreignInstance
 	targets    map[string]*target // by address
 
+	idle int // idle connections that are open, or being made
+
+	systems         map[dynmesh.InstanceID]*system
+	systemDeadlines timers.Queue[time.Duration, *system]
+	health          bool // system ports are asked for /health, too
+
 	limit    int               // MaxForeign, but in tests
 	reported int               // instances of which targets report
 	overflow overflow          // ours to watch, and beyond MaxForeign
@@ -31,14 +40,28 @@ type foreign struct {
 
 type foreignInstance struct {
 	subject dynmesh.Subject
-	addr    string
+	dynmesh.Foreign
+}
+
+// MaxIdle is how many idle connections to foreign workers a frontend keeps: each is a file
+// descriptor. More addresses are dialled from time to time.
+const MaxIdle = 8192
+
+// Of how many idle connections the kernel asks in a second whether the other host is there, at
+// most: of each every second where there are no more.
+const silencePace = 500 * time.Microsecond
+
+// silence is how long nothing may be heard of another host before this one's kernel asks.
+func (f *foreign) silence() time.Duration {
+	return max(time.Second, time.Duration(len(f.targets))*silencePace)
 }
 
 func newForeign(self dynmesh.InstanceID) *foreign {
 	return &foreign{
 		assignment: NewAssignment(self),
 		instances:  make(map[dynmesh.InstanceID][]foreignInstance), targets: make(map[string]*target),
-		limit: MaxForeign, overflow: overflow{set: make(map[dynmesh.Subject]struct{})},
+		systems: make(map[dynmesh.InstanceID]*system),
+		limit:   MaxForeign, overflow: overflow{set: make(map[dynmesh.Subject]struct{})},
 	}
 }
 
@@ -56,9 +79,12 @@ func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	} else {
 		for _, worker := range f.assignment.Leave(id) {
 			for _, at := range f.instances[worker] {
-				p.attach(at.subject, at.addr)
+				p.attach(at.subject, at.Foreign)
 			}
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.instances)) { // whose turn it is to ask may have changed
+		p.systemChanged(id)
 	}
 	for range len(f.overflow.set) { // each of which may be ours alone now, or no longer
 		p.admit(f.overflow.next())
@@ -71,28 +97,31 @@ func (p *Prober) admit(s dynmesh.Subject) bool {
 	f := p.foreign
 	for _, at := range f.instances[s.ID] {
 		if at.subject == s && f.assignment.Mine(s.ID) {
-			p.attach(s, at.addr)
+			p.attach(s, at.Foreign)
 			return true
 		}
 	}
 	return false
 }
 
-// watchForeign has an instance watched at an address, or no longer where that is empty.
-func (p *Prober) watchForeign(s dynmesh.Subject, addr string) {
-	f := p.foreign
+// watchForeign has an instance watched somewhere, or no longer where that is nowhere.
+func (p *Prober) watchForeign(s dynmesh.Subject, where dynmesh.Foreign) {
+	f, addr := p.foreign, where.Addr
 	instances := f.instances[s.ID]
 	n := slices.IndexFunc(instances, func(at foreignInstance) bool { return at.subject == s })
 	known, freed := n >= 0, false
-	if known && instances[n].addr != addr {
+	if known && instances[n].Addr != addr {
 		f.overflow.remove(s)
-		freed = p.endReport(s, instances[n].addr)
+		freed = p.endReport(s, instances[n].Addr)
 	}
 	switch {
 	case addr != "" && known:
-		instances[n].addr = addr
+		if t := f.targets[addr]; t != nil {
+			t.idle = where.Idle
+		}
+		instances[n].Foreign = where
 	case addr != "":
-		f.instances[s.ID] = append(instances, foreignInstance{s, addr})
+		f.instances[s.ID] = append(instances, foreignInstance{s, where})
 	case known && len(instances) == 1:
 		delete(f.instances, s.ID)
 		f.assignment.Remove(s.ID)
@@ -100,17 +129,18 @@ func (p *Prober) watchForeign(s dynmesh.Subject, addr string) {
 		f.instances[s.ID] = slices.Delete(instances, n, n+1)
 	}
 	if addr != "" && f.assignment.Add(s.ID) {
-		p.attach(s, addr)
+		p.attach(s, where)
 	}
+	p.systemChanged(s.ID)
 	if freed { // after the instance itself, which may only have moved
 		p.fill()
 	}
 }
 
 // attach has the watch of the address report of the instance, if there is room.
-func (p *Prober) attach(s dynmesh.Subject, addr string) {
-	f := p.foreign
-	if t := f.targets[addr]; t != nil && slices.Contains(t.subjects, s) {
+func (p *Prober) attach(s dynmesh.Subject, where dynmesh.Foreign) {
+	f, addr := p.foreign, where.Addr
+	if t := f.targets[addr]; t != nil && t.subjects.has(s) {
 		return
 	}
 	first := f.isFirst(s.ID)
@@ -122,12 +152,12 @@ func (p *Prober) attach(s dynmesh.Subject, addr string) {
 	f.reported++
 	f.searched = f.searched && first
 	if t := f.targets[addr]; t != nil {
-		t.subjects = append(t.subjects, s)
+		t.subjects.add(s)
 		p.report(s, t)
 		return
 	}
 	t := newTarget(target{
-		id: s.ID, service: addr, subjects: []dynmesh.Subject{s},
+		id: s.ID, service: addr, idle: where.Idle, subjects: subjects{list: []dynmesh.Subject{s}},
 		address: watch.NewForeign(p.random.Uint64(), p.now),
 	})
 	f.targets[addr] = t
@@ -144,20 +174,21 @@ func (f *foreign) isFirst(id dynmesh.InstanceID) bool {
 // one.
 func (p *Prober) makeRoom() bool {
 	f := p.foreign
-	if len(f.shared) == 0 && !f.searched {
-		f.searched = true
-		for id, instances := range f.instances {
-			if !f.isFirst(id) {
-				f.shared = append(f.shared, instances...)
+	for len(f.shared) > 0 || !f.searched {
+		if len(f.shared) == 0 { // some may have come since the last search
+			f.searched = true
+			for id, instances := range f.instances {
+				if !f.isFirst(id) {
+					f.shared = append(f.shared, instances...)
+				}
 			}
+			slices.SortStableFunc(f.shared, func(a, b foreignInstance) int { return cmp.Compare(a.subject.ID, b.subject.ID) })
+			continue
 		}
-		slices.SortStableFunc(f.shared, func(a, b foreignInstance) int { return cmp.Compare(a.subject.ID, b.subject.ID) })
-	}
-	for len(f.shared) > 0 {
 		last := len(f.shared) - 1
 		at := f.shared[last]
 		f.shared = f.shared[:last]
-		if !f.isFirst(at.subject.ID) && p.endReport(at.subject, at.addr) {
+		if !f.isFirst(at.subject.ID) && p.endReport(at.subject, at.Addr) {
 			if f.assignment.Mine(at.subject.ID) {
 				f.overflow.add(at.subject)
 			}
@@ -193,14 +224,12 @@ func (p *Prober) endReport(s dynmesh.Subject, addr string) bool {
 	if t == nil {
 		return false
 	}
-	n := slices.Index(t.subjects, s)
-	if n < 0 {
+	if !t.subjects.remove(s) {
 		return false
 	}
-	t.subjects = slices.Delete(t.subjects, n, n+1)
 	f.reported--
 	p.withdraw(s)
-	if len(t.subjects) == 0 {
+	if len(t.subjects.list) == 0 {
 		p.close(t)
 		delete(f.targets, addr)
 	}
@@ -215,13 +244,98 @@ func (p *Prober) endForeignIfHandedOver(id dynmesh.InstanceID) bool {
 	}
 	ended := true
 	for _, at := range f.instances[id] {
-		if t := f.targets[at.addr]; t != nil && t.fails() {
+		if t := f.targets[at.Addr]; t != nil && t.fails() {
 			ended = false
 			continue
 		}
-		p.detach(at.subject, at.addr)
+		p.detach(at.subject, at.Addr)
 	}
 	return ended
+}
+
+// systemChanged has the system port of a worker asked, or no longer, by where its instances say
+// that it is, and by whose it is to ask.
+func (p *Prober) systemChanged(id dynmesh.InstanceID) {
+	f := p.foreign
+	addr := ""
+	if f.isFirst(id) {
+		for _, at := range f.instances[id] {
+			if addr = at.System; addr != "" {
+				break
+			}
+		}
+	}
+	s := f.systems[id]
+	if s != nil && s.addr == addr || s == nil && addr == "" {
+		return
+	}
+	if s != nil {
+		s.ended = true
+		f.systemDeadlines.Stop(&s.deadline)
+		delete(f.systems, id)
+		p.reportWorker(id)
+	}
+	if addr == "" {
+		return
+	}
+	s = &system{id: id, addr: addr, state: watch.NewSystem(p.random.Uint64(), p.now)}
+	s.deadline.Value = s
+	f.systems[id] = s
+	p.stepSystem(s, watch.Event{})
+}
+
+// stepSystem takes an event and does what follows.
+func (p *Prober) stepSystem(s *system, e watch.Event) {
+	f := p.foreign
+	e.Unhealthy = p.unhealthy(s.id)
+	var a watch.SystemAsks
+	s.state, a = s.state.Step(e, max(watch.SystemPeriod, time.Duration(len(f.systems))*systemPace), p.now)
+	if a.Ask {
+		p.dial(&Dial{Kind: AskSystem, Addr: s.addr, system: s})
+	}
+	if a.Read {
+		p.dial(&Dial{Kind: AskStatus, Addr: s.addr, system: s, Engine: !s.status.NoEngine, Health: p.foreign.health && !s.status.NoHealth})
+	}
+	if a.Changed {
+		p.reportWorker(s.id)
+	}
+	f.systemDeadlines.Set(&s.deadline, a.Wake)
+}
+
+// systemDialed takes in how a question ended.
+func (p *Prober) systemDialed(e DialEnded) {
+	s := e.Dial.system
+	if p.stopped || s.ended {
+		return
+	}
+	if e.Dial.Kind == AskSystem {
+		if e.Outcome == watch.Accepted {
+			p.health.answered(s.id, p.now)
+		}
+		p.stepSystem(s, watch.Event{Kind: watch.SystemAsked, Outcome: e.Outcome})
+		return
+	}
+	if e.Outcome == watch.Accepted {
+		before, other, first := s.status, s.other, !s.read
+		s.status, s.read = e.Status, true
+		s.status.NoEngine = s.status.NoEngine || before.NoEngine
+		s.status.NoHealth = s.status.NoHealth || before.NoHealth
+		s.other = s.status.Worker != "" && s.status.Worker != s.id.String()
+		if first || other != s.other || before.Draining != s.status.Draining || load(before.InFlight) != load(s.status.InFlight) ||
+			!slices.Equal(before.NotReady, s.status.NotReady) {
+			p.reportWorker(s.id)
+		}
+	}
+	p.stepSystem(s, watch.Event{Kind: watch.SystemRead, Outcome: e.Outcome})
+}
+
+// reportWorker says anew what is found of a worker's instances.
+func (p *Prober) reportWorker(id dynmesh.InstanceID) {
+	for _, at := range p.foreign.instances[id] {
+		if t := p.foreign.targets[at.Addr]; t != nil && t.subjects.has(at.subject) {
+			p.report(at.subject, t)
+		}
+	}
 }
 
 // overflow is the instances for which there is no room, in the order in which they came.

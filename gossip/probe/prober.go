@@ -75,6 +75,13 @@ func New(self dynmesh.InstanceID, frontend bool, seed uint64) *Prober {
 	return p
 }
 
+// AskHealth has system ports asked for /health, too: see gossip.Config.
+func (p *Prober) AskHealth() {
+	if p.foreign != nil {
+		p.foreign.health = true
+	}
+}
+
 // Handle takes an event and returns what is to be done.
 func (p *Prober) Handle(e Event, now time.Duration) Actions {
 	p.now, p.out = now, Actions{}
@@ -82,7 +89,7 @@ func (p *Prober) Handle(e Event, now time.Duration) Actions {
 	case DialEnded:
 		p.dialEnded(e)
 	case TripwireClosed:
-		p.tripwireClosed(e.Dial)
+		p.tripwireClosed(e)
 	}
 	if p.stopped {
 		return p.out
@@ -96,7 +103,7 @@ func (p *Prober) Handle(e Event, now time.Duration) Actions {
 		p.reported(e)
 	case ForeignWatched:
 		if p.foreign != nil {
-			p.watchForeign(e.Subject, e.Addr)
+			p.watchForeign(e.Subject, e.Foreign)
 		}
 	case Ponged:
 		p.ponged(e)
@@ -118,6 +125,11 @@ func (p *Prober) Next(now time.Duration) time.Duration {
 	at := min(p.health.wake(now), p.queues.due())
 	if due, ok := p.deadlines.Next(); ok {
 		at = min(at, due)
+	}
+	if p.foreign != nil {
+		if due, ok := p.foreign.systemDeadlines.Next(); ok {
+			at = min(at, due)
+		}
 	}
 	if len(p.handovers) > 0 {
 		at = min(at, p.handovers[0].at)
@@ -211,8 +223,21 @@ func (p *Prober) dialEnded(e DialEnded) {
 	d := e.Dial
 	t := d.target
 	p.queues.of(d).running--
+	if t == nil {
+		p.systemDialed(e)
+		return
+	}
 	switch {
 	case p.stopped || t.ended:
+	case d.Idle && t.tripwire != d: // it is not wanted any longer
+	case d.Idle:
+		held := e.Outcome == watch.Accepted
+		if held {
+			p.health.answered(t.id, p.now)
+		} else {
+			p.release(t)
+		}
+		p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome, Idle: held})
 	case d.Kind == OpenTripwire:
 		if t.tripwire == d { // else it is not wanted any longer
 			p.step(t, watch.Event{Kind: watch.TripwireOpened, Outcome: e.Outcome})
@@ -232,11 +257,17 @@ func (p *Prober) dialEnded(e DialEnded) {
 	}
 }
 
-func (p *Prober) tripwireClosed(d *Dial) {
-	if t := d.target; !p.stopped && !t.ended && t.tripwire == d {
-		t.tripwire = nil
-		p.step(t, watch.Event{Kind: watch.TripwireClosed})
+func (p *Prober) tripwireClosed(e TripwireClosed) {
+	t := e.Dial.target
+	if p.stopped || t.ended || t.tripwire != e.Dial {
+		return
 	}
+	p.release(t)
+	kind := watch.TripwireClosed
+	if e.Dial.Idle {
+		kind = watch.ServiceClosed
+	}
+	p.step(t, watch.Event{Kind: kind, Outcome: e.Outcome})
 }
 
 // tick does what is due. A watch sees for itself whether it is late.
@@ -248,6 +279,15 @@ func (p *Prober) tick() {
 			break
 		}
 		p.step(t, watch.Event{})
+	}
+	if p.foreign != nil {
+		for range duePerTick {
+			s, due := p.foreign.systemDeadlines.Pop(p.now)
+			if !due {
+				break
+			}
+			p.stepSystem(s, watch.Event{})
+		}
 	}
 	p.startDials()
 	p.pingWitnesses()
@@ -282,7 +322,8 @@ func (p *Prober) watchMember(m *Member) *target {
 	}
 	state := watch.NewMember(p.random.Uint64(), m.Service != "", p.now)
 	t = newTarget(target{
-		id: m.ID, member: m, state: &state, service: m.Service, subjects: []dynmesh.Subject{{ID: m.ID}},
+		id: m.ID, member: m, state: &state, service: m.Service,
+		subjects: subjects{list: []dynmesh.Subject{{ID: m.ID}}},
 	})
 	p.targets[m.ID] = t
 	p.out.Degraded = append(p.out.Degraded, Degraded{m.Observer, false})

@@ -101,11 +101,30 @@ func (w *world) check() {
 		subjects[dynmesh.Subject{ID: id}] = true
 	}
 	if f := p.foreign; f != nil {
+		held := 0
+		for _, t := range f.targets {
+			if t.tripwire != nil {
+				held++
+			}
+		}
+		if held != f.idle {
+			w.t.Fatalf("%d connections are kept, %d are counted", held, f.idle)
+		}
+		for id, s := range f.systems {
+			if s.ended || s.id != id || !f.isFirst(id) || len(f.instances[id]) == 0 {
+				w.t.Fatalf("the system port of %v is asked: %+v", id, s)
+			}
+		}
+		for s, r := range w.reports {
+			if r.Kind == dynmesh.KindSystem && f.systems[s.ID] == nil {
+				w.t.Fatalf("%+v is said, and nobody asks", r)
+			}
+		}
 		for addr, t := range f.targets {
-			if t.ended || t.service != addr || len(t.subjects) == 0 {
+			if t.ended || t.service != addr || len(t.subjects.list) == 0 {
 				w.t.Fatalf("%s is watched as %+v", addr, t)
 			}
-			for _, s := range t.subjects {
+			for _, s := range t.subjects.list {
 				if subjects[s] {
 					w.t.Fatalf("%v is reported by two watches", s)
 				}
@@ -177,7 +196,12 @@ func (w *world) random() {
 	case k == 6:
 		addr := rapid.SampledFrom([]string{"", "x:1", "x:2"}).Draw(t, "where")
 		s := dynmesh.Subject{ID: 100 + id, Endpoint: dynmesh.Endpoint{Name: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name")}}
-		w.handle(ForeignWatched{Subject: s, Addr: addr})
+		at := dynmesh.Foreign{Addr: addr}
+		if addr != "" {
+			at.Idle = rapid.Bool().Draw(t, "idle")
+			at.System = rapid.SampledFrom([]string{"", "s:1", "s:2"}).Draw(t, "system")
+		}
+		w.handle(ForeignWatched{Subject: s, Foreign: at})
 	case k == 7 && len(w.pings) > 0:
 		ping := rapid.SampledFrom(w.pings).Draw(t, "ping")
 		from := ping.To
@@ -189,17 +213,24 @@ func (w *world) random() {
 		n := rapid.IntRange(0, len(w.open)-1).Draw(t, "tripwire")
 		d := w.open[n]
 		w.open = slices.Delete(w.open, n, n+1)
-		w.handle(TripwireClosed{d})
+		w.handle(TripwireClosed{d, rapid.SampledFrom([]watch.Outcome{watch.Accepted, watch.TimedOut}).Draw(t, "end")})
 	case len(w.dialing) > 0:
 		n := rapid.IntRange(0, len(w.dialing)-1).Draw(t, "dial")
 		d := w.dialing[n]
 		w.dialing = slices.Delete(w.dialing, n, n+1)
 		outcomes := []watch.Outcome{watch.Accepted, watch.Accepted, watch.Refused, watch.TimedOut, watch.Unreachable, watch.Void}
 		outcome := rapid.SampledFrom(outcomes).Draw(t, "outcome")
-		if d.Kind == OpenTripwire && outcome == watch.Accepted && d.target.tripwire == d {
+		if (d.Kind == OpenTripwire || d.Idle) && outcome == watch.Accepted && d.target.tripwire == d {
 			w.open = append(w.open, d)
 		}
-		w.handle(DialEnded{Dial: d, Outcome: outcome})
+		e := DialEnded{Dial: d, Outcome: outcome}
+		if d.Kind == AskStatus {
+			e.Status = SystemStatus{
+				Worker: rapid.SampledFrom([]string{"", "65", "66", "67"}).Draw(t, "worker"), InFlight: rapid.IntRange(-1, 3).Draw(t, "load"),
+				Draining: rapid.Bool().Draw(t, "draining"), NotReady: rapid.SampledFrom([][]string{nil, {"a"}, {"a", "b"}}).Draw(t, "unready"),
+			}
+		}
+		w.handle(e)
 	}
 }
 
@@ -235,7 +266,7 @@ func TestProberIsAFunctionOfItsEvents(t *testing.T) {
 			case 0:
 				return Reported{Observer: dynmesh.InstanceID(rapid.IntRange(2, 9).Draw(t, "by")), Subject: id, Failed: true}
 			case 1:
-				return ForeignWatched{Subject: dynmesh.Subject{ID: id + 100}, Addr: "x:1"}
+				return ForeignWatched{Subject: dynmesh.Subject{ID: id + 100}, Foreign: dynmesh.Foreign{Addr: "x:1"}}
 			default:
 				return MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Frontend: id%2 == 1,
 					Addr: fmt.Sprint(id), Service: fmt.Sprint("s", id), Alive: rapid.Bool().Draw(t, "alive")}}
@@ -261,9 +292,9 @@ func TestForeignInstancesShareTheWatchOfTheirAddress(t *testing.T) {
 	b := dynmesh.Subject{ID: 70, Endpoint: dynmesh.Endpoint{Name: "embed"}}
 	c := dynmesh.Subject{ID: 71, Endpoint: dynmesh.Endpoint{Name: "generate"}}
 	p := New(self, true, 1)
-	p.Handle(ForeignWatched{a, "h:9000"}, 0)
-	p.Handle(ForeignWatched{b, "h:9000"}, 0)
-	p.Handle(ForeignWatched{c, "h:9001"}, 0)
+	p.Handle(ForeignWatched{a, dynmesh.Foreign{Addr: "h:9000"}}, 0)
+	p.Handle(ForeignWatched{b, dynmesh.Foreign{Addr: "h:9000"}}, 0)
+	p.Handle(ForeignWatched{c, dynmesh.Foreign{Addr: "h:9001"}}, 0)
 	if n := len(p.foreign.targets); n != 2 {
 		t.Fatalf("%d addresses are watched, want 2", n)
 	}
@@ -272,15 +303,15 @@ func TestForeignInstancesShareTheWatchOfTheirAddress(t *testing.T) {
 		dials = append(dials, p.Handle(Tick{}, now).Dials...)
 	}
 	slices.SortFunc(dials, func(a, b *Dial) int { return strings.Compare(a.Addr, b.Addr) })
-	do := p.Handle(DialEnded{dials[0], watch.Accepted}, 5*time.Second)
+	do := p.Handle(DialEnded{Dial: dials[0], Outcome: watch.Accepted}, 5*time.Second)
 	if len(do.Reports) != 2 || do.Reports[0].Subject != a || do.Reports[1].Subject != b {
 		t.Errorf("one connection reports %+v, want both instances", do.Reports)
 	}
-	if do := p.Handle(ForeignWatched{a, ""}, 6*time.Second); len(do.Reports) != 1 || do.Reports[0].Finding != "" {
+	if do := p.Handle(ForeignWatched{a, dynmesh.Foreign{Addr: ""}}, 6*time.Second); len(do.Reports) != 1 || do.Reports[0].Finding != "" {
 		t.Errorf("one that is gone: %+v, want that what was said is taken back", do.Reports)
 	}
 	worker := New(self, false, 1)
-	worker.Handle(ForeignWatched{a, "h:9000"}, 0)
+	worker.Handle(ForeignWatched{a, dynmesh.Foreign{Addr: "h:9000"}}, 0)
 	if worker.Next(0) != never {
 		t.Error("a worker watches a foreign address")
 	}
@@ -295,7 +326,7 @@ func TestForeignInstancesBeyondTheLimit(t *testing.T) {
 		either := map[dynmesh.Subject]bool{}
 		for _, p := range []*Prober{a, b} {
 			for _, t := range p.foreign.targets {
-				either[t.subjects[0]] = true
+				either[t.subjects.list[0]] = true
 			}
 		}
 		return len(either)
@@ -308,14 +339,14 @@ func TestForeignInstancesBeyondTheLimit(t *testing.T) {
 	}
 	for n := range all {
 		for _, p := range []*Prober{a, b} {
-			p.Handle(ForeignWatched{subject(n), fmt.Sprint("h:", n)}, 0)
+			p.Handle(ForeignWatched{subject(n), dynmesh.Foreign{Addr: fmt.Sprint("h:", n)}}, 0)
 		}
 	}
 	if n := reported(); n != all || a.Unreported() != all-limit || b.Unreported() != all-limit {
 		t.Errorf("of %d, %d are reported by either, %d and %d by nobody else: want all, and %d", all, n, a.Unreported(), b.Unreported(), all-limit)
 	}
 	for n := range 2 * (all - limit) {
-		a.Handle(ForeignWatched{subject(n), ""}, 0)
+		a.Handle(ForeignWatched{subject(n), dynmesh.Foreign{Addr: ""}}, 0)
 	}
 	if a.Unreported() != 0 || a.foreign.reported != all-2*(all-limit) {
 		t.Errorf("with %d left, %d are reported and %d wait", all-2*(all-limit), a.foreign.reported, a.Unreported())
@@ -329,7 +360,7 @@ func TestForeignInstancesWaitWhileNobodyComesOrGoes(t *testing.T) {
 	other := Member{Observer: dynmesh.Observer{ID: 2, Epoch: 1}, Frontend: true, Alive: true}
 	p.Handle(MemberChanged{Member: other}, 0)
 	for n := range 20 {
-		p.Handle(ForeignWatched{dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)}, fmt.Sprint("h:", n)}, 0)
+		p.Handle(ForeignWatched{dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)}, dynmesh.Foreign{Addr: fmt.Sprint("h:", n)}}, 0)
 	}
 	waiting, searched := slices.Clone(p.foreign.overflow.queue), p.foreign.searched
 	if len(waiting) == 0 || !searched {
@@ -352,7 +383,7 @@ func TestHandoversEndOverSomeTicks(t *testing.T) {
 	p := New(self, true, 1)
 	const all = 1000
 	for n := range all {
-		p.Handle(ForeignWatched{dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)}, fmt.Sprint("h:", n)}, 0)
+		p.Handle(ForeignWatched{dynmesh.Subject{ID: dynmesh.InstanceID(100 + n)}, dynmesh.Foreign{Addr: fmt.Sprint("h:", n)}}, 0)
 	}
 	for id := dynmesh.InstanceID(2); id < 12; id++ {
 		p.Handle(MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Frontend: true, Alive: true}}, 0)
@@ -391,13 +422,13 @@ func TestForeignInstancesThatMoveKeepTheirPlace(t *testing.T) {
 	p := New(self, true, 1)
 	p.foreign.limit = 1
 	a, b := dynmesh.Subject{ID: 70}, dynmesh.Subject{ID: 71}
-	p.Handle(ForeignWatched{a, "h:1"}, 0)
-	p.Handle(ForeignWatched{b, "h:2"}, 0)
-	p.Handle(ForeignWatched{a, "h:3"}, 0)
+	p.Handle(ForeignWatched{a, dynmesh.Foreign{Addr: "h:1"}}, 0)
+	p.Handle(ForeignWatched{b, dynmesh.Foreign{Addr: "h:2"}}, 0)
+	p.Handle(ForeignWatched{a, dynmesh.Foreign{Addr: "h:3"}}, 0)
 	if p.foreign.targets["h:3"] == nil || p.foreign.reported != 1 || !p.foreign.overflow.has(b) {
 		t.Errorf("%d addresses are watched, and %v waits", len(p.foreign.targets), p.foreign.overflow.queue)
 	}
-	p.Handle(ForeignWatched{a, ""}, 0)
+	p.Handle(ForeignWatched{a, dynmesh.Foreign{Addr: ""}}, 0)
 	if p.foreign.targets["h:2"] == nil || p.foreign.reported != 1 || p.Unreported() != 0 {
 		t.Errorf("the one that waited has no report: %d wait", p.Unreported())
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
@@ -16,7 +17,8 @@ type target struct {
 	state    *watch.Member      // of a member
 	address  watch.Foreign      // of an address
 	service  string             // host:port of requests
-	subjects []dynmesh.Subject  // of which the finding is reported
+	subjects subjects           // of which the finding is reported
+	idle     bool               // of an address: a connection there is kept
 	ended    bool
 
 	tripwire *Dial // open, or being opened
@@ -58,7 +60,7 @@ func (p *Prober) step(t *target, e watch.Event) {
 
 func (p *Prober) act(t *target, a watch.Actions) {
 	if a.Changed {
-		for _, s := range t.subjects {
+		for _, s := range t.subjects.list {
 			p.report(s, t)
 		}
 	}
@@ -79,7 +81,13 @@ func (p *Prober) act(t *target, a watch.Actions) {
 		p.dial(t.tripwire)
 	}
 	if a.DialService != watch.None {
-		p.dial(&Dial{Kind: DialService, Addr: t.service, Attempts: a.DialService, target: t})
+		d := &Dial{Kind: DialService, Addr: t.service, Attempts: a.DialService, target: t}
+		if t.idle && a.DialService == watch.Once && p.foreign.idle < MaxIdle {
+			d.Idle, d.Silence = true, p.foreign.silence()
+			t.tripwire = d
+			p.foreign.idle++
+		}
+		p.dial(d)
 	}
 }
 
@@ -105,9 +113,13 @@ func (p *Prober) report(s dynmesh.Subject, t *target) {
 	if f.Finding != dynmesh.Pass {
 		rtt = 0
 	}
-	p.out.Reports = append(p.out.Reports, dynmesh.Report{
+	r := dynmesh.Report{
 		Subject: s, Kind: dynmesh.KindPath, Finding: f.Finding, Reason: f.Reason, Detail: f.Detail, Latency: rtt,
-	})
+	}
+	if t.member == nil {
+		r = p.foreign.refine(r)
+	}
+	p.out.Reports = append(p.out.Reports, r)
 }
 
 func (p *Prober) withdraw(s dynmesh.Subject) {
@@ -124,7 +136,7 @@ func (p *Prober) close(t *target) {
 // end ends a watch and takes back what it reported.
 func (p *Prober) end(t *target) {
 	p.close(t)
-	for _, s := range t.subjects {
+	for _, s := range t.subjects.list {
 		p.withdraw(s)
 	}
 }
@@ -133,6 +145,66 @@ func (p *Prober) end(t *target) {
 func (p *Prober) hangUp(t *target) {
 	if t.tripwire != nil {
 		p.out.HangUps = append(p.out.HangUps, t.tripwire)
-		t.tripwire = nil
+		p.release(t)
 	}
+}
+
+// release takes note that there is no tripwire any more.
+func (p *Prober) release(t *target) {
+	if t.tripwire.Idle {
+		p.foreign.idle--
+	}
+	t.tripwire = nil
+}
+
+// subjects are the instances of which one watch reports: very many where all workers have one
+// address.
+type subjects struct {
+	list []dynmesh.Subject
+	at   map[dynmesh.Subject]int // places in list, where there are many; nil: few
+}
+
+const fewSubjects = 16
+
+func (s *subjects) index(of dynmesh.Subject) int {
+	if s.at == nil {
+		return slices.Index(s.list, of)
+	}
+	if n, there := s.at[of]; there {
+		return n
+	}
+	return -1
+}
+
+func (s *subjects) has(of dynmesh.Subject) bool { return s.index(of) >= 0 }
+
+func (s *subjects) add(of dynmesh.Subject) {
+	s.list = append(s.list, of)
+	switch {
+	case s.at != nil:
+		s.at[of] = len(s.list) - 1
+	case len(s.list) > fewSubjects:
+		s.at = make(map[dynmesh.Subject]int, 2*len(s.list))
+		for n, of := range s.list {
+			s.at[of] = n
+		}
+	}
+}
+
+// remove reports whether it was there.
+func (s *subjects) remove(of dynmesh.Subject) bool {
+	n := s.index(of)
+	if n < 0 {
+		return false
+	}
+	last := len(s.list) - 1
+	s.list[n] = s.list[last]
+	s.list = s.list[:last]
+	if s.at != nil {
+		delete(s.at, of)
+		if n < last {
+			s.at[s.list[n]] = n
+		}
+	}
+	return true
 }

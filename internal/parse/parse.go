@@ -28,6 +28,21 @@ func Seconds(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// Auto stands for a duration that the program finds by itself.
+const Auto = "auto"
+
+// AutoSeconds takes the same, or Auto, which is 0.
+func AutoSeconds(s string) (time.Duration, error) {
+	if s == Auto {
+		return 0, nil
+	}
+	d, err := Seconds(s)
+	if err != nil {
+		err = errors.New("want " + Auto + ", or seconds above 0, such as 10, 1.5 or 10s")
+	}
+	return d, err
+}
+
 // WholeSeconds takes the same in whole seconds, least or more.
 func WholeSeconds(s string, least time.Duration) (time.Duration, error) {
 	d, err := Seconds(s)

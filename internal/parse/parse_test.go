@@ -18,6 +18,11 @@ func TestSeconds(t *testing.T) {
 			t.Errorf("Seconds(%q) = %v, %v; want %v", given, got, err, want)
 		}
 	}
+	for given, ok := range map[string]bool{"auto": true, "10": true, "0": false, "Auto": false, "": false} {
+		if got, err := parse.AutoSeconds(given); (err == nil) != ok || given == parse.Auto && got != 0 {
+			t.Errorf("AutoSeconds(%q) = %v, %v; accepted: want %v", given, got, err, ok)
+		}
+	}
 	for given, ok := range map[string]bool{"2": true, "10s": true, "1": false, "2.5": false, "x": false} {
 		if got, err := parse.WholeSeconds(given, 2*time.Second); (err == nil) != ok {
 			t.Errorf("WholeSeconds(%q, 2 s) = %v, %v; accepted: want %v", given, got, err, ok)

@@ -73,8 +73,9 @@ func TestLongStepOrIdle(t *testing.T) {
 		// Until the first canary is late, it is idle like before. The budget begins after that one
 		// at the latest, and when it is used up, it may take until the next one is due to see it.
 		const round = 15 * time.Second // the wait, 10 % more, and the timeout, with a second to look
-		if got := during(5*time.Minute, false); got < 2*time.Minute-round || got > 2*time.Minute+3*round {
-			t.Errorf("hanging: ready for %v, want the stall budget of 2m and three canaries more at most", got)
+		const budget = 5 * time.Minute // five times that step
+		if got := during(2*budget, false); got < budget-round || got > budget+3*round {
+			t.Errorf("hanging: ready for %v, want the stall budget of %v and three canaries more at most", got, budget)
 		}
 	})
 }

@@ -85,18 +85,18 @@ function evidence(observations, fleet) {
     const finding = [o.finding, o.reason, o.draining ? 'draining' : ''].filter(Boolean).map((w) => plain(w, 60)).join(', ');
     const took = o.latency_seconds > 0 && !bad ? ` in ${latency(o.latency_seconds)}` : '';
     return make('li', { class: o.counts ? '' : 'ignored' },
-      mark(bad ? (o.kind === 'path' ? 'unreachable' : 'notready') : o.draining ? 'draining' : o.finding === 'unchecked' ? 'unverified' : 'ready'),
+      mark(bad ? (o.kind === 'path' || o.reason === 'frozen' && o.kind === 'system' ? 'unreachable' : 'notready') : o.draining ? 'draining' : o.finding === 'unchecked' ? 'unverified' : 'ready'),
       make('b', {}, `${kindWord(o.kind)}: ${finding}${took}`), o.counts ? null : make('em', {}, ' does not count'),
       make('span', { class: 'by' }, ` ${observer(o, fleet)}, `, age(moment(o.at), ' ago')),
       o.detail ? make('span', { class: 'said long' }, plain(o.detail, 1000)) : null);
   }))];
 }
 
-const kindWord = (kind) => ({ path: 'network path', canary: 'canary', traffic: 'real requests', process: 'its process' })[kind] ?? plain(kind, 40);
+const kindWord = (kind) => ({ path: 'network path', canary: 'canary', traffic: 'real requests', process: 'its process', system: 'system port' })[kind] ?? plain(kind, 40);
 
 // observer says who saw it, by what people call them.
 function observer({ observer: id, kind }, fleet) {
-  if (kind !== 'path') return 'by its own worker';
+  if (kind !== 'path' && kind !== 'system') return 'by its own worker';
   const member = fleet.members.get(id);
   for (const instance of fleet.instances.values()) {
     if (instance.id === id && instance.data.worker?.host) return `by ${plain(instance.data.worker.host, 60)} (${plain(id, 24)})`;

@@ -23,6 +23,7 @@ type Network interface {
 type Dialer struct {
 	network Network
 	report  func(probe.Event)
+	systems systemPorts
 
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
@@ -35,23 +36,43 @@ type Dialer struct {
 // New returns a dialer. Report is given DialEnded and TripwireClosed, from many goroutines, and
 // must not wait. The dialer must be followed by Stop and Wait.
 func New(n Network, report func(probe.Event)) *Dialer {
-	d := &Dialer{network: n, report: report, tripwires: make(map[*probe.Dial]context.CancelFunc)}
+	d := &Dialer{network: n, report: report, systems: newSystemPorts(n), tripwires: make(map[*probe.Dial]context.CancelFunc)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
 
 // Start begins a connection.
 func (d *Dialer) Start(job *probe.Dial) {
-	if job.Kind != probe.OpenTripwire {
+	switch {
+	case job.Kind == probe.AskSystem:
+		d.wg.Go(func() { d.askSystem(job) })
+	case job.Kind == probe.AskStatus:
+		d.wg.Go(func() { d.askStatus(job) })
+	case job.Kind == probe.OpenTripwire:
+		d.keep(job, d.network.OpenTripwire)
+	case job.Idle:
+		d.keep(job, func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := d.network.Dial(ctx, addr)
+			if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+				// The kernel asks the other one whether the host is there: no byte reaches the
+				// process.
+				err = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: job.Silence, Interval: job.Silence, Count: 1})
+			}
+			return conn, err
+		})
+	default:
 		d.wg.Go(func() { d.connect(job) })
-		return
 	}
+}
+
+// keep opens a connection, and holds it until it is hung up or ends.
+func (d *Dialer) keep(job *probe.Dial, open func(context.Context, string) (net.Conn, error)) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	d.mu.Lock()
 	d.tripwires[job] = cancel
 	d.mu.Unlock()
 	d.wg.Go(func() {
-		d.keepOpen(ctx, job)
+		d.keepOpen(ctx, job, open)
 		d.HangUp(job)
 	})
 }
@@ -71,13 +92,19 @@ func (d *Dialer) HangUp(job *probe.Dial) {
 func (d *Dialer) Stop() { d.cancel() }
 
 // Wait returns when all goroutines have ended. It must follow Stop.
-func (d *Dialer) Wait() { d.wg.Wait() }
+func (d *Dialer) Wait() {
+	d.wg.Wait()
+	d.systems.close()
+}
 
 // connect connects and hangs up.
 func (d *Dialer) connect(job *probe.Dial) {
 	began, wait, try := time.Now(), watch.DialTimeout, d.once
-	if job.Attempts == watch.Burst {
-		wait, try = watch.BurstTimeout, d.burst
+	switch job.Attempts {
+	case watch.Burst:
+		wait, try = watch.BurstTimeout, func(addr string) error { return d.burst(addr, watch.BurstTimeout, watch.BurstAttempts) }
+	case watch.ShortBurst:
+		wait, try = watch.ShortBurstTimeout, func(addr string) error { return d.burst(addr, watch.ShortBurstTimeout, watch.ShortBurstAttempts) }
 	}
 	err := try(job.Addr)
 	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-wait)})
@@ -85,7 +112,7 @@ func (d *Dialer) connect(job *probe.Dial) {
 
 func (d *Dialer) once(addr string) error { return d.attempt(d.ctx, addr, watch.DialTimeout) }
 
-// attempt connects, and hangs up at once.
+// attempt connects, and hangs up at once and in order: others log a connection that is reset.
 func (d *Dialer) attempt(ctx context.Context, addr string, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -93,31 +120,28 @@ func (d *Dialer) attempt(ctx context.Context, addr string, wait time.Duration) e
 	if err != nil {
 		return err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // without it, the kernel remembers each of thousands of connections for a minute
-	}
 	return conn.Close()
 }
 
-// burst connects again and again within watch.BurstTimeout, until one attempt says something. An
-// attempt that is under way repeats its lost packets after a second only.
-func (d *Dialer) burst(addr string) error {
-	ctx, cancel := context.WithTimeout(d.ctx, watch.BurstTimeout)
+// burst connects again and again within a time, until one attempt says something. An attempt that
+// is under way repeats its lost packets after a second only.
+func (d *Dialer) burst(addr string, within time.Duration, attempts int) error {
+	ctx, cancel := context.WithTimeout(d.ctx, within)
 	defer cancel()
-	ended := make(chan error, watch.BurstAttempts)
-	tick := time.NewTicker(watch.BurstTimeout / watch.BurstAttempts)
+	ended := make(chan error, attempts)
+	tick := time.NewTicker(within / time.Duration(attempts))
 	defer tick.Stop()
 	var last error
 	running := 0
 	begin := func() {
 		running++
-		d.wg.Go(func() { ended <- d.attempt(ctx, addr, watch.BurstTimeout) })
+		d.wg.Go(func() { ended <- d.attempt(ctx, addr, within) })
 	}
 	begin()
 	for begun := 1; running > 0; {
 		select {
 		case <-tick.C:
-			if begun < watch.BurstAttempts {
+			if begun < attempts {
 				begun++
 				begin()
 			}
@@ -132,19 +156,39 @@ func (d *Dialer) burst(addr string) error {
 	return last
 }
 
-// keepOpen opens a tripwire and holds it until it is closed, by either side.
-func (d *Dialer) keepOpen(ctx context.Context, job *probe.Dial) {
+// keepOpen opens a connection and holds it until it is closed, by either side.
+func (d *Dialer) keepOpen(ctx context.Context, job *probe.Dial, open func(context.Context, string) (net.Conn, error)) {
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, watch.DialTimeout)
-	conn, err := d.network.OpenTripwire(limited, job.Addr)
+	conn, err := open(limited, job.Addr)
 	cancel()
 	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-watch.DialTimeout)})
 	if err != nil {
+		if conn != nil {
+			conn.Close()
+		}
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	_, _ = conn.Read(make([]byte, 1)) // nobody has anything to say on it
+	err = unsaid(conn)
 	stop()
 	conn.Close()
-	d.report(probe.TripwireClosed{Dial: job})
+	d.report(probe.TripwireClosed{Dial: job, Outcome: endOf(err)})
+}
+
+// maxUnasked is how much may come on a connection on which nobody has anything to say. It is read,
+// since a connection that is closed with something unread is reset.
+const maxUnasked = 64 << 10
+
+// unsaid waits for the end of a connection.
+func unsaid(conn net.Conn) error {
+	var some [64]byte
+	for all := 0; all < maxUnasked; {
+		n, err := conn.Read(some[:])
+		if err != nil {
+			return err
+		}
+		all += n
+	}
+	return nil
 }

@@ -11,6 +11,16 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
 )
 
+// endOf says how a connection ended that was kept: TimedOut where this host's kernel gave it up.
+func endOf(err error) watch.Outcome {
+	for _, silent := range []error{syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
+		if errors.Is(err, silent) {
+			return watch.TimedOut
+		}
+	}
+	return watch.Accepted
+}
+
 // starvedAfter is how much later than its timeout a dial may end before it says that this process
 // was starved.
 const starvedAfter = 200 * time.Millisecond

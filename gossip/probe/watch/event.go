@@ -18,6 +18,9 @@ const (
 	TripwireOpened             // Actions.OpenTripwire has ended, with an Outcome; Accepted: the tripwire is there
 	TripwireClosed             // the tripwire was closed, and not by us
 	ServiceDialed              // Actions.DialService has ended, with an Outcome
+	ServiceClosed              // the connection that was Idle has ended, and not by us
+	SystemAsked                // SystemAsks.Ask has ended: Accepted where there was any answer, TimedOut where none came
+	SystemRead                 // SystemAsks.Read has ended
 	Readdressed                // the port of requests is another one now, or is gone, or is there at last
 	Inherited                  // the former watcher is lost, and nobody knows what became of the worker since then
 )
@@ -46,6 +49,7 @@ type Event struct {
 	Kind      Kind
 	Unhealthy bool // this process may be what is cut off or slow: what it does not hear says nothing
 	Outcome   Outcome
+	Idle      bool // ServiceDialed: the connection was accepted, and is kept
 
 	Nonce uint64 // Ponged: that of the ping
 	Other bool   // Ponged: it was another process that answered
@@ -59,16 +63,19 @@ type Attempts uint8
 
 // The attempts.
 const (
-	None  Attempts = iota
-	Once           // one attempt, of DialTimeout
-	Burst          // BurstAttempts, one after the other within BurstTimeout, of which one is enough
+	None       Attempts = iota
+	Once                // one attempt, of DialTimeout
+	Burst               // BurstAttempts, one after the other within BurstTimeout, of which one is enough
+	ShortBurst          // the same in less time, where silence has been noticed before
 )
 
 // The times of connections.
 const (
-	DialTimeout   = time.Second
-	BurstTimeout  = 3 * time.Second
-	BurstAttempts = 10
+	DialTimeout        = time.Second
+	BurstTimeout       = 3 * time.Second
+	BurstAttempts      = 10
+	ShortBurstTimeout  = 800 * time.Millisecond
+	ShortBurstAttempts = 8
 )
 
 // Actions are what is to be done after a step. Each of DialGossip, OpenTripwire and DialService is

@@ -7,12 +7,27 @@ import (
 // Foreign is one watcher's view of an address where a worker that is no member serves instances: of
 // its port of requests, and of nothing else. It is a value, as a [Member] is, and a small one: a
 // frontend may have very many.
-type Foreign struct{ service serviceProbe }
+//
+// A connection that was accepted is kept where the caller has one kept, and as long as it stands
+// nobody dials: its end is noticed in the moment in which the process dies. Without one, the port
+// is dialled again and again.
+//
+//	the connection that stood     then                                 a failure after
+//	----------------------------- | ---------------------------------- | --------------------
+//	was closed                    | dialled at once, and refused        | milliseconds
+//	was given up by the kernel    | dialled ShortBurst, without an answer    | ShortBurstTimeout
+//	was closed, and again, and …  | dialled ever later, up to a period  | as without one
+type Foreign struct {
+	service serviceProbe
+	held    bool
+	since   time.Duration // when the connection that is kept was made
+	short   int           // connections in a row that did not hold for shortLived
+}
 
 // NewForeign returns a watch over an address. It must be stepped at once. Watches differ in their
 // jitter by the seed.
 func NewForeign(seed uint64, now time.Duration) Foreign {
-	f := Foreign{newServiceProbe(Mix(seed), true, foreignPeriod, now)}
+	f := Foreign{service: newServiceProbe(Mix(seed), true, foreignPeriod, now)}
 	f.service.at += f.service.jitter.within(foreignPeriod)
 	return f
 }
@@ -21,10 +36,44 @@ func NewForeign(seed uint64, now time.Duration) Foreign {
 func (f Foreign) Step(e Event, now time.Duration) (Foreign, Actions) {
 	var a Actions
 	before := f.service.finding
-	f.service.step(e, now, true, &a)
+	if e.Kind == ServiceClosed && f.held {
+		f.closed(e.Outcome, now)
+	}
+	f.service.step(e, now, !f.held, &a)
+	if e.Kind == ServiceDialed && e.Idle {
+		f.held, f.since = true, now
+	}
 	a.Changed = f.service.finding != before
-	a.Wake = f.service.due()
+	a.Wake = f.due()
 	return f, a
+}
+
+func (f *Foreign) due() time.Duration {
+	if f.held {
+		return never
+	}
+	return f.service.due()
+}
+
+// closed has the address dialled again: at once, or where connections do not hold, ever later. A
+// kernel that ends a process may close its port last, so that the first of these is accepted once
+// more.
+func (f *Foreign) closed(o Outcome, now time.Duration) {
+	f.held = false
+	if f.short++; now-f.since >= shortLived {
+		f.short = 0
+	}
+	if o == TimedOut {
+		f.service.schedule(ShortBurst, now)
+		return
+	}
+	pauses := [...]time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond, repeatPause}
+	pause := f.service.jitter.about(f.service.period)
+	if f.short < len(pauses) {
+		pause = pauses[f.short]
+	}
+	f.service.schedule(Once, now+pause)
+	f.service.broke = true
 }
 
 // Finding is what is to be said of the instances now.

@@ -18,6 +18,7 @@ type serviceProbe struct {
 	trying   Attempts      // the one under way
 	moved    bool          // the one under way goes to where the port was before
 	repeated bool          // the next attempt repeats a failure
+	broke    bool          // the next attempt follows the end of a connection that stood
 	pause    time.Duration // after a failure
 }
 
@@ -72,6 +73,9 @@ func (s *serviceProbe) dialed(e Event, now time.Duration) {
 		s.fail(e.Outcome, now)
 	case e.Outcome == TimedOut && tried == Once:
 		s.schedule(Burst, now)
+	case e.Outcome == Refused && s.broke: // two signs of one death
+		s.pause = 0
+		s.fail(e.Outcome, now)
 	case e.Outcome != TimedOut && tried == Once && !s.repeated:
 		s.schedule(Once, now+s.jitter.about(repeatPause))
 		s.repeated = true
@@ -86,7 +90,7 @@ func (s *serviceProbe) dialed(e Event, now time.Duration) {
 
 // schedule sets the next attempt.
 func (s *serviceProbe) schedule(e Attempts, at time.Duration) {
-	s.next, s.at, s.repeated = e, at, false
+	s.next, s.at, s.repeated, s.broke = e, at, false, false
 }
 
 // fail says that nobody can connect. Where that has been said, only a better reason replaces the

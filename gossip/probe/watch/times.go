@@ -62,6 +62,7 @@ const (
 	// How often a port of requests is tried, and how soon a failure is repeated before it counts.
 	servicePeriod = 5 * time.Second
 	foreignPeriod = 2 * time.Second
+	statusEvery   = 10 // periods of questions to a system port
 	repeatPause   = 250 * time.Millisecond
 )
 

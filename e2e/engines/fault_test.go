@@ -1,0 +1,192 @@
+package engines
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fault is what is done to one process of an engine, while clients do what they do, and by when
+// that must be known.
+type fault struct {
+	part    string
+	signal  syscall.Signal
+	load    load
+	without string // what the engine does not have, for the table
+
+	worker   time.Duration // until the worker says notready
+	frontend time.Duration // until the frontend does
+}
+
+// The goals. A killed engine is known from its connection, a frozen one from a canary that is not
+// answered, or from work that makes no steps.
+const (
+	tripwire     = 200 * time.Millisecond
+	known        = time.Second
+	frozenIdle   = 15 * time.Second
+	frozenSteps  = 6 * time.Second // where steps are counted
+	frozenBlind  = 15 * time.Second
+	settledAfter = 5 * time.Second // how long the engine works before the fault
+)
+
+func (f fault) String() string {
+	name := map[syscall.Signal]string{syscall.SIGKILL: "SIGKILL", syscall.SIGSTOP: "SIGSTOP"}[f.signal]
+	parts := []string{name + " of the " + f.part, f.load.String()}
+	if f.without != "" {
+		parts = append(parts, "without "+f.without)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// outcome is a row of the table.
+type outcome struct {
+	fault, engine, worker, frontend, goal, after string
+}
+
+// table collects what was measured, from tests that run at the same time.
+type table struct {
+	mu   sync.Mutex
+	rows []outcome
+}
+
+func (b *table) add(row outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = append(b.rows, row)
+}
+
+// print writes the table as docs/benchmarks.md has it.
+func (b *table) print(engine string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	slices.SortFunc(b.rows, func(x, y outcome) int { return strings.Compare(x.fault, y.fault) })
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n| %s | the engine's own /health | worker | frontend | goal | afterwards |\n| --- | --- | --- | --- | --- | --- |\n", engine)
+	for _, r := range b.rows {
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s |\n", r.fault, r.engine, r.worker, r.frontend, r.goal, r.after)
+	}
+	fmt.Println(text.String())
+}
+
+// inject does it to an engine that has worked for a while, and fails the test where nobody knows
+// in time. A frozen engine goes on afterwards, a killed one is started again: both must be found
+// to work, by the same worker.
+func (f fault) inject(t *testing.T, s *sidecar, b *table) {
+	t.Helper()
+	s.becomesReady(t)
+	c := steady.work(t, s.root, s.engine.model)
+	c.await(t, int(settledAfter.Seconds()*perSecond))
+	if f.load != steady {
+		c.stop()
+		c = f.load.work(t, s.root, s.engine.model)
+		if f.load == impatient {
+			c.await(t, perSecond)
+		}
+	}
+	w := s.watch(t)
+	for _, l := range []*log{w.worker, w.frontend} {
+		waitFor(t, "it is ready before the fault", func() bool { _, ok := l.after(time.Time{}, isReady); return ok })
+	}
+	if n, err := c.lost(); n > 0 && f.load != impatient {
+		t.Errorf("%d requests failed before anything happened: %v", n, err)
+	}
+	w.late.reset()
+	began := time.Now()
+	s.engine.signal(t, f.part, f.signal)
+	limit := max(f.worker, f.frontend)
+	for stop := time.After(2*limit + 5*time.Second); ; {
+		_, worker := w.worker.after(began, isNotReady)
+		_, frontend := w.frontend.after(began, isNotReady)
+		_, engine := w.engine.after(began, isNotWell)
+		if worker && frontend && (engine || time.Since(began) > limit) {
+			break
+		}
+		select {
+		case <-time.After(lookEvery):
+			continue
+		case <-stop:
+		}
+		break
+	}
+	late := w.late.reset()
+	row := outcome{fault: f.String(), engine: w.engine.since(began, isNotWell), worker: w.worker.since(began, isNotReady), frontend: w.frontend.since(began, isNotReady)}
+	row.goal = fmt.Sprintf("%v, %v", f.worker, f.frontend)
+	for _, by := range []struct {
+		who  string
+		said *log
+		goal time.Duration
+	}{{"worker", w.worker, f.worker}, {"frontend", w.frontend, f.frontend}} {
+		took, ok := by.said.after(began, isNotReady)
+		// What is known takes some turns of some processes.
+		if limit := by.goal + turns*late; !ok || took > limit {
+			t.Errorf("the %s was to know within %v (and %v for a machine on which a process waits for %v); it said: %v; the engine: %v",
+				by.who, by.goal, limit-by.goal, late, by.said, w.engine)
+		}
+	}
+
+	defer func() {
+		b.add(row)
+		t.Logf("%+v; lateness %v", row, late)
+	}()
+	again := time.Now()
+	if f.signal == syscall.SIGSTOP {
+		s.engine.signal(t, f.part, syscall.SIGCONT)
+	} else {
+		s.engine.Kill()
+		s.engine.start(t)
+		again = time.Now()
+	}
+	if t.Failed() {
+		return // it may not have noticed until now
+	}
+	waitFor(t, "it is ready afterwards", func() bool {
+		_, worker := w.worker.after(again, isReady)
+		_, frontend := w.frontend.after(again, isReady)
+		return worker && frontend
+	})
+	row.after = w.frontend.since(again, isReady)
+	c.stop()
+	if err := complete(t.Context(), http.DefaultClient, s.root, s.engine.model, 0); err != nil {
+		t.Errorf("a request afterwards: %v", err)
+	}
+}
+
+// calm watches while something happens that is no fault, and fails the test if somebody said not
+// ready.
+func calm(t *testing.T, s *sidecar, what string, b *table, while func()) {
+	t.Helper()
+	w := s.watch(t)
+	began := time.Now()
+	while()
+	w.stop()
+	row := outcome{fault: fmt.Sprintf("%s, for %.0f s", what, time.Since(began).Seconds()), goal: "ready"}
+	row.engine, row.worker, row.frontend = w.engine.since(began, isNotWell), w.worker.since(began, isNotReady), w.frontend.since(began, isNotReady)
+	for _, l := range []*log{w.worker, w.frontend} {
+		if _, bad := l.after(time.Time{}, isNotReady); bad {
+			t.Errorf("%s: the worker said %v, the frontend %v", what, w.worker, w.frontend)
+			break
+		}
+	}
+	b.add(row)
+	t.Logf("%+v", row)
+}
+
+// turns is how many times a process may have to wait for its turn from a fault to what is said of
+// it: the kernel, the engine's parent, the worker, its answer, the frontend, whoever asks them.
+const turns = 6
+
+// waitFor waits for what is not measured.
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+		<-time.After(lookEvery)
+	}
+}

@@ -1,0 +1,119 @@
+package engines
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// TestVLLM runs vLLM on the CPU behind a worker. It takes 6 GB of disk, 4 GB of memory, and a
+// minute or more for each start.
+func TestVLLM(t *testing.T) {
+	wanted(t, "vllm")
+	v := &vllm{program: filepath.Join(installVLLM(t), "bin", "python"), model: huggingFace(t, small), port: testkit.FreePort(t)}
+	f, b := newFleet(t), &table{}
+	defer b.print("vLLM on a CPU")
+	// One engine after the other: each wants the processors to itself. What can go on after a fault is
+	// not started again.
+	s := f.front(t, "vllm", v.start(t))
+	s.becomesReady(t)
+	t.Run("alike", func(t *testing.T) { alike(t, s, append(generations("tiny"), others...)) })
+	t.Run("cancelled", func(t *testing.T) { cancelled(t, s, b) })
+	for _, f := range []fault{
+		{part: "server", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
+		{part: "server", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
+		{part: "core", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
+		{part: "core", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
+		{part: "core", signal: syscall.SIGSTOP, load: impatient, worker: frozenSteps, frontend: frozenSteps},
+		{part: "worker", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
+		{part: "worker", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
+		{part: "server", signal: syscall.SIGKILL, load: idle, worker: tripwire, frontend: known},
+		{part: "server", signal: syscall.SIGKILL, load: steady, worker: tripwire, frontend: known},
+		{part: "core", signal: syscall.SIGKILL, load: idle, worker: known, frontend: known},
+		{part: "core", signal: syscall.SIGKILL, load: steady, worker: known, frontend: known},
+		{part: "worker", signal: syscall.SIGKILL, load: idle, worker: known, frontend: known},
+		{part: "worker", signal: syscall.SIGKILL, load: steady, worker: known, frontend: known},
+	} {
+		t.Run(f.String(), func(t *testing.T) { f.inject(t, s, b) })
+	}
+}
+
+// installVLLM returns vLLM's environment. DYNMESH_VLLM names one that is there.
+func installVLLM(t *testing.T) (dir string) {
+	t.Helper()
+	if own := os.Getenv("DYNMESH_VLLM"); own != "" {
+		return own
+	}
+	uv := python(t, "uv", time.Minute, "3.13", "3.12", "3.11")
+	pins, err := os.ReadFile("testdata/vllm.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return installOnce(t, "vllm", 20*time.Minute, pins, func(ctx context.Context, dir string) error {
+		interpreter, err := findPython(ctx, []string{"3.12", "3.13", "3.11"})
+		if err != nil {
+			leftOut(t, "vLLM: %v", err)
+		}
+		if err := run(ctx, "", interpreter, "-m", "venv", "--without-pip", dir); err != nil {
+			return err
+		}
+		return run(ctx, "", filepath.Join(uv, "bin", "uv"), "pip", "install", "-q", "--no-deps", "--compile-bytecode",
+			"--python", filepath.Join(dir, "bin", "python"), "-r", "testdata/vllm.txt")
+	})
+}
+
+// vllm starts servers of vLLM, one after the other.
+type vllm struct {
+	program, model string
+	port           int
+}
+
+func (v *vllm) start(t *testing.T) *engine {
+	t.Helper()
+	e := &engine{
+		owner: t, name: "vLLM", model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", v.port), startup: 10 * time.Minute,
+		command: []string{
+			v.program, "-m", "vllm.entrypoints.openai.api_server", "--model", v.model, "--served-model-name", "tiny",
+			"--host", "127.0.0.1", "--port", fmt.Sprint(v.port), "--dtype", "float32", "--max-model-len", fmt.Sprint(small.context), "--enforce-eager",
+		},
+		env:     []string{"HF_HUB_OFFLINE=1", "VLLM_CPU_KVCACHE_SPACE=1", "VLLM_NO_USAGE_STATS=1"},
+		longest: small.context - 100,
+		parts: func(server int) map[string]int {
+			found := map[string]int{"server": server}
+			for pid, name := range descendants(server) {
+				switch {
+				case strings.HasPrefix(name, "VLLM::EngineCor"):
+					found["core"] = pid
+				case strings.HasPrefix(name, "VLLM::Worker"):
+					found["worker"] = pid
+				}
+			}
+			return found
+		},
+	}
+	e.running = func(t *testing.T) int {
+		client := newAsker()
+		client.Timeout = patience
+		status, body := get(t.Context(), client, e.root+"/metrics")
+		for line := range strings.Lines(string(body)) {
+			if rest, ok := strings.CutPrefix(line, "vllm:num_requests_running{"); ok {
+				n, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+				if err == nil {
+					return int(n)
+				}
+			}
+		}
+		t.Fatalf("/metrics of vLLM: %s, and no requests running in it", status)
+		return 0
+	}
+	e.start(t)
+	return e
+}
