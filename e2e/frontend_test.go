@@ -56,9 +56,9 @@ type registered struct {
 	Transport json.RawMessage `json:"transport"`
 }
 
-// key is the instance's key in etcd.
+// key is what a frontend's list is compared by: where etcd has it, if it is Dynamo's.
 func (r registered) key() string {
-	return "v1/instances/" + r.Namespace + "/" + r.Component + "/" + r.Endpoint + "/" + strconv.FormatUint(r.ID, 16)
+	return foreignInstances + r.Namespace + "/" + r.Component + "/" + r.Endpoint + "/" + strconv.FormatUint(r.ID, 16)
 }
 
 func (h health) keys() []string {

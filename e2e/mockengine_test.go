@@ -78,7 +78,7 @@ func (w *worker) status(path string) string { return "http://" + w.where().addr(
 
 // registered says whether anything in etcd leads to the worker.
 func (w *worker) registered(e *etcd) (bool, error) {
-	found, err := e.list("v1/instances/")
+	found, err := e.list(ownInstances)
 	for _, kv := range found {
 		if strings.Contains(string(kv.Value), w.transport("generate")) {
 			return true, err

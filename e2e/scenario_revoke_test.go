@@ -28,7 +28,7 @@ func leaseRevoked(t *testing.T, w *world) {
 			began = time.Now()
 			answer, err := e.client.Revoke(ctx, clientv3.LeaseID(workers[0].id))
 			if err == nil {
-				watch = e.client.Watch(t.Context(), "v1/instances/", clientv3.WithPrefix(), clientv3.WithRev(answer.Header.Revision))
+				watch = e.client.Watch(t.Context(), ownInstances, clientv3.WithPrefix(), clientv3.WithRev(answer.Header.Revision))
 			}
 			return err
 		}))
@@ -46,7 +46,7 @@ func leaseRevoked(t *testing.T, w *world) {
 
 // awaitBack returns when all of the worker's keys, having been deleted, were put again.
 func (e *etcd) awaitBack(watch clientv3.WatchChan, w *worker) (time.Time, error) {
-	deleted, put := w.keys(), w.keys()
+	deleted, put := w.inEtcd(), w.inEtcd()
 	without := func(keys []string, key []byte) []string {
 		return slices.DeleteFunc(keys, func(k string) bool { return k == string(key) })
 	}

@@ -155,7 +155,7 @@ func (b *beside) measure(i int, broken *worker, began time.Time) {
 	t := b.bare.world.t
 	t.Helper()
 	eventually(t, time.Minute, "the lease of "+broken.name()+" ends", func() error {
-		found, err := b.etcd.list(broken.keys()[0])
+		found, err := b.etcd.list(broken.inEtcd()[0])
 		if err == nil && len(found) > 0 {
 			err = fmt.Errorf("its key is in etcd")
 		}

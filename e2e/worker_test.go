@@ -21,11 +21,26 @@ type worker struct {
 
 func (w *worker) name() string { return w.where().name }
 
-// keys are those of its instances.
+// ownInstances is where workers register; Dynamo's are in foreignInstances.
+const (
+	ownInstances     = "v1/dynmesh/instances/"
+	foreignInstances = "v1/instances/"
+)
+
+// keys are those of its instances, as a frontend's list of both buckets has them.
 func (w *worker) keys() []string {
 	var keys []string
 	for _, endpoint := range w.endpoints {
-		keys = append(keys, "v1/dynmesh/instances/"+strings.TrimPrefix(registered{Namespace: "dynamo", Component: w.component, Endpoint: endpoint, ID: w.id}.key(), "v1/instances/"))
+		keys = append(keys, registered{Namespace: "dynamo", Component: w.component, Endpoint: endpoint, ID: w.id}.key())
+	}
+	return keys
+}
+
+// inEtcd are the keys under which etcd has its instances.
+func (w *worker) inEtcd() []string {
+	keys := w.keys()
+	for n, key := range keys {
+		keys[n] = ownInstances + strings.TrimPrefix(key, foreignInstances)
 	}
 	return keys
 }
@@ -43,7 +58,7 @@ func keysOf(workers ...*worker) []string {
 // findID looks in etcd for the instances whose transport leads to the worker, and checks that all
 // of its endpoints are there, under one ID, which is that of their lease.
 func (w *worker) findID(e *etcd) error {
-	found, err := e.list("v1/instances/")
+	found, err := e.list(ownInstances)
 	if err != nil {
 		return err
 	}
