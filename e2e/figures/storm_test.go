@@ -53,7 +53,9 @@ func registrarStorm(t *testing.T) time.Duration {
 	var running, registered sync.WaitGroup
 	began := time.Now()
 	for i := range stormClients {
-		registrar, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
+		registrar, err := etcd.NewRegistrar(etcd.RegistrarConfig{
+			Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}, Bucket: etcd.BucketDynamo, // as the bare one
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
