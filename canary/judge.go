@@ -95,22 +95,17 @@ func (j *judge) end() *dynmesh.Failure {
 	}
 }
 
-// chunkFields is what is looked at in chunks, whoever sends them.
+// chunkFields is what is looked at in chunks, whoever sends them. An engine's own forms are
+// HTTPConfig.ErrorIn's.
 type chunkFields struct {
-	Error   json.RawMessage `json:"error"`   // OpenAI, vLLM, SGLang, Triton, dynmesh
-	Object  any             `json:"object"`  // "error" in older vLLM, which has the message beside it
-	Event   any             `json:"event"`   // "error" in Dynamo's annotated chunks
-	Comment any             `json:"comment"` // the message of those
-	Message any             `json:"message"`
+	Error   json.RawMessage `json:"error"` // OpenAI, and all who took over its API; Triton, TEI, dynmesh
+	Event   any             `json:"event"` // "error" in Dynamo's annotated chunks
 	Choices *[]struct {
 		Text         any `json:"text"`
 		FinishReason any `json:"finish_reason"`
 		Delta        any `json:"delta"`
 		Message      any `json:"message"`
 	} `json:"choices"` // OpenAI
-	Meta struct {
-		FinishReason any `json:"finish_reason"`
-	} `json:"meta_info"` // SGLang
 	FinishReason any `json:"finish_reason"` // Dynamo
 	Usage        struct {
 		CompletionTokens *float64 `json:"completion_tokens"`
@@ -143,15 +138,13 @@ func readChunk(data []byte, object bool) (chunk, *dynmesh.Failure) {
 	if substance(c.Error) {
 		return chunk{}, failure(dynmesh.ReasonErrorChunk, "%s", errorText(c.Error))
 	}
-	if c.Object == "error" || c.Event == "error" {
+	if c.Event == "error" {
 		return chunk{}, failure(dynmesh.ReasonErrorChunk, "%s", data)
 	}
-	for _, reason := range []any{c.FinishReason, c.Meta.FinishReason} {
-		if aborted(reason) {
-			return chunk{}, failure(dynmesh.ReasonErrorChunk, "finish reason %v", reason)
-		}
+	if aborted(c.FinishReason) {
+		return chunk{}, failure(dynmesh.ReasonErrorChunk, "finish reason %v", c.FinishReason)
 	}
-	read := chunk{tokens: c.Usage.CompletionTokens, finished: c.FinishReason != nil || c.Meta.FinishReason != nil}
+	read := chunk{tokens: c.Usage.CompletionTokens, finished: c.FinishReason != nil}
 	if c.Choices == nil {
 		read.answer = len(data) > len("{}")
 		return read, nil
@@ -182,8 +175,9 @@ func wordsOf(v any) string {
 }
 
 // ErrorIn finds the error in one chunk of a stream, in any of the forms that engines have for it
-// (see chunkFields); nil where there is none. It is for whoever passes chunks on and counts them: a
-// chunk that is an error is no progress. It is cheap on chunks that cannot be one.
+// (see chunkFields), but for those of one engine only; nil where there is none. It is for whoever
+// passes chunks on and counts them: a chunk that is an error is no progress. It is cheap on chunks
+// that cannot be one.
 func ErrorIn(chunk []byte) *dynmesh.Failure {
 	if !bytes.Contains(chunk, []byte(`"error"`)) && !bytes.Contains(chunk, []byte(`"abort"`)) {
 		return nil
@@ -230,12 +224,8 @@ func content(v any) bool {
 	return false
 }
 
-// aborted says whether an engine gave up on the request. vLLM and OpenAI have a word there, SGLang
-// an object.
+// aborted says whether an engine gave up on the request, by its reason to finish.
 func aborted(reason any) bool {
-	if m, ok := reason.(map[string]any); ok {
-		reason = m["type"]
-	}
 	return reason == "error" || reason == "abort"
 }
 

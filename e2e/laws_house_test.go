@@ -56,6 +56,7 @@ var inner = map[string][][]string{
 		{"worker", "worker/sidecar"},
 		{"worker/proxy"},
 		{"worker/engine", "worker/mocker", "worker/traffic"},
+		{"worker/engine/kind"},
 	},
 	"gossip": {
 		{"gossip"},

@@ -16,7 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
-	"github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
 // Serve makes this process a worker with one endpoint, until ctx ends: see [Worker.Run]. The worker
@@ -284,6 +284,6 @@ func (env *environment) canaries() (c canary.Config) {
 
 // payload returns nil where the program's own is used.
 func (env *environment) payload() (payload json.RawMessage) {
-	setting(env, "DYN_HEALTH_CHECK_PAYLOAD", &payload, engine.ParsePayload)
+	setting(env, "DYN_HEALTH_CHECK_PAYLOAD", &payload, kind.ParsePayload)
 	return payload
 }

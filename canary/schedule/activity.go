@@ -40,6 +40,10 @@ type Activity struct {
 	// chunk; 0 where there is none. A request larger than any before may take longer than any before.
 	LargestAnswered, LargestWaiting uint64
 
+	// Engine is how many requests the engine itself says are under way, canaries and those that wait
+	// included, whoever sent them; 0 where that is not known.
+	Engine uint64
+
 	// Steps grows whenever the engine itself has moved, by counters of its own. It proves no
 	// completion. How much it grows means nothing; 0 where nobody reads such counters.
 	Steps uint64

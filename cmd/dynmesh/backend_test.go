@@ -56,12 +56,12 @@ func TestCanaryCommand(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"vllm", mocker.Knobs{}, nil, exitOK, "canary       passed\nengine       vllm at " + url + "\nmodel        llama\nfirst chunk  "},
+		{"vllm", mocker.Knobs{}, nil, exitOK, "canary       passed\nengine       vllm at " + url + "\nmodel        llama\nkind         completions\nfirst chunk  "},
 		{"openai finds the model", mocker.Knobs{}, []string{"--engine", "openai"}, exitOK, `"model":"llama"`},
 		{"own payload", mocker.Knobs{}, []string{"--payload", `{"prompt":"x","max_tokens":3,"stream":true}`}, exitOK, "canary       passed"},
 		{"frozen", mocker.Knobs{Tokens: 2, Freeze: new(int)}, []string{"--timeout", "0.3"}, exitFailed, "canary       failed: timeout: "},
 		{"error", mocker.Knobs{ErrorStatus: 503}, nil, exitFailed, "dynmesh: canary failed: status 503: "},
-		{"unknown engine", mocker.Knobs{}, []string{"--engine", "x"}, exitUsage, `want vllm, sglang, trtllm, openai or triton`},
+		{"unknown engine", mocker.Knobs{}, []string{"--engine", "x"}, exitUsage, `want auto, vllm, sglang, trtllm, llamacpp, triton, tei, ollama, openai or custom`},
 		{"bad payload", mocker.Knobs{}, []string{"--payload", "[]"}, exitUsage, `want a JSON object`},
 	} {
 		if err := engine.SetKnobs(tt.knobs); err != nil {

@@ -16,15 +16,15 @@ import (
 )
 
 func newCanaryCommand() *cobra.Command {
-	cfg := sidecar.Config{Engine: "vllm"}
+	var cfg sidecar.Config
 	timeout := 3 * time.Second
 	var payload payloadValue
 	cmd := &cobra.Command{
 		Use:   "canary",
 		Short: "Send one canary to an engine now, and say what came back",
 		Long: `canary sends the request that a worker would send to see whether the engine completes requests, and judges the whole
-answer as a worker would. Use it to try out an engine or a payload. Exit codes: 0 it passed, 1 it failed, 2 a setting cannot be used.`,
-		Example: "  dynmesh canary --backend http://127.0.0.1:8000 --engine sglang",
+answer as a worker would. Use it to try out an engine or a payload. Exit codes: 0 it passed, 1 it failed or was not sent, 2 a setting cannot be used.`,
+		Example: "  dynmesh canary --backend http://127.0.0.1:8000\n  dynmesh canary --backend http://127.0.0.1:8000 --health-check-path /v1/audio/voices --health-check-expect alloy",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Backend == "" {
@@ -39,7 +39,7 @@ answer as a worker would. Use it to try out an engine or a payload. Exit codes: 
 			defer cancel()
 			// The times are to be those of the canary alone. Where this fails, the canary says why.
 			_ = s.Find(ctx)
-			return runFailure(report(cmd.OutOrStdout(), cfg, s.Model(), canary.Check(ctx, s.Probe())))
+			return runFailure(report(cmd.OutOrStdout(), cfg.Backend, s, canary.Check(ctx, s.Probe())))
 		},
 	}
 	flags := cmd.Flags()
@@ -53,21 +53,27 @@ answer as a worker would. Use it to try out an engine or a payload. Exit codes: 
 }
 
 // report prints what a canary found, and returns why it failed.
-func report(out io.Writer, cfg sidecar.Config, model string, r canary.Result) error {
+func report(out io.Writer, backend string, s *sidecar.Sidecar, r canary.Result) error {
 	verdict := "passed"
-	if r.Failure != nil {
+	switch {
+	case r.Failure != nil:
 		verdict = "failed: " + r.Failure.Error()
+	case r.Unasked != "":
+		verdict = "not sent: " + r.Unasked
 	}
 	first := "none"
 	if r.Chunks > 0 {
 		first = r.FirstChunk.Round(10 * time.Microsecond).String()
 	}
-	if _, err := fmt.Fprintf(out, "canary       %s\nengine       %s at %s\nmodel        %s\nfirst chunk  %s\nwhole        %s\nchunks       %d\nanswer       %s\n",
-		verdict, cfg.Engine, text.URL(cfg.Backend), cmp.Or(model, "not known"), first, r.Total.Round(10*time.Microsecond), r.Chunks, cmp.Or(r.Sample, "none")); err != nil {
+	if _, err := fmt.Fprintf(out, "canary       %s\nengine       %s at %s\nmodel        %s\nkind         %s\nfirst chunk  %s\nwhole        %s\nchunks       %d\nanswer       %s\n",
+		verdict, s.Engine(), text.URL(backend), cmp.Or(s.Model(), "not known"), cmp.Or(s.Kind(), "none"), first, r.Total.Round(10*time.Microsecond), r.Chunks, cmp.Or(r.Sample, "none")); err != nil {
 		return err
 	}
-	if r.Failure != nil {
+	switch {
+	case r.Failure != nil:
 		return fmt.Errorf("canary failed: %w", r.Failure)
+	case r.Unasked != "":
+		return fmt.Errorf("canary not sent: %s", r.Unasked)
 	}
 	return nil
 }

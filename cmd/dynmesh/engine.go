@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/proxy"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
@@ -29,21 +30,26 @@ type engineOptions struct {
 }
 
 func (o *engineOptions) register(flags *pflag.FlagSet) {
-	o.backend.Engine, o.backend.Activity = "vllm", sidecar.ActivityProxy
+	o.backend.Activity = sidecar.ActivityProxy
 	registerBackend(flags, &o.backend)
 	register(flags,
 		setting{"activity", "DYN_BACKEND_ACTIVITY", &stringValue{&o.backend.Activity, oneOf(sidecar.ActivityProxy, sidecar.ActivityMetrics)},
 			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
-		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters; default the engine's usual one"},
+		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters, which may have a query; default the engine's usual one"},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
 }
 
 // registerBackend adds the settings that the worker and the canary command share.
 func registerBackend(flags *pflag.FlagSet, cfg *sidecar.Config) {
+	cfg.Engine = engines.Auto
 	register(flags,
 		setting{"backend", "DYN_BACKEND", &urlValue{stringValue{target: &cfg.Backend}}, "root URL of the engine, such as http://127.0.0.1:8000"},
 		setting{"engine", "DYN_ENGINE", &stringValue{&cfg.Engine, oneOf(engines.Names()...)}, "what kind it is: " + strings.Join(engines.Names(), ", ")},
+		setting{"health-check-kind", "DYN_HEALTH_CHECK_KIND", &stringValue{&cfg.Kind, oneOf(kind.Names()...)}, "what its canary asks for: " + strings.Join(kind.Names(), ", ") + "; default what it serves"},
+		setting{"health-check-path", "DYN_HEALTH_CHECK_PATH", &stringValue{target: &cfg.Path}, "path to send the canary to in place of the engine's own; without a payload it is a GET"},
+		setting{"health-check-expect", "DYN_HEALTH_CHECK_EXPECT", &stringValue{target: &cfg.Expect}, "text that the canary's answer must have in it"},
+		setting{"health-check-wake", "DYN_HEALTH_CHECK_WAKE", &boolValue{&cfg.Wake}, "send canaries also to an engine that says it sleeps or has unloaded its model"},
 		setting{"backend-api-key", "DYN_BACKEND_API_KEY", &secretValue{stringValue{target: &cfg.APIKey}}, "key that the engine wants, sent as Authorization: Bearer"},
 		setting{"backend-ca", "DYN_BACKEND_CA", &stringValue{target: &cfg.CAFile}, "PEM file of the authorities that sign the certificate of an engine behind https"},
 		setting{"model", "DYN_MODEL", &stringValue{target: &cfg.Model}, "name of its model; default the first one that it lists"},
@@ -116,10 +122,11 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 	if err != nil {
 		return engine{}, err
 	}
-	activity := s.Activity()
 	return engine{
-		proxy:         p,
-		watch:         canary.Endpoint{Probe: s.Probe(), Activity: activity, CountsCanaries: activity != nil},
+		proxy: p,
+		watch: canary.Endpoint{
+			Probe: s.Probe(), Activity: s.Activity(p.Activity), CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics,
+		},
 		registerAfter: s.Answered(),
 		runs:          []component{{"sidecar", s.Run}, {"proxy", untilClosed(p)}},
 	}, nil

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	engines "github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
@@ -75,11 +75,12 @@ type healthCheckOptions struct {
 func (o *healthCheckOptions) register(flags *pflag.FlagSet) {
 	// Inside Kubernetes somebody routes by readiness, so it had better be true.
 	o.enabled = os.Getenv("KUBERNETES_SERVICE_HOST") != ""
-	o.cfg = canary.Config{Wait: 10 * time.Second, Timeout: 3 * time.Second, FailureThreshold: 1, SuccessThreshold: 1}
+	o.cfg = canary.Config{Wait: 10 * time.Second, Timeout: 3 * time.Second, StartTimeout: time.Minute, FailureThreshold: 1, SuccessThreshold: 1}
 	register(flags,
 		setting{"health-check", "DYN_HEALTH_CHECK_ENABLED", &boolValue{&o.enabled}, "send canaries; default true inside Kubernetes, and with --backend"},
 		setting{"canary-wait-time", "DYN_CANARY_WAIT_TIME", &secondsValue{target: &o.cfg.Wait}, "idle time after which a canary goes out"},
 		setting{"health-check-request-timeout", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &secondsValue{target: &o.cfg.Timeout}, "bound on a canary's whole answer"},
+		setting{"canary-start-timeout", "DYN_CANARY_START_TIMEOUT", &secondsValue{target: &o.cfg.StartTimeout}, "the same for the first answer of an engine that starts; one that loads is not cut off"},
 		setting{"health-check-payload", "DYN_HEALTH_CHECK_PAYLOAD", &o.payload, "JSON object to send in place of the engine's own payload, or @FILE"},
 		setting{"canary-failure-threshold", "DYN_CANARY_FAILURE_THRESHOLD", &countValue{&o.cfg.FailureThreshold, 1000}, "failures in a row that make an endpoint not ready"},
 		setting{"canary-success-threshold", "DYN_CANARY_SUCCESS_THRESHOLD", &countValue{&o.cfg.SuccessThreshold, 1000}, "successes in a row that make it ready"},
@@ -93,6 +94,7 @@ func (o *healthCheckOptions) config() *canary.Config {
 		return nil
 	}
 	cfg := o.cfg
+	cfg.StartTimeout = max(cfg.StartTimeout, cfg.Timeout)
 	return &cfg
 }
 
@@ -104,7 +106,7 @@ type payloadValue struct {
 func (v *payloadValue) String() string { return string(v.body) }
 func (v *payloadValue) Type() string   { return "json|@file" }
 func (v *payloadValue) Set(s string) error {
-	body, err := engines.ParsePayload(s)
+	body, err := kind.ParsePayload(s)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,12 @@ import (
 // Counters says where an engine has its Prometheus counters, and which of them tell what.
 type Counters struct {
 	Port   string // "" is the engine's own
-	Path   string
+	Path   string // with a query, where one is wanted; {model} stands for the model's name, escaped. Empty: there are none
 	Series []Series
+
+	Hint     string // what to do where they are not there
+	Optional bool   // many have none, and nobody misses them
+	Wakes    bool   // to read them wakes the engine, or keeps it awake
 
 	// Stepwise: the engine sets its gauges when its scheduler takes a step, and an idle one takes
 	// none. So they show the last step's requests for ever, or for half a minute with SGLang.
@@ -85,9 +89,9 @@ func (r Scrape) Stepped(other Scrape) bool {
 }
 
 // URL is where the counters of the engine at root are by default.
-func (c Counters) URL(root *url.URL) string {
+func (c Counters) URL(root *url.URL, model string) string {
 	if c.Port == "" {
-		return URL(root, c.Path)
+		return URL(root, strings.ReplaceAll(c.Path, "{model}", url.QueryEscape(model)))
 	}
 	host := net.JoinHostPort(root.Hostname(), c.Port)
 	return (&url.URL{Scheme: root.Scheme, User: root.User, Host: host, Path: c.Path}).String()

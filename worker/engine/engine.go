@@ -1,72 +1,104 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
-// Engine is what a sidecar has to know of a kind of engine. Get one from [Find].
+// Engine is what a sidecar has to know of a kind of engine. Get one from [Find] or [Detect].
 type Engine struct {
 	Name string // as DYN_ENGINE has it
 
 	Ready       string // path of the route that answers once the engine serves
+	Health      string // path of a route that is cheap to ask, and answers 503 once the engine is dead; "" where there is none
 	ListsModels bool   // Ready answers with OpenAI's list of models
-	NeedsModel  bool   // its canary has to name the model
-	EndsInDone  bool   // its streams end with [DONE]
+	Counters    Counters
 
-	Counters Counters
+	kinds   []kind.Kind // that it may serve, the likeliest first
+	errorIn func(chunk []byte) string
 
-	// canary is the body of the smallest real request: one token, temperature 0, streamed. {model}
-	// stands for the model's name as JSON.
-	canary string
+	// How it is told from others: by who owns its models, by the beginning of a counter's name, or by
+	// asking.
+	owner, counter string
+	isIt           func(Ask) bool
 
-	// route returns the path that a request goes to, judged by its fields. One that cannot be read has
-	// none: the engine will say what it thinks of it.
-	route func(request []byte, model string) string
+	serves func(ask Ask, model string) ([]kind.Kind, error) // nil: what /openapi.json has of kinds, else all of them
+	rests  func(ask Ask, model string) (Rest, string)       // nil: it never does
 }
 
-// all is the table of engines, in the order that they are listed to people.
-func all() []Engine { return []Engine{vllm(), sglang(), trtllm(), openai(), triton()} }
+// Auto stands for whichever engine is found. Custom is one of which nothing is known: it is asked
+// what the operator says.
+const (
+	Auto   = "auto"
+	Custom = "custom"
+)
 
-// Names lists the engines that [Find] knows.
+// Fallback is the name of the engine that [Detect] takes a server for of which it knows nothing.
+const Fallback = "openai"
+
+// all is the table of engines, in the order that they are listed to people, and told from each
+// other.
+func all() []Engine {
+	return []Engine{vllm(), sglang(), trtllm(), llamacpp(), triton(), tei(), ollama(), openai()}
+}
+
+// Names lists what DYN_ENGINE may be.
 func Names() []string {
-	var names []string
+	names := []string{Auto}
 	for _, e := range all() {
 		names = append(names, e.Name)
 	}
-	return names
+	return append(names, Custom)
 }
 
-// Find returns the engine of a name. An unknown name is an error that lists those there are.
+// Find returns the engine of a name. An unknown name is an error that lists those there are; Auto
+// is for [Detect].
 func Find(name string) (Engine, error) {
 	for _, e := range all() {
 		if e.Name == name {
 			return e, nil
 		}
 	}
+	if name == Custom {
+		return Engine{Name: Custom}, nil
+	}
 	return Engine{}, fmt.Errorf("engine %q: want one of %s", name, strings.Join(Names(), ", "))
 }
 
-// Path is where a request goes, escaped. model is the name that the engine serves its model under.
-func (e Engine) Path(request []byte, model string) string { return e.route(request, model) }
+// Kind is the kind of a payload of the operator's own, by its fields; else the likeliest.
+func (e Engine) Kind(payload json.RawMessage) kind.Kind {
+	for _, k := range e.kinds {
+		if k.Has(payload) {
+			return k
+		}
+	}
+	if len(e.kinds) == 0 {
+		return kind.Completions()
+	}
+	return e.kinds[0]
+}
 
-// Canary returns the body of the engine's smallest real request. model may be "" unless NeedsModel.
-func (e Engine) Canary(model string) (json.RawMessage, error) {
-	if model == "" && e.NeedsModel {
-		return nil, fmt.Errorf("canary of engine %s: the model's name is missing", e.Name)
+// Form is the engine's own form of a kind.
+func (e Engine) Form(k kind.Kind) kind.Kind {
+	if i := slices.IndexFunc(e.kinds, func(own kind.Kind) bool { return own.Name == k.Name }); i >= 0 {
+		return e.kinds[i]
 	}
-	if model == "" {
-		return json.RawMessage(strings.Replace(e.canary, `"model":{model},`, "", 1)), nil
+	return k
+}
+
+// ErrorIn finds an error in a form of the engine's own in a chunk of its answers; "" where there is
+// none. Forms that most engines share are package canary's.
+func (e Engine) ErrorIn(chunk []byte) string {
+	if e.errorIn == nil {
+		return ""
 	}
-	name, err := json.Marshal(model)
-	if err != nil {
-		return nil, fmt.Errorf("canary of engine %s: %w", e.Name, err) // unreachable: a string marshals
-	}
-	return json.RawMessage(strings.Replace(e.canary, "{model}", string(name), 1)), nil
+	return e.errorIn(chunk)
 }
 
 // Root parses the URL of an engine's root, to which the routes are added. Many know their engine by
@@ -85,19 +117,11 @@ func Root(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// URL adds an escaped path to an engine's root.
+// URL adds an escaped path, which may have a query, to an engine's root.
 func URL(root *url.URL, path string) string {
 	u := *root
+	path, u.RawQuery, _ = strings.Cut(path, "?")
 	u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + path
 	u.Path, _ = url.PathUnescape(u.RawPath) // both parts are escaped well
 	return u.String()
-}
-
-// present is whether a field has a value, whatever it is.
-type present bool
-
-// UnmarshalJSON takes note of a value.
-func (p *present) UnmarshalJSON(value []byte) error {
-	*p = !present(bytes.Equal(value, []byte("null")))
-	return nil
 }

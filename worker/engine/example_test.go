@@ -13,12 +13,13 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	canary, err := vllm.Canary("llama")
+	kinds, err := vllm.Kinds(func(string) engine.Answer { return engine.Answer{} }, "llama")
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("POST", vllm.Path(canary, "llama"))
-	fmt.Println(string(canary))
+	path, body, err := kinds[0].Request("llama")
+	fmt.Println("POST", path, err)
+	fmt.Println(string(body))
 
 	scrape, err := vllm.Counters.Reader("llama").Read(strings.NewReader(`# TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0"} 2
@@ -26,8 +27,7 @@ vllm:num_requests_waiting{engine="0"} 1
 vllm:generation_tokens_total{engine="0"} 1500 # {trace_id="a"} 1
 `))
 	fmt.Println(scrape.Totals[engine.InFlight], scrape.Totals[engine.Tokens], err)
-	// Output:
-	// POST /v1/completions
-	// {"model":"llama","prompt":[1],"temperature":0,"max_tokens":1,"stream":true}
+	// Output: POST /v1/completions <nil>
+	// {"model":"llama","prompt":[1],"temperature":0,"max_tokens":1,"stream":true,"stream_options":{"include_usage":true}}
 	// 3 1500 <nil>
 }

@@ -1,32 +1,15 @@
 package engine
 
-import "encoding/json"
-
-// completion is the end of a completion's body: one token, streamed.
-const completion = `"temperature":0,"max_tokens":1,"stream":true}`
+import "github.com/dynmesh/dynmesh/worker/engine/kind"
 
 // openai is any server with OpenAI's API (API reference, POST /v1/completions). Those that have
 // counters tend to take over vLLM's names.
 func openai() Engine {
 	return Engine{
-		Name:        "openai",
-		Ready:       "/v1/models",
+		Name:        Fallback,
+		Ready:       modelsPath,
 		ListsModels: true,
-		NeedsModel:  true,
-		EndsInDone:  true,
-		canary:      `{"model":{model},"prompt":"Test",` + completion,
-		route:       openaiRoute,
-		Counters:    Counters{Path: "/metrics", Series: vllmSeries()},
+		kinds:       []kind.Kind{kind.Completions(), kind.Chat(), kind.Embeddings(), kind.Rerank(), kind.Score(), kind.Responses()},
+		Counters:    Counters{Path: "/metrics", Optional: true, Series: vllmSeries()},
 	}
-}
-
-// openaiRoute knows chats by their messages.
-func openaiRoute(request []byte, _ string) string {
-	var has struct {
-		Messages present `json:"messages"`
-	}
-	if json.Unmarshal(request, &has) == nil && bool(has.Messages) {
-		return "/v1/chat/completions"
-	}
-	return "/v1/completions"
 }

@@ -1,45 +1,86 @@
 package engine
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
 
-// sglang is sgl-project/sglang. Sources, as of 2025:
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
+)
+
+// sglang is sgl-project/sglang. Sources, as of 2026:
 //
-//   - python/sglang/srt/entrypoints/http_server.py: both APIs, /v1/models included. The canary is
+//   - python/sglang/srt/entrypoints/http_server.py: OpenAI's API and one of its own. The canary is
 //     the request that its own /health_generate makes: token 0, max_new_tokens 1. /generate's
 //     streams end with [DONE], too, after {"error":{"message":…}} where there was one. A request
-//     that was given up has {"meta_info":{"finish_reason":{"type":"abort"}}}.
-//   - docs/references/production_metrics.md, python/sglang/srt/metrics/collector.py: the counters,
-//     with --enable-metrics. generation_tokens_total is counted when a request ends;
-//     realtime_tokens_total, which newer versions have, with every log line of the scheduler: each
-//     prefill, and each 40th step of decoding. num_requests_total is left out, since requests that
-//     were aborted are in it, too.
+//     that was given up has {"meta_info":{"finish_reason":{"type":"abort"}}}. /model_info
+//     (/get_model_info in older versions) says whether the model generates; all routes are in
+//     /openapi.json, whatever it does. /health generates, too.
+//   - python/sglang/srt/observability/metrics_collector.py: the counters, with --enable-metrics.
+//     generation_tokens_total is counted when a request ends; realtime_tokens_total, which newer
+//     versions have, and the gauges with every log line of the scheduler: each chunk of a prefill,
+//     and each 40th step of decoding. num_requests_total is left out, since requests that were
+//     aborted are in it, too.
 func sglang() Engine {
 	return Engine{
 		Name:        "sglang",
-		Ready:       "/v1/models",
+		Ready:       modelsPath,
 		ListsModels: true,
-		EndsInDone:  true,
-		canary:      `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true}`,
-		route:       sglangRoute,
-		Counters: Counters{Path: "/metrics", Stepwise: true, Series: []Series{
+		owner:       "sglang",
+		counter:     "sglang:",
+		kinds: []kind.Kind{
+			sglangGenerate(),
+			kind.Completions().WithBody(`{"model":{model},"prompt":"Test",` + counted), kind.Chat(),
+			kind.Embeddings(), kind.Rerank(), kind.Score().WithBody(`{"model":{model},"query":"Test","items":["Test"],"label_token_ids":[0]}`),
+			kind.Responses(),
+		},
+		serves:  sglangServes,
+		errorIn: sglangError,
+		Counters: Counters{Path: "/metrics", Stepwise: true, Hint: "SGLang has counters with --enable-metrics", Series: []Series{
 			{Counts: InFlight, Name: "sglang:num_running_reqs"},
 			{Counts: InFlight, Name: "sglang:num_queue_reqs"},
 			{Counts: Tokens, Name: "sglang:generation_tokens_total"},
-			{Counts: Tokens, Name: "sglang:realtime_tokens_total"},
+			{Counts: Tokens, Name: "sglang:realtime_tokens_total", InPrefill: true},
+			{Counts: Gauge, Name: "sglang:token_usage", InPrefill: true},
 			{Counts: Aborted, Name: "sglang:num_aborted_requests_total"},
 		}},
 	}
 }
 
-// sglangRoute knows requests of the native API by its three forms of a prompt.
-func sglangRoute(request []byte, model string) string {
-	var has struct {
-		Text        present `json:"text"`
-		InputIDs    present `json:"input_ids"`
-		InputEmbeds present `json:"input_embeds"`
+// sglangGenerate is a request of the native API.
+func sglangGenerate() kind.Kind {
+	return kind.Kind{
+		Name: "generate", Path: "/generate", Fields: []string{"text", "input_ids", "input_embeds"}, Streams: true,
+		Body: `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true}`,
 	}
-	if json.Unmarshal(request, &has) == nil && bool(has.Text || has.InputIDs || has.InputEmbeds) {
-		return "/generate"
+}
+
+// sglangServes tells models that generate from those that do not.
+func sglangServes(ask Ask, _ string) ([]kind.Kind, error) {
+	e := sglang()
+	var info struct {
+		Generates *bool `json:"is_generation"`
 	}
-	return openaiRoute(request, model)
+	if !ask("/model_info").json(&info) && !ask("/get_model_info").json(&info) || info.Generates == nil {
+		return e.kinds, nil
+	}
+	if *info.Generates {
+		return []kind.Kind{e.Form(sglangGenerate())}, nil
+	}
+	return []kind.Kind{kind.Embeddings(), kind.Rerank()}, nil
+}
+
+// sglangError finds the end of a request that was given up.
+func sglangError(chunk []byte) string {
+	var c struct {
+		Meta struct {
+			FinishReason struct {
+				Type    string `json:"type"`
+				Message string `json:"message"`
+			} `json:"finish_reason"`
+		} `json:"meta_info"`
+	}
+	if json.Unmarshal(chunk, &c) != nil || c.Meta.FinishReason.Type != "abort" {
+		return ""
+	}
+	return fmt.Sprintf("finish reason abort: %s", c.Meta.FinishReason.Message)
 }

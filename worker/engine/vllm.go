@@ -1,23 +1,68 @@
 package engine
 
-// vllm is vllm-project/vllm. Sources, as of 2025:
+import (
+	"cmp"
+	"encoding/json"
+
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
+)
+
+// vllm is vllm-project/vllm. Sources, as of 0.32:
 //
 //   - vllm/entrypoints/openai, CompletionRequest: a prompt may be a list of token IDs, and the
 //     model's name may be missing.
 //   - ai-dynamo/dynamo, components/src/dynamo/vllm/health_check.py: ID 1 is what Dynamo's canary
 //     falls back to. A text would need --skip-tokenizer-init to be off.
+//   - vllm/entrypoints/openai/api_server.py: /openapi.json has the routes of the tasks that the
+//     model
+//     supports. Older versions have all of them, and refuse the others: "does not support".
+//   - vllm/entrypoints/serve/dev/sleep: /is_sleeping is there with VLLM_SERVER_DEV_MODE, as is
+//     /sleep.
+//     What sleeps does not wake up for requests.
 //   - Errors within a stream are {"error":…} events, and [DONE] follows. Older versions have
 //     {"object":"error","message":…}.
 func vllm() Engine {
 	return Engine{
 		Name:        "vllm",
-		Ready:       "/v1/models",
+		Ready:       modelsPath,
+		Health:      "/health",
 		ListsModels: true,
-		EndsInDone:  true,
-		canary:      `{"model":{model},"prompt":[1],` + completion,
-		route:       openaiRoute,
-		Counters:    Counters{Path: "/metrics", Series: vllmSeries()},
+		owner:       "vllm",
+		counter:     "vllm:",
+		kinds: []kind.Kind{
+			kind.Completions().WithBody(`{"model":{model},"prompt":[1],` + counted),
+			kind.Chat().WithBody(`{"model":{model},"messages":[{"role":"user","content":"Test"}],` + counted),
+			kind.Embeddings(), kind.Rerank(), kind.Score(), kind.Classify(), kind.Responses(),
+		},
+		errorIn:  vllmError,
+		rests:    vllmRests,
+		Counters: Counters{Path: "/metrics", Series: vllmSeries()},
 	}
+}
+
+// counted is the end of a body that asks for one token, streamed, and for the count of tokens.
+const counted = `"temperature":0,"max_tokens":1,"stream":true,"stream_options":{"include_usage":true}}`
+
+// vllmError finds the error of older versions.
+func vllmError(chunk []byte) string {
+	var c struct {
+		Object  string `json:"object"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(chunk, &c) != nil || c.Object != "error" {
+		return ""
+	}
+	return cmp.Or(c.Message, "an error without a message")
+}
+
+func vllmRests(ask Ask, _ string) (Rest, string) {
+	var answer struct {
+		Sleeps bool `json:"is_sleeping"`
+	}
+	if ask("/is_sleeping").json(&answer) && answer.Sleeps {
+		return Sleeps, "it sleeps until POST /wake_up"
+	}
+	return Awake, ""
 }
 
 // vllmSeries are those of vllm/v1/metrics/loggers.py and stats.py; the reasons to finish are those
@@ -37,7 +82,7 @@ func vllmSeries() []Series {
 		{Counts: Tokens, Name: "vllm:generation_tokens_total"},
 		{Counts: Steps, Name: "vllm:iteration_tokens_total_count"},
 		{Counts: Gauge, Name: "vllm:kv_cache_usage_perc", InPrefill: true},
-		{Counts: Gauge, Name: "vllm:gpu_cache_usage_perc", InPrefill: true}, // the same, before 0.11
+		{Counts: Gauge, Name: "vllm:gpu_cache_usage_perc", InPrefill: true}, // the same, in versions before 0.9
 		{Counts: Completed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad, Except: true},
 		{Counts: Aborted, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[:1]},
 		{Counts: Failed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[1:]},

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -25,20 +26,22 @@ const (
 
 // poller reads an engine's counters now and then.
 type poller struct {
-	client   client
-	url      string
-	counters engine.Reader
-	stepwise bool
-	log      *logrus.Entry
-	pollNow  chan struct{}
+	monitor *monitor
+	always  bool   // they are the endpoint's activity; else they are read when there is something to see
+	url     string // as configured
+	log     *logrus.Entry
+	pollNow chan struct{}
 
-	last atomic.Pointer[sample]
+	canaries atomic.Int64 // under way
+	requests atomic.Bool  // there are some
+	resting  atomic.Bool  // by the engine's own word
+	problem  atomic.Pointer[string]
+	last     atomic.Pointer[sample]
 }
 
-func newPoller(c client, counters engine.Counters, cfg Config) *poller {
+func newPoller(m *monitor, cfg Config) *poller {
 	p := &poller{
-		client: c.withoutKeyFor(cfg.Metrics), url: cfg.Metrics, counters: counters.Reader(cfg.Model),
-		stepwise: counters.Stepwise, log: cfg.Log, pollNow: make(chan struct{}, 1),
+		monitor: m, always: cfg.Activity == ActivityMetrics, url: cfg.Metrics, log: cfg.Log, pollNow: make(chan struct{}, 1),
 	}
 	p.last.Store(&sample{})
 	return p
@@ -47,37 +50,88 @@ func newPoller(c client, counters engine.Counters, cfg Config) *poller {
 // activity may be called while run runs.
 func (p *poller) activity() canary.Activity { return p.last.Load().activityAt(time.Now()) }
 
-// poll has the counters read soon. A nil poller has nothing to read.
+// add adds what the counters say of the engine to what is known of requests.
+func (p *poller) add(a canary.Activity) canary.Activity {
+	own := p.activity()
+	a.Engine, a.Steps, a.StepsInPrefill = own.InFlight, own.Steps, own.StepsInPrefill
+	return a
+}
+
+// poll has the counters read soon.
 func (p *poller) poll() {
-	if p == nil {
-		return
-	}
 	select {
 	case p.pollNow <- struct{}{}:
 	default: // they will be
 	}
 }
 
+// inFlight tells whether there are requests, so that there is something to see.
+func (p *poller) inFlight(some bool) {
+	if p.requests.Swap(some) != some {
+		p.poll()
+	}
+}
+
+// canary tells that one is under way, until its end is told. What it moved is seen then, before it
+// may be taken for a request's doing.
+func (p *poller) canary() (end func()) {
+	p.canaries.Add(1)
+	p.poll()
+	return func() {
+		p.canaries.Add(-1)
+		p.poll()
+	}
+}
+
+// rests tells whether the engine does.
+func (p *poller) rests(yes bool) { p.resting.Store(yes) }
+
+// source is where and how the counters of an engine are read.
+type source struct {
+	engine, model string
+	counters      engine.Counters
+	url           string // "" where there are none
+	client        client
+	reader        engine.Reader
+}
+
+// sourceOf keeps to before, where it is of the same.
+func (p *poller) sourceOf(found serving, before source) source {
+	if before.engine == found.engine.Name && before.model == found.model {
+		return before
+	}
+	s := source{engine: found.engine.Name, model: found.model, counters: found.engine.Counters, url: p.url}
+	if len(s.counters.Series) == 0 {
+		s.url = ""
+		return s
+	}
+	if s.url == "" {
+		s.url = s.counters.URL(p.monitor.client.root, found.model)
+	}
+	s.client, s.reader = p.monitor.client.withoutKeyFor(s.url), s.counters.Reader(found.model)
+	return s
+}
+
+// lingers is how long the counters are read on when there is nothing to see any more: what clients
+// that have left began may go on.
+const lingers = 2 * time.Second
+
 // run reads the counters until ctx ends. It is the only one that does.
 func (p *poller) run(ctx context.Context, every time.Duration) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	for failing := false; ; {
-		at := time.Now()
-		scrape, err := p.read(ctx, every)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			next := p.last.Load().next(scrape, at, p.stepwise)
-			p.last.Store(&next)
-			if failing {
-				failing = false
-				p.log.Info("Engine's metrics can be read again")
-			}
-		case !failing && !isConnectionRefused(err): // that the engine is gone is said elsewhere
-			failing = true
-			p.log.WithField("err", text.Error(p.client.redact(err), maxText)).Warn("Engine's metrics cannot be read: its activity is unknown")
+	var from source
+	var seen time.Time // when there was last something to see
+	for {
+		if p.requests.Load() || p.canaries.Load() > 0 {
+			seen = time.Now()
+		}
+		found, _ := p.monitor.current()
+		if from = p.sourceOf(found, from); from.url != "" && (!from.counters.Wakes || !p.resting.Load()) &&
+			(p.always || time.Since(seen) < lingers) {
+			p.take(ctx, from, every)
+		} else if p.always && from.url == "" && from.engine != "" {
+			p.failed(from, errNoCounters)
 		}
 		select {
 		case <-ctx.Done():
@@ -88,21 +142,65 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 	}
 }
 
+// take reads the counters once, and says where that changes whether they can be.
+func (p *poller) take(ctx context.Context, from source, every time.Duration) {
+	at := time.Now()
+	scrape, err := from.read(ctx, max(every, minReadTimeout))
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		next := p.last.Load().next(scrape, at, from.counters.Stepwise)
+		p.last.Store(&next)
+		if p.problem.Swap(nil) != nil {
+			p.log.Info("Engine's counters can be read again")
+		}
+	case isConnectionRefused(err): // that the engine is gone is said elsewhere
+	default:
+		p.failed(from, from.client.redact(err))
+	}
+}
+
+// errNoCounters is of engines without.
+var errNoCounters = errors.New("none are known of this engine")
+
+// failed says why the counters cannot be read, where that is news.
+func (p *poller) failed(from source, err error) {
+	why := text.Error(err, maxText)
+	if p.problem.Swap(&why) != nil {
+		return
+	}
+	log := p.log.WithField("err", why)
+	if from.counters.Hint != "" {
+		log = log.WithField("hint", from.counters.Hint)
+	}
+	switch {
+	case p.always:
+		log.Warn("Engine's counters cannot be read: its activity is unknown")
+	case from.counters.Optional:
+		log.Debug("Engine's counters cannot be read")
+	default:
+		log.Info("Engine's counters cannot be read: that it hangs is found later")
+	}
+}
+
+// minReadTimeout is for engines that are busy: llama.cpp answers between two batches.
+const minReadTimeout = time.Second
+
 // read asks for the counters once.
-func (p *poller) read(ctx context.Context, timeout time.Duration) (engine.Scrape, error) {
+func (s source) read(ctx context.Context, timeout time.Duration) (engine.Scrape, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	resp, err := p.client.get(ctx, p.url, "text/plain;version=0.0.4")
+	resp, err := s.client.get(ctx, s.url, "text/plain;version=0.0.4")
 	if err != nil {
-		return engine.Scrape{}, fmt.Errorf("read metrics: %w", err)
+		return engine.Scrape{}, fmt.Errorf("read counters: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return engine.Scrape{}, fmt.Errorf("read metrics: status %d", resp.StatusCode)
+		return engine.Scrape{}, fmt.Errorf("read counters: status %d", resp.StatusCode)
 	}
-	scrape, err := p.counters.Read(resp.Body)
+	scrape, err := s.reader.Read(resp.Body)
 	if err != nil {
-		return engine.Scrape{}, fmt.Errorf("read metrics: %w", err)
+		return engine.Scrape{}, fmt.Errorf("read counters: %w", err)
 	}
 	return scrape, nil
 }

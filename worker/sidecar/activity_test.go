@@ -21,7 +21,7 @@ func TestActivity(t *testing.T) {
 	e, server, _ := runMock(t, "mock", "")
 	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), Activity: ActivityMetrics})
 	activity := func() canary.Activity {
-		a := s.Activity()()
+		a := s.Activity(nil)()
 		a.Steps = 0 // as many as there were readings between
 		return a
 	}
@@ -69,16 +69,16 @@ func TestCountersAway(t *testing.T) {
 	})
 	for _, how := range []string{"HTTP/1.1 404 Not Found\r\n\r\nvllm:num_requests_running 3\n", "hang", "HTTP/1.1 200 OK\r\n\r\ngo_goroutines 1\n", "SSH\r\n"} {
 		hook.Reset()
-		testkit.Eventually(t, patience, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
+		testkit.Eventually(t, patience, "the counters are read", func() bool { return s.Activity(nil)().InFlight == 3 })
 		broken.Store(how)
-		testkit.Eventually(t, patience, "it is said", func() bool { return lines(hook) == "Engine's metrics cannot be read: its activity is unknown" })
+		testkit.Eventually(t, patience, "it is said", func() bool { return lines(hook) == "Engine's counters cannot be read: its activity is unknown" })
 		read := s.poller.last.Load()
 		if got := read.activityAt(read.at.Add(maxAge + 1)); got != (canary.Activity{}) {
 			t.Errorf("%q: got %+v, want nothing in flight", how, got)
 		}
 		broken.Store("")
 		testkit.Eventually(t, patience, "it is said, too", func() bool {
-			return lines(hook) == "Engine's metrics cannot be read: its activity is unknown, Engine's metrics can be read again"
+			return lines(hook) == "Engine's counters cannot be read: its activity is unknown, Engine's counters can be read again"
 		})
 	}
 }
@@ -105,7 +105,7 @@ func monitored(t *testing.T, s *Sidecar, cfg canary.Config) func() canary.Status
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Serve(canary.Endpoint{Name: "generate", Probe: s.Probe(), Activity: s.Activity(), CountsCanaries: true}); err != nil {
+	if err := m.Serve(canary.Endpoint{Name: "generate", Probe: s.Probe(), Activity: s.Activity(nil), CountsCanaries: true}); err != nil {
 		t.Fatal(err)
 	}
 	background(t, m.Run)

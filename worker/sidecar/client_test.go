@@ -66,7 +66,7 @@ func TestAccess(t *testing.T) {
 	if got := check(t, s); got.Failure != nil {
 		t.Errorf("canary: %v", got.Failure)
 	}
-	testkit.Eventually(t, patience, "the counters are read", func() bool { return s.Activity()().InFlight == 3 })
+	testkit.Eventually(t, patience, "the counters are read", func() bool { return s.Activity(nil)().InFlight == 3 })
 	testkit.Eventually(t, patience, "the model is known", func() bool { return s.Model() == "a" })
 	for _, path := range []string{"/v1/models", "/v1/completions", "/metrics"} {
 		if !strings.Contains(asked(), path) {
@@ -139,7 +139,8 @@ func TestKeyStaysWithTheEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := s.poller.client.header()
+		found, _ := s.monitor.current()
+		got := s.poller.sourceOf(found, source{}).client.header()
 		if got.Get("Authorization") != tt.want {
 			t.Errorf("%s and %s: got %q, want %q", tt.backend, tt.metrics, got.Get("Authorization"), tt.want)
 		}

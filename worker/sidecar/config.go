@@ -1,8 +1,8 @@
 package sidecar
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
 // Where the activity of an endpoint is read.
@@ -28,21 +29,31 @@ const (
 // Config says which engine a [Sidecar] stands in front of.
 type Config struct {
 	Backend string // the engine's root, such as http://127.0.0.1:8000; required
-	Engine  string // one of engine.Names(); required
+	Engine  string // one of engine.Names(); default engine.Auto
 
-	// Model is the name that the engine serves its model under. Empty means that the first one of
-	// GET /v1/models is meant, which is asked for again when the engine has been away. Triton has
-	// no such list: it needs the name.
+	// Model is the name that the engine serves its model under. Empty means the one that Payload
+	// names, or else the first one of GET /v1/models, which is asked for again when the engine has
+	// been away. Triton has no such list: it needs the name.
 	Model string
 
-	// Payload replaces the body of the engine's canary: a JSON object (DYN_HEALTH_CHECK_PAYLOAD).
-	// It is sent where a request of that form would be.
+	// What the canary is. Kind is one of kind.Names(); empty: what the engine serves. Payload replaces
+	// its body: a JSON object (DYN_HEALTH_CHECK_PAYLOAD). It is sent to Path, or else where a request
+	// of that form would be. Path alone is a GET.
+	Kind    string
+	Path    string
 	Payload json.RawMessage
+
+	// Expect is a text that must be in the canary's answer: as it came, or in the words of its chunks.
+	Expect string
+
+	// Wake has canaries sent also to an engine that sleeps or has its model unloaded: they wake it.
+	Wake bool
 
 	Activity string // ActivityProxy (default) or ActivityMetrics
 
-	// Metrics is the URL of the engine's counters. Default: where the engine has them, which is
-	// /metrics beside the rest, /prometheus/metrics with TensorRT-LLM, and port 8002 with Triton.
+	// Metrics is the URL of the engine's counters; it may have a query. Default: where the engine has
+	// them, which is /metrics beside the rest, /prometheus/metrics with TensorRT-LLM, and port 8002
+	// with Triton.
 	Metrics string
 
 	// APIKey goes along with all that the engine is asked, as Authorization: Bearer. The counters
@@ -71,12 +82,26 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	if err != nil {
 		return refuse("Backend", text.URL(c.Backend), "http://HOST:PORT")
 	}
-	e, err := engine.Find(c.Engine)
-	if err != nil {
-		return refuse("Engine", c.Engine, "one of "+strings.Join(engine.Names(), ", "))
+	c.Engine = cmp.Or(c.Engine, engine.Auto)
+	var e engine.Engine
+	if c.Engine != engine.Auto {
+		if e, err = engine.Find(c.Engine); err != nil {
+			return refuse("Engine", c.Engine, "one of "+strings.Join(engine.Names(), ", "))
+		}
 	}
-	if c.Model == "" && e.NeedsModel && !e.ListsModels {
-		return refuse("Model", nil, "the name, which engine "+c.Engine+" does not tell")
+	if c.Engine == engine.Custom && c.Path == "" {
+		return refuse("Path", nil, "where a canary goes, which is not known of engine "+engine.Custom)
+	}
+	if c.Engine == "triton" && c.Model == "" && c.Path == "" {
+		return refuse("Model", nil, "the name, which engine triton does not tell")
+	}
+	if c.Kind != "" {
+		if _, err := kind.Find(c.Kind); err != nil {
+			return refuse("Kind", c.Kind, "one of "+strings.Join(kind.Names(), ", "))
+		}
+	}
+	if c.Path != "" && (c.Path[0] != '/' || strings.ContainsFunc(c.Path, func(r rune) bool { return r <= ' ' || r >= 0x7f })) {
+		return refuse("Path", c.Path, "a path that begins with /, escaped")
 	}
 	if text.Line(c.Model, maxModelName) != c.Model {
 		return refuse("Model", c.Model, fmt.Sprintf("one line of at most %d bytes", maxModelName))
@@ -87,6 +112,10 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 			return refuse("Payload", nil, "a JSON object")
 		}
 		c.Payload = slices.Clone(c.Payload)
+		var model string
+		if c.Model == "" && json.Unmarshal(fields["model"], &model) == nil && text.Line(model, maxModelName) == model {
+			c.Model = model
+		}
 	}
 	switch c.Activity {
 	case "":
@@ -95,9 +124,7 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	default:
 		return refuse("Activity", c.Activity, ActivityProxy+" or "+ActivityMetrics)
 	}
-	if c.Metrics == "" {
-		c.Metrics = e.Counters.URL(root)
-	} else if _, err := parseURL(c.Metrics); err != nil {
+	if u, err := url.Parse(c.Metrics); c.Metrics != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Fragment != "") {
 		return refuse("Metrics", text.URL(c.Metrics), "http://HOST:PORT/PATH")
 	}
 	if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
@@ -114,11 +141,35 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	return c, e, root, nil
 }
 
-// parseURL parses the URL of a server. Its errors do not repeat it: it may have a password.
-func parseURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("not the URL of a server")
+// kinds are the kinds that a canary can be, the likeliest first.
+func (c Config) kinds(ask engine.Ask, e engine.Engine, model string) ([]kind.Kind, error) {
+	if c.Path != "" {
+		own := kind.Kind{Name: engine.Custom, Path: c.Path}.WithPayload(c.Payload)
+		for _, name := range kind.Names() {
+			if k, _ := kind.Find(name); k.Path == c.Path && c.Payload != nil {
+				own = k.WithPayload(c.Payload)
+			}
+		}
+		return []kind.Kind{own}, nil
 	}
-	return u, nil
+	if c.Payload != nil && c.Kind == "" {
+		return []kind.Kind{e.Kind(c.Payload).WithPayload(c.Payload)}, nil
+	}
+	served, err := e.Kinds(ask, model)
+	if c.Kind == "" {
+		return served, err
+	}
+	k, _ := kind.Find(c.Kind)
+	k = e.Form(k)
+	if i := slices.IndexFunc(served, func(s kind.Kind) bool { return s.Name == c.Kind }); i >= 0 {
+		k = served[i] // its body may depend on the model
+	}
+	if c.Payload != nil {
+		k = k.WithPayload(c.Payload)
+	}
+	return []kind.Kind{k}, nil
 }
+
+// chosen says that the operator has said what the canary is: one that the engine refuses is a
+// failure then.
+func (c Config) chosen() bool { return c.Path != "" || c.Payload != nil || c.Kind != "" }

@@ -18,8 +18,11 @@ func TestNewRefuses(t *testing.T) {
 		{"another scheme", func(c *Config) { c.Backend = "ftp://x" }, "Backend is"},
 		{"no host", func(c *Config) { c.Backend = "http://:8000" }, "Backend is"},
 		{"a query", func(c *Config) { c.Backend = "http://x/?a=b" }, "Backend is"},
-		{"no engine", func(c *Config) { c.Engine = "" }, "Engine is"},
-		{"an unknown engine", func(c *Config) { c.Engine = "llamacpp" }, "want one of vllm, sglang, trtllm, openai, triton"},
+		{"an unknown engine", func(c *Config) { c.Engine = "lmdeploy" }, "want one of auto, vllm, sglang, trtllm, llamacpp"},
+		{"an unknown kind", func(c *Config) { c.Kind = "image" }, "Kind is \"image\": want one of completions, chat"},
+		{"a path that is none", func(c *Config) { c.Path = "v1/x" }, "Path is"},
+		{"a path of two lines", func(c *Config) { c.Path = "/v1/x\r\nX: y" }, "Path is"},
+		{"custom without a path", func(c *Config) { c.Engine = "custom" }, "field Path: want where a canary goes"},
 		{"triton without a model", func(c *Config) { c.Engine = "triton" }, "field Model: want the name"},
 		{"a payload that is no object", func(c *Config) { c.Payload = json.RawMessage(`[1]`) }, "Payload"},
 		{"a payload that is null", func(c *Config) { c.Payload = json.RawMessage(`null`) }, "Payload"},
@@ -34,6 +37,7 @@ func TestNewRefuses(t *testing.T) {
 		{"a password, and a query", func(c *Config) { c.Backend = "http://u:s3cret@x/?key=s3cret" }, "Backend is"},
 		{"a password of metrics", func(c *Config) { c.Metrics = "u:s3cret@x" }, "Metrics is"},
 		{"a model of two lines", func(c *Config) { c.Model = "a\nb" }, "Model is"},
+		{"metrics with a fragment", func(c *Config) { c.Metrics = "http://h/metrics#x" }, "Metrics is"},
 		{"metrics that are no URL", func(c *Config) { c.Metrics = "8002" }, "Metrics is"},
 	} {
 		cfg := good
@@ -46,7 +50,12 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	if s.Activity() != nil || s.Model() != "" {
-		t.Errorf("got an activity or a model, want none")
+	if s.Model() != "" || s.Engine() != "vllm" || s.Kind() != "" {
+		t.Errorf("got model %q, engine %q, kind %q, want vllm alone", s.Model(), s.Engine(), s.Kind())
+	}
+	// A payload that names its model needs no list; a query of metrics is one.
+	s, err = New(Config{Backend: "http://h", Payload: json.RawMessage(`{"model":"mine","input":"x"}`), Metrics: "http://h/metrics?model=a"})
+	if err != nil || s.Model() != "mine" || s.Engine() != "auto" {
+		t.Errorf("got model %q, engine %q, %v, want mine and auto", s.Model(), s.Engine(), err)
 	}
 }

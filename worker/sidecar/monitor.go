@@ -2,11 +2,7 @@ package sidecar
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,10 +14,6 @@ import (
 )
 
 const (
-	// maxModels bounds the list of models, in bytes. An engine with a thousand adapters has some
-	// hundred kilobytes of it.
-	maxModels = 4 << 20
-
 	maxErrorBody = 64 << 10
 	errorWait    = 2 * time.Second // for the text of an error, once its status is there
 
@@ -44,29 +36,41 @@ func defaultIntervals() intervals {
 	}
 }
 
-// monitor knows whether an engine is there, and which model it serves.
+// monitor knows whether an engine is there, which it is, and what it serves.
 type monitor struct {
 	client   client
-	engine   engine.Engine
-	fixed    bool // the model's name is configured
-	onSight  func()
+	cfg      Config
+	auto     bool          // which engine it is is to be found out,
+	engine   engine.Engine // else it is this one
+	fixed    bool          // the model's name is configured
+	absent   absent
 	log      *logrus.Entry
-	pollNow  chan struct{} // somebody found the engine gone, or its model
+	pollNow  chan struct{} // somebody found the engine gone, or what it serves
 	answered chan struct{} // closed once the engine has answered
 
 	mu           sync.Mutex
 	everAnswered bool // answered is closed
 	present      bool
 	waiting      bool // for the engine, and that has been logged
-	stale        bool // the model may be another one by now
-	model        string
+	stale        bool // what it serves may be something else by now
+	found        serving
 }
 
 func newMonitor(c client, e engine.Engine, cfg Config) *monitor {
 	return &monitor{
-		client: c, engine: e, fixed: cfg.Model != "", model: cfg.Model, onSight: cfg.OnSight, log: cfg.Log,
+		client: c, cfg: cfg, auto: cfg.Engine == engine.Auto, engine: e, fixed: cfg.Model != "", log: cfg.Log,
+		found: beforehand(e, cfg), stale: true,
 		pollNow: make(chan struct{}, 1), answered: make(chan struct{}),
 	}
+}
+
+// beforehand is what is known of an engine that nobody has asked.
+func beforehand(e engine.Engine, cfg Config) serving {
+	s := serving{engine: e, model: cfg.Model, recognized: true}
+	if e.Name != "" && (cfg.Model != "" || cfg.chosen()) {
+		s.kinds, _ = cfg.kinds(func(string) engine.Answer { return engine.Answer{} }, e, cfg.Model) // else it has to be asked
+	}
+	return s
 }
 
 // run watches the engine until ctx ends.
@@ -97,9 +101,9 @@ func (m *monitor) run(ctx context.Context, every intervals) {
 	}
 }
 
-// poll asks the engine whether it is there, and which model it has, and remembers the answer.
+// poll asks the engine whether it is there, and what it serves, and remembers the answer.
 func (m *monitor) poll(ctx context.Context) error {
-	models, err := m.listModels(ctx)
+	found, err := m.find(ctx, m.known())
 	if err != nil {
 		err = m.client.redact(err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // who asked has left, which says nothing of the engine
@@ -107,17 +111,46 @@ func (m *monitor) poll(ctx context.Context) error {
 		}
 		return err
 	}
-	if m.pollSucceeded(models) {
-		m.onSight()
+	if m.pollSucceeded(found) {
+		m.absent.clear() // another may have come
+		m.cfg.OnSight()
 	}
 	return nil
 }
 
-// modelName returns the model's name. ok is false where the engine must be asked for it.
-func (m *monitor) modelName() (name string, ok bool) {
+// known is the engine, as far as it need not be found out.
+func (m *monitor) known() engine.Engine {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.model, m.fixed || m.model != "" && !m.stale
+	if !m.auto {
+		return m.engine
+	}
+	if m.present && !m.stale {
+		return m.found.engine
+	}
+	return engine.Engine{}
+}
+
+// current is what is known of the engine. ok is false where it must be asked first.
+func (m *monitor) current() (found serving, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.found, !m.stale
+}
+
+// modelName returns the model's name; "" where it is not known.
+func (m *monitor) modelName() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.found.model
+}
+
+// dropKind takes in that the engine does not serve a kind, and returns what is left.
+func (m *monitor) dropKind(name string) serving {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.found = m.found.without(name)
+	return m.found
 }
 
 // invalidate tells that something is wrong with the engine, so that it may have begun anew, with
@@ -136,23 +169,22 @@ func (m *monitor) invalidate() {
 	}
 }
 
-// pollSucceeded takes in that the engine is there. models is empty where it does not list them.
-// appeared says that it was not there before.
-func (m *monitor) pollSucceeded(models []string) (appeared bool) {
+// pollSucceeded takes in what the engine is and serves. appeared says that it was not there before.
+func (m *monitor) pollSucceeded(found serving) (appeared bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before, appeared := m.model, !m.present
-	if len(models) > 0 && !slices.Contains(models, m.model) {
-		m.model = models[0] // vLLM has the base model first, and adapters after it
+	before, appeared := m.found, !m.present
+	if !m.stale && before.engine.Name == found.engine.Name && before.model == found.model {
+		found.kinds, found.passed, found.why = before.kinds, before.passed, before.why // some may have been refused
 	}
-	log := m.log.WithField("model", m.model)
+	log := m.log.WithField("engine", found.engine.Name).WithField("model", found.model)
 	switch {
 	case appeared:
 		log.Info("Engine is there")
-	case before != m.model:
+	case before.model != found.model:
 		log.Info("Engine serves another model")
 	}
-	m.present, m.waiting, m.stale = true, false, false
+	m.found, m.present, m.waiting, m.stale = found, true, false, false
 	m.setAnswered()
 	return appeared
 }
@@ -161,6 +193,7 @@ func (m *monitor) pollSucceeded(models []string) (appeared bool) {
 func (m *monitor) canaryPassed() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.found.passed = true
 	m.setAnswered()
 }
 
@@ -187,54 +220,7 @@ func (m *monitor) pollFailed(err error) {
 	}
 }
 
-// listModels returns the names that the engine lists, where they are of interest.
-func (m *monitor) listModels(ctx context.Context) (names []string, _ error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	resp, err := m.client.get(ctx, m.client.url(m.engine.Ready), "")
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if m.fixed && m.engine.ListsModels && resp.StatusCode/100 == 4 {
-		return nil, nil // it has no list, or none for us, and needs none
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, newStatusError(resp.StatusCode, readPrefix(resp.Body, cancel, maxErrorBody, errorWait))
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxModels+1))
-	if err != nil {
-		return nil, err
-	}
-	if m.fixed || !m.engine.ListsModels {
-		return nil, nil
-	}
-	return parseModels(body)
-}
-
 // malformedError is an answer that is not what it should be.
 type malformedError struct{ text string }
 
 func (e *malformedError) Error() string { return "engine: " + e.text }
-
-// parseModels finds the names in OpenAI's list of models. A name that does not fit a log line and a
-// request's path is none.
-func parseModels(body []byte) (names []string, _ error) {
-	var list struct {
-		Data []struct {
-			ID string `json:"id"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, &malformedError{text.Line(fmt.Sprintf("list of models: %v: %s", err, excerpt(body)), maxText)}
-	}
-	for _, m := range list.Data {
-		if m.ID != "" && text.Line(m.ID, maxModelName) == m.ID {
-			names = append(names, m.ID)
-		}
-	}
-	if len(names) == 0 {
-		return nil, &malformedError{fmt.Sprintf("list of models: no name in %s", excerpt(body))}
-	}
-	return names, nil
-}

@@ -173,7 +173,6 @@ func TestModels(t *testing.T) {
 		{"a base and an adapter", head + `{"data":[{"id":"a"},{"id":"b","parent":"a"}]}`, "a", ""},
 		{"names that are none come first", head + `{"data":[{"id":"a\nb"},{"id":" a"},{"id":"` + strings.Repeat("x", 1000) + `"},{"id":"a"}]}`, "a", ""},
 		{"only names that are none", head + `{"data":[{"id":"a\u001b[31m"}]}`, "", dynmesh.ReasonMalformed},
-		{"none", head + `{"data":[]}`, "", dynmesh.ReasonMalformed},
 		{"no name", head + `{"data":[{}]}`, "", dynmesh.ReasonMalformed},
 		{"not JSON", head + `<html>`, "", dynmesh.ReasonMalformed},
 		{"not HTTP", "SSH-2.0\r\n", "", dynmesh.ReasonMalformed},
@@ -246,10 +245,10 @@ func TestAnotherModel(t *testing.T) {
 func TestSlowIsNotAway(t *testing.T) {
 	log, hook := logger()
 	m := monitor{log: log, answered: make(chan struct{})}
-	m.pollSucceeded([]string{"a"})
+	m.pollSucceeded(serving{model: "a"})
 	m.pollFailed(context.DeadlineExceeded)
 	m.pollFailed(&statusError{"status 500"})
-	if _, ok := m.modelName(); !ok || lines(hook) != "Engine is there" {
+	if _, ok := m.current(); !ok || lines(hook) != "Engine is there" {
 		t.Errorf("logged %s, want nothing of it", lines(hook))
 	}
 }

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,11 +19,10 @@ import (
 // when the engine comes and goes.
 type Sidecar struct {
 	cfg       Config
-	engine    engine.Engine
 	client    client
 	intervals intervals
 	monitor   *monitor
-	poller    *poller // nil: the activity is the proxy's
+	poller    *poller
 
 	mu  sync.Mutex
 	ran bool
@@ -38,10 +38,8 @@ func New(cfg Config) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new sidecar: %w", err)
 	}
-	s := &Sidecar{cfg: cfg, engine: e, client: c, intervals: defaultIntervals(), monitor: newMonitor(c, e, cfg)}
-	if cfg.Activity == ActivityMetrics {
-		s.poller = newPoller(c, e.Counters, cfg)
-	}
+	s := &Sidecar{cfg: cfg, client: c, intervals: defaultIntervals(), monitor: newMonitor(c, e, cfg)}
+	s.poller = newPoller(s.monitor, cfg)
 	return s, nil
 }
 
@@ -57,9 +55,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	}
 	defer s.client.http.CloseIdleConnections()
 	var parts sync.WaitGroup
-	if s.poller != nil {
-		parts.Go(func() { s.poller.run(ctx, s.intervals.metrics) })
-	}
+	parts.Go(func() { s.poller.run(ctx, s.intervals.metrics) })
 	s.monitor.run(ctx, s.intervals)
 	parts.Wait()
 	return nil
@@ -71,9 +67,21 @@ func (s *Sidecar) Find(ctx context.Context) error { return s.monitor.poll(ctx) }
 
 // Model is the name that the engine serves its model under: Config.Model, or the one found last; ""
 // before any was found.
-func (s *Sidecar) Model() string {
-	model, _ := s.monitor.modelName()
-	return model
+func (s *Sidecar) Model() string { return s.monitor.modelName() }
+
+// Engine is the name of the engine: Config.Engine, or what was found; engine.Auto before that.
+func (s *Sidecar) Engine() string {
+	found, _ := s.monitor.current()
+	return cmp.Or(found.engine.Name, engine.Auto)
+}
+
+// Kind is what a canary would be; "" before that is known, and where there is nothing to ask for.
+func (s *Sidecar) Kind() string {
+	found, ok := s.monitor.current()
+	if !ok || len(found.kinds) == 0 {
+		return ""
+	}
+	return found.kinds[0].Name
 }
 
 // Answered returns a channel that is closed once the engine has answered for the first time: it has
@@ -81,18 +89,23 @@ func (s *Sidecar) Model() string {
 // it is ready remains for canaries to say. It stays closed when the engine goes away again.
 func (s *Sidecar) Answered() <-chan struct{} { return s.monitor.answered }
 
-// Activity returns what canary.Endpoint.Activity should be when Config.Activity is ActivityMetrics,
-// and CountsCanaries must be set then: the engine counts canaries, too. It is nil otherwise: the
-// worker's own counters are the ones to use.
+// Activity returns what canary.Endpoint.Activity should be. With ActivityMetrics, CountsCanaries
+// must be set, too: the engine counts canaries. Else it is traffic's, which is the proxy's, with
+// what the engine's counters add: its steps, and how many requests it knows of.
 //
-// The function does not block. Run reads the counters every second. Nothing counts that has
-// happened while they could not be read, and when they have not been for 2 s, nothing is in flight:
-// what is not known neither vouches for the engine nor makes it stall.
-func (s *Sidecar) Activity() func() canary.Activity {
-	if s.poller == nil {
-		return nil
+// The function does not block. Run reads the counters, twice a second; with ActivityProxy only
+// while there are requests, or a canary. Nothing counts that has happened while they could not be
+// read, and when they have not been for 2 s, nothing is in flight: what is not known neither
+// vouches for the engine nor makes it stall.
+func (s *Sidecar) Activity(traffic func() canary.Activity) func() canary.Activity {
+	if s.cfg.Activity == ActivityMetrics {
+		return s.poller.activity
 	}
-	return s.poller.activity
+	return func() canary.Activity {
+		a := traffic()
+		s.poller.inFlight(a.InFlight > 0)
+		return s.poller.add(a)
+	}
 }
 
 // RequestFailed tells of a real request that the engine failed, as worker/proxy's OnFailure does.
@@ -110,27 +123,28 @@ func (s *Sidecar) TLS() *tls.Config { return s.client.tls.Clone() }
 // engine itself. It does not pass through the worker, so the worker does not count it. (The engine
 // does: see Activity.)
 //
-// While the model's name is not known it asks for that first, and fails as that fails: refused
-// where nobody listens, timeout where nobody answers. So an endpoint is not ready before its
-// engine, and no sooner again when the engine has been away.
+// While it is not known what the engine serves it asks for that first, and fails as that fails:
+// refused where nobody listens, timeout where nobody answers. So an endpoint is not ready before
+// its engine, and no sooner again when the engine has been away. An engine that says that it rests
+// is left alone, and so is one that serves nothing a canary could ask for: [canary.Unasked].
 func (s *Sidecar) Probe() canary.Probe {
 	return func(ctx context.Context) error {
-		model, ok := s.monitor.modelName()
+		found, ok := s.monitor.current()
 		if !ok {
-			if err := s.monitor.poll(ctx); err != nil {
+			err := s.monitor.poll(ctx)
+			found, _ = s.monitor.current()
+			if err != nil && !s.canAskAnyway(ctx, found, err) {
 				return probeFailure(ctx, err)
 			}
-			model, _ = s.monitor.modelName()
 		}
-		probe, err := s.probeFor(model)
-		if err != nil {
+		if err := s.checkRest(ctx, found); err != nil {
 			return err
 		}
-		err = probe(ctx)
+		defer s.poller.canary()()
+		err := s.send(ctx, found)
 		if err == nil {
 			s.monitor.canaryPassed()
 		}
-		s.poller.poll() // so that what the canary moved is not taken for a request's doing
 		if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 			switch f.Reason {
 			case dynmesh.ReasonRefused, dynmesh.ReasonUnreachable, dynmesh.ReasonCut, dynmesh.ReasonStatus:
@@ -141,17 +155,58 @@ func (s *Sidecar) Probe() canary.Probe {
 	}
 }
 
-// probeFor makes the probe for a model. It holds nothing that would have to be closed.
-func (s *Sidecar) probeFor(model string) (canary.Probe, error) {
-	body := s.cfg.Payload
-	if body == nil {
-		var err error
-		if body, err = s.engine.Canary(model); err != nil {
-			return nil, err
+// canAskAnyway says whether a canary can be sent to an engine that answers, and does not say what
+// it serves: the operator has.
+func (s *Sidecar) canAskAnyway(ctx context.Context, found serving, err error) bool {
+	return ctx.Err() == nil && s.cfg.Engine != engine.Auto && s.cfg.Model != "" && len(found.kinds) > 0 && !isConnectionRefused(err)
+}
+
+// checkRest asks the engine whether it rests. What it says decides whether a canary may be sent.
+func (s *Sidecar) checkRest(ctx context.Context, found serving) error {
+	a := &answers{ctx: ctx, client: s.client, absent: &s.monitor.absent}
+	rest, detail := found.engine.Rests(a.ask, found.model)
+	s.poller.rests(rest != engine.Awake)
+	switch {
+	case rest == engine.Sleeps:
+		return &dynmesh.Failure{Reason: dynmesh.ReasonAsleep, Detail: detail}
+	case rest == engine.Awake:
+		return nil
+	case !s.cfg.Wake:
+		return &canary.Unasked{Why: detail}
+	}
+	canary.Loads(ctx)
+	return nil
+}
+
+// send sends the first kind of request that the engine does not refuse to serve.
+func (s *Sidecar) send(ctx context.Context, found serving) error {
+	for len(found.kinds) > 0 {
+		probe, err := s.probeFor(found)
+		if err != nil {
+			return err
 		}
+		err = probe(ctx)
+		status, ok := errors.AsType[*canary.StatusError](err)
+		if !ok || found.passed || s.cfg.chosen() || !engine.IsUnsupported(status.Status, status.Message) {
+			return err
+		}
+		if len(found.kinds) == 1 && !found.recognized {
+			return err
+		}
+		found = s.monitor.dropKind(found.kinds[0].Name)
+	}
+	return &canary.Unasked{Why: found.why}
+}
+
+// probeFor makes the probe of the likeliest kind. It holds nothing that would have to be closed.
+func (s *Sidecar) probeFor(found serving) (canary.Probe, error) {
+	k := found.kinds[0]
+	path, body, err := k.Request(found.model)
+	if err != nil {
+		return nil, err
 	}
 	return canary.HTTP(canary.HTTPConfig{
-		URL: s.client.url(s.engine.Path(body, model)), Body: body, Header: s.client.header(), TLS: s.client.tls,
-		WantDone: s.engine.EndsInDone,
+		URL: s.client.url(path), Body: body, Header: s.client.header(), TLS: s.client.tls,
+		WantDone: k.Streams, Answer: k.Answer, ErrorIn: found.engine.ErrorIn, Want: s.cfg.Expect,
 	})
 }

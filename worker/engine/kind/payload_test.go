@@ -1,4 +1,4 @@
-package engine
+package kind
 
 import (
 	"encoding/json"

@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dynmesh/dynmesh/worker/engine/kind"
+)
+
+// ollama is ollama/ollama. Sources, as of 2025:
+//
+//   - docs/openai.md: OpenAI's API. docs/api.md: GET /api/ps lists the models that are loaded. One
+//     is
+//     loaded by the first request for it, which is begun anew where its client leaves, and unloaded
+//     when it has been idle for OLLAMA_KEEP_ALIVE, 5 minutes.
+//   - server/routes.go: GET / answers "Ollama is running"; what a model cannot do is refused with
+//     "does not support". It has no counters.
+func ollama() Engine {
+	return Engine{
+		Name:        "ollama",
+		Ready:       modelsPath,
+		ListsModels: true,
+		isIt:        func(ask Ask) bool { return strings.HasPrefix(string(ask("/").Body), "Ollama is running") },
+		kinds:       []kind.Kind{kind.Completions(), kind.Chat(), kind.Embeddings()},
+		serves:      func(Ask, string) ([]kind.Kind, error) { return ollama().kinds, nil },
+		rests:       ollamaRests,
+	}
+}
+
+func ollamaRests(ask Ask, model string) (Rest, string) {
+	type loaded struct {
+		Name  string `json:"name"`
+		Model string `json:"model"`
+	}
+	var list struct {
+		Models *[]loaded `json:"models"`
+	}
+	if !ask("/api/ps").json(&list) || list.Models == nil {
+		return Awake, ""
+	}
+	if slices.ContainsFunc(*list.Models, func(l loaded) bool { return l.Name == model || l.Model == model }) {
+		return Awake, ""
+	}
+	return Loads, "its model is not loaded until its next request"
+}
