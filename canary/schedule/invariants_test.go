@@ -40,6 +40,8 @@ type world struct {
 	registered Instant
 	idleSince  Instant // since when there has been no request in flight; never while there is one
 	sampledAt  Instant
+	moves      Instant // the engine's last step
+	signed     Instant // the last sign that was no canary's
 }
 
 func (w *world) logf(format string, args ...any) {
@@ -78,7 +80,8 @@ func (w *world) step(e Event) {
 			w.fatalf("it sends a canary, and there is one")
 		}
 		// No canary within the wait time after a success. (A new registration is a new endpoint.)
-		if w.success >= w.registered && w.success > 0 && w.now-w.success < w.policy.Wait*9/10 {
+		signed := w.signed >= w.success || was.traffic.failing || was.suspectedAt > 0 || was.rejected
+		if w.success >= w.registered && w.success > 0 && w.now-w.success < w.policy.Wait*9/10 && !signed {
 			w.fatalf("it sends a canary %v after a success", w.now-w.success)
 		}
 		if w.now < next.until {
@@ -101,7 +104,7 @@ func (w *world) checkReadiness(was, next State, e Event) {
 	if e.Sampled && e.Kind == Tick && !w.counts && e.Activity.evidence() > was.traffic.evidence && !next.Ready {
 		w.fatalf("a request has moved, and the endpoint is not ready")
 	}
-	if was.Ready && !next.Ready && !w.counts && w.traffic >= w.registered {
+	if was.Ready && !next.Ready && !w.counts && w.traffic >= w.registered && w.signed < w.traffic && e.Activity.ErrorsInRow == 0 {
 		if quiet := w.now - w.traffic; next.Finding == dynmesh.Stalled && quiet < w.policy.Stall {
 			w.fatalf("stalled %v after a request moved", quiet)
 		}
@@ -139,10 +142,10 @@ func (w *world) checkDead() {
 	}
 	once := w.policy.Wait*11/10 + w.period + max(w.policy.Timeout, w.policy.StartTimeout) + Grace
 	bound := once * time.Duration(w.policy.FailureThreshold)
-	alive := max(w.success, w.moved, w.registered, s.until)
+	alive := max(w.success, w.moved, w.moves, w.registered, s.until)
 	if w.idleSince > alive {
 		// Requests that never moved were in flight: the budget for those comes on top, once.
-		bound += w.policy.Stall + once
+		bound += w.policy.Stall + w.policy.Timeout + Grace + once
 	}
 	if w.now-alive > bound {
 		w.fatalf("nothing has succeeded for %v, and the endpoint is ready (want it not to be after %v)", w.now-alive, bound)
@@ -229,6 +232,7 @@ func (w *world) proof() {
 	w.moved = w.now
 	if !w.counts || !w.running && w.now >= w.schedule.traffic.echoUntil {
 		w.success, w.traffic = w.now, w.now
+		w.activity.ErrorsInRow = 0
 	}
 }
 
@@ -291,6 +295,26 @@ func TestInvariants(t *testing.T) {
 			"it may work again": func(*rapid.T) {
 				w.step(Event{Kind: Nudged, Sampled: true, Activity: w.activity})
 			},
+			"a sign": func(t *rapid.T) {
+				w.signed = w.now
+				r := rapid.SampledFrom([]dynmesh.Reason{dynmesh.ReasonRefused, dynmesh.ReasonCut, dynmesh.ReasonStatus}).Draw(t, "sign")
+				w.step(Event{Kind: Suspected, Reason: r, Sampled: true, Activity: w.activity})
+			},
+			"a request fails": func(t *rapid.T) {
+				if w.others() == 0 || w.counts {
+					return
+				}
+				w.activity.InFlight--
+				w.activity.Progress++
+				w.activity.Failed++
+				w.activity.Errors++
+				w.activity.ErrorsInRow++
+				if w.others() == 0 {
+					w.idleSince = w.now
+				}
+				w.step(Event{Kind: RequestFailed, Reason: dynmesh.ReasonStatus, Sampled: true, Activity: w.activity})
+			},
+			"the engine steps": func(*rapid.T) { w.activity.Steps++; w.moves = w.now },
 			"doubt": func(t *rapid.T) {
 				w.activity.StaleGauges = w.activity.InFlight > 0 && rapid.Bool().Draw(t, "doubtful")
 			},
