@@ -94,12 +94,16 @@ func (p Policy) nextDoubt(s *State, now Instant) Instant {
 
 // standsInLine says whether a canary that is late may have stood in line behind real requests:
 // those that were in flight beside it, within their budget; or those that others sent past this
-// worker, while the engine was seen to step for half the canary's time and until shortly before its
-// end. A canary that freezes after its first token steps once.
+// worker. The engine tells of those, and steps meanwhile; or it was seen to step for half the
+// canary's time and until shortly before its end. A canary that freezes after its first token steps
+// once.
 func (p Policy) standsInLine(s *State, now Instant) bool {
 	if s.run.raced && now < p.stallAt(s) {
 		return true
 	}
 	first, last, half := s.run.stepped, s.traffic.stepped, s.run.timeout/2
+	if first > 0 && s.traffic.engine > 1 && now < p.stallAt(s) {
+		return true
+	}
 	return first > 0 && last-first >= half && now-last <= half
 }

@@ -9,6 +9,7 @@ type traffic struct {
 	errorsInRow uint64
 	unanswered  uint64 // requests that their clients left, or that were bad
 	steps       uint64
+	engine      uint64 // requests that the engine knows of
 	inFlight    uint64 // and expected to move
 	staleGauges bool   // those in flight may be gone
 	ignored     uint64 // of those in flight, the ones that hang although the endpoint answers others
@@ -86,7 +87,7 @@ func (t *traffic) observe(a Activity, probing bool, now Instant) change {
 		t.wait(now)
 	}
 	t.evidence, t.errors, t.errorsInRow, t.unanswered, t.steps = evidence, a.Errors, a.ErrorsInRow, unanswered, a.Steps
-	t.inFlight, t.staleGauges = inFlight, a.StaleGauges
+	t.inFlight, t.staleGauges, t.engine = inFlight, a.StaleGauges, a.Engine
 	t.sized, t.larger, t.stepsInPrefill = a.LargestAnswered > 0, a.hasLarger(), a.StepsInPrefill
 	return found
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
@@ -97,9 +98,9 @@ func (e engine) metrics() []prometheus.Collector {
 // counters may have been the canary, and real requests would never count.
 const minMetricsWait = 3 * time.Second
 
-// engine makes what is behind a worker. onSight is told when a backend comes, also when it comes
-// back.
-func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSight func()) (engine, error) {
+// engine makes what is behind a worker. front is where the worker will be before it is run: it is
+// told of what happens to a backend.
+func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, front **worker.Worker) (engine, error) {
 	if o.backend.Backend == "" {
 		return o.mock(check.payload.body, log)
 	}
@@ -109,7 +110,9 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 	if check.enabled && o.backend.Activity == sidecar.ActivityMetrics && check.cfg.Wait < minMetricsWait {
 		return engine{}, fmt.Errorf("DYN_CANARY_WAIT_TIME=%v: want %v or more with DYN_BACKEND_ACTIVITY=%s", check.cfg.Wait, minMetricsWait, sidecar.ActivityMetrics)
 	}
-	o.backend.Payload, o.backend.OnSight = check.payload.body, onSight
+	o.backend.Payload = check.payload.body
+	o.backend.OnSight = func() { (*front).Recheck() }
+	o.backend.OnTrouble = func(f *dynmesh.Failure) { (*front).Suspect(f) }
 	o.backend.Log = log.WithField(targetKey, "sidecar")
 	s, err := sidecar.New(o.backend)
 	if err != nil {
@@ -117,7 +120,11 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, onSi
 	}
 	p, err := proxy.New(proxy.Config{
 		Backend: o.backend.Backend, APIKey: o.backend.APIKey, TLS: s.TLS(),
-		OnFailure: s.RequestFailed, Log: log.WithField(targetKey, "proxy"),
+		OnFailure: func(f *dynmesh.Failure) {
+			s.RequestFailed(f)
+			(*front).RequestFailed(f)
+		},
+		Log: log.WithField(targetKey, "proxy"),
 	})
 	if err != nil {
 		return engine{}, err

@@ -138,7 +138,8 @@ func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []promet
 		}
 	}()
 	for i := range n {
-		behind, err := upEngine(log, fmt.Sprintf("engine-%d", i+1))
+		var w *worker.Worker
+		behind, err := upEngine(log, fmt.Sprintf("engine-%d", i+1), &w)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -149,8 +150,7 @@ func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []promet
 		cfg.Canary = &canary.Config{Wait: upCanaryWait}
 		cfg.RegisterAfter = behind.registerAfter
 		cfg.Log = log.WithField(targetKey, fmt.Sprintf("worker-%d", i+1))
-		w, err := worker.New(cfg)
-		if err != nil {
+		if w, err = worker.New(cfg); err != nil {
 			return nil, nil, err
 		}
 		workers = append(workers, w)
@@ -163,7 +163,7 @@ func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []promet
 
 // upEngine makes a mock engine that serves by itself, as a real one does, with what puts a worker
 // before it.
-func upEngine(log *logrus.Logger, target string) (engine, error) {
+func upEngine(log *logrus.Logger, target string, front **worker.Worker) (engine, error) {
 	m, err := mocker.New(mocker.Config{Knobs: mocker.Knobs{TokenDelay: 20 * time.Millisecond}})
 	if err != nil {
 		return engine{}, err
@@ -173,7 +173,7 @@ func upEngine(log *logrus.Logger, target string) (engine, error) {
 		return engine{}, err
 	}
 	opts := engineOptions{backend: sidecar.Config{Backend: "http://" + server.Addr(), Engine: "vllm"}}
-	behind, err := opts.engine(healthCheckOptions{}, log, func() {})
+	behind, err := opts.engine(healthCheckOptions{}, log, front)
 	behind.runs = append(behind.runs, component{"mock engine", server.Run})
 	return behind, err
 }

@@ -115,7 +115,7 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 		return nil, err
 	}
 	var w *worker.Worker
-	engine, err := opts.engine.engine(opts.check, log, func() { w.Recheck() }) // w is there before the engine is run
+	engine, err := opts.engine.engine(opts.check, log, &w)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,11 @@ type Config struct {
 	// it again. It must not block.
 	OnSight func()
 
+	// OnTrouble is told of signs that the engine does not work, each time that there is one: nobody
+	// listens ([dynmesh.ReasonRefused]), connections to it cannot be made or are closed at once, or it
+	// says so itself. canary.Monitor.Suspect is for that. It must not block.
+	OnTrouble func(*dynmesh.Failure)
+
 	Log *logrus.Entry // nil discards
 }
 
@@ -136,6 +141,9 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	}
 	if c.OnSight == nil {
 		c.OnSight = func() {}
+	}
+	if c.OnTrouble == nil {
+		c.OnTrouble = func(*dynmesh.Failure) {}
 	}
 	c.Log = logging.OrDiscard(c.Log).WithField("component", "sidecar").WithField("addr", text.URL(c.Backend))
 	return c, e, root, nil

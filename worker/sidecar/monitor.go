@@ -160,9 +160,13 @@ func (m *monitor) invalidate() {
 	m.stale = true
 	present := m.present
 	m.mu.Unlock()
-	if !present {
-		return // it is being waited for already, in good time
+	if present { // else it is being waited for already, in good time
+		m.pollSoon()
 	}
+}
+
+// pollSoon has the engine asked without a pause.
+func (m *monitor) pollSoon() {
 	select {
 	case m.pollNow <- struct{}{}:
 	default: // somebody was faster

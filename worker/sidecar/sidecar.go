@@ -56,6 +56,8 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	defer s.client.http.CloseIdleConnections()
 	var parts sync.WaitGroup
 	parts.Go(func() { s.poller.run(ctx, s.intervals.metrics) })
+	parts.Go(func() { newTripwire(s.client, s.askAnything, s.trouble, s.monitor.pollSoon, s.cfg.Log).run(ctx) })
+	parts.Go(func() { (&health{s.client, s.healthPath, s.trouble}).run(ctx) })
 	s.monitor.run(ctx, s.intervals)
 	parts.Wait()
 	return nil
@@ -106,6 +108,25 @@ func (s *Sidecar) Activity(traffic func() canary.Activity) func() canary.Activit
 		s.poller.inFlight(a.InFlight > 0)
 		return s.poller.add(a)
 	}
+}
+
+// askAnything asks the engine for something, by a connection of its own.
+func (s *Sidecar) askAnything(ctx context.Context) error {
+	found, _ := s.monitor.current()
+	return s.client.askAnything(ctx, cmp.Or(found.engine.Ready, "/"))
+}
+
+func (s *Sidecar) healthPath() string {
+	found, _ := s.monitor.current()
+	return found.engine.Health
+}
+
+// trouble passes a sign on.
+func (s *Sidecar) trouble(f *dynmesh.Failure) {
+	if f.Reason == dynmesh.ReasonRefused {
+		s.monitor.invalidate()
+	}
+	s.cfg.OnTrouble(f)
 }
 
 // RequestFailed tells of a real request that the engine failed, as worker/proxy's OnFailure does.

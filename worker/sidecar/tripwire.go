@@ -45,8 +45,8 @@ const (
 //	no answer to the dial within tripTimeout
 //	three connections in a row that were taken and closed at once
 //
-// There is none where an engine serves one connection at a time: each time that the engine has come,
-// it is asked once beside the tripwire, and once more without.
+// There is none where an engine serves one connection at a time: each time that the engine has
+// come, it is asked once beside the tripwire, and once more without.
 type tripwire struct {
 	addr string      // host:port
 	tls  *tls.Config // nil: plain
@@ -59,8 +59,8 @@ type tripwire struct {
 
 // newTripwire makes that of the engine which c asks. ask asks it anything, by a connection of its
 // own, and returns an error where no answer comes.
-func newTripwire(c client, ask func(context.Context) error, cfg Config, onBack func()) *tripwire {
-	w := &tripwire{addr: c.root.Host, ask: ask, log: cfg.Log, onTrouble: cfg.OnTrouble, onBack: onBack}
+func newTripwire(c client, ask func(context.Context) error, onTrouble func(*dynmesh.Failure), onBack func(), log *logrus.Entry) *tripwire {
+	w := &tripwire{addr: c.root.Host, ask: ask, log: log, onTrouble: onTrouble, onBack: onBack}
 	if c.root.Port() == "" {
 		w.addr = net.JoinHostPort(c.root.Hostname(), map[string]string{"http": "80", "https": "443"}[c.root.Scheme])
 	}
@@ -170,8 +170,8 @@ func hold(ctx context.Context, conn net.Conn) time.Duration {
 }
 
 // hasRoom says whether the engine answers while the tripwire stands. Where it does not, and does
-// without, the connection was all that it can serve; where it does not either way, nothing is known.
-// conn is closed where there is no room.
+// without, the connection was all that it can serve; where it does not either way, nothing is
+// known. conn is closed where there is no room.
 func (w *tripwire) hasRoom(ctx context.Context, conn net.Conn) (room, known bool) {
 	if w.answers(ctx) {
 		return true, true
