@@ -261,14 +261,35 @@ func (p *Proxy) setPath(u *url.URL, in *http.Request) {
 
 // modify takes note of the engine's answer, and changes nothing that the client can see.
 func (p *Proxy) modify(r *http.Response) error {
+	if r.StatusCode == http.StatusSwitchingProtocols {
+		// ReverseProxy refuses what nobody asked for, too, and leaves the connection open.
+		if !strings.EqualFold(upgradeOf(r.Header), upgradeOf(r.Request.Header)) {
+			return errUpgrade
+		}
+		return nil
+	}
 	e := passingOf(r.Request.Context()).exchange
-	if e == nil || r.StatusCode == http.StatusSwitchingProtocols {
+	if e == nil {
 		return nil
 	}
 	if e.answered(r) {
 		r.Body = body{r.Body, e}
 	}
 	return nil
+}
+
+var errUpgrade = errors.New("it switched to a protocol that nobody asked for")
+
+// upgradeOf is the protocol that a head switches to; "": none.
+func upgradeOf(h http.Header) string {
+	for _, line := range h["Connection"] {
+		for option := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(option), "upgrade") {
+				return h.Get("Upgrade")
+			}
+		}
+	}
+	return ""
 }
 
 // refuse answers where the engine did not.
