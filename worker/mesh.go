@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -25,6 +26,10 @@ type membership struct {
 	pool                 *gossip.Pool // nil: the worker is no member
 	id                   dynmesh.InstanceID
 	namespace, component string
+
+	mu                 sync.Mutex
+	reported, draining bool
+	note               string
 }
 
 // newMembership binds the pool's addresses. What cfg.Gossip leaves out is the worker's: see there.
@@ -84,8 +89,25 @@ func (m *membership) close() {
 
 // reportProcess says that the worker is there, and whether it is about to leave.
 func (m *membership) reportProcess(draining bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reported, m.draining = true, draining
+	m.sayProcess()
+}
+
+// setNote adds to what is said of the process.
+func (m *membership) setNote(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.note = text; m.reported {
+		m.sayProcess()
+	}
+}
+
+// sayProcess is for those who have the lock.
+func (m *membership) sayProcess() {
 	m.observe(dynmesh.Report{
-		Subject: dynmesh.Subject{ID: m.id}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: draining,
+		Subject: dynmesh.Subject{ID: m.id}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: m.draining, Detail: m.note,
 	})
 }
 

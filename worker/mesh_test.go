@@ -40,6 +40,13 @@ func TestMesh(t *testing.T) {
 		testkit.Eventually(t, waitLimit, "others reach it", func() bool { return o.watched(w.Worker) })
 	}
 	testkit.Eventually(t, waitLimit, "its other endpoint is ready", func() bool { return o.says(a.Worker, "embed", dynmesh.Unchecked, true) })
+	for _, note := range []string{"the engine's counters cannot be read", ""} {
+		a.Note(note)
+		testkit.Eventually(t, waitLimit, "what people should know of it is told", func() bool {
+			f, ok := o.own(a.Worker, "")
+			return ok && f.Detail == note && f.Finding == dynmesh.Pass
+		})
+	}
 	o.mu.Lock()
 	m := o.members[a.mesh.pool.Self()]
 	o.mu.Unlock()

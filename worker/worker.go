@@ -296,6 +296,10 @@ func (w *Worker) RequestFailed(f *dynmesh.Failure) {
 	}
 }
 
+// Note says something of the process that people should know, in /mesh; "" takes it back. It is one
+// line.
+func (w *Worker) Note(text string) { w.mesh.setNote(text) }
+
 // Close releases the addresses of a Worker that will not run. Once Run has been called it does
 // nothing.
 func (w *Worker) Close() error {

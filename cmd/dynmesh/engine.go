@@ -71,11 +71,12 @@ func oneOf(words ...string) func(string) error {
 
 // engine is what a worker's endpoints are made of.
 type engine struct {
-	handler       worker.Handler  // nil: there is a proxy
-	proxy         *proxy.Proxy    // nil: there is a handler
-	watch         canary.Endpoint // but for its name
-	registerAfter <-chan struct{} // closed once it can be registered; nil: at once
-	runs          []component     // what must run beside the worker
+	handler       worker.Handler   // nil: there is a proxy
+	proxy         *proxy.Proxy     // nil: there is a handler
+	sidecar       *sidecar.Sidecar // where there is a proxy
+	watch         canary.Endpoint  // but for its name
+	registerAfter <-chan struct{}  // closed once it can be registered; nil: at once
+	runs          []component      // what must run beside the worker
 }
 
 // serve makes it an endpoint of w.
@@ -91,7 +92,7 @@ func (e engine) metrics() []prometheus.Collector {
 	if e.proxy == nil {
 		return nil
 	}
-	return []prometheus.Collector{e.proxy}
+	return []prometheus.Collector{e.proxy, e.sidecar}
 }
 
 // minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's
@@ -112,6 +113,7 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 	}
 	o.backend.Payload = check.payload.body
 	o.backend.OnSight = func() { (*front).Recheck() }
+	o.backend.OnNote = func(text string) { (*front).Note(text) }
 	o.backend.OnTrouble = func(f *dynmesh.Failure) { (*front).Suspect(f) }
 	o.backend.Log = log.WithField(targetKey, "sidecar")
 	s, err := sidecar.New(o.backend)
@@ -130,7 +132,7 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 		return engine{}, err
 	}
 	return engine{
-		proxy: p,
+		proxy: p, sidecar: s,
 		watch: canary.Endpoint{
 			Probe: s.Probe(), Activity: s.Activity(p.Activity), CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics,
 		},

@@ -29,6 +29,7 @@ type poller struct {
 	monitor *monitor
 	always  bool   // they are the endpoint's activity; else they are read when there is something to see
 	url     string // as configured
+	note    func(string)
 	log     *logrus.Entry
 	pollNow chan struct{}
 
@@ -41,8 +42,9 @@ type poller struct {
 
 func newPoller(m *monitor, cfg Config) *poller {
 	p := &poller{
-		monitor: m, always: cfg.Activity == ActivityMetrics, url: cfg.Metrics, log: cfg.Log, pollNow: make(chan struct{}, 1),
+		monitor: m, always: cfg.Activity == ActivityMetrics, url: cfg.Metrics, note: cfg.OnNote, log: cfg.Log, pollNow: make(chan struct{}, 1),
 	}
+	p.resting.Store(true) // for all that is known
 	p.last.Store(&sample{})
 	return p
 }
@@ -153,6 +155,7 @@ func (p *poller) take(ctx context.Context, from source, every time.Duration) {
 		p.last.Store(&next)
 		if p.problem.Swap(nil) != nil {
 			p.log.Info("Engine's counters can be read again")
+			p.note("")
 		}
 	case isConnectionRefused(err): // that the engine is gone is said elsewhere
 	default:
@@ -168,6 +171,9 @@ func (p *poller) failed(from source, err error) {
 	why := text.Error(err, maxText)
 	if p.problem.Swap(&why) != nil {
 		return
+	}
+	if p.always || !from.counters.Optional {
+		p.note("the engine's counters cannot be read: " + why)
 	}
 	log := p.log.WithField("err", why)
 	if from.counters.Hint != "" {

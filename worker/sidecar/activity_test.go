@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -62,7 +64,9 @@ func TestCountersAway(t *testing.T) {
 		_, _ = io.WriteString(conn, answer)
 	})
 	log, hook := logger()
-	s := newSidecar(t, Config{Backend: url, Activity: ActivityMetrics, Log: log})
+	var note atomic.Value
+	note.Store("")
+	s := newSidecar(t, Config{Backend: url, Activity: ActivityMetrics, Log: log, OnNote: func(text string) { note.Store(text) }})
 	background(t, func(ctx context.Context) error {
 		s.poller.run(ctx, 20*time.Millisecond)
 		return nil
@@ -76,11 +80,75 @@ func TestCountersAway(t *testing.T) {
 		if got := read.activityAt(read.at.Add(maxAge + 1)); got != (canary.Activity{}) {
 			t.Errorf("%q: got %+v, want nothing in flight", how, got)
 		}
+		if got := note.Load().(string); !strings.HasPrefix(got, "the engine's counters cannot be read: ") || readable(t, s) != 0 {
+			t.Errorf("%q: noted %q, and the metric is %v", how, got, readable(t, s))
+		}
 		broken.Store("")
 		testkit.Eventually(t, patience, "it is said, too", func() bool {
 			return lines(hook) == "Engine's counters cannot be read: its activity is unknown, Engine's counters can be read again"
 		})
 	}
+}
+
+// readable is dynmesh_engine_counters_readable, or -1 where there is none.
+func readable(t *testing.T, s *Sidecar) float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(s)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "dynmesh_engine_counters_readable" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return -1
+}
+
+// With the proxy's activity, the counters are read while there are requests, or a canary, and some
+// time on: to read them may keep the engine awake.
+func TestCountersAreReadWhenThereIsSomethingToSee(t *testing.T) {
+	_, server, _ := runMock(t, "mock", "")
+	s := runSidecar(t, Config{Backend: "http://" + server.Addr()})
+	var requests atomic.Uint64
+	activity := s.Activity(func() canary.Activity { return canary.Activity{InFlight: requests.Load(), Progress: 7} })
+	if got := activity(); got != (canary.Activity{Progress: 7}) || readable(t, s) != -1 {
+		t.Errorf("got %+v, want the traffic's alone, and nothing read", got)
+	}
+	requests.Store(1)
+	testkit.Eventually(t, patience, "the counters are read", func() bool { return activity().InFlight == 1 && readable(t, s) == 1 })
+	if err := complete(t.Context(), server.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, patience, "the engine has moved", func() bool { a := activity(); return a.Steps > 0 && a.Progress == 7 })
+	requests.Store(0)
+	activity()
+	testkit.Eventually(t, patience, "nobody reads any more", func() bool { return time.Since(s.poller.last.Load().at) > lingers/2 })
+}
+
+// An engine that sleeps is not woken by a look at its counters.
+func TestCountersOfWhoSleeps(t *testing.T) {
+	f := &fake{answers: map[string]string{"GET /v1/models": models("llamacpp"), "GET /props": `{"is_sleeping":true}`,
+		"GET /metrics?model=m&autoload=false": "HTTP/1.1 200 OK\r\n\r\nllamacpp:n_decode_total 1\n"}}
+	s := runSidecar(t, Config{Backend: f.serve(t), Engine: "auto", Activity: ActivityMetrics})
+	testkit.Eventually(t, patience, "the engine is known", func() bool { return s.Engine() == "llamacpp" })
+	const counters = "GET /metrics?model=m&autoload=false"
+	leftAlone := func() bool {
+		before := f.count(counters)
+		<-time.After(5 * s.intervals.metrics)
+		return f.count(counters) == before
+	}
+	if got := check(t, s); got.Unasked == "" || !leftAlone() || f.count(counters) > 0 {
+		t.Fatalf("got %v, and the counters were read %d times", got.Failure, f.count(counters))
+	}
+	f.set("GET /props", `{"is_sleeping":false}`)
+	_ = check(t, s) // whatever comes of it, it finds the engine awake
+	testkit.Eventually(t, patience, "its counters are read", func() bool { return f.count(counters) > 0 })
+	f.set("GET /props", `{"is_sleeping":true}`)
+	_ = check(t, s)
+	testkit.Eventually(t, patience, "they are left alone again", leftAlone)
 }
 
 // The counters are read after each canary, so that what it moved is seen before it may be taken for

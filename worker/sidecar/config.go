@@ -74,6 +74,10 @@ type Config struct {
 	// says so itself. canary.Monitor.Suspect is for that. It must not block.
 	OnTrouble func(*dynmesh.Failure)
 
+	// OnNote is told what people should know of the engine's counters; "" takes it back. It must not
+	// block.
+	OnNote func(string)
+
 	Log *logrus.Entry // nil discards
 }
 
@@ -144,6 +148,9 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	}
 	if c.OnTrouble == nil {
 		c.OnTrouble = func(*dynmesh.Failure) {}
+	}
+	if c.OnNote == nil {
+		c.OnNote = func(string) {}
 	}
 	c.Log = logging.OrDiscard(c.Log).WithField("component", "sidecar").WithField("addr", text.URL(c.Backend))
 	return c, e, root, nil
