@@ -158,6 +158,7 @@ func (p *poller) take(ctx context.Context, from source, every time.Duration) {
 			p.note("")
 		}
 	case isConnectionRefused(err): // that the engine is gone is said elsewhere
+	case from.counters.Wakes && isStatus(err, http.StatusBadRequest): // its model is not loaded
 	default:
 		p.failed(from, from.client.redact(err))
 	}
@@ -189,6 +190,16 @@ func (p *poller) failed(from source, err error) {
 	}
 }
 
+// countersStatus is the status of an answer without counters.
+type countersStatus int
+
+func (s countersStatus) Error() string { return fmt.Sprintf("status %d", int(s)) }
+
+func isStatus(err error, status int) bool {
+	is, ok := errors.AsType[countersStatus](err)
+	return ok && int(is) == status
+}
+
 // minReadTimeout is for engines that are busy: llama.cpp answers between two batches.
 const minReadTimeout = time.Second
 
@@ -202,7 +213,7 @@ func (s source) read(ctx context.Context, timeout time.Duration) (engine.Scrape,
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return engine.Scrape{}, fmt.Errorf("read counters: status %d", resp.StatusCode)
+		return engine.Scrape{}, fmt.Errorf("read counters: %w", countersStatus(resp.StatusCode))
 	}
 	scrape, err := s.reader.Read(resp.Body)
 	if err != nil {

@@ -77,10 +77,10 @@ func (s *Sidecar) Engine() string {
 	return cmp.Or(found.engine.Name, engine.Auto)
 }
 
-// Kind is what a canary would be; "" before that is known, and where there is nothing to ask for.
+// Kind is what a canary is; "" before that is known, and where there is nothing to ask for.
 func (s *Sidecar) Kind() string {
 	found, ok := s.monitor.current()
-	if !ok || len(found.kinds) == 0 {
+	if !ok || len(found.kinds) == 0 || len(found.kinds) > 1 && !found.passed {
 		return ""
 	}
 	return found.kinds[0].Name
