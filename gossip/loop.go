@@ -212,11 +212,17 @@ func (l *loop) observe(r dynmesh.Report, now time.Time) {
 		}
 		return
 	}
-	failed := r.Finding == dynmesh.Fail || was.Finding == dynmesh.Fail // or it did until now: that is as urgent
-	if r.Kind == dynmesh.KindPath && failed || r.Draining {
+	if r.Draining || isUrgent(r, was.Finding) {
 		l.direct = append(l.direct, changes.Entries...)
 	}
 	l.apply(changes, false, now)
+}
+
+// isUrgent says whether a finding does not wait for gossip: what fails, and what works again. A
+// path that fails on is told each time, since whoever watches in its stead goes by it.
+func isUrgent(r dynmesh.Report, was dynmesh.Finding) bool {
+	bad := func(f dynmesh.Finding) bool { return f == dynmesh.Fail || f == dynmesh.Stalled }
+	return (bad(r.Finding) || bad(was)) && (r.Kind == dynmesh.KindPath || r.Finding != was)
 }
 
 // apply does what follows from a change of the table: the reader is told, and others, and who

@@ -28,6 +28,30 @@ func TestObservationsReachAll(t *testing.T) {
 	})
 }
 
+// TestFailuresDoNotWaitForGossip: frontends know at once whose engine fails, hangs or works again.
+// What is well takes its turn.
+func TestFailuresDoNotWaitForGossip(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		frontend, all := m.fleet(5)
+		defer m.endAll()
+		worker := all[2]
+		for i, f := range []dynmesh.Finding{dynmesh.Pass, dynmesh.Fail, dynmesh.Pass, dynmesh.Stalled, dynmesh.Busy} {
+			r := canaryOf(worker.Self().ID, "generate", f)
+			key := dynmesh.ObservationKey{Observer: worker.Self(), Subject: r.Subject}
+			worker.Observe(r)
+			took := m.within(3*time.Second, string(f), func() bool {
+				frontend.read()
+				return frontend.observations[key].Finding == f
+			})
+			if i > 0 && took > 20*time.Millisecond {
+				t.Errorf("%s: known to a frontend after %v, want at once", f, took)
+			}
+			m.pass(time.Second)
+		}
+	})
+}
+
 func TestLossyNetworkLosesNothing(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
