@@ -59,6 +59,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		l.noticeDelay()
 		l.readInbox() // first: what has come is in time
 		l.sampleAll()
+		l.noticeDelay()
 		l.stepDue()
 		alarm.Reset(min(time.Until(l.sampleAt), l.nextDeadline()-l.now()))
 	}
@@ -82,6 +83,7 @@ const tolerance = 50 * time.Millisecond
 func (l *loop) noticeDelay() {
 	if late := time.Since(l.sampleAt); late > tolerance {
 		l.lost += late
+		l.sampleAt = time.Now() // the rest is not late yet
 		l.metrics.starved.Add(late.Seconds())
 	}
 }

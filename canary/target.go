@@ -42,6 +42,7 @@ type probeRun struct {
 	cancel     context.CancelCauseFunc
 	done       chan struct{} // closed by its goroutine's last act
 	leaked     bool          // it was told to end and did not, so it counts no more
+	lost       time.Duration // what the loop had lost when it was sent
 }
 
 // step feeds an event to an endpoint's schedule and does what comes of it.
@@ -129,7 +130,7 @@ func (l *loop) sayRejected(t *target) {
 // send starts a canary. Its end comes back as a message.
 func (l *loop) send(t *target) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	r := &probeRun{target: t, generation: t.state.Generation, cancel: cancel, done: make(chan struct{})}
+	r := &probeRun{target: t, generation: t.state.Generation, cancel: cancel, done: make(chan struct{}), lost: l.lost}
 	t.run = r
 	l.runs[r] = struct{}{}
 	l.active++
@@ -186,7 +187,7 @@ func (l *loop) finish(r *probeRun, result Result) {
 	case result.Unasked != "":
 		e.Unasked = true
 	default:
-		e.Took = result.Total
+		e.Took = max(result.Total-(l.lost-r.lost), 0) // by the clock that its deadline was set by
 	}
 	do := l.apply(t, e, l.now())
 	l.unasked(t, result.Unasked)
