@@ -32,7 +32,7 @@ func wanted(t *testing.T, name string) {
 // leftOut ends a test for which something is missing here, and says so where nobody overlooks it.
 func leftOut(t *testing.T, format string, args ...any) {
 	t.Helper()
-	why := fmt.Sprintf(format, args...)
+	why := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ") // one line
 	fmt.Printf("engines: LEFT OUT: %s: %s\n", t.Name(), why)
 	t.Skip("left out: " + why)
 }

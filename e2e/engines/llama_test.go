@@ -140,9 +140,6 @@ func unloaded(t *testing.T, l *llama, b *table) {
 		_, body := get(t.Context(), client, s.engine.root+"/v1/models")
 		return bytes.Contains(body, []byte(`"value":"loaded"`))
 	}
-	if err := complete(t.Context(), http.DefaultClient, s.engine.root, "tiny", 0); err != nil { // past the worker
-		t.Fatal(err)
-	}
 	s.becomesReady(t)
 	calm(t, s, "model unloaded", b, func() {
 		if got, err := (request{"POST", "/models/unload", `{"model":"tiny"}`}).answer(t.Context(), s.root); err != nil || !strings.Contains(got, "200 OK") {
@@ -176,17 +173,21 @@ func (l *llama) start(t *testing.T, args ...string) *engine {
 	})
 }
 
-// router starts a server that loads models when they are asked for, each into a process of its
-// own.
+// router starts a server that loads models when they are asked for, each into a process of its own.
+// The model is loaded.
 func (l *llama) router(t *testing.T) *engine {
 	t.Helper()
-	return l.run(t, "llama.cpp's router", []string{"--models-dir", filepath.Dir(l.model), "--metrics"}, func(server int) map[string]int {
+	e := l.run(t, "llama.cpp's router", []string{"--models-dir", filepath.Dir(l.model), "--metrics"}, func(server int) map[string]int {
 		found := map[string]int{"server": server}
 		for pid := range descendants(server) {
 			found["model"] = pid
 		}
 		return found
 	})
+	if err := complete(t.Context(), http.DefaultClient, e.root, e.model, 0); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func (l *llama) run(t *testing.T, name string, args []string, parts parts) *engine {
