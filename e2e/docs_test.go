@@ -81,6 +81,11 @@ func readPages(t *testing.T) (pages []page) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	engines, err := filepath.Glob("../docs/engines/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths = append(append(paths, engines...), "../deploy/systemd/worker.env")
 	for _, path := range append([]string{"../README.md"}, paths...) {
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// systemd hears that the program serves, that it is registered, and that it stops.
+func TestNotifySystemd(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	heard := func() string {
+		b := make([]byte, 1024)
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := conn.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	registered := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- notifySystemd(logrus.NewEntry(logrus.New()), registered).run(ctx) }()
+	if got := heard(); got != "READY=1\nSTATUS=Serves" {
+		t.Errorf("got %q", got)
+	}
+	close(registered)
+	if got := heard(); got != "STATUS=Serves, and is registered" {
+		t.Errorf("got %q", got)
+	}
+	cancel()
+	if got := heard(); got != "STOPPING=1\nSTATUS=Drains" {
+		t.Errorf("got %q", got)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
