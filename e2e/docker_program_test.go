@@ -19,8 +19,9 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// engineTimeout bounds one call of the docker engine.
-const engineTimeout = 30 * time.Second
+// engineTimeout bounds one call of the docker engine, which takes half a minute where many others
+// have it start and remove containers.
+const engineTimeout = 2 * time.Minute
 
 // dockerSite has two networks: on one, programs meet etcd and each other; on the other the test
 // talks to them. So a program that is cut off from etcd can still be asked what it thinks.

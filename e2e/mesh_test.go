@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // meshView is what the scenarios read of a frontend's /mesh.
@@ -106,11 +108,14 @@ func (f *frontend) says(client *http.Client, verdict string, workers ...*worker)
 }
 
 // awaitVerdict waits until every frontend gives this verdict on all these workers, and returns how
-// long that took. It asks over connections that stay, every 5 ms, since it measures.
+// long that took, as eventually tells it. It asks over connections that stay, every 5 ms, since it
+// measures.
 func awaitVerdict(t *testing.T, limit time.Duration, frontends []*frontend, verdict string, workers ...*worker) time.Duration {
 	t.Helper()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
+	pace := testkit.Paced(t)
+	defer pace.Stop()
 	began := time.Now()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -124,12 +129,12 @@ func awaitVerdict(t *testing.T, limit time.Duration, frontends []*frontend, verd
 			}
 			return err == nil
 		})
-		took := time.Since(began)
+		took := pace.Since(began)
 		if len(waiting) == 0 {
 			return took
 		}
 		if took > limit {
-			t.Fatalf("%s on every frontend: not within %v: %v", verdict, limit, last)
+			t.Fatalf("%s on every frontend: not within %v, nor %v on the clock: %v", verdict, limit, millis(time.Since(began)), last)
 		}
 		<-ticker.C
 	}

@@ -71,7 +71,7 @@ func (w *world) agree(f *frontend, victim *worker, named time.Time) string {
 	for n, a := range answers {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				late := time.Since(named) > agreed
+				late := w.pace.Since(named) > agreed
 				errs[n] = f.holds(ctx, a, victim)
 				lags[n] = fmt.Sprintf("%s %v", a.name, millis(time.Since(named)))
 				if errs[n] == nil || late && !errors.Is(errs[n], errMoved) {

@@ -43,7 +43,7 @@ func canaryDecides(t *testing.T, w *world) {
 		engine.turn(t, fault.knobs)
 		began := time.Now()
 		sidecar.awaitStatus(t, http.StatusServiceUnavailable, "notready")
-		took := time.Since(began)
+		took := w.pace.Since(began)
 		// The wait varies by 10 %; the rest is what a busy machine needs.
 		if limit := wait*11/10 + timeout + 2*time.Second; took > limit {
 			t.Errorf("%s: not ready after %v, want %v at most", fault.knobs, millis(took), limit)

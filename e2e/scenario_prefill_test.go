@@ -87,7 +87,7 @@ func prefillBlocks(t *testing.T, w *world, p pace, around bool) {
 	})
 	end(t, vigils[1:]...)
 	sidecar.awaitStatus(t, http.StatusServiceUnavailable, "notready")
-	took = time.Since(began)
+	took = w.pace.Since(began)
 	if limit := p.stall + 5*time.Second; took > limit {
 		t.Errorf("stalled after %v, want %v at most", took, limit)
 	}

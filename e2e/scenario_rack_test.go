@@ -28,7 +28,7 @@ func rackFails(t *testing.T, w *world, full bool) {
 		vigils := w.neverUnreachable(frontends, others...)
 		began := w.crash(programsOf(nil, rack)...)
 		awaitVerdict(t, 15*time.Second, frontends, "unreachable", rack...)
-		times = append(times, time.Since(began))
+		times = append(times, w.pace.Since(began))
 		for _, victim := range rack {
 			w.restart(e, victim)
 		}

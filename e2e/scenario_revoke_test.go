@@ -34,7 +34,7 @@ func leaseRevoked(t *testing.T, w *world) {
 		}))
 		back, err := e.awaitBack(watch, workers[0])
 		w.must("keys are back", err)
-		await(t, 2*time.Second-time.Since(began), frontends, keys)
+		await(t, 2*time.Second-w.pace.Since(began), frontends, keys)
 		t.Logf("revoked: back in etcd after %v, in every /health after %v", millis(back.Sub(began)), millis(time.Since(began)))
 		if err := workers[0].findID(e); err != nil {
 			t.Error(err)

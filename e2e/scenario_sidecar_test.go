@@ -50,7 +50,7 @@ func engineComesAndGoes(t *testing.T, w *world, wait, late time.Duration) {
 	began = time.Now()
 	sidecar.awaitStatus(t, http.StatusOK, "ready")
 	// The sidecar looks for it every 5 s, +30 %, and then asks at once.
-	if took, limit := time.Since(began), 6500*time.Millisecond+3*time.Second; took > limit {
+	if took, limit := w.pace.Since(began), 6500*time.Millisecond+3*time.Second; took > limit {
 		t.Errorf("ready %v after the engine, want %v at most", millis(took), limit)
 	} else {
 		t.Logf("came up: ready after %v", millis(took))
@@ -66,7 +66,7 @@ func engineComesAndGoes(t *testing.T, w *world, wait, late time.Duration) {
 	sidecar.awaitStatus(t, http.StatusServiceUnavailable, "notready")
 	// Idle for the wait time, +10 %; then a connection is refused at once, or, where a container's
 	// address is gone with it, nobody answers for 3 s. The rest is what a busy machine needs.
-	if took, limit := time.Since(began), wait*11/10+6*time.Second; took > limit {
+	if took, limit := w.pace.Since(began), wait*11/10+6*time.Second; took > limit {
 		t.Errorf("not ready %v after the engine was killed, want %v at most", millis(took), limit)
 	} else {
 		t.Logf("killed: not ready after %v", millis(took))

@@ -41,7 +41,7 @@ func networkParts(t *testing.T, w *world, full bool) {
 		healed = time.Now()
 	})
 	awaitVerdict(t, settled, frontends, "ready", workers...)
-	took := time.Since(healed)
+	took := w.pace.Since(healed)
 	t.Logf("all agree %v after the network healed", millis(took))
 	if took > 10*time.Second {
 		t.Errorf("all agree %v after the network healed, want 10 s at most", millis(took))

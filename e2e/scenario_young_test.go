@@ -44,7 +44,7 @@ func (w *world) killYoung(e *etcd, frontends []*frontend, victim *worker, kills 
 		<-time.After(age)
 		began := w.crash(victim)
 		awaitVerdict(w.t, 15*time.Second, frontends, "unreachable", victim)
-		took := time.Since(began)
+		took := w.pace.Since(began)
 		w.t.Logf("killed after %v: unreachable after %v", millis(age), millis(took))
 		times = append(times, took)
 	}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 const (
@@ -23,10 +25,11 @@ type world struct {
 	t       *testing.T
 	site    site
 	dynmesh string // the program, for commands that people run
+	pace    *testkit.Pace
 }
 
 func newWorld(t *testing.T, e engine) *world {
-	return &world{t: t, site: e.newSite(t), dynmesh: e.file(dynmeshBinary)}
+	return &world{t: t, site: e.newSite(t), dynmesh: e.file(dynmeshBinary), pace: testkit.Paced(t)}
 }
 
 func (w *world) launch(spec spec) program {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // These tests have real sockets on loopback, and where a process is to die, a process that dies.
@@ -164,12 +165,12 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 	w := newWatched(t)
 	process, addr := w.child()
 	w.until("tripwires", func() bool { return holdsConnection(w.Pool) && holdsConnection(w.second.Pool) })
-	killed := time.Now()
+	pace, killed := testkit.Paced(t), time.Now()
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	w.until("refused for both", w.fails(dynmesh.ReasonRefused))
-	took := time.Since(killed)
+	took := pace.Since(killed)
 	t.Logf("SIGKILL was known from both watchers after %v", took)
 	for id, o := range w.views(w.worker) {
 		t.Logf("%v found it after %v: %s", id, o.At.Sub(killed), o.Detail)
@@ -196,12 +197,12 @@ func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t)
 	process, _ := w.child()
-	stopped := time.Now()
+	pace, stopped := testkit.Paced(t), time.Now()
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	w.until("found by both", w.fails(dynmesh.ReasonFrozen))
-	took := time.Since(stopped)
+	took := pace.Since(stopped)
 	t.Logf("SIGSTOP was known from both watchers after %v", took)
 	if took > 4*time.Second { // 3 on a machine with nothing else to do
 		t.Errorf("it took %v", took)

@@ -45,14 +45,14 @@ func local(t *testing.T, edit func(*Config)) *peer {
 }
 
 func (p *peer) stop(t *testing.T) {
-	begun := time.Now()
+	pace, begun := testkit.Paced(t), time.Now()
 	p.end()
 	select {
 	case <-p.ended:
 	case <-time.After(10 * time.Second):
 		t.Errorf("%s did not end", p.Self().ID)
 	}
-	if d := time.Since(begun); p.err != nil || d > leaveTimeout+time.Second {
+	if d := pace.Since(begun); p.err != nil || d > leaveTimeout+time.Second {
 		t.Errorf("%s ended with %v after %v", p.Self().ID, p.err, d)
 	}
 }

@@ -115,9 +115,9 @@ func TestFrontEndsUpgrades(t *testing.T) {
 	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols { //nolint:bodyclose // its connection is closed
 		t.Fatalf("got %v, %v", resp, err)
 	}
-	begun := time.Now()
+	pace, begun := testkit.Paced(t), time.Now()
 	stop()
-	if took := time.Since(begun); took > waitLimit/2 {
+	if took := pace.Since(begun); took > waitLimit/2 {
 		t.Errorf("the shutdown took %v", took)
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil {

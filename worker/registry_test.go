@@ -124,10 +124,10 @@ func TestReadyWithoutEtcd(t *testing.T) {
 		t.Error("it says that it is registered")
 	default:
 	}
-	start := time.Now()
+	pace, start := testkit.Paced(t), time.Now()
 	r.cancel()
 	r.join()
-	if d := time.Since(start); d > 4*time.Second {
+	if d := pace.Since(start); d > 4*time.Second {
 		t.Errorf("Run took %v to end, want no more than the registrar's 3s", d)
 	}
 }
@@ -162,10 +162,10 @@ func TestShutdownBeforeRegistration(t *testing.T) {
 	reg, seen := startEtcd(t)
 	r := run(t, etcdConfig(reg, make(chan struct{})), map[string]Handler{"echo": echo})
 	r.ready()
-	start := time.Now()
+	pace, start := testkit.Paced(t), time.Now()
 	r.cancel()
 	r.join()
-	if d := time.Since(start); d > time.Second {
+	if d := pace.Since(start); d > time.Second {
 		t.Errorf("Run took %v to end, want no wait: there is nothing to deregister", d)
 	}
 	if got := seen.transports(); len(got) != 0 {

@@ -390,21 +390,21 @@ func TestClientLeaves(t *testing.T) {
 					leave = askByHand(t, r, tt.chunks, how == "resets")
 				}
 				arrives(t, "the handler works", entered)
-				left := time.Now()
+				pace, left := testkit.Paced(t), time.Now()
 				leave()
 				select {
 				case err := <-cause:
 					if !errors.Is(err, errClientGone) {
 						t.Errorf("the context ended because of %v, want %v", err, errClientGone)
 					}
-				case <-time.After(clientLeft):
-					t.Errorf("the handler was not told within %v", clientLeft)
+				case <-time.After(waitLimit):
+					t.Fatalf("the handler was not told within %v", waitLimit)
 				}
 				testkit.Eventually(t, waitLimit, "the request is counted", func() bool {
 					a := r.activity("generate")
 					return a.Failed == 1 && a.Errors == 0 && a.InFlight == 0
 				})
-				if d := time.Since(left); d > clientLeft {
+				if d := pace.Since(left); d > clientLeft {
 					t.Errorf("it was in flight for %v", d)
 				}
 			})

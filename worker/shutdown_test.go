@@ -179,10 +179,10 @@ func TestShutdownIsBounded(t *testing.T) {
 			if !tt.reads {
 				testkit.Eventually(t, waitLimit, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 && still(r.Worker) })
 			}
-			start := time.Now()
+			pace, start := testkit.Paced(t), time.Now()
 			r.cancel()
 			r.join()
-			if d, bound := time.Since(start), cfg.GracefulShutdownTimeout+2*cancelTimeout+time.Second; d > bound {
+			if d, bound := pace.Since(start), cfg.GracefulShutdownTimeout+2*cancelTimeout+time.Second; d > bound {
 				t.Errorf("Run took %v to end, want at most %v", d, bound)
 			}
 			if behind := strings.Contains(logged.String(), "leaving them behind"); behind != tt.behind {
@@ -216,10 +216,10 @@ func TestShutdownDoesNotWaitForIdleClients(t *testing.T) {
 		open := func(l *listener) int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.conns) }
 		return open(r.rpc.ln) == 2 && open(r.system.ln) == 2
 	})
-	start := time.Now()
+	pace, start := testkit.Paced(t), time.Now()
 	r.cancel()
 	r.join()
-	if d := time.Since(start); d > time.Second {
+	if d := pace.Since(start); d > time.Second {
 		t.Errorf("Run took %v to end, want no wait", d)
 	}
 }

@@ -231,9 +231,9 @@ func TestRegistrarEndsWithoutEtcd(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	stop()
-	if d := time.Since(began); d > 4*time.Second {
+	if d := pace.Since(began); d > 4*time.Second {
 		t.Errorf("the end took %v, want 3 s at most and a little", d)
 	}
 }

@@ -180,13 +180,13 @@ func TestNotices(t *testing.T) {
 	r := newTree(t)
 	v, _ := sourcetest.Start(t, r.source())
 	testkit.Eventually(t, 10*time.Second, "synced", v.Synced)
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	const rounds = 20
 	for n := range dynmesh.InstanceID(rounds) {
 		r.put(instance("generate", n+1))
 		testkit.Eventually(t, 10*time.Second, "the instance", func() bool { return v.Len() == int(n)+1 })
 	}
-	if mean := time.Since(began) / rounds; mean > 300*time.Millisecond {
+	if mean := pace.Since(began) / rounds; mean > 300*time.Millisecond {
 		t.Errorf("a change is seen after %v, in the mean: the kernel's notices are not used", mean)
 	}
 }

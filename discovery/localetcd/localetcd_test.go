@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -76,11 +77,11 @@ func TestRestart(t *testing.T) {
 		t.Fatalf("got %q from the watch, want 1", got)
 	}
 
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := pace.Since(began); took > 3*time.Second {
 		t.Errorf("closing with an open watch took %v, want less than 3s", took)
 	}
 	addr := strings.TrimPrefix(first.Endpoint(), "http://")
@@ -205,7 +206,7 @@ func TestStartRefusesAFolderInUse(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	second, err := localetcd.Start(localetcd.Config{Dir: dir})
 	if err == nil {
 		_ = second.Close()
@@ -214,7 +215,7 @@ func TestStartRefusesAFolderInUse(t *testing.T) {
 	if !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("error = %v, want one that says that the folder is in use", err)
 	}
-	if d := time.Since(began); d > 5*time.Second {
+	if d := pace.Since(began); d > 5*time.Second {
 		t.Errorf("refused after %v", d)
 	}
 }

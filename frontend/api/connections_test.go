@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // slowClient asks for /health and never reads the answer.
@@ -59,6 +61,7 @@ func TestSlowClientsCostOnlyThemselves(t *testing.T) {
 		f.slowClient()
 	}
 	eventually(t, "slow clients that hold an answer", func() bool { return f.sendingNow() == slow })
+	pace := testkit.Paced(t)
 	for n := range 5 {
 		began := time.Now()
 		if got := f.get("/live"); got.code != http.StatusOK {
@@ -67,7 +70,7 @@ func TestSlowClientsCostOnlyThemselves(t *testing.T) {
 		f.discover(synced(httpInstance(key("zz", "late", "generate", uint64(n)))))
 		want := fmt.Sprintf(`"endpoint":"generate","instance_id":%d,"namespace":"zz"`, n)
 		eventually(t, "the update", func() bool { return strings.Contains(f.get("/health").body, want) })
-		if took := time.Since(began); took > 5*time.Second {
+		if took := pace.Since(began); took > 5*time.Second {
 			t.Errorf("round %d took %v beside slow clients, want moments", n, took)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func accepts(addr string) bool {
@@ -51,12 +53,12 @@ func TestShutdownIsBounded(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	eventually(t, "both clients", func() bool { return f.sendingNow() == 1 && f.connections.len() >= 2 })
 	eventually(t, "an end of rendering", func() bool { return f.newest.Load().Mesh.Gzip() != nil })
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	f.stop()
 	if err := <-f.done; err != nil {
 		t.Errorf("got %v, want nil", err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := pace.Since(began); took > 3*time.Second {
 		t.Errorf("took %v, want about 50 ms", took)
 	}
 	if got := f.connections.len(); got != 0 {

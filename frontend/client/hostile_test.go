@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // shows says whether text is one line that any terminal can show.
@@ -159,9 +161,9 @@ func TestHostileBytes(t *testing.T) {
 func refused(t *testing.T, url, want string) {
 	t.Helper()
 	c := newClient(t, Config{URL: url, Timeout: 300 * time.Millisecond, MaxSize: 1 << 20})
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	m, err := c.Mesh(context.Background())
-	if dur := time.Since(began); dur > patience/2 {
+	if dur := pace.Since(began); dur > patience/2 {
 		t.Errorf("took %v", dur)
 	}
 	if err == nil {

@@ -59,11 +59,11 @@ func TestWaitUntilAllAreThere(t *testing.T) {
 	go func() { done <- c.Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 14}}, lines.report) }()
 	testkit.Eventually(t, patience, "a first line", func() bool { return len(lines.get()) > 0 })
 	ready.Store(14)
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if dur := time.Since(began); dur > 5*time.Second { // pollEvery, and then some on a busy machine
+	if dur := pace.Since(began); dur > 5*time.Second { // pollEvery, and then some on a busy machine
 		t.Errorf("took %v to notice", dur)
 	}
 	if want := []string{"not ready: " + backend + ": 5 of 14 ready: 9 missing (ready: 1, 2, 3, 4, 5)"}; !slices.Equal(lines.get(), want) {
@@ -131,9 +131,9 @@ func TestWaitEnds(t *testing.T) {
 			url := serve(t, func(w http.ResponseWriter, r *http.Request) { tt.handle(n.Add(1), w, r) })
 			ctx, cancel := context.WithTimeoutCause(context.Background(), 4*pollInterval, errors.New("out of time"))
 			defer cancel()
-			began := time.Now()
+			pace, began := testkit.Paced(t), time.Now()
 			err := newClient(t, Config{URL: url}).Wait(ctx, []expect.Expectation{{Endpoint: backend, Want: 2}}, func(string) {})
-			if dur := time.Since(began); dur > patience/2 {
+			if dur := pace.Since(began); dur > patience/2 {
 				t.Errorf("took %v", dur)
 			}
 			e, ok := errors.AsType[*WaitError](err)

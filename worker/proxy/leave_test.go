@@ -34,12 +34,12 @@ func TestClientLeaves(t *testing.T) {
 		{"with half of it", sseHead + chunked(token), `{"stream":true}`, func(c *net.TCPConn) { _ = c.CloseWrite() }, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, gone := make(chan struct{}), make(chan time.Time, 1)
+			got, gone := make(chan struct{}), make(chan struct{})
 			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 				close(got)
 				_, _ = io.WriteString(conn, tt.answers)
 				testkit.UntilGone(conn)
-				gone <- time.Now()
+				close(gone)
 			}))
 			conn := dialRaw(t, s.addr)
 			defer func() { _ = conn.Close() }()
@@ -51,9 +51,10 @@ func TestClientLeaves(t *testing.T) {
 				}
 			}
 			s.becomes(t, canary.Activity{InFlight: 1, Progress: tt.chunks})
-			left := time.Now()
+			pace, left := testkit.Paced(t), time.Now()
 			tt.leave(conn)
-			if took := (<-gone).Sub(left); took > atOnce {
+			<-gone
+			if took := pace.Since(left); took > atOnce {
 				t.Errorf("the engine knew after %v, want %v", took, atOnce)
 			}
 			s.becomes(t, canary.Activity{Failed: 1, Progress: 1 + tt.chunks})
@@ -69,18 +70,19 @@ func TestClientLeaves(t *testing.T) {
 func TestClientLeavesWhileItsBodyIsUnread(t *testing.T) {
 	for name, leave := range map[string]func(*net.TCPConn){"closing": closing, "resetting": resetting} {
 		t.Run(name, func(t *testing.T) {
-			got, gone := make(chan struct{}), make(chan time.Time, 1)
+			got, gone := make(chan struct{}), make(chan struct{})
 			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
 				close(got)
 				testkit.UntilGone(conn) // reads, until the proxy has left
-				gone <- time.Now()
+				close(gone)
 			}))
 			conn := dialRaw(t, s.addr)
 			_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n{")
 			<-got
-			left := time.Now()
+			pace, left := testkit.Paced(t), time.Now()
 			leave(conn)
-			if took := (<-gone).Sub(left); took > atOnce {
+			<-gone
+			if took := pace.Since(left); took > atOnce {
 				t.Errorf("the engine knew after %v, want %v", took, atOnce)
 			}
 			s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
@@ -142,9 +144,9 @@ func TestClientLeavesAnUploadThatNobodyReads(t *testing.T) {
 	<-got
 	s.becomes(t, canary.Activity{InFlight: 1}) // it is the engine who is waited for
 	resetting(conn)
-	left := time.Now()
+	pace, left := testkit.Paced(t), time.Now()
 	s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
-	if took := time.Since(left); took > atOnce {
+	if took := pace.Since(left); took > atOnce {
 		t.Errorf("it was over after %v, want %v", took, atOnce)
 	}
 	close(gone)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // sockets are the host's.
@@ -115,12 +116,12 @@ func TestHeldConnectionTellsItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(t, events)
-	began := time.Now()
+	pace, began := testkit.Paced(t), time.Now()
 	conn.Close()
 	if e, ok := next(t, events).(probe.TripwireClosed); !ok || e.Dial != job || e.Outcome != watch.Accepted {
 		t.Errorf("reported %+v, want that it was closed", e)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := pace.Since(began); took > time.Second {
 		t.Errorf("it took %v", took)
 	}
 }
