@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // browser is a running Chromium.
@@ -170,7 +172,9 @@ func (p *tab) text(selector string) string {
 // and then has no answer for a moment.
 func (p *tab) waits(selector string, words ...string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	pace, began := testkit.Paced(p.t), time.Now()
+	defer pace.Stop()
+	for ; ; time.Sleep(10 * time.Millisecond) {
 		last, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](visible(selector)))
 		missing := ""
 		for _, w := range words {
@@ -181,7 +185,7 @@ func (p *tab) waits(selector string, words ...string) {
 		if err == nil && missing == "" {
 			return
 		}
-		if time.Now().After(deadline) {
+		if pace.Since(began) > patience {
 			p.t.Fatalf("%s: got %q, %v, want %q in it", selector, last, err, missing)
 		}
 	}

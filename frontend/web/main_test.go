@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -22,9 +24,5 @@ const patience = 30 * time.Second
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain: %s", patience, what)
-		}
-	}
+	testkit.Eventually(t, patience, what, ok)
 }
