@@ -24,8 +24,8 @@ func pageShows(t *testing.T, w *world) {
 	}
 	e := w.startEtcd(1)
 	frontends := w.startFrontends(e, 1)
-	// A worker that is killed is unreachable for as long as its lease lives, which is to be long enough
-	// for a look on a busy machine.
+	// A worker that is killed is unreachable for as long as its lease lives, which is to be long
+	// enough for a look on a busy machine.
 	workers := w.startWorkersWith(e, 0, 8, map[string]string{"ETCD_LEASE_TTL": "60"}, "generate")
 	awaitVerdict(t, settled, frontends, "ready", workers...)
 	p := openPage(t, program, frontends[0])

@@ -9,7 +9,7 @@ import (
 func TestPace(t *testing.T) {
 	p := Paced(t)
 	began := time.Now()
-	time.Sleep(100 * time.Millisecond)
+	<-time.After(100 * time.Millisecond)
 	if took := p.Since(began); took > time.Since(began) || took < 0 {
 		t.Errorf("got %v after %v", took, time.Since(began))
 	}

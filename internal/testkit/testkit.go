@@ -10,8 +10,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Eventually waits for a condition on something real: a socket, a process, an etcd. What the machine
-// gives to others meanwhile does not count. In a synctest bubble, wait for the bubble instead.
+// Eventually waits for a condition on something real: a socket, a process, an etcd. What the
+// machine gives to others meanwhile does not count. In a synctest bubble, wait for the bubble
+// instead.
 func Eventually(t testing.TB, within time.Duration, what string, holds func() bool) {
 	t.Helper()
 	if holds() {
