@@ -54,35 +54,50 @@ var others = []request{
 	{"POST", "/v1/completions", `{"prompt":"` + strings.Repeat("long ", 20000) + `","max_tokens":1}`},
 }
 
-// alike sends each request to the engine and to the worker before it, and wants the same answer, to
-// the byte, but for what is another one each time.
-func alike(t *testing.T, s *sidecar, requests []request) {
+// alike sends each request to the engine and to the worker before it, between which there is a wire.
+// The client must get what the engine has sent, to the byte, and an answer like the one that the
+// engine itself gives, but for what is another one each time: the cut of a stream into events, too.
+func alike(t *testing.T, e *engine, w *wire, s *sidecar, requests []request) {
 	t.Helper()
-	streams := 0
-	for _, r := range requests {
-		direct, err := r.answer(t.Context(), s.engine.root)
+	events := 0
+	for n, r := range requests {
+		mark := fmt.Sprintf("alike-%d-of-%d", n, len(requests))
+		direct, err := r.answer(t.Context(), e.root, mark)
 		if err != nil {
 			t.Fatalf("%v, the engine itself: %v", r, err)
 		}
-		through, err := r.answer(t.Context(), s.root)
+		through, err := r.answer(t.Context(), s.root, mark)
 		if err != nil {
 			t.Errorf("%v: %v", r, err)
 			continue
 		}
-		if direct != through {
-			at := 0
-			for at < min(len(direct), len(through)) && direct[at] == through[at] {
-				at++
-			}
-			from := max(0, at-100)
-			t.Errorf("%v: %d and %d bytes, equal up to %d:\nthe engine: %.300q\n the worker: %.300q", r, len(direct), len(through), at, direct[from:], through[from:])
+		if r.method != http.MethodHead {
+			differs(t, r, "body that the engine sent", w.body(t, mark), through.body)
 		}
-		streams += strings.Count(direct, "data: ")
-		t.Logf("%v: %.60q…, %d bytes", r, direct, len(direct))
+		differs(t, r, "head", []byte(direct.head), []byte(through.head))
+		if !through.isStream {
+			differs(t, r, "body", everNew.ReplaceAll(direct.body, nil), everNew.ReplaceAll(through.body, nil))
+		}
+		events += bytes.Count(through.body, []byte("data: "))
+		t.Logf("%v: %.30q…, %d bytes", r, through.head, len(through.body))
 	}
-	if streams < 20 {
-		t.Errorf("the engine streamed %d events: there was nothing to compare", streams)
+	if events < 20 {
+		t.Errorf("the engine streamed %d events: there was nothing to compare", events)
 	}
+}
+
+// differs fails the test where two texts are not the same, and shows where.
+func differs(t *testing.T, r request, what string, want, got []byte) {
+	t.Helper()
+	if bytes.Equal(want, got) {
+		return
+	}
+	at := 0
+	for at < min(len(want), len(got)) && want[at] == got[at] {
+		at++
+	}
+	from := max(0, at-100)
+	t.Errorf("%v: %s, of %d and %d bytes, equal up to %d:\nwithout: %.300q\nthrough: %.300q", r, what, len(want), len(got), at, want[from:], got[from:])
 }
 
 func (r request) String() string { return fmt.Sprintf("%s %s %.90s", r.method, r.path, r.body) }
@@ -90,43 +105,49 @@ func (r request) String() string { return fmt.Sprintf("%s %s %.90s", r.method, r
 // everNew is what differs between two answers to the same request.
 var everNew = regexp.MustCompile(`"(id|item_id|response_id|request_id)":"[^"]*"|"(created|created_at|completed_at)":[0-9.]+|,?"timings":\{[^}]*\}`)
 
-// answer is all that a client sees of it: status, headers, body, trailers.
-func (r request) answer(ctx context.Context, root string) (string, error) {
+// reply is all that a client sees of an answer.
+type reply struct {
+	head     string // and trailers
+	body     []byte
+	isStream bool
+}
+
+// answer sends the request with a mark in its head.
+func (r request) answer(ctx context.Context, root, mark string) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, root, strings.NewReader(r.body))
 	if err != nil {
-		return "", err
+		return reply{}, err
 	}
 	path, query, _ := strings.Cut(r.path, "?")
 	req.URL.Opaque, req.URL.RawQuery = path, query // as it stands here
+	req.Header.Set("X-Request-Id", mark)
 	if r.body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	transport := &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return "", err
+		return reply{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return "", fmt.Errorf("after %d bytes: %w", len(body), err)
+		return reply{}, fmt.Errorf("after %d bytes: %w", len(body), err)
 	}
 	head := maps.Clone(resp.Header)
 	for _, own := range []string{"Connection", "Keep-Alive", "Date"} { // of one connection, of one moment
 		head.Del(own)
 	}
-	if !bytes.HasPrefix(body, []byte("data: ")) && resp.ContentLength >= 0 {
-		head.Del("Content-Length") // of what is ever new
+	if everNew.Match(body) {
+		head.Del("Content-Length")
 	}
 	var out strings.Builder
 	fmt.Fprintln(&out, resp.Status, resp.TransferEncoding)
 	_ = head.Write(&out)
-	out.WriteByte('\n')
-	out.Write(everNew.ReplaceAll(body, nil))
 	_ = resp.Trailer.Write(&out)
-	return out.String(), nil
+	return reply{out.String(), body, strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream")}, nil
 }
 
 // cancelled has clients leave in the middle of long requests, and wants the engine to end them.

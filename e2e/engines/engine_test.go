@@ -60,6 +60,13 @@ func (e *engine) start(t *testing.T) {
 	}
 }
 
+// at is the engine as it is reached at another address.
+func (e *engine) at(root string) *engine {
+	there := *e
+	there.root = root
+	return &there
+}
+
 // says is the engine's own word on itself.
 func (e *engine) says(ctx context.Context, client *http.Client) string {
 	status, _ := get(ctx, client, e.root+"/health")

@@ -27,9 +27,11 @@ func TestLlama(t *testing.T) {
 	}
 	b := &table{}
 	t.Run("alike", func(t *testing.T) {
-		s := l.front(t, l.start(t, "--metrics"))
+		e := l.start(t, "--metrics")
+		w := tap(t, e.root)
+		s := l.front(t, e.at(w.root))
 		s.becomesReady(t)
-		alike(t, s, append(generations("tiny"), others...))
+		alike(t, e, w, s, append(generations("tiny"), others...))
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		s := l.front(t, l.start(t, "--metrics"))
@@ -99,7 +101,7 @@ func slotsFull(t *testing.T, l *llama, b *table) {
 	for range 6 { // two of them in a slot
 		all.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = request{"POST", "/v1/completions", fmt.Sprintf(`{"prompt":"on","ignore_eos":true,"max_tokens":%d}`, s.engine.longest)}.answer(ctx, s.engine.root)
+				_, _ = request{"POST", "/v1/completions", fmt.Sprintf(`{"prompt":"on","ignore_eos":true,"max_tokens":%d}`, s.engine.longest)}.answer(ctx, s.engine.root, "")
 			}
 		})
 	}
@@ -142,8 +144,8 @@ func unloaded(t *testing.T, l *llama, b *table) {
 	}
 	s.becomesReady(t)
 	calm(t, s, "model unloaded", b, func() {
-		if got, err := (request{"POST", "/models/unload", `{"model":"tiny"}`}).answer(t.Context(), s.root); err != nil || !strings.Contains(got, "200 OK") {
-			t.Fatalf("unload: %v, %s", err, got)
+		if got, err := (request{"POST", "/models/unload", `{"model":"tiny"}`}).answer(t.Context(), s.root, ""); err != nil || !strings.HasPrefix(got.head, "200 OK") {
+			t.Fatalf("unload: %v, %s%s", err, got.head, got.body)
 		}
 		waitFor(t, "it is unloaded", func() bool { return !isLoaded() })
 		for began := time.Now(); time.Since(began) < twoCanaries; <-time.After(100 * time.Millisecond) {

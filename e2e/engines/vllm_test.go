@@ -23,9 +23,15 @@ func TestVLLM(t *testing.T) {
 	defer b.print("vLLM on a CPU")
 	// One engine after the other: each wants the processors to itself. What can go on after a fault is
 	// not started again.
-	s := f.front(t, "vllm", v.start(t))
+	e := v.start(t)
+	s := f.front(t, "vllm", e)
 	s.becomesReady(t)
-	t.Run("alike", func(t *testing.T) { alike(t, s, append(generations("tiny"), others...)) })
+	t.Run("alike", func(t *testing.T) {
+		w := tap(t, e.root)
+		s := f.front(t, "vllm-alike", e.at(w.root))
+		s.becomesReady(t)
+		alike(t, e, w, s, append(generations("tiny"), others...))
+	})
 	t.Run("cancelled", func(t *testing.T) { cancelled(t, s, b) })
 	for _, f := range []fault{
 		{part: "server", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
