@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -25,6 +26,11 @@ type Counters struct {
 	Hint     string // what to do where they are not there
 	Optional bool   // many have none, and nobody misses them
 	Wakes    bool   // to read them wakes the engine, or keeps it awake
+
+	// Every is the least time between two readings beside requests, after whose end there is none;
+	// 0: any. llama.cpp looks whether the client of a request without a stream is still there when
+	// nothing has ended for a second, and a reading is something that ends.
+	Every time.Duration
 
 	// Stepwise: the engine sets its gauges when its scheduler takes a step, and an idle one takes
 	// none. So they show the last step's requests for ever, or for half a minute with SGLang.

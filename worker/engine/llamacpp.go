@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"time"
 
 	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
@@ -30,7 +31,8 @@ func llamacpp() Engine {
 		serves:      llamacppServes,
 		rests:       llamacppRests,
 		Counters: Counters{
-			Path: "/metrics?model={model}&autoload=false", Hint: "llama-server has counters with --metrics", Wakes: true,
+			Path: "/metrics?model={model}&autoload=false", Hint: "llama-server has counters with --metrics",
+			Wakes: true, Every: 1200 * time.Millisecond,
 			Series: []Series{
 				{Counts: InFlight, Name: "llamacpp:requests_processing"},
 				{Counts: InFlight, Name: "llamacpp:requests_deferred"},

@@ -123,14 +123,18 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	var from source
-	var seen time.Time // when there was last something to see
+	var seen, took time.Time // when there was last something to see, and the last reading
 	for {
-		if p.requests.Load() || p.canaries.Load() > 0 {
+		some := p.requests.Load() || p.canaries.Load() > 0
+		if some {
 			seen = time.Now()
 		}
 		found, _ := p.monitor.current()
-		if from = p.sourceOf(found, from); from.url != "" && (!from.counters.Wakes || !p.resting.Load()) &&
-			(p.always || time.Since(seen) < lingers) {
+		from = p.sourceOf(found, from)
+		pace := from.counters.Every
+		wanted := p.always || some && time.Since(took) >= pace || pace == 0 && time.Since(seen) < lingers
+		if from.url != "" && (!from.counters.Wakes || !p.resting.Load()) && wanted {
+			took = time.Now()
 			p.take(ctx, from, every)
 		} else if p.always && from.url == "" && from.engine != "" {
 			p.failed(from, errNoCounters)
