@@ -128,6 +128,29 @@ func TestCountersAreReadWhenThereIsSomethingToSee(t *testing.T) {
 	testkit.Eventually(t, patience, "nobody reads any more", func() bool { return time.Since(s.poller.last.Load().at) > lingers/2 })
 }
 
+// llama.cpp finds a second without a reading between two, and none after the last request: it looks
+// after clients that have left then.
+func TestCountersLeaveLlamaTime(t *testing.T) {
+	const counters = "GET /metrics?model=m&autoload=false"
+	f := &fake{answers: map[string]string{"GET /v1/models": models("llamacpp"), "GET /props": `{"is_sleeping":false}`,
+		counters: "HTTP/1.1 200 OK\r\n\r\nllamacpp:n_decode_total 1\n"}}
+	s := runSidecar(t, Config{Backend: f.serve(t), Engine: "auto"})
+	testkit.Eventually(t, patience, "the engine is known", func() bool { return s.Engine() == "llamacpp" })
+	requests := uint64(1)
+	activity := s.Activity(func() canary.Activity { return canary.Activity{InFlight: requests} })
+	began := time.Now()
+	testkit.Eventually(t, patience, "the counters are read twice", func() bool { activity(); return f.count(counters) == 2 })
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("they were read twice within %v", took)
+	}
+	requests = 0
+	activity()
+	<-time.After(1500 * time.Millisecond)
+	if got := f.count(counters); got > 2 {
+		t.Errorf("they were read %d times more, with nothing to see", got-2)
+	}
+}
+
 // An engine that sleeps is not woken by a look at its counters.
 func TestCountersOfWhoSleeps(t *testing.T) {
 	f := &fake{answers: map[string]string{"GET /v1/models": models("llamacpp"), "GET /props": `{"is_sleeping":true}`,
