@@ -69,6 +69,19 @@ type Instance struct {
 	// Extra holds the fields that dynmesh does not know, as they came. Newer versions of Dynamo add
 	// some.
 	Extra map[string]json.RawMessage
+
+	// Pod is where Kubernetes runs the worker, for instances that Kubernetes knows; else nil. It is
+	// no part of the registry's value.
+	Pod *Pod
+}
+
+// Pod is a pod, and what Kubernetes thinks of it.
+type Pod struct {
+	Name        string
+	UID         string // tells the lives of pods of one name apart
+	Node        string
+	Ready       bool
+	Terminating bool
 }
 
 // HTTPTransport returns the transport of an instance that answers HTTP requests at url.

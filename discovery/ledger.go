@@ -188,5 +188,8 @@ func (l *Ledger) Rejected() []string { return l.rejects.names() }
 
 // same says whether two values of one key are listed alike.
 func same(a, b dynmesh.Instance) bool {
+	if (a.Pod == nil) != (b.Pod == nil) || a.Pod != nil && *a.Pod != *b.Pod {
+		return false
+	}
 	return bytes.Equal(a.Transport, b.Transport) && maps.EqualFunc(a.Extra, b.Extra, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 }

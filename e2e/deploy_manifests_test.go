@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -52,7 +53,7 @@ func (m *serviceMonitor) DeepCopyObject() runtime.Object { out := *m; return &ou
 func decoder(t *testing.T) runtime.Decoder {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme), networkingv1.AddToScheme(scheme), policyv1.AddToScheme(scheme))
+	err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme), networkingv1.AddToScheme(scheme), policyv1.AddToScheme(scheme), rbacv1.AddToScheme(scheme))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +70,7 @@ type cluster struct {
 	policies    []*networkingv1.NetworkPolicy
 	budgets     []*policyv1.PodDisruptionBudget
 	monitors    []*serviceMonitor
+	roles       []*rbacv1.Role
 }
 
 // kustomized builds a folder as `kubectl apply -k` does.
@@ -104,7 +106,9 @@ func kustomized(t *testing.T, folder string) (c cluster) {
 			c.budgets = append(c.budgets, o)
 		case *serviceMonitor:
 			c.monitors = append(c.monitors, o)
-		case *corev1.Namespace:
+		case *rbacv1.Role:
+			c.roles = append(c.roles, o)
+		case *corev1.Namespace, *corev1.ServiceAccount, *rbacv1.RoleBinding:
 		default:
 			t.Errorf("%s: nothing here checks a %T", folder, o)
 		}
@@ -120,7 +124,48 @@ func TestManifests(t *testing.T) {
 	for _, folder := range []string{"frontend", "example"} {
 		t.Run(folder, func(t *testing.T) { kustomized(t, folder).check(t, help, folder == "example") })
 	}
+	t.Run("registry", checkRegistry)
 	t.Run("compose", func(t *testing.T) { checkCompose(t, help) })
+}
+
+// checkRegistry builds the frontends with the component that has them follow Kubernetes: they may
+// read what they read, and nothing else.
+func checkRegistry(t *testing.T) {
+	folder := t.TempDir()
+	root, err := filepath.Abs(kubernetesDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = filepath.Rel(folder, root); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("resources: [%s/frontend]\ncomponents: [%s/registry]\n", root, root)
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	back, err := filepath.Abs(kubernetesDir)
+	if err == nil {
+		back, err = filepath.Rel(back, folder)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := kustomized(t, back)
+	if len(c.roles) != 1 || len(c.deployments) != 1 {
+		t.Fatalf("%d roles, %d deployments", len(c.roles), len(c.deployments))
+	}
+	for _, rule := range c.roles[0].Rules {
+		if !slices.Equal(rule.Verbs, []string{"list", "watch"}) || len(rule.Resources) != 1 || !slices.Contains([]string{"dynamoworkermetadatas", "endpointslices"}, rule.Resources[0]) {
+			t.Errorf("frontends may %q %q of %q", rule.Verbs, rule.Resources, rule.APIGroups)
+		}
+	}
+	pod := c.deployments[0].Spec.Template.Spec
+	if pod.ServiceAccountName != c.roles[0].Name || pod.AutomountServiceAccountToken == nil || !*pod.AutomountServiceAccountToken {
+		t.Errorf("frontends run as %q, whose token is mounted: %v", pod.ServiceAccountName, pod.AutomountServiceAccountToken)
+	}
+	if !slices.ContainsFunc(pod.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "DYN_DISCOVERY_BACKEND" && e.Value == "kubernetes" }) {
+		t.Errorf("frontends' environment is %v", pod.Containers[0].Env)
+	}
 }
 
 // eachFileIsGoodAndUsed decodes every document of every file, patches included, and looks for files

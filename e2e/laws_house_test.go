@@ -66,7 +66,7 @@ var inner = map[string][][]string{
 	},
 	"canary": {{"canary"}, {"canary/schedule"}},
 	"discovery": {
-		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/sourcetest", "discovery/static"}, {"discovery"},
+		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery"},
 	},
 	"internal": {{"internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/text", "internal/timers"}},
 }

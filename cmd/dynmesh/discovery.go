@@ -26,6 +26,9 @@ type backend struct {
 // backends returns all but etcd.
 func backends() []backend {
 	return []backend{
+		{"kubernetes", func(o discoveryOptions, log *logrus.Entry) (discovery.Source, error) {
+			return openKubernetes(o.kubernetes, log)
+		}},
 		{"file", func(o discoveryOptions, log *logrus.Entry) (discovery.Source, error) {
 			return file.New(file.Config{Root: o.fileRoot, Log: log})
 		}},
@@ -39,6 +42,13 @@ func backends() []backend {
 type discoveryOptions struct {
 	names                []string
 	fileRoot, staticPath string
+	kubernetes           kubernetesOptions
+}
+
+// kubernetesOptions are the settings of Kubernetes as a registry.
+type kubernetesOptions struct {
+	config, namespace string
+	services          []string
 }
 
 func (o *discoveryOptions) register(flags *pflag.FlagSet) {
@@ -46,6 +56,9 @@ func (o *discoveryOptions) register(flags *pflag.FlagSet) {
 	register(flags,
 		setting{"discovery-backend", "DYN_DISCOVERY_BACKEND", &listValue{target: &o.names, check: checkBackend, once: true}, "registries to follow, with commas between them: " + strings.Join(backendNames(), ", ")},
 		setting{"file-kv", "DYN_FILE_KV", &stringValue{target: &o.fileRoot}, "folder of Dynamo's registry, for file"},
+		setting{"kubernetes-namespace", "POD_NAMESPACE", &stringValue{target: &o.kubernetes.namespace}, "namespace to follow, for kubernetes; default the kubeconfig's, or the pod's own"},
+		setting{"kubernetes-service", "DYN_KUBERNETES_SERVICE", &serviceListValue{listValue{target: &o.kubernetes.services}}, "for kubernetes: Services of engines without Dynamo, by a selector of labels and a port, such as app=vllm:http; several with semicolons between them, or the flag again"},
+		setting{"kubeconfig", "KUBECONFIG", &stringValue{target: &o.kubernetes.config}, "file that says how to reach Kubernetes; default ~/.kube/config, or the pod's service account"},
 		setting{"static-endpoints", "DYN_STATIC_ENDPOINTS", &stringValue{target: &o.staticPath}, "YAML file with endpoints and their addresses, for static"},
 	)
 }
@@ -86,4 +99,33 @@ func checkBackend(s string) error {
 		return fmt.Errorf("%q is within one process of Dynamo, where nobody else can look: want %s", s, strings.Join(backendNames(), ", "))
 	}
 	return fmt.Errorf("%q: want %s, several with commas between them", s, strings.Join(backendNames(), ", "))
+}
+
+// serviceListValue takes selectors with semicolons between them, for they have commas, or the flag
+// again for each.
+type serviceListValue struct{ listValue }
+
+func (v *serviceListValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return strings.Join(*v.target, ";")
+}
+
+// Set implements pflag.Value.
+func (v *serviceListValue) Set(s string) error {
+	var all []string
+	for service := range strings.SplitSeq(s, ";") {
+		service = strings.TrimSpace(service)
+		if selector, port, ok := strings.Cut(service, ":"); selector == "" || ok && (port == "" || strings.Contains(port, ":")) {
+			return fmt.Errorf("%q: want a selector of labels and the name or number of a port, such as app=vllm:http", service)
+		}
+		all = append(all, service)
+	}
+	if v.set {
+		all = append(slices.Clone(*v.target), all...)
+	}
+	v.set = true
+	*v.target = all
+	return nil
 }

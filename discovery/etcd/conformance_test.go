@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 		}
 		memberKey := func(id dynmesh.InstanceID) string { return "v1/dynmesh/members/" + id.String() }
 		cardKey := func(key dynmesh.CardKey) string {
-			return strings.Replace(key.InstanceKey.String(), "v1/instances/", "v1/mdc/", 1)
+			return strings.Replace(key.String(), "v1/instances/", "v1/mdc/", 1)
 		}
 		return sourcetest.Registry{
 			Source: watcher,

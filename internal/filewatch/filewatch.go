@@ -38,7 +38,7 @@ func Run(ctx context.Context, folders []string, look func() (again time.Duration
 					next.Reset(settle)
 				}
 			}
-		case <-failures: // the queue ran over: what was lost may be anything
+		case _ = <-failures: // the queue ran over: what was lost may be anything
 			due = time.Now()
 			next.Reset(0)
 		case <-next.C:

@@ -1,0 +1,18 @@
+//go:build !nokubernetes
+
+package main
+
+import (
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/kubernetes"
+)
+
+func openKubernetes(o kubernetesOptions, log *logrus.Entry) (discovery.Source, error) {
+	s, err := kubernetes.New(kubernetes.Config{Kubeconfig: o.config, Namespace: o.namespace, Services: o.services, Log: log})
+	if err != nil {
+		return nil, err // not a nil *Source in an interface that is not nil
+	}
+	return s, nil
+}

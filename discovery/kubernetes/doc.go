@@ -1,0 +1,34 @@
+// Package kubernetes follows the workers that Kubernetes knows: those of Dynamo's operator, and the
+// pods behind any Service. Frontends in a cluster, or with a kubeconfig, make a [Source] with [New].
+// It reads two kinds of objects in one namespace and writes nothing.
+//
+//	object                                  | read for
+//	--------------------------------------- | -----------------------------------------------
+//	DynamoWorkerMetadata                    | a Dynamo worker's endpoints and model cards
+//	EndpointSlice, labelled for Dynamo      | which of them are ready
+//	EndpointSlice, of Services by selector  | engines without Dynamo, ready or not
+//
+// # Which are listed
+//
+// A Dynamo worker is listed as Dynamo's own frontend lists it: if a labelled slice has its pod,
+// ready, with the uid that owns its metadata. Slices that name a pod with two uids exclude it. Its
+// ID follows from the pod's name, so that a restart in the same pod keeps it; the pod's uid and its
+// transport tell the lives apart. A pod of a Service is listed as long as the Service has it, and
+// what Kubernetes thinks of it is shown.
+//
+// # Out of touch
+//
+// An API server that is away changes nothing: what was known stays listed, and is stale after 5 s.
+// Each kind is listed in pages and then watched, from the last version on while the server has it.
+// What client-go's informers do not give is why they are not used: they try again after up to 30 s,
+// where here it is one, and do not say that they are out of touch. A server that vanishes without
+// closing its connections answers no HTTP/2 ping, which shows within 10 s.
+//
+//	file         | what                                             | goroutine
+//	------------ | ------------------------------------------------ | ----------------
+//	objects.go   | what is read of an object                        | –
+//	join.go      | pure: objects into instances and cards           | –
+//	client.go    | the connection: client-go's credentials          | –
+//	follower.go  | lists one kind of objects, then watches it       | one each
+//	source.go    | one sequence of updates                          | Run's
+package kubernetes

@@ -1,0 +1,323 @@
+package kubernetes
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery"
+)
+
+// kind is a kind of objects that are followed.
+type kind int
+
+const (
+	workers  kind = iota // DynamoWorkerMetadata
+	ready                // EndpointSlices labelled for Dynamo
+	services             // EndpointSlices of the Services that the first selector finds; others follow
+)
+
+// join leads from objects to what is listed. It is pure. What it tells is by pod: a change of an
+// object concerns its pods, and no others are looked at.
+type join struct {
+	ports   []string                     // of the Services of each selector
+	objects []map[string]*object         // of each kind, by name
+	pods    map[string]map[place]*object // the slices that name a pod
+	dirty   map[string]struct{}          // pods that may be listed otherwise
+	listed  map[string]discovery.Gone    // of each pod, what was told last
+}
+
+// place is a slice among those of all kinds.
+type place struct {
+	kind kind
+	name string
+}
+
+func newJoin(ports []string) *join {
+	j := &join{
+		ports: ports, pods: map[string]map[place]*object{}, dirty: map[string]struct{}{}, listed: map[string]discovery.Gone{},
+	}
+	for range int(services) + len(ports) {
+		j.objects = append(j.objects, map[string]*object{})
+	}
+	return j
+}
+
+// replace takes in all objects of a kind.
+func (j *join) replace(k kind, all []*object) {
+	read := make(map[string]bool, len(all))
+	for _, o := range all {
+		read[o.Metadata.Name] = true
+		j.put(k, o)
+	}
+	for name := range j.objects[k] {
+		if !read[name] {
+			j.remove(k, name)
+		}
+	}
+}
+
+// put takes in one object.
+func (j *join) put(k kind, o *object) {
+	name := o.Metadata.Name
+	if before := j.objects[k][name]; before != nil && before.Metadata.ResourceVersion == o.Metadata.ResourceVersion {
+		return
+	}
+	j.remove(k, name)
+	j.objects[k][name] = o
+	j.dirty[name] = struct{}{} // of a slice: for what is wrong with it
+	if k == workers {
+		return
+	}
+	for _, e := range o.Endpoints {
+		pod := e.subject()
+		if j.pods[pod] == nil {
+			j.pods[pod] = map[place]*object{}
+		}
+		j.pods[pod][place{k, name}] = o
+		j.dirty[pod] = struct{}{}
+	}
+}
+
+// remove takes in that an object is gone.
+func (j *join) remove(k kind, name string) {
+	o := j.objects[k][name]
+	if o == nil {
+		return
+	}
+	delete(j.objects[k], name)
+	j.dirty[name] = struct{}{}
+	for _, e := range o.Endpoints {
+		pod := e.subject()
+		delete(j.pods[pod], place{k, name})
+		if len(j.pods[pod]) == 0 {
+			delete(j.pods, pod)
+		}
+		j.dirty[pod] = struct{}{}
+	}
+}
+
+// changes returns what is listed otherwise since the last call: what is listed of the pods that it
+// concerns, and what is no longer.
+func (j *join) changes() (now discovery.Entries, gone discovery.Gone) {
+	now = discovery.NewEntries()
+	for pod := range j.dirty {
+		before := j.listed[pod]
+		gone.Instances = append(gone.Instances, before.Instances...)
+		gone.Cards = append(gone.Cards, before.Cards...)
+		gone.Mended = append(gone.Mended, before.Mended...)
+		j.list(pod, now)
+	}
+	clear(j.dirty)
+	return now, gone
+}
+
+// all returns all that is listed.
+func (j *join) all() discovery.Entries {
+	for k, objects := range j.objects {
+		if kind(k) == workers {
+			for name := range objects {
+				j.dirty[name] = struct{}{}
+			}
+		}
+	}
+	for pod := range j.pods {
+		j.dirty[pod] = struct{}{}
+	}
+	now, _ := j.changes()
+	return now
+}
+
+// list adds what is listed of a pod.
+func (j *join) list(pod string, to discovery.Entries) {
+	one := discovery.NewEntries()
+	j.listWorker(pod, one)
+	j.listServed(pod, one)
+	for k := range j.objects { // an object of that name
+		o := j.objects[k][pod]
+		switch {
+		case o == nil:
+		case o.fault != "":
+			one.Reject(objectName(kind(k), pod), discovery.Rejectf(dynmesh.RejectJSON, "%s", o.fault))
+		case kind(k) >= services:
+			if _, err := findPort(o, j.ports[kind(k)-services]); err != nil {
+				one.Reject(objectName(kind(k), pod), err)
+			}
+		}
+	}
+	told := discovery.Gone{
+		Instances: slices.Collect(maps.Keys(one.Instances)),
+		Cards:     slices.Collect(maps.Keys(one.Cards)),
+		Mended:    slices.Collect(maps.Keys(one.Rejects)),
+	}
+	if len(told.Instances)+len(told.Cards)+len(told.Mended) == 0 {
+		delete(j.listed, pod)
+		return
+	}
+	j.listed[pod] = told
+	maps.Copy(to.Instances, one.Instances)
+	maps.Copy(to.Cards, one.Cards)
+	maps.Copy(to.Rejects, one.Rejects)
+}
+
+// listWorker adds what a pod serves by Dynamo's word, if a slice says that it is ready.
+func (j *join) listWorker(name string, to discovery.Entries) {
+	worker := j.objects[workers][name]
+	if worker == nil || worker.fault != "" {
+		return
+	}
+	var pod *dynmesh.Pod
+	for _, e := range j.endpoints(name, func(k kind) bool { return k == ready }) {
+		if !isTrue(e.Conditions.Ready, false) || e.TargetRef == nil {
+			continue
+		}
+		switch {
+		case pod == nil:
+			pod = e.pod(false)
+		case pod.UID != e.TargetRef.UID:
+			to.Reject(objectName(ready, name), discovery.Rejectf(dynmesh.RejectMismatch,
+				"slices name the pod with uids %s and %s: it is not listed until they agree", pod.UID, e.TargetRef.UID))
+			return
+		}
+	}
+	if pod == nil || pod.UID != worker.podUID() {
+		return
+	}
+	said := worker.said()
+	for key, i := range said.Instances {
+		i.Pod = pod
+		to.Instances[key] = i
+	}
+	maps.Copy(to.Cards, said.Cards)
+	maps.Copy(to.Rejects, said.Rejects)
+}
+
+// listServed adds what a pod serves by a Service's word.
+func (j *join) listServed(name string, to discovery.Entries) {
+	for k := services; int(k) < len(j.objects); k++ {
+		for p, slice := range j.pods[name] {
+			if p.kind != k {
+				continue
+			}
+			port, err := findPort(slice, j.ports[k-services])
+			if err != nil {
+				continue // it is told once, of the slice
+			}
+			for _, e := range slice.Endpoints {
+				if e.subject() != name || len(e.Addresses) == 0 {
+					continue
+				}
+				i := port.instance(slice, e)
+				before, ok := to.Instances[i.InstanceKey]
+				// Of a pod with several addresses, the first in order: the same each time.
+				if !ok || string(i.Transport) < string(before.Transport) {
+					to.Instances[i.InstanceKey] = i
+				}
+			}
+		}
+	}
+}
+
+// endpoints returns what slices of some kinds say of a pod, in an order that stays.
+func (j *join) endpoints(pod string, of func(kind) bool) (all []sliceEndpoint) {
+	places := slices.SortedFunc(maps.Keys(j.pods[pod]), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name))
+	})
+	for _, p := range places {
+		if !of(p.kind) {
+			continue
+		}
+		for _, e := range j.pods[pod][p].Endpoints {
+			if e.subject() == pod {
+				all = append(all, e)
+			}
+		}
+	}
+	return all
+}
+
+// findPort returns the port of a slice by name or number; the only one where there is no name.
+func findPort(slice *object, name string) (slicePort, error) {
+	var tcp []slicePort
+	for _, p := range slice.Ports {
+		if p.Protocol == "" || p.Protocol == "TCP" {
+			tcp = append(tcp, p)
+		}
+	}
+	if name == "" && len(tcp) == 1 {
+		return tcp[0], nil
+	}
+	for _, p := range tcp {
+		if name != "" && (p.Name == name || strconv.Itoa(p.Port) == name) {
+			return p, nil
+		}
+	}
+	var have []string
+	for _, p := range tcp {
+		have = append(have, fmt.Sprintf("%s %d", cmp.Or(p.Name, "unnamed"), p.Port))
+	}
+	return slicePort{}, discovery.Rejectf(dynmesh.RejectField, "want the port %q, the Service has %q", name, have)
+}
+
+// instance returns what an address of a Service serves at the port.
+func (p slicePort) instance(slice *object, e sliceEndpoint) dynmesh.Instance {
+	scheme := "http"
+	if p.AppProtocol == "https" {
+		scheme = "https"
+	}
+	number := strconv.Itoa(p.Port)
+	return dynmesh.Instance{
+		InstanceKey: dynmesh.InstanceKey{
+			Endpoint: dynmesh.Endpoint{
+				Namespace: slice.Metadata.Namespace,
+				Component: cmp.Or(slice.Metadata.Labels["kubernetes.io/service-name"], slice.Metadata.Name),
+				Name:      cmp.Or(p.Name, number),
+			},
+			ID: discovery.HashID(e.subject()),
+		},
+		Transport: dynmesh.HTTPTransport(scheme + "://" + net.JoinHostPort(e.Addresses[0], number)),
+		Pod:       e.pod(true),
+	}
+}
+
+// subject returns the name of the pod, or the address of what is none.
+func (e sliceEndpoint) subject() string {
+	switch {
+	case e.TargetRef != nil && e.TargetRef.Kind == "Pod" && e.TargetRef.Name != "":
+		return e.TargetRef.Name
+	case len(e.Addresses) > 0:
+		return e.Addresses[0]
+	}
+	return ""
+}
+
+// pod returns what Kubernetes says of the pod; unsaid is what it means where it says nothing of
+// readiness.
+func (e sliceEndpoint) pod(unsaid bool) *dynmesh.Pod {
+	p := &dynmesh.Pod{
+		Name: e.subject(), Node: e.NodeName, Ready: isTrue(e.Conditions.Ready, unsaid), Terminating: isTrue(e.Conditions.Terminating, false),
+	}
+	if e.TargetRef != nil {
+		p.UID = e.TargetRef.UID
+	}
+	return p
+}
+
+func isTrue(b *bool, unsaid bool) bool {
+	if b == nil {
+		return unsaid
+	}
+	return *b
+}
+
+// objectName returns what people know an object by.
+func objectName(k kind, name string) string {
+	if k == workers {
+		return "dynamoworkermetadata/" + name
+	}
+	return "endpointslice/" + name
+}

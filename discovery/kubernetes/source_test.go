@@ -1,0 +1,318 @@
+package kubernetes_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery/kubernetes"
+	"github.com/dynmesh/dynmesh/discovery/sourcetest"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var dynamoLabels = map[string]any{
+	"nvidia.com/dynamo-discovery-backend": "kubernetes", "nvidia.com/dynamo-discovery-enabled": "true",
+}
+
+// cluster holds Dynamo workers as the operator and they themselves write them: a pod for each ID.
+type cluster struct {
+	*apiServer
+	workers map[dynmesh.InstanceID]*worker
+}
+
+type worker struct {
+	endpoints, cards map[string]any
+}
+
+func podName(id dynmesh.InstanceID) string { return "w-" + id.String() }
+func podUID(id dynmesh.InstanceID) string  { return "uid-" + id.String() }
+
+func path(key dynmesh.InstanceKey) string { return strings.TrimPrefix(key.String(), "v1/instances/") }
+
+// change changes what a worker says of itself. One that says nothing has no pod.
+func (c *cluster) change(id dynmesh.InstanceID, change func(*worker)) {
+	w := c.workers[id]
+	if w == nil {
+		w = &worker{map[string]any{}, map[string]any{}}
+		c.workers[id] = w
+		c.put(slicesPath, slice("slice-"+podName(id), dynamoLabels, endpoint(podName(id), podUID(id), true)))
+	}
+	change(w)
+	if len(w.endpoints)+len(w.cards) == 0 {
+		delete(c.workers, id)
+		c.remove(workersPath, podName(id))
+		c.remove(slicesPath, "slice-"+podName(id))
+		return
+	}
+	c.put(workersPath, metadata(podName(id), podUID(id), clone(w.endpoints), clone(w.cards)))
+}
+
+func clone(m map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func metadata(pod, uid string, endpoints, cards any) map[string]any {
+	return map[string]any{
+		"metadata": map[string]any{"name": pod, "ownerReferences": []any{map[string]any{"kind": "Pod", "name": pod, "uid": uid}}},
+		"spec":     map[string]any{"data": map[string]any{"endpoints": endpoints, "model_cards": cards}},
+	}
+}
+
+func slice(name string, labels map[string]any, endpoints ...any) map[string]any {
+	return map[string]any{
+		"metadata": map[string]any{"name": name, "labels": labels}, "addressType": "IPv4", "endpoints": endpoints,
+		"ports": []any{map[string]any{"name": "system", "port": 9090, "protocol": "TCP"}},
+	}
+}
+
+func endpoint(pod, uid string, ready bool) any {
+	return map[string]any{
+		"addresses": []any{"10.0.0.1"}, "conditions": map[string]any{"ready": ready}, "nodeName": "node-a",
+		"targetRef": map[string]any{"kind": "Pod", "name": pod, "uid": uid},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	sourcetest.Test(t, func(t *testing.T) sourcetest.Registry {
+		c := &cluster{startServer(t), map[dynmesh.InstanceID]*worker{}}
+		source, net := c.source(kubernetes.Config{})
+		return sourcetest.Registry{
+			Source: source,
+			Put: func(all ...dynmesh.Instance) {
+				for _, i := range all {
+					c.change(i.ID, func(w *worker) { w.endpoints[path(i.InstanceKey)] = json.RawMessage(i.Value()) })
+				}
+			},
+			Delete: func(keys ...dynmesh.InstanceKey) {
+				for _, key := range keys {
+					c.change(key.ID, func(w *worker) { delete(w.endpoints, path(key)) })
+				}
+			},
+			Spoil: func(key dynmesh.InstanceKey) {
+				c.change(key.ID, func(w *worker) { w.endpoints[path(key)] = "junk" })
+			},
+			PutCard: func(key dynmesh.CardKey, value []byte) {
+				c.change(key.ID, func(w *worker) { w.cards[path(key.InstanceKey)] = json.RawMessage(value) })
+			},
+			DeleteCard: func(key dynmesh.CardKey) {
+				c.change(key.ID, func(w *worker) { delete(w.cards, path(key.InstanceKey)) })
+			},
+			SpoilCard: func(key dynmesh.CardKey) {
+				c.change(key.ID, func(w *worker) { w.cards[path(key.InstanceKey)] = "junk" })
+			},
+			Cut: net.Cut, Heal: net.Heal, Interrupt: net.Reset, Compact: c.compact,
+			Within: 40 * time.Second, StaleAfter: time.Second,
+		}
+	})
+}
+
+// rig is a cluster of some workers, a source that follows it, and the network between.
+func rig(t *testing.T, workers int, cfg kubernetes.Config) (*cluster, *sourcetest.View, *testkit.Network) {
+	t.Helper()
+	c := &cluster{startServer(t), map[dynmesh.InstanceID]*worker{}}
+	for n := range workers {
+		c.add(dynmesh.InstanceID(n + 1))
+	}
+	source, net := c.source(cfg)
+	v, _ := sourcetest.Start(t, source)
+	testkit.Eventually(t, 20*time.Second, "all workers", func() bool { return v.Synced() && v.Len() == workers })
+	return c, v, net
+}
+
+func (c *cluster) add(id dynmesh.InstanceID) {
+	i := dynmesh.Instance{
+		InstanceKey: dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}, ID: id},
+		Transport:   []byte(fmt.Sprintf(`{"tcp":"10.0.0.1:9000/%s/e"}`, id)),
+	}
+	c.change(id, func(w *worker) { w.endpoints[path(i.InstanceKey)] = json.RawMessage(i.Value()) })
+}
+
+// Each kind is listed once and watched once, whatever happens in it.
+func TestOneWatchAKind(t *testing.T) {
+	c, v, _ := rig(t, 3, kubernetes.Config{})
+	for id := range dynmesh.InstanceID(20) {
+		c.add(100 + id)
+	}
+	testkit.Eventually(t, 10*time.Second, "all changes", func() bool { return v.Len() == 23 })
+	if lists, watches := c.asked("limit="), c.asked("watch=1"); lists != 2 || watches != 2 {
+		t.Errorf("%d lists and %d watches of two kinds, want one each", lists, watches)
+	}
+	if all, those := c.asked("GET"), c.asked(workersPath)+c.asked(slicesPath); all != those {
+		t.Errorf("%d requests, %d of them for what it may read", all, those)
+	}
+}
+
+// An API server that refuses while it starts is away, and no reason to believe that all are gone.
+func TestRefusals(t *testing.T) {
+	for _, code := range []int{401, 403, 404, 410, 429, 500, 503} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			t.Parallel()
+			c, v, net := rig(t, 3, kubernetes.Config{})
+			c.refuse(workersPath, code)
+			net.Reset()
+			testkit.Eventually(t, 20*time.Second, "stale", func() bool { state, _ := v.State(); return state == dynmesh.Stale })
+			c.add(7)
+			if n := v.Len(); n != 3 {
+				t.Errorf("%d workers are listed, want 3", n)
+			}
+			c.refuse(workersPath, 0)
+			back := time.Now()
+			testkit.Eventually(t, 20*time.Second, "all", func() bool { return v.Synced() && v.Len() == 4 })
+			if took := time.Since(back); took > 2*time.Second && !testing.Short() {
+				t.Errorf("it is followed %v after it is back, want 2 s at most", took)
+			}
+		})
+	}
+}
+
+// Without Dynamo's CRD there are no workers of Dynamo, and Services are followed all the same.
+func TestWithoutCRD(t *testing.T) {
+	c := startServer(t)
+	c.refuse(workersPath, 404)
+	c.put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", false)))
+	c.put(slicesPath, slice("other", map[string]any{"app": "other"}, endpoint("other-0", "u", true)))
+	source, _ := c.source(kubernetes.Config{Services: []string{"app=vllm:system"}})
+	v, _ := sourcetest.Start(t, source)
+	testkit.Eventually(t, 20*time.Second, "the pod of the Service", func() bool { return v.Synced() && v.Len() == 1 })
+	for key, i := range v.Instances() {
+		if key.Endpoint.String() != "dyn://dynamo.vllm.system" || i.Pod.Ready || i.Pod.Name != "vllm-0" {
+			t.Errorf("instance %v of %+v", key, i.Pod)
+		}
+	}
+	c.put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", true)))
+	testkit.Eventually(t, 10*time.Second, "that it is ready", func() bool {
+		for _, i := range v.Instances() {
+			return i.Pod.Ready
+		}
+		return false
+	})
+}
+
+// An API server that vanishes without closing its connections is away within 30 s, and nothing
+// disappears. When it is back it is followed again.
+func TestVanishes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for pings to fail: not with -short")
+	}
+	c, v, net := rig(t, 3, kubernetes.Config{})
+	cut := time.Now()
+	net.Cut()
+	testkit.Eventually(t, 40*time.Second, "stale", func() bool { state, _ := v.State(); return state == dynmesh.Stale })
+	if took := time.Since(cut); took > 30*time.Second {
+		t.Errorf("stale after %v", took)
+	} else {
+		t.Logf("stale after %v", took)
+	}
+	c.add(7)
+	if _, since := v.State(); since.After(cut.Add(time.Second)) || cut.Sub(since) > 10*time.Second {
+		t.Errorf("stale since %v after the cut", since.Sub(cut))
+	}
+	net.Heal()
+	back := time.Now()
+	testkit.Eventually(t, 20*time.Second, "all four", func() bool { return v.Synced() && v.Len() == 4 })
+	t.Logf("followed again %v after it was back", time.Since(back))
+}
+
+// A hundred connections that break at once do not make the source list everything each time.
+func TestResumes(t *testing.T) {
+	c, v, net := rig(t, 3, kubernetes.Config{})
+	for id := range dynmesh.InstanceID(10) {
+		net.Reset()
+		c.add(50 + id)
+		testkit.Eventually(t, 10*time.Second, "the change", func() bool { return v.Len() == 4+int(id) })
+	}
+	if lists := c.asked("limit="); lists != 2 {
+		t.Errorf("%d lists, want 2: a watch that broke goes on from where it was", lists)
+	}
+}
+
+func TestRefusedConfigurations(t *testing.T) {
+	for _, service := range []string{"", ":http", "app=vllm:", "app=a:b:c"} {
+		if _, err := kubernetes.New(kubernetes.Config{Services: []string{service}}); err == nil || !strings.Contains(err.Error(), "app=vllm:http") {
+			t.Errorf("service %q: %v", service, err)
+		}
+	}
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	for _, path := range []string{"", "testdata/none"} {
+		_, err := kubernetes.New(kubernetes.Config{Kubeconfig: path})
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("kubeconfig %q: %v", path, err)
+		}
+		t.Log(err)
+	}
+}
+
+// Ten thousand workers are read within 5 s, and a change among them is seen at once. The samples'
+// metadata is what each has.
+func TestTenThousand(t *testing.T) {
+	if os.Getenv("DYNMESH_BENCH") == "" {
+		t.Skip("measures, with DYNMESH_BENCH=1")
+	}
+	const workers, changes = 10_000, 300
+	text, err := os.ReadFile("testdata/dynamoworkermetadata.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := startServer(t)
+	var endpoints []any
+	for n := range workers {
+		var all []map[string]any
+		id := dynmesh.InstanceID(n + 1).String()
+		own := strings.NewReplacer("1d241219831293", id, "8202434480640659", fmt.Sprint(n+1), `"w-0"`, `"w-`+id+`"`).Replace(string(text))
+		if err := json.Unmarshal([]byte(own), &all); err != nil {
+			t.Fatal(err)
+		}
+		c.put(workersPath, all[0])
+		endpoints = append(endpoints, endpoint("w-"+id, "b8e684fa-98da-40c6-8e4c-2010e52d8726", true))
+		if len(endpoints) == 100 {
+			c.put(slicesPath, slice(fmt.Sprintf("slice-%d", n/100), dynamoLabels, endpoints...))
+			endpoints = nil
+		}
+	}
+	source, _ := c.source(kubernetes.Config{})
+	began := time.Now()
+	v, _ := sourcetest.Start(t, source)
+	testkit.Eventually(t, time.Minute, "all of them", func() bool { return v.Len() == 2*workers })
+	t.Logf("%d workers with %d instances and %d cards are synced after %v", workers, v.Len(), len(v.Cards()), time.Since(began))
+
+	var took []time.Duration
+	for n := range changes {
+		number := n % (workers / 100)
+		var now []any
+		for k := range 100 {
+			id := dynmesh.InstanceID(number*100 + k + 1).String()
+			now = append(now, endpoint("w-"+id, "b8e684fa-98da-40c6-8e4c-2010e52d8726", k != 0 || n >= workers/100 && n/100%2 == 1))
+		}
+		before, _ := v.Updates()
+		began := time.Now()
+		c.put(slicesPath, slice(fmt.Sprintf("slice-%d", number), dynamoLabels, now...))
+		for {
+			if updates, _ := v.Updates(); updates > before {
+				break
+			}
+			if time.Since(began) > 10*time.Second {
+				t.Fatal("a change is not seen")
+			}
+			runtime.Gosched()
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("a change of one pod among them: p50 %v, p99 %v, max %v", took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
+}
