@@ -100,9 +100,9 @@ type answer struct {
 	closes bool // with Connection: close
 }
 
-// try requests path, with headers given as name, value, name, value…
-func (r *running) try(method, path string, headers ...string) (answer, error) {
-	req, err := http.NewRequest(method, "http://"+r.Addr()+path, http.NoBody)
+// try gets path, with headers given as name, value, name, value…
+func (r *running) try(path string, headers ...string) (answer, error) {
+	req, err := http.NewRequest(http.MethodGet, "http://"+r.Addr()+path, http.NoBody)
 	if err != nil {
 		return answer{}, err
 	}
@@ -120,7 +120,7 @@ func (r *running) try(method, path string, headers ...string) (answer, error) {
 
 func (r *running) get(path string, headers ...string) answer {
 	r.t.Helper()
-	a, err := r.try(http.MethodGet, path, headers...)
+	a, err := r.try(path, headers...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func TestSeveralSources(t *testing.T) {
 	shows := func(path, header string, texts ...string) {
 		t.Helper()
 		testkit.Eventually(t, patience, path+" shows "+header+" and "+strings.Join(texts, " and "), func() bool {
-			a, err := r.try("GET", path)
+			a, err := r.try(path)
 			if err != nil || !strings.HasPrefix(a.header.Get("X-Dynmesh-Discovery"), header) {
 				return false
 			}
@@ -77,14 +77,14 @@ func TestWithoutEtcd(t *testing.T) {
 	}
 	r := run(t, f)
 	testkit.Eventually(t, patience, "the instance", func() bool {
-		a, err := r.try("GET", "/health")
+		a, err := r.try("/health")
 		return err == nil && a.header.Get("X-Dynmesh-Discovery") == "synced" && strings.Contains(a.body, "10.0.0.1:8000")
 	})
 	testkit.Eventually(t, patience, "its source's metrics", func() bool {
-		a, err := r.try("GET", "/metrics")
+		a, err := r.try("/metrics")
 		return err == nil && strings.Contains(a.body, `dynmesh_registry_state{source="static",state="synced"} 1`)
 	})
-	if a, err := r.try("GET", "/sd/prometheus"); err != nil || a.code != 200 {
+	if a, err := r.try("/sd/prometheus"); err != nil || a.code != 200 {
 		t.Errorf("/sd/prometheus: %d, %v", a.code, err)
 	}
 }

@@ -120,16 +120,16 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// rig is a cluster of some workers, a source that follows it, and the network between.
-func rig(t *testing.T, workers int, cfg kubernetes.Config) (*cluster, *sourcetest.View, *testkit.Network) {
+// rig is a cluster of three workers, a source that follows it, and the network between.
+func rig(t *testing.T) (*cluster, *sourcetest.View, *testkit.Network) {
 	t.Helper()
 	c := &cluster{startServer(t), map[dynmesh.InstanceID]*worker{}}
-	for n := range workers {
+	for n := range 3 {
 		c.add(dynmesh.InstanceID(n + 1))
 	}
-	source, net := c.source(cfg)
+	source, net := c.source(kubernetes.Config{})
 	v, _ := sourcetest.Start(t, source)
-	testkit.Eventually(t, 20*time.Second, "all workers", func() bool { return v.Synced() && v.Len() == workers })
+	testkit.Eventually(t, 20*time.Second, "all workers", func() bool { return v.Synced() && v.Len() == 3 })
 	return c, v, net
 }
 
@@ -143,7 +143,7 @@ func (c *cluster) add(id dynmesh.InstanceID) {
 
 // Each kind is listed once and watched once, whatever happens in it.
 func TestOneWatchAKind(t *testing.T) {
-	c, v, _ := rig(t, 3, kubernetes.Config{})
+	c, v, _ := rig(t)
 	for id := range dynmesh.InstanceID(20) {
 		c.add(100 + id)
 	}
@@ -161,7 +161,7 @@ func TestRefusals(t *testing.T) {
 	for _, code := range []int{401, 403, 404, 410, 429, 500, 503} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
-			c, v, net := rig(t, 3, kubernetes.Config{})
+			c, v, net := rig(t)
 			c.refuse(workersPath, code)
 			net.Reset()
 			testkit.Eventually(t, 20*time.Second, "stale", func() bool { state, _ := v.State(); return state == dynmesh.Stale })
@@ -208,7 +208,7 @@ func TestVanishes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for pings to fail: not with -short")
 	}
-	c, v, net := rig(t, 3, kubernetes.Config{})
+	c, v, net := rig(t)
 	cut := time.Now()
 	net.Cut()
 	testkit.Eventually(t, 40*time.Second, "stale", func() bool { state, _ := v.State(); return state == dynmesh.Stale })
@@ -229,7 +229,7 @@ func TestVanishes(t *testing.T) {
 
 // A hundred connections that break at once do not make the source list everything each time.
 func TestResumes(t *testing.T) {
-	c, v, net := rig(t, 3, kubernetes.Config{})
+	c, v, net := rig(t)
 	for id := range dynmesh.InstanceID(10) {
 		net.Reset()
 		c.add(50 + id)

@@ -19,10 +19,10 @@ const settle = 5 * time.Millisecond
 func Run(ctx context.Context, folders []string, look func() (again time.Duration)) {
 	w := watcher{folders: folders, watched: make([]os.FileInfo, len(folders))}
 	var changes <-chan fsnotify.Event
-	var failures <-chan error
+	var overflows <-chan error
 	if notices, err := fsnotify.NewWatcher(); err == nil {
 		defer func() { _ = notices.Close() }()
-		w.notices, changes, failures = notices, notices.Events, notices.Errors
+		w.notices, changes, overflows = notices, notices.Events, notices.Errors
 	}
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -38,7 +38,7 @@ func Run(ctx context.Context, folders []string, look func() (again time.Duration
 					next.Reset(settle)
 				}
 			}
-		case _ = <-failures: // the queue ran over: what was lost may be anything
+		case <-overflows: //nolint:errcheck // the queue ran over, or the like: what was lost may be anything
 			due = time.Now()
 			next.Reset(0)
 		case <-next.C:
