@@ -191,7 +191,7 @@ func begin(s State, e Event, now Instant) State {
 
 // observe takes in what real requests have done since the last sample.
 func (p Policy) observe(s *State, a Activity, now Instant) {
-	switch s.traffic.observe(a, s.run.phase != idle, now) {
+	switch s.traffic.observe(a, s.run.phase != idle, s.Ready && !s.traffic.stalled, now) {
 	case proof:
 		s.failures, s.rechecks, s.starting, s.rejected = 0, 0, false, false
 		s.Ready = !s.Draining

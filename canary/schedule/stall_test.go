@@ -98,6 +98,29 @@ func TestGapsAreForgotten(t *testing.T) {
 	}
 }
 
+// A gap in which the endpoint was found to hang is not one in which it worked.
+func TestStallsAreNotLearned(t *testing.T) {
+	p := learned()
+	s, a, now := working(p, 100*time.Millisecond, true)
+	a.InFlight = 5
+	s, do := p.Step(s, seen(a), now)
+	for s.Ready && do.Wake < Never {
+		now = do.Wake
+		s, do = p.Step(s, tick(), now)
+	}
+	if s.Finding != dynmesh.Stalled {
+		t.Fatalf("got %+v, want it stalled", s)
+	}
+	now += 20 * time.Second
+	a.Steps++ // it is resumed
+	s, _ = p.Step(s, seen(a), now)
+	a.Progress, a.InFlight = a.Progress+5, 0
+	s, _ = p.Step(s, seen(a), now+time.Second)
+	if got := p.Budget(s); !s.Ready || got != leastSteppingBudget {
+		t.Errorf("ready %v, with a budget of %v; want it ready, and %v", s.Ready, got, leastSteppingBudget)
+	}
+}
+
 // TestStalls is what comes of an endpoint that worked and stands still, by what is seen of it.
 func TestStalls(t *testing.T) {
 	const s, ms = time.Second, time.Millisecond

@@ -53,14 +53,15 @@ const (
 	emptied        // all in flight have left without a sign of life
 )
 
-// observe takes in a sample. probing says that a canary is under way.
-func (t *traffic) observe(a Activity, probing bool, now Instant) change {
+// observe takes in a sample. probing says that a canary is under way, works that the endpoint is
+// not known to have failed.
+func (t *traffic) observe(a Activity, probing, works bool, now Instant) change {
 	echo := t.countsProbes && (probing || now < t.echoUntil) // what moves may be a canary's doing
 	evidence, unanswered := a.evidence(), a.unanswered()
 	grown := evidence > t.evidence // counters that went back are those of an engine that began again
 	found := nothing
 	if grown || a.Steps != t.steps {
-		t.move(now)
+		t.move(works, now)
 	}
 	if grown && !echo {
 		found = proof
@@ -100,13 +101,13 @@ func (t *traffic) wait(now Instant) {
 	}
 }
 
-// move takes in a step, and learns from how long it took.
-func (t *traffic) move(now Instant) {
-	gap := Instant(0)
-	if t.waiting {
-		gap = now - t.movedAt()
+// move takes in a step, and learns from how long it took an endpoint that works.
+func (t *traffic) move(works bool, now Instant) {
+	if works && t.waiting {
+		t.pace.step(now-t.movedAt(), now-t.stepped)
+	} else if works {
+		t.pace.step(0, now-t.stepped)
 	}
-	t.pace.step(gap, now-t.stepped)
 	t.stepped, t.waiting = now, false
 }
 

@@ -152,28 +152,47 @@ func TestTripwireBehindAForwarder(t *testing.T) {
 	}
 }
 
+// pass passes a connection on until both sides are done.
+func pass(c net.Conn, addr string) {
+	defer c.Close()
+	engine, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer engine.Close()
+	_ = engine.SetDeadline(time.Now().Add(patience))
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(engine, c)
+		_ = engine.(*net.TCPConn).CloseWrite()
+	})
+	_, _ = io.Copy(c, engine)
+	_ = c.Close()
+	both.Wait()
+}
+
 // An engine that serves one connection at a time is left alone.
 func TestNoRoomForATripwire(t *testing.T) {
-	var one sync.Mutex
 	url := testkit.RawServer(t, func(c *net.TCPConn, _ string) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	})
-	// It takes the next connection when it is done with the last one.
-	front := accept(t, "127.0.0.1:0", func(_ int64, c net.Conn) {
-		one.Lock()
-		defer one.Unlock()
-		defer c.Close()
-		engine, err := net.Dial("tcp", url[len("http://"):])
-		if err != nil {
-			return
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { // it takes the next connection when it is done with the last one
+		for {
+			c, err := front.Accept()
+			if err != nil {
+				return
+			}
+			pass(c, url[len("http://"):])
 		}
-		defer engine.Close()
-		_ = engine.SetDeadline(time.Now().Add(patience))
-		var both sync.WaitGroup
-		both.Go(func() { _, _ = io.Copy(engine, c); _ = engine.(*net.TCPConn).CloseWrite() })
-		_, _ = io.Copy(c, engine)
-		_ = c.Close()
-		both.Wait()
+	})
+	t.Cleanup(func() {
+		_ = front.Close()
+		serving.Wait()
 	})
 	s := newSidecar(t, Config{Backend: "http://" + front.Addr().String()})
 	signs := &troubles{}
