@@ -16,6 +16,7 @@
 //	| fault_test.go       | what is broken, and by when that must be known                   |
 //	| alike_test.go       | the same answer with the worker before the engine and without it |
 //	| wire_test.go        | what a worker and an engine say to each other                    |
+//	| kinds_test.go       | what a canary asks for                                           |
 //	| clients_test.go     | OpenAI's own clients                                             |
 //	| llama_test.go       | llama.cpp                                                        |
 //	| vllm_test.go        | vLLM                                                             |

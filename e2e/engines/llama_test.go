@@ -38,6 +38,7 @@ func TestLlama(t *testing.T) {
 		s.becomesReady(t)
 		cancelled(t, s, b)
 	})
+	t.Run("kinds", func(t *testing.T) { kindsOfCanaries(t, l) })
 	t.Run("clients", func(t *testing.T) {
 		// A router refuses models that it does not have.
 		s, embedder := l.front(t, l.router(t)), l.front(t, l.start(t, "--embeddings", "--pooling", "mean"))

@@ -13,7 +13,8 @@ func Infer() Kind {
 	return Kind{Name: "infer", Path: "/v2/models/{model}/infer", Fields: []string{"inputs"}, Answer: wantList("outputs")}
 }
 
-// maxElements bounds a tensor of a canary: a model of fixed shape may want a whole picture.
+// maxElements bounds the tensors of a canary, all together: a model of fixed shape may want a whole
+// picture.
 const maxElements = 1 << 20
 
 // InferBody makes the smallest request from a model's metadata (GET /v2/models/{model}): each input
@@ -41,13 +42,17 @@ func InferBody(metadata []byte) (string, error) {
 	var request struct {
 		Inputs []tensor `json:"inputs"`
 	}
-	for _, in := range model.Inputs {
+	for left := maxElements; len(request.Inputs) < len(model.Inputs); {
+		in := model.Inputs[len(request.Inputs)]
 		n := 1
 		for i, d := range in.Shape {
-			if in.Shape[i] = max(d, 1); in.Shape[i] > maxElements/n {
-				return "", fmt.Errorf("the model's input %s has more than %d elements", in.Name, maxElements)
+			if in.Shape[i] = max(d, 1); in.Shape[i] > left/n {
+				return "", fmt.Errorf("the model wants more than %d elements", maxElements)
 			}
 			n *= in.Shape[i]
+		}
+		if left -= n; left < 0 {
+			return "", fmt.Errorf("the model wants more than %d elements", maxElements)
 		}
 		element := map[string]string{"BYTES": `"Test"`, "BOOL": "false"}[in.Datatype]
 		if element == "" {

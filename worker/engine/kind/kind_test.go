@@ -83,6 +83,7 @@ func TestInferBody(t *testing.T) {
 			`{"inputs":[{"name":"A","shape":[1,3],"datatype":"FP32","data":[0,0,0]},{"name":"B","shape":[1],"datatype":"BYTES","data":["Test"]},{"name":"C","shape":[1],"datatype":"BOOL","data":[false]}]}`},
 		{`{"inputs":[{"name":"S","datatype":"INT64","shape":[]}]}`, `{"inputs":[{"name":"S","shape":[],"datatype":"INT64","data":[0]}]}`},
 		{`{"inputs":[{"name":"A","datatype":"FP32","shape":[3,100000,100000]}]}`, ""},
+		{`{"inputs":[` + strings.Repeat(`{"name":"A","datatype":"FP32","shape":[1000,500]},`, 2) + `{"name":"B","datatype":"FP32","shape":[1000,500]}]}`, ""},
 		{`{"inputs":[]}`, ""},
 		{`[`, ""},
 	} {
