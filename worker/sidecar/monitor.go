@@ -32,7 +32,7 @@ type intervals struct {
 func defaultIntervals() intervals {
 	return intervals{
 		firstRetry: 250 * time.Millisecond, lastRetry: 5 * time.Second, timeout: 3 * time.Second,
-		poll: 10 * time.Second, metrics: time.Second,
+		poll: 10 * time.Second, metrics: time.Second / 2,
 	}
 }
 
