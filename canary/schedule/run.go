@@ -8,9 +8,10 @@ type run struct {
 	generation  uint32  // of the registration that it was sent in
 	sent        Instant // when the canary went out
 	timeout     time.Duration
-	cancelledAt Instant // when it was told to end; Never: it is to be told in this step
-	raced       bool    // real requests were in flight beside it
-	stepped     Instant // when the endpoint was first seen to move beside it; 0: it was not
+	extra       time.Duration // beyond it, since nobody looked when the time was over
+	cancelledAt Instant       // when it was told to end; Never: it is to be told in this step
+	raced       bool          // real requests were in flight beside it
+	stepped     Instant       // when the endpoint was first seen to move beside it; 0: it was not
 }
 
 // phase is how far a run is.
@@ -39,7 +40,7 @@ func (r *run) overdue(now Instant) bool {
 
 // start begins a run.
 func (r *run) start(generation uint32, now Instant, timeout time.Duration, raced bool) {
-	r.phase, r.generation, r.sent, r.timeout, r.raced, r.stepped = running, generation, now, timeout, raced, 0
+	r.phase, r.generation, r.sent, r.timeout, r.extra, r.raced, r.stepped = running, generation, now, timeout, 0, raced, 0
 }
 
 // supersede gives up the run: its result is of no use any more. The same step tells it to end.
@@ -53,6 +54,10 @@ func (r *run) supersede() {
 // counts as timed out now, because it has not ended.
 func (r *run) enforce(deadline Instant, draining bool, now Instant, a *Actions) (leaks bool) {
 	switch {
+	case r.phase == running && now >= deadline+Grace && r.extra == 0:
+		// This process has not had its turn. Neither has the probe, perhaps, and the answer waits to be
+		// read: when it arrived is what counts.
+		r.extra = now - deadline + Grace
 	case r.phase == running && now >= deadline:
 		r.phase, r.cancelledAt = timedOut, now
 		a.Cancel, a.Late = true, true

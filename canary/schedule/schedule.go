@@ -138,7 +138,7 @@ func (p Policy) Step(s State, e Event, now Instant) (State, Actions) {
 	was, a := s, Actions{}
 	// A canary that counts and passed says more than what went on beside it, which would only have
 	// it superseded.
-	if e.Kind == Ended && e.Reason == "" && e.Took > p.deadline(&s)-s.run.sent {
+	if e.Kind == Ended && e.Reason == "" && e.Took > p.deadline(&s)-s.run.extra-s.run.sent {
 		e.Reason = dynmesh.ReasonTimeout // nobody came to cut it off in time
 	}
 	passed := e.Kind == Ended && e.Reason == "" && !e.Unasked && s.run.counts()
@@ -373,7 +373,9 @@ func (p Policy) advance(s *State, now Instant, full bool, a *Actions) {
 }
 
 // deadline is when the canary under way must be done. Maintenance stops its clock.
-func (p Policy) deadline(s *State) Instant { return max(s.run.sent, s.until) + s.run.timeout }
+func (p Policy) deadline(s *State) Instant {
+	return max(s.run.sent, s.until) + s.run.timeout + s.run.extra
+}
 
 // wake is when time alone changes something.
 func (p Policy) wake(s State, now Instant) Instant {

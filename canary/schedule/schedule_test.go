@@ -446,6 +446,18 @@ func TestSchedule(t *testing.T) {
 			{13 * s, fails(dynmesh.ReasonBusy), "ready busy discarded"},
 			{25 * s, tick(), "ready busy send"},
 		}},
+		{"who looks too late reads what has arrived, before it cuts the canary off", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{11 * s, tick(), "ready pass send"},
+			{24 * s, tick(), "ready pass"},
+			{24*s + 100*time.Millisecond, Event{Kind: Ended, Generation: 1, Took: 2 * s}, "ready pass passed"},
+			{36 * s, tick(), "ready pass send"},
+			{49 * s, tick(), "ready pass"},
+			{49*s + 249*time.Millisecond, tick(), "ready pass"},
+			{49*s + 250*time.Millisecond, tick(), "ready pass cut(late)"},
+			{49*s + 300*time.Millisecond, fails(dynmesh.ReasonTimeout), "notready fail(timeout) failed"},
+		}},
 		{"an answer that took too long is late, whenever that is noticed", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},
