@@ -33,8 +33,9 @@ type Model struct {
 	ID      string `json:"id"`
 	OwnedBy string `json:"owned_by"`
 	Status  struct {
-		Value string `json:"value"` // of llama.cpp's router; "" elsewhere
-	} `json:"status"`
+		Value string   `json:"value"`
+		Args  []string `json:"args"`
+	} `json:"status"` // of llama.cpp's router; zero elsewhere
 }
 
 // maxModelName bounds a model's name, in bytes; the longest of a model hub have some hundred.
@@ -146,7 +147,9 @@ type Rest uint8
 // The states.
 const (
 	Awake   Rest = iota
-	Loads        // its next request has it load, or wake up; the detail says which
+	Idles        // it is awake, and rests when it has been idle for long: each request puts that off
+	Dozes        // it has been idle for long, and its next request wakes it
+	Loads        // its next request has it load its model
 	Loading      // it loads; requests wait for that
 	Sleeps       // it serves nothing until somebody wakes it by other means
 )

@@ -13,9 +13,9 @@ import (
 //   - It owns its models ("llamacpp"). A route that it was not started for answers 501.
 //   - /props says is_sleeping, with --sleep-idle-seconds; the next request wakes it. /props,
 //     /v1/models and /health neither wake it nor keep it awake. /metrics does both.
-//   - The router lists models with a status: unloaded, loading, loaded, sleeping. The next request
-//     for
-//     one has it load. Its /metrics wants ?model=, and loads the model but for autoload=false.
+//   - The router lists models with a status (unloaded, loading, loaded, sleeping) and the arguments
+//     that they have. Alone it does not say that it may sleep. The next request for a model has it
+//     load. Its /metrics wants ?model=, and loads the model but for autoload=false.
 //   - The counters are there with --metrics. n_decode_total counts each batch of a prompt, too.
 //     tokens_predicted_total moves at a request's end only.
 func llamacpp() Engine {
@@ -57,7 +57,7 @@ func llamacppRests(ask Ask, model string) (Rest, string) {
 	}
 	if props.Role != "router" {
 		if props.Sleeps {
-			return Loads, "it sleeps until its next request"
+			return Dozes, "it sleeps until its next request"
 		}
 		return Awake, ""
 	}
@@ -67,10 +67,15 @@ func llamacppRests(ask Ask, model string) (Rest, string) {
 		return Awake, ""
 	}
 	switch models[i].Status.Value {
-	case "unloaded", "sleeping":
+	case "unloaded":
 		return Loads, "its model is not loaded until its next request"
+	case "sleeping":
+		return Dozes, "its model sleeps until its next request"
 	case "loading":
 		return Loading, "it loads its model"
+	}
+	if slices.Contains(models[i].Status.Args, "--sleep-idle-seconds") {
+		return Idles, "its model may fall asleep"
 	}
 	return Awake, ""
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
@@ -27,10 +28,14 @@ func ollama() Engine {
 	}
 }
 
+// stays is a time that nobody sets to have a model unloaded after it.
+const stays = 365 * 24 * time.Hour
+
 func ollamaRests(ask Ask, model string) (Rest, string) {
 	type loaded struct {
-		Name  string `json:"name"`
-		Model string `json:"model"`
+		Name      string    `json:"name"`
+		Model     string    `json:"model"`
+		ExpiresAt time.Time `json:"expires_at"` // centuries ahead, where it is to stay
 	}
 	var list struct {
 		Models *[]loaded `json:"models"`
@@ -38,8 +43,12 @@ func ollamaRests(ask Ask, model string) (Rest, string) {
 	if !ask("/api/ps").json(&list) || list.Models == nil {
 		return Awake, ""
 	}
-	if slices.ContainsFunc(*list.Models, func(l loaded) bool { return l.Name == model || l.Model == model }) {
+	i := slices.IndexFunc(*list.Models, func(l loaded) bool { return l.Name == model || l.Model == model })
+	switch {
+	case i < 0:
+		return Loads, "its model is not loaded until its next request"
+	case time.Until((*list.Models)[i].ExpiresAt) > stays:
 		return Awake, ""
 	}
-	return Loads, "its model is not loaded until its next request"
+	return Idles, "its model may be unloaded"
 }

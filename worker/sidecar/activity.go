@@ -35,9 +35,12 @@ type poller struct {
 
 	canaries atomic.Int64 // under way
 	requests atomic.Bool  // there are some
-	resting  atomic.Bool  // by the engine's own word
-	problem  atomic.Pointer[string]
-	last     atomic.Pointer[sample]
+
+	progress, marked atomic.Uint64 // of requests: now, and at the last canary that passed
+
+	resting atomic.Bool // by the engine's own word
+	problem atomic.Pointer[string]
+	last    atomic.Pointer[sample]
 }
 
 func newPoller(m *monitor, cfg Config) *poller {
@@ -67,12 +70,19 @@ func (p *poller) poll() {
 	}
 }
 
-// inFlight tells whether there are requests, so that there is something to see.
-func (p *poller) inFlight(some bool) {
-	if p.requests.Swap(some) != some {
+// inFlight tells of requests, so that it is known whether there is something to see.
+func (p *poller) inFlight(a canary.Activity) {
+	p.progress.Store(a.Progress)
+	if some := a.InFlight > 0; p.requests.Swap(some) != some {
 		p.poll()
 	}
 }
+
+// mark takes note of where requests are; hasMoved says whether there were any since. Where only the
+// engine counts them, canaries are among them, and there always were.
+func (p *poller) mark() { p.marked.Store(p.progress.Load()) }
+
+func (p *poller) hasMoved() bool { return p.always || p.progress.Load() != p.marked.Load() }
 
 // canary tells that one is under way, until its end is told. What it moved is seen then, before it
 // may be taken for a request's doing.

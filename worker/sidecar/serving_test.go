@@ -82,7 +82,7 @@ func TestAuto(t *testing.T) {
 		{"tei", map[string]string{"GET /info": `{"model_type":{"reranker":{}},"max_client_batch_size":32}`, "POST /rerank": `[{"index":0,"score":0.9}]`}, "tei", "rerank"},
 		{"triton", map[string]string{"GET /v2": `{"name":"triton"}`, "GET /v2/health/ready": "HTTP/1.1 200 OK\r\n\r\n",
 			"GET /v2/models/m": `{"inputs":[{"name":"A","datatype":"FP32","shape":[1]}]}`, "POST /v2/models/m/infer": `{"outputs":[{"name":"B"}]}`}, "triton", "infer"},
-		{"ollama", map[string]string{"GET /": "Ollama is running", "GET /v1/models": models("library"), "GET /api/ps": `{"models":[{"name":"m"}]}`,
+		{"ollama", map[string]string{"GET /": "Ollama is running", "GET /v1/models": models("library"), "GET /api/ps": `{"models":[{"name":"m","expires_at":"2318-01-01T00:00:00Z"}]}`,
 			"POST /v1/completions": "HTTP/1.1 400 Bad Request\r\n\r\n" + `{"error":{"message":"\"m\" does not support generate"}}`, "POST /v1/chat/completions": "HTTP/1.1 400 Bad Request\r\n\r\n" + `{"error":{"message":"\"m\" does not support chat"}}`,
 			"POST /v1/embeddings": embedding}, "ollama", "embeddings"},
 		{"somebody who chats only", map[string]string{"GET /v1/models": models("me"), "POST /v1/chat/completions": `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`}, "openai", "chat"},
@@ -166,6 +166,17 @@ func TestSleepingEngines(t *testing.T) {
 	f.set("GET /props", `{"is_sleeping":false}`)
 	if got := check(t, s); got.Failure != nil || got.Unasked != "" {
 		t.Errorf("awake: got %q, %v, want a pass", got.Unasked, got.Failure)
+	}
+	// It may fall asleep again, which each canary would put off.
+	if got := check(t, s); !strings.HasPrefix(got.Unasked, "it may fall asleep again") {
+		t.Errorf("idle: got %q, %v, want it to be left alone", got.Unasked, got.Failure)
+	}
+	s.Activity(func() canary.Activity { return canary.Activity{Progress: 1} })()
+	if got := check(t, s); got.Failure != nil || got.Unasked != "" {
+		t.Errorf("after a request: got %q, %v, want a pass", got.Unasked, got.Failure)
+	}
+	if got := check(t, s); got.Unasked == "" {
+		t.Errorf("idle again: got %v, want it to be left alone", got.Failure)
 	}
 
 	f = &fake{answers: map[string]string{"GET /v1/models": models("vllm"), "GET /is_sleeping": `{"is_sleeping":true}`, "POST /v1/completions": completed}}

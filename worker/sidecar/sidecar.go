@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dynmesh/dynmesh"
 
@@ -23,6 +24,7 @@ type Sidecar struct {
 	intervals intervals
 	monitor   *monitor
 	poller    *poller
+	dozed     atomic.Bool // the engine has been seen asleep, and may sleep again
 
 	mu  sync.Mutex
 	ran bool
@@ -105,7 +107,7 @@ func (s *Sidecar) Activity(traffic func() canary.Activity) func() canary.Activit
 	}
 	return func() canary.Activity {
 		a := traffic()
-		s.poller.inFlight(a.InFlight > 0)
+		s.poller.inFlight(a)
 		return s.poller.add(a)
 	}
 }
@@ -165,6 +167,7 @@ func (s *Sidecar) Probe() canary.Probe {
 		err := s.send(ctx, found)
 		if err == nil {
 			s.monitor.canaryPassed()
+			s.poller.mark()
 		}
 		if f, ok := errors.AsType[*dynmesh.Failure](err); ok {
 			switch f.Reason {
@@ -186,11 +189,22 @@ func (s *Sidecar) canAskAnyway(ctx context.Context, found serving, err error) bo
 func (s *Sidecar) checkRest(ctx context.Context, found serving) error {
 	a := &answers{ctx: ctx, client: s.client, absent: &s.monitor.absent}
 	rest, detail := found.engine.Rests(a.ask, found.model)
-	s.poller.rests(rest != engine.Awake)
+	s.poller.rests(rest != engine.Awake && rest != engine.Idles)
+	if rest == engine.Dozes {
+		s.dozed.Store(true)
+	}
+	if rest == engine.Awake && s.dozed.Load() {
+		rest, detail = engine.Idles, "it may fall asleep again"
+	}
 	switch {
 	case rest == engine.Sleeps:
 		return &dynmesh.Failure{Reason: dynmesh.ReasonAsleep, Detail: detail}
-	case rest == engine.Awake:
+	case rest == engine.Awake, rest == engine.Idles && s.cfg.Wake:
+		return nil
+	case rest == engine.Idles:
+		if found.passed && !s.poller.hasMoved() {
+			return &canary.Unasked{Why: detail + ", and nobody has asked it for anything since its last canary"}
+		}
 		return nil
 	case !s.cfg.Wake:
 		return &canary.Unasked{Why: detail}
