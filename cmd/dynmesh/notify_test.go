@@ -17,7 +17,7 @@ func TestNotifySystemd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it was only read
 	t.Setenv("NOTIFY_SOCKET", socket)
 	heard := func() string {
 		b := make([]byte, 1024)
