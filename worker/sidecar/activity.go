@@ -143,7 +143,9 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 		from = p.sourceOf(found, from)
 		pace := from.counters.Every
 		wanted := p.always || some && time.Since(took) >= pace || pace == 0 && time.Since(seen) < lingers
-		if from.url != "" && (!from.counters.Wakes || !p.resting.Load()) && wanted {
+		// A request has woken it.
+		mayBeRead := !from.counters.Wakes || !p.resting.Load() || p.requests.Load()
+		if from.url != "" && mayBeRead && wanted {
 			took = time.Now()
 			p.take(ctx, from, every)
 		} else if p.always && from.url == "" && from.engine != "" {

@@ -175,6 +175,15 @@ func TestCountersOfWhoSleeps(t *testing.T) {
 	f.set("GET /props", `{"is_sleeping":true}`)
 	_ = check(t, s)
 	testkit.Eventually(t, patience, "they are left alone again", leftAlone)
+
+	// A request wakes it, and whether it hangs then is of interest.
+	s = runSidecar(t, Config{Backend: "http://" + s.client.root.Host, Engine: "auto"})
+	if got := check(t, s); got.Unasked == "" {
+		t.Fatalf("got %v", got.Failure)
+	}
+	before := f.count(counters)
+	s.Activity(func() canary.Activity { return canary.Activity{InFlight: 1} })()
+	testkit.Eventually(t, patience, "its counters are read beside a request", func() bool { return f.count(counters) > before })
 }
 
 // The counters are read after each canary, so that what it moved is seen before it may be taken for
