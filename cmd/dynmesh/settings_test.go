@@ -17,6 +17,9 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/discovery/file"
+	"github.com/dynmesh/dynmesh/discovery/kubernetes"
+	"github.com/dynmesh/dynmesh/discovery/static"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -215,13 +218,16 @@ func TestHelpShowsFlagsAndVariables(t *testing.T) {
 // The table of fields names fields that there are, and variables that there are.
 func TestFieldSettings(t *testing.T) {
 	configs := map[string][]reflect.Type{
-		"client":   {reflect.TypeFor[client.Config]()},
-		"etcd":     {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
-		"frontend": {reflect.TypeFor[frontend.Config]()},
-		"gossip":   {reflect.TypeFor[gossip.Config]()},
-		"mocker":   {reflect.TypeFor[mocker.ServerConfig]()},
-		"sidecar":  {reflect.TypeFor[sidecar.Config]()},
-		"worker":   {reflect.TypeFor[worker.Config]()},
+		"client":     {reflect.TypeFor[client.Config]()},
+		"etcd":       {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
+		"file":       {reflect.TypeFor[file.Config]()},
+		"frontend":   {reflect.TypeFor[frontend.Config]()},
+		"gossip":     {reflect.TypeFor[gossip.Config]()},
+		"kubernetes": {reflect.TypeFor[kubernetes.Config]()},
+		"mocker":     {reflect.TypeFor[mocker.ServerConfig]()},
+		"sidecar":    {reflect.TypeFor[sidecar.Config]()},
+		"static":     {reflect.TypeFor[static.Config]()},
+		"worker":     {reflect.TypeFor[worker.Config]()},
 	}
 	variables := map[string]bool{}
 	logging := newLogging(io.Discard)
