@@ -149,7 +149,7 @@ func (l *loop) logDiscovery(before *snapshot.Snapshot, now time.Time) {
 	switch {
 	case s.Discovery == dynmesh.Stale:
 		log.WithField("dur", now.Sub(s.Since).Round(time.Millisecond)).
-			Warn("Discovery is stale: etcd cannot be read, answering from what was known; dur is how long ago it was last heard")
+			Warn("Discovery is stale: the registry cannot be read, answering from what was known; dur is how long ago it was last heard")
 	case s.Discovery == dynmesh.Synced && before.Discovery == dynmesh.Stale:
 		log.WithField("dur", now.Sub(before.Since).Round(time.Millisecond)).Info("Discovery is synced again; dur is how long it was stale")
 	case s.Discovery == dynmesh.Synced:

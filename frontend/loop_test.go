@@ -158,7 +158,7 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now()})
 		want := []string{
 			"level=info msg=\"Discovery is synced: the registry has been read\" instances=3",
-			"level=warning msg=\"Discovery is stale: etcd cannot be read, answering from what was known; dur is how long ago it was last heard\" dur=0s instances=4",
+			"level=warning msg=\"Discovery is stale: the registry cannot be read, answering from what was known; dur is how long ago it was last heard\" dur=0s instances=4",
 			"level=info msg=\"Discovery is synced again; dur is how long it was stale\" dur=1s instances=4",
 		}
 		if got := strings.TrimSpace(out.String()); got != strings.Join(want, "\n") {

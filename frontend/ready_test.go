@@ -94,7 +94,7 @@ func one(b bool) int {
 
 func TestReadyFollowsTheMesh(t *testing.T) {
 	expecting(t, "dyn://d.b.g>=3, dyn://*.b.*>=2{verified}, dyn://d.other.g>=0", false, func(r *rig) {
-		r.ready(false, "the registry in etcd has not been read yet")
+		r.ready(false, "the registry has not been read yet")
 		a, b, c := r.trio()
 		r.ready(true, "")
 		before := r.now().Mesh
@@ -109,7 +109,7 @@ func TestReadyFollowsTheMesh(t *testing.T) {
 		r.canary(b, false)
 		r.ready(false, "dyn://*.b.*: 1 of 2 verified: 1 unreachable (d.b.g/a), 1 notready (d.b.g/b)")
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
-		r.ready(false, "etcd cannot be read since 2000-01-01T00:00:00Z: what is registered is what was known then")
+		r.ready(false, "the registry cannot be read since 2000-01-01T00:00:00Z: what is registered is what was known then")
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Deletes: []dynmesh.InstanceKey{a, b, c}})
 		r.ready(false, "dyn://d.b.g: 0 of 3 ready")
 	})
@@ -166,7 +166,7 @@ func TestReadyRoute(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{Expect: []expect.Expectation{{Endpoint: "dyn://d.b.g", Want: 1}}}, source)
 	got := f.get("/ready")
-	const syncing = `{"discovery":"syncing","expectations":[{"endpoint":"dyn://d.b.g","have":0,"ok":false,"registered":0,"want":1}],"ready":false,"reasons":["the registry in etcd has not been read yet"]}`
+	const syncing = `{"discovery":"syncing","expectations":[{"endpoint":"dyn://d.b.g","have":0,"ok":false,"registered":0,"want":1}],"ready":false,"reasons":["the registry has not been read yet"]}`
 	if got.code != http.StatusServiceUnavailable || got.body != syncing || got.header.Get("X-Dynmesh-Discovery") != "syncing" {
 		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, syncing)
 	}

@@ -59,6 +59,18 @@ func TestSeveralSources(t *testing.T) {
 		"kubernetes cannot be read since 2026-11-28T10:00:00.000Z: what is registered there is shown as it was then")
 	second <- put(2, "http://b:2")
 	shows("/health", "stale; age=", `"http":"http://a:1"`, `"http":"http://b:2"`)
+
+	known := put(3, "http://a:3")
+	known.Puts[0].Pod = &dynmesh.Pod{Name: "w-0", UID: "u", Node: "n", Ready: true}
+	first <- known
+	const pod = `"pod":{"name":"w-0","uid":"u","node":"n","ready":`
+	shows("/mesh/n.c.e/3", "synced", pod+"true}")
+	known.Puts[0].Pod = &dynmesh.Pod{Name: "w-0", UID: "u", Node: "n", Terminating: true}
+	first <- known
+	shows("/mesh/n.c.e/3", "synced", pod+`false,"terminating":true}`)
+	if a, err := r.try("/health"); err != nil || strings.Contains(a.body, "w-0") {
+		t.Errorf("/health is not as Dynamo's: %v, %s", err, a.body)
+	}
 }
 
 // Without etcd a frontend serves what a file lists, gossips, and says what its registry is worth.

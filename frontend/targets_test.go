@@ -101,7 +101,7 @@ func TestTargetsRoute(t *testing.T) {
 	source := make(updates)
 	f := start(t, Config{}, source)
 	got := f.get("/sd/prometheus")
-	const unread = `{"code":503,"message":"the registry in etcd has not been read yet","status":"error"}`
+	const unread = `{"code":503,"message":"the registry has not been read yet","status":"error"}`
 	if got.code != http.StatusServiceUnavailable || got.body != unread || got.header.Get("X-Dynmesh-Discovery") != "syncing" {
 		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, unread)
 	}
@@ -109,7 +109,7 @@ func TestTargetsRoute(t *testing.T) {
 	source <- synced(httpInstance(key("d", "b", "g", 1)))
 	eventually(t, "the instance", func() bool { return strings.Contains(f.get("/health").body, `"instance_id":1`) })
 	eventually(t, "that it is in /mesh", func() bool { return strings.Contains(f.get("/mesh").body, `"id":"1"`) })
-	if got := f.get("/sd/prometheus"); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, "what processes tell etcd of themselves has not been read yet") {
+	if got := f.get("/sd/prometheus"); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, "what processes tell of themselves has not been read yet") {
 		t.Errorf("got %d %s, want 503 before the members have been read", got.code, got.body)
 	}
 	source <- dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), MembersRead: true}

@@ -116,7 +116,7 @@ func TestMeshKnowsNoSuch(t *testing.T) {
 		t.Errorf("got %d of a path too deep", got)
 	}
 	f = start(t, Config{}, nil, nil)
-	if got := f.get("/mesh/a.b.c"); got.code != 404 || !strings.Contains(got.body, "is known, and etcd has not been read yet") || got.header.Get(headerDiscovery) != "syncing" {
+	if got := f.get("/mesh/a.b.c"); got.code != 404 || !strings.Contains(got.body, "is known, and the registry has not been read yet") || got.header.Get(headerDiscovery) != "syncing" {
 		t.Errorf("got %d %s", got.code, got.body)
 	}
 }

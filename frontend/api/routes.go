@@ -97,9 +97,9 @@ func (a answers) targets(c *fiber.Ctx) error {
 	s := a.newest.Load()
 	switch {
 	case s.Mesh.Discovery == dynmesh.Syncing:
-		return problem(c, s, fiber.StatusServiceUnavailable, "the registry in etcd has not been read yet")
+		return problem(c, s, fiber.StatusServiceUnavailable, "the registry has not been read yet")
 	case !s.Mesh.MembersSynced: // they are read apart from the instances, and may be later
-		return problem(c, s, fiber.StatusServiceUnavailable, "what processes tell etcd of themselves has not been read yet")
+		return problem(c, s, fiber.StatusServiceUnavailable, "what processes tell of themselves has not been read yet")
 	}
 	return reply(c, s, s.Mesh.Targets)
 }
@@ -164,7 +164,7 @@ func send(c *fiber.Ctx, r *snapshot.Representation) error {
 // notFound says what there is not, as far as is known.
 func notFound(c *fiber.Ctx, s *snapshot.Snapshot, message string) error {
 	if s.Discovery == dynmesh.Syncing {
-		message += ", and etcd has not been read yet"
+		message += ", and the registry has not been read yet"
 	}
 	return problem(c, s, fiber.StatusNotFound, message)
 }

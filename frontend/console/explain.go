@@ -23,6 +23,9 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 		fmt.Fprintf(&b, "; its verdict changed %s lately", times(f.Flaps))
 	}
 	fmt.Fprintf(&b, "\nworker    %s\n", withAges(workerLine(f.Worker), now))
+	if f.Pod != nil {
+		fmt.Fprintf(&b, "pod       %s\n", podLine(*f.Pod))
+	}
 	if state := m.Discovery.State.String(); state != "synced" {
 		fmt.Fprintf(&b, "registry  %s\n", style.paint(yellow, withAges(state+" since "+formatTime(m.Discovery.Since.Time), now)))
 	}
@@ -95,6 +98,21 @@ func observerNames(m *client.Mesh) map[string]string {
 		all[m.Gossip.Self.String()] = "this frontend" // as reasons have it
 	}
 	return all
+}
+
+// podLine says what Kubernetes thinks of the instance.
+func podLine(p mesh.Pod) string {
+	text := plain.Text(p.Name, maxName)
+	if p.Node != "" {
+		text += " on " + plain.Text(p.Node, maxName)
+	}
+	switch {
+	case p.Terminating:
+		return text + ", which Kubernetes is ending"
+	case !p.Ready:
+		return text + ", not ready by Kubernetes"
+	}
+	return text + ", ready by Kubernetes"
 }
 
 func workerLine(w *mesh.Worker) string {

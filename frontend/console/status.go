@@ -53,9 +53,14 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	registry, c := "synced", green
 	switch d.State {
 	case dynmesh.Syncing:
-		registry, c = "not read yet: etcd has not answered", red
+		registry, c = "not read yet: it has not answered", red
 	case dynmesh.Stale:
-		registry, c = fmt.Sprintf("stale: etcd was last heard at %s, and what is registered is what was known then", formatTime(d.Since.Time)), yellow
+		registry, c = fmt.Sprintf("stale: last heard at %s, and what is registered is what was known then", formatTime(d.Since.Time)), yellow
+	}
+	for _, source := range d.Sources {
+		if source.State != dynmesh.Synced {
+			registry += fmt.Sprintf("; %s is %s", plain.Text(source.Name, maxName), source.State)
+		}
 	}
 	fmt.Fprintf(b, "frontend  %s\n", plain.Text(s.Frontend, maxName))
 	fmt.Fprintf(b, "registry  %s\n", style.paint(c, withAges(registry, now)))

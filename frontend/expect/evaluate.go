@@ -22,7 +22,7 @@ import (
 func Evaluate(expectations []Expectation, view View) Result {
 	r := Result{Discovery: view.Discovery.String(), Expectations: []Outcome{}, Reasons: []string{}}
 	if view.Discovery == dynmesh.Syncing {
-		r.Reasons = append(r.Reasons, "the registry in etcd has not been read yet")
+		r.Reasons = append(r.Reasons, "the registry has not been read yet")
 	}
 	for _, e := range expectations {
 		t := tally{Expectation: e}
@@ -38,7 +38,7 @@ func Evaluate(expectations []Expectation, view View) Result {
 	}
 	r.Ready = len(r.Reasons) == 0
 	if !r.Ready && view.Discovery == dynmesh.Stale {
-		r.Reasons = append(r.Reasons, "etcd cannot be read since "+view.Since.UTC().Format(time.RFC3339)+": what is registered is what was known then")
+		r.Reasons = append(r.Reasons, "the registry cannot be read since "+view.Since.UTC().Format(time.RFC3339)+": what is registered is what was known then")
 	}
 	return r
 }

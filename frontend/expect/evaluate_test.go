@@ -44,7 +44,7 @@ func TestEvaluate(t *testing.T) {
 			`{"discovery":"synced","expectations":[],"ready":true,"reasons":[]}`},
 		{"before the registry was read", prefill + ">=0", dynmesh.Syncing, nil,
 			`{"discovery":"syncing","expectations":[{"endpoint":"` + prefill + `","have":0,"ok":true,"registered":0,"want":0}],"ready":false,` +
-				`"reasons":["the registry in etcd has not been read yet"]}`},
+				`"reasons":["the registry has not been read yet"]}`},
 		{"holds", prefill + ">=2", dynmesh.Synced, []Endpoint{fleet(prefill, "3 ready")},
 			`{"discovery":"synced","expectations":[{"endpoint":"` + prefill + `","have":3,"ok":true,"registered":3,"want":2}],"ready":true,"reasons":[]}`},
 		{"holds by what was known last", prefill + ">=2", dynmesh.Stale, []Endpoint{fleet(prefill, "3 ready")},
@@ -61,7 +61,7 @@ func TestEvaluate(t *testing.T) {
 		{"all kinds", prefill + ">=9", dynmesh.Stale, []Endpoint{fleet(prefill, "1 ready", "1 odd\x1b", "1 draining", "1 notready", "1 unreachable", "1 ready+unregistered")},
 			`{"discovery":"stale","expectations":[{"endpoint":"` + prefill + `","have":1,"ok":false,"registered":5,"want":9}],"ready":false,` +
 				`"reasons":["` + prefill + `: 1 of 9 ready: 1 unreachable (a4), 1 notready (a3), 1 draining (a2), 1 not registered (a5), 1 in a state not known here (a1), 3 missing (ready: a0)",` +
-				`"etcd cannot be read since 2026-11-22T10:00:00Z: what is registered is what was known then"]}`},
+				`"the registry cannot be read since 2026-11-22T10:00:00Z: what is registered is what was known then"]}`},
 		{"drains, and has deregistered", prefill + ">=3", dynmesh.Synced, []Endpoint{fleet(prefill, "2 ready", "1 draining+unregistered")},
 			`{"discovery":"synced","expectations":[{"endpoint":"` + prefill + `","have":2,"ok":false,"registered":2,"want":3}],"ready":false,` +
 				`"reasons":["` + prefill + `: 2 of 3 ready: 1 draining (a2)"]}`},

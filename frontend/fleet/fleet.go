@@ -30,6 +30,7 @@ type Fleet struct {
 	began         time.Time
 	registry      Registry
 	registries    []dynmesh.RegistryState
+	pods          map[*Instance]*dynmesh.Pod // of those that Kubernetes knows: few fleets have any
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes
@@ -49,7 +50,7 @@ type Registry struct {
 
 // New returns a fleet that knows nothing yet.
 func New(cfg Config, now time.Time) *Fleet {
-	f := &Fleet{cfg: cfg, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f := &Fleet{cfg: cfg, pods: map[*Instance]*dynmesh.Pod{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
 	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
 	return f
@@ -106,6 +107,9 @@ func (f *Fleet) Registry() Registry { return f.registry }
 
 // Registries returns the same of each, where that is known. The list is replaced, never changed.
 func (f *Fleet) Registries() []dynmesh.RegistryState { return f.registries }
+
+// Pod returns what Kubernetes says of a registered instance; nil: it knows nothing of it.
+func (f *Fleet) Pod(i *Instance) *dynmesh.Pod { return f.pods[i] }
 
 // Health returns what gossip knows of itself.
 func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }

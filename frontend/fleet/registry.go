@@ -44,6 +44,7 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	for _, key := range u.Deletes {
 		if i := f.endpoints.find(key.Endpoint, key.ID); i != nil {
 			i.registered = false
+			delete(f.pods, i)
 			f.announce(i, nil)
 		}
 	}
@@ -51,6 +52,9 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 		put := &u.Puts[n]
 		i := f.instance(put.Endpoint, put.ID)
 		i.registered = true
+		if delete(f.pods, i); put.Pod != nil {
+			f.pods[i] = put.Pod
+		}
 		i.locate(string(put.Transport), f.cfg.Gossip)
 		f.announce(i, put)
 	}

@@ -91,10 +91,20 @@ type Instance struct {
 	Since        Time                 `json:"since"`      // when Verdict began
 	Reasons      []string             `json:"reasons"`
 	Observations []Observation        `json:"observations"`
-	Worker       *Worker              `json:"worker"`    // nil: nothing is known of the process
-	Transport    json.RawMessage      `json:"transport"` // how it is reached, as etcd has it; null: it is not registered
-	Flaps        int                  `json:"flaps"`     // changes of the verdict within the last minutes
-	Changes      []Change             `json:"changes"`   // the latest ones
+	Worker       *Worker              `json:"worker"`        // nil: nothing is known of the process
+	Pod          *Pod                 `json:"pod,omitempty"` // nil: Kubernetes does not know it
+	Transport    json.RawMessage      `json:"transport"`     // how it is reached, as etcd has it; null: it is not registered
+	Flaps        int                  `json:"flaps"`         // changes of the verdict within the last minutes
+	Changes      []Change             `json:"changes"`       // the latest ones
+}
+
+// Pod is what Kubernetes says of an instance.
+type Pod struct {
+	Name        string `json:"name"`
+	UID         string `json:"uid,omitempty"` // another one is another life
+	Node        string `json:"node,omitempty"`
+	Ready       bool   `json:"ready"`
+	Terminating bool   `json:"terminating,omitempty"`
 }
 
 // Observation is one observer's latest finding.

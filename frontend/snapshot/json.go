@@ -37,6 +37,9 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, now time.Time) []byte {
 	if transport := i.Transport(); transport != "" {
 		j.Transport = json.RawMessage(transport)
 	}
+	if pod := f.Pod(i.Instance); pod != nil {
+		j.Pod = &mesh.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node, Ready: pod.Ready, Terminating: pod.Terminating}
+	}
 	for o, counts := range f.Observations(i.Instance) {
 		j.Observations = append(j.Observations, observationJSON(o, counts))
 	}
