@@ -30,7 +30,7 @@ func newMetrics() metrics {
 	}
 	return metrics{
 		sent:    counter("sent_total", "Canaries sent.", "endpoint"),
-		failed:  counter("failed_total", "Canaries that counted against their endpoint, by why they failed.", "endpoint", "reason"),
+		failed:  counter("failed_total", "Canaries that counted against their endpoint, and refused connections that did in their place, by why they failed.", "endpoint", "reason"),
 		skipped: counter("skipped_total", "Canaries that were due and not sent, by why.", "endpoint", "reason"),
 		signs:   counter("signs_total", "Signs that the endpoint may not work which had it asked at once, or not ready, by what was seen.", "endpoint", "reason"),
 		starved: prometheus.NewCounter(prometheus.CounterOpts{

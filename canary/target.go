@@ -62,6 +62,7 @@ func (l *loop) stepSign(t *target, e schedule.Event, f *dynmesh.Failure) (do sch
 	}
 	if do = l.apply(t, e, l.now()); do.Outcome == schedule.Failed {
 		t.status.Detail = f.Detail
+		l.metrics.failed.WithLabelValues(t.Name, string(f.Reason)).Inc()
 		l.log(t.Name).WithField("reason", string(f.Reason)).Errorf("Endpoint %s does not work: %s; it is asked again within %v", t.Name, f, l.cfg.Recheck)
 	}
 	if do.Changed {

@@ -33,6 +33,11 @@ const (
 // counts says whether the result of the run will count.
 func (r *run) counts() bool { return r.phase == running || r.phase == timedOut }
 
+// isSteady says whether the endpoint has been seen to step for half of the run's time.
+func (r *run) isSteady(now Instant) bool {
+	return r.phase == running && r.stepped > 0 && now-r.stepped >= r.timeout/2
+}
+
 // overdue says whether the run should have ended by now: it ignores its context.
 func (r *run) overdue(now Instant) bool {
 	return r.phase != idle && r.phase != running && now >= r.cancelledAt+Grace

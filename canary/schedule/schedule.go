@@ -191,7 +191,7 @@ func begin(s State, e Event, now Instant) State {
 
 // observe takes in what real requests have done since the last sample.
 func (p Policy) observe(s *State, a Activity, now Instant) {
-	switch s.traffic.observe(a, s.run.phase != idle, s.Ready && !s.traffic.stalled, now) {
+	switch s.traffic.observe(a, beside{s.run.phase != idle, s.run.isSteady(now), s.Ready && !s.traffic.stalled}, now) {
 	case proof:
 		s.failures, s.rechecks, s.starting, s.rejected = 0, 0, false, false
 		s.Ready = !s.Draining
@@ -209,8 +209,8 @@ func (p Policy) observe(s *State, a Activity, now Instant) {
 	}
 	if s.run.phase == running {
 		s.run.raced = s.run.raced || s.traffic.inFlight > 0
-		if s.run.stepped == 0 && s.traffic.stepped > s.run.sent {
-			s.run.stepped = s.traffic.stepped
+		if s.run.stepped == 0 && s.traffic.counted > s.run.sent {
+			s.run.stepped = s.traffic.counted
 		}
 	}
 }

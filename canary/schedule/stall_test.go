@@ -212,6 +212,31 @@ func TestStalls(t *testing.T) {
 				{2700 * ms, tick(), "notready fail(status) send"},
 			}
 		}},
+		{"a token for the canary, by the engine's counters, is no sign of life", true, func(a Activity) []line {
+			a.InFlight = 5
+			token := a
+			token.Steps = 1
+			return []line{
+				{0, seen(a), "ready busy"},
+				{1500 * ms, tick(), "ready busy send"},
+				{2 * s, seen(token), "ready busy"},
+				{4500 * ms, tick(), "ready busy cut(late)"},
+				{4500 * ms, busyFails(dynmesh.ReasonTimeout, token), "notready stalled failed"},
+			}
+		}},
+		{"steps that go on beside it are", true, func(a Activity) []line {
+			a.InFlight = 5
+			steps := func(n uint64) Activity { b := a; b.Steps = n; return b }
+			return []line{
+				{0, seen(a), "ready busy"},
+				{1500 * ms, tick(), "ready busy send"},
+				{1600 * ms, seen(steps(1)), "ready busy"},
+				{2100 * ms, seen(steps(2)), "ready busy"},
+				{3100 * ms, seen(steps(3)), "ready busy"},
+				{4500 * ms, tick(), "ready busy cut(late)"},
+				{4500 * ms, busyFails(dynmesh.ReasonTimeout, steps(4)), "ready busy discarded"},
+			}
+		}},
 		{"no room for a canary, and nothing moves", true, func(a Activity) []line {
 			a.InFlight = 5
 			return []line{

@@ -17,7 +17,8 @@ type traffic struct {
 	larger      bool   // one in flight is larger than any of those
 
 	last    Instant // when something last proved that the endpoint works, or when it was registered
-	stepped Instant // when it was last seen to move, which may prove nothing
+	stepped Instant // when it was last seen to move, by more than a canary, which may prove nothing
+	counted Instant // when its counters last moved, by whoever's doing
 	waiting bool    // requests wait, or were left without an answer, and nothing has moved
 	since   Instant // when that began
 	stalled bool    // and has lasted for the stall budget
@@ -53,15 +54,26 @@ const (
 	emptied        // all in flight have left without a sign of life
 )
 
-// observe takes in a sample. probing says that a canary is under way, works that the endpoint is
-// not known to have failed.
-func (t *traffic) observe(a Activity, probing, works bool, now Instant) change {
-	echo := t.countsProbes && (probing || now < t.echoUntil) // what moves may be a canary's doing
+// beside is what goes on beside a sample.
+type beside struct {
+	canary bool // one is under way
+	steady bool // the engine has stepped beside it for longer than one that freezes would have it
+	works  bool // the endpoint is not known to have failed
+}
+
+// observe takes in a sample. What moves the engine's own counters may be a canary's doing: one that
+// gets a token and freezes is no sign of life.
+func (t *traffic) observe(a Activity, b beside, now Instant) change {
+	moving := b.canary || now < t.echoUntil
+	echo := t.countsProbes && moving
 	evidence, unanswered := a.evidence(), a.unanswered()
 	grown := evidence > t.evidence // counters that went back are those of an engine that began again
 	found := nothing
 	if grown || a.Steps != t.steps {
-		t.move(works, now)
+		t.counted = now
+		if grown && !echo || !moving || b.steady {
+			t.move(b.works, now)
+		}
 	}
 	if grown && !echo {
 		found = proof
