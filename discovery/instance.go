@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
@@ -26,6 +27,9 @@ func ParseInstancePath(path string) (dynmesh.InstanceKey, error) {
 	}
 	if !utf8.ValidString(path) {
 		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key is not UTF-8")
+	}
+	if strings.ContainsFunc(path, unicode.IsControl) { // it would come into logs and terminals
+		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key has control characters")
 	}
 	parts := strings.Split(path, "/")
 	if len(parts) != 4 {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
@@ -88,6 +89,26 @@ func TestInstancePassesThrough(t *testing.T) {
 				t.Errorf("after Value: %+v, %v, want %+v", again, err, got)
 			}
 		})
+	}
+}
+
+// Whatever characters a name has, it is listed, but for those that would act on a terminal or part
+// a line of a log.
+func TestNamesOfKeys(t *testing.T) {
+	for _, name := range []string{"a b", "a.b", `"a"`, "<b>", "名前", "%2F"} {
+		for _, path := range []string{name + "/b/c/1", "a/" + name + "/c/1", "a/b/" + name + "/1"} {
+			if k, err := discovery.ParseInstancePath(path); err != nil || !strings.Contains(k.String(), name) {
+				t.Errorf("%q: got %v, %v, want it read", path, k, err)
+			}
+		}
+	}
+	for _, name := range []string{"a\nb", "\x1b[31m", "a\x00", "\u0085", "\x7f"} {
+		for _, path := range []string{name + "/b/c/1", "a/" + name + "/c/1", "a/b/" + name + "/1"} {
+			_, err := discovery.ParseInstancePath(path)
+			if why, ok := errors.AsType[*discovery.RejectError](err); !ok || why.Reason != dynmesh.RejectKey || strings.ContainsFunc(why.Detail, unicode.IsControl) {
+				t.Errorf("%q: got %v, want it refused", path, err)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ const flushTimeout = time.Second
 type logSettings struct {
 	level levelValue
 	jsonl bool
+	lines atomic.Bool // what jsonl says, once settings are read: the queue's goroutine asks, too
 	queue *logqueue.Queue
 }
 
@@ -51,6 +53,7 @@ func (l *logSettings) register(flags *pflag.FlagSet) {
 // reader ends it: writing to a closed pipe is an error, and no SIGPIPE.
 func (l *logSettings) logger() *logrus.Logger {
 	signal.Ignore(syscall.SIGPIPE)
+	l.lines.Store(l.jsonl)
 	log := logrus.New()
 	log.SetOutput(l.queue)
 	log.SetLevel(l.level.level)
@@ -59,7 +62,7 @@ func (l *logSettings) logger() *logrus.Logger {
 }
 
 func (l *logSettings) formatter() logrus.Formatter {
-	if l.jsonl {
+	if l.lines.Load() {
 		return jsonLines{}
 	}
 	return textLines{}

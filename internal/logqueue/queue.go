@@ -89,6 +89,7 @@ func (q *Queue) Write(line []byte) (int, error) {
 	if len(q.waiting) >= q.cfg.Lines || q.bytes+len(line) > q.cfg.Bytes {
 		q.missing.add(gap{1, time.Now()})
 		q.dropped.Add(1)
+		q.changed.Signal() // a line that is too long for an empty queue is to be told of, too
 		return len(line), nil
 	}
 	q.waiting = append(q.waiting, entry{q.missing, bytes.Clone(line)})

@@ -184,6 +184,24 @@ func TestFailing(t *testing.T) {
 	}
 }
 
+// A line that is larger than the queue is told of, though none follows it.
+func TestLineThatIsTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve()
+		q := New(v, Config{Bytes: 4, Notice: notice})
+		time.Sleep(time.Second)
+		synctest.Wait() // the writer waits for a line
+		say(t, q, "too long")
+		synctest.Wait()
+		if got, want := v.take(), "1 lines dropped since 00:00:01\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if err := q.Close(time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Nothing ends a write that blocks, so Close does not wait for it longer than it was told to.
 func TestCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
