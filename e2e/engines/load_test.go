@@ -86,7 +86,7 @@ func (l load) work(t *testing.T, root, model string) *clients {
 
 // complete sends a short request, every other one as a stream, and wants a whole answer.
 func complete(ctx context.Context, client *http.Client, root, model string, n int) error {
-	body := fmt.Sprintf(`{"model":%q,"prompt":"%d bottles","max_tokens":8,"stream":%v}`, model, n, n%2 == 0)
+	body := fmt.Sprintf(`{"model":%q,"prompt":"%d bottles","max_tokens":8,"ignore_eos":true,"stream":%v}`, model, n, n%2 == 0)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, root+"/v1/completions", bytes.NewReader([]byte(body)))
 	if err != nil {
 		return err
