@@ -190,6 +190,9 @@ func describeFinding(o mesh.Observation, by string) string {
 	case "canary fail", "traffic fail":
 		return "its own canaries " + have + "failed" + then + ": " + failed
 	case "canary unchecked", "traffic unchecked":
+		if o.Detail != "" {
+			return "it is served, and gets no canary" + withDetail(o.Detail)
+		}
 		return "it is served, and nothing has checked it yet"
 	case "canary busy", "traffic busy", "traffic pass":
 		return "real requests " + have + "moved or completed at it" + then + ", so no canary is due"

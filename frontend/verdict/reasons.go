@@ -171,6 +171,8 @@ func (e Evidence) whyReady(verified bool) string {
 		return fmt.Sprintf("its worker has said since %s that it stalls, and still calls it ready", at(own.At))
 	case own.Finding == dynmesh.Busy:
 		return fmt.Sprintf("its worker has said since %s that it is busy with requests, and still calls it ready", at(own.At))
+	case own.Detail != "":
+		return "its worker serves it, and sends it no canary: " + own.Detail
 	default:
 		return "its worker serves it without a canary: nothing vouches for its answers"
 	}

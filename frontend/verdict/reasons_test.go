@@ -53,6 +53,9 @@ func TestReasons(t *testing.T) {
 		{"served without a canary", Evidence{Worker: worker(dynmesh.Alive, 0), Own: own(dynmesh.Unchecked, true)}, `
 			ready
 			its worker serves it without a canary: nothing vouches for its answers`},
+		{"served, and asleep", Evidence{Worker: worker(dynmesh.Alive, 0), Own: because(own(dynmesh.Unchecked, true), "", "it sleeps until its next request")}, `
+			ready
+			its worker serves it, and sends it no canary: it sleeps until its next request`},
 		{"one failure of three", Evidence{Worker: worker(dynmesh.Alive, 0), Own: because(own(dynmesh.Fail, true), dynmesh.ReasonTimeout, "no answer within 3s")}, `
 			ready
 			its worker's canaries have failed since 2026-11-22T10:00:00.000Z (timeout: no answer within 3s), too few in a row to give it up`},
