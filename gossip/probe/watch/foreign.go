@@ -67,10 +67,9 @@ func (f *Foreign) closed(o Outcome, now time.Duration) {
 		f.service.schedule(ShortBurst, now)
 		return
 	}
-	pauses := [...]time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond, repeatPause}
 	pause := f.service.jitter.about(f.service.period)
-	if f.short < len(pauses) {
-		pause = pauses[f.short]
+	if f.short < shortRedials {
+		pause = redialPause * (1<<f.short - 1) // none for the first
 	}
 	f.service.schedule(Once, now+pause)
 	f.service.broke = true

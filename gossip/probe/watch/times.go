@@ -62,6 +62,11 @@ const (
 	// How often a port of requests is tried, and how soon a failure is repeated before it counts.
 	servicePeriod = 5 * time.Second
 	foreignPeriod = 2 * time.Second
+
+	// How soon an address is dialled again whose connection ended: shortRedials times after pauses
+	// that double, 0.4 s in all, and then each foreignPeriod.
+	redialPause  = 3 * time.Millisecond
+	shortRedials = 7
 	statusEvery   = 10 // periods of questions to a system port
 	repeatPause   = 250 * time.Millisecond
 )
