@@ -41,9 +41,12 @@ func TestShutdownOrder(t *testing.T) {
 		t.Fatalf("/live: got %d, want 200", got.code)
 	}
 	f.stop()
-	eventually(t, "503", func() bool { return f.get("/live").code == http.StatusServiceUnavailable })
+	eventually(t, "503", func() bool { return f.get("/health").code == http.StatusServiceUnavailable })
+	if got := f.get("/live"); got.code != http.StatusOK || got.body != `{"message":"Service is live","status":"live"}` {
+		t.Errorf("/live while it drains: got %d %s, want that it is live", got.code, got.body)
+	}
 	const want = `{"message":"Service is shutting down","status":"shutting_down"}`
-	for _, path := range []string{"/live", "/health"} {
+	for _, path := range []string{"/ready", "/health"} {
 		// On a connection of its own: the listener still accepts.
 		f.client.CloseIdleConnections()
 		got := f.get(path)

@@ -28,7 +28,7 @@ const (
 	killMost     = 300 * time.Millisecond
 	frozenMost   = 3 * time.Second
 	quietFor     = 30 * time.Second // DYNMESH_DYNAMO_QUIET: another time
-	kills        = 5
+	kills        = 7
 	dynamoStarts = 2 * time.Minute
 )
 

@@ -37,7 +37,8 @@ var (
 // answers answers requests from the newest snapshot.
 type answers struct{ *state }
 
-// live touches nothing but the draining flag: whatever hangs, the process answers for itself.
+// live touches nothing: whatever hangs, the process answers for itself. It does so while it drains,
+// too, as Dynamo's frontend does: who drains is to be left alone, not to be killed.
 func (answers) live(c *fiber.Ctx) error {
 	header := &c.Response().Header
 	header.Set(fiber.HeaderCacheControl, "no-cache")

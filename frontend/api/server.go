@@ -61,7 +61,8 @@ type Server struct {
 // state is what all answers follow from.
 type state struct {
 	newest   atomic.Pointer[snapshot.Snapshot]
-	draining atomic.Bool
+	draining atomic.Bool // whoever sends requests shall go elsewhere
+	closing  atomic.Bool // the listener is about to close, or has
 }
 
 // New checks cfg and binds its ports, so that Addr is true from here on; until Run is called,
@@ -139,7 +140,6 @@ func (s *Server) newApp() *fiber.App {
 		path   string
 		answer fiber.Handler
 	}{
-		{s.cfg.LivePath, a.live},
 		{s.cfg.HealthPath, a.health},
 		{meshPath, a.mesh},
 		{meshPath + "/:endpoint", a.narrow},
@@ -155,6 +155,12 @@ func (s *Server) newApp() *fiber.App {
 			return route.answer(c)
 		})
 	}
+	app.Get(s.cfg.LivePath, func(c *fiber.Ctx) error {
+		if s.closing.Load() {
+			return shuttingDown(c)
+		}
+		return a.live(c)
+	})
 	app.Get(metricsPath, adaptor.HTTPHandler(promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{
 		// Each scrape renders its own answer: scrapers that pile up must not fill the memory.
 		MaxRequestsInFlight: maxScrapes,
@@ -256,6 +262,7 @@ func (s *Server) drain(served <-chan struct{}) {
 	case <-time.After(s.drainDelay):
 	case <-served:
 	}
+	s.closing.Store(true)
 
 	var probes sync.WaitGroup
 	defer probes.Wait()

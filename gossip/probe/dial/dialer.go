@@ -101,6 +101,8 @@ func (d *Dialer) Wait() {
 func (d *Dialer) connect(job *probe.Dial) {
 	began, wait, try := time.Now(), watch.DialTimeout, d.once
 	switch job.Attempts {
+	case watch.Redial:
+		wait, try = watch.RedialTimeout, func(addr string) error { return d.attempt(d.ctx, addr, watch.RedialTimeout) }
 	case watch.Burst:
 		wait, try = watch.BurstTimeout, func(addr string) error { return d.burst(addr, watch.BurstTimeout, watch.BurstAttempts) }
 	case watch.ShortBurst:
@@ -158,11 +160,14 @@ func (d *Dialer) burst(addr string, within time.Duration, attempts int) error {
 
 // keepOpen opens a connection and holds it until it is closed, by either side.
 func (d *Dialer) keepOpen(ctx context.Context, job *probe.Dial, open func(context.Context, string) (net.Conn, error)) {
-	began := time.Now()
-	limited, cancel := context.WithTimeout(ctx, watch.DialTimeout)
+	began, wait := time.Now(), watch.DialTimeout
+	if job.Attempts == watch.Redial {
+		wait = watch.RedialTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
 	conn, err := open(limited, job.Addr)
 	cancel()
-	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-watch.DialTimeout)})
+	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-wait)})
 	if err != nil {
 		if conn != nil {
 			conn.Close()

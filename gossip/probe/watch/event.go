@@ -66,6 +66,7 @@ const (
 	None       Attempts = iota
 	Once                // one attempt, of DialTimeout
 	Burst               // BurstAttempts, one after the other within BurstTimeout, of which one is enough
+	Redial              // one attempt, of RedialTimeout, at the end of a connection that stood
 	ShortBurst          // the same in less time, where silence has been noticed before
 )
 
@@ -74,6 +75,7 @@ const (
 	DialTimeout        = time.Second
 	BurstTimeout       = 3 * time.Second
 	BurstAttempts      = 10
+	RedialTimeout      = 100 * time.Millisecond
 	ShortBurstTimeout  = 800 * time.Millisecond
 	ShortBurstAttempts = 8
 )

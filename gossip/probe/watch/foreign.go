@@ -14,7 +14,7 @@ import (
 //
 //	the connection that stood     then                                 a failure after
 //	----------------------------- | ---------------------------------- | --------------------
-//	was closed                    | dialled at once, and refused        | milliseconds
+//	was closed                    | dialled within 3 ms, and refused    | milliseconds
 //	was given up by the kernel    | dialled ShortBurst, without an answer    | ShortBurstTimeout
 //	was closed, and again, and …  | dialled ever later, up to a period  | as without one
 type Foreign struct {
@@ -55,9 +55,9 @@ func (f *Foreign) due() time.Duration {
 	return f.service.due()
 }
 
-// closed has the address dialled again: at once, or where connections do not hold, ever later. A
-// kernel that ends a process may close its port last, so that the first of these is accepted once
-// more.
+// closed has the address dialled again: almost at once, or where connections do not hold, ever later.
+// A kernel that ends a process may close its port last, so that the first of these is accepted once
+// more; or just then, and loses what is sent to it, so that a Redial does not wait for long.
 func (f *Foreign) closed(o Outcome, now time.Duration) {
 	f.held = false
 	if f.short++; now-f.since >= shortLived {
@@ -69,10 +69,9 @@ func (f *Foreign) closed(o Outcome, now time.Duration) {
 	}
 	pause := f.service.jitter.about(f.service.period)
 	if f.short < shortRedials {
-		pause = redialPause * (1<<f.short - 1) // none for the first
+		pause = redialPause << f.short
 	}
-	f.service.schedule(Once, now+pause)
-	f.service.broke = true
+	f.service.schedule(Redial, now+pause)
 }
 
 // Finding is what is to be said of the instances now.

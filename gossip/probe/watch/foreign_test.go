@@ -46,7 +46,7 @@ func TestForeignKeepsItsPromises(t *testing.T) {
 
 // A connection that is kept is the only one, and what its end means.
 func TestForeignKeepsOneConnection(t *testing.T) {
-	const second = time.Second
+	const second, soon = time.Second, 60*time.Second + 3*time.Millisecond
 	type step struct {
 		at     time.Duration
 		e      Event
@@ -67,11 +67,15 @@ func TestForeignKeepsOneConnection(t *testing.T) {
 		steps []step
 	}{
 		{"stands for an hour", []step{{0, accepted, None, pass, ""}, {3600 * second, Event{}, None, pass, ""}}},
-		{"killed", []step{{0, accepted, None, pass, ""}, {60 * second, closed, Once, pass, ""}, {60 * second, refused, None, fail, dynmesh.ReasonRefused}}},
+		{"killed", []step{{0, accepted, None, pass, ""}, {60 * second, closed, None, pass, ""}, {soon, Event{}, Redial, pass, ""}, {soon, refused, None, fail, dynmesh.ReasonRefused}}},
+		{"killed, the first packet lost", []step{
+			{0, accepted, None, pass, ""}, {60 * second, closed, None, pass, ""}, {soon, Event{}, Redial, pass, ""},
+			{61 * second, silent, ShortBurst, pass, ""}, {61 * second, refused, None, fail, dynmesh.ReasonRefused},
+		}},
 		{"killed, the port closed last", []step{
-			{0, accepted, None, pass, ""}, {60 * second, closed, Once, pass, ""}, {60 * second, accepted, None, pass, ""},
-			{60 * second, closed, None, pass, ""}, {60*second + 11*time.Millisecond, Event{}, Once, pass, ""},
-			{60*second + 11*time.Millisecond, refused, None, fail, dynmesh.ReasonRefused},
+			{0, accepted, None, pass, ""}, {60 * second, closed, None, pass, ""}, {soon, Event{}, Redial, pass, ""}, {soon, accepted, None, pass, ""},
+			{soon, closed, None, pass, ""}, {soon + 7*time.Millisecond, Event{}, Redial, pass, ""},
+			{soon + 7*time.Millisecond, refused, None, fail, dynmesh.ReasonRefused},
 		}},
 		{"cut off", []step{{0, accepted, None, pass, ""}, {62 * second, givenUp, ShortBurst, pass, ""}, {63 * second, silent, None, fail, dynmesh.ReasonTimeout}}},
 		{"cut off ourselves", []step{{0, accepted, None, pass, ""}, {62 * second, givenUp, ShortBurst, pass, ""}, {63 * second, unwell, None, "", ""}}},
@@ -81,7 +85,7 @@ func TestForeignKeepsOneConnection(t *testing.T) {
 			{65 * second, accepted, None, pass, ""}, {3600 * second, Event{}, None, pass, ""},
 		}},
 		{"restarted on its port", []step{
-			{0, accepted, None, pass, ""}, {60 * second, closed, Once, pass, ""}, {60 * second, refused, None, fail, dynmesh.ReasonRefused},
+			{0, accepted, None, pass, ""}, {60 * second, closed, None, pass, ""}, {soon, Event{}, Redial, pass, ""}, {soon, refused, None, fail, dynmesh.ReasonRefused},
 			{61 * second, Event{}, Once, fail, dynmesh.ReasonRefused}, {61 * second, accepted, None, pass, ""},
 		}},
 		{"refused once without having stood", []step{{0, refused, None, "", ""}, {second, Event{}, Once, "", ""}, {second, refused, None, fail, dynmesh.ReasonRefused}}},
@@ -108,7 +112,7 @@ func TestForeignThatClosesAtOnce(t *testing.T) {
 	dials := 0
 	for now := time.Duration(0); now < time.Minute; now = a.Wake {
 		f, a = f.Step(Event{}, now)
-		for a.DialService == Once {
+		for a.DialService == Once || a.DialService == Redial {
 			dials++
 			f, _ = f.Step(Event{Kind: ServiceDialed, Outcome: Accepted, Idle: true}, now)
 			f, a = f.Step(Event{Kind: ServiceClosed, Outcome: Accepted}, now)

@@ -18,7 +18,6 @@ type serviceProbe struct {
 	trying   Attempts      // the one under way
 	moved    bool          // the one under way goes to where the port was before
 	repeated bool          // the next attempt repeats a failure
-	broke    bool          // the next attempt follows the end of a connection that stood
 	pause    time.Duration // after a failure
 }
 
@@ -67,16 +66,20 @@ func (s *serviceProbe) dialed(e Event, now time.Duration) {
 	case e.Outcome == Accepted:
 		s.finding = Finding{Finding: dynmesh.Pass}
 		s.schedule(Once, now+s.jitter.about(s.period))
+	case e.Outcome == Void && tried == Redial:
+		s.schedule(Redial, now+s.jitter.about(repeatPause))
 	case e.Outcome == Void:
 		s.schedule(s.next, now+s.jitter.about(s.period))
 	case s.finding.Finding == dynmesh.Fail:
 		s.fail(e.Outcome, now)
 	case e.Outcome == TimedOut && tried == Once:
 		s.schedule(Burst, now)
-	case e.Outcome == Refused && s.broke: // two signs of one death
+	case e.Outcome == TimedOut && tried == Redial:
+		s.schedule(ShortBurst, now)
+	case e.Outcome == Refused && tried == Redial: // two signs of one death
 		s.pause = 0
 		s.fail(e.Outcome, now)
-	case e.Outcome != TimedOut && tried == Once && !s.repeated:
+	case e.Outcome != TimedOut && (tried == Once || tried == Redial) && !s.repeated:
 		s.schedule(Once, now+s.jitter.about(repeatPause))
 		s.repeated = true
 	case e.Outcome != Refused && e.Unhealthy:
@@ -90,7 +93,7 @@ func (s *serviceProbe) dialed(e Event, now time.Duration) {
 
 // schedule sets the next attempt.
 func (s *serviceProbe) schedule(e Attempts, at time.Duration) {
-	s.next, s.at, s.repeated, s.broke = e, at, false, false
+	s.next, s.at, s.repeated = e, at, false
 }
 
 // fail says that nobody can connect. Where that has been said, only a better reason replaces the

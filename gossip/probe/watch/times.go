@@ -64,11 +64,11 @@ const (
 	foreignPeriod = 2 * time.Second
 
 	// How soon an address is dialled again whose connection ended: shortRedials times after pauses
-	// that double, 0.4 s in all, and then each foreignPeriod.
+	// that double, 0.4 s in all, and then after foreignPeriod.
 	redialPause  = 3 * time.Millisecond
 	shortRedials = 7
-	statusEvery   = 10 // periods of questions to a system port
-	repeatPause   = 250 * time.Millisecond
+	statusEvery  = 10 // periods of questions to a system port
+	repeatPause  = 250 * time.Millisecond
 )
 
 // never is later than everything.
