@@ -82,15 +82,28 @@ func TestDynamo(t *testing.T) {
 		d.quiet(t, d.front, workers[stays], workers[freezes])
 		d.equal(t)
 	})
+	late := &lateness{}
+	ctx, cancel := context.WithCancel(t.Context())
+	measured := make(chan struct{})
+	go func() { late.measure(ctx); close(measured) }()
+	defer func() { cancel(); <-measured }()
 	t.Run("kill", func(t *testing.T) {
 		var took []time.Duration
 		for range kills {
 			id := worker()
+			late.reset()
 			began := time.Now()
 			workers[id].Kill()
 			gone := time.Since(began)
-			took = append(took, d.until(t, began, id, "unreachable"))
-			t.Logf("the kernel took %v to end it, and it was unreachable after %v", gone, took[len(took)-1])
+			after := d.until(t, began, id, "unreachable")
+			worst := late.reset()
+			t.Logf("the kernel took %v to end it, and it was unreachable after %v; this machine was late by %v at worst", gone, after, worst)
+			if worst < killMedian { // else nobody is measured but those who keep it busy
+				took = append(took, after)
+			}
+		}
+		if len(took) == 0 {
+			leftOut(t, "this machine is too busy to measure how soon a death is noticed")
 		}
 		slices.Sort(took)
 		t.Logf("killed, unreachable at both frontends after %v: median %v, most %v", took, took[len(took)/2], took[len(took)-1])

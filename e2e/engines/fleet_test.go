@@ -57,7 +57,9 @@ func newFleet(t *testing.T) *fleet {
 // command is dynmesh with the defaults of all that is not named here.
 func (f *fleet) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(f.program, args...)
-	cmd.Env = []string{"ETCD_ENDPOINTS=" + f.etcd.Endpoint(), "DYN_GOSSIP_BIND=127.0.0.1:0"}
+	cmd.Env = []string{"ETCD_ENDPOINTS=" + f.etcd.Endpoint(), "DYN_GOSSIP_BIND=127.0.0.1:0",
+		// Other meshes come and go on this machine, and with them their ports.
+		"DYN_GOSSIP_LABEL=" + strings.TrimPrefix(f.etcd.Endpoint(), "http://")}
 	return cmd
 }
 
