@@ -55,9 +55,10 @@ func (f *Foreign) due() time.Duration {
 	return f.service.due()
 }
 
-// closed has the address dialled again: almost at once, or where connections do not hold, ever later.
-// A kernel that ends a process may close its port last, so that the first of these is accepted once
-// more; or just then, and loses what is sent to it, so that a Redial does not wait for long.
+// closed has the address dialled again: almost at once, or where connections do not hold, ever
+// later. A kernel that ends a process may close its port last, so that the first of these is
+// accepted once more; or just then, and loses what is sent to it, so that a Redial does not wait
+// for long.
 func (f *Foreign) closed(o Outcome, now time.Duration) {
 	f.held = false
 	if f.short++; now-f.since >= shortLived {
