@@ -82,7 +82,7 @@ func (p *Prober) act(t *target, a watch.Actions) {
 	}
 	if a.DialService != watch.None {
 		d := &Dial{Kind: DialService, Addr: t.service, Attempts: a.DialService, target: t}
-		if t.idle && (a.DialService == watch.Once || a.DialService == watch.Redial) && p.foreign.idle < MaxIdle {
+		if t.idle && a.Keep && (a.DialService == watch.Once || a.DialService == watch.Redial) && p.foreign.idle < MaxIdle {
 			d.Idle, d.Silence = true, p.foreign.silence()
 			t.tripwire = d
 			p.foreign.idle++

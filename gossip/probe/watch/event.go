@@ -90,6 +90,7 @@ type Actions struct {
 	OpenTripwire  bool
 	CloseTripwire bool     // or end its opening, of whose end nothing is to be told then
 	DialService   Attempts // to the port of requests
+	Keep          bool     // a single one that is accepted may be kept
 	Changed       bool     // the finding is another one
 
 	Wake time.Duration // step again then

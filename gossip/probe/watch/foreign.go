@@ -21,7 +21,8 @@ type Foreign struct {
 	service serviceProbe
 	held    bool
 	since   time.Duration // when the connection that is kept was made
-	short   int           // connections in a row that did not hold for shortLived
+	short   uint8         // connections in a row that did not hold for shortLived
+	confirm uint8         // times to dial once more, after one ended, before another is kept
 }
 
 // NewForeign returns a watch over an address. It must be stepped at once. Watches differ in their
@@ -40,9 +41,14 @@ func (f Foreign) Step(e Event, now time.Duration) (Foreign, Actions) {
 		f.closed(e.Outcome, now)
 	}
 	f.service.step(e, now, !f.held, &a)
-	if e.Kind == ServiceDialed && e.Idle {
+	switch {
+	case e.Kind == ServiceDialed && e.Idle:
 		f.held, f.since = true, now
+	case e.Kind == ServiceDialed && e.Outcome == Accepted && f.confirm > 0:
+		f.confirm--
+		f.service.schedule(Redial, now+confirmPause)
 	}
+	a.Keep = f.confirm == 0
 	a.Changed = f.service.finding != before
 	a.Wake = f.due()
 	return f, a
@@ -56,12 +62,12 @@ func (f *Foreign) due() time.Duration {
 }
 
 // closed has the address dialled again: almost at once, or where connections do not hold, ever
-// later. A kernel that ends a process may close its port last, so that the first of these is
-// accepted once more; or just then, and loses what is sent to it, so that a Redial does not wait
-// for long.
+// later. A kernel that ends a process may close its port last. Just then it may lose what is sent
+// to it, so that a Redial does not wait for long; or accept one more connection and forget it
+// without a word, so that one that is accepted is dialled again before it is believed.
 func (f *Foreign) closed(o Outcome, now time.Duration) {
-	f.held = false
-	if f.short++; now-f.since >= shortLived {
+	f.held, f.confirm = false, 0
+	if f.short = min(f.short+1, shortRedials); now-f.since >= shortLived {
 		f.short = 0
 	}
 	if o == TimedOut {
@@ -73,6 +79,7 @@ func (f *Foreign) closed(o Outcome, now time.Duration) {
 		pause = redialPause << f.short
 	}
 	f.service.schedule(Redial, now+pause)
+	f.confirm = confirmations
 }
 
 // Finding is what is to be said of the instances now.

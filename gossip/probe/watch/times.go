@@ -67,8 +67,12 @@ const (
 	// that double, 0.4 s in all, and then after foreignPeriod.
 	redialPause  = 3 * time.Millisecond
 	shortRedials = 7
-	statusEvery  = 10 // periods of questions to a system port
-	repeatPause  = 250 * time.Millisecond
+
+	// How often, and how soon, such an address is dialled once more that accepted.
+	confirmations = 2
+	confirmPause  = 20 * time.Millisecond
+	statusEvery   = 10 // periods of questions to a system port
+	repeatPause   = 250 * time.Millisecond
 )
 
 // never is later than everything.
