@@ -32,6 +32,9 @@ type transitionLine struct {
 	key      dynmesh.InstanceKey
 	from, to dynmesh.VerdictState // from is empty for an instance that is new
 	reason   string
+
+	auxiliary bool // its worker serves models, and none at this endpoint
+	more      int  // endpoints of its worker that went the same way
 }
 
 func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
@@ -42,7 +45,7 @@ func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
 		if len(l.lines) == 0 {
 			l.began = now
 		}
-		l.lines = append(l.lines, transitionLine{t.Key, t.From, t.To, t.Reasons[0]})
+		l.lines = append(l.lines, transitionLine{key: t.Key, from: t.From, to: t.To, reason: t.Reasons[0], auxiliary: t.Auxiliary})
 	}
 }
 
@@ -51,8 +54,34 @@ func (l *transitionLog) due() (time.Time, bool) {
 	return l.began.Add(transitionWindow), len(l.lines) > 0
 }
 
+// fold has one line tell of a worker whose endpoints all went the same way: it died once.
+func fold(lines []transitionLine) []transitionLine {
+	type death struct {
+		id       dynmesh.InstanceID
+		from, to dynmesh.VerdictState
+	}
+	place := map[death]int{}
+	folded := lines[:0:0]
+	for _, line := range lines {
+		d := death{line.key.ID, line.from, line.to}
+		n, known := place[d]
+		if !known {
+			place[d] = len(folded)
+			folded = append(folded, line)
+			continue
+		}
+		more := folded[n].more + 1
+		if folded[n].auxiliary && !line.auxiliary { // what people know the worker by
+			folded[n] = line
+		}
+		folded[n].more = more
+	}
+	return folded
+}
+
 // flush writes a line each, or where they are many, a line for all that went the same way.
 func (l *transitionLog) flush() {
+	l.lines = fold(l.lines)
 	if len(l.lines) <= transitionLines {
 		for _, line := range l.lines {
 			line.write(l.log)
@@ -88,8 +117,11 @@ func (l transitionLine) endpoint() string {
 }
 
 func (l transitionLine) write(log *logrus.Entry) {
-	log.WithField("endpoint", l.endpoint()).WithField("instance", l.key.ID.String()).
-		Logf(l.level(), "Instance is %s%s: %s", l.to, l.was(), l.reason)
+	log = log.WithField("endpoint", l.endpoint()).WithField("instance", l.key.ID.String())
+	if l.more > 0 {
+		log = log.WithField("endpoints", l.more+1)
+	}
+	log.Logf(l.level(), "Instance is %s%s: %s", l.to, l.was(), l.reason)
 }
 
 func writeMany(log *logrus.Entry, lines []transitionLine) {

@@ -29,6 +29,7 @@ const (
 	frozenMost   = 3 * time.Second
 	quietFor     = 30 * time.Second // DYNMESH_DYNAMO_QUIET: another time
 	kills        = 7
+	lateMost     = 10 * time.Millisecond // of this machine: what it is late is not dynmesh's doing
 	dynamoStarts = 2 * time.Minute
 )
 
@@ -74,6 +75,15 @@ func TestDynamo(t *testing.T) {
 	stays, freezes := worker(), worker()
 
 	t.Run("equal lists", func(t *testing.T) { d.equal(t) })
+	t.Run("equal readiness of a model", func(t *testing.T) {
+		const path = "/v1/models/tiny/ready"
+		status, want := get(t.Context(), http.DefaultClient, d.root+path)
+		for _, root := range d.frontends {
+			if ours, got := get(t.Context(), http.DefaultClient, root+path); ours != status || string(got) != string(want) {
+				t.Errorf("%s says %s %s, and Dynamo %s %s", root, ours, got, status, want)
+			}
+		}
+	})
 	t.Run("quiet", func(t *testing.T) {
 		own := d.command("worker", "--namespace", "watch", "--rpc-bind", "127.0.0.1", "--rpc-port", "0", "--system-port", "0")
 		p := testkit.Start(t, "dynmesh's worker", own)
@@ -98,7 +108,7 @@ func TestDynamo(t *testing.T) {
 			after := d.until(t, began, id, "unreachable")
 			worst := late.reset()
 			t.Logf("the kernel took %v to end it, and it was unreachable after %v; this machine was late by %v at worst", gone, after, worst)
-			if worst < killMedian { // else nobody is measured but those who keep it busy
+			if worst < lateMost { // else nobody is measured but those who keep it busy
 				took = append(took, after)
 			}
 		}

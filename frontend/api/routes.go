@@ -20,6 +20,7 @@ import (
 const (
 	metricsPath = "/metrics"
 	readyPath   = "/ready"
+	modelsPath  = "/v1/models/"
 	meshPath    = "/mesh"
 	eventsPath  = "/events"
 	targetsPath = "/sd/prometheus"
@@ -90,6 +91,26 @@ func (a answers) ready(c *fiber.Ctx) error {
 		c.Status(fiber.StatusServiceUnavailable)
 	}
 	return c.Send(s.Mesh.Ready.JSON)
+}
+
+// model says whether a model can be served: /v1/models/{model}/ready. Names of models may have
+// slashes.
+func (a answers) model(c *fiber.Ctx) error {
+	s := a.newest.Load()
+	name, is := strings.CutSuffix(unescape(c.Params("*")), readyPath)
+	if !is {
+		return notFound(c, s, "there is "+modelsPath+"{model}"+readyPath+" only")
+	}
+	r := s.Mesh.Models.Of(name)
+	if r == nil {
+		return notFound(c, s, "no registered worker serves a model of this name, by its model card")
+	}
+	describe(c, s)
+	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+	if !r.Ready {
+		c.Status(fiber.StatusServiceUnavailable)
+	}
+	return c.Send(r.JSON())
 }
 
 // targets answers /sd/prometheus. A list that is empty because etcd was not read yet would have

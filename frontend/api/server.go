@@ -145,6 +145,7 @@ func (s *Server) newApp() *fiber.App {
 		{meshPath + "/:endpoint", a.narrow},
 		{meshPath + "/:endpoint/:instance", a.narrow},
 		{readyPath, a.ready},
+		{modelsPath + "*", a.model},
 		{targetsPath, a.targets},
 		{eventsPath, s.events.serve},
 	} {

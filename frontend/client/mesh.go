@@ -22,9 +22,11 @@ func (m Mesh) View() expect.View {
 	for _, e := range m.Endpoints {
 		endpoint := expect.Endpoint{Name: e.Name}
 		for _, i := range e.Instances {
-			endpoint.Instances = append(endpoint.Instances, expect.Instance{
-				ID: i.ID, Verdict: i.Verdict, Verified: i.Verified, Registered: i.Registered,
-			})
+			x := expect.Instance{ID: i.ID, Verdict: i.Verdict, Verified: i.Verified, Registered: i.Registered}
+			for _, m := range i.Models {
+				x.Models = append(x.Models, expect.Model{Name: m.Name, WorkerType: m.WorkerType})
+			}
+			endpoint.Instances = append(endpoint.Instances, x)
 		}
 		v.Endpoints = append(v.Endpoints, endpoint)
 	}

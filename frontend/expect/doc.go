@@ -6,7 +6,10 @@
 // # How expectations are written
 //
 //	dyn://dynamo.prefill.generate>=14            at least 14 instances are registered and ready
-//	dyn://dynamo.*.generate>=16                  * is any part; all that match count together
+//	dyn://prod-*.*.generate>=16                  * is any characters of a part; all that match
+//	                                             count together
+//	model:llama-70b/decode>=4                    instances that serve the model in that role, by
+//	                                             their workers' model cards; without /role, in any
 //	dyn://dynamo.backend.generate>=2{verified}   only those count that are verified: a fresh
 //	                                             canary or real traffic vouches for them
 //

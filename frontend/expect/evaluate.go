@@ -27,7 +27,7 @@ func Evaluate(expectations []Expectation, view View) Result {
 	for _, e := range expectations {
 		t := tally{Expectation: e}
 		for _, endpoint := range view.Endpoints {
-			if e.Matches(endpoint.Name) {
+			if e.IsModel() || e.Matches(endpoint.Name) {
 				t.count(endpoint)
 			}
 		}
@@ -65,6 +65,9 @@ const (
 
 func (t *tally) count(e Endpoint) {
 	for _, i := range e.Instances {
+		if t.IsModel() && !slices.ContainsFunc(i.Models, t.MatchesModel) {
+			continue
+		}
 		if i.Registered {
 			t.registered++
 		} else {
@@ -257,4 +260,11 @@ type Instance struct {
 	Verdict    dynmesh.VerdictState // another word than its constants does not count as ready
 	Verified   bool                 // a fresh canary or real traffic vouches for it
 	Registered bool                 // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted
+	Models     []Model              // that it serves, as far as is known
+}
+
+// Model is a model that an instance serves.
+type Model struct {
+	Name       string
+	WorkerType string // such as decode; empty where its worker does not say
 }

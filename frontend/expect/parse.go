@@ -12,9 +12,13 @@ import (
 const (
 	maxText  = 64 << 10 // bytes
 	maxItems = 256
+	maxModel = 256 // characters of a model's name and role
 )
 
-const example = scheme + "namespace.component.endpoint>=1"
+const (
+	example      = scheme + "namespace.component.endpoint>=1"
+	modelExample = model + "name/role>=1"
+)
 
 // Parse reads one expectation or several; package expect's documentation has the grammar. Its error
 // is a *SyntaxError.
@@ -70,8 +74,11 @@ func (p *parser) consume(word string) bool {
 
 func (p *parser) expectation() (Expectation, error) {
 	var e Expectation
+	if strings.HasPrefix(p.remaining(), model) {
+		return p.model()
+	}
 	if !p.consume(scheme) {
-		return e, p.want("%s", example)
+		return e, p.want("%s, or %s", example, modelExample)
 	}
 	begin := p.at
 	for i, name := range []string{"namespace", "component", "endpoint"} {
@@ -96,26 +103,47 @@ func (p *parser) expectation() (Expectation, error) {
 	return e, p.count(&e)
 }
 
+// model reads an expectation of a model.
+func (p *parser) model() (Expectation, error) {
+	var e Expectation
+	begin := p.at
+	p.at += len(model)
+	name := p.at
+	for p.at < len(p.text) && isModelByte(p.text[p.at]) {
+		if p.at-name == maxModel {
+			return e, p.want("a model's name of at most %d characters", maxModel)
+		}
+		p.at++
+	}
+	if p.at == name {
+		return e, p.want("the model's name, and maybe / and %s", strings.Join(roles(), ", "))
+	}
+	e.Endpoint = p.text[begin:p.at]
+	p.skip(" \t")
+	if !p.consume(">=") {
+		return e, p.want(">= and how many")
+	}
+	p.skip(" \t")
+	return e, p.count(&e)
+}
+
+// isModelByte says whether a model's name may have it: names of models have slashes, colons and
+// more, but no spaces.
+func isModelByte(c byte) bool {
+	return c > ' ' && c <= '~' && !strings.ContainsRune(`,>={}"`, rune(c))
+}
+
 // part goes past one part of a name.
 func (p *parser) part(what string) error {
-	if p.consume(wild) {
-		if isNameByte(p.remaining()) || strings.HasPrefix(p.remaining(), wild) {
-			return p.want(". or >= after *, which stands for the whole %s", what)
-		}
-		return nil
-	}
 	begin := p.at
-	for isNameByte(p.remaining()) {
+	for isNameByte(p.remaining()) || strings.HasPrefix(p.remaining(), wild) {
 		if p.at-begin == dynmesh.MaxNameLength {
 			return p.want("%s of at most %d characters", what, dynmesh.MaxNameLength)
 		}
 		p.at++
 	}
-	switch {
-	case strings.HasPrefix(p.remaining(), wild):
-		return p.want("* only in place of the whole %s", what)
-	case p.at == begin:
-		return p.want("the %s: A-Z a-z 0-9 _ -, or * for any", what)
+	if p.at == begin {
+		return p.want("the %s: A-Z a-z 0-9 _ -, and * for any of them", what)
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ func TestParse(t *testing.T) {
 		{"dyn://dynamo.prefill.generate>=14\n,\r\n dyn://a.b.c>=1000000,,", []Expectation{prefill, {"dyn://a.b.c", 1000000, false}}},
 		{"dyn://dynamo.prefill.generate>=14\ndyn://a.b.c>=1\n", []Expectation{prefill, {"dyn://a.b.c", 1, false}}},
 		{"dyn://*.*.*>=1", []Expectation{{"dyn://*.*.*", 1, false}}},
+		{"dyn://prod-*.pre*ll.*>=1", []Expectation{{"dyn://prod-*.pre*ll.*", 1, false}}},
+		{"model:meta/llama-70b:it@1/decode >= 4{verified},model:tiny>=1", []Expectation{{"model:meta/llama-70b:it@1/decode", 4, true}, {"model:tiny", 1, false}}},
 		{"dyn://dynamo.*.generate>=16{verified}", []Expectation{{"dyn://dynamo.*.generate", 16, true}}},
 		{"dyn://a.b.c>=2 {verified} , dyn://a.b.c>=3", []Expectation{{"dyn://a.b.c", 2, true}, {"dyn://a.b.c", 3, false}}},
 	} {
@@ -36,18 +38,19 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	for _, tt := range []struct{ in, want string }{
-		{"", "want dyn://namespace.component.endpoint>=1\n  \n  ^"},
-		{" , ", "want dyn://namespace.component.endpoint>=1\n   , \n     ^"},
-		{"14", "want dyn://namespace.component.endpoint>=1\n  14\n  ^"},
-		{"dyn:/a.b.c>=1", "want dyn://namespace.component.endpoint>=1\n  dyn:/a.b.c>=1\n       ^"},
+		{"", "want dyn://namespace.component.endpoint>=1, or model:name/role>=1\n  \n  ^"},
+		{" , ", "want dyn://namespace.component.endpoint>=1, or model:name/role>=1\n   , \n     ^"},
+		{"14", "want dyn://namespace.component.endpoint>=1, or model:name/role>=1\n  14\n  ^"},
+		{"dyn:/a.b.c>=1", "want dyn://namespace.component.endpoint>=1, or model:name/role>=1\n  dyn:/a.b.c>=1\n       ^"},
 		{"dyn://a.b>=1", "want . and the endpoint: a name has three parts\n  dyn://a.b>=1\n           ^"},
 		{"dyn://a", "want . and the component: a name has three parts\n  dyn://a\n         ^"},
 		{"dyn://a.b.c.d>=1", "want >= and how many: a name has three parts\n  dyn://a.b.c.d>=1\n             ^"},
-		{"dyn://.b.c>=1", "want the namespace: A-Z a-z 0-9 _ -, or * for any\n  dyn://.b.c>=1\n        ^"},
+		{"dyn://.b.c>=1", "want the namespace: A-Z a-z 0-9 _ -, and * for any of them\n  dyn://.b.c>=1\n        ^"},
 		{"dyn://a.b c.d>=1", "want . and the endpoint: a name has three parts\n  dyn://a.b c.d>=1\n           ^"},
-		{"dyn://a.pre*.c>=1", "want * only in place of the whole component\n  dyn://a.pre*.c>=1\n             ^"},
-		{"dyn://a.*fill.c>=1", "want . or >= after *, which stands for the whole component\n  dyn://a.*fill.c>=1\n           ^"},
-		{"dyn://a.b.**>=1", "want . or >= after *, which stands for the whole endpoint\n  dyn://a.b.**>=1\n             ^"},
+		{"dyn://a.b*c d.e>=1", "want . and the endpoint: a name has three parts\n  dyn://a.b*c d.e>=1\n             ^"},
+		{"model:>=1", "want the model's name, and maybe / and aggregated, prefill, decode, encode\n  model:>=1\n        ^"},
+		{"model:a b>=1", "want >= and how many\n  model:a b>=1\n          ^"},
+		{"model:a", "want >= and how many\n  model:a\n         ^"},
 		{"dyn://a.b.c", "want >= and how many\n  dyn://a.b.c\n             ^"},
 		{"dyn://a.b.c=1", "want >= and how many\n  dyn://a.b.c=1\n             ^"},
 		{"dyn://a.b.c>1", "want >= and how many\n  dyn://a.b.c>1\n              ^"},
@@ -61,9 +64,9 @@ func TestParseRefuses(t *testing.T) {
 		{"dyn://a.b.c>=1 dyn://d.e.f>=1", "want a comma, {verified} or the end\n  dyn://a.b.c>=1 dyn://d.e.f>=1\n                 ^"},
 		{"dyn://a.b.c>=1{verify}", "want {verified}\n  dyn://a.b.c>=1{verify}\n                      ^"},
 		{"dyn://a.b.c>=1{verified}x", "want a comma or the end\n  dyn://a.b.c>=1{verified}x\n                          ^"},
-		{"dyn://a.b.c>=1\n\x1b[31m", "want dyn://namespace.component.endpoint>=1\n  dyn://a.b.c>=1 ?[31m\n                 ^"},
+		{"dyn://a.b.c>=1\n\x1b[31m", "want dyn://namespace.component.endpoint>=1, or model:name/role>=1\n  dyn://a.b.c>=1 ?[31m\n                 ^"},
 		{"dyn://a." + long + "y.c>=1", "want component of at most 255 characters\n  ..." + strings.Repeat("x", 63) + "y.c>=1\n  " + strings.Repeat(" ", 66) + "^"},
-		{"x" + strings.Repeat(" ", 100), "want dyn://namespace.component.endpoint>=1\n  x" + strings.Repeat(" ", 68) + "...\n  ^"},
+		{"x" + strings.Repeat(" ", 100), "want dyn://namespace.component.endpoint>=1, or model:name/role>=1\n  x" + strings.Repeat(" ", 68) + "...\n  ^"},
 		{strings.Repeat("dyn://a.b.c>=1,", 257), "want at most 256 expectations\n  ...a.b.c>=1," + strings.Repeat("dyn://a.b.c>=1,", 4) + "\n" + strings.Repeat(" ", 2+57) + "^"},
 	} {
 		got, err := Parse(tt.in)

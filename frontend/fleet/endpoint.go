@@ -145,6 +145,20 @@ func (es *endpoints) get(of dynmesh.Endpoint) *Endpoint {
 	return e
 }
 
+// match has an endpoint count for expectations of the models that an instance of it serves.
+func (es *endpoints) match(i *Instance) {
+	if i.endpoint.matched || len(i.process.cards) == 0 {
+		return
+	}
+	cards, _ := i.Cards()
+	for _, card := range cards {
+		m := expect.Model{Name: card.Model, WorkerType: card.WorkerType}
+		if slices.ContainsFunc(es.expectations, func(x expect.Expectation) bool { return x.MatchesModel(m) }) {
+			i.endpoint.matched = true
+		}
+	}
+}
+
 // find returns an instance; nil if it is not known.
 func (es *endpoints) find(of dynmesh.Endpoint, id dynmesh.InstanceID) *Instance {
 	if e := es.byKey[of]; e != nil {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -55,6 +56,7 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 		if delete(f.pods, i); put.Pod != nil {
 			f.pods[i] = put.Pod
 		}
+		f.endpoints.match(i)
 		i.locate(string(put.Transport), f.cfg.Gossip)
 		f.announce(i, put)
 	}
@@ -79,6 +81,26 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	}
 }
 
+// Cards returns the model cards of an instance, sorted; false: its worker serves models, and none
+// here.
+func (i *Instance) Cards() (cards []*dynmesh.ModelCard, serves bool) {
+	for _, card := range i.process.cards {
+		if card.Endpoint == i.endpoint.key {
+			cards = append(cards, card)
+		}
+	}
+	slices.SortFunc(cards, func(a, b *dynmesh.ModelCard) int {
+		return cmp.Or(cmp.Compare(a.Model, b.Model), cmp.Compare(a.LoRA, b.LoRA))
+	})
+	return cards, len(cards) > 0 || len(i.process.cards) == 0
+}
+
+// auxiliary says whether its worker serves models, and none at this endpoint.
+func (i *Instance) auxiliary() bool {
+	_, serves := i.Cards()
+	return !serves
+}
+
 // deal sets a model card of a process; nil: it is gone.
 func (f *Fleet) deal(key dynmesh.CardKey, card *dynmesh.ModelCard) {
 	p := f.processes.get(key.ID)
@@ -97,6 +119,7 @@ func (f *Fleet) deal(key dynmesh.CardKey, card *dynmesh.ModelCard) {
 			i.watch = rewatched
 		}
 		f.marks.instance(i)
+		f.endpoints.match(i)
 	}
 	f.processes.collect(p)
 }

@@ -16,6 +16,8 @@ type Transition struct {
 	To       dynmesh.VerdictState // empty: the instance is shown no longer, and there are no Reasons
 	Reasons  []string             // the first one decides
 	Evidence verdict.Evidence     // from which To follows
+
+	Auxiliary bool // its worker serves models, and none at this endpoint: what is told of the worker is told of it
 }
 
 const (

@@ -91,11 +91,19 @@ type Instance struct {
 	Since        Time                 `json:"since"`      // when Verdict began
 	Reasons      []string             `json:"reasons"`
 	Observations []Observation        `json:"observations"`
-	Worker       *Worker              `json:"worker"`        // nil: nothing is known of the process
-	Pod          *Pod                 `json:"pod,omitempty"` // nil: Kubernetes does not know it
-	Transport    json.RawMessage      `json:"transport"`     // how it is reached, as etcd has it; null: it is not registered
-	Flaps        int                  `json:"flaps"`         // changes of the verdict within the last minutes
-	Changes      []Change             `json:"changes"`       // the latest ones
+	Worker       *Worker              `json:"worker"`              // nil: nothing is known of the process
+	Pod          *Pod                 `json:"pod,omitempty"`       // nil: Kubernetes does not know it
+	Transport    json.RawMessage      `json:"transport"`           // how it is reached, as etcd has it; null: it is not registered
+	Models       []Model              `json:"models,omitempty"`    // that it serves, by its worker's model cards
+	Auxiliary    bool                 `json:"auxiliary,omitempty"` // its worker serves models, and none here: people see it under its worker
+	Flaps        int                  `json:"flaps"`               // changes of the verdict within the last minutes
+	Changes      []Change             `json:"changes"`             // the latest ones
+}
+
+// Model is a model that an instance serves.
+type Model struct {
+	Name       string `json:"model"`
+	WorkerType string `json:"worker_type,omitempty"` // aggregated, prefill, decode or encode
 }
 
 // Pod is what Kubernetes says of an instance.

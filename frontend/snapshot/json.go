@@ -17,6 +17,16 @@ import (
 type Status struct {
 	verdict              uint8 // index in verdict.States
 	Verified, Registered bool
+
+	cards *[]*dynmesh.ModelCard // of the models that it serves; nil: none
+}
+
+// Cards returns the model cards of what the instance serves.
+func (s Status) Cards() []*dynmesh.ModelCard {
+	if s.cards == nil {
+		return nil
+	}
+	return *s.cards
 }
 
 // Verdict is the verdict on the instance.
@@ -24,7 +34,11 @@ func (s Status) Verdict() dynmesh.VerdictState { return verdict.States()[s.verdi
 
 func statusOf(i *fleet.Instance) Status {
 	states := verdict.States()
-	return Status{uint8(max(0, slices.Index(states[:], i.State()))), i.Verified(), i.Registered()}
+	s := Status{verdict: uint8(max(0, slices.Index(states[:], i.State()))), Verified: i.Verified(), Registered: i.Registered()}
+	if cards, _ := i.Cards(); len(cards) > 0 {
+		s.cards = &cards
+	}
+	return s
 }
 
 // instanceJSON renders an instance that has just been concluded on.
@@ -33,6 +47,11 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, now time.Time) []byte {
 		ID: i.ID(), Verdict: i.State(), Verified: i.Verified(), Registered: i.Registered(), Since: mesh.Time{Time: i.Since()},
 		Reasons: i.Reasons, Observations: []mesh.Observation{}, Worker: workerJSON(i.Process()),
 		Flaps: i.Flaps(now), Changes: []mesh.Change{},
+	}
+	cards, serves := i.Cards()
+	j.Auxiliary = !serves
+	for _, card := range cards {
+		j.Models = append(j.Models, mesh.Model{Name: card.Model, WorkerType: card.WorkerType})
 	}
 	if transport := i.Transport(); transport != "" {
 		j.Transport = json.RawMessage(transport)

@@ -31,6 +31,7 @@ type Mesh struct {
 	Warnings      int
 	MembersSynced bool // what processes tell etcd of themselves has been read: Targets is whole
 	Ready         *Readiness
+	Models        *Models
 	Targets       *Response // for Prometheus
 
 	head     []byte // the answer up to the endpoints
@@ -228,6 +229,7 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 		r.lineage.Replace(len(old.head) + len(old.tail))
 	}
 	m.Identity = NewRepresentation(&r.lineage, version, r.tag(version), buffers...)
+	m.Models = &Models{endpoints: m.Endpoints}
 	m.Ready = r.readiness.render(expected, registry)
 	m.Targets = r.targets.render(version, r.tag(version))
 	return m

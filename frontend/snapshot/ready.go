@@ -47,7 +47,11 @@ func (r *readinessRenderer) render(expected []*Endpoint, registry fleet.Registry
 func expectable(e *Endpoint) expect.Endpoint {
 	x := expect.Endpoint{Name: e.Name}
 	for id, s := range e.Instances() {
-		x.Instances = append(x.Instances, expect.Instance{ID: id, Verdict: s.Verdict(), Verified: s.Verified, Registered: s.Registered})
+		i := expect.Instance{ID: id, Verdict: s.Verdict(), Verified: s.Verified, Registered: s.Registered}
+		for _, card := range s.Cards() {
+			i.Models = append(i.Models, expect.Model{Name: card.Model, WorkerType: card.WorkerType})
+		}
+		x.Instances = append(x.Instances, i)
 	}
 	return x
 }
