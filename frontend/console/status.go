@@ -32,6 +32,7 @@ func Status(s Snapshot, now time.Time, style Style) string {
 	var b strings.Builder
 	writeHead(&b, s, now, style)
 	b.WriteByte('\n')
+	writeModels(&b, s, style)
 	switch rows := endpointRows(s); {
 	case len(rows) > 0:
 		writeEndpoints(&b, rows, style)
@@ -41,6 +42,15 @@ func Status(s Snapshot, now time.Time, style Style) string {
 		b.WriteString("Nothing is registered.\n")
 	}
 	writeInstances(&b, s, now, style)
+	folded := 0
+	for _, e := range s.Mesh.Endpoints {
+		if isAuxiliary(e) {
+			folded++
+		}
+	}
+	if folded > 0 {
+		fmt.Fprintf(&b, "\nnot shown: %d endpoints without a model, of workers that serve one (/mesh has them)\n", folded)
+	}
 	for _, w := range s.Mesh.Warnings {
 		fmt.Fprintf(&b, "\n%s %s\n", style.paint(yellow, "warning:"), withAges(plain.Text(w, maxReason), now))
 	}
@@ -104,6 +114,57 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	}
 }
 
+// modelRow is a line of the table of models: a model in one role of workers.
+type modelRow struct {
+	model, role       string
+	ready, registered int
+}
+
+// writeModels writes the table of models, where there are any.
+func writeModels(b *strings.Builder, s Snapshot, style Style) {
+	var rows []modelRow
+	place := map[mesh.Model]int{}
+	for _, e := range s.Mesh.Endpoints {
+		for _, i := range e.Instances {
+			for _, m := range i.Models {
+				n, known := place[m]
+				if !known {
+					n, place[m] = len(rows), len(rows)
+					rows = append(rows, modelRow{model: m.Name, role: m.WorkerType})
+				}
+				if i.Registered {
+					rows[n].registered++
+				}
+				if i.Registered && i.Verdict == dynmesh.Ready {
+					rows[n].ready++
+				}
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	slices.SortFunc(rows, func(x, y modelRow) int { return cmp.Or(cmp.Compare(x.model, y.model), cmp.Compare(x.role, y.role)) })
+	t := table{style: style}
+	t.heads("MODEL", "ROLE", "+READY", "+REGISTERED")
+	for _, r := range rows {
+		c := green
+		if r.ready < r.registered {
+			c = yellow
+		}
+		t.row(cell{plain.Text(r.model, maxName), noColour}, cell{cmp.Or(plain.Text(r.role, maxName), "-"), noColour},
+			cell{strconv.Itoa(r.ready), c}, cell{strconv.Itoa(r.registered), noColour})
+	}
+	t.write(b)
+	b.WriteByte('\n')
+}
+
+// isAuxiliary says whether all instances of an endpoint are seen under their workers, which serve
+// models elsewhere.
+func isAuxiliary(e mesh.Endpoint) bool {
+	return len(e.Instances) > 0 && !slices.ContainsFunc(e.Instances, func(i mesh.Instance) bool { return !i.Auxiliary })
+}
+
 // endpointRow is a line of the table of endpoints: an endpoint that there is, or one that is
 // expected.
 type endpointRow struct {
@@ -115,7 +176,9 @@ type endpointRow struct {
 func endpointRows(s Snapshot) []endpointRow {
 	var rows []endpointRow
 	for _, e := range s.Mesh.Endpoints {
-		rows = append(rows, endpointRow{EndpointHead: e.EndpointHead})
+		if !isAuxiliary(e) {
+			rows = append(rows, endpointRow{EndpointHead: e.EndpointHead})
+		}
 	}
 	if s.Ready != nil {
 		for _, o := range s.Ready.Expectations {
@@ -193,7 +256,7 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 	t.heads(append(heads, "REASON")...)
 	for _, e := range s.Mesh.Endpoints {
 		for _, i := range e.Instances {
-			if isHealthy(i) && !style.Wide {
+			if i.Auxiliary || isHealthy(i) && !style.Wide {
 				continue
 			}
 			cells := []cell{

@@ -66,6 +66,7 @@ export class Fleet {
     const gone = new Set(this.instances.keys());
     this.endpoints = new Map();
     for (const { endpoint, instances } of endpoints) {
+      if (instances.length > 0 && instances.every((i) => i.auxiliary)) continue;
       if (!this.endpoints.has(endpoint)) {
         this.endpoints.set(endpoint, before.get(endpoint) ?? { name: endpoint, instances: [] });
         if (!before.has(endpoint)) this.moved.add(endpoint);
@@ -98,6 +99,11 @@ export class Fleet {
 
   put(endpoint, data) {
     const key = keyOf(endpoint, data.id);
+    if (data.auxiliary) { // its worker serves models, and none here: it is seen where it serves them
+      this.remove(endpoint, data.id);
+      if (this.endpoints.get(endpoint)?.instances.length === 0) this.drop(endpoint);
+      return;
+    }
     let instance = this.instances.get(key);
     if (!instance) {
       instance = new Instance(endpoint, data.id);

@@ -1,0 +1,39 @@
+package console
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+)
+
+// Models are told by role; endpoints that serve none are told with their workers.
+func TestStatusGroupsByModel(t *testing.T) {
+	instance := func(id dynmesh.InstanceID, verdict dynmesh.VerdictState, models ...mesh.Model) mesh.Instance {
+		return mesh.Instance{ID: id, Verdict: verdict, Registered: true, Models: models, Auxiliary: len(models) == 0, Reasons: []string{"it died"}}
+	}
+	decode, prefill := mesh.Model{Name: "tiny", WorkerType: "decode"}, mesh.Model{Name: "tiny", WorkerType: "prefill"}
+	m := &client.Mesh{Mesh: mesh.Mesh{Endpoints: []mesh.Endpoint{
+		{EndpointHead: mesh.EndpointHead{Name: "dyn://a.backend.generate", Registered: 2, Ready: 1}, Instances: []mesh.Instance{
+			instance(1, dynmesh.Ready, decode), instance(2, dynmesh.Unreachable, decode),
+		}},
+		{EndpointHead: mesh.EndpointHead{Name: "dyn://a.backend.worker_kv_query_source_1", Registered: 1}, Instances: []mesh.Instance{instance(2, dynmesh.Unreachable)}},
+		{EndpointHead: mesh.EndpointHead{Name: "dyn://a.prefill.generate", Registered: 1, Ready: 1}, Instances: []mesh.Instance{instance(3, dynmesh.Ready, prefill)}},
+	}}}
+	got := Status(Snapshot{Mesh: m}, time.Now(), Style{})
+	for _, want := range []string{
+		"MODEL  ROLE     READY  REGISTERED\ntiny   decode       1           2\ntiny   prefill      1           1\n",
+		"dyn://a.prefill.generate",
+		"not shown: 1 endpoints without a model",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant in it\n%s", got, want)
+		}
+	}
+	if strings.Contains(got, "worker_kv_query_source") || strings.Count(got, "it died") != 1 {
+		t.Errorf("got\n%s\nwant one death told once", got)
+	}
+}
