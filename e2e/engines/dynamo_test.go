@@ -261,8 +261,9 @@ func (d *dynamo) until(t *testing.T, began time.Time, id, verdict string) time.D
 	defer cancel()
 	ticks := time.NewTicker(2 * time.Millisecond)
 	defer ticks.Stop()
-	for said := ""; ; {
-		if said = d.say(id); said == want {
+	for {
+		said := d.say(id)
+		if said == want {
 			return time.Since(began)
 		}
 		select {

@@ -138,7 +138,7 @@ func TestAskSystem(t *testing.T) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	})}
 	go func() { _ = server.Serve(answering) }()
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	for _, tt := range []struct {
 		name string
 		addr net.Addr
@@ -190,7 +190,7 @@ func TestAskStatus(t *testing.T) {
 				_, _ = io.WriteString(w, said.body)
 			})}
 			go func() { _ = server.Serve(l) }()
-			defer server.Close()
+			defer func() { _ = server.Close() }()
 			d, events := dialer(t)
 			d.Start(&probe.Dial{Kind: probe.AskStatus, Addr: l.Addr().String(), Engine: true, Health: true})
 			e, ok := next(t, events).(probe.DialEnded)

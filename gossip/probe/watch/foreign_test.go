@@ -113,7 +113,8 @@ func TestForeignKeepsOneConnection(t *testing.T) {
 
 // Where connections are closed as soon as they are made, it comes to a few of them in a period.
 func TestForeignThatClosesAtOnce(t *testing.T) {
-	f, a := NewForeign(1, 0).Step(Event{}, 0)
+	f := NewForeign(1, 0)
+	var a Actions
 	dials := 0
 	for now := time.Duration(0); now < time.Minute; now = a.Wake {
 		f, a = f.Step(Event{}, now)
