@@ -45,8 +45,8 @@ func (f Foreign) Step(e Event, now time.Duration) (Foreign, Actions) {
 	case e.Kind == ServiceDialed && e.Idle:
 		f.held, f.since = true, now
 	case e.Kind == ServiceDialed && e.Outcome == Accepted && f.confirm > 0:
+		f.service.schedule(Redial, now+confirmPause<<(confirmations-f.confirm))
 		f.confirm--
-		f.service.schedule(Redial, now+confirmPause)
 	}
 	a.Keep = f.confirm == 0
 	a.Changed = f.service.finding != before
