@@ -232,3 +232,37 @@ func TestHealth(t *testing.T) {
 		t.Errorf("nobody listens: got %v", f)
 	}
 }
+
+// A running sidecar tells of an engine that says it is dead, and of one that is gone.
+func TestTroubleIsTold(t *testing.T) {
+	signs := &troubles{}
+	url := testkit.RawServer(t, func(c *net.TCPConn, request string) {
+		status, body := 200, `{"data":[{"id":"a"}]}`
+		if len(request) > 12 && request[:12] == "GET /health " {
+			status, body = 503, ""
+		}
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
+	})
+	runSidecar(t, Config{Backend: url, OnTrouble: signs.add})
+	testkit.Eventually(t, patience, "it says that it is dead", func() bool {
+		for _, r := range signs.reasons() {
+			if r == dynmesh.ReasonStatus {
+				return true
+			}
+		}
+		return false
+	})
+
+	gone := &troubles{}
+	_, server, stop := runMock(t, "mock", "")
+	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), OnTrouble: gone.add})
+	testkit.Eventually(t, patience, "the engine is there", func() bool { return s.Model() == "mock" })
+	if got := gone.reasons(); len(got) != 0 {
+		t.Errorf("got %v of an engine that is well", got)
+	}
+	stop()
+	testkit.Eventually(t, patience, "it is gone", func() bool {
+		got := gone.reasons()
+		return len(got) > 0 && got[len(got)-1] == dynmesh.ReasonRefused
+	})
+}
