@@ -117,13 +117,13 @@ func (m *mesh) kill(p *peer) {
 func (p *peer) read() {
 	u := p.Take()
 	p.health = u.Health
-	for _, o := range u.Forgotten {
+	for _, m := range u.Members {
+		p.members[m.ID] = m
+	}
+	for _, o := range u.Forgotten { // after what became of it: one update may have both
 		if p.members[o.ID].Observer == o {
 			delete(p.members, o.ID)
 		}
-	}
-	for _, m := range u.Members {
-		p.members[m.ID] = m
 	}
 	for _, k := range u.Withdrawn {
 		delete(p.observations, k)
