@@ -40,7 +40,7 @@ var homes = []home{
 	{"k8s.io/client-go", []string{"discovery/kubernetes"}, nil, "who asks Kubernetes, and as whom, is settled there"},
 	{"k8s.io/", nil, []string{"e2e"}, "only the test of the manifests knows all its types: a source reads the few fields that it needs"},
 	{"sigs.k8s.io/", nil, []string{"discovery/kubernetes", "e2e"}, "it is there to build and read the manifests, and recorded objects"},
-	{module + "/discovery/kubernetes", []string{"cmd"}, nil, "it brings client-go along, which a program that uses the library must not carry"},
+	{module + "/discovery/kubernetes", []string{"cmd"}, []string{"discovery/kubernetes"}, "it brings client-go along, which a program that uses the library must not carry"},
 	{"github.com/fsnotify/fsnotify", []string{"internal/filewatch"}, nil, "what its notices miss is made up for there, once"},
 	{"go.yaml.in/yaml", []string{"discovery/static"}, nil, "packages take a Config: this one's file is its registry"},
 	{"golang.org/x/crypto/x509roots", []string{"cmd"}, nil, "whom a program trusts is for the program to say, not for a library"},

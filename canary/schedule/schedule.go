@@ -209,8 +209,8 @@ func (p Policy) observe(s *State, a Activity, now Instant) {
 	}
 	if s.run.phase == running {
 		s.run.raced = s.run.raced || s.traffic.inFlight > 0
-		if s.run.stepped == 0 && s.traffic.counted > s.run.sent {
-			s.run.stepped = s.traffic.counted
+		if s.run.stepped == 0 && s.traffic.counters > s.run.sent {
+			s.run.stepped = s.traffic.counters
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (p Policy) standsInLine(s *State, now Instant) bool {
 	if s.run.raced && now < p.stallAt(s) {
 		return true
 	}
-	first, last, half := s.run.stepped, s.traffic.counted, s.run.timeout/2
+	first, last, half := s.run.stepped, s.traffic.counters, s.run.timeout/2
 	if first > 0 && s.traffic.engine > 1 && now < p.stallAt(s) {
 		return true
 	}

@@ -16,13 +16,13 @@ type traffic struct {
 	sized       bool   // it is known how large those are that were answered
 	larger      bool   // one in flight is larger than any of those
 
-	last    Instant // when something last proved that the endpoint works, or when it was registered
-	stepped Instant // when it was last seen to move, by more than a canary, which may prove nothing
-	counted Instant // when its counters last moved, by whoever's doing
-	waiting bool    // requests wait, or were left without an answer, and nothing has moved
-	since   Instant // when that began
-	stalled bool    // and has lasted for the stall budget
-	failing bool    // requests have failed, and none has succeeded, since last
+	last     Instant // when something last proved that the endpoint works, or when it was registered
+	stepped  Instant // when it was last seen to move, by more than a canary, which may prove nothing
+	counters Instant // when its counters last moved, by whoever's doing
+	waiting  bool    // requests wait, or were left without an answer, and nothing has moved
+	since    Instant // when that began
+	stalled  bool    // and has lasted for the stall budget
+	failing  bool    // requests have failed, and none has succeeded, since last
 
 	errorAt Instant        // when a request was last seen to have failed
 	reason  dynmesh.Reason // why
@@ -70,7 +70,7 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	grown := evidence > t.evidence // counters that went back are those of an engine that began again
 	found := nothing
 	if grown || a.Steps != t.steps {
-		t.counted = now
+		t.counters = now
 		if grown && !echo || !moving || b.steady {
 			t.move(b.works, now)
 		}

@@ -92,8 +92,8 @@ func (o *object) podUID() string {
 	return ""
 }
 
-// said returns what a worker says that it serves. It is decoded once, when it first counts, and what
-// it was decoded from is let go: a card has kilobytes.
+// said returns what a worker says that it serves. It is decoded once, when it first counts, and
+// what it was decoded from is let go: a card has kilobytes.
 func (o *object) said() discovery.Entries {
 	if o.decoded != nil {
 		return *o.decoded

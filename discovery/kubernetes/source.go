@@ -41,12 +41,12 @@ type Source struct {
 	ran       atomic.Bool
 	lists     atomic.Int64
 
-	join  *join
-	links []link // of each kind
+	join    *join
+	watches []watch // of each kind
 }
 
-// link is whether a kind of objects is followed.
-type link struct {
+// watch is whether a kind of objects is followed.
+type watch struct {
 	listed    bool // once at least
 	following bool
 	since     time.Time // when it is not: when the API server was last heard
@@ -92,7 +92,7 @@ func New(cfg Config) (*Source, error) {
 		s.resources = append(s.resources, resource{services + kind(len(ports)), slicesPath, selector})
 		ports = append(ports, port)
 	}
-	s.join, s.links = newJoin(ports), make([]link, len(s.resources))
+	s.join, s.watches = newJoin(ports), make([]watch, len(s.resources))
 	return s, nil
 }
 
@@ -142,7 +142,7 @@ func (s *Source) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error
 
 // take takes in what a follower has found.
 func (s *Source) take(m message) {
-	l := &s.links[m.kind]
+	l := &s.watches[m.kind]
 	switch {
 	case m.lost != nil:
 		if l.following {
@@ -171,8 +171,8 @@ func (s *Source) take(m message) {
 
 // conclude returns what the registry is now.
 func (s *Source) conclude(now time.Time) discovery.Step {
-	known := !slices.ContainsFunc(s.links, func(l link) bool { return !l.listed })
-	inTouch := known && !slices.ContainsFunc(s.links, func(l link) bool { return !l.following })
+	known := !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.listed })
+	inTouch := known && !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.following })
 	state := s.ledger.Status().State
 	switch {
 	case inTouch && state != dynmesh.Synced:
@@ -181,7 +181,7 @@ func (s *Source) conclude(now time.Time) discovery.Step {
 		return discovery.Step{}
 	case !inTouch: // half of what belongs together may be missing
 		var since time.Time
-		for _, l := range s.links {
+		for _, l := range s.watches {
 			if !l.following && (since.IsZero() || l.since.Before(since)) {
 				since = l.since
 			}

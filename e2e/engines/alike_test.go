@@ -54,9 +54,9 @@ var others = []request{
 	{"POST", "/v1/completions", `{"prompt":"` + strings.Repeat("long ", 20000) + `","max_tokens":1}`},
 }
 
-// alike sends each request to the engine and to the worker before it, between which there is a wire.
-// The client must get what the engine has sent, to the byte, and an answer like the one that the
-// engine itself gives, but for what is another one each time: the cut of a stream into events, too.
+// alike sends each request to the engine and to the worker before it, between which there is a
+// wire. The client must get what the engine has sent, to the byte, and an answer like the one that
+// the engine itself gives, but for what is another one each time, as the cut of a stream is.
 func alike(t *testing.T, e *engine, w *wire, s *sidecar, requests []request) {
 	t.Helper()
 	events := 0
