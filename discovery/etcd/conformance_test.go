@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/discovery/sourcetest"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // The source reaches etcd through a network that can go silent; the test writes past it.
@@ -24,8 +25,8 @@ func TestConformance(t *testing.T) {
 	sourcetest.Test(t, func(t *testing.T) sourcetest.Registry {
 		server := startEtcd(t, localetcd.Config{})
 		client := dial(t, server.Endpoint())
-		net := startNetwork(t, server.Endpoint())
-		watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Members: true, Cards: true})
+		net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
+		watcher, err := etcd.NewWatcher(etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}, Members: true, Cards: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,9 +76,9 @@ func TestConformance(t *testing.T) {
 			PutCard:      func(key dynmesh.CardKey, value []byte) { commit(clientv3.OpPut(cardKey(key), string(value))) },
 			DeleteCard:   func(key dynmesh.CardKey) { commit(clientv3.OpDelete(cardKey(key))) },
 			SpoilCard:    func(key dynmesh.CardKey) { commit(clientv3.OpPut(cardKey(key), "junk")) },
-			Cut:          net.cut,
-			Heal:         net.heal,
-			Interrupt:    net.reset,
+			Cut:          net.Cut,
+			Heal:         net.Heal,
+			Interrupt:    net.Reset,
 			Compact: func() {
 				now, err := client.Get(ctx, "x")
 				if err == nil {

@@ -77,18 +77,16 @@ func TestRegistrarWritesMember(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
-	net := startNetwork(t, server.Endpoint())
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
 	want := dynmesh.MemberInfo{
 		Role: dynmesh.RoleFrontend, Host: "h", PID: 7, Version: "v1", StartedAt: time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
 		SystemURL: "http://h:8000", GossipAddr: "10.0.0.1:7946", Labels: map[string]string{"zone": "a"},
 	}
 	id := dynmesh.NewInstanceID()
-	r := newRegistrar(t, etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, ID: id, Member: want})
+	r := newRegistrar(t, etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}, ID: id, Member: want})
 	start(t, r.Run)
 	awaitRegistered(t, r)
-	if err := net.listener.Close(); err != nil { // what the registrar has must do
-		t.Fatal(err)
-	}
+	net.Refuse() // what the registrar has must do
 	for what, sample := range map[string]func(context.Context, int) ([]dynmesh.RegisteredMember, error){
 		"on the registrar's connection": r.SampleMembers,
 		"on one of its own": func(ctx context.Context, n int) ([]dynmesh.RegisteredMember, error) {

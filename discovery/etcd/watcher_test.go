@@ -79,13 +79,13 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())
-	net := startNetwork(t, server.Endpoint())
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
 	putInstances(t, client, 1, 10)
 	log, hook := logged()
-	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Log: log})
+	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}, Log: log})
 	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 10 })
 
-	net.cut()
+	net.Cut()
 	testkit.Eventually(t, 5*time.Second, "silence is noticed", func() bool { return state(v) == dynmesh.Stale })
 	if v.Len() != 10 {
 		t.Errorf("size = %d while etcd is away, want 10", v.Len())
@@ -108,7 +108,7 @@ func TestWatcherCutOffAcrossCompaction(t *testing.T) {
 	if _, err := client.Compact(ctx, now.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
-	net.heal()
+	net.Heal()
 	testkit.Eventually(t, 15*time.Second, "the right ten", func() bool {
 		return v.Synced() && v.Len() == 10 && !slices.Contains(keysOf(v), "v1/instances/n/c/e/3")
 	})
@@ -165,16 +165,16 @@ func TestWatcherHoldsRemovalsAfterSilence(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())
-	net := startNetwork(t, server.Endpoint())
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
 	putInstances(t, client, 1, 10)
-	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}})
+	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}})
 	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Len() == 10 })
-	net.cut()
+	net.Cut()
 	testkit.Eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
 	if _, err := client.Delete(context.Background(), "v1/instances/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}
-	net.heal()
+	net.Heal()
 	testkit.Eventually(t, 15*time.Second, "synced", func() bool { return v.Synced() })
 	if n := v.Len(); n != 10 {
 		t.Errorf("%d instances right after the silence, want all 10", n)
@@ -208,11 +208,11 @@ func TestWatcherSurvivesResets(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())
-	net := startNetwork(t, server.Endpoint())
-	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}})
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
+	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}})
 	testkit.Eventually(t, 5*time.Second, "the list", func() bool { return v.Synced() })
 	for id := 1; id <= 5; id++ {
-		net.reset()
+		net.Reset()
 		putInstances(t, client, id, id)
 		testkit.Eventually(t, 5*time.Second, "the instance put after the reset", func() bool { return v.Len() == id })
 	}
@@ -256,7 +256,7 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())
-	net := startNetwork(t, server.Endpoint())
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
 	ctx := context.Background()
 	put := func(key, value string) {
 		t.Helper()
@@ -275,7 +275,7 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 	put("v1/instances/n x/é/e/1", `{"component":"é","endpoint":"e","namespace":"n x","instance_id":1,"transport":{"quic":{"p":1}},"new":[1]}`)
 
 	log, hook := logged()
-	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}, Log: log})
+	w, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}, Log: log})
 	testkit.Eventually(t, 5*time.Second, "the four good ones", func() bool { return v.Len() == 4 })
 	for reason, want := range map[string]float64{"mismatch": 1, "json": 1, "size": 1, "key": 1} {
 		if got := w.Status().Left[dynmesh.RejectReason(reason)]; float64(got) != want {
@@ -285,9 +285,9 @@ func TestWatcherLeavesOutJunk(t *testing.T) {
 
 	// Everything is read anew, and changed: no further line, unless an entry turns bad anew.
 	reads := w.FullReads()
-	net.cut()
+	net.Cut()
 	testkit.Eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
-	net.heal()
+	net.Heal()
 	testkit.Eventually(t, 15*time.Second, "another read", func() bool { return w.FullReads() > reads && v.Synced() })
 	if n := countLines(hook, "not a Dynamo instance"); n != 4 {
 		t.Errorf("%d lines, want 4", n)
@@ -334,8 +334,8 @@ func TestWatcherConverges(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())
-	net := startNetwork(t, server.Endpoint())
-	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{net.endpoint()}}})
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
+	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}})
 	ctx := context.Background()
 	for round := range 60 {
 		for i := range 20 {
@@ -352,11 +352,11 @@ func TestWatcherConverges(t *testing.T) {
 		}
 		switch round % 12 {
 		case 3:
-			net.reset()
+			net.Reset()
 		case 7:
-			net.cut()
+			net.Cut()
 		case 10:
-			net.heal()
+			net.Heal()
 			r, err := client.Get(ctx, "x")
 			if err != nil {
 				t.Fatal(err)
@@ -366,7 +366,7 @@ func TestWatcherConverges(t *testing.T) {
 			}
 		}
 	}
-	net.heal()
+	net.Heal()
 	want := slices.Sorted(maps.Keys(instanceKeys(t, client)))
 	testkit.Eventually(t, 15*time.Second, fmt.Sprintf("the %d instances that etcd holds", len(want)), func() bool {
 		return slices.Equal(keysOf(v), want)

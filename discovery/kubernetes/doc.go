@@ -1,6 +1,6 @@
 // Package kubernetes follows the workers that Kubernetes knows: those of Dynamo's operator, and the
-// pods behind any Service. Frontends in a cluster, or with a kubeconfig, make a [Source] with [New].
-// It reads two kinds of objects in one namespace and writes nothing.
+// pods behind any Service. Frontends in a cluster, or with a kubeconfig, make a [Source] with
+// [New]. It reads two kinds of objects in one namespace and writes nothing.
 //
 //	object                                  | read for
 //	--------------------------------------- | -----------------------------------------------
@@ -21,8 +21,8 @@
 // An API server that is away changes nothing: what was known stays listed, and is stale after 5 s.
 // Each kind is listed in pages and then watched, from the last version on while the server has it.
 // What client-go's informers do not give is why they are not used: they try again after up to 30 s,
-// where here it is one, and do not say that they are out of touch. A server that vanishes without
-// closing its connections answers no HTTP/2 ping, which shows within 10 s.
+// where here it is less than one, and do not say that they are out of touch. A server that vanishes
+// without closing its connections answers no HTTP/2 ping, which shows within 10 s.
 //
 //	file         | what                                             | goroutine
 //	------------ | ------------------------------------------------ | ----------------

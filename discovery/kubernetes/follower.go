@@ -27,7 +27,7 @@ const (
 	watchTimeout  = 5 * time.Minute  // the server ends it then, and it is begun anew from where it was
 	plainTimeout  = 20 * time.Second // the same over HTTP/1.1, which has no pings
 	minRetry      = 50 * time.Millisecond
-	maxRetry      = time.Second // a server that is back is followed within two
+	maxRetry      = 700 * time.Millisecond // a server that is back is followed within two seconds
 	maxRetryAfter = 30 * time.Second
 	absentRetry   = 10 * time.Second // a kind that the server does not know yet
 	steady        = 5 * time.Second  // a watch that lasts so long is no reason to wait before the next
@@ -134,8 +134,8 @@ func (f *follower) session(ctx context.Context) error {
 	}
 }
 
-// isAbsent says whether the server knows no such kind, and hands on that there are no objects of it.
-// A server that starts may not know it yet.
+// isAbsent says whether the server knows no such kind, and hands on that there are no objects of
+// it. A server that starts may not know it yet.
 func (f *follower) isAbsent(ctx context.Context, err error, now time.Time) bool {
 	if !hasCode(err, http.StatusNotFound) {
 		f.absentSince = time.Time{}

@@ -172,8 +172,9 @@ func TestRefusals(t *testing.T) {
 			c.refuse(workersPath, 0)
 			back := time.Now()
 			testkit.Eventually(t, 20*time.Second, "all", func() bool { return v.Synced() && v.Len() == 4 })
-			if took := time.Since(back); took > 2*time.Second && !testing.Short() {
-				t.Errorf("it is followed %v after it is back, want 2 s at most", took)
+			// It is 1 s at most on a machine that has nothing else to do; informers take up to 30.
+			if took := time.Since(back); took > 6*time.Second {
+				t.Errorf("it is followed %v after it is back", took)
 			}
 		})
 	}

@@ -40,6 +40,9 @@ func StartNetwork(t testing.TB, target string) *Network {
 // Addr returns the host:port for clients.
 func (n *Network) Addr() string { return n.listener.Addr().String() }
 
+// Refuse refuses all connections from now on. Those that are open stay.
+func (n *Network) Refuse() { _ = n.listener.Close() }
+
 // Cut has nothing pass any more.
 func (n *Network) Cut() {
 	n.mu.Lock()
