@@ -45,10 +45,7 @@ func (e *engine) start(t *testing.T) {
 	e.Process = testkit.Start(e.owner, e.name, cmd)
 	client := newAsker()
 	began := time.Now()
-	for {
-		if e.says(t.Context(), client) == "200" {
-			break
-		}
+	for e.says(t.Context(), client) != "200" {
 		select {
 		case <-e.Ended():
 			t.Fatalf("%s ended before it answered", e.name)

@@ -81,6 +81,7 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 	s.becomesReady(t)
 	c := steady.work(t, s.root, s.engine.model)
 	c.await(t, int(settledAfter.Seconds()*perSecond))
+	slowest := c.longest()
 	if f.load != steady {
 		c.stop()
 		c = f.load.work(t, s.root, s.engine.model)
@@ -125,6 +126,11 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 		// What is known takes some turns of some processes. A kernel that ends a large process closes its
 		// connections last, and an engine tells of its dead parts when it has noticed.
 		limit := by.goal + turns*late
+		if f.signal == syscall.SIGSTOP && f.load != idle {
+			// An engine that is slow may stand still for longer: five times the longest gap between two
+			// steps, which is at most as long as the slowest request.
+			limit = max(limit, 5*max(slowest, c.longest())+turns*late)
+		}
 		if seen, ok := w.engine.after(began, isNotWell); ok && f.signal == syscall.SIGKILL {
 			limit += seen
 		}

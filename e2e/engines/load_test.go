@@ -31,9 +31,10 @@ const perSecond = 5
 type clients struct {
 	stop func()
 
-	mu     sync.Mutex
-	good   int
-	failed []error
+	mu      sync.Mutex
+	good    int
+	slowest time.Duration // of the good ones
+	failed  []error
 }
 
 // work starts clients of a server.
@@ -44,12 +45,14 @@ func (l load) work(t *testing.T, root, model string) *clients {
 	var all sync.WaitGroup
 	ask := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	send := func(ctx context.Context, n int) {
+		sent := time.Now()
 		err := complete(ctx, ask, root, model, n)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		switch {
 		case err == nil:
 			c.good++
+			c.slowest = max(c.slowest, time.Since(sent))
 		case !errors.Is(err, context.Canceled):
 			c.failed = append(c.failed, err)
 		}
@@ -121,6 +124,13 @@ func (c *clients) await(t *testing.T, good int) {
 			t.Fatalf("%d of %d requests were answered, and %d failed", got, good, failed)
 		}
 	}
+}
+
+// longest returns how long the slowest request took that was answered.
+func (c *clients) longest() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slowest
 }
 
 // lost returns how many requests have failed, and why the first did.

@@ -56,7 +56,7 @@ func (w *wire) pass(client net.Conn, addr string) {
 	var all sync.WaitGroup
 	copies := func(to, from net.Conn, keep func(p []byte)) {
 		all.Go(func() {
-			defer to.(*net.TCPConn).CloseWrite()
+			defer func() { _ = to.(*net.TCPConn).CloseWrite() }()
 			buf := make([]byte, 16<<10)
 			for {
 				n, err := from.Read(buf)
