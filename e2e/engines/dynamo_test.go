@@ -31,6 +31,7 @@ const (
 	kills        = 7
 	lateMost     = 10 * time.Millisecond // of this machine: what it is late is not dynmesh's doing
 	dynamoStarts = 2 * time.Minute
+	watchedAfter = 5 * time.Second // a frontend connects to a worker that is new to it within 4.2 s: foreignAfter, foreignPeriod
 )
 
 // dynamo is a real Dynamo on an etcd, and two frontends of dynmesh beside it.
@@ -60,14 +61,14 @@ func TestDynamo(t *testing.T) {
 	worker := func() string {
 		before := d.instances(t)
 		p := d.worker(t)
-		id := ""
+		id, seen := "", time.Time{}
 		testkit.Eventually(t, dynamoStarts, "a worker more is ready at both, and asked", func() bool {
 			for _, one := range d.instances(t) {
-				if !slices.Contains(before, one) && workers[one] == nil {
-					id = one
+				if id == "" && !slices.Contains(before, one) && workers[one] == nil {
+					id, seen = one, time.Now()
 				}
 			}
-			return id != "" && d.say(id) == "ready ready" && d.asked(id)
+			return id != "" && time.Since(seen) > watchedAfter && d.say(id) == "ready ready" && d.asked(id)
 		})
 		workers[id] = p
 		return id
