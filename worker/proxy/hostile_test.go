@@ -225,6 +225,8 @@ func besieged(t *testing.T, s *stand, attack func(*net.TCPConn)) {
 		t.Errorf("%d bytes of heap more than before, want %d at most", most-heap, uint64(siegeMemory))
 	}
 	testkit.Eventually(t, patience, "nothing is left of it", func() bool { return s.Activity().InFlight == 0 })
+	s.mu.Lock() // the last failure may be told after its request has ended
+	defer s.mu.Unlock()
 	for _, f := range s.failures {
 		if line := fmt.Sprint(f.Reason, f.Detail); strings.ContainsAny(line, "\r\n\x00") || len(f.Detail) > 1<<10 {
 			t.Errorf("a failure is told as %q", line)
