@@ -144,20 +144,21 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 		b.add(row)
 		t.Logf("%+v; lateness %v", row, late)
 	}()
-	again := time.Now()
+	dead := time.Now()
+	again := dead
 	if f.signal == syscall.SIGSTOP {
 		s.engine.signal(t, f.part, syscall.SIGCONT)
 	} else {
 		s.engine.Kill()
 		s.engine.start(t)
-		again = time.Now()
+		again = time.Now() // the worker may have seen it before this test
 	}
 	if t.Failed() {
 		return // it may not have noticed until now
 	}
 	waitFor(t, "it is ready afterwards", func() bool {
-		_, worker := w.worker.after(again, isReady)
-		_, frontend := w.frontend.after(again, isReady)
+		_, worker := w.worker.after(dead, isReady)
+		_, frontend := w.frontend.after(dead, isReady)
 		return worker && frontend
 	})
 	row.after = w.frontend.since(again, isReady)
