@@ -65,3 +65,6 @@ func (p Path) Counts() bool {
 	}
 	return false
 }
+
+// reaches says whether the observer got through: what answers that it is not ready does answer.
+func (p Path) reaches() bool { return p.Finding == dynmesh.Pass || p.unready() }

@@ -113,7 +113,7 @@ func (e Evidence) outlook() []string {
 func (e Evidence) lastSign() time.Time {
 	var last time.Time
 	for _, p := range e.Paths {
-		if p.Counts() && p.Finding == dynmesh.Fail && p.At.After(last) {
+		if p.Counts() && !p.reaches() && p.At.After(last) {
 			last = p.At
 		}
 	}
@@ -238,7 +238,7 @@ func (e Evidence) watchers(finding dynmesh.Finding) string {
 	passes, fails := e.tally()
 	var who []string
 	for _, p := range e.Paths {
-		if !p.Counts() || p.Finding != finding {
+		if !p.Counts() || p.reaches() != (finding == dynmesh.Pass) {
 			continue
 		}
 		said := p.By + " since " + at(p.At)

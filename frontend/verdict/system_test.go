@@ -37,6 +37,7 @@ func TestSystemPortOfForeignWorkers(t *testing.T) {
 		{"frozen, in an earlier life", "", []Path{pass, left}, dynmesh.Ready, "reaches it"},
 		{"not ready", "", []Path{pass, unready}, dynmesh.NotReady, "the detail, frontend 2 has found since"},
 		{"not ready, and the other cannot reach it", "", []Path{fail, unready}, dynmesh.NotReady, "the detail"},
+		{"a member held for dead, whose system port is not ready", dynmesh.Dead, []Path{unready}, dynmesh.Ready, "gossip has lost its worker"},
 		{"drains", "", []Path{pass, drains}, dynmesh.Draining, "its system port says that it drains"},
 		{"dead", "", []Path{fail}, dynmesh.Unreachable, "cannot reach it"},
 		{"a member", dynmesh.Alive, []Path{pass, frozen}, dynmesh.Ready, ""},

@@ -103,7 +103,7 @@ func (e Evidence) tally() (passes, fails int) {
 	for _, p := range e.Paths {
 		switch {
 		case !p.Counts():
-		case p.Finding == dynmesh.Pass || p.unready(): // what answers can be reached
+		case p.reaches():
 			passes++
 		default:
 			fails++
