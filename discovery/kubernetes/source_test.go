@@ -170,10 +170,11 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%d workers are listed, want 3", n)
 			}
 			c.refuse(workersPath, 0)
+			pace := testkit.Paced(t)
 			back := time.Now()
 			testkit.Eventually(t, 20*time.Second, "all", func() bool { return v.Synced() && v.Len() == 4 })
 			// It is 1 s at most on a machine that has nothing else to do; informers take up to 30.
-			if took := time.Since(back); took > 6*time.Second {
+			if took := pace.Since(back); took > 6*time.Second {
 				t.Errorf("it is followed %v after it is back", took)
 			}
 		})
@@ -210,16 +211,17 @@ func TestVanishes(t *testing.T) {
 		t.Skip("waits for pings to fail: not with -short")
 	}
 	c, v, net := rig(t)
+	pace := testkit.Paced(t)
 	cut := time.Now()
 	net.Cut()
 	testkit.Eventually(t, 40*time.Second, "stale", func() bool { state, _ := v.State(); return state == dynmesh.Stale })
-	if took := time.Since(cut); took > 30*time.Second {
+	if took := pace.Since(cut); took > 30*time.Second {
 		t.Errorf("stale after %v", took)
 	} else {
 		t.Logf("stale after %v", took)
 	}
 	c.add(7)
-	if _, since := v.State(); since.After(cut.Add(time.Second)) || cut.Sub(since) > 10*time.Second {
+	if _, since := v.State(); since.After(cut.Add(5*time.Second)) || cut.Sub(since) > 10*time.Second {
 		t.Errorf("stale since %v after the cut", since.Sub(cut))
 	}
 	net.Heal()

@@ -380,8 +380,8 @@ func testAwayAndBack(t *testing.T, r rig) {
 	if n := v.Len(); n != 10 {
 		t.Errorf("%d instances are known while the registry is away, want 10", n)
 	}
+	r.Put(instance(1, 1), instance(10, 0)) // first: a source may tell one change after the other
 	r.Delete(instance(0, 0).InstanceKey)
-	r.Put(instance(1, 1), instance(10, 0))
 	r.Heal()
 	r.await("what was put meanwhile", func() bool {
 		have := v.Instances()
