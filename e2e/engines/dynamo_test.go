@@ -194,11 +194,12 @@ func (d *dynamo) list(t *testing.T, root, namespace string) map[string]any {
 // equal compares what is listed here with what Dynamo lists.
 func (d *dynamo) equal(t *testing.T) {
 	t.Helper()
-	want := d.list(t, d.root, "dynamo")
 	for _, root := range d.frontends {
-		if got := d.list(t, root, "dynamo"); len(got) == 0 || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s lists %v, and Dynamo %v", root, got, want)
-		}
+		// Each hears of a change by a watch of its own: they agree soon, and not at every moment.
+		testkit.Eventually(t, patience, root+" lists what Dynamo lists", func() bool {
+			got := d.list(t, root, "dynamo")
+			return len(got) > 0 && reflect.DeepEqual(got, d.list(t, d.root, "dynamo"))
+		})
 	}
 }
 
