@@ -1,7 +1,7 @@
 package schedule
 
-// Activity is what real requests do to an endpoint, as counters that only grow (InFlight, Blocked
-// and StaleGauges aside). Two samples tell whether it moves. A worker's own counters fill all of
+// Activity is what real requests do to an endpoint: counters that only grow, and InFlight, Blocked,
+// ErrorsInRow, the sizes and Engine, which come and go. Two samples tell whether it moves. A worker's own counters fill all of
 // it; whoever counts elsewhere fills in what they know.
 //
 // Canaries should not be in it: canary.Handler calls the handler itself, past the worker's

@@ -8,10 +8,10 @@
 //
 // A State is made of three machines:
 //
-//	| machine | knows                                        | file        |
-//	| State   | readiness, finding, when the next canary is due | schedule.go |
-//	| run     | how far the canary under way is              | run.go      |
-//	| traffic | what real requests do, and how fast (pace)   | traffic.go, pace.go |
+//	| machine | knows                                           | file                  |
+//	| State   | readiness, finding, when the next canary is due | state.go, schedule.go |
+//	| run     | how far the canary under way is                 | run.go                |
+//	| traffic | what real requests do, and how fast (pace)      | traffic.go, pace.go   |
 //
 // What follows from them when something stands still is in stall.go; what follows from signs that
 // are no canary's, and from requests that fail, in suspect.go.

@@ -2,11 +2,12 @@ package schedule
 
 import (
 	"fmt"
-	"github.com/dynmesh/dynmesh"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // world is a schedule, an engine and its clients, on virtual time. It does what a monitor does, and

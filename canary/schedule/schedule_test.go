@@ -97,6 +97,11 @@ func TestSchedule(t *testing.T) {
 			{619 * time.Second, tick(), "ready unchecked"},
 			{620 * time.Second, tick(), "ready stalled"},
 		}},
+		{"without a probe: nor are those that came and went between two samples", nil, []line{
+			{0, serveBare(), "ready unchecked"},
+			{10 * time.Second, seen(Activity{Failed: 1, Progress: 1}), "ready unchecked"},
+			{500 * time.Second, tick(), "ready unchecked"},
+		}},
 		{"one failure flips it, a pass flips it back, rechecks come sooner and back off", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},

@@ -121,6 +121,27 @@ func TestStallsAreNotLearned(t *testing.T) {
 	}
 }
 
+// What maintenance took is no gap of the engine's.
+func TestMaintenanceIsNotLearned(t *testing.T) {
+	p := learned()
+	s, a, now := working(p, 100*time.Millisecond, true)
+	a.InFlight = 1
+	s, _ = p.Step(s, seen(a), now)
+	s, _ = p.Step(s, maintain(now+10*time.Minute), now)
+	now += 10*time.Minute + time.Second
+	a.Steps++
+	s, _ = p.Step(s, seen(a), now)
+	if got := p.Budget(s); got != 5*time.Second {
+		t.Errorf("a step 1s after 10 min of maintenance: got %v, want 5s", got)
+	}
+	s, _ = p.Step(s, maintain(now+10*time.Minute), now)
+	a.Steps++
+	s, _ = p.Step(s, seen(a), now+time.Minute)
+	if got := p.Budget(s); got != 5*time.Second {
+		t.Errorf("a step within it: got %v, want 5s", got)
+	}
+}
+
 // TestStalls is what comes of an endpoint that worked and stands still, by what is seen of it.
 func TestStalls(t *testing.T) {
 	const s, ms = time.Second, time.Millisecond

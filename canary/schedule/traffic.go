@@ -1,6 +1,10 @@
 package schedule
 
-import "github.com/dynmesh/dynmesh"
+import (
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+)
 
 // traffic is what is remembered of real requests.
 type traffic struct {
@@ -59,6 +63,8 @@ type beside struct {
 	canary bool // one is under way
 	steady bool // the engine has stepped beside it for longer than one that freezes would have it
 	works  bool // the endpoint is not known to have failed
+
+	still Instant // since when it has stood still with something to do, maintenance apart
 }
 
 // observe takes in a sample. What moves the engine's own counters may be a canary's doing: one that
@@ -72,7 +78,7 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	if grown || a.Steps != t.steps {
 		t.counters = now
 		if grown && !echo || !moving || b.steady {
-			t.move(b.works, now)
+			t.move(b, now)
 		}
 	}
 	if grown && !echo {
@@ -114,11 +120,13 @@ func (t *traffic) wait(now Instant) {
 }
 
 // move takes in a step, and learns from how long it took an endpoint that works.
-func (t *traffic) move(works bool, now Instant) {
-	if works && t.waiting {
-		t.pace.step(now-t.movedAt(), now-t.stepped)
-	} else if works {
-		t.pace.step(0, now-t.stepped)
+func (t *traffic) move(b beside, now Instant) {
+	if b.works {
+		gap := time.Duration(0)
+		if t.waiting {
+			gap = max(now-b.still, 0)
+		}
+		t.pace.step(gap, now-t.stepped)
 	}
 	t.stepped, t.waiting = now, false
 }
