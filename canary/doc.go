@@ -14,8 +14,7 @@
 //     endpoint is not ready. (One that nobody can ask stays ready, and is said to be stalled.) The
 //     budget is learned: see Config.Stall.
 //   - Real requests count. One that is answered is proof; three in a row that fail make the
-//     endpoint
-//     not ready, whatever canaries say.
+//     endpoint not ready, whatever canaries say.
 //   - Signs are followed at once: see Monitor.Suspect.
 //   - The time in which this process was kept from running is nobody's.
 //   - One canary at a time, with a deadline over the whole answer. A probe that does not end counts

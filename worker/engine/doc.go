@@ -4,13 +4,15 @@
 // A new engine is a file with a function that returns its [Engine], and a line in all. What the
 // engine's file says:
 //
-//	| field      | question                                                             |
-//	| Ready      | Which route answers once the engine serves?                          |
-//	| canary     | What is the smallest real request?                                   |
-//	| route      | Where does a request go, judged by its fields?                       |
-//	| EndsInDone | Do its streams end with [DONE], so that one that broke off is known? |
-//	| Counters   | Where are its Prometheus counters, and what does each of them count? |
+//	| field                | question                                                             |
+//	| owner, counter, isIt | How is it told from others?                                          |
+//	| Ready, ListsModels   | Which route answers once the engine serves, and with which models?   |
+//	| Health               | Which route is cheap to ask, and answers 503 once it is dead?        |
+//	| kinds, serves        | Which kinds of requests does it serve, in which form?                |
+//	| errorIn              | Which form of an error within an answer is its own?                  |
+//	| rests                | Does it sleep, or unload its model?                                  |
+//	| Counters             | Where are its Prometheus counters, and what does each of them count? |
 //
-// How engines put errors into their answers is read by package canary, for all of them alike: they
-// copy each other's forms, and handlers in a worker's process pass on what any engine said.
+// What is common to engines is elsewhere: the kinds of requests and of their answers in package
+// kind, the forms of errors that they copy from each other in package canary.
 package engine

@@ -11,9 +11,8 @@ import (
 // ollama is ollama/ollama. Sources, as of 2025:
 //
 //   - docs/openai.md: OpenAI's API. docs/api.md: GET /api/ps lists the models that are loaded. One
-//     is
-//     loaded by the first request for it, which is begun anew where its client leaves, and unloaded
-//     when it has been idle for OLLAMA_KEEP_ALIVE, 5 minutes.
+//     is loaded by the first request for it, which is begun anew where its client leaves, and
+//     unloaded when it has been idle for OLLAMA_KEEP_ALIVE, 5 minutes.
 //   - server/routes.go: GET / answers "Ollama is running"; what a model cannot do is refused with
 //     "does not support". It has no counters.
 func ollama() Engine {

@@ -64,7 +64,7 @@ func sglangServes(ask Ask, _ string) ([]kind.Kind, error) {
 		return e.kinds, nil
 	}
 	if *info.Generates {
-		return []kind.Kind{e.Form(sglangGenerate())}, nil
+		return e.kinds[:1], nil
 	}
 	return []kind.Kind{kind.Embeddings(), kind.Rerank()}, nil
 }

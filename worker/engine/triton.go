@@ -17,8 +17,7 @@ import (
 //     backend's ensemble. The vLLM backend wants {"text_input":…,"parameters":{…}}, which only an
 //     override can say.
 //   - KServe's v2 protocol: /v2/health/ready; /v2 has the server's name; /v2/models/M has the
-//     inputs
-//     that a model wants. One without text_input gets tensors of zeros at /infer.
+//     inputs that a model wants. One without text_input gets tensors of zeros at /infer.
 //   - docs/user_guide/metrics.md: a port of its own, and nothing of a request but its beginning and
 //     its end. What runs is known by the backends for language models only:
 //     triton-inference-server/tensorrtllm_backend, README.md (Triton Metrics), and vllm_backend,

@@ -14,11 +14,9 @@ import (
 //   - ai-dynamo/dynamo, components/src/dynamo/vllm/health_check.py: ID 1 is what Dynamo's canary
 //     falls back to. A text would need --skip-tokenizer-init to be off.
 //   - vllm/entrypoints/openai/api_server.py: /openapi.json has the routes of the tasks that the
-//     model
-//     supports. Older versions have all of them, and refuse the others: "does not support".
+//     model supports. Older versions have all of them, and refuse the others: "does not support".
 //   - vllm/entrypoints/serve/dev/sleep: /is_sleeping is there with VLLM_SERVER_DEV_MODE, as is
-//     /sleep.
-//     What sleeps does not wake up for requests.
+//     /sleep. What sleeps does not wake up for requests.
 //   - Errors within a stream are {"error":…} events, and [DONE] follows. Older versions have
 //     {"object":"error","message":…}.
 func vllm() Engine {

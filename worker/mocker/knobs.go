@@ -94,7 +94,7 @@ func (k Knobs) clone() Knobs {
 	return k
 }
 
-// board holds the knobs that are in force. Whoever waits on something that a knob decides also
+// knobStore holds the knobs that are in force. Whoever waits on something that a knob decides also
 // waits on changed.
 type knobStore struct {
 	apply func(Knobs) // called with each new set, in their order

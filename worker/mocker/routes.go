@@ -125,7 +125,7 @@ func (s *Server) controlRoutes() http.Handler {
 	return mux
 }
 
-// turn reads knobs on top of base(those in force). It answers once they are in force, the
+// handleKnobs reads knobs on top of base(those in force). It answers once they are in force, the
 // listener's state included.
 func (s *Server) handleKnobs(base func(Knobs) Knobs) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -119,8 +119,8 @@ func (e *Engine) prefill(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pace waits for the moment of the next token. A delay that is shortened meanwhile ends early, so
-// that clearing a knob mends the engine at once.
+// awaitToken waits for the moment of the next token. A delay that is shortened meanwhile ends
+// early, so that clearing a knob mends the engine at once.
 func (e *Engine) awaitToken(ctx context.Context, made int) error {
 	for start := time.Now(); ; {
 		k, changed := e.knobStore.get()

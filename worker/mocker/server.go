@@ -116,7 +116,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// follow makes the engine's listener what the knob refuse says. It returns once that is done: a
+// applyRefuse makes the engine's listener what the knob refuse says. It returns once that is done: a
 // client that comes later is served or refused.
 func (s *Server) applyRefuse() error {
 	s.mu.Lock()
@@ -154,8 +154,8 @@ func (s *Server) stop() {
 	}
 }
 
-// front is one listener being served. An http.Server cannot be started again, so each return from
-// refusing makes a new one.
+// listenerServer is one listener being served. An http.Server cannot be started again, so each
+// return from refusing makes a new one.
 type listenerServer struct {
 	server *http.Server
 	cut    context.CancelFunc
