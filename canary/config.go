@@ -38,8 +38,8 @@ type Config struct {
 	//
 	// The learned budget is five times the longest gap between two steps in the last hour of work:
 	// 3 s at least where Activity.Steps moves while a prompt is read, 10 s elsewhere; a minute until
-	// ten steps were seen; 2 min while a prompt waits that is larger, by half, than any answered.
-	// (Where Activity has no sizes and no such steps, any may be: 2 min always.)
+	// ten steps were seen; 2 min while a prompt waits that is larger, by half, than any answered of
+	// late. (Where Activity has no sizes and no such steps, any may be: 2 min always.)
 	//
 	// A budget of one's own must be longer than the longest prefill that moves nothing: a wrong
 	// "stalled" takes an engine out of service at its busiest, and pushes the load on to the next.

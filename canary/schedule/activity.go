@@ -1,8 +1,8 @@
 package schedule
 
 // Activity is what real requests do to an endpoint: counters that only grow, and InFlight, Blocked,
-// ErrorsInRow, the sizes and Engine, which come and go. Two samples tell whether it moves. A worker's own counters fill all of
-// it; whoever counts elsewhere fills in what they know.
+// ErrorsInRow, the sizes and Engine, which come and go. Two samples tell whether it moves. A
+// worker's own counters fill all of it; whoever counts elsewhere fills in what they know.
 //
 // Canaries should not be in it: canary.Handler calls the handler itself, past the worker's
 // counters. Where they are counted all the same, because the counters are the engine's own, say so
@@ -35,9 +35,10 @@ type Activity struct {
 	// They are not among Errors, and prove nothing either way.
 	Busy uint64
 
-	// LargestAnswered is how many bytes the largest request had that was answered so far, if only by
-	// a first chunk. LargestWaiting is that of the largest in flight that is larger still and has no
-	// chunk; 0 where there is none. A request larger than any before may take longer than any before.
+	// LargestAnswered is how many bytes the largest request had that was answered of late, if only by
+	// a first chunk: within an hour of work, for which it is known how long it took.
+	// LargestWaiting is that of the largest in flight that is larger still and has no chunk; 0 where
+	// there is none. A request larger than any before may take longer than any before.
 	LargestAnswered, LargestWaiting uint64
 
 	// Engine is how many requests the engine itself says are under way, canaries and those that wait

@@ -15,8 +15,8 @@ const (
 	leastSteppingBudget = 3 * time.Second
 	leastBudget         = 10 * time.Second
 
-	// rareBudget is the least for what may well take longer than all before: a prompt larger than
-	// any that was answered, or any at all where neither sizes are seen nor steps within a prompt.
+	// rareBudget is the least for what may well take longer than all before: a prompt larger than any
+	// that was answered of late, or any at all where neither sizes are seen nor steps within a prompt.
 	rareBudget = 2 * time.Minute
 )
 

@@ -116,8 +116,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// applyRefuse makes the engine's listener what the knob refuse says. It returns once that is done: a
-// client that comes later is served or refused.
+// applyRefuse makes the engine's listener what the knob refuse says. It returns once that is done:
+// a client that comes later is served or refused.
 func (s *Server) applyRefuse() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

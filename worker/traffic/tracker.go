@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
 )
@@ -13,6 +14,12 @@ const (
 	cacheLine = 64
 	shards    = 8 // a power of two
 )
+
+// sizesKept is the least time for which it is remembered how large a request was answered; twice as
+// long is the most. Time before the first answer, and between two such times, does not count: what
+// rests forgets nothing. It must be forgotten before canary/schedule forgets how long that one
+// took, after an hour of work.
+const sizesKept = 25 * time.Minute
 
 // Tracker counts requests: two atomic additions a request and one a chunk, no clock, no lock, no
 // allocation. Each request counts on a shard picked at random, because cores that count on one
@@ -25,10 +32,12 @@ type Tracker struct {
 	// What follows is written rarely: after an error, and for bodies that are larger than any
 	// before.
 	errorsInRow atomic.Uint64
-	answered    atomic.Uint64 // bytes of the largest body that was answered
+	answered    atomic.Uint64 // bytes of the largest body that was answered since then
 
 	mu      sync.Mutex
-	waiting []uint64 // bodies larger than answered was when they came, and not answered so far
+	since   time.Time // zero: none was
+	before  uint64    // the same, of the time before
+	waiting []uint64  // bodies larger than answered was when they came, and not answered so far
 }
 
 // counters is one shard. They share a cache line on purpose: a request writes several of them in a
@@ -172,13 +181,27 @@ func (t *Tracker) Activity() canary.Activity {
 		a.Blocked += min(blocked, inFlight) // one may have blocked twice between the two loads
 	}
 	a.ErrorsInRow = t.errorsInRow.Load()
-	a.LargestAnswered = t.answered.Load()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	a.LargestAnswered = t.largestAnswered(time.Now())
 	for _, size := range t.waiting {
 		if size > a.LargestAnswered { // another one, as large, may have been answered since
 			a.LargestWaiting = max(a.LargestWaiting, size)
 		}
 	}
 	return a
+}
+
+// largestAnswered is how many bytes the largest body had that was answered of late. The caller has
+// the lock.
+func (t *Tracker) largestAnswered(now time.Time) uint64 {
+	answered := t.answered.Load()
+	switch {
+	case answered == 0:
+	case t.since.IsZero():
+		t.since = now
+	case now.Sub(t.since) >= sizesKept:
+		t.since, t.before = time.Time{}, t.answered.Swap(0)
+	}
+	return max(t.before, answered)
 }

@@ -3,6 +3,8 @@ package traffic
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dynmesh/dynmesh/canary"
 )
@@ -74,6 +76,36 @@ func TestTrackerSizes(t *testing.T) {
 	if len(tr.waiting) > 0 {
 		t.Errorf("%d are remembered", len(tr.waiting))
 	}
+}
+
+// How large a request was is forgotten before it is how long such a one may take, and not while
+// nothing is answered.
+func TestTrackerForgetsSizes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tr Tracker
+		answer := func(size uint64) {
+			var r Request
+			tr.Begin(&r)
+			r.Size(size)
+			r.End(Completed)
+		}
+		largest := func() uint64 { return tr.Activity().LargestAnswered }
+		answer(40_000)
+		for range 5 {
+			if got := largest(); got != 40_000 {
+				t.Errorf("nothing was answered since: got %d", got)
+			}
+			time.Sleep(time.Hour)
+		}
+		for began := time.Now(); time.Since(began) <= 2*sizesKept; time.Sleep(time.Minute) {
+			answer(400)
+			took := time.Since(began)
+			switch got := largest(); {
+			case took < sizesKept && got != 40_000, took == 2*sizesKept && got != 400:
+				t.Errorf("%v after others were answered: got %d", took, got)
+			}
+		}
+	})
 }
 
 // TestTrackerWhileItMoves: a sample never shows less than nothing in flight, and never goes back.
