@@ -54,16 +54,25 @@ func (l *transitionLog) due() (time.Time, bool) {
 	return l.began.Add(transitionWindow), len(l.lines) > 0
 }
 
-// fold has one line tell of a worker whose endpoints all went the same way: it died once.
+// fold has one line tell of a worker whose endpoints all went the same way: it died once. An
+// endpoint that went it again has another line.
 func fold(lines []transitionLine) []transitionLine {
+	type way struct {
+		key      dynmesh.InstanceKey
+		from, to dynmesh.VerdictState
+	}
 	type death struct {
 		id       dynmesh.InstanceID
 		from, to dynmesh.VerdictState
+		before   int // times that the endpoint has gone that way before
 	}
+	gone := map[way]int{}
 	place := map[death]int{}
 	folded := lines[:0:0]
 	for _, line := range lines {
-		d := death{line.key.ID, line.from, line.to}
+		w := way{line.key, line.from, line.to}
+		d := death{line.key.ID, line.from, line.to, gone[w]}
+		gone[w]++
 		n, known := place[d]
 		if !known {
 			place[d] = len(folded)

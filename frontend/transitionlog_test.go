@@ -60,6 +60,18 @@ func TestTransitionsAreLines(t *testing.T) {
 		`level=warning msg="Instance is notready: because" endpoint="dyn://d.b.g" instance=c`)
 }
 
+// A worker that dies does so once, whatever it serves; what goes up and down within a moment does
+// so as often as it does.
+func TestDeathOfAWorkerIsOneLine(t *testing.T) {
+	aside := transition("a", 1, dynmesh.Ready, dynmesh.Unreachable)
+	aside.Auxiliary = true
+	wantLogged(t, logged(t, aside, transition("b", 1, dynmesh.Ready, dynmesh.Unreachable), transition("c", 1, dynmesh.Ready, dynmesh.Unreachable)),
+		`level=warning msg="Instance is unreachable (was ready): because" endpoint="dyn://d.b.g" endpoints=3 instance=1`)
+	down, up := transition("b", 2, dynmesh.Ready, dynmesh.NotReady), transition("b", 2, dynmesh.NotReady, dynmesh.Ready)
+	const isDown = `level=warning msg="Instance is notready (was ready): because" endpoint="dyn://d.b.g" instance=2`
+	wantLogged(t, logged(t, down, up, down), isDown, `level=info msg="Instance is ready (was notready): because" endpoint="dyn://d.b.g" instance=2`, isDown)
+}
+
 // Many transitions are a line for each way that they went.
 func TestManyTransitionsAreOneLine(t *testing.T) {
 	var all []fleet.Transition
