@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -31,6 +33,7 @@ func TestPage(t *testing.T) {
 		{"etcd never there", etcdNever},
 		{"nothing registered yet", nothing},
 		{"what is expected and not there", expected},
+		{"endpoints without a model", withoutModel},
 		{"the look is in the address", address},
 		{"keys", keys},
 		{"a phone", phone},
@@ -114,5 +117,37 @@ func expected(t *testing.T, b browser) {
 	p.waits("#headline", "4 ready of 4 registered of 7 expected")
 	p.waits(".endpoint.missing", "of 5 expected, 3 short")
 	p.waits(".endpoint.well", "dynamo.prefill.generate", "of 2 expected", "all well")
+	p.quiet()
+}
+
+// Of workers that serve a model, other endpoints are not shown, whatever becomes of them.
+func withoutModel(t *testing.T, b browser) {
+	m := newMesh(t)
+	m.add(2, endpoints()[0])
+	aside := func(w *worker) *worker {
+		other := *w
+		other.Endpoint.Name = "load"
+		return &other
+	}
+	for _, w := range m.workers {
+		card := fmt.Sprintf(`{"namespace":"dynamo","component":"backend","endpoint":"generate","instance_id":%d,"type":"Model","card_json":{"display_name":"tiny"}}`, uint64(w.ID))
+		key := strings.Replace(w.String(), "v1/instances/", "v1/mdc/", 1)
+		if _, err := m.kv.Txn(t.Context()).Then(append(aside(w).puts(), clientv3.OpPut(key, card))...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "what is aside", func() bool { return strings.Count(m.get("mesh"), `"auxiliary":true`) == 2 })
+	p := open(t, b, m.url(), desk())
+	p.waits("#headline", "2 ready of 2 registered")
+	if _, err := m.kv.Delete(t.Context(), aside(m.workers[0]).String()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one is gone", func() bool { return strings.Count(m.get("mesh"), `"auxiliary":true`) == 1 })
+	m.workers[1].frozen() // told after that
+	p.waits(".trouble.notready", "gpu-001")
+	p.waits("#endpoints", "dynamo.backend.generate")
+	if got := p.text("#endpoints"); strings.Contains(got, "load") {
+		t.Errorf("got %q", got)
+	}
 	p.quiet()
 }

@@ -92,7 +92,9 @@ function change(change) {
   const target = next ?? fleet;
   for (const { endpoint, id } of change.gone ?? []) target.remove(endpoint, id);
   for (const name of change.endpoints_gone ?? []) target.drop(name);
-  for (const { endpoint } of change.endpoints ?? []) target.group(endpoint);
+  for (const { endpoint, registered, unregistered } of change.endpoints ?? []) {
+    if (registered + unregistered === 0) target.group(endpoint); // the others come with what they have, unless that is not shown
+  }
   for (const data of change.instances ?? []) target.put(data.endpoint, data);
   target.setHead({ discovery: change.discovery, gossip: change.gossip, ...(change.warnings && { warnings: change.warnings }) });
   target.changeMembers(change.members ?? [], change.members_gone ?? []);
