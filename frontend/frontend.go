@@ -88,13 +88,15 @@ func New(cfg Config) (*Frontend, error) {
 // newFrontend is New for a config with its defaults filled in.
 func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 	f := &Frontend{cfg: cfg, log: cfg.Log, sources: sources}
-	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) })
 	served := cfg.api()
 	served.Collectors = append(slices.Clone(served.Collectors), registryMetrics(sources))
 	parts := []any{cfg.Pool}
+	var names []string
 	for _, s := range sources {
 		parts = append(parts, s.Source)
+		names = append(names, s.Name)
 	}
+	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) }, names...)
 	for _, part := range parts {
 		if c, ok := part.(prometheus.Collector); ok {
 			served.Collectors = append(served.Collectors, c)

@@ -36,9 +36,9 @@ type loop struct {
 	rendered    time.Time // end of the last rendering
 }
 
-func newLoop(cfg Config, publish func(*snapshot.Snapshot)) *loop {
+func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string) *loop {
 	now := time.Now()
-	known := fleet.Config{Expect: cfg.Expect, ForeignSystemPort: cfg.ForeignSystemPort}
+	known := fleet.Config{Expect: cfg.Expect, Registries: registries, ForeignSystemPort: cfg.ForeignSystemPort}
 	if cfg.Pool != nil {
 		known.Gossip, known.Self = true, cfg.Pool.Self()
 	}

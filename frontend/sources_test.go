@@ -48,7 +48,7 @@ func TestSeveralSources(t *testing.T) {
 			return true
 		})
 	}
-	shows("/mesh", "syncing", `"warnings":[`)
+	shows("/mesh", "syncing; kubernetes=syncing; file=syncing", "kubernetes has not been read yet: what is registered there is not known", "file has not been read yet")
 	second <- put(1, "http://b:1")
 	shows("/health", "syncing; kubernetes=syncing; file=synced", `"http":"http://b:1"`)
 	shows("/mesh", "syncing", "kubernetes has not been read yet: what is registered there is not known")
@@ -64,7 +64,7 @@ func TestSeveralSources(t *testing.T) {
 	known.Puts[0].Pod = &dynmesh.Pod{Name: "w-0", UID: "u", Node: "n", Ready: true}
 	first <- known
 	const pod = `"pod":{"name":"w-0","uid":"u","node":"n","ready":`
-	shows("/mesh/n.c.e/3", "synced", pod+"true}")
+	shows("/mesh/n.c.e/3", "synced", pod+"true}", "the registry lists it, and nothing else is known")
 	known.Puts[0].Pod = &dynmesh.Pod{Name: "w-0", UID: "u", Node: "n", Terminating: true}
 	first <- known
 	shows("/mesh/n.c.e/3", "synced", pod+`false,"terminating":true}`)

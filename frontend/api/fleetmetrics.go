@@ -26,11 +26,11 @@ var (
 	verifiedDesc = prometheus.NewDesc("dynmesh_frontend_endpoint_verified_instances",
 		"Registered instances of each endpoint that a fresh canary or real traffic vouches for.", []string{"endpoint"}, nil)
 	unregisteredDesc = prometheus.NewDesc("dynmesh_frontend_endpoint_unregistered_instances",
-		"Instances of each endpoint that their workers serve though etcd does not list them.", []string{"endpoint"}, nil)
+		"Instances of each endpoint that their workers serve though no registry lists them.", []string{"endpoint"}, nil)
 	expectedDesc = prometheus.NewDesc("dynmesh_frontend_endpoint_expected_instances",
 		"Instances of each endpoint that are expected, where an expectation names it.", []string{"endpoint"}, nil)
 	phantomsDesc = prometheus.NewDesc("dynmesh_frontend_ghost_instances",
-		"Instances that etcd lists though they cannot be reached.", nil, nil)
+		"Instances that are registered though they cannot be reached.", nil, nil)
 	metDesc = prometheus.NewDesc("dynmesh_frontend_expectation_met",
 		"1 when the expectation holds.", []string{"expectation"}, nil)
 	haveDesc = prometheus.NewDesc("dynmesh_frontend_expectation_instances",

@@ -92,7 +92,7 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	}
 	switch g.State {
 	case "off":
-		gossip, c = "off: this frontend takes no part, so it knows what etcd lists and no more", yellow
+		gossip, c = "off: this frontend takes no part, so it knows what is registered and no more", yellow
 	case "alone":
 		gossip, c = "alone: this frontend knows of no other member that is there", yellow
 	}
@@ -103,7 +103,7 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	case s.Ready == nil:
 		b.WriteString("ready     unknown: this frontend has no /ready\n")
 	case s.Ready.Ready && len(s.Ready.Expectations) == 0:
-		b.WriteString("ready     yes, but nothing is expected: it says only that etcd has been read\n")
+		b.WriteString("ready     yes, but nothing is expected: it says only that the registry has been read\n")
 	case s.Ready.Ready:
 		fmt.Fprintf(b, "ready     %s\n", style.paint(green, "yes"))
 	default:

@@ -193,6 +193,11 @@ func TestWarnings(t *testing.T) {
 	}
 	r := rigOf(t, Config{})
 	want(r, "etcd has not been read yet: what is registered is not known", "this frontend takes no part in gossip: verdicts rest on etcd alone")
+	want(rigOf(t, Config{Registries: []string{"kubernetes"}}),
+		"kubernetes has not been read yet: what is registered is not known", "this frontend takes no part in gossip: verdicts rest on Kubernetes alone")
+	want(rigOf(t, Config{Registries: []string{"etcd", "static"}}),
+		"etcd has not been read yet: what is registered there is not known", "static has not been read yet: what is registered there is not known",
+		"this frontend takes no part in gossip: verdicts rest on the registry alone")
 	r = newRig(t)
 	u := synced()
 	u.Members = []dynmesh.RegisteredMember{registered(1, "host"), registered(self.ID, "this one"), {ID: 3}}

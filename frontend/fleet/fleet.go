@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -16,6 +17,9 @@ type Config struct {
 	Gossip bool             // this process takes part; if not, verdicts rest on the registry alone
 	Self   dynmesh.Observer // this process, where it takes part
 	Expect []expect.Expectation
+
+	// Registries are the names of those whose state [Fleet.Discover] is going to be told; none: etcd.
+	Registries []string
 
 	ForeignSystemPort int // of Dynamo's workers whose model cards do not say it; 0: not known
 }
@@ -50,7 +54,7 @@ type Registry struct {
 
 // New returns a fleet that knows nothing yet.
 func New(cfg Config, now time.Time) *Fleet {
-	f := &Fleet{cfg: cfg, pods: map[*Instance]*dynmesh.Pod{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
 	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
 	return f
@@ -107,6 +111,25 @@ func (f *Fleet) Registry() Registry { return f.registry }
 
 // Registries returns the same of each, where that is known. The list is replaced, never changed.
 func (f *Fleet) Registries() []dynmesh.RegistryState { return f.registries }
+
+// listedBy is what lists instances.
+func (f *Fleet) listedBy() verdict.Registry {
+	switch len(f.registries) {
+	case 0:
+		return verdict.Etcd
+	case 1:
+		return verdict.Registry(f.registries[0].Name)
+	}
+	return ""
+}
+
+// unread returns the states of registries that nothing is known of yet.
+func unread(names []string, now time.Time) (all []dynmesh.RegistryState) {
+	for _, name := range names {
+		all = append(all, dynmesh.RegistryState{Name: name, Since: now})
+	}
+	return all
+}
 
 // Pod returns what Kubernetes says of a registered instance; nil: it knows nothing of it.
 func (f *Fleet) Pod(i *Instance) *dynmesh.Pod { return f.pods[i] }
@@ -217,9 +240,9 @@ func (f *Fleet) Warnings() []string {
 	w.registries(f.registry, f.registries)
 	switch others, h := f.processes.gossiping, f.health; {
 	case !f.cfg.Gossip:
-		w.add("this frontend takes no part in gossip: verdicts rest on etcd alone")
+		w.add("this frontend takes no part in gossip: verdicts rest on %s alone", f.listedBy())
 	case others > 0 && h.Alive+h.Suspect <= 1:
-		w.add("gossip is alone: of %d others that gossip, by what etcd knows, none is reached; verdicts rest on etcd and on what this frontend sees itself", others)
+		w.add("gossip is alone: of %d others that gossip, by what %[2]s knows, none is reached; verdicts rest on %[2]s and on what this frontend sees itself", others, f.listedBy())
 	default:
 		w.gossip(h)
 	}

@@ -125,7 +125,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.Time) {
 	f, p := r.fleet, i.process
 	e = verdict.Evidence{
-		Registered: i.registered, Read: f.registry.State != dynmesh.Syncing,
+		Registry: f.listedBy(), Registered: i.registered, Read: f.registry.State != dynmesh.Syncing,
 		Gossip: f.cfg.Gossip, Score: f.health.Score, Alone: f.processes.peers == 0,
 		Worker: verdict.Worker{
 			State: p.state(), Process: p.report(p.seen().own, dynmesh.Subject{ID: p.id}),

@@ -18,7 +18,7 @@ func (w *warnings) add(format string, args ...any) { *w = append(*w, fmt.Sprintf
 // known is etcd.
 func (w *warnings) registries(whole Registry, each []dynmesh.RegistryState) {
 	if len(each) == 0 {
-		each = []dynmesh.RegistryState{{Name: "etcd", State: whole.State, Since: whole.Since}}
+		each = []dynmesh.RegistryState{{Name: string(verdict.Etcd), State: whole.State, Since: whole.Since}}
 	}
 	there := ""
 	if len(each) > 1 {

@@ -78,7 +78,7 @@ type EndpointHead struct {
 	NotReady     int    `json:"notready"`
 	Unreachable  int    `json:"unreachable"`
 	Draining     int    `json:"draining"`
-	Unregistered int    `json:"unregistered"`       // known, and not listed by etcd
+	Unregistered int    `json:"unregistered"`       // known, and not listed
 	Expected     *int   `json:"expected,omitempty"` // nil: no expectation is of this endpoint alone
 }
 
@@ -87,13 +87,13 @@ type Instance struct {
 	ID           dynmesh.InstanceID   `json:"id"`
 	Verdict      dynmesh.VerdictState `json:"verdict"` // a newer frontend may know more of them
 	Verified     bool                 `json:"verified"`
-	Registered   bool                 `json:"registered"` // etcd lists it
+	Registered   bool                 `json:"registered"` // it is listed
 	Since        Time                 `json:"since"`      // when Verdict began
 	Reasons      []string             `json:"reasons"`
 	Observations []Observation        `json:"observations"`
 	Worker       *Worker              `json:"worker"`              // nil: nothing is known of the process
 	Pod          *Pod                 `json:"pod,omitempty"`       // nil: Kubernetes does not know it
-	Transport    json.RawMessage      `json:"transport"`           // how it is reached, as etcd has it; null: it is not registered
+	Transport    json.RawMessage      `json:"transport"`           // how it is reached, as the registry has it; null: it is not registered
 	Models       []Model              `json:"models,omitempty"`    // that it serves, by its worker's model cards
 	Auxiliary    bool                 `json:"auxiliary,omitempty"` // its worker serves models, and none here: people see it under its worker
 	Flaps        int                  `json:"flaps"`               // changes of the verdict within the last minutes

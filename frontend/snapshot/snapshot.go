@@ -44,7 +44,7 @@ func NewBuilder(f *fleet.Fleet, expectations []expect.Expectation, now time.Time
 	}}
 	registry := f.Registry()
 	b.listed = b.health.first()
-	b.current = &Snapshot{Discovery: registry.State, Since: registry.Since, Health: b.listed, Mesh: b.mesh.render(0, nil, now)}
+	b.current = &Snapshot{Discovery: registry.State, Since: registry.Since, Sources: sources(b.fleet.Registries()), Health: b.listed, Mesh: b.mesh.render(0, nil, now)}
 	return b
 }
 

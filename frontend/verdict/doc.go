@@ -2,9 +2,9 @@
 // why. It is for the frontend, and for whoever wants to know what it would conclude: [Of] is a
 // pure function, without clocks, sockets and memory.
 //
-// Three kinds of evidence come together: that etcd lists the instance, under a lease; what gossip
-// says of its worker; and what was observed, by the worker itself (canaries, real requests) and
-// by others over the network (paths). None of them is enough: a lease outlives its process by
+// Three kinds of evidence come together: that a registry lists the instance, mostly under a lease;
+// what gossip says of its worker; and what was observed, by the worker itself (canaries, real
+// requests) and by others over the network (paths). None of them is enough: a lease outlives its process by
 // seconds, a process can be alive and its engine stuck, and a worker that thinks itself well can
 // be out of everybody's reach.
 //

@@ -8,8 +8,9 @@ import (
 
 // Evidence is all that a frontend knows of one instance.
 type Evidence struct {
-	Registered bool // etcd lists it, by what was last read
-	Read       bool // the registry has been read, so that not being Registered means something
+	Registry   Registry // what lists it, or does not
+	Registered bool     // it is listed, by what was last read
+	Read       bool     // the registry has been read, so that not being Registered means something
 
 	Gossip     bool // this process takes part in gossip; if not, nothing below counts but Worker.Dynmesh
 	Score      int  // memberlist's opinion of this process: 0 is well, see Unwell
@@ -31,8 +32,8 @@ type Worker struct {
 	Since    time.Time           // when State began, by this process's clock
 	LeaseTTL time.Duration       // 0: not known
 	Process  *dynmesh.Report     // its word of itself, in its present life; nil: none
-	Dynmesh  bool                // etcd says that it runs dynmesh
-	Gossips  bool                // etcd says that it takes part in gossip, too
+	Dynmesh  bool                // the registry says that it runs dynmesh
+	Gossips  bool                // the registry says that it takes part in gossip, too
 }
 
 // Path is what one watcher says of the way to the instance, and of a worker that is no member, what

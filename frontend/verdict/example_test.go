@@ -12,6 +12,7 @@ import (
 func ExampleOf() {
 	noticed := time.Date(2026, 11, 22, 10, 0, 0, 120e6, time.UTC)
 	v := verdict.Of(verdict.Evidence{
+		Registry:   verdict.Etcd,
 		Registered: true,
 		Read:       true,
 		Gossip:     true,

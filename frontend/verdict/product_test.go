@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"pgregory.net/rapid"
+
 	"github.com/dynmesh/dynmesh"
 )
 
@@ -108,7 +110,7 @@ func TestProductOfStates(t *testing.T) {
 				for _, own := range words {
 					for mask := range 16 {
 						e := Evidence{
-							Gossip: true, Read: true, Registered: mask&1 != 0, Unreported: own == nil && mask&2 != 0, Score: mask & 4, Alone: mask&8 != 0, // a score of 0 or 4
+							Registry: Etcd, Gossip: true, Read: true, Registered: mask&1 != 0, Unreported: own == nil && mask&2 != 0, Score: mask & 4, Alone: mask&8 != 0, // a score of 0 or 4
 							Worker: Worker{State: state, Since: began, LeaseTTL: 10 * time.Second},
 							Own:    own, Paths: paths,
 						}
@@ -184,35 +186,83 @@ func check(t *testing.T, e Evidence, state dynmesh.VerdictState) {
 	}
 }
 
-func checkReasons(t *testing.T, e Evidence, v dynmesh.Verdict) {
+func checkReasons(t rapid.TB, e Evidence, v dynmesh.Verdict) {
 	t.Helper()
 	all := strings.Join(v.Reasons, "\n")
 	if len(v.Reasons) == 0 || len(v.Reasons) > 5 {
 		t.Errorf("got %d reasons of %+v", len(v.Reasons), e)
 	}
 	for i, r := range v.Reasons {
-		if r == "" || strings.ContainsAny(r, "\n") || strings.Contains(r, "%!") || strings.Contains(r, "0001-01-01") || !utf8.ValidString(r) || strings.HasSuffix(r, ".") {
+		if r == "" || strings.ContainsAny(r, "\n") || strings.Contains(r, "%!") || strings.Contains(r, "0001-01-01") || !utf8.ValidString(r) || strings.HasSuffix(r, ".") || strings.HasPrefix(r, ",") || strings.Contains(r, ": ,") {
 			t.Errorf("got reason %q of %+v", r, e)
 		}
 		if slices.Contains(v.Reasons[:i], r) {
 			t.Errorf("got %q twice of %+v", r, e)
 		}
 	}
-	if (v.State == dynmesh.Unreachable && e.Registered) != strings.Contains(all, "etcd then drops it") {
+	if (v.State == dynmesh.Unreachable && e.Registered && e.leased()) != strings.Contains(all, " then drops it") {
 		t.Errorf("what happens next: got %q of %+v", v.Reasons, e)
 	}
-	if e.Registered == strings.Contains(all, "etcd does not list it") {
+	if (!e.Registered && e.Read) != strings.Contains(all, " does not list it: ") {
 		t.Errorf("registered %v: got %q", e.Registered, v.Reasons)
 	}
-	if e.Worker.State == dynmesh.Dead && !strings.Contains(all, "dead at") && len(e.Paths) == 0 {
+	if e.Gossip && e.Worker.State == dynmesh.Dead && !strings.Contains(all, "dead at") && len(e.Paths) == 0 {
 		t.Errorf("a death that is not told: %q of %+v", v.Reasons, e)
 	}
+}
+
+// Whatever is known of an instance, and whatever another version says of it, there is a verdict, with
+// reasons that people can read.
+func TestAnyEvidence(t *testing.T) {
+	states := []dynmesh.MemberState{"", dynmesh.Alive, dynmesh.Suspect, dynmesh.Dead, dynmesh.Left, "other"}
+	reasons := []dynmesh.Reason{"", dynmesh.ReasonRefused, dynmesh.ReasonFrozen, dynmesh.ReasonStatus}
+	rapid.Check(t, func(t *rapid.T) {
+		flag := func(name string) bool { return rapid.Bool().Draw(t, name) }
+		moment := func(name string) time.Time {
+			return later(time.Duration(rapid.IntRange(0, 60).Draw(t, name)) * time.Second)
+		}
+		report := func(name string) *dynmesh.Report {
+			if !flag(name) {
+				return nil
+			}
+			return &dynmesh.Report{
+				Kind:    dynmesh.Kind(rapid.IntRange(0, 6).Draw(t, "kind")),
+				Finding: rapid.SampledFrom(append(dynmesh.Findings(), "other")).Draw(t, "finding"), Reason: rapid.SampledFrom(reasons).Draw(t, "reason"),
+				Ready: flag("ready"), Draining: flag("draining"), Detail: rapid.SampledFrom([]string{"", "a detail"}).Draw(t, "detail"), At: moment("at"),
+			}
+		}
+		e := Evidence{
+			Registry:   rapid.SampledFrom([]Registry{"", Etcd, Kubernetes, File, Static, "other"}).Draw(t, "registry"),
+			Registered: flag("registered"), Read: flag("read"), Gossip: rapid.IntRange(0, 9).Draw(t, "gossip") > 0, Score: rapid.IntRange(0, 4).Draw(t, "score"),
+			Worker: Worker{
+				State: rapid.SampledFrom(states).Draw(t, "state"), Since: moment("since"), LeaseTTL: time.Duration(rapid.IntRange(0, 1).Draw(t, "ttl")) * 10 * time.Second,
+				Process: report("process"), Dynmesh: flag("dynmesh"), Gossips: flag("gossips"),
+			},
+			Own: report("own"), Unreported: flag("unreported"), Alone: flag("alone"),
+		}
+		if flag("unreachable") {
+			e.UnreachableSince = moment("unreachable since")
+		}
+		for n := range rapid.IntRange(0, 5).Draw(t, "paths") {
+			if r := report("path"); r != nil {
+				e.Paths = append(e.Paths, Path{
+					Kind: r.Kind, Draining: r.Draining, By: fmt.Sprintf("worker %d", n), State: rapid.SampledFrom(states).Draw(t, "watcher"),
+					ObserverUnreachable: flag("lost"), Stale: flag("stale"), Finding: r.Finding, Reason: r.Reason, Detail: r.Detail, At: r.At,
+				})
+			}
+		}
+		v := Of(e)
+		if all := States(); !slices.Contains(all[:], v.State) || v.Verified && v.State != dynmesh.Ready {
+			t.Errorf("got %v", v)
+		}
+		checkReasons(t, e, v)
+	})
 }
 
 // Without gossip only etcd is left, whatever else stands in the evidence.
 func TestWithoutGossip(t *testing.T) {
 	for _, group := range groups(2) {
-		e := Evidence{Registered: true, Read: true, Worker: Worker{State: dynmesh.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Unreported: true}
+		e := Evidence{Registry: Etcd, Registered: true, Read: true, Worker: Worker{State: dynmesh.Dead, Since: began, Process: &dynmesh.Report{Draining: true}}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary}, Unreported: true}
 		for _, w := range group {
 			e.Paths = append(e.Paths, w.path)
 		}

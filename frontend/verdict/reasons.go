@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -33,9 +34,9 @@ func (e Evidence) reasons(v dynmesh.Verdict) []string {
 	}
 	if !e.Registered {
 		if e.Read {
-			add("etcd does not list it: it is known from gossip only")
+			add("%s does not list it: it is known from gossip only", e.Registry)
 		} else {
-			add("etcd has not been read yet: it is known from gossip only")
+			add("%s has not been read yet: it is known from gossip only", e.Registry)
 		}
 	}
 	return r
@@ -47,9 +48,9 @@ func (e Evidence) whyUnreachable() []string {
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	switch w := e.Worker; {
 	case w.State == dynmesh.Left && e.announced():
-		add("its worker shut down in order and left gossip at %s, but etcd still lists it", at(w.Since))
+		add("its worker shut down in order and left gossip at %s, but %s still lists it", at(w.Since), e.Registry)
 	case w.State == dynmesh.Left:
-		add("its worker left gossip at %s, but etcd still lists it", at(w.Since))
+		add("its worker left gossip at %s, but %s still lists it", at(w.Since), e.Registry)
 	case fails >= 2 && fails > passes:
 		add("%s", e.watchers(dynmesh.Fail))
 		switch w.State {
@@ -84,7 +85,7 @@ func (e Evidence) whyUnreachable() []string {
 		}
 	default:
 		if p := e.system(Path.frozen); p != nil {
-			add("it is frozen: %s, %s has found since %s, though its kernel still takes connections", p.Detail, p.By, at(p.At))
+			add("it is frozen: %s, %s has found since %s, though its kernel still takes connections", p.said(), p.By, at(p.At))
 		} else {
 			add("%s", e.watchers(dynmesh.Fail))
 		}
@@ -95,7 +96,7 @@ func (e Evidence) whyUnreachable() []string {
 
 // outlook says what becomes of an instance that is unreachable.
 func (e Evidence) outlook() []string {
-	if !e.Registered {
+	if !e.Registered || !e.leased() {
 		return nil
 	}
 	gone := "its lease ends"
@@ -103,19 +104,23 @@ func (e Evidence) outlook() []string {
 		gone = "if its process is gone, its lease ends"
 	}
 	if e.Worker.LeaseTTL == 0 {
-		return []string{gone + " by itself, and etcd then drops it"}
+		return []string{fmt.Sprintf("%s by itself, and %s then drops it", gone, e.Registry)}
 	}
-	return []string{fmt.Sprintf("%s by about %s, and etcd then drops it", gone, e.lastSign().Add(e.Worker.LeaseTTL).UTC().Format(time.RFC3339))}
+	return []string{fmt.Sprintf("%s by about %s, and %s then drops it", gone, e.lastSign().Add(e.Worker.LeaseTTL).UTC().Format(time.RFC3339), e.Registry)}
 }
 
 // lastSign is when the worker was there at the latest, as far as can be told: then its watchers
-// had all lost it, or gossip noticed by itself.
+// had all lost it, or gossip noticed by itself. Where neither is left to tell, it is when it was
+// found to be unreachable.
 func (e Evidence) lastSign() time.Time {
 	var last time.Time
 	for _, p := range e.Paths {
 		if p.Counts() && !p.reaches() && p.At.After(last) {
 			last = p.At
 		}
+	}
+	if e.Worker.State == dynmesh.Alive && last.IsZero() {
+		return e.UnreachableSince
 	}
 	if since := e.Worker.Since; last.IsZero() || e.Worker.State != dynmesh.Alive && since.Before(last) {
 		return since
@@ -125,11 +130,11 @@ func (e Evidence) lastSign() time.Time {
 
 func (e Evidence) whyNotReady() string {
 	if p := e.system(Path.unready); p != nil && !e.reported() {
-		return fmt.Sprintf("%s, %s has found since %s", p.Detail, p.By, at(p.At))
+		return fmt.Sprintf("%s, %s has found since %s", p.said(), p.By, at(p.At))
 	}
 	switch own := e.Own; {
 	case own == nil:
-		return "etcd lists it, but its worker, which gossip knows as " + string(e.Worker.State) + ", does not say that it serves this endpoint"
+		return fmt.Sprintf("%s lists it, but its worker, which gossip knows as %s, does not say that it serves this endpoint", e.Registry, e.Worker.State)
 	case own.Finding == dynmesh.Stalled:
 		return fmt.Sprintf("its worker has said since %s that it stalls: requests are in flight, and nothing moves%s", at(own.At), after(own.Detail))
 	case own.Finding == dynmesh.Fail && own.Kind == dynmesh.KindTraffic:
@@ -149,12 +154,12 @@ func (e Evidence) whyReady(verified bool) string {
 	own := e.Own
 	switch {
 	case !e.Gossip:
-		return "etcd lists it, and nothing else is known: this frontend takes no part in gossip"
+		return e.Registry.String() + " lists it, and nothing else is known: this frontend takes no part in gossip"
 	case e.Worker.State == "":
 		return e.foreign() + ": " + e.lease()
 	case !e.isAlive():
 		if e.Registered {
-			return "gossip has lost its worker: its lease in etcd vouches for it, and its own last word no longer does"
+			return "gossip has lost its worker: " + e.voucher() + " vouches for it, and its own last word no longer does"
 		}
 		return "gossip has lost its worker, and its own last word no longer vouches for it"
 	case own == nil:
@@ -181,7 +186,7 @@ func (e Evidence) whyReady(verified bool) string {
 // lease says what is left to vouch for an instance whose worker says nothing.
 func (e Evidence) lease() string {
 	passes, _ := e.tally()
-	vouch := "only its lease in etcd vouches for it"
+	vouch := "only " + e.voucher() + " vouches for it"
 	if !e.Registered {
 		vouch = "nothing vouches for it"
 	}
@@ -193,7 +198,7 @@ func (e Evidence) lease() string {
 		said += "; its system port answers" + after(p.Detail)
 	}
 	if e.Registered {
-		return "its lease in etcd vouches for it, and " + said
+		return e.voucher() + " vouches for it, and " + said
 	}
 	return said
 }
@@ -202,7 +207,7 @@ func (e Evidence) lease() string {
 func (e Evidence) foreign() string {
 	switch w := e.Worker; {
 	case w.Gossips:
-		return "gossip does not know its worker, which has told etcd that it gossips"
+		return "gossip does not know its worker, which has told " + e.Registry.String() + " that it gossips"
 	case w.Dynmesh:
 		return "its worker takes no part in gossip"
 	default:
@@ -276,6 +281,9 @@ func at(t time.Time) string { return t.UTC().Format(Time) }
 
 // Time is the form of times in reasons, for programs that make ages of them.
 const Time = "2006-01-02T15:04:05.000Z"
+
+// said is what a system port told, in words.
+func (p Path) said() string { return cmp.Or(p.Detail, "its system port: "+cause(p.Reason, "")) }
 
 func cause(reason dynmesh.Reason, detail string) string {
 	if reason == "" {

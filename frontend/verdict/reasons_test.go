@@ -161,7 +161,7 @@ func TestReasons(t *testing.T) {
 			its worker said at 2026-11-22T10:01:00.000Z that it shuts down: it takes no new requests, finishes those it has, and leaves`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.e.Gossip, tt.e.Read, tt.e.Registered = true, true, true
+			tt.e.Gossip, tt.e.Read, tt.e.Registered, tt.e.Registry = true, true, true, Etcd
 			v := Of(tt.e)
 			got := string(v.State)
 			if v.Verified {
@@ -175,8 +175,47 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// What is not registered in etcd is not said to be, and has a lease only where there are such.
+func TestReasonsNameTheRegistry(t *testing.T) {
+	lost := []Path{{By: "worker 1", State: dynmesh.Alive, Finding: dynmesh.Fail, Reason: dynmesh.ReasonRefused, At: began}}
+	left := Worker{State: dynmesh.Left, Since: began, LeaseTTL: 10 * time.Second}
+	for _, tt := range []struct {
+		registry      Registry
+		worker        Worker
+		paths         []Path
+		reason, after string // the first one, and what becomes of it
+	}{
+		{Kubernetes, Worker{}, nil, "its worker does not run dynmesh: only Kubernetes vouches for it", ""},
+		{Static, Worker{}, nil, "its worker does not run dynmesh: only the static file vouches for it", ""},
+		{File, Worker{}, nil, "its worker does not run dynmesh: only its lease in the registry vouches for it", ""},
+		{"", Worker{}, nil, "its worker does not run dynmesh: only the registry vouches for it", ""},
+		{Static, Worker{}, lost, "its only watcher cannot reach it: worker 1 since 2026-11-22T10:00:00.000Z (refused)", ""},
+		{File, Worker{}, lost, "its only watcher cannot reach it: worker 1 since 2026-11-22T10:00:00.000Z (refused)", "if its process is gone, its lease ends by itself, and the registry then drops it"},
+		{Static, left, nil, "its worker left gossip at 2026-11-22T10:00:00.000Z, but the static file still lists it", ""},
+		{"", left, nil, "its worker left gossip at 2026-11-22T10:00:00.000Z, but the registry still lists it", "its lease ends by about 2026-11-22T10:00:10Z, and the registry then drops it"},
+	} {
+		v := Of(Evidence{Registry: tt.registry, Registered: true, Read: true, Gossip: true, Worker: tt.worker, Paths: tt.paths})
+		last := v.Reasons[len(v.Reasons)-1]
+		if v.Reasons[0] != tt.reason || tt.after != "" && last != tt.after || tt.after == "" && strings.Contains(last, "lease ends") {
+			t.Errorf("%q: got %q, want %q, %q", tt.registry, v.Reasons, tt.reason, tt.after)
+		}
+	}
+}
+
+// Where nobody is left who could say when a worker was lost, its lease ran at the time of the
+// verdict, not when it joined.
+func TestLeaseOfTheLongUnreachable(t *testing.T) {
+	v := Of(Evidence{
+		Registry: Etcd, Registered: true, Read: true, Gossip: true, UnreachableSince: later(time.Hour),
+		Worker: Worker{State: dynmesh.Alive, Since: began, LeaseTTL: 10 * time.Second},
+	})
+	if last := v.Reasons[len(v.Reasons)-1]; last != "if its process is gone, its lease ends by about 2026-11-22T11:00:10Z, and etcd then drops it" {
+		t.Errorf("got %s, %q", v.State, v.Reasons)
+	}
+}
+
 func TestReasonsOfTheUnregistered(t *testing.T) {
-	e := Evidence{Gossip: true, Read: true, Worker: Worker{State: dynmesh.Alive}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, At: began}}
+	e := Evidence{Registry: Etcd, Gossip: true, Read: true, Worker: Worker{State: dynmesh.Alive}, Own: &dynmesh.Report{Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true, At: began}}
 	if got := Of(e).Reasons[1]; got != "etcd does not list it: it is known from gossip only" {
 		t.Errorf("got %q", got)
 	}

@@ -134,7 +134,7 @@ func (e Evidence) proven() bool {
 	return false
 }
 
-// notReady: the worker says so, or its system port does, or is silent about what etcd lists in its
+// notReady: the worker says so, or its system port does, or is silent about what is listed in its
 // name. Its last word stands also when gossip has lost it, until it says better.
 func (e Evidence) notReady() bool {
 	if e.reported() {

@@ -98,7 +98,7 @@ function drawCard(item, { name, tally, outcomes }) {
     for (const k of kinds) {
       if (k.name !== 'ready' && k.name !== 'unverified' && tally[k.name] > 0) said.push(`${number(tally[k.name])} ${k.word}`);
     }
-    if (tally.unregistered > 0) said.push(`${number(tally.unregistered)} not in etcd`);
+    if (tally.unregistered > 0) said.push(`${number(tally.unregistered)} not registered`);
   }
   kinds.toReversed().forEach((k, n) => {
     const grow = String(tally ? tally[k.name] : 0);

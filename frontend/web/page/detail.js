@@ -70,7 +70,7 @@ function mark(kind) {
 }
 
 function verdict(data) {
-  if (!data) return [make('p', { class: 'state' }, 'It is gone: neither etcd nor gossip knows it any more.')];
+  if (!data) return [make('p', { class: 'state' }, 'It is gone: neither the registry nor gossip knows it any more.')];
   const kind = kindOf(data);
   const state = make('p', { class: `state ${kind.name}` }, mark(kind.name), make('b', {}, kind.word), make('span', {}, 'for ', age(moment(data.since))));
   const list = make('ul', { class: 'reasons' }, ...(data.reasons ?? []).map((r) => make('li', {}, ...timed(plain(r, 4000)))));
@@ -129,7 +129,7 @@ function worker({ worker: w, transport, registered }) {
   if (w?.started_at && !Number.isNaN(moment(w.started_at))) add('started', age(moment(w.started_at), ' ago'));
   add('status', plain(w?.system_url, 2000));
   add('gossip', [plain(w?.gossip, 40), plain(w?.gossip_addr, 400)].filter(Boolean).join(' at '));
-  add('etcd', registered ? 'lists it' : 'does not list it');
+  add('registry', registered ? 'lists it' : 'does not list it');
   add('transport', transport ? plain(JSON.stringify(transport), long) : '');
   return [w ? null : make('p', { class: 'note' }, 'Its worker does not run dynmesh.'), make('dl', { class: 'facts' }, ...facts)].filter(Boolean);
 }

@@ -146,7 +146,7 @@ export class Fleet {
     return taken;
   }
 
-  // tally counts an endpoint's instances, or all of them. As in /mesh, counts are of those that etcd lists.
+  // tally counts an endpoint's instances, or all of them. As in /mesh, counts are of those that are registered.
   tally(instances = this.instances.values()) {
     const counts = { all: 0, registered: 0, unregistered: 0, up: 0 };
     for (const { name } of kinds) counts[name] = 0;

@@ -80,7 +80,7 @@ export function drawEmpty(fleet, show) {
     make('p', {}, 'It shows here as soon as it has registered; there is no need to load this page again.'),
   ] : [
     make('h2', { id: 'empty-title' }, 'The registry has not been read yet'),
-    make('p', {}, 'This frontend has not reached etcd since it started, so it cannot tell what is registered. See whether etcd answers at the addresses that the frontend was given, and what the frontend logs:'),
+    make('p', {}, 'This frontend has not read its registry since it started, so it cannot tell what is registered. See what the notes and its log say of it; where it is etcd, whether that answers at the addresses that the frontend was given:'),
     command('ETCD_ENDPOINTS=http://etcd-1:2379,http://etcd-2:2379 dynmesh frontend'),
     make('p', {}, 'It goes on trying, and the fleet shows here as soon as it is known.'),
   ]));

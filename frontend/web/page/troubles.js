@@ -56,7 +56,7 @@ function drawRow(item, instance) {
   const shaken = unsteady(data);
   setClass(button, `trouble ${kind.name}${shaken ? ' unsteady' : ''}`);
   setClass(glyph, `glyph ${kind.name}${shaken ? ' unsteady' : ''}`);
-  write(state.children[0], shaken ? 'unsteady' : data.verdict === 'ready' ? 'not in etcd' : kind.word);
+  write(state.children[0], shaken ? 'unsteady' : data.verdict === 'ready' ? 'not registered' : kind.word);
   setAge(state.children[1], moment(data.since));
   write(who.children[0], instance.name);
   why.replaceChildren(...timed(plain(reason(instance), 400)));
@@ -68,6 +68,6 @@ function reason({ data }) {
     const last = data.changes?.findLast((c) => c.to !== 'ready');
     return flaps + (last ? `; before, ${last.reason}` : '');
   }
-  const why = data.verdict === 'ready' ? 'gossip knows it, and etcd does not list it' : (data.reasons?.[0] ?? '');
+  const why = data.verdict === 'ready' ? 'gossip knows it, and no registry lists it' : (data.reasons?.[0] ?? '');
   return flaps ? `${why} (${flaps})` : why;
 }
