@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // All workers stand still at once, and one frontend is there to see it. Gossip takes half a minute
@@ -12,7 +13,7 @@ func TestAllButThisFrontendAreLost(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, c := r.trio()
 		finds := func(k dynmesh.InstanceKey, f dynmesh.Finding, reason dynmesh.Reason) {
-			o := r.next(pathOf(k.ID, 0, 0, f))
+			o := r.next(testkit.Path(k.ID, 0, 0, f))
 			o.Observer, o.Reason = r.pool.Self(), reason
 			r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{o}})
 		}

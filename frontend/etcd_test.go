@@ -16,19 +16,7 @@ import (
 
 // The whole way on a real etcd: a worker registers, is listed with its ID, stops, and is gone.
 func TestFromEtcdToHealth(t *testing.T) {
-	server, err := localetcd.Start(localetcd.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
-	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: cfg, GracefulShutdownTimeout: 50 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stopFrontend := run(t, f.Run)
-	defer stopFrontend()
-
+	f, cfg := onEtcd(t)
 	worker, err := etcd.NewRegistrar(etcd.RegistrarConfig{Etcd: cfg})
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +36,23 @@ func TestFromEtcdToHealth(t *testing.T) {
 	}
 	stopWorker()
 	waitFor(t, url, `{"endpoints":[],"instances":[],"message":"No endpoints available","status":"healthy"}`)
+}
+
+// onEtcd runs a frontend on an etcd of its own until the test ends.
+func onEtcd(t *testing.T) (*frontend.Frontend, etcd.Config) {
+	t.Helper()
+	server, err := localetcd.Start(localetcd.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
+	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: cfg, GracefulShutdownTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run(t, f.Run))
+	return f, cfg
 }
 
 // run starts a part and returns what stops it and waits for it; that may be called twice.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // golden compares a JSON document with a file of testdata, which UPDATE_GOLDEN=1 writes anew.
@@ -39,19 +40,19 @@ func golden(t *testing.T, name, document string) {
 // sample is a mesh in which everything happens that /mesh can show.
 func (r *rig) sample() (dead dynmesh.InstanceKey) {
 	a, b, c := r.trio()
-	foreign, odd := key("d", "b", "g", 1<<63+1), key("d", "<b>&\x00", "\"g\"", 0xd)
-	u := synced(httpInstance(foreign), dynmesh.Instance{InstanceKey: odd, Transport: raw(`{"nats_tcp":"d.b.g-d"}`)})
+	foreign, odd := testkit.Key("d", "b", "g", 1<<63+1), testkit.Key("d", "<b>&\x00", "\"g\"", 0xd)
+	u := testkit.Synced(testkit.HTTPInstance(foreign), dynmesh.Instance{InstanceKey: odd, Transport: raw(`{"nats_tcp":"d.b.g-d"}`)})
 	u.Revision = 42
 	u.Rejected = &dynmesh.Rejects{Total: 1, Entries: []dynmesh.Rejected{{Key: "v1/instances/x", Reason: dynmesh.RejectKey, Detail: "key has 1 parts, want namespace/component/endpoint/id"}}}
 	r.send(u)
-	r.canary(key("d", "b", "other", 0xb), true) // etcd does not list it
+	r.canary(testkit.Key("d", "b", "other", 0xb), true) // etcd does not list it
 	r.lost(a.ID, b.ID)
 	r.lost(a.ID, c.ID)
 	r.canary(c, false)
 	r.say(dynmesh.GossipUpdate{
 		Health: dynmesh.GossipHealth{Alive: 3, Suspect: 0, Dead: 1, UDPDegraded: 1},
 		Members: []dynmesh.Member{
-			workerAs(a.ID, dynmesh.Dead),
+			testkit.Worker(a.ID, dynmesh.Dead),
 			{Observer: r.pool.Self(), Role: dynmesh.RoleFrontend, Addr: "10.0.0.9:7946", State: dynmesh.Alive, Since: time.Now()},
 		},
 		Observations: []dynmesh.Observation{
@@ -89,7 +90,7 @@ func TestGoldenMesh(t *testing.T) {
 // them.)
 func TestMeshOfInvalidUTF8IsValidJSON(t *testing.T) {
 	meshed(t, false, func(r *rig) {
-		r.send(synced(httpInstance(key("\xff\xfe", "b\xc3", "g", 1))))
+		r.send(testkit.Synced(testkit.HTTPInstance(testkit.Key("\xff\xfe", "b\xc3", "g", 1))))
 		got := r.mesh()
 		if !json.Valid([]byte(got)) || !strings.Contains(got, "dyn://\uFFFD") {
 			t.Errorf("got %s", got)
@@ -102,7 +103,7 @@ func TestMeshOfInvalidUTF8IsValidJSON(t *testing.T) {
 func TestGoldenChange(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, _ := r.trio()
-		r.send(synced(httpInstance(key("other", "b", "g", 1))))
+		r.send(testkit.Synced(testkit.HTTPInstance(testkit.Key("other", "b", "g", 1))))
 		last := r.now().Mesh
 		r.canary(a, false)
 		data := string(snapshot.Delta(last, r.now().Mesh))
@@ -128,8 +129,8 @@ func TestGoldenChange(t *testing.T) {
 func TestChangeOfWhatGoes(t *testing.T) {
 	meshed(t, false, func(r *rig) {
 		a, b, _ := r.trio()
-		k := key("other", "b", "g", 1)
-		r.send(synced(httpInstance(k)))
+		k := testkit.Key("other", "b", "g", 1)
+		r.send(testkit.Synced(testkit.HTTPInstance(k)))
 		last := r.now().Mesh
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
 		r.say(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}, {ID: b.ID, Epoch: 1}}})

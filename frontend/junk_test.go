@@ -11,9 +11,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/discovery/etcd"
-	"github.com/dynmesh/dynmesh/discovery/localetcd"
-	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -21,17 +18,7 @@ import (
 // entries, /mesh says of each in a line what it is like, and each part of /mesh does not grow with
 // them.
 func TestJunkInTheRegistryDoesNotFillAnswers(t *testing.T) {
-	server, err := localetcd.Start(localetcd.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	cfg := etcd.Config{Endpoints: []string{server.Endpoint()}}
-	f, err := frontend.New(frontend.Config{Host: "127.0.0.1", Etcd: cfg, GracefulShutdownTimeout: 50 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer run(t, f.Run)()
+	f, cfg := onEtcd(t)
 	client, err := clientv3.New(clientv3.Config{Endpoints: cfg.Endpoints})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestRenderIn(t *testing.T) {
@@ -37,7 +38,7 @@ func TestRenderIn(t *testing.T) {
 func bubble(t *testing.T, f func(t *testing.T, newest func() *snapshot.Snapshot, send func(dynmesh.RegistryUpdate))) {
 	synctest.Test(t, func(t *testing.T) {
 		var newest atomic.Pointer[snapshot.Snapshot]
-		l := newLoop(Config{Log: quiet()}, newest.Store)
+		l := newLoop(Config{Log: testkit.Quiet()}, newest.Store)
 		newest.Store(l.builder.Snapshot())
 		updates := make(chan dynmesh.RegistryUpdate)
 		done := make(chan struct{})
@@ -57,7 +58,7 @@ func bubble(t *testing.T, f func(t *testing.T, newest func() *snapshot.Snapshot,
 func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, newest func() *snapshot.Snapshot, send func(dynmesh.RegistryUpdate)) {
 		for n := range 5 {
-			send(synced(httpInstance(key("d", "b", "g", uint64(n)))))
+			send(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", uint64(n)))))
 			if got := newest().Health.Instances; got != n+1 {
 				t.Errorf("update %d: got %d instances at once, want %d", n, got, n+1)
 			}
@@ -68,9 +69,9 @@ func TestLoneChangeIsVisibleAtOnce(t *testing.T) {
 
 func TestSecondChangeWaitsForTheWindow(t *testing.T) {
 	bubble(t, func(t *testing.T, newest func() *snapshot.Snapshot, send func(dynmesh.RegistryUpdate)) {
-		send(synced(httpInstance(key("d", "b", "g", 1))))
+		send(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 1))))
 		time.Sleep(4 * time.Millisecond)
-		send(synced(httpInstance(key("d", "b", "g", 2))))
+		send(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 2))))
 		time.Sleep(6*time.Millisecond - time.Nanosecond)
 		synctest.Wait()
 		if got := newest().Health.Instances; got != 1 {
@@ -89,7 +90,7 @@ func TestStormRendersHundredTimesASecond(t *testing.T) {
 		began := time.Now()
 		var n uint64
 		for time.Since(began) < time.Second {
-			send(synced(httpInstance(key("d", "b", "g", n))))
+			send(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", n))))
 			n++
 			time.Sleep(100 * time.Microsecond)
 		}
@@ -106,7 +107,7 @@ func TestStormRendersHundredTimesASecond(t *testing.T) {
 
 func TestNothingNewIsNotPublished(t *testing.T) {
 	bubble(t, func(t *testing.T, newest func() *snapshot.Snapshot, send func(dynmesh.RegistryUpdate)) {
-		u := synced(httpInstance(key("d", "b", "g", 1)))
+		u := testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 1)))
 		send(u)
 		before := newest()
 		time.Sleep(time.Second)
@@ -122,7 +123,7 @@ func TestNothingNewIsNotPublished(t *testing.T) {
 
 func TestStateChangeSharesTheBody(t *testing.T) {
 	bubble(t, func(t *testing.T, newest func() *snapshot.Snapshot, send func(dynmesh.RegistryUpdate)) {
-		send(synced(httpInstance(key("d", "b", "g", 1))))
+		send(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 1))))
 		before := newest()
 		time.Sleep(time.Second)
 		send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
@@ -152,8 +153,8 @@ func TestOperatorsAreToldOfStates(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		step(dynmesh.RegistryUpdate{State: dynmesh.Syncing, Since: time.Now()})
-		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleetOf(3)})
-		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: fleetOf(4)})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: testkit.Instances(3)})
+		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now(), Puts: testkit.Instances(4)})
 		step(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		step(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Now()})
 		want := []string{
@@ -172,7 +173,7 @@ func TestLongListsAreListedFirst(t *testing.T) {
 	for n, want := range map[int]string{earlyFrom + 1: "[{1001 0} {1001 1001}]", earlyFrom: "[{1000 1000}]"} {
 		type sizes struct{ listed, shown int }
 		var got []sizes
-		l := newLoop(Config{Log: quiet()}, func(s *snapshot.Snapshot) {
+		l := newLoop(Config{Log: testkit.Quiet()}, func(s *snapshot.Snapshot) {
 			now := sizes{listed: s.Health.Instances}
 			for _, e := range s.Mesh.Endpoints {
 				for range e.Instances() {
@@ -181,7 +182,7 @@ func TestLongListsAreListedFirst(t *testing.T) {
 			}
 			got = append(got, now)
 		})
-		l.fleet.Discover(synced(fleetOf(n)...))
+		l.fleet.Discover(testkit.Synced(testkit.Instances(n)...))
 		l.render(time.Now())
 		if fmt.Sprint(got) != want {
 			t.Errorf("got snapshots with %v, want %s", got, want)

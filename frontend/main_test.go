@@ -4,14 +4,12 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
 	"github.com/dynmesh/dynmesh"
@@ -131,42 +129,6 @@ func (r *running) get(path string, headers ...string) answer {
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	testkit.Eventually(t, patience, what, ok)
-}
-
-func key(namespace, component, name string, id uint64) dynmesh.InstanceKey {
-	return dynmesh.InstanceKey{
-		Endpoint: dynmesh.Endpoint{Namespace: namespace, Component: component, Name: name},
-		ID:       dynmesh.InstanceID(id),
-	}
-}
-
-func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
-	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
-}
-
-// fleetOf returns n instances of eight endpoints, about 200 bytes each, as a large deployment has
-// them.
-func fleetOf(n int) []dynmesh.Instance {
-	instances := make([]dynmesh.Instance, n)
-	for i := range instances {
-		component := fmt.Sprintf("backend-%d", i%8)
-		id := 0x694d9b9000000000 + uint64(i)
-		instances[i] = dynmesh.Instance{
-			InstanceKey: key("dynamo", component, "generate", id),
-			Transport:   json.RawMessage(fmt.Sprintf(`{"http":"http://worker-%06d.workers.inference.svc.cluster.local:9000/v1/rpc/generate"}`, i)),
-		}
-	}
-	return instances
-}
-
-func synced(puts ...dynmesh.Instance) dynmesh.RegistryUpdate {
-	return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Puts: puts}
-}
-
-func quiet() *logrus.Entry {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return logrus.NewEntry(log)
 }
 
 // parsed reads a body of /mesh.

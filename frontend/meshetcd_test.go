@@ -9,6 +9,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // The whole way on a real etcd: a worker registers and tells of itself, gossip vouches for it, it
@@ -60,7 +61,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 	self := dynmesh.Observer{ID: k.ID, Epoch: 1}
 	pool.say(dynmesh.GossipUpdate{
 		Members:      []dynmesh.Member{{Observer: self, Role: dynmesh.RoleWorker, State: dynmesh.Alive, LeaseTTL: 10 * time.Second, Since: time.Now()}},
-		Observations: []dynmesh.Observation{canaryOf(k, 1, true)},
+		Observations: []dynmesh.Observation{testkit.Canary(k, 1, true)},
 	})
 	if got = wait("ready", "canaries have passed"); !got.Verified {
 		t.Error("got not verified")

@@ -15,6 +15,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // rig is a frontend's whole line but for sockets, on virtual time, which begins at
@@ -107,14 +108,7 @@ func (r *rig) say(u dynmesh.GossipUpdate) {
 
 // member says that gossip knows a worker in that state.
 func (r *rig) member(id dynmesh.InstanceID, state dynmesh.MemberState) {
-	r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{workerAs(id, state)}})
-}
-
-func workerAs(id dynmesh.InstanceID, state dynmesh.MemberState) dynmesh.Member {
-	return dynmesh.Member{
-		Observer: dynmesh.Observer{ID: id, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
-		State: state, Since: time.Now(),
-	}
+	r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{testkit.Worker(id, state)}})
 }
 
 // next gives an observation its time and a later sequence.
@@ -125,12 +119,12 @@ func (r *rig) next(o dynmesh.Observation) dynmesh.Observation {
 }
 
 func (r *rig) canary(k dynmesh.InstanceKey, ready bool) {
-	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(canaryOf(k, 0, ready))}})
+	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(testkit.Canary(k, 0, ready))}})
 }
 
 // lost says that one worker cannot reach another.
 func (r *rig) lost(id, by dynmesh.InstanceID) {
-	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(pathOf(id, by, 0, dynmesh.Fail))}})
+	r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(testkit.Path(id, by, 0, dynmesh.Fail))}})
 }
 
 // seen is what tests read of an answer.
@@ -218,41 +212,22 @@ func member(id dynmesh.InstanceID, host string) dynmesh.RegisteredMember {
 // trio is three instances of one endpoint, each with a worker that gossip knows; they have found
 // each other well.
 func (r *rig) trio() (a, b, c dynmesh.InstanceKey) {
-	a, b, c = key("d", "b", "g", 0xa), key("d", "b", "g", 0xb), key("d", "b", "g", 0xc)
-	u := synced(httpInstance(a), httpInstance(b), httpInstance(c))
+	a, b, c = testkit.Key("d", "b", "g", 0xa), testkit.Key("d", "b", "g", 0xb), testkit.Key("d", "b", "g", 0xc)
+	u := testkit.Synced(testkit.HTTPInstance(a), testkit.HTTPInstance(b), testkit.HTTPInstance(c))
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 4}}
 	for n, k := range []dynmesh.InstanceKey{a, b, c} {
 		u.Members = append(u.Members, member(k.ID, fmt.Sprintf("host-%c", 'a'+n)))
-		g.Members = append(g.Members, workerAs(k.ID, dynmesh.Alive))
-		g.Observations = append(g.Observations, r.next(canaryOf(k, 0, true)))
+		g.Members = append(g.Members, testkit.Worker(k.ID, dynmesh.Alive))
+		g.Observations = append(g.Observations, r.next(testkit.Canary(k, 0, true)))
 		for _, by := range []dynmesh.InstanceKey{a, b, c} {
 			if by != k {
-				g.Observations = append(g.Observations, r.next(pathOf(k.ID, by.ID, 0, dynmesh.Pass)))
+				g.Observations = append(g.Observations, r.next(testkit.Path(k.ID, by.ID, 0, dynmesh.Pass)))
 			}
 		}
 	}
 	r.send(u)
 	r.say(g)
 	return a, b, c
-}
-
-func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) dynmesh.Observation {
-	r := dynmesh.Report{
-		Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: ready,
-		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
-	}
-	if !ready {
-		r.Finding, r.Reason, r.Detail = dynmesh.Fail, dynmesh.ReasonTimeout, "no answer within 3s"
-	}
-	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
-}
-
-func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) dynmesh.Observation {
-	r := dynmesh.Report{Subject: dynmesh.Subject{ID: id}, Kind: dynmesh.KindPath, Finding: found, At: time.Unix(1000, 0)}
-	if found == dynmesh.Fail {
-		r.Reason = dynmesh.ReasonRefused
-	}
-	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: by, Epoch: 1}, Seq: seq}
 }
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }

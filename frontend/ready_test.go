@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // ready checks what /ready says, which must be what whoever reads /mesh would conclude.
@@ -98,7 +99,7 @@ func TestReadyFollowsTheMesh(t *testing.T) {
 		a, b, c := r.trio()
 		r.ready(true, "")
 		before := r.now().Mesh
-		r.send(synced(httpInstance(key("x", "y", "z", 1))))
+		r.send(testkit.Synced(testkit.HTTPInstance(testkit.Key("x", "y", "z", 1))))
 		r.ready(true, "")
 		if now := r.now().Mesh; now == before || now.Ready != before.Ready {
 			t.Errorf("got another result, want the same one as long as only others change")
@@ -143,8 +144,8 @@ func TestExpectedEndpoints(t *testing.T) {
 		}
 		const none = `["dyn://d.b.g",0,3,[]] ["dyn://d.p.g",0,14,[]]`
 		expected(none)
-		k, other := key("d", "b", "g", 1), key("d", "q", "g", 1)
-		r.send(synced(httpInstance(k), httpInstance(other)))
+		k, other := testkit.Key("d", "b", "g", 1), testkit.Key("d", "q", "g", 1)
+		r.send(testkit.Synced(testkit.HTTPInstance(k), testkit.HTTPInstance(other)))
 		if e := r.seen().Endpoints; len(e) != 3 || *e[0].Expected != 3 || e[0].Registered != 1 || e[2].Expected != nil {
 			t.Errorf("got %+v", e)
 		}
@@ -170,7 +171,7 @@ func TestReadyRoute(t *testing.T) {
 	if got.code != http.StatusServiceUnavailable || got.body != syncing || got.header.Get("X-Dynmesh-Discovery") != "syncing" {
 		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, syncing)
 	}
-	source <- synced(httpInstance(key("d", "b", "g", 1)))
+	source <- testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 1)))
 	eventually(t, "200", func() bool { return f.get("/ready").code == http.StatusOK })
 	got = f.get("/ready")
 	const synced = `{"discovery":"synced","expectations":[{"endpoint":"dyn://d.b.g","have":1,"ok":true,"registered":1,"want":1}],"ready":true,"reasons":[]}`
@@ -186,7 +187,7 @@ func TestReadyWithoutExpectations(t *testing.T) {
 	if got := f.get("/ready"); got.code != http.StatusServiceUnavailable {
 		t.Errorf("got %d, want 503 before the registry was read", got.code)
 	}
-	source <- synced()
+	source <- testkit.Synced()
 	eventually(t, "200", func() bool { return f.get("/ready").code == http.StatusOK })
 	if got := f.get("/ready").body; got != `{"discovery":"synced","expectations":[],"ready":true,"reasons":[]}` {
 		t.Errorf("got %s", got)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // Each update of this storm adds one instance to each of two endpoints and takes away the ones that
@@ -45,8 +46,8 @@ func TestReadersSeeWholeUpdates(t *testing.T) {
 		})
 	}
 	for n := uint64(1); n <= total; n++ {
-		a, b := key("dynamo", "a", "generate", n), key("dynamo", "b", "generate", n)
-		u := synced(httpInstance(a), httpInstance(b))
+		a, b := testkit.Key("dynamo", "a", "generate", n), testkit.Key("dynamo", "b", "generate", n)
+		u := testkit.Synced(testkit.HTTPInstance(a), testkit.HTTPInstance(b))
 		if n > kept {
 			a.ID -= kept
 			b.ID -= kept

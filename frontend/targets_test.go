@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // targets returns what Prometheus would be told, by address.
@@ -42,9 +43,9 @@ func TestTargets(t *testing.T) {
 		if now := r.now().Mesh; now == before || now.Targets != before.Targets {
 			t.Error("got another list, want the same as long as no process changes")
 		}
-		second := key("d", "b", "a", 0xa)
+		second := testkit.Key("d", "b", "a", 0xa)
 		front := dynmesh.RegisteredMember{ID: 0xf, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleFrontend, Host: "front", SystemURL: "https://front/base/", Labels: map[string]string{"a-b": "1", "a_b": "2", "é": "x\xff"}}}
-		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Puts: []dynmesh.Instance{httpInstance(second)}, Deletes: []dynmesh.InstanceKey{b}, Members: []dynmesh.RegisteredMember{front}, MembersGone: []dynmesh.InstanceID{c.ID}})
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Puts: []dynmesh.Instance{testkit.HTTPInstance(second)}, Deletes: []dynmesh.InstanceKey{b}, Members: []dynmesh.RegisteredMember{front}, MembersGone: []dynmesh.InstanceID{c.ID}})
 		got := r.targets()
 		if len(got) != 3 || got["host-a:8081"]["__meta_dynmesh_"+"endpoints"] != ",dyn://d.b.a,dyn://d.b.g," || got["host-b:8081"]["__meta_dynmesh_"+"endpoints"] != "" {
 			t.Errorf("got %v", got)
@@ -85,7 +86,7 @@ func TestTargetsAndHostOfWhoDrains(t *testing.T) {
 
 func TestTargetsOfWhoDoesNotSay(t *testing.T) {
 	meshed(t, true, func(r *rig) {
-		u := synced()
+		u := testkit.Synced()
 		for n, at := range []string{"", "host:8081", "ftp://host:1", "http://:8081", "http://0.0.0.0:8081", "http://host:0", "http://host:99999", "http://%zz", "\x00"} {
 			u.Members = append(u.Members, dynmesh.RegisteredMember{ID: dynmesh.InstanceID(n + 1), MemberInfo: dynmesh.MemberInfo{SystemURL: at}})
 		}
@@ -106,7 +107,7 @@ func TestTargetsRoute(t *testing.T) {
 		t.Errorf("got %d %v %s, want 503 %s", got.code, got.header, got.body, unread)
 	}
 	// Instances and members are read apart: without the latter, an empty list would be no truth.
-	source <- synced(httpInstance(key("d", "b", "g", 1)))
+	source <- testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 1)))
 	eventually(t, "the instance", func() bool { return strings.Contains(f.get("/health").body, `"instance_id":1`) })
 	eventually(t, "that it is in /mesh", func() bool { return strings.Contains(f.get("/mesh").body, `"id":"1"`) })
 	if got := f.get("/sd/prometheus"); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, "what processes tell of themselves has not been read yet") {
@@ -118,7 +119,7 @@ func TestTargetsRoute(t *testing.T) {
 	if got.body != "[]" || got.header.Get("Content-Type") != "application/json" {
 		t.Errorf("got %v %s, want an empty list", got.header, got.body)
 	}
-	u := synced()
+	u := testkit.Synced()
 	u.Members = []dynmesh.RegisteredMember{member(1, "h")}
 	source <- u
 	eventually(t, "the target", func() bool { return strings.Contains(f.get("/sd/prometheus").body, `"h:8081"`) })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // logged returns the lines that these transitions are worth.
@@ -34,7 +35,7 @@ func logged(t *testing.T, transitions ...fleet.Transition) []string {
 }
 
 func transition(component string, id uint64, from, to dynmesh.VerdictState) fleet.Transition {
-	t := fleet.Transition{Key: key("d", component, "g", id), From: from, To: to}
+	t := fleet.Transition{Key: testkit.Key("d", component, "g", id), From: from, To: to}
 	if to != "" {
 		t.Reasons = []string{"because", "besides"}
 	}
@@ -133,10 +134,10 @@ func TestLossOfARackIsOneLine(t *testing.T) {
 		var u dynmesh.RegistryUpdate
 		var g, lost dynmesh.GossipUpdate
 		for n := range 25 {
-			k := key("d", []string{"b", "c"}[n%2], "g", uint64(n+1))
-			u.Puts = append(u.Puts, httpInstance(k))
-			g.Members = append(g.Members, workerAs(k.ID, dynmesh.Alive))
-			lost.Members = append(lost.Members, workerAs(k.ID, dynmesh.Dead))
+			k := testkit.Key("d", []string{"b", "c"}[n%2], "g", uint64(n+1))
+			u.Puts = append(u.Puts, testkit.HTTPInstance(k))
+			g.Members = append(g.Members, testkit.Worker(k.ID, dynmesh.Alive))
+			lost.Members = append(lost.Members, testkit.Worker(k.ID, dynmesh.Dead))
 			if n > 22 {
 				lost.Members[n].State = dynmesh.Alive
 			}

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func BenchmarkCompress(b *testing.B) {
 	k := newKnown(false, nil)
-	k.discover(synced(instances(10_000)...))
+	k.discover(testkit.Synced(testkit.Instances(10_000)...))
 	plain := k.builder.Snapshot().Health.Identity
 	c := newCompressor()
 	b.SetBytes(int64(plain.Size))
@@ -41,7 +43,7 @@ func benchmarkHealth(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	f := start(b, Config{}, nil, nil)
-	f.discover(synced(instances(n)...))
+	f.discover(testkit.Synced(testkit.Instances(n)...))
 	f.get("/health") // it serves
 	bare := &fasthttp.Server{
 		NoDefaultServerHeader: true, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
@@ -130,7 +132,7 @@ func (r *reader) request(b *testing.B) time.Duration {
 // instance.
 func BenchmarkMeshGet(b *testing.B) {
 	f := startWith(b, Config{}, newKnown(true, nil), nil)
-	u, g := told(10_000)
+	u, g := testkit.Mesh(10_000)
 	f.discover(u)
 	f.gossip(g)
 	for name, path := range map[string]string{

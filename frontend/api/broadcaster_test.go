@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // broadcast is a broadcaster of a fleet that a test changes, on virtual time. Its first version is
@@ -48,7 +49,7 @@ func broadcasting(t *testing.T, tune func(*broadcaster), f func(*broadcast)) {
 
 // put publishes a Mesh, which must be the next one and so have that version.
 func (f *broadcast) put(version uint64) {
-	f.known.discover(synced(httpInstance(key("d", "b", "g", version))))
+	f.known.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", version))))
 	if got := f.newest().Version; got != version {
 		panic(fmt.Sprintf("got version %d, want %d", got, version))
 	}

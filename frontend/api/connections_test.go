@@ -49,7 +49,7 @@ const largeFleet = 10_000
 func large(t *testing.T, cfg Config, tune func(*Server)) *running {
 	t.Helper()
 	f := start(t, cfg, nil, tune)
-	f.discover(synced(instances(largeFleet)...))
+	f.discover(testkit.Synced(testkit.Instances(largeFleet)...))
 	return f
 }
 
@@ -67,7 +67,7 @@ func TestSlowClientsCostOnlyThemselves(t *testing.T) {
 		if got := f.get("/live"); got.code != http.StatusOK {
 			t.Errorf("/live: got %d, want 200", got.code)
 		}
-		f.discover(synced(httpInstance(key("zz", "late", "generate", uint64(n)))))
+		f.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("zz", "late", "generate", uint64(n)))))
 		want := fmt.Sprintf(`"endpoint":"generate","instance_id":%d,"namespace":"zz"`, n)
 		eventually(t, "the update", func() bool { return strings.Contains(f.get("/health").body, want) })
 		if took := pace.Since(began); took > 5*time.Second {
@@ -94,11 +94,11 @@ func TestSlowReadersOfOldAnswersAreCut(t *testing.T) {
 	size := f.newest.Load().Health.Identity.Size
 	f.connections.maxReplaced = int64(size * 3 / 2) // room for one replaced answer and a half
 	publish := func(version int) {                  // of every instance, so that two answers share nothing
-		puts := instances(largeFleet)
+		puts := testkit.Instances(largeFleet)
 		for i := range puts {
 			puts[i].Transport = raw(fmt.Sprintf(`{"http":"http://10.0.0.1/%d"}`, version))
 		}
-		f.discover(synced(puts...))
+		f.discover(testkit.Synced(puts...))
 		f.connections.shedSlow()
 	}
 	oldest := []net.Conn{f.slowClient(), f.slowClient()} // both pin one answer: counted once, cut together
@@ -134,7 +134,7 @@ func TestSlowReadersOfSimilarAnswersAreKept(t *testing.T) {
 	for n := range slow {
 		f.slowClient()
 		eventually(t, "another reader", func() bool { return f.sendingNow() == n+1 })
-		f.discover(synced(httpInstance(key("dynamo", fmt.Sprintf("backend-%d", n), "generate", 1))))
+		f.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("dynamo", fmt.Sprintf("backend-%d", n), "generate", 1))))
 	}
 	f.connections.shedSlow()
 	if got := f.connections.cut.Load(); got != 0 || f.sendingNow() != slow {
@@ -203,7 +203,7 @@ func TestAcceptOutlivesWantOfFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := newConnections(&failing{Listener: ln, errs: []error{syscall.EMFILE, syscall.ECONNABORTED}}, quiet())
+	set := newConnections(&failing{Listener: ln, errs: []error{syscall.EMFILE, syscall.ECONNABORTED}}, testkit.Quiet())
 	client, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)

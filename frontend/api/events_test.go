@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // listener is a listener of /events.
@@ -211,9 +212,9 @@ func TestEventsFollowTheMesh(t *testing.T) {
 	if want := fmt.Sprintf("%s-%v", f.broadcaster.epoch, r.head["version"]); first.id != want {
 		t.Errorf("got id %s, want %s", first.id, want)
 	}
-	a, b := key("d", "b", "g", 0xa), key("d", "b<>", "g", 0xb)
+	a, b := testkit.Key("d", "b", "g", 0xa), testkit.Key("d", "b<>", "g", 0xb)
 	for _, u := range []dynmesh.RegistryUpdate{
-		synced(httpInstance(a), httpInstance(b)),
+		testkit.Synced(testkit.HTTPInstance(a), testkit.HTTPInstance(b)),
 		{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{a}},
 		{State: dynmesh.Stale, Since: time.Unix(2000, 0)},
 		{State: dynmesh.Synced, Since: time.Unix(3000, 0), Deletes: []dynmesh.InstanceKey{b}},
@@ -234,7 +235,7 @@ func quickHeartbeat(s *Server) { s.events.heartbeat = 5 * time.Millisecond }
 func TestEventsResume(t *testing.T) {
 	t.Parallel()
 	f := start(t, Config{}, nil, quickHeartbeat)
-	put := func(id uint64) { f.discover(synced(httpInstance(key("d", "b", "g", id)))) }
+	put := func(id uint64) { f.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", id)))) }
 	l := f.listen("")
 	l.next("snapshot")
 	put(1)
@@ -319,9 +320,9 @@ func TestEventsOfSlowClients(t *testing.T) {
 	r := replicaOf(t, quick.next("snapshot").data)
 	const rounds, size = 20, 100
 	for n := range rounds { // what the kernel holds of it is soon full
-		u := synced()
+		u := testkit.Synced()
 		for i := range size {
-			in := httpInstance(key("d", "b", "g", uint64(i+1)))
+			in := testkit.HTTPInstance(testkit.Key("d", "b", "g", uint64(i+1)))
 			in.Transport = json.RawMessage(fmt.Sprintf(`{"http":"http://10.0.0.1:%d/%s"}`, n+1, strings.Repeat("x", 1500)))
 			u.Puts = append(u.Puts, in)
 		}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // Many listen while everything flaps; some lose their connections, some do not read. Each one that
@@ -21,7 +23,7 @@ func TestListenersInAStorm(t *testing.T) {
 		s.broadcaster.interval, s.events.heartbeat = 2*time.Millisecond, 20*time.Millisecond
 		s.setWriteTimeout(100 * time.Millisecond)
 	})
-	last := key("the", "very", "end", 1)
+	last := testkit.Key("the", "very", "end", 1)
 	ended := func(r replica) bool { return r.instances[last.Endpoint.String()+"/"+last.ID.String()] != nil }
 
 	for range deaf {
@@ -65,11 +67,11 @@ func TestListenersInAStorm(t *testing.T) {
 	}
 	registered := map[int]bool{}
 	for range rounds {
-		u := synced()
+		u := testkit.Synced()
 		for _, n := range rand.Perm(many)[:1+rand.IntN(many)] {
-			k := key("d", fmt.Sprint("b", n%3), "g", uint64(n))
+			k := testkit.Key("d", fmt.Sprint("b", n%3), "g", uint64(n))
 			if registered[n] = !registered[n]; registered[n] {
-				u.Puts = append(u.Puts, httpInstance(k))
+				u.Puts = append(u.Puts, testkit.HTTPInstance(k))
 			} else {
 				u.Deletes = append(u.Deletes, k)
 			}
@@ -77,7 +79,7 @@ func TestListenersInAStorm(t *testing.T) {
 		f.discover(u)
 		<-time.After(time.Duration(rand.IntN(5)) * time.Millisecond)
 	}
-	f.discover(synced(httpInstance(last)))
+	f.discover(testkit.Synced(testkit.HTTPInstance(last)))
 	listeners.Wait()
 	close(replicas)
 	n, now := 0, f.get("/mesh").body

@@ -12,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // scraped returns what a scrape says of a Mesh, without the names' beginning.
@@ -38,17 +39,17 @@ func sample(t *testing.T) *known {
 		t.Fatal(err)
 	}
 	k := newKnown(true, all)
-	keys := []dynmesh.InstanceKey{key("d", "b", "g", 0xa), key("d", "b", "g", 0xb), key("d", "b", "g", 0xc), key("d", "b", "g", 0xd)}
+	keys := []dynmesh.InstanceKey{testkit.Key("d", "b", "g", 0xa), testkit.Key("d", "b", "g", 0xb), testkit.Key("d", "b", "g", 0xc), testkit.Key("d", "b", "g", 0xd)}
 	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 5, UDPDegraded: 1}}
-	u := synced()
+	u := testkit.Synced()
 	for _, key := range keys {
-		u.Puts = append(u.Puts, httpInstance(key))
+		u.Puts = append(u.Puts, testkit.HTTPInstance(key))
 		g.Members = append(g.Members, dynmesh.Member{Observer: dynmesh.Observer{ID: key.ID, Epoch: 1}, Role: dynmesh.RoleWorker, State: dynmesh.Alive, Since: time.Now()})
-		g.Observations = append(g.Observations, canaryOf(key, 1, key.ID != 0xc))
+		g.Observations = append(g.Observations, testkit.Canary(key, 1, key.ID != 0xc))
 	}
-	unregistered := key("d", "b", "other", 0xb)
-	g.Observations = append(g.Observations, canaryOf(unregistered, 2, true),
-		pathOf(0xa, 0xb, 3, dynmesh.Fail), pathOf(0xa, 0xc, 1, dynmesh.Fail), pathOf(0xa, 0xd, 1, dynmesh.Fail),
+	unregistered := testkit.Key("d", "b", "other", 0xb)
+	g.Observations = append(g.Observations, testkit.Canary(unregistered, 2, true),
+		testkit.Path(0xa, 0xb, 3, dynmesh.Fail), testkit.Path(0xa, 0xc, 1, dynmesh.Fail), testkit.Path(0xa, 0xd, 1, dynmesh.Fail),
 		dynmesh.Observation{
 			Observer: dynmesh.Observer{ID: 0xd, Epoch: 1}, Seq: 2,
 			Report: dynmesh.Report{Subject: dynmesh.Subject{ID: 0xd}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
@@ -90,16 +91,16 @@ func TestFleetMetrics(t *testing.T) {
 func TestFleetMetricsOfForeignNames(t *testing.T) {
 	k := newKnown(false, nil)
 	{
-		k.discover(synced(httpInstance(key("a.b", "c", "d", 1)), httpInstance(key("a", "b.c", "d", 1))))
+		k.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("a.b", "c", "d", 1)), testkit.HTTPInstance(testkit.Key("a", "b.c", "d", 1))))
 		lines := scraped(t, k.builder.Snapshot().Mesh, true)
 		for _, want := range []string{"endpoint_verdict_instances[dyn://a.b.c.d ready]2", "instance_verdict[dyn://a.b.c.d 1 ready]1"} {
 			if !slices.Contains(lines, want) {
 				t.Errorf("no %s in %q", want, lines)
 			}
 		}
-		u := synced()
+		u := testkit.Synced()
 		for n := range maxEndpointSeries + 50 {
-			u.Puts = append(u.Puts, httpInstance(key("z", fmt.Sprintf("b%05d", n), "g", 1)))
+			u.Puts = append(u.Puts, testkit.HTTPInstance(testkit.Key("z", fmt.Sprintf("b%05d", n), "g", 1)))
 		}
 		k.discover(u)
 		lines = scraped(t, k.builder.Snapshot().Mesh, false)

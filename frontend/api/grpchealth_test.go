@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func (r *running) prober() (grpc_health_v1.HealthClient, context.Context) {
@@ -55,8 +56,8 @@ func TestGRPCHealthCheck(t *testing.T) {
 		}
 	}
 	want(map[string]string{"": "SERVING", "dyn://d.b.g": "UNKNOWN", "nonsense": "UNKNOWN"})
-	k := key("d", "b", "g", 1)
-	f.discover(synced(httpInstance(k)))
+	k := testkit.Key("d", "b", "g", 1)
+	f.discover(testkit.Synced(testkit.HTTPInstance(k)))
 	eventually(t, "SERVING", func() bool { return probe(ctx, c, "dyn://d.b.g") == "SERVING" })
 	want(map[string]string{"": "SERVING", "d.b.g": "SERVING", "dyn://d.e.g": "NOT_SERVING", "dyn://d.b": "NotFound", "d.b.h": "NotFound"})
 	if got := probe(ctx, c, strings.Repeat("x", 1<<20)); got != "ResourceExhausted" {
@@ -92,10 +93,10 @@ func TestGRPCHealthWatch(t *testing.T) {
 	next(endpoint, "UNKNOWN")
 	next(itself, "SERVING")
 	next(watch("d.b.g"), "ResourceExhausted")
-	k := key("d", "b", "g", 1)
-	f.discover(synced())
+	k := testkit.Key("d", "b", "g", 1)
+	f.discover(testkit.Synced())
 	next(endpoint, "SERVICE_UNKNOWN")
-	f.discover(synced(httpInstance(key("d", "b", "other", 1)), httpInstance(k)))
+	f.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "other", 1)), testkit.HTTPInstance(k)))
 	next(endpoint, "SERVING")
 	f.discover(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
 	next(endpoint, "SERVICE_UNKNOWN")

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
 	"github.com/dynmesh/dynmesh"
@@ -89,7 +87,7 @@ func startWith(t testing.TB, cfg Config, k *known, tune func(*Server)) *running 
 	if cfg.GracefulShutdownTimeout == 0 {
 		cfg.GracefulShutdownTimeout = 50 * time.Millisecond
 	}
-	cfg.Log = quiet()
+	cfg.Log = testkit.Quiet()
 	s, err := New(cfg, k.builder.Snapshot(), k.builder.Epoch())
 	if err != nil {
 		t.Fatal(err)
@@ -183,81 +181,4 @@ func (r *running) waitGzip() {
 // content returns the whole of an answer.
 func content(r *snapshot.Representation) string { return string(r.Bytes()) }
 
-func key(namespace, component, name string, id uint64) dynmesh.InstanceKey {
-	return dynmesh.InstanceKey{
-		Endpoint: dynmesh.Endpoint{Namespace: namespace, Component: component, Name: name},
-		ID:       dynmesh.InstanceID(id),
-	}
-}
-
-func httpInstance(k dynmesh.InstanceKey) dynmesh.Instance {
-	return dynmesh.Instance{InstanceKey: k, Transport: json.RawMessage(`{"http":"http://10.0.0.1:9000/v1/rpc/` + k.ID.String() + `"}`)}
-}
-
-// instances returns n instances of eight endpoints, about 200 bytes each, as a large deployment has
-// them.
-func instances(n int) []dynmesh.Instance {
-	all := make([]dynmesh.Instance, n)
-	for i := range all {
-		component := fmt.Sprintf("backend-%d", i%8)
-		id := 0x694d9b9000000000 + uint64(i)
-		all[i] = dynmesh.Instance{
-			InstanceKey: key("dynamo", component, "generate", id),
-			Transport:   json.RawMessage(fmt.Sprintf(`{"http":"http://worker-%06d.workers.inference.svc.cluster.local:9000/v1/rpc/generate"}`, i)),
-		}
-	}
-	return all
-}
-
-func synced(puts ...dynmesh.Instance) dynmesh.RegistryUpdate {
-	return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Puts: puts}
-}
-
-// told is what a mesh of n instances says of itself: each has a worker of its own, a canary, and
-// two watchers.
-func told(n int) (dynmesh.RegistryUpdate, dynmesh.GossipUpdate) {
-	u := synced(instances(n)...)
-	g := dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}}
-	for i, put := range u.Puts {
-		u.Members = append(u.Members, dynmesh.RegisteredMember{ID: put.ID, MemberInfo: dynmesh.MemberInfo{
-			Role: dynmesh.RoleWorker, Host: fmt.Sprintf("worker-%06d", i), Version: "v1.2.3", PID: 1, GossipAddr: "10.0.0.1:7946",
-			SystemURL: "http://10.0.0.1:8081", Labels: map[string]string{"zone": "a"},
-		}})
-		g.Members = append(g.Members, dynmesh.Member{
-			Observer: dynmesh.Observer{ID: put.ID, Epoch: 1}, Role: dynmesh.RoleWorker, Addr: "10.0.0.1:7946", LeaseTTL: 10 * time.Second,
-			State: dynmesh.Alive, Since: time.Unix(1000, 0),
-		})
-		g.Observations = append(g.Observations, canaryOf(put.InstanceKey, 1, true))
-		for _, by := range []int{(i + 1) % n, (i + n/2) % n} {
-			g.Observations = append(g.Observations, pathOf(put.ID, u.Puts[by].ID, 1, dynmesh.Pass))
-		}
-	}
-	return u, g
-}
-
-func canaryOf(k dynmesh.InstanceKey, seq uint64, ready bool) dynmesh.Observation {
-	r := dynmesh.Report{
-		Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint}, Kind: dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: ready,
-		Latency: 3 * time.Millisecond, At: time.Unix(1000, 0),
-	}
-	if !ready {
-		r.Finding, r.Reason, r.Detail = dynmesh.Fail, dynmesh.ReasonTimeout, "no answer within 3s"
-	}
-	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: k.ID, Epoch: 1}, Seq: seq}
-}
-
-func pathOf(id, by dynmesh.InstanceID, seq uint64, found dynmesh.Finding) dynmesh.Observation {
-	r := dynmesh.Report{Subject: dynmesh.Subject{ID: id}, Kind: dynmesh.KindPath, Finding: found, At: time.Unix(1000, 0)}
-	if found == dynmesh.Fail {
-		r.Reason = dynmesh.ReasonRefused
-	}
-	return dynmesh.Observation{Report: r, Observer: dynmesh.Observer{ID: by, Epoch: 1}, Seq: seq}
-}
-
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
-
-func quiet() *logrus.Entry {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return logrus.NewEntry(log)
-}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -64,7 +65,7 @@ func (s seen) of(k dynmesh.InstanceKey) seenInstance {
 func startMesh(t testing.TB, n int) *running {
 	t.Helper()
 	f := startWith(t, Config{}, newKnown(true, nil), nil)
-	u, g := told(n)
+	u, g := testkit.Mesh(n)
 	f.discover(u)
 	f.gossip(g)
 	return f
@@ -126,10 +127,10 @@ func TestMeshOfForeignNames(t *testing.T) {
 	f := start(t, Config{}, nil, nil)
 	var puts []dynmesh.Instance
 	for n, name := range []string{"a/b", "a b", "ü€", "%41", "?x#y", ".."} {
-		puts = append(puts, httpInstance(key("d", "b", name, uint64(n+1))))
+		puts = append(puts, testkit.HTTPInstance(testkit.Key("d", "b", name, uint64(n+1))))
 	}
-	puts = append(puts, httpInstance(key("d.b", "x", "y", 7)), httpInstance(key("d", "b.x", "y", 8)))
-	f.discover(synced(puts...))
+	puts = append(puts, testkit.HTTPInstance(testkit.Key("d.b", "x", "y", 7)), testkit.HTTPInstance(testkit.Key("d", "b.x", "y", 8)))
+	f.discover(testkit.Synced(puts...))
 	for _, put := range puts {
 		path := "/mesh/" + url.PathEscape(strings.TrimPrefix(put.Endpoint.String(), "dyn://")) + "/" + put.ID.String()
 		got := f.get(path)
@@ -167,7 +168,7 @@ func TestMeshIsSentOnce(t *testing.T) {
 			t.Errorf("%s: gzip: got another body", path)
 		}
 	}
-	f.discover(synced(httpInstance(key("d", "b", "g", 1))))
+	f.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("d", "b", "g", 1))))
 	if got := f.get("/mesh", "If-None-Match", p.Mesh.Identity.ETag); got.code != 200 || got.header.Get("ETag") == p.Mesh.Identity.ETag {
 		t.Errorf("after a change: got %d, %s", got.code, got.header.Get("ETag"))
 	}
@@ -177,9 +178,9 @@ func TestMeshIsSentOnce(t *testing.T) {
 // ways.
 func TestMeshOfEachSize(t *testing.T) {
 	f := startWith(t, Config{}, newKnown(true, nil), nil)
-	u, g := told(120)
+	u, g := testkit.Mesh(120)
 	for n := range u.Puts {
-		f.discover(synced(u.Puts[n]))
+		f.discover(testkit.Synced(u.Puts[n]))
 		f.gossip(dynmesh.GossipUpdate{Members: g.Members[n : n+1], Observations: g.Observations[3*n : 3*n+1]})
 		p := f.newest.Load()
 		if got := f.get("/mesh"); got.body != content(p.Mesh.Identity) || len(parsed(t, got.body).Members) != n+1 {

@@ -8,11 +8,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMetrics(t *testing.T) {
 	f := start(t, Config{Version: "v1.2.3"}, nil, nil)
-	f.discover(synced(instances(20)...))
+	f.discover(testkit.Synced(testkit.Instances(20)...))
 	f.waitGzip()
 	got := f.get("/metrics")
 	p := f.newest.Load()
@@ -47,17 +48,17 @@ func TestMetrics(t *testing.T) {
 func TestMetricsOfForeignNames(t *testing.T) {
 	f := start(t, Config{Version: "\xff"}, nil, nil)
 	puts := []dynmesh.Instance{
-		httpInstance(key("a.b", "c", "d", 1)),
-		httpInstance(key("a", "b.c", "d", 1)),
-		httpInstance(key("a\xff", "b", "c", 1)),
-		httpInstance(key("a\xfe", "b", "c", 1)),
-		httpInstance(key("a\"\n", "b", "c", 1)),
+		testkit.HTTPInstance(testkit.Key("a.b", "c", "d", 1)),
+		testkit.HTTPInstance(testkit.Key("a", "b.c", "d", 1)),
+		testkit.HTTPInstance(testkit.Key("a\xff", "b", "c", 1)),
+		testkit.HTTPInstance(testkit.Key("a\xfe", "b", "c", 1)),
+		testkit.HTTPInstance(testkit.Key("a\"\n", "b", "c", 1)),
 	}
 	const named = 3 // of those five
 	for n := range maxEndpointSeries + 50 {
-		puts = append(puts, httpInstance(key("z", fmt.Sprintf("b%05d", n), "g", 1)))
+		puts = append(puts, testkit.HTTPInstance(testkit.Key("z", fmt.Sprintf("b%05d", n), "g", 1)))
 	}
-	f.discover(synced(puts...))
+	f.discover(testkit.Synced(puts...))
 	got := f.get("/metrics")
 	if got.code != 200 {
 		t.Fatalf("got %d %s", got.code, got.body)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func unzip(t *testing.T, s string) string {
@@ -46,7 +47,7 @@ func TestBeforeEtcdAnswers(t *testing.T) {
 
 func TestHealthHeaders(t *testing.T) {
 	f := start(t, Config{}, nil, nil)
-	f.discover(synced(instances(3)...))
+	f.discover(testkit.Synced(testkit.Instances(3)...))
 	got := f.get("/health")
 	for name, want := range map[string]string{
 		"Content-Type":   "application/json",
@@ -76,7 +77,7 @@ func TestHealthHeaders(t *testing.T) {
 
 func TestStaleHeader(t *testing.T) {
 	f := start(t, Config{}, nil, nil)
-	f.discover(synced(instances(3)...))
+	f.discover(testkit.Synced(testkit.Instances(3)...))
 	before := f.get("/health")
 	f.discover(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now().Add(-90 * time.Minute)})
 	eventually(t, "stale", func() bool { return f.get("/health").header.Get(headerDiscovery) != "synced" })
@@ -95,7 +96,7 @@ func TestStaleHeader(t *testing.T) {
 
 func TestNegotiation(t *testing.T) {
 	f := start(t, Config{}, nil, nil)
-	f.discover(synced(instances(100)...))
+	f.discover(testkit.Synced(testkit.Instances(100)...))
 	f.waitGzip()
 	plain := f.get("/health")
 	zipped := f.get("/health", "Accept-Encoding", "gzip")
@@ -155,7 +156,7 @@ func TestETagFollowsTheBody(t *testing.T) {
 	f := start(t, Config{}, nil, nil)
 	seen := map[string]string{}
 	for n := 1; n <= 5; n++ {
-		f.discover(synced(instances(n)...))
+		f.discover(testkit.Synced(testkit.Instances(n)...))
 		got := f.get("/health")
 		if body, ok := seen[got.header.Get("ETag")]; ok {
 			t.Errorf("got tag %s for two bodies:\n%s\n%s", got.header.Get("ETag"), body, got.body)

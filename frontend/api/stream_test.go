@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestTransferLeavesTheAnswerAsItWas(t *testing.T) {
 	k := newKnown(false, nil)
-	k.discover(synced(instances(largeFleet)...))
+	k.discover(testkit.Synced(testkit.Instances(largeFleet)...))
 	b := k.builder.Snapshot().Health.Identity
 	want := content(b)
 	for range 2 {

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // filled returns what is known of a mesh of n instances: with gossip, what told tells.
 func filled(n int, gossip bool) (*known, dynmesh.RegistryUpdate) {
 	k := newKnown(gossip)
-	u, g := told(n)
+	u, g := testkit.Mesh(n)
 	if !gossip {
 		u.Members = nil
 	}
@@ -30,9 +31,9 @@ func BenchmarkChange(b *testing.B) {
 		for _, gossip := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%d/gossip=%v", n, gossip), func(b *testing.B) {
 				r, _ := filled(n, gossip)
-				k := key("dynamo", "backend-4", "generate", 0x694d9b9000000000+uint64(n)/2)
+				k := testkit.Key("dynamo", "backend-4", "generate", 0x694d9b9000000000+uint64(n)/2)
 				k.ID++ // between two that are there
-				put := synced(httpInstance(k))
+				put := testkit.Synced(testkit.HTTPInstance(k))
 				gone := dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: put.Since, Deletes: []dynmesh.InstanceKey{k}}
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
@@ -56,7 +57,7 @@ func BenchmarkVerdict(b *testing.B) {
 			k := u.Puts[n/2].InstanceKey
 			b.ReportAllocs()
 			for i := uint64(0); b.Loop(); i++ {
-				r.gossip(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}, Observations: []dynmesh.Observation{canaryOf(k, 2+i, i%2 == 1)}})
+				r.gossip(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: n}, Observations: []dynmesh.Observation{testkit.Canary(k, 2+i, i%2 == 1)}})
 			}
 		})
 	}
@@ -64,7 +65,7 @@ func BenchmarkVerdict(b *testing.B) {
 
 // BenchmarkFirstList is an initial list, all at once: until /health has it, and until all has.
 func BenchmarkFirstList(b *testing.B) {
-	u := synced(instances(100_000)...)
+	u := testkit.Synced(testkit.Instances(100_000)...)
 	for name, all := range map[string]bool{"health": false, "all": true} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
@@ -115,7 +116,7 @@ func TestMemory(t *testing.T) {
 	}{{false, 1600}, {true, 4000}} {
 		k, _ := filled(n, tt.gossip)
 		old := k.builder.Snapshot()
-		k.discover(synced(httpInstance(key("dynamo", "backend-4", "generate", 1))))
+		k.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("dynamo", "backend-4", "generate", 1))))
 		health, mesh := old.Health.Identity.Size/n, old.Mesh.Identity.Size/n
 		per := freed(old, k) / n
 		t.Logf("gossip %v: %.0f bytes an instance, of which %d are /health and %d are /mesh", tt.gossip, per, health, mesh)

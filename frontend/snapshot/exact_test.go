@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // rendered returns /health after one update.
 func rendered(puts ...dynmesh.Instance) string {
 	k := newKnown(false)
-	k.discover(synced(puts...))
+	k.discover(testkit.Synced(puts...))
 	return string(k.builder.Snapshot().Health.Identity.Bytes())
 }
 
 func TestHealthIsExact(t *testing.T) {
-	backend := key("dynamo", "backend", "generate", 7587891994254240587)
+	backend := testkit.Key("dynamo", "backend", "generate", 7587891994254240587)
 	for _, tt := range []struct {
 		name string
 		puts []dynmesh.Instance
@@ -32,9 +33,9 @@ func TestHealthIsExact(t *testing.T) {
 		{
 			"transports and fields that are not known",
 			[]dynmesh.Instance{
-				{InstanceKey: key("d", "b", "g", 2), Transport: raw(`{"quic":{"addr":"h:1","n":12345678901234567890}}`)},
+				{InstanceKey: testkit.Key("d", "b", "g", 2), Transport: raw(`{"quic":{"addr":"h:1","n":12345678901234567890}}`)},
 				{
-					InstanceKey: key("d", "b", "g", 18446744073709551615), Transport: raw(`{"tcp":"h:1/ffffffffffffffff/g"}`),
+					InstanceKey: testkit.Key("d", "b", "g", 18446744073709551615), Transport: raw(`{"tcp":"h:1/ffffffffffffffff/g"}`),
 					Extra: map[string]json.RawMessage{"zone": raw(`"a<b>&c"`), "device_type": raw(`{"cuda":[1,2]}`)},
 				},
 			},
@@ -46,7 +47,7 @@ func TestHealthIsExact(t *testing.T) {
 		{
 			"foreign names",
 			[]dynmesh.Instance{
-				{InstanceKey: key(`a"\`, "<&>", "\x00\n€", 1), Transport: raw(`{"http":"x"}`)},
+				{InstanceKey: testkit.Key(`a"\`, "<&>", "\x00\n€", 1), Transport: raw(`{"http":"x"}`)},
 			},
 			`{"endpoints":["dyn://a\"\\.<&>.\u0000\n€"],"instances":[` +
 				`{"component":"<&>","endpoint":"\u0000\n€","instance_id":1,"namespace":"a\"\\","transport":{"http":"x"}}` +
@@ -56,9 +57,9 @@ func TestHealthIsExact(t *testing.T) {
 			// As strings, "a-b…" sorts before "a.…"; as parts, after it.
 			"two orders",
 			[]dynmesh.Instance{
-				{InstanceKey: key("a-b", "x", "g", 1), Transport: raw(`{"http":"1"}`)},
-				{InstanceKey: key("a", "y", "g", 16), Transport: raw(`{"http":"3"}`)},
-				{InstanceKey: key("a", "y", "g", 9), Transport: raw(`{"http":"2"}`)},
+				{InstanceKey: testkit.Key("a-b", "x", "g", 1), Transport: raw(`{"http":"1"}`)},
+				{InstanceKey: testkit.Key("a", "y", "g", 16), Transport: raw(`{"http":"3"}`)},
+				{InstanceKey: testkit.Key("a", "y", "g", 9), Transport: raw(`{"http":"2"}`)},
 			},
 			`{"endpoints":["dyn://a-b.x.g","dyn://a.y.g"],"instances":[` +
 				`{"component":"y","endpoint":"g","instance_id":9,"namespace":"a","transport":{"http":"2"}},` +
@@ -69,8 +70,8 @@ func TestHealthIsExact(t *testing.T) {
 		{
 			"two endpoints with one name",
 			[]dynmesh.Instance{
-				{InstanceKey: key("a.b", "c", "d", 1), Transport: raw(`{"http":"1"}`)},
-				{InstanceKey: key("a", "b.c", "d", 1), Transport: raw(`{"http":"2"}`)},
+				{InstanceKey: testkit.Key("a.b", "c", "d", 1), Transport: raw(`{"http":"1"}`)},
+				{InstanceKey: testkit.Key("a", "b.c", "d", 1), Transport: raw(`{"http":"2"}`)},
 			},
 			`{"endpoints":["dyn://a.b.c.d"],"instances":[` +
 				`{"component":"b.c","endpoint":"d","instance_id":1,"namespace":"a","transport":{"http":"2"}},` +
@@ -95,7 +96,7 @@ func TestHealthIsExact(t *testing.T) {
 }
 
 func TestHealthOfInvalidUTF8IsValidJSON(t *testing.T) {
-	got := rendered(httpInstance(key("\xff\xfe", "b\xc3", "g", 1)))
+	got := rendered(testkit.HTTPInstance(testkit.Key("\xff\xfe", "b\xc3", "g", 1)))
 	if !json.Valid([]byte(got)) {
 		t.Errorf("got %q, want valid JSON", got)
 	}
@@ -103,9 +104,9 @@ func TestHealthOfInvalidUTF8IsValidJSON(t *testing.T) {
 
 func TestHealthReturnsToEmptyForm(t *testing.T) {
 	r := newKnown(false)
-	k := key("dynamo", "backend", "generate", 1)
-	r.discover(synced(httpInstance(k)))
-	r.discover(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k, key("never", "seen", "x", 2)}})
+	k := testkit.Key("dynamo", "backend", "generate", 1)
+	r.discover(testkit.Synced(testkit.HTTPInstance(k)))
+	r.discover(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k, testkit.Key("never", "seen", "x", 2)}})
 	if got := string(r.builder.Snapshot().Health.Identity.Bytes()); got != emptyHealth {
 		t.Errorf("got %s, want %s", got, emptyHealth)
 	}
@@ -115,8 +116,8 @@ func TestHealthReturnsToEmptyForm(t *testing.T) {
 func TestForgottenNamesDoNotPileUp(t *testing.T) {
 	r := newKnown(false)
 	for n := range uint64(100) {
-		k := key("ns"+dynmesh.InstanceID(n).String(), "b", "g", n)
-		r.discover(synced(httpInstance(k)))
+		k := testkit.Key("ns"+dynmesh.InstanceID(n).String(), "b", "g", n)
+		r.discover(testkit.Synced(testkit.HTTPInstance(k)))
 		r.discover(dynmesh.RegistryUpdate{State: dynmesh.Synced, Deletes: []dynmesh.InstanceKey{k}})
 	}
 	if n := len(r.builder.mesh.endpoints); n != 0 {

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // wantHealth joins the answer from its parts.
@@ -33,7 +34,7 @@ func drawUpdate(t *rapid.T, model map[dynmesh.InstanceKey]dynmesh.Instance) dynm
 	endpoints := []dynmesh.Endpoint{
 		{Namespace: "a", Component: "b", Name: "c"}, {Namespace: "a", Component: "b", Name: "d"}, {Namespace: "a-b", Component: "b", Name: "c"},
 	}
-	u := synced()
+	u := testkit.Synced()
 	seen := map[dynmesh.InstanceKey]bool{}
 	for range rapid.IntRange(0, 6).Draw(t, "runs") {
 		e := rapid.SampledFrom(endpoints).Draw(t, "endpoint")
@@ -109,7 +110,7 @@ func fromScratch(model map[dynmesh.InstanceKey]dynmesh.Instance) *Health {
 	k := newKnown(false)
 	for len(all) > 0 {
 		n := 1 + rand.Intn(len(all))
-		k.discover(synced(all[:n]...))
+		k.discover(testkit.Synced(all[:n]...))
 		all = all[n:]
 	}
 	return k.builder.Snapshot().Health
@@ -120,9 +121,9 @@ func fromScratch(model map[dynmesh.InstanceKey]dynmesh.Instance) *Health {
 func TestTagsTellOrdersApart(t *testing.T) {
 	health := func(first, second string) *Representation {
 		k := newKnown(false)
-		k.discover(synced(
-			dynmesh.Instance{InstanceKey: key("a\xfe", "b", "c", 1), Transport: raw(first)},
-			dynmesh.Instance{InstanceKey: key("a\xff", "b", "c", 1), Transport: raw(second)},
+		k.discover(testkit.Synced(
+			dynmesh.Instance{InstanceKey: testkit.Key("a\xfe", "b", "c", 1), Transport: raw(first)},
+			dynmesh.Instance{InstanceKey: testkit.Key("a\xff", "b", "c", 1), Transport: raw(second)},
 		))
 		return k.builder.Snapshot().Health.Identity
 	}
@@ -156,9 +157,9 @@ func unshared(old, now *Representation) (n int) {
 
 func TestOneChangeSharesTheRestOfHealth(t *testing.T) {
 	k := newKnown(false)
-	k.discover(synced(instances(largeFleet)...))
+	k.discover(testkit.Synced(testkit.Instances(largeFleet)...))
 	old := k.builder.Snapshot().Health.Identity
-	k.discover(synced(httpInstance(key("dynamo", "backend-4", "generate", 1))))
+	k.discover(testkit.Synced(testkit.HTTPInstance(testkit.Key("dynamo", "backend-4", "generate", 1))))
 	now := k.builder.Snapshot().Health.Identity
 	fresh, limit := unshared(old, now), now.Size/20
 	if fresh == 0 || fresh > limit {
@@ -172,11 +173,11 @@ func TestOneChangeSharesTheRestOfHealth(t *testing.T) {
 // What several versions of /mesh have in common is the same memory.
 func TestOneVerdictSharesTheRestOfTheMesh(t *testing.T) {
 	k := newKnown(true)
-	u, g := told(largeFleet)
+	u, g := testkit.Mesh(largeFleet)
 	k.discover(u)
 	k.gossip(g)
 	old := k.builder.Snapshot()
-	k.gossip(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{canaryOf(u.Puts[5000].InstanceKey, 2, false)}})
+	k.gossip(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{testkit.Canary(u.Puts[5000].InstanceKey, 2, false)}})
 	now := k.builder.Snapshot()
 	if now.Version != old.Version+1 || now.Health != old.Health || now.Mesh == old.Mesh || now.Mesh.Targets != old.Mesh.Targets {
 		t.Errorf("got version %d after %d, the same /health %v, /mesh %v", now.Version, old.Version, now.Health == old.Health, now.Mesh == old.Mesh)
