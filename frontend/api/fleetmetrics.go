@@ -55,7 +55,11 @@ func collectFleet(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Des
 	gauge(readyDesc, one(m.Ready.Ready))
 	gauge(warningsDesc, m.Warnings)
 	phantoms := 0
-	for _, t := range totalsByName(m.Endpoints) {
+	known := make([]endpointTotals, 0, len(m.Endpoints))
+	for _, e := range m.Endpoints {
+		known = append(known, endpointTotals{e.Name, e.Counts, e.Expected})
+	}
+	for _, t := range totalsByName(known) {
 		c := t.counts
 		for n, count := range []int{c.Ready, c.NotReady, c.Unreachable, c.Draining} {
 			gauge(verdictsDesc, count, t.name, string(verdict.States()[n]))
@@ -111,12 +115,8 @@ type endpointTotals struct {
 }
 
 // totalsByName returns what at most maxEndpointSeries endpoints have, by name, and the rest
-// together as otherEndpoints.
-func totalsByName(endpoints []*snapshot.Endpoint) []endpointTotals {
-	all := make([]endpointTotals, 0, len(endpoints))
-	for _, e := range endpoints {
-		all = append(all, endpointTotals{e.Name, e.Counts, e.Expected})
-	}
+// together as otherEndpoints: a scrape with the same series twice fails as a whole. It works in all.
+func totalsByName(all []endpointTotals) []endpointTotals {
 	slices.SortStableFunc(all, func(a, b endpointTotals) int { return strings.Compare(a.name, b.name) })
 	unique := all[:0]
 	for _, t := range all {

@@ -1,13 +1,12 @@
 package api
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
 )
 
 // maxEndpointSeries bounds dynmesh_frontend_endpoint_instances: names come from etcd, where anybody
@@ -84,8 +83,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if gz := s.Health.Gzip(); gz != nil {
 		gauge(bodyBytesDesc, gz.Size, gz.ContentEncoding)
 	}
-	for _, e := range byName(s.Health.Endpoints) {
-		gauge(endpointInstancesDesc, e.instances, e.name)
+	listed := make([]endpointTotals, 0, len(s.Health.Endpoints))
+	for _, e := range s.Health.Endpoints {
+		listed = append(listed, endpointTotals{name: e.Name, counts: fleet.Counts{Registered: e.Instances}})
+	}
+	for _, t := range totalsByName(listed) {
+		gauge(endpointInstancesDesc, t.counts.Registered, t.name)
 	}
 	collectFleet(s.Mesh, c.cfg.InstanceMetrics, gauge)
 	watches := 0
@@ -100,33 +103,4 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(connectionsDesc, c.connections.len())
 	counter(rendersDesc, s.Health.Renderings)
 	counter(slowReadersDesc, c.connections.cut.Load())
-}
-
-type nameCount struct {
-	name      string
-	instances int
-}
-
-// byName returns at most maxEndpointSeries counts and, for the rest, "other". Odd foreign names can
-// share a name; their counts are added, since a scrape with the same series twice fails as a whole.
-func byName(endpoints []snapshot.EndpointCount) []nameCount {
-	counts := make([]nameCount, 0, len(endpoints))
-	for _, e := range endpoints {
-		counts = append(counts, nameCount{e.Name, e.Instances})
-	}
-	slices.SortFunc(counts, func(a, b nameCount) int { return strings.Compare(a.name, b.name) })
-	unique := counts[:0]
-	for _, e := range counts {
-		switch last := len(unique) - 1; {
-		case last >= 0 && unique[last].name == e.name:
-			unique[last].instances += e.instances
-		case len(unique) == maxEndpointSeries:
-			unique = append(unique, nameCount{otherEndpoints, e.instances})
-		case len(unique) > maxEndpointSeries:
-			unique[last].instances += e.instances
-		default:
-			unique = append(unique, e)
-		}
-	}
-	return unique
 }
