@@ -152,11 +152,11 @@ func (i *Instance) locate(transport string, gossip bool) {
 		i.transport = transport
 		return
 	}
-	before, _ := address(i.transport)
-	now, _ := address(transport)
+	before, wasIdle := address(i.transport)
+	now, idle := address(transport)
 	i.transport = transport
 	switch {
-	case i.watch >= watched && now != before:
+	case i.watch >= watched && (now != before || idle != wasIdle):
 		i.watch = rewatched
 	case i.watch >= watched:
 	case now == "":

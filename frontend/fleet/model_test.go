@@ -41,14 +41,21 @@ func (d *drawer) key() dynmesh.ObservationKey {
 	return k
 }
 
+func (d *drawer) card() dynmesh.CardKey {
+	return dynmesh.CardKey{InstanceKey: dynmesh.InstanceKey{ID: d.id(), Endpoint: d.endpoint()}, LoRA: rapid.SampledFrom([]string{"", "x"}).Draw(d.T, "lora")}
+}
+
 func (d *drawer) registry() dynmesh.RegistryUpdate {
 	u := dynmesh.RegistryUpdate{State: rapid.SampledFrom([]dynmesh.SyncState{dynmesh.Synced, dynmesh.Synced, dynmesh.Stale}).Draw(d.T, "state"), Since: time.Unix(1000, 0)}
-	switch rapid.IntRange(0, 3).Draw(d.T, "what") {
+	switch rapid.IntRange(0, 5).Draw(d.T, "what") {
 	case 0:
 		u.Puts = []dynmesh.Instance{{
 			InstanceKey: dynmesh.InstanceKey{ID: d.id(), Endpoint: d.endpoint()},
-			Transport:   raw(rapid.SampledFrom([]string{`{"http":"http://h:1/x"}`, `{"tcp":"h:2/x"}`, `{"nats_tcp":"x"}`}).Draw(d.T, "transport")),
+			Transport:   raw(rapid.SampledFrom([]string{`{"http":"http://h:1/x"}`, `{"tcp":"h:1/x"}`, `{"tcp":"h:2/x"}`, `{"nats_tcp":"x"}`}).Draw(d.T, "transport")),
 		}}
+		if rapid.Bool().Draw(d.T, "pod") {
+			u.Puts[0].Pod = &dynmesh.Pod{Name: "x"}
+		}
 	case 1:
 		u.Deletes = []dynmesh.InstanceKey{{ID: d.id(), Endpoint: d.endpoint()}}
 	case 2:
@@ -57,8 +64,12 @@ func (d *drawer) registry() dynmesh.RegistryUpdate {
 			m.GossipAddr = ""
 		}
 		u.Members = []dynmesh.RegisteredMember{m}
-	default:
+	case 3:
 		u.MembersGone = []dynmesh.InstanceID{d.id()}
+	case 4:
+		u.Cards = []dynmesh.ModelCard{{CardKey: d.card(), Model: "m", SystemURL: rapid.SampledFrom([]string{"", "http://h:8", "http://h:9"}).Draw(d.T, "system")}}
+	default:
+		u.CardsGone = []dynmesh.CardKey{d.card()}
 	}
 	return u
 }
@@ -91,7 +102,7 @@ func (d *drawer) gossip(now time.Time) dynmesh.GossipUpdate {
 // is gone, nothing is left.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{T: t, rig: newRig(nil), registrations: map[dynmesh.InstanceKey]string{}, states: map[dynmesh.InstanceKey]dynmesh.VerdictState{}}
+		m := &model{T: t, rig: newRig(nil), registrations: map[dynmesh.InstanceKey]string{}, states: map[dynmesh.InstanceKey]dynmesh.VerdictState{}, foreign: map[dynmesh.Subject]dynmesh.Foreign{}}
 		d := &drawer{T: t}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
@@ -109,7 +120,7 @@ func TestModel(t *testing.T) {
 		m.empty()
 		m.step()
 		f := m.f
-		if n := len(f.processes.byID) + len(f.endpoints.order) + len(f.endpoints.byKey) + len(m.watched) + len(m.registrations) + len(m.states); n != 0 {
+		if n := len(f.processes.byID) + len(f.endpoints.order) + len(f.endpoints.byKey) + len(f.pods) + len(m.watched) + len(m.registrations) + len(m.states); n != 0 {
 			t.Fatalf("got %d things left: %+v", n, f)
 		}
 		if at, any := f.Next(); any {
@@ -123,6 +134,7 @@ type model struct {
 	*rig
 	registrations map[dynmesh.InstanceKey]string // transports
 	states        map[dynmesh.InstanceKey]dynmesh.VerdictState
+	foreign       map[dynmesh.Subject]dynmesh.Foreign // as it was last to be watched
 }
 
 // step reconciles what is pending, and looks at everything.
@@ -137,6 +149,9 @@ func (m *model) step() {
 		}
 	}
 	m.reconcile()
+	for _, w := range m.last.Watches {
+		m.foreign[w.Subject] = w.Foreign
+	}
 	for _, x := range m.last.Transitions {
 		if m.states[x.Key] != x.From || x.From == x.To || (x.To == "") != (len(x.Reasons) == 0) {
 			m.Fatalf("got %+v after %q", x, m.states[x.Key])
@@ -182,10 +197,10 @@ func (m *model) check() (known int) {
 			m.Fatalf("%s is kept and empty", e.name)
 		}
 	}
-	for s, addr := range m.watched {
+	for s := range m.watched {
 		i := f.endpoints.find(s.Endpoint, s.ID)
-		if i == nil || !i.registered || i.process.member != nil || i.watch != watched || f.where(i).Addr != addr {
-			m.Fatalf("%v is watched at %s", s, addr)
+		if i == nil || !i.registered || i.process.member != nil || i.watch != watched || f.where(i) != m.foreign[s] {
+			m.Fatalf("%v is watched at %+v", s, m.foreign[s])
 		}
 	}
 	for id, p := range f.processes.byID {
@@ -228,7 +243,9 @@ func (m *model) empty() {
 		var subjects []dynmesh.Subject
 		for _, of := range []dynmesh.Endpoint{{}, {Namespace: "d", Component: "b", Name: "g"}, {Namespace: "d", Component: "c", Name: "g"}} {
 			subjects = append(subjects, dynmesh.Subject{ID: id, Endpoint: of})
-			u.Deletes = append(u.Deletes, dynmesh.InstanceKey{ID: id, Endpoint: of})
+			key := dynmesh.InstanceKey{ID: id, Endpoint: of}
+			u.Deletes = append(u.Deletes, key)
+			u.CardsGone = append(u.CardsGone, dynmesh.CardKey{InstanceKey: key}, dynmesh.CardKey{InstanceKey: key, LoRA: "x"})
 		}
 		for _, by := range []dynmesh.InstanceID{1, 2, 3, 4, 5, self.ID} {
 			for epoch := uint64(1); epoch <= 2; epoch++ {
