@@ -116,7 +116,7 @@ func newEndpoints(expectations []expect.Expectation) endpoints {
 	for _, expectation := range expectations {
 		of, err := dynmesh.ParseEndpoint(expectation.Endpoint)
 		if err != nil {
-			continue // it has a *, so which ones there should be is not said
+			continue // of a model, or with a *: which ones there should be is not said
 		}
 		e := es.get(of)
 		if e.expected == nil || *e.expected < expectation.Want {

@@ -122,7 +122,7 @@ func expected(t *testing.T, b browser) {
 
 // Of workers that serve a model, other endpoints are not shown, whatever becomes of them.
 func withoutModel(t *testing.T, b browser) {
-	m := newMesh(t)
+	m := newMesh(t, "model:ti*/decode>=2", "model:tiny>=2", "dyn://dyn*.*.gen*te>=2", "model:tiny/prefill>=1")
 	m.add(2, endpoints()[0])
 	aside := func(w *worker) *worker {
 		other := *w
@@ -130,7 +130,7 @@ func withoutModel(t *testing.T, b browser) {
 		return &other
 	}
 	for _, w := range m.workers {
-		card := fmt.Sprintf(`{"namespace":"dynamo","component":"backend","endpoint":"generate","instance_id":%d,"type":"Model","card_json":{"display_name":"tiny"}}`, uint64(w.ID))
+		card := fmt.Sprintf(`{"namespace":"dynamo","component":"backend","endpoint":"generate","instance_id":%d,"type":"Model","card_json":{"display_name":"tiny","worker_type":"decode"}}`, uint64(w.ID))
 		key := strings.Replace(w.String(), "v1/instances/", "v1/mdc/", 1)
 		if _, err := m.kv.Txn(t.Context()).Then(append(aside(w).puts(), clientv3.OpPut(key, card))...).Commit(); err != nil {
 			t.Fatal(err)
@@ -138,7 +138,8 @@ func withoutModel(t *testing.T, b browser) {
 	}
 	eventually(t, "what is aside", func() bool { return strings.Count(m.get("mesh"), `"auxiliary":true`) == 2 })
 	p := open(t, b, m.url(), desk())
-	p.waits("#headline", "2 ready of 2 registered")
+	p.waits("#headline", "2 ready of 2 registered", "3 of 4 expectations hold")
+	p.waits(".endpoint.missing", "model:tiny/prefill", "of 1 expected, 1 short")
 	if _, err := m.kv.Delete(t.Context(), aside(m.workers[0]).String()); err != nil {
 		t.Fatal(err)
 	}

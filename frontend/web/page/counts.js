@@ -20,7 +20,7 @@ function drawHeadline(fleet, total, outcomes) {
     ['', number(total.up), 'ready'],
     [' of ', number(total.registered), 'registered'],
   ];
-  const exact = outcomes.filter((o) => fleet.endpoints.has(o.endpoint) || !o.endpoint.includes('*'));
+  const exact = outcomes.filter((o) => fleet.endpoints.has(o.endpoint) || o.endpoint.startsWith('dyn://') && !o.endpoint.includes('*'));
   const covered = new Set(exact.map((o) => o.endpoint));
   if (outcomes.length > 0 && exact.length === outcomes.length && [...fleet.endpoints.keys()].every((name) => covered.has(name))) {
     const most = new Map();
