@@ -20,7 +20,7 @@ const askEvery = time.Second
 // Seen is what a live view showed last.
 type Seen struct {
 	Snapshot *Snapshot // nil: no answer has ever come
-	Err      error     // describeReason the last question had no answer; nil: it had one
+	Err      error     // why the last question had no answer; nil: it had one
 }
 
 // Live shows on the terminal out what ask returns, again and again, until the user quits by a key
