@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
@@ -23,7 +24,13 @@ func TestStatusGroupsByModel(t *testing.T) {
 		{EndpointHead: mesh.EndpointHead{Name: "dyn://a.backend.worker_kv_query_source_1", Registered: 1}, Instances: []mesh.Instance{instance(2, dynmesh.Unreachable)}},
 		{EndpointHead: mesh.EndpointHead{Name: "dyn://a.prefill.generate", Registered: 1, Ready: 1}, Instances: []mesh.Instance{instance(3, dynmesh.Ready, prefill)}},
 	}}}
-	got := Status(Snapshot{Mesh: m}, time.Now(), Style{})
+	expected := &expect.Result{Ready: true, Expectations: []expect.Outcome{{Endpoint: "model:tiny/decode", Have: 1, OK: true, Registered: 2, Want: 1}}}
+	got := Status(Snapshot{Mesh: m, Ready: expected}, time.Now(), Style{})
+	_, row, _ := strings.Cut(got, "\nmodel:")
+	row, _, _ = strings.Cut(row, "\n")
+	if have := strings.Join(strings.Fields(row), " "); have != "tiny/decode 1 2 1" {
+		t.Errorf("got %q in\n%s\nwant that 1 of 2 is ready, and 1 expected", have, got)
+	}
 	for _, want := range []string{
 		"MODEL  ROLE     READY  REGISTERED\ntiny   decode       1           2\ntiny   prefill      1           1\n",
 		"dyn://a.prefill.generate",

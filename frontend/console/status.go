@@ -194,15 +194,33 @@ func endpointRows(s Snapshot) []endpointRow {
 	return rows
 }
 
-// matching adds up the endpoints that an expectation is about.
+// matching adds up what an expectation is about: endpoints, or instances that serve a model.
 func matching(m *client.Mesh, o expect.Outcome) mesh.EndpointHead {
 	sum := mesh.EndpointHead{Name: o.Endpoint}
+	serves := func(m mesh.Model) bool {
+		return o.Expectation().MatchesModel(expect.Model{Name: m.Name, WorkerType: m.WorkerType})
+	}
 	for _, e := range m.Endpoints {
 		if o.Expectation().Matches(e.Name) {
 			sum.Ready += e.Ready
 			sum.Registered += e.Registered
 			sum.Verified += e.Verified
 			sum.Unregistered += e.Unregistered
+		}
+		for _, i := range e.Instances {
+			switch {
+			case !slices.ContainsFunc(i.Models, serves):
+				continue
+			case !i.Registered:
+				sum.Unregistered++
+				continue
+			case i.Verdict == dynmesh.Ready && i.Verified:
+				sum.Verified++
+				fallthrough
+			case i.Verdict == dynmesh.Ready:
+				sum.Ready++
+			}
+			sum.Registered++
 		}
 	}
 	return sum
