@@ -43,7 +43,7 @@ func describe(r expect.Result) string { return plain.Text(r.String(), maxLine) }
 // *WaitError. Where nothing is expected, it is the frontend's own /ready that has to. That a
 // question has no answer, or none that can be used, is no end: frontends restart.
 //
-// tell gets a line on what is missing when that changes, and at most one in three seconds.
+// report gets a line on what is missing when that changes, and at most one in three seconds.
 func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, report func(line string)) error {
 	var e WaitError
 	var p throttle

@@ -15,7 +15,7 @@ import (
 type Snapshot struct {
 	Frontend string // its URL, without a password
 	Mesh     *client.Mesh
-	Ready    *expect.Result // what it expects itself; nil: it does not say, being an older one, or see Doubt
+	Ready    *expect.Result // what it expects itself; nil: it does not say, being an older one, or see ReadyErr
 	ReadyErr error          // why it is not known whether that is there, though the frontend answers
 	Asked    time.Time      // when, by our clock
 }
