@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
-
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
-
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 

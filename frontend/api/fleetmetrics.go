@@ -115,7 +115,8 @@ type endpointTotals struct {
 }
 
 // totalsByName returns what at most maxEndpointSeries endpoints have, by name, and the rest
-// together as otherEndpoints: a scrape with the same series twice fails as a whole. It works in all.
+// together as otherEndpoints: a scrape with the same series twice fails as a whole. It works in
+// all.
 func totalsByName(all []endpointTotals) []endpointTotals {
 	slices.SortStableFunc(all, func(a, b endpointTotals) int { return strings.Compare(a.name, b.name) })
 	unique := all[:0]

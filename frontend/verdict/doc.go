@@ -4,9 +4,9 @@
 //
 // Three kinds of evidence come together: that a registry lists the instance, mostly under a lease;
 // what gossip says of its worker; and what was observed, by the worker itself (canaries, real
-// requests) and by others over the network (paths). None of them is enough: a lease outlives its process by
-// seconds, a process can be alive and its engine stuck, and a worker that thinks itself well can
-// be out of everybody's reach.
+// requests) and by others over the network (paths). None of them is enough: a lease outlives its
+// process by seconds, a process can be alive and its engine stuck, and a worker that thinks itself
+// well can be out of everybody's reach.
 //
 // # How doubt is resolved
 //

@@ -211,8 +211,8 @@ func checkReasons(t rapid.TB, e Evidence, v dynmesh.Verdict) {
 	}
 }
 
-// Whatever is known of an instance, and whatever another version says of it, there is a verdict, with
-// reasons that people can read.
+// Whatever is known of an instance, and whatever another version says of it, there is a verdict,
+// with reasons that people can read.
 func TestAnyEvidence(t *testing.T) {
 	states := []dynmesh.MemberState{"", dynmesh.Alive, dynmesh.Suspect, dynmesh.Dead, dynmesh.Left, "other"}
 	reasons := []dynmesh.Reason{"", dynmesh.ReasonRefused, dynmesh.ReasonFrozen, dynmesh.ReasonStatus}

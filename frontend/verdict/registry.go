@@ -1,7 +1,7 @@
 package verdict
 
-// Registry is the name of what lists instances: one of those below, or a program's own. Empty: there
-// are several.
+// Registry is the name of what lists instances: one of those below, or a program's own. Empty:
+// there are several.
 type Registry string
 
 // The registries of which reasons know more than the name.
