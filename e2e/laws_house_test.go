@@ -56,7 +56,6 @@ var inner = map[string][][]string{
 		{"worker", "worker/sidecar"},
 		{"worker/proxy"},
 		{"worker/engine", "worker/mocker", "worker/traffic"},
-		{"worker/engine/kind"},
 	},
 	"gossip": {
 		{"gossip"},
@@ -64,7 +63,7 @@ var inner = map[string][][]string{
 		{"gossip/probe"},
 		{"gossip/probe/watch", "gossip/table"},
 	},
-	"canary": {{"canary"}, {"canary/schedule"}},
+	"canary": {{"canary"}, {"canary/kind", "canary/schedule"}},
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery"},
 	},

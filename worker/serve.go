@@ -12,11 +12,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
 // Serve makes this process a worker with one endpoint, until ctx ends: see [Worker.Run]. The worker

@@ -15,9 +15,9 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/proxy"
 	"github.com/dynmesh/dynmesh/worker/sidecar"

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/internal/sse"
 )
 
@@ -97,7 +98,7 @@ func (r Scrape) Stepped(other Scrape) bool {
 // URL is where the counters of the engine at root are by default.
 func (c Counters) URL(root *url.URL, model string) string {
 	if c.Port == "" {
-		return URL(root, strings.ReplaceAll(c.Path, "{model}", url.QueryEscape(model)))
+		return kind.URL(root, strings.ReplaceAll(c.Path, "{model}", url.QueryEscape(model)))
 	}
 	host := net.JoinHostPort(root.Hostname(), c.Port)
 	return (&url.URL{Scheme: root.Scheme, User: root.User, Host: host, Path: c.Path}).String()

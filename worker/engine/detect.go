@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/internal/text"
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
 // Ask asks a server for a path, by GET. It may remember answers: what is asked twice is asked for

@@ -2,13 +2,11 @@ package engine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // Engine is what a sidecar has to know of a kind of engine. Get one from [Find] or [Detect].
@@ -99,29 +97,4 @@ func (e Engine) ErrorIn(chunk []byte) string {
 		return ""
 	}
 	return e.errorIn(chunk)
-}
-
-// Root parses the URL of an engine's root, to which the routes are added. Many know their engine by
-// the base URL of its clients, http://HOST:PORT/v1: that /v1 is the routes' own. Errors do not
-// repeat the URL, which may have a password.
-func Root(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("not the URL of a server")
-	}
-	path := strings.TrimSuffix(strings.TrimRight(u.EscapedPath(), "/"), "/v1")
-	u.RawPath = path
-	if u.Path, err = url.PathUnescape(path); err != nil {
-		return nil, errors.New("not the URL of a server") // unreachable: it has been parsed
-	}
-	return u, nil
-}
-
-// URL adds an escaped path, which may have a query, to an engine's root.
-func URL(root *url.URL, path string) string {
-	u := *root
-	path, u.RawQuery, _ = strings.Cut(path, "?")
-	u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + path
-	u.Path, _ = url.PathUnescape(u.RawPath) // both parts are escaped well
-	return u.String()
 }

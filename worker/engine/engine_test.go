@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // find returns an engine that there is.
@@ -122,30 +122,17 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-func TestURLs(t *testing.T) {
-	parse := func(raw string) *url.URL {
-		u, err := url.Parse(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return u
-	}
-	for _, tt := range []struct{ root, path, want string }{
-		{"http://h:1", "/v1/models", "http://h:1/v1/models"},
-		{"http://h:1/", "/v1/models", "http://h:1/v1/models"},
-		{"http://h:1/x", "/metrics?model=a%2Fb&c=d", "http://h:1/x/metrics?model=a%2Fb&c=d"},
-		{"http://h:1/a%2Fb/", "/v2/models/x%2Fy/generate_stream", "http://h:1/a%2Fb/v2/models/x%2Fy/generate_stream"},
-	} {
-		if got := URL(parse(tt.root), tt.path); got != tt.want {
-			t.Errorf("%s and %s: got %s, want %s", tt.root, tt.path, got, tt.want)
-		}
+func TestCountersURL(t *testing.T) {
+	root, err := url.Parse("http://[::1]:8000/x")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
 		"triton":   "http://[::1]:8002/metrics",
 		"trtllm":   "http://[::1]:8000/x/prometheus/metrics",
 		"llamacpp": "http://[::1]:8000/x/metrics?model=a%26b+c&autoload=false",
 	} {
-		if got := find(t, name).Counters.URL(parse("http://[::1]:8000/x"), "a&b c"); got != want {
+		if got := find(t, name).Counters.URL(root, "a&b c"); got != want {
 			t.Errorf("%s's metrics: got %s, want %s", name, got, want)
 		}
 	}

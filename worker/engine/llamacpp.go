@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // llamacpp is ggml-org/llama.cpp's llama-server, alone or as a router of several models

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // ollama is ollama/ollama. Sources, as of 2025:

@@ -1,6 +1,6 @@
 package engine
 
-import "github.com/dynmesh/dynmesh/worker/engine/kind"
+import "github.com/dynmesh/dynmesh/canary/kind"
 
 // openai is any server with OpenAI's API (API reference, POST /v1/completions). Those that have
 // counters tend to take over vLLM's names.

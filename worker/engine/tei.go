@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // tei is huggingface/text-embeddings-inference. Sources, as of 2026:

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // triton is triton-inference-server/server. Sources, as of 2025:

@@ -1,6 +1,6 @@
 package engine
 
-import "github.com/dynmesh/dynmesh/worker/engine/kind"
+import "github.com/dynmesh/dynmesh/canary/kind"
 
 // trtllm is NVIDIA/TensorRT-LLM behind trtllm-serve. Sources, as of 2026:
 //

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
+	"github.com/dynmesh/dynmesh/canary/kind"
 )
 
 // vllm is vllm-project/vllm. Sources, as of 0.32:

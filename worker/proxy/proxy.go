@@ -24,8 +24,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/internal/logging"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
-	"github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
@@ -69,7 +69,7 @@ type Proxy struct {
 
 // New checks cfg. Nothing is asked of the engine. Errors name the field that is wrong.
 func New(cfg Config) (*Proxy, error) {
-	root, err := engine.Root(cfg.Backend)
+	root, err := parse.Root(cfg.Backend)
 	if err != nil {
 		return nil, fmt.Errorf("new proxy: %w", dynmesh.NewConfigError("proxy", "Backend", text.URL(cfg.Backend), "http://HOST:PORT"))
 	}

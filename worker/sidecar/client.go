@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/internal/text"
-	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 const (
@@ -74,7 +74,7 @@ func newClient(root *url.URL, key, caFile string) (client, error) {
 }
 
 // url is that of one of the engine's routes, whose path is escaped already.
-func (c client) url(path string) string { return engine.URL(c.root, path) }
+func (c client) url(path string) string { return kind.URL(c.root, path) }
 
 // header is what each request has.
 func (c client) header() http.Header {

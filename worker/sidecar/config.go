@@ -11,10 +11,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/internal/logging"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
 // Where the activity of an endpoint is read.
@@ -87,7 +88,7 @@ func (c Config) withDefaults() (Config, engine.Engine, *url.URL, error) {
 	refuse := func(field string, value any, want string) (Config, engine.Engine, *url.URL, error) {
 		return Config{}, engine.Engine{}, nil, dynmesh.NewConfigError("sidecar", field, value, want)
 	}
-	root, err := engine.Root(c.Backend)
+	root, err := parse.Root(c.Backend)
 	if err != nil {
 		return refuse("Backend", text.URL(c.Backend), "http://HOST:PORT")
 	}

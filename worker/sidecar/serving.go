@@ -9,8 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/worker/engine"
-	"github.com/dynmesh/dynmesh/worker/engine/kind"
 )
 
 // serving is what is known of the engine: which it is, and what it serves. It is a value, and never
