@@ -147,7 +147,7 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 		mayBeRead := !from.counters.Wakes || !p.resting.Load() || p.requests.Load()
 		if from.url != "" && mayBeRead && wanted {
 			took = time.Now()
-			p.take(ctx, from, every)
+			p.take(ctx, from, took, every)
 		} else if p.always && from.url == "" && from.engine != "" {
 			p.failed(from, errNoCounters)
 		}
@@ -160,9 +160,8 @@ func (p *poller) run(ctx context.Context, every time.Duration) {
 	}
 }
 
-// take reads the counters once, and says where that changes whether they can be.
-func (p *poller) take(ctx context.Context, from source, every time.Duration) {
-	at := time.Now()
+// take reads the counters once, and says where that changes whether they can be. at is now.
+func (p *poller) take(ctx context.Context, from source, at time.Time, every time.Duration) {
 	scrape, err := from.read(ctx, max(every, minReadTimeout))
 	switch {
 	case ctx.Err() != nil:

@@ -1,14 +1,14 @@
-// Package sidecar stands in front of an inference engine that knows nothing of dynmesh: vLLM,
-// SGLang, TensorRT-LLM, Triton, or any server with OpenAI's API. It is for programs that make such
-// an engine a worker's endpoint, as `dynmesh worker --backend` does; the worker itself does not
-// know it.
+// Package sidecar stands in front of an inference engine that knows nothing of dynmesh: one of
+// those that package engine knows, or any server with OpenAI's API. It is for programs that make
+// such an engine a worker's endpoint, as `dynmesh worker --backend` does; the worker itself does
+// not know it.
 //
 // A [Sidecar] has what a worker's endpoint is made of:
 //
 //   - [Sidecar.Probe] is its canary: it asks the engine itself, past the worker, so that the
 //     worker's counters see real requests only.
-//   - [Sidecar.Activity] reads the engine's own counters, for traffic that reaches the engine by
-//     other ways.
+//   - [Sidecar.Activity] adds what the engine's own counters say to what the worker counts: that it
+//     moves, and traffic that reaches it by other ways.
 //   - [Sidecar.Answered] tells when the engine has answered for the first time, which is when its
 //     endpoint may be registered.
 //   - [Sidecar.Run] waits for the engine, finds its model's name, and goes on watching. It ends

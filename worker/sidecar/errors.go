@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"github.com/dynmesh/dynmesh"
-
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/internal/text"
 )

@@ -137,10 +137,13 @@ func (m *monitor) find(ctx context.Context, known engine.Engine) (serving, error
 	if err != nil {
 		return serving{}, err
 	}
-	found.recognized = models != nil || known.Name != engine.Fallback || a.ask("/openapi.json").Status == http.StatusOK
 	if !m.fixed {
 		found.model = m.choose(models)
 	}
+	if before, ok := m.current(); ok && before.recognized && before.engine.Name == known.Name && before.model == found.model {
+		return before, nil // what it serves is known, and it would log each question
+	}
+	found.recognized = models != nil || known.Name != engine.Fallback || a.ask("/openapi.json").Status == http.StatusOK
 	if found.kinds, err = m.cfg.kinds(a.ask, known, found.model); err != nil {
 		found.kinds, found.why = nil, err.Error()
 	} else if len(found.kinds) == 0 {
@@ -184,7 +187,7 @@ func (m *monitor) models(a *answers, e engine.Engine) ([]engine.Model, error) {
 	if err != nil {
 		return nil, &malformedError{err.Error() + ": " + excerpt(said.Body)}
 	}
-	return slices.Clip(append([]engine.Model{}, models...)), nil
+	return models, nil
 }
 
 // choose keeps to the model that was found before, while it is as good as any.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // fake is an engine made of answers, by "METHOD /path". What it does not have is FastAPI's 404.
@@ -198,6 +199,16 @@ func TestAbsentRoutesAreLeftAlone(t *testing.T) {
 	}
 	if n := f.count("GET /is_sleeping"); n != 1 {
 		t.Errorf("/is_sleeping was asked for %d times, want once", n)
+	}
+}
+
+// What it serves is asked for once, and not with each look whether it is there.
+func TestKindsAreAskedForOnce(t *testing.T) {
+	f := &fake{answers: map[string]string{"GET /v1/models": models("vllm"), "GET /openapi.json": `{"paths":{"/v1/completions":{}}}`}}
+	runSidecar(t, Config{Backend: f.serve(t), Engine: "auto"})
+	testkit.Eventually(t, patience, "five looks", func() bool { return f.count("GET /v1/models") >= 5 })
+	if n := f.count("GET /openapi.json"); n != 1 {
+		t.Errorf("/openapi.json was asked for %d times, want once", n)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/dynmesh/dynmesh"
-
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker/engine"
 )

@@ -101,10 +101,10 @@ func TestTripwire(t *testing.T) {
 	engine := accept(t, "127.0.0.1:0", hold)
 	signs, back := wire(t, "http://"+engine.Addr().String(), answered)
 	testkit.Eventually(t, patience, "it stands", func() bool { return back.Load() == 1 && engine.taken.Load() == 1 })
-	killed := time.Now()
+	pace, killed := testkit.Paced(t), time.Now()
 	engine.kill()
 	testkit.Eventually(t, patience, "it says so", func() bool { return len(signs.reasons()) > 0 })
-	if took := time.Since(killed); took > 200*time.Millisecond {
+	if took := pace.Since(killed); took > 200*time.Millisecond {
 		t.Errorf("found after %v, want 200ms at most", took)
 	}
 	accept(t, engine.Addr().String(), hold)
@@ -198,15 +198,13 @@ func TestNoRoomForATripwire(t *testing.T) {
 	signs := &troubles{}
 	w := newTripwire(s.client, s.askAnything, signs.add, func() {}, s.cfg.Log)
 	ended := make(chan struct{})
-	go func() {
+	background(t, func(ctx context.Context) error {
 		defer close(ended)
-		w.run(t.Context())
-	}()
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		t.Fatal("it holds on")
-	}
+		w.run(ctx)
+		return nil
+	})
+	// An engine that is too slow to answer either way is asked again, roomTimeout and maxRedial later.
+	testkit.Eventually(t, 3*patience, "it lets go", func() bool { return closed(ended) })
 	if got := signs.reasons(); len(got) != 0 {
 		t.Errorf("got %v, want no sign", got)
 	}
