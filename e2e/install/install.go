@@ -1,4 +1,8 @@
-package engines
+// Package install puts programs that tests of real things need into bin/engines, where the next run
+// finds them: environments of Python's, and programs of other Go modules. Versions are pinned.
+// DYNMESH_ENGINES_DIR names another folder. What cannot be had here leaves its test out, and a line
+// with LEFT OUT says so.
+package install
 
 import (
 	"bytes"
@@ -10,58 +14,45 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// wanted leaves a test out that nobody asked for.
-func wanted(t *testing.T, name string) {
-	t.Helper()
-	names := os.Getenv("DYNMESH_ENGINES")
-	if !slices.Contains(strings.Split(names, ","), name) {
-		t.Skip("left out: real engines are installed first; run make engines, make llama or make dynamo")
-	}
-	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		leftOut(t, "the builds on PyPI are for linux/amd64")
-	}
-}
-
-// leftOut ends a test for which something is missing here, and says so where nobody overlooks it.
-func leftOut(t *testing.T, format string, args ...any) {
+// LeftOut ends a test for which something is missing here, and says so where nobody overlooks it.
+func LeftOut(t testing.TB, format string, args ...any) {
 	t.Helper()
 	why := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ") // one line
-	fmt.Printf("engines: LEFT OUT: %s: %s\n", t.Name(), why)
+	fmt.Printf("LEFT OUT: %s: %s\n", t.Name(), why)
 	t.Skip("left out: " + why)
 }
 
-// outOfReach is how pip, uv and npm say that there is no way to where packages are.
-var outOfReach = regexp.MustCompile(`(?i)name or service not known|name resolution|dns error|network is unreachable|` +
+// outOfReach is how pip, uv, npm and go say that there is no way to where packages are.
+var outOfReach = regexp.MustCompile(`(?i)name or service not known|name resolution|dns error|network is unreachable|no such host|i/o timeout|` +
 	`no route to host|connection refused|connecttimeout|connection timed out|proxyerror|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|ETIMEDOUT`)
 
 // root is the folder for what is installed.
-func root(t *testing.T) string {
+func root() (string, error) {
+	dir := os.Getenv("DYNMESH_ENGINES_DIR")
+	if dir == "" {
+		mod, err := exec.Command("go", "env", "GOMOD").Output()
+		if err != nil {
+			return "", fmt.Errorf("go env GOMOD: %w", err)
+		}
+		dir = filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "bin", "engines")
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// Once returns the folder that install has filled, now or in an earlier run with the same pins.
+func Once(t testing.TB, name string, limit time.Duration, pins []byte, install func(ctx context.Context, dir string) error) (dir string) {
 	t.Helper()
-	dir, err := filepath.Abs("../../bin/engines")
-	if own := os.Getenv("DYNMESH_ENGINES_DIR"); own != "" {
-		dir = own
-	}
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
+	parent, err := root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
-}
-
-// installOnce returns the folder that install has filled, now or in an earlier run with the same
-// pins.
-func installOnce(t *testing.T, name string, limit time.Duration, pins []byte, install func(ctx context.Context, dir string) error) (dir string) {
-	t.Helper()
-	dir = filepath.Join(root(t), fmt.Sprintf("%s-%x", name, sha256.Sum256(pins))[:len(name)+9])
+	dir = filepath.Join(parent, fmt.Sprintf("%s-%x", name, sha256.Sum256(pins))[:len(name)+9])
 	done := filepath.Join(dir, "installed")
 	if _, err := os.Stat(done); err == nil {
 		return dir
@@ -69,36 +60,45 @@ func installOnce(t *testing.T, name string, limit time.Duration, pins []byte, in
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	err := os.RemoveAll(dir)
-	if err == nil {
+	if err = os.RemoveAll(dir); err == nil {
 		err = install(ctx, dir)
 	}
 	switch {
 	case err != nil && outOfReach.MatchString(err.Error()):
-		leftOut(t, "%s cannot be downloaded: %s", name, outOfReach.FindString(err.Error()))
+		LeftOut(t, "%s cannot be downloaded: %s", name, outOfReach.FindString(err.Error()))
 	case err == nil:
 		err = os.WriteFile(done, nil, 0o600)
 	}
 	if err != nil {
 		t.Fatalf("install %s: %v", name, err)
 	}
-	fmt.Printf("engines: installed %s in %.0f s, %d MB\n", name, time.Since(began).Seconds(), megabytes(dir))
+	fmt.Printf("installed %s in %.0f s, %d MB\n", name, time.Since(began).Seconds(), megabytes(dir))
 	return dir
 }
 
-// python makes an environment with the packages that a file of testdata pins, and returns its
-// folder.
-func python(t *testing.T, name string, limit time.Duration, versions ...string) (dir string) {
+// Go compiles a program of another module, path@version, and returns its file.
+func Go(t testing.TB, program string, limit time.Duration) (file string) {
 	t.Helper()
-	file := filepath.Join("testdata", name+".txt")
+	path, _, _ := strings.Cut(program, "@")
+	name := filepath.Base(path)
+	dir := Once(t, name, limit, []byte(program), func(ctx context.Context, dir string) error {
+		return Run(ctx, "", "env", "GOBIN="+dir, "GOFLAGS=-p=2", "go", "install", program)
+	})
+	return filepath.Join(dir, name)
+}
+
+// Python makes an environment with the packages that a file pins, and returns its folder.
+func Python(t testing.TB, file string, limit time.Duration, versions ...string) (dir string) {
+	t.Helper()
+	name := strings.TrimSuffix(filepath.Base(file), ".txt")
 	pins, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return installOnce(t, name, limit, pins, func(ctx context.Context, dir string) error {
-		interpreter, err := findPython(ctx, versions)
+	return Once(t, name, limit, pins, func(ctx context.Context, dir string) error {
+		interpreter, err := FindPython(ctx, versions)
 		if err != nil {
-			leftOut(t, "%s: %v", name, err)
+			LeftOut(t, "%s: %v", name, err)
 		}
 		pip := []string{filepath.Join(dir, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "--retries", "2"}
 		steps := [][]string{
@@ -106,7 +106,7 @@ func python(t *testing.T, name string, limit time.Duration, versions ...string) 
 			slices.Concat(pip, []string{"install", "-q", "--no-deps", "--only-binary=:all:", "-r", file}),
 		}
 		for _, step := range steps {
-			if err := run(ctx, "", step...); err != nil {
+			if err := Run(ctx, "", step...); err != nil {
 				return err
 			}
 		}
@@ -114,8 +114,8 @@ func python(t *testing.T, name string, limit time.Duration, versions ...string) 
 	})
 }
 
-// findPython returns an interpreter that can make environments: $PYTHON, or one of these versions.
-func findPython(ctx context.Context, versions []string) (string, error) {
+// FindPython returns an interpreter that can make environments: $PYTHON, or one of these versions.
+func FindPython(ctx context.Context, versions []string) (string, error) {
 	names := make([]string, 0, len(versions)+2)
 	if own := os.Getenv("PYTHON"); own != "" {
 		names = append(names, own)
@@ -140,8 +140,8 @@ func findPython(ctx context.Context, versions []string) (string, error) {
 		strings.Join(versions, ", "), errors.Join(errs...))
 }
 
-// packages returns the folder of an environment's packages.
-func packages(t *testing.T, env string) string {
+// Packages returns the folder of an environment's packages.
+func Packages(t testing.TB, env string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(env, "lib", "python3.*", "site-packages"))
 	if err != nil || len(found) != 1 {
@@ -150,8 +150,8 @@ func packages(t *testing.T, env string) string {
 	return found[0]
 }
 
-// run runs a step of an installation.
-func run(ctx context.Context, dir string, step ...string) error {
+// Run runs a step of an installation.
+func Run(ctx context.Context, dir string, step ...string) error {
 	cmd := exec.CommandContext(ctx, step[0], step[1:]...)
 	cmd.Dir = dir
 	// A venv of the session that runs the tests is none of theirs.
