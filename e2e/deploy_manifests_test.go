@@ -138,43 +138,55 @@ func TestManifests(t *testing.T) {
 	t.Run("compose", func(t *testing.T) { checkCompose(t, help) })
 }
 
-// checkRegistry builds the frontends with the component that has them follow Kubernetes: they may
-// read what they read, and nothing else.
-func checkRegistry(t *testing.T) {
+// component builds the frontends with a component.
+func component(t *testing.T, name string) cluster {
+	t.Helper()
 	folder := t.TempDir()
 	root, err := filepath.Abs(kubernetesDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if root, err = filepath.Rel(folder, root); err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf("resources: [%s/frontend]\ncomponents: [%s/registry]\n", root, root)
-	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	back, err := filepath.Abs(kubernetesDir)
-	if err == nil {
-		back, err = filepath.Rel(back, folder)
-	}
+	there, err := filepath.Rel(folder, root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := kustomized(t, back)
+	text := fmt.Sprintf("resources: [%s/frontend]\ncomponents: [%s/%s]\n", there, there, name)
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	back, err := filepath.Rel(root, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kustomized(t, back)
+}
+
+// checkRegistry: frontends that follow Kubernetes may do so.
+func checkRegistry(t *testing.T) {
+	c := component(t, "registry")
 	if len(c.roles) != 1 || len(c.deployments) != 1 {
 		t.Fatalf("%d roles, %d deployments", len(c.roles), len(c.deployments))
 	}
-	for _, rule := range c.roles[0].Rules {
-		if !slices.Equal(rule.Verbs, []string{"list", "watch"}) || len(rule.Resources) != 1 || !slices.Contains([]string{"dynamoworkermetadatas", "endpointslices"}, rule.Resources[0]) {
-			t.Errorf("frontends may %q %q of %q", rule.Verbs, rule.Resources, rule.APIGroups)
+	c.checkReads(t)
+	if !slices.ContainsFunc(c.deployments[0].Spec.Template.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "DYN_DISCOVERY_BACKEND" && e.Value == "kubernetes" }) {
+		t.Errorf("frontends do not follow Kubernetes: %v", c.deployments[0].Spec.Template.Spec.Containers[0].Env)
+	}
+}
+
+// checkReads: who has a role may read what is read, and nothing else, as an account whose token is
+// there.
+func (c cluster) checkReads(t *testing.T) {
+	t.Helper()
+	for _, role := range c.roles {
+		for _, rule := range role.Rules {
+			if !slices.Equal(rule.Verbs, []string{"list", "watch"}) || len(rule.Resources) != 1 || !slices.Contains([]string{"dynamoworkermetadatas", "endpointslices"}, rule.Resources[0]) {
+				t.Errorf("frontends may %q %q of %q", rule.Verbs, rule.Resources, rule.APIGroups)
+			}
 		}
-	}
-	pod := c.deployments[0].Spec.Template.Spec
-	if pod.ServiceAccountName != c.roles[0].Name || pod.AutomountServiceAccountToken == nil || !*pod.AutomountServiceAccountToken {
-		t.Errorf("frontends run as %q, whose token is mounted: %v", pod.ServiceAccountName, pod.AutomountServiceAccountToken)
-	}
-	if !slices.ContainsFunc(pod.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "DYN_DISCOVERY_BACKEND" && e.Value == "kubernetes" }) {
-		t.Errorf("frontends' environment is %v", pod.Containers[0].Env)
+		pod := c.deployments[0].Spec.Template.Spec
+		if pod.ServiceAccountName != role.Name || pod.AutomountServiceAccountToken == nil || !*pod.AutomountServiceAccountToken {
+			t.Errorf("frontends run as %q, whose token is mounted: %v", pod.ServiceAccountName, pod.AutomountServiceAccountToken)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func readPages(t *testing.T) (pages []page) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths = append(append(paths, engines...), "../deploy/systemd/worker.env")
+	paths = append(append(paths, engines...), "../deploy/systemd/worker.env", "../deploy/helm/dynmesh/README.md")
 	for _, path := range append([]string{"../README.md"}, paths...) {
 		text, err := os.ReadFile(path)
 		if err != nil {

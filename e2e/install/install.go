@@ -20,6 +20,9 @@ import (
 	"time"
 )
 
+// Helm is the program of that name.
+const Helm = "helm.sh/helm/v4/cmd/helm@v4.3.2"
+
 // LeftOut ends a test for which something is missing here, and says so where nobody overlooks it.
 func LeftOut(t testing.TB, format string, args ...any) {
 	t.Helper()
