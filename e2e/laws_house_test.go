@@ -19,7 +19,7 @@ const (
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
 	".", "internal/text", "internal/timers", "canary/schedule",
-	"frontend/expect", "frontend/fleet", "frontend/plain", "frontend/verdict", "gossip/probe", "gossip/probe/watch", "gossip/table",
+	"frontend/expect", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
 // notOurWords are names that said something to whoever chose them: the field has a word for each. A
@@ -46,9 +46,10 @@ var notOurWords = []struct{ room, words string }{
 var inner = map[string][][]string{
 	"frontend": {
 		{"frontend", "frontend/console"},
-		{"frontend/api", "frontend/client"},
+		{"frontend/api", "frontend/client", "frontend/output/haproxy", "frontend/output/xds"},
 		{"frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
+		{"frontend/output"},
 		{"frontend/expect", "frontend/verdict"},
 		{"frontend/plain"},
 	},

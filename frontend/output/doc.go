@@ -1,0 +1,39 @@
+// Package output decides what those who route are told, and hands it to them. It is for the
+// frontend, for dynmesh watch, and for whoever writes an output: it is pure, reads no clock, opens
+// nothing and logs nothing.
+//
+//	Instance, Status, now ──► Policy ──► Assignment ──► Hub ──► Feed ──► an Output, one a router
+//	                                                     ▲                   │
+//	                                       Record ◄──────┴──── Applied ◄─────┘
+//
+// # The policy
+//
+// A [Target] is what serves one endpoint, or one model: servers, each of which is in, degraded,
+// draining or out. [Policy.Decide] is the one place where that is decided, by these rules, the
+// first of which
+// fits; the last one is applied afterwards, to all of a target:
+//
+//	not read yet, or workers not heard          nothing is said at all: a restart empties no list
+//	the registry is syncing or stale            nothing changes: nobody is withdrawn or added
+//	this frontend doubts itself                 nothing changes
+//	its worker drains                           draining, by its own word: the floor does not count it
+//	it is new, and has not worked               out, and not counted: it was never in
+//	unreachable or not ready                    out
+//	it was out, and works again                 out for 5 s more, twice as long with each relapse
+//	ready, while its worker's last probe failed degraded: in, with half of the weight
+//	ready                                       in
+//	fewer than the floor would be in            all that are counted are in, and a warning says so
+//
+// The floor of a target is the greatest of Config.MinHealthy, what is expected of it, and 1. Where
+// more than half of an endpoint is unreachable at once, it may be the frontend that is cut off, and
+// that is as if the floor was not met.
+//
+// An address stands once in a target, whatever leases say: of several instances at one, that counts
+// which is best, and of equals the one that was registered last.
+//
+// # An output
+//
+// An [Output] is a folder below this one, and a line in cmd/dynmesh. The frontend runs it, hands it
+// a [Feed], and joins it. What it reports with [Feed.Applied] is what /mesh, dynmesh explain, logs
+// and metrics tell. A dry run needs nothing of an output: it is not run then.
+package output

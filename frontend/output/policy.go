@@ -1,0 +1,508 @@
+package output
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
+)
+
+// heardWithin is how long a worker that is registered may be silent before it is judged without its
+// word.
+const heardWithin = 15 * time.Second
+
+// Config is what a policy keeps to.
+type Config struct {
+	// MinHealthy is the floor of each target, besides what is expected of it. 0 servers is none:
+	// then all may be withdrawn.
+	MinHealthy Floor
+
+	// Expect is a floor, too: who says that 4 are needed does not want 3.
+	Expect []expect.Expectation
+}
+
+// Instance is what the policy has to know of one instance.
+type Instance struct {
+	Key        dynmesh.InstanceKey
+	Endpoint   string // dyn://…, for people and targets
+	Addr       string // host:port; empty: it has none, or it is not known now
+	Scheme     string // http, https or tcp
+	Verdict    dynmesh.VerdictState
+	Verified   bool
+	Reason     string // the one that decided the verdict
+	Registered bool
+	Observed   bool           // its worker, or somebody who watches it, has said something of it
+	Unchecked  bool           // its worker has not seen it answer yet, in its present life
+	Failing    bool           // its worker's last finding speaks against it
+	Models     []expect.Model // that it serves
+}
+
+// Status is how much the rest is worth.
+type Status struct {
+	Registry  dynmesh.SyncState
+	Suspicion string // why it may be this process that is slow or cut off; empty: nothing says so
+}
+
+// Policy decides who serves. One goroutine may use it.
+//
+// What comes in ([Policy.Put], [Policy.Delete]) marks the targets that it concerns; [Policy.Decide]
+// looks at these, and no others.
+type Policy struct {
+	cfg       Config
+	instances map[dynmesh.InstanceKey]*instance
+	targets   map[string]*target
+	damped    map[string]*damping // by endpoint and address
+	marked    map[*target]bool
+	read      time.Time // when the registry had been read; zero: it has not been
+	opened    bool
+	frozen    string // why nothing changes
+	swept     time.Time
+	last      *Assignment
+}
+
+// instance is an Instance, and what became of it.
+type instance struct {
+	Instance
+	since   time.Time // when it was first seen
+	entered bool      // it has worked once, or was there before this process: it may be withdrawn
+	targets []*target
+}
+
+// target is a target in the making.
+type target struct {
+	name      string
+	model     bool
+	instances map[dynmesh.InstanceKey]*instance
+	again     time.Time // when time alone changes it; zero: never
+	rulings   []ruling  // by address, then by instance
+	counted   int       // those that the floor is a part of
+	working   int       // those that may serve by themselves
+	cut       bool      // it may be this process that is cut off from it
+	ruled     bool      // since it was last put together
+	floor     int
+	short     string // why all are to stay in; empty: they are not
+	last      *Target
+}
+
+// ruling is what follows for one server of a target, before the floor.
+type ruling struct {
+	*instance
+	state   State
+	counted bool // for the floor: it is, or was, in
+	reason  string
+}
+
+// NewPolicy returns a policy that has decided nothing.
+func NewPolicy(cfg Config) *Policy {
+	return &Policy{
+		cfg: cfg, instances: map[dynmesh.InstanceKey]*instance{}, targets: map[string]*target{},
+		damped: map[string]*damping{}, marked: map[*target]bool{},
+	}
+}
+
+// Put takes in an instance that is new or another one.
+func (p *Policy) Put(next Instance, now time.Time) {
+	i := p.instances[next.Key]
+	if i == nil {
+		i = &instance{since: now}
+		p.instances[next.Key] = i
+	} else if next.Addr == "" { // one that drains is registered no longer, and listens still
+		next.Addr, next.Scheme = i.Addr, i.Scheme
+	}
+	if i.Endpoint != next.Endpoint || !slices.Equal(i.Models, next.Models) {
+		p.leave(i)
+		i.Instance = next
+		p.join(i, next.Endpoint, false)
+		for _, model := range next.Models {
+			if name := ModelTarget(model.Name); p.targets[name] == nil || p.targets[name].instances[next.Key] == nil {
+				p.join(i, name, true)
+			}
+		}
+	}
+	i.Instance = next
+	for _, t := range i.targets {
+		p.marked[t] = true
+	}
+}
+
+// Delete takes in that there is an instance no longer.
+func (p *Policy) Delete(key dynmesh.InstanceKey) {
+	if i := p.instances[key]; i != nil {
+		p.leave(i)
+		delete(p.instances, key)
+	}
+}
+
+func (p *Policy) join(i *instance, name string, model bool) {
+	t := p.targets[name]
+	if t == nil {
+		t = &target{name: name, model: model, instances: map[dynmesh.InstanceKey]*instance{}}
+		p.targets[name] = t
+	}
+	t.instances[i.Key] = i
+	i.targets = append(i.targets, t)
+	p.marked[t] = true
+}
+
+func (p *Policy) leave(i *instance) {
+	for _, t := range i.targets {
+		delete(t.instances, i.Key)
+		p.marked[t] = true
+	}
+	i.targets = nil
+}
+
+// Decide returns the assignment that follows; nil: it is as it was, or nothing may be said yet.
+func (p *Policy) Decide(s Status, now time.Time) *Assignment {
+	if p.read.IsZero() && s.Registry == dynmesh.Synced {
+		p.read = now
+	}
+	switch {
+	case s.Registry == dynmesh.Syncing:
+		p.frozen = "the registry has not been read yet"
+	case s.Registry == dynmesh.Stale:
+		p.frozen = "the registry cannot be read"
+	default:
+		p.frozen = s.Suspicion
+	}
+	if p.frozen != "" || !p.opened && !p.open(now) {
+		return nil
+	}
+	for _, t := range p.targets {
+		if !t.again.IsZero() && !now.Before(t.again) {
+			p.marked[t] = true
+		}
+	}
+	if p.last != nil && len(p.marked) == 0 {
+		return nil
+	}
+	for t := range p.marked {
+		p.rule(t, now)
+	}
+	p.sweep(now)
+	return p.assign(now)
+}
+
+// open says whether enough is known for a first assignment: each worker that is registered has been
+// heard, or has had the time to be.
+func (p *Policy) open(now time.Time) bool {
+	if now.Before(p.read.Add(heardWithin)) {
+		for _, i := range p.instances {
+			if i.Registered && !i.Observed {
+				return false
+			}
+		}
+	}
+	for _, i := range p.instances {
+		i.entered = i.Registered && (!i.Unchecked || i.Verdict == dynmesh.Ready)
+	}
+	p.opened = true
+	return true
+}
+
+// Next returns when Decide has something to do though nothing comes in; zero: never.
+func (p *Policy) Next() (at time.Time) {
+	if p.frozen != "" || p.read.IsZero() {
+		return at
+	}
+	if !p.opened {
+		return p.read.Add(heardWithin)
+	}
+	for _, t := range p.targets {
+		at = earlier(at, t.again)
+	}
+	return at
+}
+
+// earlier returns the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// rule says what follows for each server of a target, the floor apart.
+func (p *Policy) rule(t *target, now time.Time) {
+	delete(p.marked, t)
+	if len(t.instances) == 0 {
+		delete(p.targets, t.name)
+		return
+	}
+	t.rulings, t.counted, t.working, t.again = t.rulings[:0], 0, 0, time.Time{}
+	for _, i := range t.best() {
+		r, again := p.ruling(i, now)
+		t.rulings = append(t.rulings, r)
+		t.again = earlier(t.again, again)
+		if r.counted {
+			t.counted++
+		}
+		if r.state.Serves() {
+			t.working++
+		}
+	}
+	t.cut, t.ruled = t.partitioned(), true
+	slices.SortFunc(t.rulings, func(a, b ruling) int { return cmp.Or(strings.Compare(a.Addr, b.Addr), a.Key.Compare(b.Key)) })
+}
+
+// best returns one instance for each address, and all that have none: of several at one address,
+// the best by verdict, and of equals the one that was seen last.
+func (t *target) best() []*instance {
+	chosen := make([]*instance, 0, len(t.instances))
+	place := make(map[string]int, len(t.instances))
+	for _, i := range t.instances {
+		n, taken := place[i.Addr]
+		switch {
+		case !i.Registered && !i.entered: // nobody is to find it yet
+		case i.Addr == "" || !taken:
+			place[i.Addr] = len(chosen)
+			chosen = append(chosen, i)
+		case i.better(chosen[n]):
+			chosen[n] = i
+		}
+	}
+	return chosen
+}
+
+// better says whether i counts, and not o, which has the same address.
+func (i *instance) better(o *instance) bool {
+	rank := func(i *instance) int {
+		switch {
+		case i.Verdict == dynmesh.Ready && i.Verified:
+			return 4
+		case i.Verdict == dynmesh.Ready:
+			return 3
+		case i.Verdict == dynmesh.NotReady:
+			return 2
+		case i.Verdict == dynmesh.Draining:
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(rank(i), rank(o)), i.since.Compare(o.since), i.Key.Compare(o.Key)) > 0
+}
+
+// ruling says what follows for one instance, and when time alone changes that.
+func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) {
+	r = ruling{instance: i, reason: i.Reason}
+	if i.Verdict == dynmesh.Draining {
+		r.state = Draining
+		return r, again
+	}
+	if works := i.Verdict == dynmesh.Ready; !i.entered {
+		if heardBy := i.since.Add(heardWithin); works && !i.Observed && now.Before(heardBy) {
+			r.reason = "it is new, and nobody has said anything of it yet"
+			return r, heardBy
+		}
+		if !works {
+			r.reason = "it is new, and has not worked yet: " + i.Reason
+			return r, again
+		}
+		i.entered = true
+	}
+	r.counted = true
+	until := p.fares(i).observe(i.Verdict == dynmesh.Ready, now)
+	switch {
+	case i.Verdict != dynmesh.Ready:
+	case !until.IsZero():
+		r.reason = fmt.Sprintf("it works again, and is back in at %s if it still does", until.UTC().Format(verdict.Time))
+	case i.Failing:
+		r.state = Degraded
+	default:
+		r.state = In
+	}
+	return r, until
+}
+
+// fares returns how the address of an instance has fared.
+func (p *Policy) fares(i *instance) *damping {
+	key := i.Endpoint + " " + cmp.Or(i.Addr, i.Key.ID.String())
+	d := p.damped[key]
+	if d == nil {
+		d = &damping{}
+		p.damped[key] = d
+	}
+	return d
+}
+
+// sweep forgets addresses that nobody has.
+func (p *Policy) sweep(now time.Time) {
+	if now.Sub(p.swept) < forgetRelapses {
+		return
+	}
+	p.swept = now
+	used := map[*damping]bool{}
+	for _, i := range p.instances {
+		if i.entered {
+			used[p.fares(i)] = true
+		}
+	}
+	maps.DeleteFunc(p.damped, func(_ string, d *damping) bool { return !used[d] && now.Sub(d.seen) > forgetRelapses })
+}
+
+// assign applies floors, and puts together the targets that differ.
+func (p *Policy) assign(now time.Time) *Assignment {
+	floors := p.floors()
+	a := &Assignment{Version: 1}
+	if p.last != nil {
+		a.Version = p.last.Version + 1
+	}
+	for _, t := range p.targets {
+		if f := floors[t]; t.ruled || t.floor != f.floor || t.short != f.short {
+			t.ruled, t.floor, t.short = false, f.floor, f.short
+			if next := t.finish(now); !next.equal(t.last) {
+				t.last = next
+			}
+		}
+		a.Targets = append(a.Targets, t.last)
+	}
+	slices.SortFunc(a.Targets, func(a, b *Target) int { return strings.Compare(a.Name, b.Name) })
+	if p.last != nil && slices.Equal(a.Targets, p.last.Targets) {
+		return nil
+	}
+	p.last = a
+	return a
+}
+
+// shortage is the floor of a target, and why it is not met; empty: it is.
+type shortage struct {
+	floor int
+	short string
+}
+
+// floors holds targets against their floors.
+func (p *Policy) floors() map[*target]shortage {
+	all := make(map[*target]shortage, len(p.targets))
+	for _, t := range p.targets {
+		f := shortage{floor: p.cfg.MinHealthy.of(t.counted)}
+		if t.working < f.floor {
+			f.short = fmt.Sprintf("the floor of %s is %d", p.cfg.MinHealthy, f.floor)
+		}
+		if t.cut {
+			f.short = verdict.PartitionReason
+		}
+		all[t] = f
+	}
+	for _, x := range p.cfg.Expect {
+		working := 0
+		var of []*target
+		for _, t := range p.targets {
+			if n, counts := t.workingFor(x); counts {
+				of = append(of, t)
+				working += n
+			}
+		}
+		for _, t := range of {
+			f := all[t]
+			if len(of) == 1 {
+				f.floor = max(f.floor, min(x.Want, t.counted))
+			}
+			if working < x.Want && f.short == "" {
+				f.short = x.String() + " is expected"
+			}
+			all[t] = f
+		}
+	}
+	return all
+}
+
+// workingFor returns how many servers of a target an expectation counts, and whether it counts any
+// at all.
+func (t *target) workingFor(x expect.Expectation) (working int, counts bool) {
+	if x.IsModel() != t.model {
+		return 0, false
+	}
+	if !t.model {
+		return t.working, x.Matches(t.name)
+	}
+	name := strings.TrimPrefix(t.name, modelPrefix)
+	for _, r := range t.rulings {
+		if slices.ContainsFunc(r.Models, func(m expect.Model) bool { return m.Name == name && x.MatchesModel(m) }) {
+			counts = true
+			if r.state.Serves() {
+				working++
+			}
+		}
+	}
+	return working, counts
+}
+
+// partitioned says whether it may be this process that is cut off from the target.
+func (t *target) partitioned() bool {
+	unreachable := 0
+	for _, r := range t.rulings {
+		if r.Verdict == dynmesh.Unreachable {
+			unreachable++
+		}
+	}
+	return verdict.PartitionSuspected(unreachable, len(t.rulings))
+}
+
+// finish makes the target of its rulings.
+func (t *target) finish(now time.Time) *Target {
+	next := &Target{Name: t.name, Floor: t.floor, Servers: make([]Server, 0, len(t.rulings))}
+	var before map[dynmesh.InstanceKey]*Server
+	if t.last != nil {
+		before = make(map[dynmesh.InstanceKey]*Server, len(t.last.Servers))
+		for i := range t.last.Servers {
+			before[t.last.Servers[i].Instance] = &t.last.Servers[i]
+		}
+	}
+	held := 0
+	for _, r := range t.rulings {
+		s := Server{
+			Instance: r.Key, Addr: r.Addr, Scheme: r.Scheme, State: r.state, Verdict: r.Verdict, Reason: r.reason, Since: now,
+		}
+		if t.short != "" && r.counted && !s.State.Serves() {
+			s.State, s.Held = In, true
+			held++
+		}
+		if was := before[r.Key]; was != nil && was.State == s.State && was.Held == s.Held {
+			s.Since, s.Reason, s.Verdict = was.Since, was.Reason, was.Verdict
+		}
+		next.Servers = append(next.Servers, s)
+	}
+	if held > 0 {
+		next.Warning = fmt.Sprintf("%s: %d that would be withdrawn stay in: %d of %d work, and %s", t.name, held, t.working, t.counted, t.short)
+	}
+	return next
+}
+
+// equal says whether two targets say the same. o may be nil.
+func (t *Target) equal(o *Target) bool {
+	return o != nil && t.Floor == o.Floor && t.Warning == o.Warning && slices.Equal(t.Servers, o.Servers)
+}
+
+// Warnings says what holds back what is decided: at most 20 targets, and how many more.
+func (p *Policy) Warnings() []string {
+	const most = 20
+	var all []string
+	switch {
+	case p.frozen != "":
+		all = append(all, "outputs change nothing: "+p.frozen)
+	case !p.opened:
+		all = append(all, "outputs say nothing yet: workers that are registered have not been heard")
+	}
+	if p.last == nil {
+		return all
+	}
+	held := 0
+	for _, t := range p.last.Targets {
+		if t.Warning == "" {
+			continue
+		}
+		if held++; held <= most {
+			all = append(all, "outputs: "+t.Warning)
+		}
+	}
+	if held > most {
+		all = append(all, fmt.Sprintf("outputs: so it is with %d more targets", held-most))
+	}
+	return all
+}
