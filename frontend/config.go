@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/gossip"
 )
 
@@ -72,6 +73,17 @@ type Config struct {
 	// /ready then says whether the registry has been read.
 	Expect []expect.Expectation
 
+	// Outputs tell routers who serves. Their Run is the frontend's to call: while it serves, and with a
+	// context that has ended where it does not. Default: none.
+	Outputs []output.Output
+
+	// OutputMinHealthy is how many servers of each endpoint and each model outputs leave in at least,
+	// whatever verdicts say; what Expect says is as much of a floor. Default: half.
+	OutputMinHealthy output.Floor
+
+	// OutputDryRun has outputs do nothing: logs, metrics and /mesh say what would be done.
+	OutputDryRun bool
+
 	// MaxStreams is how many clients may listen at the same time, to /events and to changes of gRPC
 	// health; default 1024.
 	MaxStreams int
@@ -110,6 +122,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ForeignSystemPort < 0 || c.ForeignSystemPort > 65535 {
 		return Config{}, dynmesh.NewConfigError("frontend", "ForeignSystemPort", c.ForeignSystemPort, "0 to 65535")
+	}
+	if err := checkOutputs(c.Outputs); err != nil {
+		return Config{}, err
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {

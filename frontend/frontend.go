@@ -90,6 +90,9 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 	f := &Frontend{cfg: cfg, log: cfg.Log, sources: sources}
 	served := cfg.api()
 	served.Collectors = append(slices.Clone(served.Collectors), registryMetrics(sources))
+	if f.loop.router != nil {
+		served.Collectors = append(served.Collectors, outputMetrics{f.loop.router})
+	}
 	parts := []any{cfg.Pool}
 	var names []string
 	for _, s := range sources {
@@ -126,6 +129,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		f.server.Close()
+		f.loop.router.run(ctx, nil)
 		return f.releasePool(ctx)
 	}
 	if err := f.run(ctx); err != nil {
@@ -138,7 +142,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 func (f *Frontend) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
-	failed := make(chan error, 2+len(f.sources)) // of a part that ended by itself
+	failed := make(chan error, 2+len(f.sources)+len(f.cfg.Outputs)) // of a part that ended by itself
 	fail := func(err error) {
 		failed <- err
 		stopServing()
@@ -177,8 +181,12 @@ func (f *Frontend) run(ctx context.Context) error {
 		})
 	}
 
+	var outputs sync.WaitGroup
+	outputs.Go(func() { f.loop.router.run(serving, fail) })
+
 	err := f.server.Run(serving)
 	stopServing()
+	outputs.Wait()
 	registration.Wait()
 	leave()
 	gossips.Wait()

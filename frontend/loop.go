@@ -33,6 +33,7 @@ type loop struct {
 	builder     *snapshot.Builder
 	publish     func(*snapshot.Snapshot) // must not block
 	transitions transitionLog
+	router      *router
 	rendered    time.Time // end of the last rendering
 }
 
@@ -42,10 +43,10 @@ func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string)
 	if cfg.Pool != nil {
 		known.Gossip, known.Self = true, cfg.Pool.Self()
 	}
-	f := fleet.New(known, now)
+	f, r := fleet.New(known, now), newRouter(cfg)
 	return &loop{
-		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, now), publish: publish,
-		transitions: transitionLog{log: cfg.Log},
+		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, r.shown(), now), publish: publish,
+		transitions: transitionLog{log: cfg.Log}, router: r,
 	}
 }
 
@@ -69,6 +70,8 @@ func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
 			l.fleet.Discover(u)
 		case <-gossiped:
 			l.fleet.Gossip(l.pool.Take())
+		case <-l.router.reported():
+			l.router.report(l.fleet)
 		case <-wake.C:
 		case <-window.C:
 			waiting = false
@@ -77,7 +80,7 @@ func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
 			continue
 		}
 		now := time.Now()
-		if l.fleet.Pending(now) {
+		if l.fleet.Pending(now) || l.router.due(now) {
 			if wait := renderIn(l.rendered, now); wait > 0 {
 				window.Reset(wait)
 				waiting = true
@@ -97,6 +100,9 @@ func (l *loop) next(now time.Time) (at time.Time, ok bool) {
 		l.transitions.flush()
 	}
 	at, ok = l.fleet.Next()
+	if decide := l.router.next(); !decide.IsZero() && (!ok || decide.Before(at)) {
+		at, ok = decide, true
+	}
 	if due, any := l.transitions.due(); any && (!ok || due.Before(at)) {
 		return due, true
 	}
@@ -114,6 +120,9 @@ func (l *loop) render(now time.Time) {
 	changes := l.fleet.Reconcile(now)
 	for _, w := range changes.Watches {
 		l.pool.WatchForeign(w.Subject, w.Foreign)
+	}
+	if l.router.take(l.fleet, changes, now) {
+		changes.Status = true
 	}
 	l.transitions.add(changes.Transitions, now)
 	if s := l.builder.Next(changes, now); s != nil {

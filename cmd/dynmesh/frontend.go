@@ -26,6 +26,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	grpcHealthPort := off
 	var opts gossipOptions
 	var registries discoveryOptions
+	outputs := outputOptions{kinds: outputKinds()}
 	foreignHealth := false
 	cmd := &cobra.Command{
 		Use:   "frontend",
@@ -66,6 +67,10 @@ enough for them; without etcd, each other through --gossip-join.`,
 			if cfg.Gossip != nil {
 				cfg.Gossip.ForeignHealth = foreignHealth
 			}
+			if cfg.Outputs, err = outputs.open(cfg.Log); err != nil {
+				return err
+			}
+			cfg.OutputMinHealthy, cfg.OutputDryRun = outputs.minHealthy, outputs.dryRun
 			f, err := frontend.New(cfg)
 			if err != nil {
 				var renamed []fieldSetting
@@ -98,6 +103,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 		setting{"foreign-health", "DYN_FOREIGN_HEALTH", &boolValue{&foreignHealth}, "ask Dynamo's workers for the states of their endpoints; only where their canaries are on: elsewhere each answer is an ERROR in their logs"},
 	)
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
+	outputs.register(flags)
 	registries.register(flags)
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)

@@ -8,6 +8,21 @@ import (
 	"strings"
 )
 
+// Address returns the host:port at which the instance listens, and what is spoken there: http,
+// https, or tcp, which is Dynamo's request plane. Empty if its transport does not say.
+func (i *Instance) Address() (addr, scheme string) {
+	addr, idle := address(i.transport)
+	switch {
+	case addr == "":
+		return "", ""
+	case idle:
+		return addr, "tcp"
+	case strings.Contains(i.transport, `"https://`):
+		return addr, "https"
+	}
+	return addr, "http"
+}
+
 // address returns the host:port at which an instance listens, by its transport:
 //
 //	{"http":"http://host:port/…"}

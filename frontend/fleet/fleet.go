@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -163,6 +164,45 @@ func (f *Fleet) Observations(i *Instance) iter.Seq2[dynmesh.Observation, bool] {
 	}
 }
 
+// Observed says whether somebody has said something of an instance: its worker, or who watches it.
+// Without gossip, and where nobody can watch it, nobody ever does, and it counts as observed.
+func (f *Fleet) Observed(i *Instance) bool {
+	if !f.cfg.Gossip || i.process.member == nil && i.watch == undialable && !i.process.gossips() {
+		return true
+	}
+	if i.Own() != "" {
+		return true
+	}
+	for range i.watchers() {
+		return true
+	}
+	return false
+}
+
+// Mark has the next Reconcile look at an instance again, if it is known.
+func (f *Fleet) Mark(of dynmesh.InstanceKey) {
+	if i := f.endpoints.find(of.Endpoint, of.ID); i != nil {
+		f.marks.instance(i)
+	}
+}
+
+// Suspicion says why it may be this process that is slow or cut off, in words; empty: nothing says
+// so.
+func (f *Fleet) Suspicion() string {
+	switch {
+	case f.health.Score >= verdict.Unwell:
+		return fmt.Sprintf("this frontend is slow or cut off (health score %d)", f.health.Score)
+	case f.alone():
+		return "this frontend reaches nobody of those who gossip"
+	}
+	return ""
+}
+
+// alone says whether others gossip, by what the registry knows, and none is reached.
+func (f *Fleet) alone() bool {
+	return f.cfg.Gossip && f.processes.gossiping > 0 && f.health.Alive+f.health.Suspect <= 1
+}
+
 // collect forgets an instance of which nothing is known any more.
 func (f *Fleet) collect(i *Instance) {
 	if !i.empty() {
@@ -238,13 +278,13 @@ func (m *marks) clear() {
 func (f *Fleet) Warnings() []string {
 	w := warnings{}
 	w.registries(f.registry, f.registries)
-	switch others, h := f.processes.gossiping, f.health; {
+	switch {
 	case !f.cfg.Gossip:
 		w.add("this frontend takes no part in gossip: verdicts rest on %s alone", f.listedBy())
-	case others > 0 && h.Alive+h.Suspect <= 1:
-		w.add("gossip is alone: of %d others that gossip, by what %[2]s knows, none is reached; verdicts rest on %[2]s and on what this frontend sees itself", others, f.listedBy())
+	case f.alone():
+		w.add("gossip is alone: of %d others that gossip, by what %[2]s knows, none is reached; verdicts rest on %[2]s and on what this frontend sees itself", f.processes.gossiping, f.listedBy())
 	default:
-		w.gossip(h)
+		w.gossip(f.health)
 	}
 	w.partitions(f.endpoints.order)
 	w.rejects(f.rejected)

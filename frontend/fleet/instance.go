@@ -108,6 +108,14 @@ func (i *Instance) Verified() bool { return i.verified }
 // Since returns when the state began.
 func (i *Instance) Since() time.Time { return i.since }
 
+// Own returns what the instance's worker found of it last, in its present life; empty: nothing.
+func (i *Instance) Own() dynmesh.Finding {
+	if !i.process.current(i.own) {
+		return ""
+	}
+	return i.own.finding.Value()
+}
+
 // Changes are the last changes of the state, the oldest first.
 func (i *Instance) Changes() iter.Seq[Change] {
 	return func(yield func(Change) bool) {

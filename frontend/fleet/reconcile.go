@@ -113,7 +113,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 			i.changes = kept(i.changes, change{r.now, v.Reasons[0], stateOf(before), i.state})
 		}
 		r.changes.Transitions = append(r.changes.Transitions, Transition{
-			At: r.now, Key: i.Key(), From: before, To: v.State, Reasons: v.Reasons, Evidence: evidence, Auxiliary: i.auxiliary(),
+			At: r.now, Key: i.Key(), From: before, To: v.State, Reasons: v.Reasons, Evidence: evidence, Auxiliary: i.Auxiliary(),
 		})
 	}
 	_, calmer := i.flaps(r.now)

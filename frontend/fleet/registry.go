@@ -95,8 +95,8 @@ func (i *Instance) Cards() (cards []*dynmesh.ModelCard, serves bool) {
 	return cards, len(cards) > 0 || len(i.process.cards) == 0
 }
 
-// auxiliary says whether its worker serves models, and none at this endpoint.
-func (i *Instance) auxiliary() bool {
+// Auxiliary says whether its worker serves models, and none at this endpoint.
+func (i *Instance) Auxiliary() bool {
 	_, serves := i.Cards()
 	return !serves
 }

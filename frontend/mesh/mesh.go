@@ -22,6 +22,15 @@ type Head struct {
 	RenderedAt Time      `json:"rendered_at"`
 	Discovery  Discovery `json:"discovery"`
 	Gossip     Gossip    `json:"gossip"`
+
+	Outputs []OutputHead `json:"outputs,omitempty"` // that tell routers
+}
+
+// OutputHead is one of the outputs of a frontend.
+type OutputHead struct {
+	Name     string `json:"output"`    // a word, such as haproxy
+	WhenGone string `json:"when_gone"` // what becomes of what it has told once dynmesh is gone
+	DryRun   bool   `json:"dry_run,omitempty"`
 }
 
 // Discovery is what a frontend's registry is worth: of all of them, where there are several.
@@ -98,6 +107,19 @@ type Instance struct {
 	Auxiliary    bool                 `json:"auxiliary,omitempty"` // its worker serves models, and none here: people see it under its worker
 	Flaps        int                  `json:"flaps"`               // changes of the verdict within the last minutes
 	Changes      []Change             `json:"changes"`             // the latest ones
+	Outputs      []Output             `json:"outputs,omitempty"`   // what routers were told of it
+}
+
+// Output is what an output told routers of an instance.
+type Output struct {
+	Name   string `json:"output"`
+	Target string `json:"target"`            // the endpoint, or model/NAME
+	State  string `json:"state"`             // in, degraded, draining or out
+	Held   bool   `json:"held,omitempty"`    // in, because of the floor
+	Since  Time   `json:"since"`             // when it was told
+	Reason string `json:"reason"`            // why
+	Error  string `json:"error,omitempty"`   // why routers could not be told what has been decided since
+	DryRun bool   `json:"dry_run,omitempty"` // they were not told: they would have been
 }
 
 // Model is a model that an instance serves.

@@ -19,6 +19,9 @@ const (
 	In                    // it gets requests
 )
 
+// States are all of them, in order.
+func States() [4]State { return [...]State{Out, Draining, Degraded, In} }
+
 // String returns out, draining, degraded or in.
 func (s State) String() string {
 	switch s {

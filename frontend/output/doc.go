@@ -11,7 +11,7 @@
 // A [Target] is what serves one endpoint, or one model: servers, each of which is in, degraded,
 // draining or out. [Policy.Decide] is the one place where that is decided, by these rules, the
 // first of which
-// fits; the last one is applied afterwards, to all of a target:
+// fits. The last one is applied to what follows from the others:
 //
 //	not read yet, or workers not heard          nothing is said at all: a restart empties no list
 //	the registry is syncing or stale            nothing changes: nobody is withdrawn or added
@@ -24,7 +24,7 @@
 //	ready                                       in
 //	fewer than the floor would be in            all that are counted are in, and a warning says so
 //
-// The floor of a target is the greatest of Config.MinHealthy, what is expected of it, and 1. Where
+// The floor of a target is Config.MinHealthy, or what is expected of it where that is more. Where
 // more than half of an endpoint is unreachable at once, it may be the frontend that is cut off, and
 // that is as if the floor was not met.
 //

@@ -7,7 +7,7 @@ import (
 )
 
 // Floor is how many servers of a target are to serve at least: a part of those there are, or a
-// number.
+// number. The zero value says nothing; none is 0%.
 type Floor struct {
 	Count   int
 	Percent bool // Count is a percentage
@@ -26,7 +26,7 @@ func ParseFloor(s string) (Floor, error) {
 	if err != nil || n < 0 || n > maxFloor || percent && n > 100 {
 		return Floor{}, errors.New("want a part, 0% to 100%, or a number of servers, such as 50% or 2")
 	}
-	return Floor{n, percent}, nil
+	return Floor{n, percent || n == 0}, nil // 0 and 0% are one
 }
 
 // String returns 50% or 2.

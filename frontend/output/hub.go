@@ -97,6 +97,13 @@ func (h *Hub) Publish(a *Assignment, now time.Time) {
 	h.notify()
 }
 
+// Newest returns the newest assignment; nil: there is none yet.
+func (h *Hub) Newest() *Assignment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.newest
+}
+
 // differences returns the targets that are new or another one, and what targets have no longer.
 func differences(old, now *Assignment) (changed []*Target, gone []reportKey) {
 	var was []*Target

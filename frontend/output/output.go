@@ -15,8 +15,9 @@ type Output interface {
 	// stands, or all come back.
 	WhenGone() string
 
-	// Run applies what the feed has until ctx ends, and then what a stop takes, bounded. All that it
-	// started has ended when it returns. An error before ctx ends is the frontend's end.
+	// Run applies what the feed has until ctx ends, and then does what a stop takes, bounded. All that
+	// it started has ended when it returns. That it returns before ctx ends is the frontend's end. If
+	// ctx has ended already, it only releases what it holds, such as a port.
 	Run(ctx context.Context, feed *Feed) error
 }
 

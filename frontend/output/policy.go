@@ -19,11 +19,11 @@ const heardWithin = 15 * time.Second
 
 // Config is what a policy keeps to.
 type Config struct {
-	// MinHealthy is the floor of each target, besides what is expected of it. 0 servers is none:
-	// then all may be withdrawn.
+	// MinHealthy is the floor of each target; default half. 0% is none: then all may be withdrawn.
 	MinHealthy Floor
 
-	// Expect is a floor, too: who says that 4 are needed does not want 3.
+	// Expect is a floor, too: of the targets that an expectation counts, no servers are withdrawn that
+	// would leave fewer than it wants.
 	Expect []expect.Expectation
 }
 
@@ -100,6 +100,7 @@ type ruling struct {
 
 // NewPolicy returns a policy that has decided nothing.
 func NewPolicy(cfg Config) *Policy {
+	cfg.MinHealthy = cmp.Or(cfg.MinHealthy, DefaultFloor())
 	return &Policy{
 		cfg: cfg, instances: map[dynmesh.InstanceKey]*instance{}, targets: map[string]*target{},
 		damped: map[string]*damping{}, marked: map[*target]bool{},
@@ -163,10 +164,10 @@ func (p *Policy) Decide(s Status, now time.Time) *Assignment {
 	if p.read.IsZero() && s.Registry == dynmesh.Synced {
 		p.read = now
 	}
-	switch {
-	case s.Registry == dynmesh.Syncing:
+	switch s.Registry {
+	case dynmesh.Syncing:
 		p.frozen = "the registry has not been read yet"
-	case s.Registry == dynmesh.Stale:
+	case dynmesh.Stale:
 		p.frozen = "the registry cannot be read"
 	default:
 		p.frozen = s.Suspicion
@@ -478,6 +479,9 @@ func (t *target) finish(now time.Time) *Target {
 func (t *Target) equal(o *Target) bool {
 	return o != nil && t.Floor == o.Floor && t.Warning == o.Warning && slices.Equal(t.Servers, o.Servers)
 }
+
+// Frozen says whether nothing changes, or nothing is said yet.
+func (p *Policy) Frozen() bool { return p.frozen != "" || !p.opened }
 
 // Warnings says what holds back what is decided: at most 20 targets, and how many more.
 func (p *Policy) Warnings() []string {

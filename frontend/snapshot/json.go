@@ -42,7 +42,7 @@ func statusOf(i *fleet.Instance) Status {
 }
 
 // instanceJSON renders an instance that has just been concluded on.
-func instanceJSON(f *fleet.Fleet, i fleet.Changed, now time.Time) []byte {
+func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, now time.Time) []byte {
 	j := mesh.Instance{
 		ID: i.ID(), Verdict: i.State(), Verified: i.Verified(), Registered: i.Registered(), Since: mesh.Time{Time: i.Since()},
 		Reasons: i.Reasons, Observations: []mesh.Observation{}, Worker: workerJSON(i.Process()),
@@ -58,6 +58,14 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, now time.Time) []byte {
 	}
 	if pod := f.Pod(i.Instance); pod != nil {
 		j.Pod = &mesh.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node, Ready: pod.Ready, Terminating: pod.Terminating}
+	}
+	if outputs.Records != nil {
+		for _, r := range outputs.Records(i.Key()) {
+			j.Outputs = append(j.Outputs, mesh.Output{
+				Name: r.Output, Target: r.Target, State: r.State.String(), Held: r.Held, Since: mesh.Time{Time: r.Since},
+				Reason: r.Reason, Error: r.Error, DryRun: r.DryRun,
+			})
+		}
 	}
 	for o, counts := range f.Observations(i.Instance) {
 		j.Observations = append(j.Observations, observationJSON(o, counts))
@@ -107,8 +115,8 @@ func memberJSON(m *dynmesh.Member) []byte {
 	return text.JSON(mesh.Member{ID: m.ID, Role: m.Role, Addr: m.Addr, State: m.State, Since: mesh.Time{Time: m.Since}})
 }
 
-func headJSON(f *fleet.Fleet, version uint64, now time.Time) []byte {
-	return text.JSON(mesh.Head{Version: version, RenderedAt: mesh.Time{Time: now}, Discovery: discoveryJSON(f), Gossip: gossipJSON(f)})
+func headJSON(f *fleet.Fleet, outputs []mesh.OutputHead, version uint64, now time.Time) []byte {
+	return text.JSON(mesh.Head{Version: version, RenderedAt: mesh.Time{Time: now}, Discovery: discoveryJSON(f), Gossip: gossipJSON(f), Outputs: outputs})
 }
 
 func discoveryJSON(f *fleet.Fleet) mesh.Discovery {

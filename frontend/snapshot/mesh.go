@@ -95,6 +95,7 @@ const (
 
 // meshRenderer makes one Mesh of another.
 type meshRenderer struct {
+	outputs   Outputs
 	fleet     *fleet.Fleet
 	epoch     string // of this process, for tags
 	lineage   Lineage
@@ -134,7 +135,7 @@ func (r *meshRenderer) take(c fleet.Changes, now time.Time) {
 	for _, i := range c.Instances {
 		e := r.endpoint(i.Endpoint())
 		if i.Shown() {
-			e.batch.put(instanceKey(i.ID()), statusOf(i.Instance), func(dst []byte) []byte { return append(dst, instanceJSON(r.fleet, i, now)...) })
+			e.batch.put(instanceKey(i.ID()), statusOf(i.Instance), func(dst []byte) []byte { return append(dst, instanceJSON(r.fleet, i, r.outputs, now)...) })
 		} else {
 			e.batch.remove(instanceKey(i.ID()))
 		}
@@ -197,11 +198,14 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 	r.dirty = false
 	r.sort()
 	warnings, registry := r.fleet.Warnings(), r.fleet.Registry()
+	if r.outputs.Warnings != nil {
+		warnings = append(warnings, r.outputs.Warnings()...)
+	}
 	m := &Mesh{
 		Version: version, Discovery: registry.State, Warnings: len(warnings), MembersSynced: registry.MembersSynced,
 		members: r.members, warnings: text.JSON(warnings),
 	}
-	m.head = opened(headJSON(r.fleet, version, now), meshEndpoints)
+	m.head = opened(headJSON(r.fleet, r.outputs.Heads, version, now), meshEndpoints)
 	m.tail = slices.Concat([]byte(meshWarnings), m.warnings, []byte(meshEnd))
 
 	buffers := make([][]byte, 0, len(r.order)+len(r.members.chunks)+8)

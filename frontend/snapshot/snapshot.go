@@ -10,6 +10,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
 // Snapshot is the whole state that requests, scrapes and streams see. It never changes, but for the
@@ -33,10 +35,17 @@ type Builder struct {
 	current *Snapshot
 }
 
+// Outputs is what /mesh tells of those who tell routers. The zero value is that there are none.
+type Outputs struct {
+	Heads    []mesh.OutputHead
+	Records  func(dynmesh.InstanceKey) []output.Record // what they did with an instance
+	Warnings func() []string
+}
+
 // NewBuilder returns a builder that has rendered f as it is.
-func NewBuilder(f *fleet.Fleet, expectations []expect.Expectation, now time.Time) *Builder {
+func NewBuilder(f *fleet.Fleet, expectations []expect.Expectation, outputs Outputs, now time.Time) *Builder {
 	b := &Builder{fleet: f, mesh: meshRenderer{
-		fleet: f, endpoints: map[*fleet.Endpoint]*endpointRenderer{}, unordered: true,
+		outputs: outputs, fleet: f, endpoints: map[*fleet.Endpoint]*endpointRenderer{}, unordered: true,
 		// Random, because frontends that start in the same moment must not take each other's tags
 		// for their own.
 		epoch:     strconv.FormatUint(rand.Uint64(), 36),

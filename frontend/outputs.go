@@ -1,0 +1,242 @@
+package frontend
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/api"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/frontend/snapshot"
+)
+
+// router leads from what the fleet has concluded to the outputs. The loop owns it. Without outputs
+// there is none: a nil *router does nothing.
+type router struct {
+	log      *logrus.Entry
+	outputs  []output.Output
+	dryRun   bool
+	policy   *output.Policy
+	hub      *output.Hub
+	warnings []string
+	frozen   atomic.Bool
+}
+
+func newRouter(cfg Config) *router {
+	if len(cfg.Outputs) == 0 {
+		return nil
+	}
+	var names []string
+	for _, o := range cfg.Outputs {
+		names = append(names, o.Name())
+	}
+	return &router{
+		log: cfg.Log, outputs: cfg.Outputs, dryRun: cfg.OutputDryRun, hub: output.NewHub(names, cfg.OutputDryRun),
+		policy: output.NewPolicy(output.Config{MinHealthy: cfg.OutputMinHealthy, Expect: cfg.Expect}),
+	}
+}
+
+// take has the policy decide on what has changed, and says whether there are other warnings now.
+func (r *router) take(f *fleet.Fleet, c fleet.Changes, now time.Time) (warned bool) {
+	if r == nil {
+		return false
+	}
+	for _, i := range c.Instances {
+		if i.Shown() && !i.Auxiliary() {
+			r.policy.Put(decidable(f, i), now)
+		} else {
+			r.policy.Delete(i.Key())
+		}
+	}
+	if a := r.policy.Decide(output.Status{Registry: f.Registry().State, Suspicion: f.Suspicion()}, now); a != nil {
+		r.hub.Publish(a, now)
+	}
+	r.frozen.Store(r.policy.Frozen())
+	before := r.warnings
+	r.warnings = r.policy.Warnings()
+	return !slices.Equal(before, r.warnings)
+}
+
+// decidable returns what of an instance the policy looks at.
+func decidable(f *fleet.Fleet, i fleet.Changed) output.Instance {
+	own := i.Own()
+	x := output.Instance{
+		Key: i.Key(), Endpoint: i.Endpoint().Name(), Verdict: i.State(), Verified: i.Verified(), Registered: i.Registered(),
+		Observed: f.Observed(i.Instance), Unchecked: own == dynmesh.Unchecked,
+		Failing: own == dynmesh.Fail || own == dynmesh.Stalled,
+	}
+	if len(i.Reasons) > 0 {
+		x.Reason = i.Reasons[0]
+	}
+	x.Addr, x.Scheme = i.Address()
+	cards, _ := i.Cards()
+	for _, card := range cards {
+		x.Models = append(x.Models, expect.Model{Name: card.Model, WorkerType: card.WorkerType})
+	}
+	return x
+}
+
+// next returns when there is something to decide though nothing comes in; zero: never.
+func (r *router) next() (at time.Time) {
+	if r == nil {
+		return at
+	}
+	return r.policy.Next()
+}
+
+// due says whether next has come.
+func (r *router) due(now time.Time) bool {
+	at := r.next()
+	return !at.IsZero() && !now.Before(at)
+}
+
+// reported has a value when outputs have done something.
+func (r *router) reported() <-chan struct{} {
+	if r == nil {
+		return nil
+	}
+	return r.hub.Reported()
+}
+
+// maxReportLines is how many of the instances of one batch have a line in the log.
+const maxReportLines = 10
+
+// report logs what outputs have done, and has the instances shown anew.
+func (r *router) report(f *fleet.Fleet) {
+	reports := r.hub.TakeReports()
+	lines := 0
+	for _, report := range reports {
+		f.Mark(report.Instance)
+		if report.Removed || report.State == output.In && !report.Held && report.Error == "" {
+			continue
+		}
+		if lines++; lines <= maxReportLines {
+			r.line(report)
+		}
+	}
+	if more := lines - maxReportLines; more > 0 {
+		r.log.Infof("Outputs: and %d more instances; /mesh has all of them", more)
+	}
+}
+
+func (r *router) line(report output.Report) {
+	log := r.log.WithFields(logrus.Fields{"output": report.Output, "endpoint": report.Target, "instance": report.Instance.ID.String()})
+	did := "has it"
+	if report.DryRun {
+		did = "would have it"
+	}
+	switch {
+	case report.Error != "":
+		log.WithField("err", report.Error).Warn("Output could not tell what it has to")
+	case report.Held:
+		log.Warnf("Output %s in, because of the floor: %s", did, report.Reason)
+	default:
+		log.Infof("Output %s %s: %s", did, report.State, report.Reason)
+	}
+}
+
+// shown is what /mesh tells of outputs.
+func (r *router) shown() snapshot.Outputs {
+	if r == nil {
+		return snapshot.Outputs{}
+	}
+	s := snapshot.Outputs{Records: r.hub.Records, Warnings: func() []string { return r.warnings }}
+	for _, o := range r.outputs {
+		s.Heads = append(s.Heads, mesh.OutputHead{Name: o.Name(), WhenGone: o.WhenGone(), DryRun: r.dryRun})
+	}
+	return s
+}
+
+// run runs the outputs until ctx ends. failed is called for one that ends by itself. In a dry run
+// they only release what they hold.
+func (r *router) run(ctx context.Context, failed func(error)) {
+	if r == nil {
+		return
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	if r.dryRun {
+		ended, end := context.WithCancel(ctx)
+		end()
+		ctx = ended
+	}
+	for n, feed := range r.hub.Feeds() {
+		running.Go(func() {
+			o := r.outputs[n]
+			err := o.Run(ctx, feed)
+			if ctx.Err() == nil {
+				failed(fmt.Errorf("output %s: %w", o.Name(), cmp.Or(err, api.ErrEnded)))
+			} else if err != nil {
+				r.log.WithField("output", o.Name()).WithError(err).Warn("Output did not stop in order")
+			}
+		})
+	}
+}
+
+// checkOutputs finds outputs that cannot be told from each other.
+func checkOutputs(all []output.Output) error {
+	names := map[string]bool{}
+	for _, o := range all {
+		if o == nil || names[o.Name()] || o.Name() == "" || strings.Trim(o.Name(), "abcdefghijklmnopqrstuvwxyz") != "" {
+			return dynmesh.NewConfigError("frontend", "Outputs", nil, "outputs, each with a name of its own, of letters a to z")
+		}
+		names[o.Name()] = true
+	}
+	return nil
+}
+
+var (
+	descOutputServers = prometheus.NewDesc("dynmesh_output_servers",
+		"Servers that an output has told routers to have in this state; in a dry run, would have.", []string{"output", "state"}, nil)
+	descOutputChanges = prometheus.NewDesc("dynmesh_output_changes_total",
+		"Servers that an output has put into this state; in a dry run, would have.", []string{"output", "state"}, nil)
+	descOutputFailures = prometheus.NewDesc("dynmesh_output_failures_total",
+		"How often an output could not tell routers of a target.", []string{"output"}, nil)
+	descOutputHeld = prometheus.NewDesc("dynmesh_output_held_targets",
+		"Endpoints and models of which all stay in because of the floor.", nil, nil)
+	descOutputFrozen = prometheus.NewDesc("dynmesh_output_frozen",
+		"1 while outputs change nothing, or say nothing yet: the registry cannot be read, or the frontend doubts itself.", nil, nil)
+)
+
+// outputMetrics shows what outputs did.
+type outputMetrics struct{ *router }
+
+// Describe implements prometheus.Collector.
+func (outputMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descOutputServers, descOutputChanges, descOutputFailures, descOutputHeld, descOutputFrozen} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m outputMetrics) Collect(ch chan<- prometheus.Metric) {
+	for name, c := range m.hub.Counts() {
+		for _, s := range output.States() {
+			ch <- prometheus.MustNewConstMetric(descOutputServers, prometheus.GaugeValue, float64(c.Servers[s]), name, s.String())
+			ch <- prometheus.MustNewConstMetric(descOutputChanges, prometheus.CounterValue, float64(c.Changes[s]), name, s.String())
+		}
+		ch <- prometheus.MustNewConstMetric(descOutputFailures, prometheus.CounterValue, float64(c.Failed), name)
+	}
+	held := 0
+	if a := m.hub.Newest(); a != nil {
+		for _, t := range a.Targets {
+			if t.Warning != "" {
+				held++
+			}
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(descOutputHeld, prometheus.GaugeValue, float64(held))
+	ch <- prometheus.MustNewConstMetric(descOutputFrozen, prometheus.GaugeValue, map[bool]float64{true: 1}[m.frozen.Load()])
+}
