@@ -1,0 +1,489 @@
+package output
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/expect"
+)
+
+const generate = "dyn://dynamo.backend.generate"
+
+// fleet is what a test says of workers that serve one endpoint: each a letter, which is its ID, its
+// address and, in capitals, its address too.
+type fleet struct {
+	*testing.T
+	policy *Policy
+	now    time.Time
+	status Status
+	last   *Assignment
+}
+
+func newFleet(t *testing.T, minHealthy string, expected string) *fleet {
+	t.Helper()
+	cfg := Config{}
+	var err error
+	if minHealthy != "" {
+		if cfg.MinHealthy, err = ParseFloor(minHealthy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if expected != "" {
+		if cfg.Expect, err = expect.Parse(expected); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Date(2026, 11, 29, 2, 0, 0, 0, time.UTC)
+	return &fleet{T: t, policy: NewPolicy(cfg), now: now, status: Status{Registry: dynmesh.Synced}}
+}
+
+// worker returns what is known of a worker, in words: a verdict, and what else there is to say.
+func (f *fleet) worker(name, words string) Instance {
+	f.Helper()
+	i := Instance{
+		Key:      dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, ID: dynmesh.InstanceID(name[0])},
+		Endpoint: generate, Addr: "10.0.0." + strings.ToLower(name) + ":80", Scheme: "http", Registered: true, Observed: true, Reason: words,
+	}
+	for n, word := range strings.Split(words, ",") {
+		switch {
+		case n == 0:
+			i.Verdict = dynmesh.VerdictState(word)
+		case word == "silent":
+			i.Observed = false
+		case word == "unchecked":
+			i.Unchecked = true
+		case word == "failing":
+			i.Failing = true
+		case word == "verified":
+			i.Verified = true
+		case word == "unlisted":
+			i.Registered, i.Addr, i.Scheme = false, "", ""
+		case word == "broker":
+			i.Addr, i.Scheme = "", ""
+		case strings.HasPrefix(word, "m:"):
+			model, role, _ := strings.Cut(word[2:], "/")
+			i.Models = append(i.Models, expect.Model{Name: model, WorkerType: role})
+		default:
+			f.Fatalf("%q says %q", words, word)
+		}
+	}
+	return i
+}
+
+// step is some time, then what is new, in words: a=ready b=notready,silent c= (which is gone), and
+// registry=stale, suspicion=yes.
+func (f *fleet) step(after time.Duration, says string) {
+	f.Helper()
+	f.now = f.now.Add(after)
+	for _, word := range strings.Fields(says) {
+		name, what, _ := strings.Cut(word, "=")
+		switch {
+		case name == "registry":
+			f.status.Registry = map[string]dynmesh.SyncState{"syncing": dynmesh.Syncing, "synced": dynmesh.Synced, "stale": dynmesh.Stale}[what]
+		case name == "suspicion":
+			f.status.Suspicion = what
+		case what == "":
+			f.policy.Delete(f.worker(name, "").Key)
+		default:
+			f.policy.Put(f.worker(name, what), f.now)
+		}
+	}
+	if a := f.policy.Decide(f.status, f.now); a != nil {
+		f.last = a
+	}
+}
+
+// target says what a target has: a:in b:out c:held.
+func (f *fleet) target(name string) string {
+	if f.last == nil {
+		return "nothing"
+	}
+	t := f.last.Target(name)
+	if t == nil {
+		return "none"
+	}
+	var all []string
+	for _, s := range t.Servers {
+		state := s.State.String()
+		if s.Held {
+			state = "held"
+		}
+		all = append(all, string(rune(s.Instance.ID))+":"+state)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestPolicy is the specification of what those who route are told.
+func TestPolicy(t *testing.T) {
+	type step struct {
+		after time.Duration
+		says  string
+		want  string // of the endpoint, or of the target before a =
+		warns string // is in the warnings; empty: there are none
+	}
+	const s = time.Second
+	for _, tt := range []struct {
+		name             string
+		floor, expecting string
+		steps            []step
+	}{
+		{"what is unreachable, not ready or draining is withdrawn", "", "", []step{
+			{0, "a=ready b=ready c=ready d=ready e=ready f=ready g=ready", "a:in b:in c:in d:in e:in f:in g:in", ""},
+			{s, "a=unreachable b=notready c=draining", "a:out b:out c:draining d:in e:in f:in g:in", ""},
+			{s, "a= c=", "b:out d:in e:in f:in g:in", ""},
+		}},
+		{"a state that is not known here is no good one", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=puzzled", "a:in b:out", ""},
+		}},
+		{"one whose worker's last probe failed gets less", "", "", []step{
+			{0, "a=ready b=ready,failing", "a:in b:degraded", ""},
+			{s, "b=ready", "a:in b:in", ""},
+		}},
+
+		{"half stay in, though all fail", "", "", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=notready b=notready", "a:out b:out c:in d:in", ""},
+			{s, "c=notready", "a:held b:held c:held d:in", "3 that would be withdrawn stay in: 1 of 4 work, and the floor of 50% is 2"},
+			{s, "d=notready", "a:held b:held c:held d:held", "0 of 4 work"},
+			{9 * s, "a=ready b=ready", "a:held b:held c:held d:held", "0 of 4 work"},
+			{6 * s, "", "a:in b:in c:out d:out", ""},
+		}},
+		{"an only one stays in", "", "", []step{
+			{0, "a=ready", "a:in", ""},
+			{s, "a=unreachable", "a:held", "0 of 1 work"},
+		}},
+		{"a number is a floor", "3", "", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=notready", "a:out b:in c:in d:in", ""},
+			{s, "b=notready", "a:held b:held c:in d:in", "the floor of 3 is 3"},
+		}},
+		{"a number that there are not holds all", "9", "", []step{
+			{0, "a=ready b=notready", "a:in b:held", "1 of 2 work, and the floor of 9 is 2"},
+		}},
+		{"no floor", "0", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "a=notready b=notready", "a:out b:out", ""},
+		}},
+		{"no floor, and most are unreachable from here", "0%", "", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=unreachable b=unreachable", "a:out b:out c:in d:in", ""},
+			{s, "c=unreachable", "a:held b:held c:held d:in", "it may be this frontend that is cut off"},
+		}},
+		{"what is expected is a floor", "", generate + ">=3", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=notready", "a:out b:in c:in d:in", ""},
+			{s, "b=notready", "a:held b:held c:in d:in", generate + ">=3 is expected"},
+		}},
+		{"what is expected of several counts them together", "0", "dyn://*.*.generate>=2", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "a=notready", "a:out b:in c:in", ""},
+			{s, "b=notready", "a:held b:held c:in", "is expected"},
+		}},
+		{"what is expected of others is none", "", "dyn://dynamo.prefill.generate>=3", []step{
+			{0, "a=ready b=notready", "a:in b:out", ""},
+		}},
+		{"one that drains does not count for the floor: it will be gone", "", "", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "a=draining b=draining", "a:draining b:draining c:in", ""},
+		}},
+
+		{"a new one comes in once it has worked", "", "", []step{
+			{0, "a=ready", "a:in", ""},
+			{s, "b=notready,unchecked", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:in", ""},
+		}},
+		{"new ones that start do not count for the floor, and are not held", "", "", []step{
+			{0, "a=ready", "a:in", ""},
+			{s, "b=notready,unchecked c=notready,unchecked d=notready,unchecked", "a:in b:out c:out d:out", ""},
+			{s, "a=notready", "a:held b:out c:out d:out", "0 of 1 work"},
+		}},
+		{"a new one of which nobody has said anything waits", "", "", []step{
+			{0, "a=ready", "a:in", ""},
+			{s, "b=ready,silent", "a:in b:out", ""},
+			{14 * s, "", "a:in b:out", ""},
+			{s, "", "a:in b:in", ""},
+		}},
+
+		{"nothing is said before the registry has been read", "", "", []step{
+			{0, "registry=syncing a=ready b=ready", "nothing", "the registry has not been read yet"},
+			{60 * s, "", "nothing", "the registry has not been read yet"},
+			{s, "registry=synced", "a:in b:in", ""},
+		}},
+		{"nothing is said before workers have been heard", "", "", []step{
+			{0, "a=ready,silent b=ready", "nothing", "have not been heard"},
+			{s, "b=notready", "nothing", "have not been heard"},
+			{s, "a=ready", "a:in b:out", ""},
+		}},
+		{"nor for 15 s, where one stays silent", "", "", []step{
+			{0, "a=ready,silent b=ready", "nothing", "have not been heard"},
+			{14 * s, "", "nothing", "have not been heard"},
+			{s, "", "a:in b:in", ""},
+		}},
+		{"a frontend that begins while all fail empties nothing", "", "", []step{
+			{0, "a=notready b=unreachable", "a:held b:held", "0 of 2 work"},
+		}},
+		{"a frontend that begins among workers that start waits for them", "", "", []step{
+			{0, "a=ready b=notready,unchecked", "a:in b:out", ""},
+		}},
+
+		{"a registry that is stale: nobody is withdrawn or added", "", "", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "registry=stale a=notready b=draining d=ready c=", "a:in b:in c:in", "the registry cannot be read"},
+			{s, "registry=synced", "a:out b:draining d:in", ""},
+		}},
+		{"a frontend that doubts itself says nothing new", "", "", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "suspicion=starved a=unreachable d=ready", "a:in b:in c:in", "starved"},
+			{s, "a=ready suspicion=", "a:in b:in c:in d:in", ""},
+		}},
+		{"nor does it begin", "", "", []step{
+			{0, "suspicion=starved a=ready", "nothing", "starved"},
+			{60 * s, "suspicion=", "a:in", ""},
+		}},
+
+		{"back in after 5 s, then 10, then 20", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{4 * s, "", "a:in b:out", ""},
+			{s, "", "a:in b:in", ""},
+			{s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{9 * s, "", "a:in b:out", ""},
+			{s, "", "a:in b:in", ""},
+			{s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{19 * s, "", "a:in b:out", ""},
+			{s, "", "a:in b:in", ""},
+		}},
+		{"a relapse before it is back in doubles, too", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{9 * s, "", "a:in b:out", ""},
+			{s, "", "a:in b:in", ""},
+		}},
+		{"ten minutes of work are forgiving", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{5 * s, "", "a:in b:in", ""},
+			{601 * s, "b=notready", "a:in b:out", ""},
+			{s, "b=ready", "a:in b:out", ""},
+			{5 * s, "", "a:in b:in", ""},
+		}},
+		{"a worker started anew at its address after it was killed works for a while first", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=unreachable", "a:in b:out", ""},
+			{s, "b= B=ready", "a:in B:out", ""},
+			{5 * s, "", "a:in B:in", ""},
+		}},
+		{"after an orderly end it need not", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=draining", "a:in b:draining", ""},
+			{s, "b= B=ready", "a:in B:in", ""},
+		}},
+
+		{"an address stands once, whatever leases say: the best counts, of equals the later one", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "B=ready", "a:in B:in", ""},
+			{s, "B=ready,verified b=unreachable", "a:in B:in", ""},
+			{s, "B=notready b=ready", "a:in b:in", ""},
+		}},
+		{"one that deregisters and drains keeps its address", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=draining,unlisted", "a:in b:draining", ""},
+			{s, "b=", "a:in", ""},
+		}},
+		{"one whose lease has lapsed and that works stays in", "", "", []step{
+			{0, "a=ready b=ready", "a:in b:in", ""},
+			{s, "b=ready,unlisted", "a:in b:in", ""},
+		}},
+		{"one that nobody lists is not found by anybody", "", "", []step{
+			{0, "a=ready b=ready,unlisted", "a:in", ""},
+			{s, "c=ready,unlisted", "a:in", ""},
+		}},
+		{"several behind a broker have no address, and are all there", "", "", []step{
+			{0, "a=ready,broker b=ready,broker c=notready,broker", "a:in b:in c:out", ""},
+		}},
+		{"the last one goes", "", "", []step{
+			{0, "a=ready", "a:in", ""},
+			{s, "a=", "none", ""},
+		}},
+
+		{"a model is what serves it, with a floor of its own", "", "", []step{
+			{0, "a=ready,m:llama b=ready,m:llama c=ready d=ready", "model/llama=a:in b:in", ""},
+			{s, "a=notready,m:llama b=notready,m:llama", "model/llama=a:held b:held", "model/llama: 2 that would be withdrawn"},
+			{0, "", "a:out b:out c:in d:in", "model/llama: 2 that would be withdrawn"},
+			{s, "a=ready,m:other", "model/other=a:held", "model/llama"},
+			{0, "", "model/llama=b:held", "model/llama"},
+		}},
+		{"what is expected of a model in a role holds all of the model", "0", "model:llama/decode>=1", []step{
+			{0, "a=ready,m:llama/decode b=ready,m:llama/prefill", "model/llama=a:in b:in", ""},
+			{s, "b=notready,m:llama/prefill", "model/llama=a:in b:out", ""},
+			{s, "a=notready,m:llama/decode b=ready,m:llama/prefill", "model/llama=a:held b:held", "model:llama/decode>=1 is expected"},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFleet(t, tt.floor, tt.expecting)
+			for n, step := range tt.steps {
+				f.step(step.after, step.says)
+				name, want, of := strings.Cut(step.want, "=")
+				if !of {
+					name, want = generate, step.want
+				}
+				if got := f.target(name); got != want {
+					t.Fatalf("step %d (%s): got %s, want %s", n+1, step.says, got, want)
+				}
+				warned := strings.Join(f.policy.Warnings(), "\n")
+				if !strings.Contains(warned, step.warns) || step.warns == "" && warned != "" {
+					t.Fatalf("step %d (%s): warns of %q, want %q", n+1, step.says, warned, step.warns)
+				}
+			}
+		})
+	}
+}
+
+// TestPolicyFloor: whatever comes, no more is withdrawn than the floor allows, no address stands
+// twice, nothing changes while the registry is stale, and time alone leads to an end.
+func TestPolicyFloor(t *testing.T) {
+	for seed := range uint64(300) {
+		floorHolds(t, seed)
+	}
+}
+
+func FuzzPolicyFloor(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(floorHolds)
+}
+
+func floorHolds(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 15))
+	floors := []string{"0", "10%", "50%", "100%", "1", "3", "50"}
+	expected := []string{"", generate + ">=2", generate + ">=40", "dyn://*.*.*>=3", "model:m>=2"}
+	f := newFleet(t, floors[r.IntN(len(floors))], expected[r.IntN(len(expected))])
+	verdicts := []string{"ready", "ready", "ready", "notready", "unreachable", "draining"}
+	extras := []string{"", "", "", ",silent", ",unchecked", ",failing", ",verified", ",unlisted", ",broker", ",m:m", ",m:m/decode"}
+	names := "abcdefghABCDEFGH"
+	for n := range 120 {
+		var says []string
+		for range r.IntN(6) {
+			word := string(names[r.IntN(len(names))]) + "="
+			if r.IntN(8) > 0 {
+				word += verdicts[r.IntN(len(verdicts))] + extras[r.IntN(len(extras))]
+			}
+			says = append(says, word)
+		}
+		switch r.IntN(20) {
+		case 0:
+			says = append(says, "registry="+[]string{"syncing", "stale"}[r.IntN(2)])
+		case 1:
+			says = append(says, "suspicion=x")
+		default:
+			says = append(says, "registry=synced", "suspicion=")
+		}
+		before := f.last
+		f.step(time.Duration(r.IntN(20_000))*time.Millisecond, strings.Join(says, " "))
+		if before != f.last && (f.status.Registry != dynmesh.Synced || f.status.Suspicion != "") {
+			t.Fatalf("seed %d, step %d (%s): changed while the registry is %s, suspicion %q", seed, n, says, f.status.Registry, f.status.Suspicion)
+		}
+		if f.last == nil || before == f.last {
+			continue
+		}
+		for _, target := range f.last.Targets {
+			if err := holds(f.policy, target); err != nil {
+				t.Fatalf("seed %d, step %d (%s): %v", seed, n, says, err)
+			}
+		}
+	}
+	f.step(0, "registry=synced suspicion=")
+	for range 100 {
+		at := f.policy.Next()
+		if at.IsZero() {
+			return
+		}
+		f.now = at
+		f.step(0, "")
+	}
+	t.Errorf("seed %d: it is never done", seed)
+}
+
+// holds says what of the promises a target breaks.
+func holds(p *Policy, t *Target) error {
+	seen, counted := map[string]bool{}, 0
+	for _, s := range t.Servers {
+		if s.Addr != "" && seen[s.Addr] {
+			return fmt.Errorf("%s: %s stands twice", t.Name, s.Addr)
+		}
+		seen[s.Addr] = true
+		if i := p.instances[s.Instance]; i.entered && s.State != Draining {
+			counted++
+		}
+		if s.Held && t.Warning == "" {
+			return fmt.Errorf("%s: %s is held, and nothing warns of it", t.Name, s.Addr)
+		}
+	}
+	if floor := p.cfg.MinHealthy.of(counted); t.Serving() < floor {
+		return fmt.Errorf("%s: %d of %d serve, fewer than the floor of %d", t.Name, t.Serving(), counted, floor)
+	}
+	if t.Floor > counted || t.Serving() < t.Floor {
+		return fmt.Errorf("%s: %d of %d serve, and it says that its floor is %d", t.Name, t.Serving(), counted, t.Floor)
+	}
+	if !slices.IsSortedFunc(t.Servers, func(a, b Server) int { return strings.Compare(a.Addr, b.Addr) }) {
+		return fmt.Errorf("%s: not by address", t.Name)
+	}
+	return nil
+}
+
+// TestAssignmentShares: a target that is as before is the same pointer, and times and reasons of
+// servers are of when their state began.
+func TestAssignmentShares(t *testing.T) {
+	f := newFleet(t, "", "")
+	f.step(0, "a=ready,m:x b=ready,m:y")
+	before := f.last
+	began := before.Target(generate).Servers[0].Since
+	f.step(time.Second, "b=notready,m:y")
+	if f.last.Target("model/x") != before.Target("model/x") {
+		t.Error("model/x is another one, though nothing of it has changed")
+	}
+	if f.last.Version != before.Version+1 {
+		t.Errorf("got version %d after %d", f.last.Version, before.Version)
+	}
+	s := f.last.Target(generate).Servers
+	if !s[0].Since.Equal(began) || !s[1].Since.Equal(f.now) {
+		t.Errorf("got since %v and %v, want %v and %v", s[0].Since, s[1].Since, began, f.now)
+	}
+	before = f.last
+	f.step(time.Second, "b=unreachable,m:y")
+	if f.last != before {
+		t.Error("one that is out for another reason is a change")
+	}
+}
+
+func TestParseFloor(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want string
+		of7  int
+	}{
+		{"50%", "50%", 4}, {" 50 % ", "50%", 4}, {"100%", "100%", 7}, {"1%", "1%", 1}, {"0", "0%", 0}, {"0%", "0%", 0}, {"3", "3", 3}, {"9", "9", 7},
+	} {
+		f, err := ParseFloor(tt.in)
+		if err != nil || f.String() != tt.want || f.of(7) != tt.of7 {
+			t.Errorf("%q: got %s, of 7 %d (%v), want %s, %d", tt.in, f, f.of(7), err, tt.want, tt.of7)
+		}
+	}
+	for _, in := range []string{"", "x", "-1", "101%", "0.5", "%", "1000001", "50%%"} {
+		if f, err := ParseFloor(in); err == nil {
+			t.Errorf("%q is taken as %s", in, f)
+		}
+	}
+}
