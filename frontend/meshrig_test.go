@@ -61,12 +61,18 @@ func expecting(t *testing.T, expectations string, alone bool, f func(*rig)) {
 			t.Fatal(err)
 		}
 	}
+	configured(t, Config{Expect: all}, alone, f)
+}
+
+// configured is meshed with more in the Config.
+func configured(t *testing.T, cfg Config, alone bool, f func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		rig := &rig{t: t, pool: newFakePool(), feed: make(chan dynmesh.RegistryUpdate)}
 		log := logrus.New()
 		log.SetOutput(&rig.log)
 		log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
-		cfg, err := Config{Host: "127.0.0.1", Expect: all, InstanceMetrics: true, Log: logrus.NewEntry(log)}.withDefaults()
+		cfg.Host, cfg.InstanceMetrics, cfg.Log = "127.0.0.1", true, logrus.NewEntry(log)
+		cfg, err := cfg.withDefaults()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,6 +165,11 @@ type seenInstance struct {
 	Flaps   int
 	Since   string
 	Changes []struct{ At, From, To, Reason string }
+	Outputs []struct {
+		Output, Target, State, Reason, Error string
+		Held                                 bool
+		DryRun                               bool `json:"dry_run"`
+	}
 }
 
 // now returns the newest snapshot.

@@ -34,6 +34,7 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	for _, r := range reasons(f.Instance, true) {
 		fmt.Fprintf(&b, "  - %s\n", withAges(plain.Text(r, maxReason), now))
 	}
+	writeOutputs(&b, m, f, now)
 	b.WriteString("\nevidence, the oldest first\n")
 	t := table{style: style, right: []bool{false, true, false}}
 	for _, e := range evidence(m, f) {
@@ -44,6 +45,46 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	}
 	t.write(&b)
 	return b.String()
+}
+
+// writeOutputs says what routers were told of an instance.
+func writeOutputs(b *strings.Builder, m *client.Mesh, f Found, now time.Time) {
+	if len(m.Outputs) == 0 {
+		return
+	}
+	b.WriteString("\noutputs\n")
+	for _, head := range m.Outputs {
+		name, some := plain.Text(head.Name, maxName), false
+		for _, o := range f.Outputs {
+			if o.Name == head.Name {
+				fmt.Fprintf(b, "  - %s %s\n", name, describeOutput(o, now))
+				some = true
+			}
+		}
+		if !some {
+			fmt.Fprintf(b, "  - %s has told nobody of it\n", name)
+		}
+		fmt.Fprintf(b, "    without dynmesh: %s\n", plain.Text(head.WhenGone, maxReason))
+	}
+}
+
+// describeOutput says what an output told routers.
+func describeOutput(o mesh.Output, now time.Time) string {
+	did := "has it"
+	if o.DryRun {
+		did = "would have it (this is a dry run)"
+	}
+	text := fmt.Sprintf("%s %s in %s since %s (%s)", did, plain.Text(o.State, 20), plain.Text(o.Target, maxName), formatTime(o.Since.Time), age(o.Since.Time, now))
+	if o.Held {
+		text += ", because of the floor"
+	}
+	if o.Reason != "" {
+		text += ": " + withAges(plain.Text(o.Reason, maxReason), now)
+	}
+	if o.Error != "" {
+		text += "; it cannot tell what is decided now: " + plain.Text(o.Error, maxReason)
+	}
+	return text
 }
 
 // event is a line of the story.

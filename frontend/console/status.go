@@ -268,18 +268,26 @@ func writeEndpoints(b *strings.Builder, rows []endpointRow, style Style) {
 func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 	t := table{style: style}
 	heads := []string{"ENDPOINT", "INSTANCE", "VERDICT", "FOR"}
+	outputs := len(s.Mesh.Outputs) > 0
+	if outputs {
+		heads = append(heads, "WITHDRAWN")
+	}
 	if style.Wide {
 		heads = append(heads, "HOST", "VERSION", "GOSSIP")
 	}
 	t.heads(append(heads, "REASON")...)
 	for _, e := range s.Mesh.Endpoints {
 		for _, i := range e.Instances {
-			if i.Auxiliary || isHealthy(i) && !style.Wide {
+			where := withdrawn(i)
+			if i.Auxiliary || isHealthy(i) && where == "" && !style.Wide {
 				continue
 			}
 			cells := []cell{
 				{plain.Text(e.Name, maxName), noColour}, {i.ID.String(), noColour},
 				{verdict(i, style.Wide), colourOf(i)}, {since(i.Since.Time, now), noColour},
+			}
+			if outputs {
+				cells = append(cells, cell{cmp.Or(where, "-"), noColour})
 			}
 			if style.Wide {
 				cells = append(cells, workerCells(i.Worker)...)
@@ -296,6 +304,21 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 		b.WriteByte('\n')
 		t.write(b)
 	}
+}
+
+// withdrawn names the outputs that have told routers to leave an instance alone, or would have.
+func withdrawn(i mesh.Instance) string {
+	var names []string
+	for _, o := range i.Outputs {
+		name := plain.Text(o.Name, maxName)
+		if o.DryRun {
+			name = "(" + name + ")"
+		}
+		if (o.State == "out" || o.State == "draining") && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
 }
 
 // verdict is an instance's state in words.

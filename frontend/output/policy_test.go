@@ -355,7 +355,7 @@ func TestPolicy(t *testing.T) {
 // TestPolicyFloor: whatever comes, no more is withdrawn than the floor allows, no address stands
 // twice, nothing changes while the registry is stale, and time alone leads to an end.
 func TestPolicyFloor(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		floorHolds(t, seed)
 	}
 }

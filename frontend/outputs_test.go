@@ -1,0 +1,191 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/output"
+)
+
+// fakeOutput does all that it is told, unless it is broken.
+type fakeOutput struct {
+	mu     sync.Mutex
+	broken error
+	ran    int // times that it ran with a context that had not ended
+	freed  int // times that it was only to release what it holds
+}
+
+func (*fakeOutput) Name() string     { return "fake" }
+func (*fakeOutput) WhenGone() string { return "all come back" }
+
+func (o *fakeOutput) Run(ctx context.Context, feed *output.Feed) error {
+	if ctx.Err() != nil {
+		o.freed++
+		return nil
+	}
+	o.ran++
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-feed.Changed():
+			o.mu.Lock()
+			for _, t := range feed.Newest().Targets {
+				if o.broken != nil {
+					feed.Failed(t, o.broken, time.Now())
+				} else {
+					feed.Applied(t, time.Now())
+				}
+			}
+			o.mu.Unlock()
+		}
+	}
+}
+
+func (o *fakeOutput) breakWith(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.broken = err
+}
+
+// routed runs f with a rig that has one output.
+func routed(t *testing.T, dryRun bool, f func(*rig, *fakeOutput)) {
+	o := &fakeOutput{}
+	configured(t, Config{Outputs: []output.Output{o}, OutputDryRun: dryRun}, false, func(r *rig) {
+		ctx, stop := context.WithCancel(r.t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.f.loop.router.run(ctx, func(err error) { t.Error(err) })
+		}()
+		defer func() {
+			stop()
+			<-done
+		}()
+		f(r, o)
+	})
+}
+
+// apart is a trio of which each has an address of its own.
+func (r *rig) apart() (a, b, c dynmesh.InstanceKey) {
+	r.t.Helper()
+	a, b, c = r.trio()
+	var u dynmesh.RegistryUpdate
+	for _, k := range []dynmesh.InstanceKey{a, b, c} {
+		i := httpInstance(k)
+		i.Transport = dynmesh.HTTPTransport("http://10.0.0." + k.ID.String() + ":9000")
+		u.Puts = append(u.Puts, i)
+	}
+	u.State = dynmesh.Synced
+	r.send(u)
+	r.rest(renderWindow)
+	return a, b, c
+}
+
+// told is what /mesh says that was told of an instance.
+func (r *rig) told(k dynmesh.InstanceKey) string {
+	r.t.Helper()
+	var all []string
+	for _, o := range r.seen().of(k).Outputs {
+		all = append(all, fmt.Sprintf("%s %s held=%v dry=%v %s", o.Output, o.State, o.Held, o.DryRun, o.Error))
+	}
+	return strings.Join(all, "; ")
+}
+
+// TestOutputs: what fails is withdrawn and comes back, and /mesh, the log and metrics say so.
+func TestOutputs(t *testing.T) {
+	routed(t, false, func(r *rig, o *fakeOutput) {
+		a, b, c := r.apart()
+		if got, want := r.told(a), "fake in held=false dry=false "; got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		r.lines()
+		r.canary(c, false)
+		r.rest(renderWindow)
+		if got, want := r.told(c), "fake out held=false dry=false "; got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		if log := strings.Join(r.lines(), "\n"); !strings.Contains(log, "Output has it out: its worker's canaries have failed") {
+			t.Errorf("the log does not say so: %s", log)
+		}
+		if !strings.Contains(r.mesh(), `"outputs":[{"output":"fake","when_gone":"all come back"}]`) {
+			t.Errorf("/mesh does not say what becomes of it: %s", r.mesh()[:400])
+		}
+
+		r.canary(b, false) // one of three is fewer than the floor
+		r.rest(renderWindow)
+		for _, k := range []dynmesh.InstanceKey{b, c} {
+			if got, want := r.told(k), "fake in held=true dry=false "; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		if warnings := strings.Join(r.seen().Warnings, "\n"); !strings.Contains(warnings, "2 that would be withdrawn stay in") {
+			t.Errorf("nothing warns of the floor: %q", warnings)
+		}
+
+		o.breakWith(errors.New("disk full"))
+		r.canary(b, true)
+		r.rest(6 * time.Second) // b has worked for long enough
+		if got, want := r.told(c), "fake in held=true dry=false disk full"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		o.breakWith(nil)
+		r.canary(c, true)
+		r.rest(6 * time.Second)
+		if got, want := r.told(c), "fake in held=false dry=false "; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		r.agree()
+	})
+}
+
+// TestOutputsDryRun: an output is not run, and what it would do is told.
+func TestOutputsDryRun(t *testing.T) {
+	routed(t, true, func(r *rig, o *fakeOutput) {
+		_, _, c := r.apart()
+		r.lines()
+		r.canary(c, false)
+		r.rest(renderWindow)
+		if got, want := r.told(c), "fake out held=false dry=true "; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if log := strings.Join(r.lines(), "\n"); !strings.Contains(log, "Output would have it out") {
+			t.Errorf("the log does not say so: %s", log)
+		}
+		if o.ran != 0 || o.freed != 1 {
+			t.Errorf("it ran %d times, and was freed %d times, want 0 and 1", o.ran, o.freed)
+		}
+	})
+}
+
+// TestOutputsStale: while the registry cannot be read, nobody is withdrawn.
+func TestOutputsStale(t *testing.T) {
+	routed(t, false, func(r *rig, _ *fakeOutput) {
+		_, _, c := r.apart()
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
+		r.canary(c, false)
+		r.rest(time.Minute)
+		if got, want := r.told(c), "fake in held=false dry=false "; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		r.send(synced())
+		r.rest(renderWindow)
+		if got, want := r.told(c), "fake out held=false dry=false "; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestConfigOutputs(t *testing.T) {
+	for _, all := range [][]output.Output{{nil}, {&fakeOutput{}, &fakeOutput{}}} {
+		if _, err := (Config{Outputs: all}).withDefaults(); err == nil || !strings.Contains(err.Error(), "Outputs") {
+			t.Errorf("%d outputs: got %v, want that Outputs cannot be used", len(all), err)
+		}
+	}
+}
