@@ -73,8 +73,8 @@ type Config struct {
 	// /ready then says whether the registry has been read.
 	Expect []expect.Expectation
 
-	// Outputs tell routers who serves. Their Run is the frontend's to call: while it serves, and with a
-	// context that has ended where it does not. Default: none.
+	// Outputs tell routers who serves. Their Run is the frontend's to call: while it serves, and with
+	// a context that has ended where it does not. Default: none.
 	Outputs []output.Output
 
 	// OutputMinHealthy is how many servers of each endpoint and each model outputs leave in at least,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // fakeOutput does all that it is told, unless it is broken.
@@ -187,5 +190,27 @@ func TestConfigOutputs(t *testing.T) {
 		if _, err := (Config{Outputs: all}).withDefaults(); err == nil || !strings.Contains(err.Error(), "Outputs") {
 			t.Errorf("%d outputs: got %v, want that Outputs cannot be used", len(all), err)
 		}
+	}
+}
+
+// TestOutputMetricsDocumented: docs/routing.md has each metric of outputs.
+func TestOutputMetricsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/routing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	descs := make(chan *prometheus.Desc, 20)
+	outputMetrics{}.Describe(descs)
+	close(descs)
+	n := 0
+	for d := range descs {
+		n++
+		name := regexp.MustCompile(`dynmesh_\w+`).FindString(d.String())
+		if !strings.Contains(string(page), "`"+name) {
+			t.Errorf("docs/routing.md has no %s", name)
+		}
+	}
+	if n == 0 {
+		t.Error("there are none")
 	}
 }

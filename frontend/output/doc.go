@@ -14,7 +14,7 @@
 // fits. The last one is applied to what follows from the others:
 //
 //	not read yet, or workers not heard          nothing is said at all: a restart empties no list
-//	the registry is syncing or stale            nothing changes: nobody is withdrawn or added
+//	the registry is stale                       nothing changes: nobody is withdrawn or added
 //	this frontend doubts itself                 nothing changes
 //	its worker drains                           draining, by its own word: the floor does not count it
 //	it is new, and has not worked               out, and not counted: it was never in
