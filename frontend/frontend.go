@@ -90,9 +90,6 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 	f := &Frontend{cfg: cfg, log: cfg.Log, sources: sources}
 	served := cfg.api()
 	served.Collectors = append(slices.Clone(served.Collectors), registryMetrics(sources))
-	if f.loop.router != nil {
-		served.Collectors = append(served.Collectors, outputMetrics{f.loop.router})
-	}
 	parts := []any{cfg.Pool}
 	var names []string
 	for _, s := range sources {
@@ -100,6 +97,9 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 		names = append(names, s.Name)
 	}
 	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) }, names...)
+	if f.loop.router != nil {
+		served.Collectors = append(served.Collectors, outputMetrics{f.loop.router})
+	}
 	for _, part := range parts {
 		if c, ok := part.(prometheus.Collector); ok {
 			served.Collectors = append(served.Collectors, c)

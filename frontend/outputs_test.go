@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -81,7 +82,7 @@ func (r *rig) apart() (a, b, c dynmesh.InstanceKey) {
 	a, b, c = r.trio()
 	var u dynmesh.RegistryUpdate
 	for _, k := range []dynmesh.InstanceKey{a, b, c} {
-		i := httpInstance(k)
+		i := testkit.HTTPInstance(k)
 		i.Transport = dynmesh.HTTPTransport("http://10.0.0." + k.ID.String() + ":9000")
 		u.Puts = append(u.Puts, i)
 	}
@@ -177,7 +178,7 @@ func TestOutputsStale(t *testing.T) {
 		if got, want := r.told(c), "fake in held=false dry=false "; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		r.send(synced())
+		r.send(testkit.Synced())
 		r.rest(renderWindow)
 		if got, want := r.told(c), "fake out held=false dry=false "; got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -16,7 +16,7 @@
 //	not read yet, or workers not heard          nothing is said at all: a restart empties no list
 //	the registry is stale                       nothing changes: nobody is withdrawn or added
 //	this frontend doubts itself                 nothing changes
-//	its worker drains                           draining, by its own word: the floor does not count it
+//	its worker drains                           draining, by its own word: not counted by the floor
 //	it is new, and has not worked               out, and not counted: it was never in
 //	unreachable or not ready                    out
 //	it was out, and works again                 out for 5 s more, twice as long with each relapse
