@@ -79,7 +79,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 				}
 				return withSetting(err, renamed...)
 			}
-			return runFailure(besideEach(cmd.Context(), append(opts.reloadOnHangup(cfg.Gossip, log), notifySystemd(cfg.Log, nil)), f.Run))
+			return runFailure(besideEach(cmd.Context(), opts.reloadOnHangup(cfg.Gossip, log), notifySystemd(cfg.Log, nil, f.Run)))
 		},
 	}
 	flags := cmd.Flags()

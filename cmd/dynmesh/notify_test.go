@@ -10,7 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// systemd hears that the program serves, that it is registered, and that it stops.
+// systemd hears that the program serves, that it is registered, and that it drains, while it does.
 func TestNotifySystemd(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
@@ -32,8 +32,9 @@ func TestNotifySystemd(t *testing.T) {
 	}
 	registered := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- notifySystemd(logrus.NewEntry(logrus.New()), registered).run(ctx) }()
+	done, drained := make(chan error, 1), make(chan struct{})
+	body := func(context.Context) error { <-drained; return nil }
+	go func() { done <- notifySystemd(logrus.NewEntry(logrus.New()), registered, body)(ctx) }()
 	if got := heard(); got != "READY=1\nSTATUS=Serves" {
 		t.Errorf("got %q", got)
 	}
@@ -45,6 +46,7 @@ func TestNotifySystemd(t *testing.T) {
 	if got := heard(); got != "STOPPING=1\nSTATUS=Drains" {
 		t.Errorf("got %q", got)
 	}
+	close(drained)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

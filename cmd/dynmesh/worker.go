@@ -132,6 +132,7 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if opts.engine.backend.Backend == "" {
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}
-	others := slices.Concat(engine.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log), []component{notifySystemd(cfg.Log, w.Registered())})
-	return func(ctx context.Context) error { return besideEach(ctx, others, w.Run) }, nil
+	others := slices.Concat(engine.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log))
+	body := notifySystemd(cfg.Log, w.Registered(), w.Run)
+	return func(ctx context.Context) error { return besideEach(ctx, others, body) }, nil
 }
