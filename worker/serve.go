@@ -166,8 +166,8 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 //	          _USE_ENDPOINT_HEALTH_STATUS
 //	gossip    DYN_GOSSIP_BIND (off: none), _ADVERTISE, _JOIN, _LABEL, _KEY and _KEYRING_FILE
 //	canaries  DYN_HEALTH_CHECK_ENABLED, DYN_HEALTH_CHECK_REQUEST_TIMEOUT, DYN_CANARY_WAIT_TIME,
-//	          DYN_CANARY_STALL_BUDGET, _FAILURE_THRESHOLD and _SUCCESS_THRESHOLD; and of Serve,
-//	          DYN_HEALTH_CHECK_PAYLOAD
+//	          _START_TIMEOUT (60 s), _STALL_BUDGET, _FAILURE_THRESHOLD and _SUCCESS_THRESHOLD; and of
+//	          Serve, DYN_HEALTH_CHECK_PAYLOAD
 //	other     DYN_ADMIN_TOKEN, DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT
 //
 // README.md has a line on each. A variable that is empty counts as not set. An error names the
@@ -182,7 +182,6 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	env.text("ETCD_AUTH_CLIENT_CERT", &c.Etcd.CertFile)
 	env.text("ETCD_AUTH_CLIENT_KEY", &c.Etcd.KeyFile)
 	setting(&env, "ETCD_LEASE_TTL", &c.LeaseTTL, func(s string) (time.Duration, error) { return parse.WholeSeconds(s, 2*time.Second) })
-
 	setting(&env, "DYN_REGISTER_BUCKET", &c.Bucket, etcd.ParseBucket)
 
 	env.text("DYN_NAMESPACE", &c.Namespace)
@@ -276,6 +275,9 @@ func (env *environment) canaries() (c canary.Config) {
 	count := func(s string) (int, error) { return parse.Count(s, maxThreshold) }
 	setting(env, "DYN_CANARY_WAIT_TIME", &c.Wait, parse.Seconds)
 	setting(env, "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &c.Timeout, parse.Seconds)
+	c.StartTimeout = time.Minute
+	setting(env, "DYN_CANARY_START_TIMEOUT", &c.StartTimeout, parse.Seconds)
+	c.StartTimeout = max(c.StartTimeout, c.Timeout)
 	setting(env, "DYN_CANARY_STALL_BUDGET", &c.Stall, parse.AutoSeconds)
 	setting(env, "DYN_CANARY_FAILURE_THRESHOLD", &c.FailureThreshold, count)
 	setting(env, "DYN_CANARY_SUCCESS_THRESHOLD", &c.SuccessThreshold, count)

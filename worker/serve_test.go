@@ -105,7 +105,7 @@ func TestFromEnvironment(t *testing.T) {
 		"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS": `["generate"]`,
 		"DYN_GOSSIP_BIND":                       "h4:3", "DYN_GOSSIP_ADVERTISE": "h5", "DYN_GOSSIP_JOIN": "m:4", "DYN_GOSSIP_LABEL": "x",
 		"DYN_HEALTH_CHECK_ENABLED": "yes", "DYN_CANARY_WAIT_TIME": "7", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT": "1.5",
-		"DYN_CANARY_STALL_BUDGET": "60s", "DYN_CANARY_FAILURE_THRESHOLD": "2", "DYN_CANARY_SUCCESS_THRESHOLD": "3",
+		"DYN_CANARY_START_TIMEOUT": "9", "DYN_CANARY_STALL_BUDGET": "60s", "DYN_CANARY_FAILURE_THRESHOLD": "2", "DYN_CANARY_SUCCESS_THRESHOLD": "3",
 		"DYN_ADMIN_TOKEN": "t", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT": "5",
 	}))
 	if err != nil {
@@ -116,7 +116,7 @@ func TestFromEnvironment(t *testing.T) {
 	if g == nil || g.Bind != "h4:3" || g.Advertise != "h5" || !slices.Equal(g.Join, []string{"m:4"}) || g.Label != "x" || g.Keyring != nil {
 		t.Errorf("gossip: %+v", g)
 	}
-	if k == nil || k.Wait != 7*time.Second || k.Timeout != 1500*time.Millisecond || k.Stall != time.Minute || k.FailureThreshold != 2 || k.SuccessThreshold != 3 {
+	if k == nil || k.Wait != 7*time.Second || k.Timeout != 1500*time.Millisecond || k.StartTimeout != 9*time.Second || k.Stall != time.Minute || k.FailureThreshold != 2 || k.SuccessThreshold != 3 {
 		t.Errorf("canaries: %+v", k)
 	}
 	want := Config{

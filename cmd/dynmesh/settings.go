@@ -127,6 +127,10 @@ type fieldSetting struct{ config, field, variable string }
 // fieldSettings has the fields whose settings are not judged while they are read.
 func fieldSettings() []fieldSetting {
 	return []fieldSetting{
+		{"canary", "StartTimeout", "DYN_CANARY_START_TIMEOUT"},
+		{"canary", "Stall", "DYN_CANARY_STALL_BUDGET"},
+		{"canary", "Timeout", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT"},
+		{"canary", "Wait", "DYN_CANARY_WAIT_TIME"},
 		{"client", "URL", "DYN_FRONTEND_URL"},
 		{"etcd", "Endpoints", "ETCD_ENDPOINTS"},
 		{"etcd", "CAFile", "ETCD_AUTH_CA"},

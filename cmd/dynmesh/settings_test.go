@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/file"
 	"github.com/dynmesh/dynmesh/discovery/kubernetes"
@@ -176,6 +177,7 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 		{"listed endpoint", map[string]string{"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS": `["a b"]`}, []string{"worker"}, `dynmesh: DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS: `},
 		{"payload", map[string]string{"DYN_HEALTH_CHECK_PAYLOAD": "[1]"}, []string{"worker"}, `dynmesh: DYN_HEALTH_CHECK_PAYLOAD="[1]": payload: [1]: want a JSON object`},
 		{"file", map[string]string{"ETCD_AUTH_CA": "/none.pem", "ETCD_ENDPOINTS": "https://e:2379"}, []string{"worker"}, "ETCD_AUTH_CA: field CAFile: open /none.pem: no such file or directory"},
+		{"a day", map[string]string{"DYN_CANARY_WAIT_TIME": "90000", "DYN_HEALTH_CHECK_ENABLED": "true", "DYN_SYSTEM_PORT": "0", "DYN_HTTP_RPC_PORT": "0"}, []string{"worker"}, "DYN_CANARY_WAIT_TIME: new worker: Canary: new canary monitor: field Wait is 25h0m0s: want 1ms to 24h0m0s"},
 		{"advertised host", map[string]string{"DYN_HTTP_RPC_HOST": "0.0.0.0"}, []string{"worker"}, `DYN_HTTP_RPC_HOST="0.0.0.0": advertised host`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -215,9 +217,36 @@ func TestHelpShowsFlagsAndVariables(t *testing.T) {
 	}
 }
 
+// worker.Serve takes the variables that the worker command does.
+func TestServeReadsWhatTheCommandReads(t *testing.T) {
+	read := map[string]bool{
+		"DYN_HEALTH_CHECK_PAYLOAD": true, // by Serve itself
+		// The program says these.
+		"DYN_ENDPOINTS": true, "DYN_SYSTEM_STARTING_HEALTH_STATUS": true,
+	}
+	if _, err := worker.FromEnvironment(func(name string) string {
+		read[name] = true
+		return map[string]string{"DYN_HEALTH_CHECK_ENABLED": "true"}[name]
+	}); err != nil {
+		t.Fatal(err)
+	}
+	logging := newLogging(io.Discard)
+	defer logging.close()
+	cmd := newWorkerCommand(logging)
+	var engine engineOptions
+	ofEngine := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	engine.register(ofEngine)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if name := f.Annotations[envAnnotation][0]; !read[name] && ofEngine.Lookup(f.Name) == nil {
+			t.Errorf("Serve does not read %s", name)
+		}
+	})
+}
+
 // The table of fields names fields that there are, and variables that there are.
 func TestFieldSettings(t *testing.T) {
 	configs := map[string][]reflect.Type{
+		"canary":     {reflect.TypeFor[canary.Config]()},
 		"client":     {reflect.TypeFor[client.Config]()},
 		"etcd":       {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
 		"file":       {reflect.TypeFor[file.Config]()},
