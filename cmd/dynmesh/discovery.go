@@ -66,20 +66,20 @@ func (o *discoveryOptions) register(flags *pflag.FlagSet) {
 // hasEtcd says whether etcd is among the registries.
 func (o discoveryOptions) hasEtcd() bool { return slices.Contains(o.names, etcdBackend) }
 
-// sources opens all but etcd.
+// sources opens all but etcd, in the order in which they were named.
 func (o discoveryOptions) sources(log *logrus.Entry) (all []discovery.Named, err error) {
-	for _, b := range backends() {
-		if !slices.Contains(o.names, b.name) {
-			continue
+	for _, name := range o.names {
+		known := backends()
+		i := slices.IndexFunc(known, func(b backend) bool { return b.name == name })
+		if i < 0 {
+			continue // etcd
 		}
-		s, err := b.open(o, log)
+		s, err := known[i].open(o, log)
 		if err != nil {
 			return nil, withSetting(err)
 		}
-		all = append(all, discovery.Named{Name: b.name, Source: s})
+		all = append(all, discovery.Named{Name: name, Source: s})
 	}
-	order := func(s discovery.Named) int { return slices.Index(o.names, s.Name) }
-	slices.SortFunc(all, func(a, b discovery.Named) int { return order(a) - order(b) })
 	return all, nil
 }
 
@@ -102,7 +102,7 @@ func checkBackend(s string) error {
 }
 
 // serviceListValue takes selectors with semicolons between them, for they have commas, or the flag
-// again for each.
+// again for each. What one of them may be is for kubernetes.New to say.
 type serviceListValue struct{ listValue }
 
 func (v *serviceListValue) String() string {
@@ -116,11 +116,7 @@ func (v *serviceListValue) String() string {
 func (v *serviceListValue) Set(s string) error {
 	var all []string
 	for service := range strings.SplitSeq(s, ";") {
-		service = strings.TrimSpace(service)
-		if selector, port, ok := strings.Cut(service, ":"); selector == "" || ok && (port == "" || strings.Contains(port, ":")) {
-			return fmt.Errorf("%q: want a selector of labels and the name or number of a port, such as app=vllm:http", service)
-		}
-		all = append(all, service)
+		all = append(all, strings.TrimSpace(service))
 	}
 	if v.set {
 		all = append(slices.Clone(*v.target), all...)

@@ -16,8 +16,11 @@ import (
 func TestDiscoverySettings(t *testing.T) {
 	folder := t.TempDir()
 	list := filepath.Join(folder, "list.yaml")
-	if err := os.WriteFile(list, []byte("- endpoint: a.b\n"), 0o600); err != nil {
-		t.Fatal(err)
+	good := filepath.Join(folder, "good.yaml")
+	for path, text := range map[string]string{list: "- endpoint: a.b\n", good: "- endpoint: a.b.c\n  addresses: [h:1]\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("HOME", folder)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
@@ -31,6 +34,7 @@ func TestDiscoverySettings(t *testing.T) {
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "etcd"}, "", true, ""},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder}, "file", false, ""},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "file, etcd", "DYN_FILE_KV": folder}, "file", true, ""},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "static,file", "DYN_FILE_KV": folder, "DYN_STATIC_ENDPOINTS": good}, "static file", false, ""},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "consul"}, "", false, `DYN_DISCOVERY_BACKEND="consul": "consul": want etcd, kubernetes, file, static, several with commas between them`},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "mem"}, "", false, "within one process of Dynamo"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "etcd,etcd"}, "", false, `"etcd" is there twice`},
@@ -38,7 +42,7 @@ func TestDiscoverySettings(t *testing.T) {
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": list}, "", false, "DYN_STATIC_ENDPOINTS: field Path: " + list + ":1: addresses are missing: want a list"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": list}, "", false, "DYN_FILE_KV: field Root is"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes"}, "", false, "KUBECONFIG: field Kubeconfig: want a pod with a service account, KUBECONFIG, or ~/.kube/config"},
-		{map[string]string{"DYN_KUBERNETES_SERVICE": "app=a;:http"}, "", false, "such as app=vllm:http"},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes", "DYN_KUBERNETES_SERVICE": "app=a;:http"}, "", false, `DYN_KUBERNETES_SERVICE: field Services: ":http": want a label selector`},
 	} {
 		for name, value := range tt.env {
 			t.Setenv(name, value)

@@ -53,8 +53,8 @@ type watch struct {
 	reported  bool      // it has been logged that it is not
 }
 
-// CheckService says what in a Service's SELECTOR:PORT cannot be used.
-func CheckService(s string) error {
+// checkService says what in a Service's SELECTOR:PORT cannot be used.
+func checkService(s string) error {
 	selector, port, hasPort := strings.Cut(s, ":")
 	if selector == "" || strings.ContainsAny(s, "/ \t?&#") && !strings.Contains(selector, "/") || hasPort && port == "" || strings.Contains(port, ":") {
 		return fmt.Errorf("%q: want a label selector and the name or number of a port, such as app=vllm:http", s)
@@ -66,7 +66,7 @@ func CheckService(s string) error {
 // *dynmesh.ConfigError.
 func New(cfg Config) (*Source, error) {
 	for _, s := range cfg.Services {
-		if err := CheckService(s); err != nil {
+		if err := checkService(s); err != nil {
 			return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Services", Err: err}
 		}
 	}
