@@ -20,6 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/internal/text"
+	"github.com/dynmesh/dynmesh/worker/proxy"
 )
 
 // Limits on clients: what has no bound is held for ever by somebody.
@@ -131,9 +132,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) pass(w http.ResponseWriter, r *http.Request) {
 	if s.ln.draining() {
 		w.Header().Set("Connection", "close")
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"error": map[string]any{
-			"message": "the worker is shutting down", "type": "service_unavailable", "param": nil, "code": http.StatusServiceUnavailable,
-		}})
+		proxy.WriteError(w, http.StatusServiceUnavailable, "service_unavailable", errStopping.Error())
 		return
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
@@ -144,7 +143,7 @@ func (s *server) pass(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
 	if s.ln.draining() { // it came on a connection that was open before
-		return &refusal{status: http.StatusServiceUnavailable, text: "the worker is shutting down", closes: true}
+		return &refusal{status: http.StatusServiceUnavailable, text: errStopping.Error(), closes: true}
 	}
 	if headerSize(r) > maxHeader {
 		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, closes: true}

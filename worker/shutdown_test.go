@@ -83,11 +83,15 @@ func TestShutdownRefusesOnOpenConnections(t *testing.T) {
 		t.Errorf("before the shutdown: got %d", got.Code)
 	}
 	w.rpc.ln.stop()
-	got := ask()
-	want := `{"error":"the worker is shutting down"}`
-	if got.Code != http.StatusServiceUnavailable || got.Body.String() != want || got.Header().Get("Connection") != "close" {
-		t.Errorf("got %d %s with %v, want 503 %s, closing", got.Code, got.Body, got.Header(), want)
+	refused := func(want string) {
+		t.Helper()
+		if got := ask(); got.Code != http.StatusServiceUnavailable || got.Body.String() != want || got.Header().Get("Connection") != "close" {
+			t.Errorf("got %d %s with %v, want 503 %s, closing", got.Code, got.Body, got.Header(), want)
+		}
 	}
+	refused(`{"error":"the worker is shutting down"}`)
+	w.rpc.front(t.Context(), http.NotFoundHandler())
+	refused(`{"error":{"code":503,"message":"the worker is shutting down","param":null,"type":"service_unavailable"}}`)
 }
 
 // TestShutdownIsBounded: whatever hangs, Run ends soon after its timeout.
@@ -187,6 +191,11 @@ func TestShutdownIsBounded(t *testing.T) {
 			}
 			if behind := strings.Contains(logged.String(), "leaving them behind"); behind != tt.behind {
 				t.Errorf("left behind: got %v, want %v; log:\n%s", behind, tt.behind, logged.String())
+			}
+			for line := range strings.Lines(logged.String()) {
+				if !strings.Contains(line, " instance="+r.ID().String()) {
+					t.Errorf("a line does not say whose it is: %s", line)
+				}
 			}
 			got := <-results
 			if errors.Is(got.err, context.DeadlineExceeded) {

@@ -79,7 +79,8 @@ func build(cfg Config) (_ *Worker, err error) {
 	if w.cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
 	}
-	w.log = w.cfg.Log
+	id := dynmesh.NewInstanceID()
+	w.log = w.cfg.Log.WithField("instance", id.String())
 	if w.host, err = advertisedHost(w.cfg); err != nil {
 		return nil, &dynmesh.ConfigError{Config: "worker", Field: "RPC.AdvertiseHost", Err: err}
 	}
@@ -103,7 +104,6 @@ func build(cfg Config) (_ *Worker, err error) {
 		*s.server = newServer(ln)
 		release = append(release, ln.stop)
 	}
-	id := dynmesh.NewInstanceID()
 	seeds := func(ctx context.Context) ([]string, error) { // asked when the registrar is there
 		return w.registrar.Seeds(ctx)
 	}
@@ -116,7 +116,6 @@ func build(cfg Config) (_ *Worker, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	w.log = w.log.WithField("instance", id.String())
 	if w.monitor, err = w.newMonitor(); err != nil {
 		return nil, fmt.Errorf("Canary: %w", err)
 	}
