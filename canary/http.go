@@ -107,7 +107,7 @@ func (p *httpProbe) ask(ctx context.Context) *dynmesh.Failure {
 	}
 	req, err := http.NewRequestWithContext(requestCtx, method, p.cfg.URL, bytes.NewReader(p.cfg.Body))
 	if err != nil {
-		return failureOf(dynmesh.ReasonError, withoutURL(err))
+		return failureOf(dynmesh.ReasonError, text.WithoutURL(err))
 	}
 	for key, values := range p.cfg.Header {
 		req.Header[key] = values
@@ -118,7 +118,7 @@ func (p *httpProbe) ask(ctx context.Context) *dynmesh.Failure {
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return transportFailure(ctx, withoutURL(err))
+		return transportFailure(ctx, text.WithoutURL(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
@@ -196,14 +196,6 @@ func secretsOf(u *url.URL, h http.Header) text.Secrets {
 		secrets = append(secrets, credentials)
 	}
 	return secrets
-}
-
-// withoutURL takes the URL out of an error of net/http's client: it takes the room of what matters.
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
 }
 
 // readAnswer reads and judges the body of an answer.

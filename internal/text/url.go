@@ -36,12 +36,17 @@ func WithoutUsers(s string) string {
 	return userInURL.ReplaceAllString(s, "://"+ellipsis+"@")
 }
 
-// Error returns an error's text as one line of at most limit bytes, in which no URL has a user or
-// a password. Of a *url.Error it leaves the URL out: whoever reports it names what was asked.
-func Error(err error, limit int) string {
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		err = asked.Err
+// WithoutURL takes the URL out of an error of net/http's client: whoever reports it names what was
+// asked, and it takes the room of what matters.
+func WithoutURL(err error) error {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		return asked.Err
 	}
-	return Line(WithoutUsers(err.Error()), limit)
+	return err
+}
+
+// Error returns an error's text as one line of at most limit bytes, in which no URL has a user or
+// a password. What WithoutURL leaves out is left out.
+func Error(err error, limit int) string {
+	return Line(WithoutUsers(WithoutURL(err).Error()), limit)
 }

@@ -90,7 +90,7 @@ func (c client) header() http.Header {
 func (c client) get(ctx context.Context, target, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return nil, withoutURL(err) // unreachable: the URL has been parsed
+		return nil, text.WithoutURL(err) // unreachable: the URL has been parsed
 	}
 	req.Header = c.header()
 	if accept != "" {
@@ -98,7 +98,7 @@ func (c client) get(ctx context.Context, target, accept string) (*http.Response,
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, text.WithoutURL(err)
 	}
 	return resp, nil
 }
@@ -129,13 +129,6 @@ func (c client) redact(err error) error {
 		return &statusError{c.secrets.Redact(e.text)}
 	}
 	return errors.New(redacted)
-}
-
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
 }
 
 // isConnectionRefused says that nobody listens there, as opposed to somebody who does not answer
