@@ -3,7 +3,6 @@ package worker
 import (
 	"bufio"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -19,7 +18,7 @@ func TestSilenceBehindTheFront(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silence = time.Hour
 		log, _ := testkit.Log()
-		ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		ln := testkit.NewPipes()
 		s := newServer(newListener(ln, log))
 		s.front(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
@@ -35,8 +34,10 @@ func TestSilenceBehindTheFront(t *testing.T) {
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = s.serve() })
 
-		ours, theirs := net.Pipe()
-		ln.conns <- theirs
+		ours, err := ln.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
 		began := time.Now()
 		_, _ = io.WriteString(ours, "POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\na")
 		time.Sleep(silence)
@@ -57,26 +58,3 @@ func TestSilenceBehindTheFront(t *testing.T) {
 		serving.Wait()
 	})
 }
-
-// pipeListener is a listener without a network.
-type pipeListener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }

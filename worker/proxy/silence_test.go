@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // TestHourOfSilence: an engine may think for an hour before it answers and between two tokens, and
@@ -18,7 +20,7 @@ import (
 func TestHourOfSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silence = time.Hour
-		ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		ln := testkit.NewPipes()
 		engine := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if body, err := io.ReadAll(r.Body); err != nil || string(body) != `{"a":1}` {
 				t.Errorf("the engine got %q, %v", body, err)
@@ -38,9 +40,8 @@ func TestHourOfSilence(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.engine.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			ours, theirs := net.Pipe()
-			ln.conns <- theirs
-			return &engineConn{Conn: ours}, nil
+			c, err := ln.Dial()
+			return &engineConn{Conn: c}, err
 		}
 
 		body, upload := io.Pipe()
@@ -73,29 +74,3 @@ func TestHourOfSilence(t *testing.T) {
 		serving.Wait()
 	})
 }
-
-// pipes is a listener without a network.
-type pipes struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-// Accept waits for a connection.
-func (l *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends Accept.
-func (l *pipes) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr is none.
-func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
