@@ -3,7 +3,6 @@ package worker_test
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -49,7 +48,7 @@ func TestExampleRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = etcd.Close() }()
-	status, requests := freePort(t), freePort(t)
+	status, requests := strconv.Itoa(testkit.FreePort(t)), strconv.Itoa(testkit.FreePort(t))
 	for name, value := range map[string]string{
 		"ETCD_ENDPOINTS": etcd.Endpoint(), "DYN_GOSSIP_BIND": "127.0.0.1:0",
 		"DYN_SYSTEM_HOST": "127.0.0.1", "DYN_SYSTEM_PORT": status, "DYN_HTTP_RPC_BIND": "127.0.0.1", "DYN_HTTP_RPC_PORT": requests,
@@ -91,14 +90,4 @@ func TestExampleRuns(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it does not end at SIGTERM")
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,10 +60,8 @@ func registerBackend(flags *pflag.FlagSet, cfg *sidecar.Config) {
 
 func oneOf(words ...string) func(string) error {
 	return func(s string) error {
-		for _, word := range words {
-			if s == word {
-				return nil
-			}
+		if slices.Contains(words, s) {
+			return nil
 		}
 		last := len(words) - 1
 		return errors.New("want " + strings.Join(words[:last], ", ") + " or " + words[last])

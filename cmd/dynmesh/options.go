@@ -6,12 +6,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/dynmesh/dynmesh/canary/kind"
+	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/client"
-	"github.com/spf13/pflag"
 )
 
 // Settings that several commands share. Those of gossip are in gossip.go, those of the log in

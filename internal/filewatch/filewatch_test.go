@@ -52,6 +52,7 @@ func TestRun(t *testing.T) {
 		if err := os.Chtimes(filepath.Join(folder, "g"), time.Now(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
+		<-time.After(10 * time.Millisecond) // a look each, were they changes
 	}
 	changed("a last file", write)
 	if n := looks.Load() - before; n > 3 {

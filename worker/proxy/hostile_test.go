@@ -32,12 +32,6 @@ func TestHostileEngine(t *testing.T) {
 	// Answers that are whole end their connection, and say so. Whoever's request was being written to
 	// one that just ends would be lost: it may have been read, so it is not sent again.
 	const last = ok + "Connection: close\r\n"
-	endless := func(before, text string) func(*net.TCPConn) {
-		return func(conn *net.TCPConn) {
-			_, _ = io.WriteString(conn, before)
-			_, _ = io.Copy(conn, testkit.Endless(text))
-		}
-	}
 	says := func(text string) func(*net.TCPConn) {
 		return func(conn *net.TCPConn) { _, _ = io.WriteString(conn, text) }
 	}
@@ -106,12 +100,6 @@ func TestHostileEngine(t *testing.T) {
 // TestHostileClient: a client may do what it likes. Others are served, and memory has a bound.
 func TestHostileClient(t *testing.T) {
 	const post = "POST " + chat + " HTTP/1.1\r\nHost: here\r\n"
-	endless := func(before, text string) func(*net.TCPConn) {
-		return func(conn *net.TCPConn) {
-			_, _ = io.WriteString(conn, before)
-			_, _ = io.Copy(conn, testkit.Endless(text))
-		}
-	}
 	says := func(text string) func(*net.TCPConn) {
 		return func(conn *net.TCPConn) {
 			_, _ = io.WriteString(conn, text)
@@ -167,7 +155,7 @@ func TestHostileClient(t *testing.T) {
 				case "/endless":
 					_, _ = io.Copy(w, testkit.Endless("a"))
 				case "/upgrade":
-					conn, rw, err := http.NewResponseController(w).Hijack()
+					conn, _, err := http.NewResponseController(w).Hijack()
 					if err != nil {
 						t.Error(err)
 						return
@@ -175,7 +163,6 @@ func TestHostileClient(t *testing.T) {
 					defer conn.Close()
 					_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 					<-time.After(2 * siege) // reads nothing
-					_ = rw
 				default:
 					_, _ = io.Copy(io.Discard, r.Body)
 					_, _ = io.WriteString(w, "good")
@@ -187,6 +174,13 @@ func TestHostileClient(t *testing.T) {
 }
 
 func silent(conn *net.TCPConn) { testkit.UntilGone(conn) }
+
+func endless(before, text string) func(*net.TCPConn) {
+	return func(conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, before)
+		_, _ = io.Copy(conn, testkit.Endless(text))
+	}
+}
 
 // besieged lets attackers at the proxy, on connections of their own, while others want to be
 // served.

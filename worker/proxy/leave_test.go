@@ -31,7 +31,8 @@ func TestClientLeaves(t *testing.T) {
 		{"of a request that does not stream", "", `{}`, closing, 0},
 		{"in the middle of a document", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", `{}`, closing, 0},
 		{"with a reset", sseHead + chunked(token), `{"stream":true}`, resetting, 1},
-		{"with half of it", sseHead + chunked(token), `{"stream":true}`, func(c *net.TCPConn) { _ = c.CloseWrite() }, 1},
+		{"with half of it", sseHead + chunked(token), `{"stream":true}`, halfClosing, 1},
+		{"with half of it, before the first byte", "", `{"stream":true}`, halfClosing, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, gone := make(chan struct{}), make(chan struct{})
@@ -61,6 +62,9 @@ func TestClientLeaves(t *testing.T) {
 			if got := s.reasons(); len(got) > 0 {
 				t.Errorf("the engine is blamed: %v", got)
 			}
+			if rest, _ := io.ReadAll(conn); tt.answers == "" && len(rest) > 0 {
+				t.Errorf("a request that was given up is answered: %q", rest)
+			}
 		})
 	}
 }
@@ -68,7 +72,7 @@ func TestClientLeaves(t *testing.T) {
 // TestClientLeavesWhileItsBodyIsUnread: net/http notices nothing before it has read the body, and
 // this engine does not read it.
 func TestClientLeavesWhileItsBodyIsUnread(t *testing.T) {
-	for name, leave := range map[string]func(*net.TCPConn){"closing": closing, "resetting": resetting} {
+	for name, leave := range map[string]func(*net.TCPConn){"closing": closing, "half closing": halfClosing, "resetting": resetting} {
 		t.Run(name, func(t *testing.T) {
 			got, gone := make(chan struct{}), make(chan struct{})
 			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
@@ -77,6 +81,7 @@ func TestClientLeavesWhileItsBodyIsUnread(t *testing.T) {
 				close(gone)
 			}))
 			conn := dialRaw(t, s.addr)
+			defer func() { _ = conn.Close() }()
 			_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n{")
 			<-got
 			pace, left := testkit.Paced(t), time.Now()
@@ -88,6 +93,9 @@ func TestClientLeavesWhileItsBodyIsUnread(t *testing.T) {
 			s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
 			if got := s.reasons(); len(got) > 0 {
 				t.Errorf("the engine is blamed: %v", got)
+			}
+			if rest, _ := io.ReadAll(conn); strings.HasPrefix(string(rest), "HTTP/1.1 200 ") {
+				t.Errorf("half a request is answered: %q", rest)
 			}
 		})
 	}
@@ -153,6 +161,8 @@ func TestClientLeavesAnUploadThatNobodyReads(t *testing.T) {
 }
 
 func closing(c *net.TCPConn) { _ = c.Close() }
+
+func halfClosing(c *net.TCPConn) { _ = c.CloseWrite() }
 
 func resetting(c *net.TCPConn) {
 	_ = c.SetLinger(0)
