@@ -28,75 +28,57 @@ const (
 	UDPWorks                       // it answered over UDP
 )
 
-// linePattern says what a line means that contains the text.
+// linePattern says what lines mean that contain one of the texts.
 type linePattern struct {
-	text    string
 	reject  string // counted as rejected for this reason
-	warning string // what an operator is told; empty: nothing, or what memberlist said where unknown
-	signal  Signal // of the member whose name follows text
+	warning string // what an operator is told; empty: nothing
+	signal  Signal // of the member whose name follows the text
+	texts   []string
 }
 
 // linePatterns returns the patterns, of which the first that fits is taken.
 func linePatterns() []linePattern {
-	const (
-		label     = "Something with another label talks to this port: another pool, or nothing of the kind"
-		key       = "Something without this pool's key talks to this port"
-		plain     = "Something talks to this port without encryption, and this member has a key"
-		encrypted = "Something talks to this port encrypted, and this member has no key"
-		garbage   = "What came to this port cannot be read"
-	)
+	const garbage = "What came to this port cannot be read"
 	return []linePattern{
-		{text: "unacceptable label", reject: "label", warning: label},
-		{text: "label header", reject: "label", warning: label},
-		{text: "cannot decode label", reject: "label", warning: label},
-		{text: "Decrypt packet failed", reject: "key", warning: key},
-		{text: "no installed keys could decrypt", reject: "key", warning: key},
-		{text: "encryption is configured but remote state is not encrypted", reject: "plain", warning: plain},
-		{text: "remote state is encrypted and encryption is not configured", reject: "encrypted", warning: encrypted},
-		{text: "handler queue full", reject: "overload", warning: "More came than memberlist could take"},
-		{text: "Too many pending push/pull", reject: "overload", warning: "More came than memberlist could take"},
-		{text: "i/o timeout"}, // of a connection that others opened, or we
-		{text: "use of closed network connection"},
-		{text: "connection reset by peer"},
-		{text: "broken pipe"},
-		{text: "Failed to decode", reject: "malformed", warning: garbage},
-		{text: "Failed to decompress", reject: "malformed", warning: garbage},
-		{text: "invalid checksum", reject: "malformed", warning: garbage},
-		{text: "truncated messages", reject: "malformed", warning: garbage},
-		{text: "missing message type byte", reject: "malformed", warning: garbage},
-		{text: "not supported", reject: "malformed", warning: garbage},
-		{text: "Received invalid msgType", reject: "malformed", warning: garbage},
-		{text: "Failed to read remote state", reject: "malformed", warning: garbage},
-		{text: "Failed to receive user message", reject: "malformed", warning: garbage},
-		{text: "failed to receive:", reject: "malformed", warning: garbage},
-		{text: "Ignoring an alive message", reject: "member", warning: garbage},
-		{text: "ignoring alive message"}, // the delegate has counted it
-		{text: "Failed push/pull merge", reject: "member", warning: "The members of another pool cannot be taken in"},
-		{text: "Conflicting address for ", reject: "conflict", warning: "Two addresses claim to be one member"},
-		{text: "Suspect ", signal: Suspected},
-		{text: "Was able to connect to ", signal: UDPDegraded},
-		// What becomes of it the pool says, where it becomes anything.
-		{text: "Marking "},
-		{text: "Refuting "},
-		{text: "Got ping for unexpected node"},
-		{text: "Failed to send"},
-		{text: "Failed to forward ack"},
-		{text: "Failed fallback TCP ping"},
-		{text: "Failed to push local state"},
-		{text: "Push/Pull with"},
-		{text: "failed to join"},
-		{text: "Binding to public address without encryption"}, // NewPool warns
-		{text: "Failed to send gossip"},
+		{reject: "label", warning: "Something with another label talks to this port: another pool, or nothing of the kind",
+			texts: []string{"unacceptable label", "label header", "cannot decode label"}},
+		{reject: "key", warning: "Something without this pool's key talks to this port",
+			texts: []string{"Decrypt packet failed", "no installed keys could decrypt"}},
+		{reject: "plain", warning: "Something talks to this port without encryption, and this member has a key",
+			texts: []string{"encryption is configured but remote state is not encrypted"}},
+		{reject: "encrypted", warning: "Something talks to this port encrypted, and this member has no key",
+			texts: []string{"remote state is encrypted and encryption is not configured"}},
+		{reject: "overload", warning: "More came than memberlist could take",
+			texts: []string{"handler queue full", "Too many pending push/pull"}},
+		{texts: []string{ // of a connection that others opened, or we
+			"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe"}},
+		{reject: "malformed", warning: garbage, texts: []string{
+			"Failed to decode", "Failed to decompress", "invalid checksum", "truncated messages", "missing message type byte",
+			"not supported", "Received invalid msgType", "Failed to read remote state", "Failed to receive user message",
+			"failed to receive:"}},
+		{reject: "member", warning: garbage, texts: []string{"Ignoring an alive message"}},
+		{texts: []string{"ignoring alive message"}}, // the delegate has counted it
+		{reject: "member", warning: "The members of another pool cannot be taken in", texts: []string{"Failed push/pull merge"}},
+		{reject: "conflict", warning: "Two addresses claim to be one member", texts: []string{"Conflicting address for "}},
+		{signal: Suspected, texts: []string{"Suspect "}},
+		{signal: UDPDegraded, texts: []string{"Was able to connect to "}},
+		{texts: []string{ // what becomes of it the pool says, where it becomes anything
+			"Marking ", "Refuting ", "Got ping for unexpected node", "Failed to send", "Failed to forward ack",
+			"Failed fallback TCP ping", "Failed to push local state", "Push/Pull with", "failed to join",
+			"Binding to public address without encryption"}},
 	}
 }
 
-func patternOf(line string) (linePattern, bool) {
+// patternOf returns the pattern that a line fits, and what follows its text.
+func patternOf(line string) (p linePattern, rest string, known bool) {
 	for _, p := range linePatterns() {
-		if strings.Contains(line, p.text) {
-			return p, true
+		for _, text := range p.texts {
+			if _, rest, found := strings.Cut(line, text); found {
+				return p, rest, true
+			}
 		}
 	}
-	return linePattern{}, false
+	return linePattern{}, "", false
 }
 
 // Write takes one line.
@@ -106,12 +88,11 @@ func (a *logAdapter) Write(b []byte) (int, error) {
 		a.log.Trace(line)
 		return len(b), nil
 	}
-	p, known := patternOf(line)
+	p, rest, known := patternOf(line)
 	if p.reject != "" {
 		a.reject(p.reject)
 	}
 	if p.signal != 0 {
-		_, rest, _ := strings.Cut(line, p.text)
 		name, _, _ := strings.Cut(rest, " ")
 		a.signal(name, p.signal)
 	}
