@@ -1,10 +1,6 @@
 package probe
 
-import (
-	"time"
-
-	"github.com/dynmesh/dynmesh/gossip/probe/watch"
-)
+import "time"
 
 // How many connections are being made at once. Members have few workers to watch, so only where
 // many of them vanish at once is there a queue at all: it keeps the rest of the host, and the
@@ -90,12 +86,6 @@ func (q *dialQueue) pop(now time.Duration) *Dial {
 
 // charge has the next one wait for what this one costs.
 func (q *dialQueue) charge(d *Dial, now time.Duration) {
-	cost := q.pace
-	switch d.Attempts {
-	case watch.Burst:
-		cost *= watch.BurstAttempts
-	case watch.ShortBurst:
-		cost *= watch.ShortBurstAttempts
-	}
-	q.free = max(q.free, now-ForeignSlack) + cost
+	n, _ := d.Attempts.Limits()
+	q.free = max(q.free, now-ForeignSlack) + time.Duration(n)*q.pace
 }

@@ -74,7 +74,7 @@ func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	f.searched = false
 	if alive {
 		for _, worker := range f.assignment.Join(id) {
-			p.endLater(handoverOf{target: worker, foreign: true})
+			p.handovers.endAt(handover{target: worker, foreign: true}, p.now+HandoverGrace)
 		}
 	} else {
 		for _, worker := range f.assignment.Leave(id) {
@@ -309,8 +309,11 @@ func (p *Prober) systemDialed(e DialEnded) {
 		return
 	}
 	if e.Dial.Kind == AskSystem {
-		if e.Outcome == watch.Accepted {
+		switch {
+		case e.Outcome == watch.Accepted:
 			p.health.answered(s.id, p.now)
+		case e.Outcome == watch.TimedOut && !s.state.Frozen(): // the next one may be silent, too
+			p.health.suspect(p.now)
 		}
 		p.stepSystem(s, watch.Event{Kind: watch.SystemAsked, Outcome: e.Outcome})
 		return

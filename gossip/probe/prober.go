@@ -36,8 +36,7 @@ type Prober struct {
 	failureReports failureReports
 	targets        map[dynmesh.InstanceID]*target // members, by ID
 	foreign        *foreign                       // nil but on frontends
-	handovers      []handover                     // the one that ends first is in front
-	pending        map[handoverOf]int             // how many of the handovers each has
+	handovers      handovers
 
 	deadlines timers.Queue[time.Duration, *target] // of targets
 	queues    dialQueues
@@ -47,17 +46,6 @@ type Prober struct {
 	out Actions       // what follows from it
 }
 
-// handover is a target that has become somebody else's.
-type handover struct {
-	at time.Duration // when its watch may end
-	handoverOf
-}
-
-type handoverOf struct {
-	target  dynmesh.InstanceID
-	foreign bool
-}
-
 // New returns the prober of a member. What it leaves to chance follows from the seed. Only
 // frontends watch foreign instances.
 func New(self dynmesh.InstanceID, frontend bool, seed uint64) *Prober {
@@ -65,7 +53,7 @@ func New(self dynmesh.InstanceID, frontend bool, seed uint64) *Prober {
 		self: self, random: rand.New(rand.NewPCG(seed, 0)),
 		members: make(map[dynmesh.InstanceID]*Member), assignment: NewAssignment(self),
 		failureReports: make(failureReports), targets: make(map[dynmesh.InstanceID]*target), queues: newDialQueues(),
-		pending: make(map[handoverOf]int),
+		handovers: handovers{timers: make(map[handover]*handoverTimer)},
 	}
 	p.assignment.Add(self) // for Watchers: nobody watches itself
 	p.health = newLocalHealth(p.random.Uint64())
@@ -131,8 +119,8 @@ func (p *Prober) Next(now time.Duration) time.Duration {
 			at = min(at, due)
 		}
 	}
-	if len(p.handovers) > 0 {
-		at = min(at, p.handovers[0].at)
+	if due, ok := p.handovers.Next(); ok {
+		at = min(at, due)
 	}
 	return at
 }
@@ -227,30 +215,23 @@ func (p *Prober) dialEnded(e DialEnded) {
 		p.systemDialed(e)
 		return
 	}
-	switch {
-	case p.stopped || t.ended:
-	case d.Idle && t.tripwire != d: // it is not wanted any longer
-	case d.Idle:
-		held := e.Outcome == watch.Accepted
-		if held {
-			p.health.answered(t.id, p.now)
-		} else {
+	if p.stopped || t.ended || (d.Kind == OpenTripwire || d.Idle) && t.tripwire != d { // it is not wanted any longer
+		return
+	}
+	accepted := e.Outcome == watch.Accepted
+	if accepted {
+		p.health.answered(t.id, p.now)
+	}
+	switch d.Kind {
+	case OpenTripwire:
+		p.step(t, watch.Event{Kind: watch.TripwireOpened, Outcome: e.Outcome})
+	case DialService:
+		if d.Idle && !accepted {
 			p.release(t)
 		}
-		p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome, Idle: held})
-	case d.Kind == OpenTripwire:
-		if t.tripwire == d { // else it is not wanted any longer
-			p.step(t, watch.Event{Kind: watch.TripwireOpened, Outcome: e.Outcome})
-		}
-	default:
-		if e.Outcome == watch.Accepted {
-			p.health.answered(t.id, p.now)
-		}
-		if d.Kind == DialService {
-			p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome})
-			return
-		}
-		if e.Outcome == watch.Accepted {
+		p.step(t, watch.Event{Kind: watch.ServiceDialed, Outcome: e.Outcome, Idle: d.Idle && accepted})
+	case DialGossip:
+		if accepted {
 			p.out.Pings = append(p.out.Pings, Ping{To: t.member.Observer, Nonce: d.nonce, Stream: true})
 		}
 		p.step(t, watch.Event{Kind: watch.GossipDialed, Outcome: e.Outcome})
@@ -348,14 +329,10 @@ func (p *Prober) handOver(ids []dynmesh.InstanceID) {
 	for _, id := range ids {
 		if t := p.targets[id]; t != nil && t.state.Finding() == (watch.Finding{}) {
 			p.endIfHandedOver(id)
+		} else {
+			p.handovers.endAt(handover{target: id}, p.now+HandoverGrace)
 		}
-		p.endLater(handoverOf{target: id})
 	}
-}
-
-func (p *Prober) endLater(h handoverOf) {
-	p.handovers = append(p.handovers, handover{p.now + HandoverGrace, h})
-	p.pending[h]++
 }
 
 // endHandovers ends watches whose grace is over, but for those that say that the worker cannot be
@@ -364,20 +341,16 @@ func (p *Prober) endLater(h handoverOf) {
 // duePerTick go on with the next Tick.
 func (p *Prober) endHandovers() {
 	for range duePerTick {
-		if len(p.handovers) == 0 || p.handovers[0].at > p.now {
+		h, due := p.handovers.pop(p.now)
+		if !due {
 			return
-		}
-		h := p.handovers[0].handoverOf
-		p.handovers = p.handovers[1:]
-		if p.pending[h]--; p.pending[h] == 0 {
-			delete(p.pending, h)
 		}
 		end := p.endIfHandedOver
 		if h.foreign {
 			end = p.endForeignIfHandedOver
 		}
-		if !end(h.target) && p.pending[h] == 0 {
-			p.endLater(h)
+		if !end(h.target) {
+			p.handovers.endAt(h, p.now+HandoverGrace)
 		}
 	}
 }

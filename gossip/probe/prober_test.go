@@ -86,7 +86,7 @@ func (w *world) check() {
 			w.t.Fatalf("%v is watched, and never stepped", id)
 		case m == nil || m.Left || t.member != m:
 			w.t.Fatalf("%v is watched as %+v, and is %+v", id, t.member, m)
-		case !p.assignment.Mine(id) && !slices.ContainsFunc(p.handovers, func(h handover) bool { return h.target == id }):
+		case !p.assignment.Mine(id) && p.handovers.timers[handover{target: id}] == nil:
 			w.t.Fatalf("%v is watched, is not ours, and is not handed over", id)
 		}
 		watching++
@@ -388,19 +388,14 @@ func TestHandoversEndOverSomeTicks(t *testing.T) {
 	for id := dynmesh.InstanceID(2); id < 12; id++ {
 		p.Handle(MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Frontend: true, Alive: true}}, 0)
 	}
-	given := 0
-	for h := range p.pending {
-		if h.foreign { // of the members that have joined nothing has been said
-			given++
-		}
-	}
+	given := p.handovers.Len() // of the members that have joined nothing has been said
 	if given <= duePerTick {
 		t.Fatalf("%d are handed over: choose more instances", given)
 	}
 	withdrawn := 0
-	for ticks := 0; len(p.handovers) > 0; ticks++ {
+	for ticks := 0; p.handovers.Len() > 0; ticks++ {
 		if p.Next(HandoverGrace) > HandoverGrace || ticks > all {
-			t.Fatalf("%d wait for another time", len(p.handovers))
+			t.Fatalf("%d wait for another time", p.handovers.Len())
 		}
 		n := 0
 		for _, r := range p.Handle(Tick{}, HandoverGrace).Reports {
@@ -412,8 +407,8 @@ func TestHandoversEndOverSomeTicks(t *testing.T) {
 			t.Fatalf("%d end in one tick", n)
 		}
 	}
-	if withdrawn != given || len(p.pending) != 0 {
-		t.Errorf("%d of %d have ended, and %d are pending", withdrawn, given, len(p.pending))
+	if withdrawn != given || len(p.handovers.timers) != 0 {
+		t.Errorf("%d of %d have ended, and %d are pending", withdrawn, given, len(p.handovers.timers))
 	}
 }
 

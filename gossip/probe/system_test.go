@@ -14,6 +14,7 @@ type askRig struct {
 	p       *Prober
 	now     time.Duration
 	pending []*Dial
+	pings   []Ping
 	said    map[dynmesh.Subject]dynmesh.Report
 }
 
@@ -32,7 +33,7 @@ func (r *askRig) subject(name string) dynmesh.Subject {
 
 func (r *askRig) handle(e Event) {
 	do := r.p.Handle(e, r.now)
-	r.pending = append(r.pending, do.Dials...)
+	r.pending, r.pings = append(r.pending, do.Dials...), do.Pings
 	for _, report := range do.Reports {
 		r.said[report.Subject] = report
 	}
@@ -58,6 +59,15 @@ func (r *askRig) end(kind DialKind, outcome watch.Outcome, status SystemStatus) 
 	}
 	r.Fatalf("no %v within a minute", kind)
 	return nil
+}
+
+// witness has somebody answer who is asked whether this frontend hears them.
+func (r *askRig) witness() {
+	r.Helper()
+	if r.handle(Tick{}); len(r.pings) == 0 {
+		r.Fatal("nobody is asked")
+	}
+	r.handle(Ponged{From: r.pings[0].To, Nonce: r.pings[0].Nonce})
 }
 
 func (r *askRig) says(name string, want dynmesh.Report) {
@@ -127,6 +137,41 @@ func TestSystemPortSpeaksOfItsInstances(t *testing.T) {
 	r.handle(ForeignWatched{r.subject("other"), dynmesh.Foreign{}})
 	if len(r.p.foreign.systems) != 0 || r.p.foreign.idle != 0 {
 		t.Errorf("%d system ports are asked, %d connections are kept", len(r.p.foreign.systems), r.p.foreign.idle)
+	}
+}
+
+// Where a foreign host falls silent, and this frontend watches no member, others are asked whether
+// it hears them.
+func TestSilenceOfAForeignHostIsWitnessed(t *testing.T) {
+	r := newAskRig(t)
+	for id := dynmesh.InstanceID(2); id < 5; id++ {
+		r.handle(MemberChanged{Member{Observer: dynmesh.Observer{ID: id, Epoch: 1}, Alive: true, Addr: "h:1"}})
+	}
+	for id := range r.p.targets { // as in a mesh of many
+		r.p.removeTarget(id)
+	}
+	foreign := r.p.foreign.targets["h:9000"]
+	r.now += time.Minute
+	r.handle(TripwireClosed{foreign.tripwire, watch.TimedOut})
+	r.witness()
+	r.end(DialService, watch.TimedOut, SystemStatus{})
+	if f := foreign.address.Finding(); f.Finding != dynmesh.Fail || f.Reason != dynmesh.ReasonTimeout {
+		t.Errorf("it says %+v, and hears others", f)
+	}
+
+	// And so it is with a system port.
+	s := r.p.foreign.systems[0x70]
+	r.end(AskSystem, watch.Accepted, SystemStatus{})
+	r.now += time.Minute
+	r.end(AskSystem, watch.TimedOut, SystemStatus{})
+	if s.state.Frozen() {
+		t.Fatal("it has heard nobody, and takes that for the worker's silence")
+	}
+	r.now += time.Second
+	r.witness()
+	r.end(AskSystem, watch.TimedOut, SystemStatus{})
+	if !s.state.Frozen() {
+		t.Error("the worker is silent, and others are not")
 	}
 }
 

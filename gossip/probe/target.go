@@ -70,10 +70,8 @@ func (p *Prober) act(t *target, a watch.Actions) {
 	if a.CloseTripwire {
 		p.hangUp(t)
 	}
-	if a.DialGossip || a.DialService == watch.Burst {
-		p.health.suspect(p.now)
-	}
 	if a.DialGossip {
+		p.health.suspect(p.now)
 		p.dial(&Dial{Kind: DialGossip, Addr: t.member.Addr, target: t, nonce: a.StreamNonce})
 	}
 	if a.OpenTripwire {
@@ -82,7 +80,10 @@ func (p *Prober) act(t *target, a watch.Actions) {
 	}
 	if a.DialService != watch.None {
 		d := &Dial{Kind: DialService, Addr: t.service, Attempts: a.DialService, target: t}
-		if t.idle && a.Keep && (a.DialService == watch.Once || a.DialService == watch.Redial) && p.foreign.idle < MaxIdle {
+		switch n, _ := a.DialService.Limits(); {
+		case n > 1:
+			p.health.suspect(p.now)
+		case t.idle && p.foreign.idle < MaxIdle:
 			d.Idle, d.Silence = true, p.foreign.silence()
 			t.tripwire = d
 			p.foreign.idle++

@@ -99,25 +99,14 @@ func (d *Dialer) Wait() {
 
 // connect connects and hangs up.
 func (d *Dialer) connect(job *probe.Dial) {
-	began, wait, try := time.Now(), watch.DialTimeout, d.once
-	switch job.Attempts {
-	case watch.Redial:
-		wait, try = watch.RedialTimeout, func(addr string) error { return d.attempt(d.ctx, addr, watch.RedialTimeout) }
-	case watch.Burst:
-		wait, try = watch.BurstTimeout, func(addr string) error { return d.burst(addr, watch.BurstTimeout, watch.BurstAttempts) }
-	case watch.ShortBurst:
-		wait, try = watch.ShortBurstTimeout, func(addr string) error { return d.burst(addr, watch.ShortBurstTimeout, watch.ShortBurstAttempts) }
-	}
-	err := try(job.Addr)
-	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-wait)})
+	began := time.Now()
+	n, within := job.Attempts.Limits()
+	err := d.burst(job.Addr, n, within)
+	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-within)})
 }
 
-func (d *Dialer) once(addr string) error { return d.attempt(d.ctx, addr, watch.DialTimeout) }
-
 // attempt connects, and hangs up at once and in order: others log a connection that is reset.
-func (d *Dialer) attempt(ctx context.Context, addr string, wait time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+func (d *Dialer) attempt(ctx context.Context, addr string) error {
 	conn, err := d.network.Dial(ctx, addr)
 	if err != nil {
 		return err
@@ -125,9 +114,9 @@ func (d *Dialer) attempt(ctx context.Context, addr string, wait time.Duration) e
 	return conn.Close()
 }
 
-// burst connects again and again within a time, until one attempt says something. An attempt that
-// is under way repeats its lost packets after a second only.
-func (d *Dialer) burst(addr string, within time.Duration, attempts int) error {
+// burst connects up to so many times, spread over a time, until one attempt says something. An
+// attempt that is under way repeats its lost packets after a second only.
+func (d *Dialer) burst(addr string, attempts int, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(d.ctx, within)
 	defer cancel()
 	ended := make(chan error, attempts)
@@ -137,7 +126,7 @@ func (d *Dialer) burst(addr string, within time.Duration, attempts int) error {
 	running := 0
 	begin := func() {
 		running++
-		d.wg.Go(func() { ended <- d.attempt(ctx, addr, within) })
+		d.wg.Go(func() { ended <- d.attempt(ctx, addr) })
 	}
 	begin()
 	for begun := 1; running > 0; {
@@ -160,14 +149,12 @@ func (d *Dialer) burst(addr string, within time.Duration, attempts int) error {
 
 // keepOpen opens a connection and holds it until it is closed, by either side.
 func (d *Dialer) keepOpen(ctx context.Context, job *probe.Dial, open func(context.Context, string) (net.Conn, error)) {
-	began, wait := time.Now(), watch.DialTimeout
-	if job.Attempts == watch.Redial {
-		wait = watch.RedialTimeout
-	}
-	limited, cancel := context.WithTimeout(ctx, wait)
+	began := time.Now()
+	_, within := job.Attempts.Limits()
+	limited, cancel := context.WithTimeout(ctx, within)
 	conn, err := open(limited, job.Addr)
 	cancel()
-	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-wait)})
+	d.report(probe.DialEnded{Dial: job, Outcome: outcomeOf(err, time.Since(began)-within)})
 	if err != nil {
 		if conn != nil {
 			conn.Close()

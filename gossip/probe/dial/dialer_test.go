@@ -91,7 +91,8 @@ func TestConnections(t *testing.T) {
 		"refused":           {refuse, watch.Once, "refused after 0s", 1},
 		"silent":            {silent, watch.Once, "timeout after 1s", 1},
 		"a burst, accepted": {accept, watch.Burst, "accepted after 0s", 1},
-		"a burst, silent":   {silent, watch.Burst, "timeout after 3s", watch.BurstAttempts},
+		"a burst, silent":   {silent, watch.Burst, "timeout after 3s", 10},
+		"a redial, silent":  {silent, watch.Redial, "timeout after 100ms", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var made int

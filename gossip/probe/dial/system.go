@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynmesh/dynmesh/gossip/probe"
@@ -66,44 +67,41 @@ func (d *Dialer) askSystem(job *probe.Dial) {
 	ctx, cancel := context.WithTimeout(d.ctx, watch.SystemTimeout)
 	defer cancel()
 	ended := make(chan error, 2)
-	connected := make(chan struct{}, 2)
-	ask := func(over *http.Transport) {
-		d.wg.Go(func() { ended <- d.systems.isAlive(ctx, over, job.Addr, connected) })
+	ask := func(ctx context.Context, over *http.Transport) {
+		d.wg.Go(func() { ended <- d.systems.isAlive(ctx, over, job.Addr) })
 	}
-	ask(d.systems.reused)
+	ask(ctx, d.systems.reused)
 	running, hedge := 1, time.NewTimer(watch.SystemHedge)
 	defer hedge.Stop()
 	var err error
+	var connected atomic.Bool // anew: the host of the one that is kept may be gone
 	for hedged := false; running > 0; {
 		select {
 		case <-hedge.C:
-			if hedged {
-				continue
-			}
-			hedged = true
-			running++
-			ask(d.systems.fresh)
 		case err = <-ended:
 			running--
 			if err == nil {
 				running = 0
-			} else if !hedged && running == 0 { // such as a connection that it has closed meanwhile
-				hedged = true
-				running++
-				ask(d.systems.fresh)
+				continue
 			}
+			// Such as a connection that it has closed meanwhile.
+		}
+		if !hedged {
+			hedged = true
+			running++
+			ask(traced(ctx, &connected), d.systems.fresh)
 		}
 	}
 	outcome := outcomeOf(err, time.Since(began)-watch.SystemTimeout)
-	if outcome == watch.TimedOut && len(connected) == 0 {
+	if outcome == watch.TimedOut && !connected.Load() {
 		outcome = watch.Unreachable // nobody has taken the question
 	}
 	d.report(probe.DialEnded{Dial: job, Outcome: outcome})
 }
 
 // isAlive asks what costs the worker nothing. Any answer will do.
-func (s systemPorts) isAlive(ctx context.Context, over *http.Transport, addr string, connected chan<- struct{}) error {
-	request, err := newRequest(traced(ctx, connected), http.MethodOptions, addr, "/metrics")
+func (s systemPorts) isAlive(ctx context.Context, over *http.Transport, addr string) error {
+	request, err := newRequest(ctx, http.MethodOptions, addr, "/metrics")
 	if err != nil {
 		return err
 	}
@@ -154,13 +152,8 @@ func (s systemPorts) get(ctx context.Context, addr, path string, read func(code 
 }
 
 // traced has it noted that a connection was to be had.
-func traced(ctx context.Context, connected chan<- struct{}) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		select {
-		case connected <- struct{}{}:
-		default:
-		}
-	}})
+func traced(ctx context.Context, connected *atomic.Bool) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 }
 
 func newRequest(ctx context.Context, method, addr, path string) (*http.Request, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,6 +156,46 @@ func TestAskSystem(t *testing.T) {
 	}
 	if got := <-methods; got != "OPTIONS /metrics" {
 		t.Errorf("asked with %s, want OPTIONS /metrics: whatever else it may be asked, it logs", got)
+	}
+}
+
+// cutOff is a network on which, from some time on, nothing arrives.
+type cutOff struct {
+	sockets
+	now atomic.Bool
+}
+
+func (n *cutOff) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	if n.now.Load() {
+		return nil, silent(ctx)
+	}
+	return n.sockets.Dial(ctx, addr)
+}
+
+// A host that is gone is not one that accepts and does not answer, though the connection that was
+// kept still looks as if it stood.
+func TestAskSystemOfAHostThatIsGone(t *testing.T) {
+	l := listen(t)
+	n := &cutOff{}
+	ended := make(chan struct{})
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if n.now.Load() {
+			<-ended
+		}
+	})}
+	go func() { _ = server.Serve(l) }()
+	defer func() { _ = server.Close() }()
+	defer close(ended)
+	events := make(chan probe.Event, 10)
+	d := New(n, func(e probe.Event) { events <- e })
+	defer d.Wait()
+	defer d.Stop()
+	for _, want := range []watch.Outcome{watch.Accepted, watch.Unreachable} {
+		d.Start(&probe.Dial{Kind: probe.AskSystem, Addr: l.Addr().String()})
+		if e, ok := next(t, events).(probe.DialEnded); !ok || e.Outcome != want {
+			t.Errorf("reported %+v, want %v", e, want)
+		}
+		n.now.Store(true)
 	}
 }
 

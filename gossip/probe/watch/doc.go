@@ -12,7 +12,7 @@
 // The first two ask the same process, so a failure is never concluded from one packet or one
 // connection. A [Member] verifies first. A failure is only one of these:
 //
-//   - the connection was refused;
+//   - the connection was refused, and not before while the worker answered;
 //   - another process answered in the worker's place;
 //   - nothing that was asked had an answer for long enough.
 //

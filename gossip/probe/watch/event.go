@@ -19,7 +19,7 @@ const (
 	TripwireClosed             // the tripwire was closed, and not by us
 	ServiceDialed              // Actions.DialService has ended, with an Outcome
 	ServiceClosed              // the connection that was Idle has ended, and not by us
-	SystemAsked                // SystemAsks.Ask has ended: Accepted where there was any answer, TimedOut where none came
+	SystemAsked                // SystemAsks.Ask has ended: Accepted with any answer, TimedOut with none, Unreachable without a new connection
 	SystemRead                 // SystemAsks.Read has ended
 	Readdressed                // the port of requests is another one now, or is gone, or is there at last
 	Inherited                  // the former watcher is lost, and nobody knows what became of the worker since then
@@ -64,21 +64,25 @@ type Attempts uint8
 // The attempts.
 const (
 	None       Attempts = iota
-	Once                // one attempt, of DialTimeout
-	Burst               // BurstAttempts, one after the other within BurstTimeout, of which one is enough
-	Redial              // one attempt, of RedialTimeout, at the end of a connection that stood
+	Once                // a single one
+	Redial              // a single one, at the end of a connection that stood
+	Burst               // some, one after the other, of which one is enough
 	ShortBurst          // the same in less time, where silence has been noticed before
 )
 
-// The times of connections.
-const (
-	DialTimeout        = time.Second
-	BurstTimeout       = 3 * time.Second
-	BurstAttempts      = 10
-	RedialTimeout      = 100 * time.Millisecond
-	ShortBurstTimeout  = 800 * time.Millisecond
-	ShortBurstAttempts = 8
-)
+// Limits returns how many attempts there are at most, and within what time. What has one purpose
+// only, and so None, is a single attempt.
+func (a Attempts) Limits() (n int, within time.Duration) {
+	switch a {
+	case Redial:
+		return 1, 100 * time.Millisecond
+	case Burst:
+		return 10, 3 * time.Second
+	case ShortBurst:
+		return 8, 800 * time.Millisecond
+	}
+	return 1, time.Second
+}
 
 // Actions are what is to be done after a step. Each of DialGossip, OpenTripwire and DialService is
 // under way at most once for a watch.
@@ -90,7 +94,6 @@ type Actions struct {
 	OpenTripwire  bool
 	CloseTripwire bool     // or end its opening, of whose end nothing is to be told then
 	DialService   Attempts // to the port of requests
-	Keep          bool     // a single one that is accepted may be kept
 	Changed       bool     // the finding is another one
 
 	Wake time.Duration // step again then

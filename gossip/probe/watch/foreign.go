@@ -12,17 +12,16 @@ import (
 // nobody dials: its end is noticed in the moment in which the process dies. Without one, the port
 // is dialled again and again.
 //
-//	the connection that stood     then                                 a failure after
-//	----------------------------- | ---------------------------------- | --------------------
-//	was closed                    | dialled within 3 ms, and refused    | milliseconds
-//	was given up by the kernel    | dialled ShortBurst, without an answer    | ShortBurstTimeout
-//	was closed, and again, and …  | dialled ever later, up to a period  | as without one
+//	the connection that stood     | then                                  | a failure after
+//	----------------------------- | ------------------------------------- | ----------------
+//	was closed                    | dialled within 3 ms, and refused      | milliseconds
+//	was given up by the kernel    | dialled ShortBurst, without an answer | 0.8 s
+//	was closed, and again, and …  | dialled ever later, up to a period    | as without one
 type Foreign struct {
 	service serviceProbe
 	held    bool
 	since   time.Duration // when the connection that is kept was made
 	short   uint8         // connections in a row that did not hold for shortLived
-	confirm uint8         // times to dial once more, after one ended, before another is kept
 }
 
 // NewForeign returns a watch over an address. It must be stepped at once. Watches differ in their
@@ -41,14 +40,9 @@ func (f Foreign) Step(e Event, now time.Duration) (Foreign, Actions) {
 		f.closed(e.Outcome, now)
 	}
 	f.service.step(e, now, !f.held, &a)
-	switch {
-	case e.Kind == ServiceDialed && e.Idle:
+	if e.Kind == ServiceDialed && e.Idle {
 		f.held, f.since = true, now
-	case e.Kind == ServiceDialed && e.Outcome == Accepted && f.confirm > 0:
-		f.service.schedule(Redial, now+confirmPause<<(confirmations-f.confirm))
-		f.confirm--
 	}
-	a.Keep = f.confirm == 0
 	a.Changed = f.service.finding != before
 	a.Wake = f.due()
 	return f, a
@@ -62,11 +56,11 @@ func (f *Foreign) due() time.Duration {
 }
 
 // closed has the address dialled again: almost at once, or where connections do not hold, ever
-// later. A kernel that ends a process may close its port last. Just then it may lose what is sent
-// to it, so that a Redial does not wait for long; or accept one more connection and forget it
-// without a word, so that one that is accepted is dialled again before it is believed.
+// later. A kernel that ends a process may close its port last: it accepts one more connection then,
+// and resets that. Just then it may lose what is sent to it, so that a Redial does not wait for
+// long.
 func (f *Foreign) closed(o Outcome, now time.Duration) {
-	f.held, f.confirm = false, 0
+	f.held = false
 	if f.short = min(f.short+1, shortRedials); now-f.since >= shortLived {
 		f.short = 0
 	}
@@ -79,7 +73,6 @@ func (f *Foreign) closed(o Outcome, now time.Duration) {
 		pause = redialPause << f.short
 	}
 	f.service.schedule(Redial, now+pause)
-	f.confirm = confirmations
 }
 
 // Finding is what is to be said of the instances now.

@@ -13,6 +13,7 @@ type processProbe struct {
 	finding  Finding
 	rtt      time.Duration // smoothed; 0: not known
 	degraded bool          // answers come by TCP only
+	deaf     bool          // it refused connections and lives: until it accepts one, that is no news
 
 	nonce      uint64              // of the last ping
 	sent       [ring]time.Duration // when the last ones were sent, by nonce
@@ -66,7 +67,8 @@ func (p *processProbe) step(e Event, now time.Duration, late bool, a *Actions) {
 	case GossipDialed:
 		p.gossipDialed(e.Outcome, now, a)
 	case TripwireOpened:
-		if p.tripwire.opened(e.Outcome, now, &p.jitter) && p.phase == watching {
+		p.deaf = p.deaf && e.Outcome != Accepted
+		if p.tripwire.opened(e.Outcome, now, &p.jitter) && p.phase == watching && !p.deaf {
 			p.suspect(false, now, a)
 		}
 	case TripwireClosed:
@@ -148,6 +150,7 @@ func (p *processProbe) pong(e Event, now time.Duration, a *Actions) {
 		p.sample(now - sent)
 	}
 	p.misses, p.unanswered = 0, 0
+	p.deaf = p.deaf || p.finding.Reason == dynmesh.ReasonRefused
 	p.finding = Finding{Finding: dynmesh.Pass}
 	if p.phase != watching {
 		p.phase = watching

@@ -55,6 +55,7 @@ func (s System) Step(e Event, period, now time.Duration) (System, SystemAsks) {
 			s.answered, s.frozen = true, false
 		case e.Outcome == TimedOut:
 			s.frozen = s.frozen || s.answered && !e.Unhealthy
+		case e.Outcome == Unreachable && s.frozen: // its kernel has no room for more whom nobody takes
 		case e.Outcome != Void: // there is no such port any more, and so nobody who is silent
 			s.answered, s.frozen = false, false
 		}

@@ -68,12 +68,8 @@ const (
 	redialPause  = 3 * time.Millisecond
 	shortRedials = 7
 
-	// How often, and how soon, such an address is dialled once more that accepted: after pauses that
-	// double, 0.3 s in all, since that is how long a busy host may take to end a process.
-	confirmations = 4
-	confirmPause  = 20 * time.Millisecond
-	statusEvery   = 10 // periods of questions to a system port
-	repeatPause   = 250 * time.Millisecond
+	statusEvery = 10 // periods of questions to a system port
+	repeatPause = 250 * time.Millisecond
 )
 
 // never is later than everything.

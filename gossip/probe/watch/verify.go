@@ -87,10 +87,11 @@ func (p *processProbe) dialStarted(now time.Duration) {
 
 func (p *processProbe) gossipDialed(o Outcome, now time.Duration, a *Actions) {
 	p.dial = idle
+	p.deaf = p.deaf && o != Accepted
 	switch {
 	case p.phase == watching && p.degraded && o == Refused:
 		p.suspect(false, now, a)
-	case p.phase == watching: // an answer was faster
+	case p.phase == watching, o == Refused && p.deaf: // an answer was faster, or is to be waited for
 	case o == Refused:
 		p.provenFrom = p.nonce + 1
 		p.fail(dynmesh.ReasonRefused, "its port of gossip refuses connections", now, a)

@@ -119,6 +119,40 @@ func TestRefusedIsAFindingUntilAnswered(t *testing.T) {
 	}
 }
 
+// A port that refuses while the process behind it answers is said once, and never again until it
+// accepts.
+func TestRefusedByWhoLivesIsSaidOnce(t *testing.T) {
+	s := answered(t)
+	refuse := func() {
+		s.step(Event{Kind: TripwireClosed})
+		s.step(Event{Kind: GossipDialed, Outcome: Refused})
+	}
+	refuse()
+	if s.w.Finding().Finding != dynmesh.Fail {
+		t.Fatalf("got %+v, want a failure at once", s.w.Finding())
+	}
+	s.wait(time.Second)
+	s.step(Event{Kind: Ponged, Nonce: s.w.process.nonce})
+	for range 10 {
+		if s.step(Event{Kind: TripwireOpened, Outcome: Refused}); s.w.process.phase != watching {
+			t.Fatal("that it refuses was known, and it is asked all the same")
+		}
+		for !s.a.OpenTripwire {
+			s.now = s.a.Wake
+			if s.step(Event{}); s.a.Ping {
+				s.step(Event{Kind: Ponged, Nonce: s.w.process.nonce})
+			}
+		}
+	}
+	s.step(Event{Kind: TripwireOpened, Outcome: Accepted})
+	if s.w.Finding().Finding != dynmesh.Pass {
+		t.Fatalf("got %+v of a process that answers", s.w.Finding())
+	}
+	if refuse(); s.w.Finding().Finding != dynmesh.Fail {
+		t.Errorf("got %+v after it has accepted, want a failure at once", s.w.Finding())
+	}
+}
+
 // Whoever plays old packets again vouches for nobody.
 func TestOldAnswersSayNothing(t *testing.T) {
 	s := answered(t)
