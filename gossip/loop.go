@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -51,10 +52,11 @@ type loop struct {
 	housekeeping, expiry time.Time // when they are due
 }
 
-// resend is a packet that goes out again, in case the first one was lost.
+// resend is what goes out again, in case it was lost the first time.
 type resend struct {
 	at       time.Time
 	messages [][]byte
+	to       []dynmesh.Role
 }
 
 const (
@@ -164,7 +166,7 @@ func (l *loop) runDue(now time.Time) time.Time {
 	l.syncDue(now)
 	next := earliest(l.housekeeping, l.sync.nextProbe, l.tick(), l.introduce(now))
 	for len(l.resends) > 0 && !now.Before(l.resends[0].at) {
-		l.sendDirect(l.resends[0].messages)
+		l.sendDirect(l.resends[0].messages, l.resends[0].to)
 		l.resends = l.resends[1:]
 	}
 	return next
@@ -173,10 +175,13 @@ func (l *loop) runDue(now time.Time) time.Time {
 // flush sends and publishes what the iteration has brought.
 func (l *loop) flush(now time.Time) {
 	if len(l.direct) > 0 {
-		messages := table.Packets(l.direct)
+		messages, to := table.Packets(l.direct), []dynmesh.Role{dynmesh.RoleFrontend}
+		if slices.ContainsFunc(l.direct, func(e table.Entry) bool { return e.Key().Subject.Endpoint == (dynmesh.Endpoint{}) }) {
+			to = append(to, dynmesh.RoleWorker) // of a process: whoever may have to watch goes by it
+		}
 		l.direct = nil
-		l.sendDirect(messages)
-		l.resends = append(l.resends, resend{now.Add(resendAfter), messages})
+		l.sendDirect(messages, to)
+		l.resends = append(l.resends, resend{now.Add(resendAfter), messages, to})
 	}
 	if oversized := l.pool.exchange.oversized(); len(oversized) > 0 {
 		for _, m := range l.pick(3) {
@@ -300,11 +305,11 @@ func (l *loop) probeAt(e probe.Event, at time.Duration) {
 			l.sendPing(m, p.Nonce, p.Stream)
 		}
 	}
-	for _, d := range do.HangUps {
-		l.dialer.HangUp(d)
-	}
 	for _, d := range do.Dials {
 		l.dialer.Start(d)
+	}
+	for _, d := range do.HangUps { // one that has just begun, too
+		l.dialer.HangUp(d)
 	}
 	for _, d := range do.Degraded {
 		if m := l.members.current(d.Member); m != nil && m.degraded != d.Degraded {
@@ -352,13 +357,13 @@ func (l *loop) introduce(now time.Time) (next time.Time) {
 	return next
 }
 
-// sendDirect sends packets to those who are to know at once: all frontends, and whoever may have to
-// watch in the stead of one that cannot be reached, which in a small mesh is everybody. In a large
-// one that is left to gossip, whose packets are full of memberlist's own news when much fails at
-// once.
-func (l *loop) sendDirect(messages [][]byte) {
+// sendDirect sends packets to those who are to know at once: all frontends, and of a process
+// whoever may have to watch in the stead of one that cannot be reached, which in a small mesh is
+// everybody. In a large one that is left to gossip, whose packets are full of memberlist's own news
+// when much fails at once.
+func (l *loop) sendDirect(messages [][]byte, to []dynmesh.Role) {
 	n := 0
-	for _, role := range []dynmesh.Role{dynmesh.RoleFrontend, dynmesh.RoleWorker} {
+	for _, role := range to {
 		for _, m := range l.members { // in no order: some other ones the next time
 			if m.Role != role || !l.reachable(m) {
 				continue

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/dynmesh/dynmesh"
 )
 
@@ -48,6 +50,13 @@ func TestFailuresDoNotWaitForGossip(t *testing.T) {
 				t.Errorf("%s: known to a frontend after %v, want at once", f, took)
 			}
 			m.pass(time.Second)
+		}
+		var sent dto.Metric
+		if err := worker.metrics.direct.Write(&sent); err != nil {
+			t.Fatal(err)
+		}
+		if n := sent.GetCounter().GetValue(); n != 4*2 {
+			t.Errorf("%v packets went out directly, want 4 to the frontend, each twice", n)
 		}
 	})
 }
