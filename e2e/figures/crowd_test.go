@@ -1,19 +1,14 @@
 package figures
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
-	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // TestHundredThousandForeign registers more instances whose workers are no members than one
@@ -23,25 +18,8 @@ func TestHundredThousandForeign(t *testing.T) {
 	if os.Getenv("DYNMESH_BENCH") == "" {
 		t.Skip("left out: takes minutes; run make bench")
 	}
-	binary := filepath.Join(t.TempDir(), "dynmesh")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/dynmesh").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
 	server, client := startEtcd(t)
-	addr := "127.0.0.1:" + freePort(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", strings.TrimPrefix(addr, "127.0.0.1:"),
-		"--gossip-bind", "127.0.0.1:0", "--etcd-endpoints", server.Endpoint())
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	var log testkit.Buffer
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); _ = cmd.Wait() }()
-	awaitUp(t, addr)
+	addr, p := startProcess(t, server.Endpoint(), "127.0.0.1:0")
 	registerAll(t, client, crowd, func(i int) dynmesh.Instance {
 		one := instance(i)
 		one.Transport = dynmesh.HTTPTransport(fmt.Sprintf("http://127.2.%d.%d:1/v1/rpc/generate", i/250%4, i%250))
@@ -59,7 +37,7 @@ func TestHundredThousandForeign(t *testing.T) {
 		}
 	}
 	<-time.After(time.Minute) // in which each is looked at again
-	said := log.String()
+	said := p.Log.String()
 	if _, first, bad := strings.Cut(said, " ERROR "); bad {
 		t.Errorf("%d lines are errors, such as %.300q", strings.Count(said, " ERROR "), first)
 	}

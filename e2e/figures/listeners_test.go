@@ -11,14 +11,10 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +30,7 @@ func listeners(t *testing.T) []figure { return listen(t, 1000, 1000, 10, time.Mi
 func listen(t *testing.T, clients, instances, readers int, storm time.Duration) []figure {
 	server, client := startEtcd(t)
 	register(t, client, instances)
-	addr := startProcess(t, server.Endpoint())
+	addr, _ := startProcess(t, server.Endpoint(), "off", "DYN_LOG=error")
 	awaitBody(t, addr, instances)
 	before := scrape(t, addr)["process_resident_memory_bytes"]
 
@@ -84,29 +80,6 @@ func listen(t *testing.T, clients, instances, readers int, storm time.Duration) 
 		{"the same: resident memory of the process beyond what it was before, at most", fmt.Sprintf("%.0f MiB", most/(1<<20)), "≤ 256 MiB", most <= 256<<20},
 		{"the same: /live p99 ÷ without listeners, all on the same processors", fmt.Sprintf("%.2f (%v ÷ %v)", float64(p99)/float64(bare), p99.Round(time.Microsecond), bare.Round(time.Microsecond)), "", true},
 	}
-}
-
-// startProcess runs a frontend of its own, without gossip, and returns where it listens.
-func startProcess(t *testing.T, server string) (addr string) {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "dynmesh")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/dynmesh").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	port := freePort(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", port, "--etcd-endpoints", server, "--gossip-bind", "off")
-	cmd.Env = append(os.Environ(), "DYN_LOG=error")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	addr = "127.0.0.1:" + port
-	awaitUp(t, addr)
-	return addr
 }
 
 // flapped is what was seen while instances flapped.

@@ -2,17 +2,16 @@ package figures
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 const crowd = 100_000
@@ -22,14 +21,10 @@ const crowd = 100_000
 // the instances are the worst there can be: their workers are no members, at 62,500 addresses that
 // do not answer, so that it watches each of them by itself.
 func memory(t *testing.T) []figure {
-	binary := filepath.Join(t.TempDir(), "dynmesh")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/dynmesh").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
 	var rows []figure
 	for _, kind := range []struct{ name, bind string }{{"without gossip", "off"}, {"with gossip, all of them foreign and silent", "127.0.0.1:0"}} {
 		t.Run(kind.name, func(t *testing.T) {
-			heap, rss := perInstance(t, binary, kind.bind)
+			heap, rss := perInstance(t, kind.bind)
 			rows = append(rows,
 				figure{"memory of a frontend with 100,000 instances, " + kind.name + ": live heap, bytes an instance", fmt.Sprintf("%.0f", heap), "≤ 2048", heap <= 2048},
 				figure{"the same: resident memory of the process, bytes an instance", fmt.Sprintf("%.0f", rss), "≤ 2048", rss <= 2048},
@@ -39,22 +34,10 @@ func memory(t *testing.T) []figure {
 	return rows
 }
 
-func perInstance(t *testing.T, binary, gossipBind string) (heap, rss float64) {
+func perInstance(t *testing.T, gossipBind string) (heap, rss float64) {
 	t.Helper()
 	server, client := startEtcd(t)
-	addr := "127.0.0.1:" + freePort(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "frontend", "--http-host", "127.0.0.1", "--http-port", strings.TrimPrefix(addr, "127.0.0.1:"),
-		"--gossip-bind", gossipBind, "--etcd-endpoints", server.Endpoint())
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); _ = cmd.Wait() }()
-	awaitUp(t, addr)
+	addr, _ := startProcess(t, server.Endpoint(), gossipBind)
 	empty := scrape(t, addr)
 	register(t, client, crowd)
 	awaitBody(t, addr, crowd)
@@ -63,23 +46,28 @@ func perInstance(t *testing.T, binary, gossipBind string) (heap, rss float64) {
 	return (heap - empty["go_memstats_heap_alloc_bytes"]) / crowd, (rss - empty["process_resident_memory_bytes"]) / crowd
 }
 
-func freePort(t *testing.T) string {
+// startProcess runs a frontend, a process of its own, and returns where it answers.
+func startProcess(t *testing.T, server, gossipBind string, env ...string) (addr string, p *testkit.Process) {
 	t.Helper()
-	addr := serveNothing(t)
-	return addr[strings.LastIndex(addr, ":")+1:]
+	addr = freeAddr(t)
+	cmd := exec.Command(testkit.Build(t, "github.com/dynmesh/dynmesh/cmd/dynmesh"),
+		"frontend", "--http-host", "127.0.0.1", "--http-port", strings.TrimPrefix(addr, "127.0.0.1:"), "--gossip-bind", gossipBind, "--etcd-endpoints", server)
+	cmd.Env = append(os.Environ(), env...)
+	p = testkit.Start(t, "frontend", cmd)
+	testkit.Eventually(t, 20*time.Second, "the frontend answers", func() bool {
+		r, err := http.Get("http://" + addr + "/live")
+		if err == nil {
+			_ = r.Body.Close()
+		}
+		return err == nil
+	})
+	return addr, p
 }
 
-func awaitUp(t *testing.T, addr string) {
+// freeAddr returns an address that was free a moment ago.
+func freeAddr(t *testing.T) string {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if r, err := http.Get("http://" + addr + "/live"); err == nil {
-			_ = r.Body.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the frontend does not answer within 20 s")
-		}
-	}
+	return fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
 }
 
 // settledMemory waits for the next collection, which comes within two minutes also to a process

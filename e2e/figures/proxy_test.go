@@ -108,15 +108,15 @@ type contestant struct {
 // proxying measures what the proxy before an engine costs, beside a bare httputil.ReverseProxy and
 // beside nginx where there is one, each a process of its own, in turns.
 func proxying(t *testing.T) []figure {
-	engine := "127.0.0.1:" + freePort(t)
+	engine := freeAddr(t)
 	role(t, "engine", engine, "")
 	direct := &contestant{name: "the engine itself", addr: engine}
-	bare := &contestant{name: "a bare ReverseProxy", addr: "127.0.0.1:" + freePort(t)}
-	ours := &contestant{name: "the worker", addr: "127.0.0.1:" + freePort(t)}
+	bare := &contestant{name: "a bare ReverseProxy", addr: freeAddr(t)}
+	ours := &contestant{name: "the worker", addr: freeAddr(t)}
 	role(t, "bare", bare.addr, "http://"+engine)
 	role(t, "worker", ours.addr, "http://"+engine)
 	all := []*contestant{direct, bare, ours}
-	nginx := &contestant{name: "nginx", addr: "127.0.0.1:" + freePort(t)}
+	nginx := &contestant{name: "nginx", addr: freeAddr(t)}
 	if startNginx(t, nginx.addr, engine) {
 		all = append(all, nginx)
 	}
@@ -168,7 +168,7 @@ func proxying(t *testing.T) []figure {
 // streaming is the resident memory, in bytes, of a fresh proxy before and with many streams.
 func streaming(t *testing.T, name, engine string) (before, during int) {
 	t.Helper()
-	addr := "127.0.0.1:" + freePort(t)
+	addr := freeAddr(t)
 	pid := role(t, name, addr, "http://"+engine)
 	before = residentKiB(t, pid) * 1024
 	release := streams(t, addr, streamsMany, 400)

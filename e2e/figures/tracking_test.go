@@ -2,7 +2,6 @@ package figures
 
 import (
 	"fmt"
-	"net"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -36,15 +35,4 @@ func tracking(t *testing.T) []figure {
 		rows = append(rows, figure{"request tracking in the worker, " + name, fmt.Sprintf("%.1f ns, %.0f allocations", ns, allocs), "≤ 30 ns, 0", ns <= 30 && allocs == 0})
 	}
 	return rows
-}
-
-// serveNothing returns an address that was free a moment ago.
-func serveNothing(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

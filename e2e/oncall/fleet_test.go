@@ -8,9 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,12 +49,7 @@ type member struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, program: filepath.Join(t.TempDir(), "dynmesh")}
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "noetcd", "-o", f.program, "github.com/dynmesh/dynmesh/cmd/dynmesh")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("compile: %v\n%s", err, out)
-	}
+	f := &fleet{t: t, program: testkit.Build(t, "github.com/dynmesh/dynmesh/cmd/dynmesh", "-tags", "noetcd")}
 	var err error
 	if f.etcd, err = localetcd.Start(localetcd.Config{}); err != nil {
 		t.Fatal(err)

@@ -79,6 +79,19 @@ func (p *Pace) Since(moment time.Time) time.Duration {
 	return took
 }
 
+// Longest returns how long at a stretch the machine has kept this process from running, at most,
+// since a moment.
+func (p *Pace) Longest(moment time.Time) (longest time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.losses {
+		if l.until.After(moment) {
+			longest = max(longest, l.lost)
+		}
+	}
+	return longest
+}
+
 // Stop ends it. What it has noted stays.
 func (p *Pace) Stop() {
 	p.mu.Lock()

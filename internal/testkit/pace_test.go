@@ -34,5 +34,10 @@ func TestPaceLeavesOutWhatWasLost(t *testing.T) {
 				t.Errorf("since %d ms: got %v, want %v", tt.moment, got, want)
 			}
 		}
+		for moment, want := range map[int]time.Duration{0: 100 * time.Millisecond, 106: 100 * time.Millisecond, 107: 53 * time.Millisecond, 160: 0} {
+			if got := p.Longest(at(moment)); got != want {
+				t.Errorf("since %d ms: got %v lost at a stretch, want %v", moment, got, want)
+			}
+		}
 	})
 }

@@ -7,6 +7,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +18,19 @@ import (
 
 // logTail is how many of a program's last lines a failed test prints.
 const logTail = 40
+
+// Build compiles a command of this module, static, into a file that is there until the end of the
+// test.
+func Build(t testing.TB, pkg string, flags ...string) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), path.Base(pkg))
+	cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", program}, flags, []string{pkg})...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("compile %s: %v\n%s", pkg, err, out)
+	}
+	return program
+}
 
 // Process is a program that runs beside a test, which ends it at its end, and with it whatever it
 // has started.
