@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // request is what a client may ask of an engine.
@@ -177,11 +179,8 @@ func (e *engine) leave(t *testing.T, root string, stream bool) (took, late time.
 	t.Helper()
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
-	var l lateness
-	watching, stop := context.WithCancel(t.Context())
-	defer stop()
-	go l.measure(watching)
-
+	pace := testkit.Paced(t)
+	defer pace.Stop()
 	body := fmt.Sprintf(`{"model":%q,"prompt":"on","max_tokens":%d,"ignore_eos":true,"stream":%v}`, e.model, e.longest, stream)
 	begun, left := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -214,16 +213,10 @@ func (e *engine) leave(t *testing.T, root string, stream bool) (took, late time.
 	if err := <-begun; err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
-	waitFor(t, "the engine works on the request", func() bool { return e.running(t) > 0 })
-	l.reset()
+	testkit.Eventually(t, patience, "the engine works on the request", func() bool { return e.running(t) > 0 })
 	began := time.Now()
 	leave()
 	<-left
-	for e.running(t) > 0 {
-		if time.Since(began) > patience {
-			t.Fatalf("the engine still works on the request of a client that has left")
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-	return time.Since(began), l.reset()
+	testkit.Eventually(t, patience, "the engine has ended the request of a client that has left", func() bool { return e.running(t) == 0 })
+	return time.Since(began), pace.Longest(began)
 }

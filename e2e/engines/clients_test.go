@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // capabilities are what each client's script prints a line about.
@@ -71,11 +72,13 @@ func (c script) sameAsDirect(t *testing.T, s, embedder *sidecar) {
 	if got := strings.Join(found, "; "); got != strings.Join(capabilities, "; ") {
 		t.Fatalf("with the engine itself: got %s, want %s:\n%s", got, strings.Join(capabilities, "; "), want)
 	}
-	waitFor(t, "the engine has ended the stream that the client left", func() bool { return s.engine.running(t) == 0 })
+	testkit.Eventually(t, patience, "the engine has ended the stream that the client left", func() bool { return s.engine.running(t) == 0 })
 	got := c.prints(t, s.root, embedder.root)
+	pace := testkit.Paced(t)
+	defer pace.Stop()
 	left := time.Now()
-	waitFor(t, "the engine has ended the stream that the client left", func() bool { return s.engine.running(t) == 0 })
-	if took := time.Since(left); took > time.Second { // it would go on for several
+	testkit.Eventually(t, patience, "the engine has ended the stream that the client left", func() bool { return s.engine.running(t) == 0 })
+	if took := time.Since(left); took > time.Second+turns*pace.Longest(left) { // it would go on for several
 		t.Errorf("the stream ended %v after its client", took)
 	}
 	if got != want {

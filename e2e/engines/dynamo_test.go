@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,6 +39,7 @@ type dynamo struct {
 	*fleet
 	env, model string // folders of its installation and of the model
 	frontends  []string
+	client     *http.Client // with a bound, and connections that stay: what is asked often measures
 	front      *testkit.Process
 	root       string // of Dynamo's own frontend
 }
@@ -48,23 +48,20 @@ type dynamo struct {
 func TestDynamo(t *testing.T) {
 	wanted(t, "dynamo")
 	env := install.Python(t, "testdata/dynamo.txt", 15*time.Minute, "3.11", "3.12", "3.13")
-	d := &dynamo{fleet: newFleet(t), env: env, model: huggingFace(t, small)}
-	d.frontends = append(d.frontends, d.frontend)
+	d := &dynamo{fleet: newFleet(t), env: env, model: huggingFace(t, small), client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}}
+	t.Cleanup(d.client.CloseIdleConnections)
+	d.frontends = []string{d.frontend, d.startFrontend(t)}
 	port := testkit.FreePort(t)
-	second := fmt.Sprintf("http://127.0.0.1:%d", port)
-	testkit.Start(t, "second frontend", d.command("frontend", "--http-host", "127.0.0.1", "--http-port", fmt.Sprint(port)))
-	d.frontends = append(d.frontends, second)
-	port = testkit.FreePort(t)
 	d.root = fmt.Sprintf("http://127.0.0.1:%d", port)
 	d.front = d.start(t, "Dynamo's frontend", "dynamo.frontend", "--http-port", fmt.Sprint(port))
 
 	workers := map[string]*testkit.Process{} // by instance ID
 	worker := func() string {
-		before := d.instances(t)
+		before := d.instances()
 		p := d.worker(t)
 		id, seen := "", time.Time{}
 		testkit.Eventually(t, dynamoStarts, "a worker more is ready at both, and asked", func() bool {
-			for _, one := range d.instances(t) {
+			for _, one := range d.instances() {
 				if id == "" && !slices.Contains(before, one) && workers[one] == nil {
 					id, seen = one, time.Now()
 				}
@@ -79,9 +76,9 @@ func TestDynamo(t *testing.T) {
 	t.Run("equal lists", func(t *testing.T) { d.equal(t) })
 	t.Run("equal readiness of a model", func(t *testing.T) {
 		const path = "/v1/models/tiny/ready"
-		status, want := get(t.Context(), http.DefaultClient, d.root+path)
+		status, want := get(t.Context(), d.client, d.root+path)
 		for _, root := range d.frontends {
-			if ours, got := get(t.Context(), http.DefaultClient, root+path); ours != status || string(got) != string(want) {
+			if ours, got := get(t.Context(), d.client, root+path); ours != status || string(got) != string(want) {
 				t.Errorf("%s says %s %s, and Dynamo %s %s", root, ours, got, status, want)
 			}
 		}
@@ -94,25 +91,20 @@ func TestDynamo(t *testing.T) {
 		d.quiet(t, d.front, workers[stays], workers[freezes])
 		d.equal(t)
 	})
-	late := &lateness{}
-	ctx, cancel := context.WithCancel(t.Context())
-	measured := make(chan struct{})
-	go func() { late.measure(ctx); close(measured) }()
-	defer func() { cancel(); <-measured }()
 	t.Run("kill", func(t *testing.T) {
+		pace := testkit.Paced(t)
 		var took []time.Duration
 		for range kills {
 			id := worker()
-			late.reset()
 			began := time.Now()
 			workers[id].Kill()
 			gone := time.Since(began)
 			after := d.until(t, began, id, "unreachable")
-			worst := late.reset()
+			worst := pace.Longest(began)
 			t.Logf("the kernel took %v to end it, and it was unreachable after %v; this machine was late by %v at worst", gone, after, worst)
 			if worst < lateMost { // else nobody is measured but those who keep it busy
 				// What the kernel takes to end it, and what keeps this process from its turn, is not dynmesh's.
-				took = append(took, max(0, after-gone-6*worst))
+				took = append(took, max(0, after-gone-turns*worst))
 			}
 		}
 		if len(took) == 0 {
@@ -141,7 +133,7 @@ func TestDynamo(t *testing.T) {
 		took := d.until(t, time.Now(), freezes, "")
 		again := worker()
 		t.Logf("shut down, gone from both frontends after %v; started again as %s", took, again)
-		testkit.Eventually(t, patience, "the leases of the killed have ended", func() bool { return len(d.instances(t)) == 2 })
+		testkit.Eventually(t, patience, "the leases of the killed have ended", func() bool { return len(d.instances()) == 2 })
 		d.equal(t)
 	})
 }
@@ -176,7 +168,7 @@ func (d *dynamo) list(t *testing.T, root, namespace string) map[string]any {
 	var health struct {
 		Instances []map[string]any `json:"instances"`
 	}
-	status, body := get(t.Context(), http.DefaultClient, root+"/health")
+	status, body := get(t.Context(), d.client, root+"/health")
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber() // IDs exceed 2^53
 	if err := decoder.Decode(&health); status != "200" || err != nil {
@@ -209,22 +201,16 @@ const generate = "/mesh/dynamo.backend.generate"
 
 // ask returns what a frontend knows of an endpoint.
 func (d *dynamo) ask(root string) (instances []mesh.Instance) {
-	response, err := http.Get(root + generate)
-	if err != nil {
-		return nil
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	_, body := get(context.Background(), d.client, root+generate)
 	var m mesh.Mesh
-	if err != nil || json.Unmarshal(body, &m) != nil || len(m.Endpoints) == 0 {
+	if json.Unmarshal(body, &m) != nil || len(m.Endpoints) == 0 {
 		return nil
 	}
 	return m.Endpoints[0].Instances
 }
 
 // instances returns the IDs of those that the first frontend knows.
-func (d *dynamo) instances(t *testing.T) (ids []string) {
-	t.Helper()
+func (d *dynamo) instances() (ids []string) {
 	for _, i := range d.ask(d.frontend) {
 		ids = append(ids, i.ID.String())
 	}

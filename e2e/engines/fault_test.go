@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // fault is what is done to one process of an engine, while clients do what they do, and by when
@@ -17,22 +19,27 @@ type fault struct {
 	part    string
 	signal  syscall.Signal
 	load    load
-	without string // what the engine does not have, for the table
-
-	worker   time.Duration // until the worker says notready
-	frontend time.Duration // until the frontend does
+	without string // what the engine does not have
 }
 
-// The goals. A killed engine is known from its connection, a frozen one from a canary that is not
-// answered, or from work that makes no steps.
-const (
-	tripwire     = 200 * time.Millisecond
-	known        = time.Second
-	frozenIdle   = 15 * time.Second
-	frozenSteps  = 6 * time.Second // where steps are counted
-	frozenBlind  = 15 * time.Second
-	settledAfter = 5 * time.Second // how long the engine works before the fault
-)
+// settledAfter is how long the engine works before the fault.
+const settledAfter = 5 * time.Second
+
+// goals are by when worker and frontend must say notready. A killed engine is known from its
+// connection, a dead part from the engine's own word. A frozen one is known from a canary that is
+// not answered, or, where steps are counted, from work that makes none.
+func (f fault) goals() (worker, frontend time.Duration) {
+	switch {
+	case f.signal == syscall.SIGKILL && f.part == "server":
+		return 200 * time.Millisecond, time.Second
+	case f.signal == syscall.SIGKILL:
+		return time.Second, time.Second
+	case f.load == idle || f.without == "counters" || f.part == "model":
+		return 15 * time.Second, 15 * time.Second
+	default:
+		return 6 * time.Second, 6 * time.Second
+	}
+}
 
 func (f fault) String() string {
 	name := map[syscall.Signal]string{syscall.SIGKILL: "SIGKILL", syscall.SIGSTOP: "SIGSTOP"}[f.signal]
@@ -60,7 +67,7 @@ func (b *table) add(row outcome) {
 	b.rows = append(b.rows, row)
 }
 
-// print writes the table as docs/benchmarks.md has it.
+// print writes the table: docs/benchmarks.md has most of it.
 func (b *table) print(engine string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,15 +98,15 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 	}
 	w := s.watch(t)
 	for _, l := range []*log{w.worker, w.frontend} {
-		waitFor(t, "it is ready before the fault", func() bool { _, ok := l.after(time.Time{}, isReady); return ok })
+		testkit.Eventually(t, patience, "it is ready before the fault", func() bool { _, ok := l.after(time.Time{}, isReady); return ok })
 	}
 	if n, err := c.lost(); n > 0 && f.load != impatient {
 		t.Errorf("%d requests failed before anything happened: %v", n, err)
 	}
-	w.late.reset()
+	workerGoal, frontendGoal := f.goals()
 	began := time.Now()
 	s.engine.signal(t, f.part, f.signal)
-	limit := max(f.worker, f.frontend)
+	limit := max(workerGoal, frontendGoal)
 	for stop := time.After(2*limit + 5*time.Second); ; {
 		_, worker := w.worker.after(began, isNotReady)
 		_, frontend := w.frontend.after(began, isNotReady)
@@ -114,14 +121,14 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 		}
 		break
 	}
-	late := w.late.reset()
+	late := w.pace.Longest(began)
 	row := outcome{fault: f.String(), engine: w.engine.since(began, isNotWell), worker: w.worker.since(began, isNotReady), frontend: w.frontend.since(began, isNotReady)}
-	row.goal = fmt.Sprintf("%v, %v", f.worker, f.frontend)
+	row.goal = fmt.Sprintf("%v, %v", workerGoal, frontendGoal)
 	for _, by := range []struct {
 		who  string
 		said *log
 		goal time.Duration
-	}{{"worker", w.worker, f.worker}, {"frontend", w.frontend, f.frontend}} {
+	}{{"worker", w.worker, workerGoal}, {"frontend", w.frontend, frontendGoal}} {
 		took, ok := by.said.after(began, isNotReady)
 		// What is known takes some turns of some processes. A kernel that ends a large process closes its
 		// connections last, and an engine tells of its dead parts when it has noticed.
@@ -156,7 +163,7 @@ func (f fault) inject(t *testing.T, s *sidecar, b *table) {
 	if t.Failed() {
 		return // it may not have noticed until now
 	}
-	waitFor(t, "it is ready afterwards", func() bool {
+	testkit.Eventually(t, patience, "it is ready afterwards", func() bool {
 		_, worker := w.worker.after(dead, isReady)
 		_, frontend := w.frontend.after(dead, isReady)
 		return worker && frontend
@@ -191,14 +198,3 @@ func calm(t *testing.T, s *sidecar, what string, b *table, while func()) {
 // turns is how many times a process may have to wait for its turn from a fault to what is said of
 // it: the kernel, the engine's parent, the worker, its answer, the frontend, whoever asks them.
 const turns = 6
-
-// waitFor waits for what is not measured.
-func waitFor(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-		<-time.After(lookEvery)
-	}
-}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -44,29 +43,28 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{program: filepath.Join(t.TempDir(), "dynmesh")}
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "noetcd", "-o", f.program, "github.com/dynmesh/dynmesh/cmd/dynmesh")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("compile: %v\n%s", err, out)
-	}
+	f := &fleet{program: testkit.Build(t, "github.com/dynmesh/dynmesh/cmd/dynmesh", "-tags", "noetcd")}
 	var err error
 	if f.etcd, err = localetcd.Start(localetcd.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.etcd.Close() })
-	port := testkit.FreePort(t)
-	f.frontend = fmt.Sprintf("http://127.0.0.1:%d", port)
-	testkit.Start(t, "frontend", f.command("frontend", "--http-host", "127.0.0.1", "--http-port", fmt.Sprint(port)))
-	testkit.Eventually(t, patience, "the frontend is synced", func() bool {
-		resp, err := http.Get(f.frontend + "/health")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return strings.HasPrefix(resp.Header.Get("X-Dynmesh-Discovery"), "synced")
-	})
+	f.frontend = f.startFrontend(t)
 	return f
+}
+
+// startFrontend returns the root of one more frontend, which has read the registry.
+func (f *fleet) startFrontend(t *testing.T) (root string) {
+	t.Helper()
+	port := testkit.FreePort(t)
+	root = fmt.Sprintf("http://127.0.0.1:%d", port)
+	testkit.Start(t, "frontend", f.command("frontend", "--http-host", "127.0.0.1", "--http-port", fmt.Sprint(port)))
+	client := newAsker()
+	testkit.Eventually(t, patience, "the frontend has read the registry", func() bool {
+		status, _ := get(t.Context(), client, root+"/ready")
+		return status == "200"
+	})
+	return root
 }
 
 // command is dynmesh with the defaults of all that is not named here.

@@ -52,15 +52,15 @@ func TestLlama(t *testing.T) {
 	})
 	t.Run("faults", func(t *testing.T) {
 		for _, f := range []fault{
-			{part: "server", signal: syscall.SIGKILL, load: idle, worker: tripwire, frontend: known},
-			{part: "server", signal: syscall.SIGKILL, load: steady, worker: tripwire, frontend: known},
-			{part: "server", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
-			{part: "server", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
-			{part: "server", signal: syscall.SIGSTOP, load: impatient, worker: frozenSteps, frontend: frozenSteps},
-			{part: "server", signal: syscall.SIGSTOP, load: steady, without: "counters", worker: frozenBlind, frontend: frozenBlind},
-			{part: "server", signal: syscall.SIGSTOP, load: impatient, without: "counters", worker: frozenBlind, frontend: frozenBlind},
-			{part: "model", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
-			{part: "model", signal: syscall.SIGSTOP, load: steady, worker: frozenBlind, frontend: frozenBlind},
+			{part: "server", signal: syscall.SIGKILL, load: idle},
+			{part: "server", signal: syscall.SIGKILL, load: steady},
+			{part: "server", signal: syscall.SIGSTOP, load: idle},
+			{part: "server", signal: syscall.SIGSTOP, load: steady},
+			{part: "server", signal: syscall.SIGSTOP, load: impatient},
+			{part: "server", signal: syscall.SIGSTOP, load: steady, without: "counters"},
+			{part: "server", signal: syscall.SIGSTOP, load: impatient, without: "counters"},
+			{part: "model", signal: syscall.SIGSTOP, load: idle},
+			{part: "model", signal: syscall.SIGSTOP, load: steady},
 		} {
 			t.Run(f.String(), func(t *testing.T) {
 				t.Parallel()
@@ -122,7 +122,7 @@ func asleep(t *testing.T, l *llama, b *table) {
 		return bytes.Contains(body, []byte(`"is_sleeping":true`))
 	}
 	calm(t, s, "asleep", b, func() {
-		waitFor(t, "it sleeps", sleeps)
+		testkit.Eventually(t, patience, "it sleeps", sleeps)
 		for began := time.Now(); time.Since(began) < twoCanaries; <-time.After(100 * time.Millisecond) {
 			if !sleeps() {
 				t.Errorf("somebody woke it after %v", time.Since(began))
@@ -149,7 +149,7 @@ func unloaded(t *testing.T, l *llama, b *table) {
 		if got, err := (request{"POST", "/models/unload", `{"model":"tiny"}`}).answer(t.Context(), s.root, ""); err != nil || !strings.HasPrefix(got.head, "200 OK") {
 			t.Fatalf("unload: %v, %s%s", err, got.head, got.body)
 		}
-		waitFor(t, "it is unloaded", func() bool { return !isLoaded() })
+		testkit.Eventually(t, patience, "it is unloaded", func() bool { return !isLoaded() })
 		for began := time.Now(); time.Since(began) < twoCanaries; <-time.After(100 * time.Millisecond) {
 			if isLoaded() {
 				t.Errorf("somebody loaded it again after %v", time.Since(began))

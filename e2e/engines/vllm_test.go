@@ -34,21 +34,13 @@ func TestVLLM(t *testing.T) {
 		alike(t, e, w, s, append(generations("tiny"), others...))
 	})
 	t.Run("cancelled", func(t *testing.T) { cancelled(t, s, b) })
-	for _, f := range []fault{
-		{part: "server", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
-		{part: "server", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
-		{part: "core", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
-		{part: "core", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
-		{part: "core", signal: syscall.SIGSTOP, load: impatient, worker: frozenSteps, frontend: frozenSteps},
-		{part: "worker", signal: syscall.SIGSTOP, load: idle, worker: frozenIdle, frontend: frozenIdle},
-		{part: "worker", signal: syscall.SIGSTOP, load: steady, worker: frozenSteps, frontend: frozenSteps},
-		{part: "server", signal: syscall.SIGKILL, load: idle, worker: tripwire, frontend: known},
-		{part: "server", signal: syscall.SIGKILL, load: steady, worker: tripwire, frontend: known},
-		{part: "core", signal: syscall.SIGKILL, load: idle, worker: known, frontend: known},
-		{part: "core", signal: syscall.SIGKILL, load: steady, worker: known, frontend: known},
-		{part: "worker", signal: syscall.SIGKILL, load: idle, worker: known, frontend: known},
-		{part: "worker", signal: syscall.SIGKILL, load: steady, worker: known, frontend: known},
-	} {
+	faults := []fault{{part: "core", signal: syscall.SIGSTOP, load: impatient}}
+	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		for _, part := range []string{"server", "core", "worker"} {
+			faults = append(faults, fault{part: part, signal: sig, load: idle}, fault{part: part, signal: sig, load: steady})
+		}
+	}
+	for _, f := range faults {
 		t.Run(f.String(), func(t *testing.T) { f.inject(t, s, b) })
 	}
 }

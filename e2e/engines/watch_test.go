@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // lookEvery is how often engine, worker and frontend are asked.
@@ -16,7 +18,7 @@ const lookEvery = 20 * time.Millisecond
 // watch asks an engine, its worker and its frontend for their word, all the time, each on its own.
 type watch struct {
 	engine, worker, frontend *log
-	late                     *lateness
+	pace                     *testkit.Pace
 	stop                     func()
 }
 
@@ -34,7 +36,7 @@ type said struct {
 func (s *sidecar) watch(t *testing.T) *watch {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watch{late: &lateness{}}
+	w := &watch{pace: testkit.Paced(t)}
 	var all sync.WaitGroup
 	follow := func(say func(ctx context.Context, client *http.Client) string) *log {
 		l := &log{}
@@ -50,7 +52,6 @@ func (s *sidecar) watch(t *testing.T) *watch {
 		return l
 	}
 	w.engine, w.worker, w.frontend = follow(s.engine.says), follow(s.workerSays), follow(s.frontendSays)
-	all.Go(func() { w.late.measure(ctx) })
 	w.stop = sync.OnceFunc(func() { cancel(); all.Wait() })
 	t.Cleanup(w.stop)
 	return w
@@ -108,35 +109,3 @@ func (l *log) since(moment time.Time, is func(word string) bool) string {
 func isNotWell(word string) bool  { return word != "200" }
 func isReady(word string) bool    { return strings.HasPrefix(word, "ready") }
 func isNotReady(word string) bool { return word == "notready" || word == "unreachable" }
-
-// lateness is by how much this machine lets a process wait that wants to run now. What takes a
-// hundred such moments takes a hundred times as long on a machine that is full.
-type lateness struct {
-	mu    sync.Mutex
-	worst time.Duration
-}
-
-const tick = 10 * time.Millisecond
-
-func (l *lateness) measure(ctx context.Context) {
-	for next := time.Now(); ctx.Err() == nil; {
-		next = next.Add(tick)
-		<-time.After(time.Until(next))
-		late := time.Since(next)
-		if late > tick {
-			next = time.Now() // it is counted once
-		}
-		l.mu.Lock()
-		l.worst = max(l.worst, late)
-		l.mu.Unlock()
-	}
-}
-
-// reset returns the worst so far, and begins anew.
-func (l *lateness) reset() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	worst := l.worst
-	l.worst = 0
-	return worst
-}

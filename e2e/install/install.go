@@ -157,7 +157,7 @@ func Packages(t testing.TB, env string) string {
 func Run(ctx context.Context, dir string, step ...string) error {
 	cmd := exec.CommandContext(ctx, step[0], step[1:]...)
 	cmd.Dir = dir
-	// A venv of the session that runs the tests is none of theirs.
+	// The Python of the shell that runs the tests is none of theirs.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "PYTHON") || strings.HasPrefix(v, "VIRTUAL_ENV=")
 	})
