@@ -22,7 +22,16 @@ type page struct {
 func TestDocs(t *testing.T) {
 	help := askAllForHelp(t)
 	pages := readPages(t)
+	constants := map[string]bool{}
+	for _, s := range readSources(t) {
+		for _, name := range declared(s.file) {
+			constants[name.Name] = true
+		}
+	}
 	for _, p := range pages {
+		if p.path == "docs/tuning.md" {
+			p.checkConstants(t, constants)
+		}
 		p.checkVariables(t, help)
 		p.checkLinks(t)
 		p.checkCommands(t, help)
@@ -97,6 +106,19 @@ func readPages(t *testing.T) (pages []page) {
 		t.Fatalf("got %d pages: they are elsewhere now", len(pages))
 	}
 	return pages
+}
+
+// checkConstants wants the constants in the tables' second column to be in the code, so named.
+func (p page) checkConstants(t *testing.T, known map[string]bool) {
+	where := regexp.MustCompile(`(?m)^\|[^|]*\|([^|]*)\|`)
+	constant := regexp.MustCompile("`([a-z]+[A-Z][A-Za-z]*)`")
+	for _, cell := range where.FindAllStringSubmatch(p.text, -1) {
+		for _, match := range constant.FindAllStringSubmatch(cell[1], -1) {
+			if !known[match[1]] {
+				t.Errorf("%s: the code has no %s", p.path, match[1])
+			}
+		}
+	}
 }
 
 // checkVariables wants each variable to be one of the program's; with a * behind it, the beginning
