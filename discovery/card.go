@@ -57,6 +57,15 @@ func DecodeCard(key dynmesh.CardKey, value []byte) (dynmesh.ModelCard, error) {
 	return card, nil
 }
 
+// DecodeCardAt is DecodeCard for a path that ParseCardPath reads.
+func DecodeCardAt(path string, value []byte) (dynmesh.ModelCard, error) {
+	key, err := ParseCardPath(path)
+	if err != nil {
+		return dynmesh.ModelCard{}, err
+	}
+	return DecodeCard(key, value)
+}
+
 // needs reads [["prefill"],["encode","decode"]]. What is of no such form needs nothing.
 func needs(value any) (sets [][]string) {
 	all, _ := value.([]any)

@@ -80,6 +80,15 @@ func DecodeInstance(key dynmesh.InstanceKey, value []byte) (dynmesh.Instance, er
 	return instance, nil
 }
 
+// DecodeInstanceAt is DecodeInstance for a path that ParseInstancePath reads.
+func DecodeInstanceAt(path string, value []byte) (dynmesh.Instance, error) {
+	key, err := ParseInstancePath(path)
+	if err != nil {
+		return dynmesh.Instance{}, err
+	}
+	return DecodeInstance(key, value)
+}
+
 // decodeFields returns the fields of an entry's value, of limited size.
 func decodeFields(value []byte, limit int) (map[string]json.RawMessage, error) {
 	if len(value) > limit {

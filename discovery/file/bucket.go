@@ -155,19 +155,3 @@ func escape(key string) string {
 	}
 	return b.String()
 }
-
-func decodeInstance(path string, value []byte) (dynmesh.Instance, error) {
-	key, err := discovery.ParseInstancePath(path)
-	if err != nil {
-		return dynmesh.Instance{}, err
-	}
-	return discovery.DecodeInstance(key, value)
-}
-
-func decodeCard(path string, value []byte) (dynmesh.ModelCard, error) {
-	key, err := discovery.ParseCardPath(path)
-	if err != nil {
-		return dynmesh.ModelCard{}, err
-	}
-	return discovery.DecodeCard(key, value)
-}

@@ -45,7 +45,7 @@ func TestLease(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			began := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
 			after := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
-			b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
+			b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: discovery.DecodeInstanceAt}
 			var due time.Time
 			var before string
 			for _, l := range tt.looks {
@@ -78,7 +78,7 @@ func TestLease(t *testing.T) {
 // What could not be touched while the folder was away has the whole time again.
 func TestRenew(t *testing.T) {
 	began := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
-	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
+	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: discovery.DecodeInstanceAt}
 	files := []seen{{name: name, modified: began, content: value}}
 	b.take(files, discovery.NewEntries(), began)
 	back := began.Add(time.Minute)
@@ -94,7 +94,7 @@ func TestRenew(t *testing.T) {
 // Another user's file is left out, and no reason to believe nothing.
 func TestDenied(t *testing.T) {
 	now := time.Now()
-	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: decodeInstance}
+	b := bucket[dynmesh.Instance]{folder: instancesFolder, decode: discovery.DecodeInstanceAt}
 	take := func(now time.Time) int {
 		entries := discovery.NewEntries()
 		b.take([]seen{{name: name, modified: now, denied: true}}, entries, now)

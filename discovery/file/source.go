@@ -62,8 +62,8 @@ func New(cfg Config) (*Source, error) {
 	}
 	return &Source{
 		root: cfg.Root, log: logging.OrDiscard(cfg.Log), ledger: discovery.NewLedger(time.Now()),
-		instances: bucket[dynmesh.Instance]{folder: instancesFolder, limit: discovery.MaxValueSize + 1, decode: decodeInstance},
-		cards:     bucket[dynmesh.ModelCard]{folder: cardsFolder, limit: discovery.MaxCardSize + 1, decode: decodeCard},
+		instances: bucket[dynmesh.Instance]{folder: instancesFolder, limit: discovery.MaxValueSize + 1, decode: discovery.DecodeInstanceAt},
+		cards:     bucket[dynmesh.ModelCard]{folder: cardsFolder, limit: discovery.MaxCardSize + 1, decode: discovery.DecodeCardAt},
 	}, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -29,9 +28,8 @@ type object struct {
 	} `json:"spec"`
 
 	// Of an EndpointSlice.
-	AddressType string          `json:"addressType"`
-	Endpoints   []sliceEndpoint `json:"endpoints"`
-	Ports       []slicePort     `json:"ports"`
+	Endpoints []sliceEndpoint `json:"endpoints"`
+	Ports     []slicePort     `json:"ports"`
 
 	fault   string             // why the rest could not be read; empty: it could
 	decoded *discovery.Entries // of a DynamoWorkerMetadata: what it says, in place of Spec
@@ -47,7 +45,6 @@ type sliceEndpoint struct {
 	Addresses  []string `json:"addresses"`
 	Conditions struct {
 		Ready       *bool `json:"ready"`
-		Serving     *bool `json:"serving"`
 		Terminating *bool `json:"terminating"`
 	} `json:"conditions"`
 	NodeName  string     `json:"nodeName"`
@@ -101,28 +98,20 @@ func (o *object) said() discovery.Entries {
 	all := discovery.NewEntries()
 	name := objectName(workers, o.Metadata.Name)
 	for path, value := range o.Spec.Data.Endpoints {
-		key, err := discovery.ParseInstancePath(path)
-		var i dynmesh.Instance
-		if err == nil {
-			i, err = discovery.DecodeInstance(key, value)
-		}
+		i, err := discovery.DecodeInstanceAt(path, value)
 		if err != nil {
 			all.Reject(name+" endpoints "+path, err)
 			continue
 		}
-		all.Instances[key] = i
+		all.Instances[i.InstanceKey] = i
 	}
 	for path, value := range o.Spec.Data.ModelCards {
-		key, err := discovery.ParseCardPath(path)
-		var c dynmesh.ModelCard
-		if err == nil {
-			c, err = discovery.DecodeCard(key, value)
-		}
+		c, err := discovery.DecodeCardAt(path, value)
 		if err != nil {
 			all.Reject(name+" model_cards "+path, err)
 			continue
 		}
-		all.Cards[key] = c
+		all.Cards[c.CardKey] = c
 	}
 	o.Spec.Data.Endpoints, o.Spec.Data.ModelCards = nil, nil
 	o.decoded = &all
