@@ -75,6 +75,7 @@ func TestSuiteFindsFaults(t *testing.T) {
 		"full set in two halves":            "the_full_set_comes_first_and_whole",
 		"never deletes":                     "add,_change,_remove",
 		"misses changes of what it has":     "add,_change,_remove",
+		"deletes twice":                     "add,_change,_remove",
 		"junk stays what it was":            "junk_is_left_out_and_said",
 		"rejects with long texts":           "junk_is_left_out_and_said",
 		"members come before they are read": "members",
@@ -242,6 +243,9 @@ func (m *memory) next(
 		if _, ok := m.instances[key]; !ok && m.fault != "never deletes" {
 			u.Deletes = append(u.Deletes, key)
 			delete(known, key)
+			if m.fault == "deletes twice" {
+				u.Deletes = append(u.Deletes, key)
+			}
 		}
 	}
 	for id, e := range m.members {

@@ -140,39 +140,33 @@ func (v *View) check(u dynmesh.RegistryUpdate) {
 	if v.updates > 0 && u.State == before.State && !u.Since.Equal(before.Since) {
 		v.t.Errorf("still %v, and since %v in place of %v", u.State, u.Since, before.Since)
 	}
-	keys := make([]dynmesh.InstanceKey, 0, len(u.Puts)+len(u.Deletes))
-	for _, i := range u.Puts {
-		keys = append(keys, i.InstanceKey)
+	if !once(u.Puts, func(i dynmesh.Instance) dynmesh.InstanceKey { return i.InstanceKey }, u.Deletes) {
+		v.t.Errorf("an instance occurs twice among %d puts and %d deletes", len(u.Puts), len(u.Deletes))
 	}
-	slices.SortFunc(keys, dynmesh.InstanceKey.Compare)
-	if n := len(slices.Compact(keys)); n != len(u.Puts) {
-		v.t.Errorf("%d puts of %d instances", len(u.Puts), n)
-	}
-	for _, key := range u.Deletes {
-		if _, put := slices.BinarySearchFunc(keys, key, dynmesh.InstanceKey.Compare); put {
-			v.t.Errorf("%v is put and deleted by one update", key)
-		}
-	}
-	ids := make(map[dynmesh.InstanceID]bool)
-	for _, m := range u.Members {
-		ids[m.ID] = true
-	}
-	if len(ids) != len(u.Members) || slices.ContainsFunc(u.MembersGone, func(id dynmesh.InstanceID) bool { return ids[id] }) {
+	if !once(u.Members, func(m dynmesh.RegisteredMember) dynmesh.InstanceID { return m.ID }, u.MembersGone) {
 		v.t.Errorf("a member occurs twice in %v, %v", u.Members, u.MembersGone)
 	}
 	if !u.MembersRead && (before.MembersRead || len(u.Members)+len(u.MembersGone) > 0) {
 		v.t.Error("MembersRead is false after, or with, a member")
 	}
-	cards := make(map[dynmesh.CardKey]bool)
-	for _, c := range u.Cards {
-		cards[c.CardKey] = true
-	}
-	if len(cards) != len(u.Cards) || slices.ContainsFunc(u.CardsGone, func(k dynmesh.CardKey) bool { return cards[k] }) {
+	if !once(u.Cards, func(c dynmesh.ModelCard) dynmesh.CardKey { return c.CardKey }, u.CardsGone) {
 		v.t.Errorf("a card occurs twice in %v, %v", u.Cards, u.CardsGone)
 	}
 	if u.Rejected != nil {
 		v.checkRejects(*u.Rejected)
 	}
+}
+
+// once says whether each key occurs once.
+func once[K comparable, V any](puts []V, keyOf func(V) K, gone []K) bool {
+	seen := make(map[K]bool, len(puts)+len(gone))
+	for _, p := range puts {
+		seen[keyOf(p)] = true
+	}
+	for _, key := range gone {
+		seen[key] = true
+	}
+	return len(seen) == len(puts)+len(gone)
 }
 
 func (v *View) checkRejects(r dynmesh.Rejects) {
