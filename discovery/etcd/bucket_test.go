@@ -12,56 +12,81 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/discovery/sourcetest"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
+
+// The keys of one instance in both buckets.
+const dynamos, own = "v1/instances/n/c/e/1", "v1/dynmesh/instances/n/c/e/1"
+
+// at is what a worker at an address puts there.
+func at(address string) string {
+	return `{"component":"c","endpoint":"e","namespace":"n","instance_id":1,"transport":{"tcp":"` + address + `"}}`
+}
+
+// awaitAt waits until v lists the instance alone, at an address.
+func awaitAt(t *testing.T, v *sourcetest.View, within time.Duration, address string) {
+	t.Helper()
+	key := dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}, ID: 1}
+	testkit.Eventually(t, within, "transport "+address, func() bool {
+		return v.Synced() && v.Len() == 1 && string(v.Instances()[key].Transport) == `{"tcp":"`+address+`"}`
+	})
+}
 
 // Both buckets are one set: what is in both is listed once, and stays until it is in neither.
 func TestWatcherReadsBothBuckets(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	ctx := context.Background()
-	put := func(key, transport string) {
-		t.Helper()
-		value := `{"component":"c","endpoint":"e","namespace":"n","instance_id":1,"transport":{"tcp":"` + transport + `"}}`
-		if _, err := client.Put(ctx, key, value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	remove := func(key string) {
-		t.Helper()
-		if _, err := client.Delete(ctx, key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const dynamos, own = "v1/instances/n/c/e/1", "v1/dynmesh/instances/n/c/e/1"
-	put(dynamos, "a")
-	put(own, "b")
+	put, remove := writer(t, dial(t, server.Endpoint()))
+	put(dynamos, at("a"))
+	put(own, at("b"))
 	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	key := dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "c", Name: "e"}, ID: 1}
-	transport := func() string { return string(v.Instances()[key].Transport) }
-	is := func(want string) {
+	is := func(address string) {
 		t.Helper()
-		testkit.Eventually(t, 5*time.Second, "transport "+want, func() bool {
-			return v.Synced() && v.Len() == 1 && transport() == `{"tcp":"`+want+`"}`
-		})
+		awaitAt(t, v, 5*time.Second, address)
 	}
 	is("a")
-	put(own, "c")
+	put(own, at("c"))
 	is("c")
 	remove(own)
 	is("a")
-	put(own, "d")
+	put(own, at("d"))
 	is("d")
 	remove(dynamos) // nothing changes
-	put(own, "e")
+	put(own, at("e"))
 	is("e")
-	put(dynamos, "f")
+	put(dynamos, at("f"))
 	is("f")
-	put(dynamos, "\n") // no JSON string: spoilt
+	put(dynamos, "junk")
 	is("e")
 	remove(own)
 	testkit.Eventually(t, 5*time.Second, "the end", func() bool { return v.Len() == 0 })
+}
+
+// What has gone from one bucket while etcd was away is listed as the other has it, though nothing
+// is written any more; and what has gone from both goes once.
+func TestWatcherReadsBothBucketsAfterSilence(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	put, remove := writer(t, dial(t, server.Endpoint()))
+	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
+	put(dynamos, at("a"))
+	put(own, at("b"))
+	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + net.Addr()}}})
+	awaitAt(t, v, 5*time.Second, "a")
+	silence := func(changes func()) {
+		t.Helper()
+		net.Cut()
+		testkit.Eventually(t, 5*time.Second, "stale", func() bool { return state(v) == dynmesh.Stale })
+		changes()
+		net.Heal()
+	}
+	silence(func() { remove(dynamos) })
+	awaitAt(t, v, 15*time.Second, "b")
+	put(dynamos, at("c"))
+	awaitAt(t, v, 5*time.Second, "c")
+	silence(func() { remove(dynamos); remove(own) })
+	testkit.Eventually(t, 15*time.Second, "the end", func() bool { return v.Synced() && v.Len() == 0 })
 }
 
 // A user who may not read dynmesh's own bucket sees Dynamo's, and is told so once.
@@ -107,45 +132,31 @@ func TestRegistrarRegistersInDynamosBucket(t *testing.T) {
 	}
 }
 
-// Model cards come beside the instances, change, and go.
-func TestWatcherFollowsCards(t *testing.T) {
+// The card of an adapter stands beside its instance's, and goes alone.
+func TestWatcherFollowsCardsOfAdapters(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	ctx := context.Background()
+	put, remove := writer(t, dial(t, server.Endpoint()))
 	const key = "v1/mdc/n/c/e/1"
-	put := func(key, model string) {
-		t.Helper()
-		value := `{"type":"Model","namespace":"n","component":"c","endpoint":"e","instance_id":1,"card_json":{"display_name":"` + model + `"}}`
-		if _, err := client.Put(ctx, key, value); err != nil {
-			t.Fatal(err)
-		}
+	card := func(model string) string {
+		return `{"type":"Model","namespace":"n","component":"c","endpoint":"e","instance_id":1,"card_json":{"display_name":"` + model + `"}}`
 	}
-	put(key, "a")
+	put(key, card("a"))
 	_, v := startWatcher(t, etcd.WatcherConfig{Cards: true, Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
 	is := func(want string) {
 		t.Helper()
 		testkit.Eventually(t, 5*time.Second, "cards "+want, func() bool {
 			var models []string
-			for _, c := range v.Cards() {
-				models = append(models, c.Model)
+			for k, c := range v.Cards() {
+				models = append(models, k.LoRA+"="+c.Model)
 			}
 			slices.Sort(models)
 			return strings.Join(models, " ") == want
 		})
 	}
-	is("a")
-	put(key+"/tuned", "b")
-	is("a b")
-	put(key, "c")
-	is("b c")
-	if _, err := client.Delete(ctx, key+"/tuned"); err != nil {
-		t.Fatal(err)
-	}
-	is("c")
-	if _, err := client.Put(ctx, key, "junk"); err != nil {
-		t.Fatal(err)
-	}
-	is("")
-	testkit.Eventually(t, 5*time.Second, "the reject", func() bool { return len(v.Rejects().Entries) == 1 })
+	is("=a")
+	put(key+"/tuned", card("b"))
+	is("=a tuned=b")
+	remove(key + "/tuned")
+	is("=a")
 }

@@ -21,7 +21,7 @@ import (
 //   - it may stick to a member that is frozen;
 //   - an expired token may come as permission denied (etcd-io/etcd#12385).
 type client struct {
-	dial      func() (*clientv3.Client, error)
+	dial      func(context.Context) (*clientv3.Client, error)
 	conn      atomic.Pointer[clientv3.Client] // nil: none; its owner may close it at any time
 	backoff   *backoff.ExponentialBackOff
 	lastError *lastError
@@ -30,7 +30,7 @@ type client struct {
 func newClient(cfg Config, log *logrus.Entry) *client {
 	last := &lastError{}
 	return &client{
-		dial:      func() (*clientv3.Client, error) { return cfg.dial(clientLogger(log, last)) },
+		dial:      func(ctx context.Context) (*clientv3.Client, error) { return cfg.dial(ctx, clientLogger(log, last)) },
 		lastError: last,
 		// Half of each delay is random: whatever struck many processes at once must not bring them
 		// back at once.
@@ -43,12 +43,12 @@ func newClient(cfg Config, log *logrus.Entry) *client {
 	}
 }
 
-// get returns the client, a new one if there is none.
-func (c *client) get() (*clientv3.Client, error) {
+// get returns the client, a new one if there is none. ctx bounds the making of one.
+func (c *client) get(ctx context.Context) (*clientv3.Client, error) {
 	if conn := c.conn.Load(); conn != nil {
 		return conn, nil
 	}
-	conn, err := c.dial()
+	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}

@@ -2,8 +2,10 @@ package etcd
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -146,8 +148,8 @@ func (c Config) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate
 }
 
 // dial makes a client. It connects in the background, but for a password, which it exchanges for a
-// token first.
-func (c Config) dial(log *zap.Logger) (*clientv3.Client, error) {
+// token first: within DialTimeout, and until ctx ends.
+func (c Config) dial(ctx context.Context, log *zap.Logger) (*clientv3.Client, error) {
 	tlsConfig, err := c.tls()
 	if err != nil {
 		return nil, err
@@ -159,7 +161,10 @@ func (c Config) dial(log *zap.Logger) (*clientv3.Client, error) {
 	reconnect := backoff.DefaultConfig
 	reconnect.BaseDelay = 100 * time.Millisecond
 	reconnect.MaxDelay = 3 * time.Second // gRPC's own limit of two minutes would outlast every lease
-	return clientv3.New(clientv3.Config{
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	keep := context.AfterFunc(ctx, end) // ctx bounds the exchange, not the client
+	client, err := clientv3.New(clientv3.Config{
+		Context:     life,
 		Endpoints:   c.endpoints(),
 		Username:    c.Username,
 		Password:    c.Password,
@@ -174,4 +179,8 @@ func (c Config) dial(log *zap.Logger) (*clientv3.Client, error) {
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
 		},
 	})
+	if !keep() && err == nil { // it has ended just now, and the client with it
+		return nil, errors.Join(ctx.Err(), client.Close())
+	}
+	return client, err
 }

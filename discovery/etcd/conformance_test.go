@@ -21,7 +21,6 @@ func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for grace periods to end, up to 20 s: not with -short")
 	}
-	const staleAfter = 2 * time.Second // less, and a busy machine looks like a silent etcd
 	sourcetest.Test(t, func(t *testing.T) sourcetest.Registry {
 		server := startEtcd(t, localetcd.Config{})
 		client := dial(t, server.Endpoint())

@@ -1,18 +1,20 @@
 // Package etcd keeps workers registered in etcd and follows what is registered there. It speaks
 // NVIDIA Dynamo's wire format, so that workers and frontends of both kinds can share one etcd.
 //
-//		bucket                 | holds                              | who writes it
-//		---------------------- | ---------------------------------- | ----------------------------------
-//		v1/dynmesh/instances/  | instances                          | dynmesh's workers
-//		v1/dynmesh/members/    | what processes say of themselves   | dynmesh's workers and frontends
-//		v1/instances/          | instances, of the same form        | Dynamo's workers; [BucketDynamo]
-//		v1/mdc/                | model cards                        | Dynamo's workers, and nobody else
+//	bucket                 | holds                              | who writes it
+//	---------------------- | ---------------------------------- | ----------------------------------
+//	v1/dynmesh/instances/  | instances                          | dynmesh's workers
+//	v1/dynmesh/members/    | what processes say of themselves   | dynmesh's workers and frontends
+//	v1/instances/          | instances, of the same form        | Dynamo's workers; [BucketDynamo]
+//	v1/mdc/                | model cards                        | Dynamo's workers, and nobody else
 //
-//	  - [Registrar] holds one lease and the keys under it, and puts them back under the same instance
-//	    ID, whatever happens to the lease, to the connection or to etcd itself. A worker owns one.
-//	  - [Watcher] is the discovery.Source for etcd. A frontend owns one.
-//	  - [SampleMembers] finds a few processes to begin with, for those who hear of the rest by
-//	    gossip.
+// What there is:
+//
+//   - [Registrar] holds one lease and the keys under it, and puts them back under the same instance
+//     ID, whatever happens to the lease, to the connection or to etcd itself. A worker owns one.
+//   - [Watcher] is the discovery.Source for etcd. A frontend owns one.
+//   - [SampleMembers] finds a few processes to begin with, for those who hear of the rest by
+//     gossip.
 //
 // # Inside
 //

@@ -107,7 +107,7 @@ func (f *follower) run(ctx context.Context) {
 
 // session reads everything, then follows. It returns nil when it is time to read everything anew.
 func (f *follower) session(ctx context.Context) error {
-	client, err := f.client.get()
+	client, err := f.client.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,9 +219,9 @@ type watchEvents struct {
 
 // watch applies events from revision on. It returns nil when everything should be read anew.
 func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []keyRange, revision int64) error {
-	// A watcher of its own has a stream of its own, which ends with it however stuck it is: one for
-	// all ranges. With a
-	// leader required, etcd itself ends the watch of a member that is cut off from its cluster.
+	// A watcher of its own has a stream of its own, one for all ranges, which ends with it however
+	// stuck it is. With a leader required, etcd itself ends the watch of a member that is cut off
+	// from its cluster.
 	watcher := clientv3.NewWatcher(client)
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	probes := prober{
@@ -251,7 +251,7 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 	}
 	resync := time.NewTimer(f.untilResync())
 	defer resync.Stop()
-	for {
+	for !f.rereads {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -263,9 +263,6 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 			}
 			if err := f.handleResponse(e.of, e.response); err != nil {
 				return err
-			}
-			if f.rereads {
-				return nil
 			}
 		case answer := <-probes.answers:
 			if err := f.handleProbe(answer); err != nil {
@@ -286,6 +283,7 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 			}
 		}
 	}
+	return nil
 }
 
 // forward hands on what the watch of one range delivers, until ctx ends.

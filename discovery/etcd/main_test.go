@@ -64,6 +64,23 @@ func dial(t *testing.T, endpoint string) *clientv3.Client {
 	return client
 }
 
+// writer returns functions that change etcd for the test.
+func writer(t *testing.T, client *clientv3.Client) (put func(key, value string), remove func(key string)) {
+	put = func(key, value string) {
+		t.Helper()
+		if _, err := client.Put(context.Background(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove = func(key string) {
+		t.Helper()
+		if _, err := client.Delete(context.Background(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return put, remove
+}
+
 // start runs a Run function until the test ends, or until stop is called.
 func start(t *testing.T, run func(context.Context) error) (stop func()) {
 	t.Helper()

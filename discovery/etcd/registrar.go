@@ -267,7 +267,7 @@ func (r *Registrar) wake() {
 // perform takes one action. A lease that turns out to be gone is not an error but a fact: the next
 // action follows from it.
 func (r *Registrar) perform(ctx context.Context, what action, missing map[string]string) error {
-	client, err := r.client.get()
+	client, err := r.client.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -385,7 +385,7 @@ func (r *Registrar) revoke(ctx context.Context) {
 		return // nothing was ever asked of etcd
 	}
 	start := time.Now()
-	client, err := r.client.get()
+	client, err := r.client.get(ctx)
 	if err == nil {
 		_, err = client.Revoke(ctx, clientv3.LeaseID(r.id))
 	}

@@ -3,7 +3,6 @@ package etcd_test
 import (
 	"context"
 	"maps"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -221,20 +220,31 @@ func TestRegistrarWaitsForEtcd(t *testing.T) {
 	}
 }
 
-// An etcd that is away must not hold up the end.
+// An etcd that is away must not hold up the end, not even where a password is to be exchanged for a
+// token anew.
 func TestRegistrarEndsWithoutEtcd(t *testing.T) {
-	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	r := newRegistrar(t, etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}}, "generate")
-	stop := start(t, r.Run)
-	awaitRegistered(t, r)
-	if err := server.Close(); err != nil {
-		t.Fatal(err)
-	}
-	pace, began := testkit.Paced(t), time.Now()
-	stop()
-	if d := pace.Since(began); d > 4*time.Second {
-		t.Errorf("the end took %v, want 3 s at most and a little", d)
+	for _, user := range []string{"", "root"} {
+		t.Run("user "+user, func(t *testing.T) {
+			t.Parallel()
+			server := startEtcd(t, localetcd.Config{})
+			net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
+			cfg := etcd.Config{Endpoints: []string{"http://" + net.Addr()}}
+			if user != "" {
+				enableAuth(t, dial(t, server.Endpoint()))
+				cfg.Username, cfg.Password = user, "secret"
+			}
+			r := newRegistrar(t, etcd.RegistrarConfig{Etcd: cfg, TTL: 2 * time.Second}, "generate")
+			stop := start(t, r.Run)
+			awaitRegistered(t, r)
+			net.Cut()
+			testkit.Eventually(t, 10*time.Second, "a call that fails", func() bool { return metric(t, r, "dynmesh_lease_failures_total") > 0 })
+			<-time.After(time.Second) // for the next one to be under way
+			pace, began := testkit.Paced(t), time.Now()
+			stop()
+			if d := pace.Since(began); d > 4*time.Second {
+				t.Errorf("the end took %v, want 3 s at most and a little", d)
+			}
+		})
 	}
 }
 
@@ -278,14 +288,7 @@ func enableAuth(t *testing.T, client *clientv3.Client) {
 // "Deadline exceeded" alone tells nobody which address is wrong.
 func TestFailedRegistrationNamesWhatRefuses(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nobody := freeAddr(t)
 	log, hook := logged()
 	start(t, newRegistrar(t, etcd.RegistrarConfig{Etcd: etcd.Config{Endpoints: []string{"http://" + nobody}}, Log: log}, "generate").Run)
 	testkit.Eventually(t, 10*time.Second, "a line that names what refuses", func() bool {

@@ -33,7 +33,7 @@ func SampleMembers(ctx context.Context, cfg Config, n int) ([]dynmesh.Registered
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("sample members: %w", err)
 	}

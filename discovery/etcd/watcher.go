@@ -139,8 +139,17 @@ func (w *Watcher) instancesChanged(d delta) {
 // and in a full read as Dynamo's has it; when it goes from one it stays, and what the other says of
 // it is read anew. The follower has taken in the change already.
 func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
-	known := w.instances.keys.revisions
+	known, seen := w.instances.keys.revisions, make(map[dynmesh.InstanceKey]bool, len(u.Puts)+len(u.Deletes))
+	occurs := func(k dynmesh.InstanceKey) bool {
+		before := seen[k]
+		seen[k] = true
+		return before
+	}
+	u.Puts = slices.DeleteFunc(u.Puts, func(i dynmesh.Instance) bool { return occurs(i.InstanceKey) })
 	u.Deletes = slices.DeleteFunc(u.Deletes, func(k dynmesh.InstanceKey) bool {
+		if occurs(k) {
+			return true // put from the other bucket, or gone from both
+		}
 		for _, key := range []string{BucketDynamo.key(k), BucketDynmesh.key(k)} {
 			if _, there := known[key]; there && !w.instanceRejects.Has(key) {
 				w.instances.reread(key)
@@ -148,15 +157,6 @@ func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
 			}
 		}
 		return false
-	})
-	if len(u.Puts) < 2 {
-		return
-	}
-	seen := make(map[dynmesh.InstanceKey]struct{}, len(u.Puts))
-	u.Puts = slices.DeleteFunc(u.Puts, func(i dynmesh.Instance) bool {
-		_, twice := seen[i.InstanceKey]
-		seen[i.InstanceKey] = struct{}{}
-		return twice
 	})
 }
 
