@@ -10,9 +10,5 @@ import (
 )
 
 func openKubernetes(o kubernetesOptions, log *logrus.Entry) (discovery.Source, error) {
-	s, err := kubernetes.New(kubernetes.Config{Kubeconfig: o.config, Namespace: o.namespace, Services: o.services, Log: log})
-	if err != nil {
-		return nil, err // not a nil *Source in an interface that is not nil
-	}
-	return s, nil
+	return kubernetes.New(kubernetes.Config{Kubeconfig: o.config, Namespace: o.namespace, Services: o.services, Log: log})
 }

@@ -84,16 +84,15 @@ func (c *client) connect() (http.RoundTripper, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	dial := cfg.DialHolder
-	dialer := (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pingAfter, Interval: pingTimeout, Count: 2}}).DialContext
-	if dial != nil {
-		dialer = dial.Dial
+	dial := (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pingAfter, Interval: pingTimeout, Count: 2}}).DialContext
+	if cfg.DialHolder != nil {
+		dial = cfg.DialHolder.Dial
 	}
 	t := &http.Transport{
 		TLSClientConfig: tlsConfig, Proxy: c.config.Proxy, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer(ctx, network, addr)
+			conn, err := dial(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}
@@ -132,15 +131,10 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the API server says %d: %s", e.code, e.message)
 }
 
-// hasCode says whether the API server refused with one of these codes.
-func hasCode(err error, codes ...int) bool {
+// hasCode says whether the API server refused with a code.
+func hasCode(err error, code int) bool {
 	refused, ok := errors.AsType[*statusError](err)
-	for _, code := range codes {
-		if ok && refused.code == code {
-			return true
-		}
-	}
-	return false
+	return ok && refused.code == code
 }
 
 // get asks for a path, and returns an answer of 200, whose body is to be closed.

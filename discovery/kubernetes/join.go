@@ -116,13 +116,11 @@ func (j *join) changes() (now discovery.Entries, gone discovery.Gone) {
 	return now, gone
 }
 
-// all returns all that is listed.
+// all returns all that is listed, and all that is wrong.
 func (j *join) all() discovery.Entries {
-	for k, objects := range j.objects {
-		if kind(k) == workers {
-			for name := range objects {
-				j.dirty[name] = struct{}{}
-			}
+	for _, objects := range j.objects {
+		for name := range objects {
+			j.dirty[name] = struct{}{}
 		}
 	}
 	for pod := range j.pods {
@@ -143,7 +141,7 @@ func (j *join) list(pod string, to discovery.Entries) {
 		case o == nil:
 		case o.fault != "":
 			one.Reject(objectName(kind(k), pod), discovery.Rejectf(dynmesh.RejectJSON, "%s", o.fault))
-		case kind(k) >= services:
+		case kind(k) >= services && len(o.Endpoints) > 0: // else it may have no ports either
 			if _, err := findPort(o, j.ports[kind(k)-services]); err != nil {
 				one.Reject(objectName(kind(k), pod), err)
 			}
@@ -171,10 +169,7 @@ func (j *join) listWorker(name string, to discovery.Entries) {
 		return
 	}
 	var pod *dynmesh.Pod
-	for _, e := range j.endpoints(name, func(k kind) bool { return k == ready }) {
-		if !isTrue(e.Conditions.Ready, false) || e.TargetRef == nil {
-			continue
-		}
+	for _, e := range j.ready(name) {
 		switch {
 		case pod == nil:
 			pod = e.pod(false)
@@ -222,17 +217,14 @@ func (j *join) listServed(name string, to discovery.Entries) {
 	}
 }
 
-// endpoints returns what slices of some kinds say of a pod, in an order that stays.
-func (j *join) endpoints(pod string, of func(kind) bool) (all []sliceEndpoint) {
-	places := slices.SortedFunc(maps.Keys(j.pods[pod]), func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name))
-	})
-	for _, p := range places {
-		if !of(p.kind) {
+// ready returns what slices for Dynamo say of a pod that they call ready, in an order that stays.
+func (j *join) ready(pod string) (all []sliceEndpoint) {
+	for _, p := range slices.SortedFunc(maps.Keys(j.pods[pod]), func(a, b place) int { return cmp.Compare(a.name, b.name) }) {
+		if p.kind != ready {
 			continue
 		}
 		for _, e := range j.pods[pod][p].Endpoints {
-			if e.subject() == pod {
+			if e.subject() == pod && isTrue(e.Conditions.Ready, false) && e.TargetRef != nil {
 				all = append(all, e)
 			}
 		}

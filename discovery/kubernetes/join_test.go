@@ -245,6 +245,10 @@ func TestServices(t *testing.T) {
 	if got := list("", six).Instances; len(got) != 1 {
 		t.Errorf("%d instances at the only port", len(got))
 	}
+	const none = `{"metadata":{"name":"vllm-none","namespace":"prod"},"addressType":"IPv4","endpoints":null,"ports":null}`
+	if got := list("http", none); len(got.Instances)+len(got.Rejects) != 0 {
+		t.Errorf("of a Service without pods: %v", got)
+	}
 }
 
 // An object that is not what it should be takes no other with it.
@@ -253,10 +257,13 @@ func TestFaultyObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJoin(nil)
+	j := newJoin([]string{"http"})
 	j.put(workers, o)
-	if r := j.all().Rejects; len(r) != 1 || r["dynamoworkermetadata/p"].Reason != dynmesh.RejectJSON {
-		t.Errorf("left out: %v", r)
+	j.put(services, sliceOf("s", "q/u")) // without a port
+	for range 2 {                        // at first, and after an absence
+		if r := j.all().Rejects; len(r) != 2 || r["dynamoworkermetadata/p"].Reason != dynmesh.RejectJSON || r["endpointslice/s"].Reason != dynmesh.RejectField {
+			t.Errorf("left out: %v", r)
+		}
 	}
 	if _, err := decodeObject([]byte(`{"metadata":{}}`)); err == nil {
 		t.Error("an object without a name is one")

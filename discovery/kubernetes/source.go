@@ -47,8 +47,7 @@ type Source struct {
 
 // watch is whether a kind of objects is followed.
 type watch struct {
-	listed    bool // once at least
-	following bool
+	following bool      // it has been listed, then
 	since     time.Time // when it is not: when the API server was last heard
 	reported  bool      // it has been logged that it is not
 }
@@ -56,7 +55,7 @@ type watch struct {
 // checkService says what in a Service's SELECTOR:PORT cannot be used.
 func checkService(s string) error {
 	selector, port, hasPort := strings.Cut(s, ":")
-	if selector == "" || strings.ContainsAny(s, "/ \t?&#") && !strings.Contains(selector, "/") || hasPort && port == "" || strings.Contains(port, ":") {
+	if selector == "" || hasPort && port == "" || strings.Contains(port, ":") {
 		return fmt.Errorf("%q: want a label selector and the name or number of a port, such as app=vllm:http", s)
 	}
 	return nil
@@ -157,7 +156,6 @@ func (s *Source) take(m message) {
 	case m.removed != "":
 		s.join.remove(m.kind, m.removed)
 	case m.listed:
-		l.listed = true
 		s.join.replace(m.kind, m.all)
 	}
 	if m.following {
@@ -171,25 +169,20 @@ func (s *Source) take(m message) {
 
 // conclude returns what the registry is now.
 func (s *Source) conclude(now time.Time) discovery.Step {
-	known := !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.listed })
-	inTouch := known && !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.following })
-	state := s.ledger.Status().State
-	switch {
-	case inTouch && state != dynmesh.Synced:
-		return s.ledger.Replace(s.join.all(), now)
-	case inTouch && len(s.join.dirty) == 0 || state != dynmesh.Synced:
-		return discovery.Step{}
-	case !inTouch: // half of what belongs together may be missing
-		var since time.Time
-		for _, l := range s.watches {
-			if !l.following && (since.IsZero() || l.since.Before(since)) {
-				since = l.since
-			}
+	var since time.Time // when what is not followed was last heard
+	for _, w := range s.watches {
+		if !w.following && (since.IsZero() || w.since.Before(since)) {
+			since = w.since
 		}
-		if now.Sub(since) >= staleAfter {
-			return s.ledger.Away(since)
-		}
-		return discovery.Step{}
 	}
-	return s.ledger.Change(s.join.changes())
+	inTouch := !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.following })
+	switch synced := s.ledger.Status().State == dynmesh.Synced; {
+	case inTouch && !synced:
+		return s.ledger.Replace(s.join.all(), now)
+	case inTouch && len(s.join.dirty) > 0:
+		return s.ledger.Change(s.join.changes())
+	case !inTouch && synced && now.Sub(since) >= staleAfter: // until then half of what belongs together may be missing
+		return s.ledger.Away(since)
+	}
+	return discovery.Step{}
 }
