@@ -18,7 +18,7 @@ import (
 //	call             | when                          | update
 //	---------------- | ----------------------------- | ---------------------------------------
 //	Ledger.Replace   | the registry was read whole   | synced, and the differences
-//	Ledger.Change    | some entries were read        | the differences; while synced only
+//	Ledger.Change    | some entries were read        | the differences; if stale, of what is left out
 //	Ledger.Away      | it cannot be read             | stale, once; none before the first read
 type Ledger struct {
 	mu      sync.Mutex
@@ -105,7 +105,8 @@ func missing[K comparable, V any](known, read map[K]V) (gone []K) {
 }
 
 // Change takes in a part: entries that are new or have changed, and those that are gone. What is in
-// both is not gone. The registry has been read whole before, and can be read.
+// both is not gone. The registry has been read whole before; while it is away, only what is left
+// out may change.
 func (l *Ledger) Change(read Entries, gone Gone) Step {
 	l.mu.Lock()
 	defer l.mu.Unlock()
