@@ -193,13 +193,13 @@ func (f *follower) readRange(
 	}
 }
 
-// pageTimeout bounds the reading of one page. No call may outlast the time after which what is
-// known is stale: whoever waits for it could not say so.
+// pageTimeout bounds the reading of one page. Until it is said that what is known is stale, no call
+// may outlast the time to say so: whoever waits for it could not.
 func (f *follower) pageTimeout() time.Duration {
-	if left := f.staleAfter - time.Since(f.lastContact); left > 0 {
-		return min(left, pageTimeout)
+	if f.keys.stale {
+		return pageTimeout
 	}
-	return pageTimeout
+	return min(f.staleAfter-time.Since(f.lastContact), pageTimeout)
 }
 
 // untilResync is when everything is read anew: when the grace period ends, else every few minutes.
