@@ -80,7 +80,7 @@ func decidable(f *fleet.Fleet, i fleet.Changed) output.Instance {
 	if len(i.Reasons) > 0 {
 		x.Reason = i.Reasons[0]
 	}
-	x.Addr, x.Scheme = i.Address()
+	x.Addr, x.Scheme = fleet.Address(i.Transport())
 	cards, _ := i.Cards()
 	for _, card := range cards {
 		x.Models = append(x.Models, expect.Model{Name: card.Model, WorkerType: card.WorkerType})

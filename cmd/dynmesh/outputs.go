@@ -9,7 +9,9 @@ import (
 
 // outputKinds are the outputs that a frontend can have.
 func outputKinds() []outputKind {
-	return []outputKind{}
+	return []outputKind{
+		&haproxyOutput{},
+	}
 }
 
 // outputKind is an output as the command knows it.

@@ -147,6 +147,7 @@ func fieldSettings() []fieldSetting {
 		{"gossip", "Bind", "DYN_GOSSIP_BIND"},
 		{"gossip", "Join", "DYN_GOSSIP_JOIN"},
 		{"gossip", "Label", "DYN_GOSSIP_LABEL"},
+		{"haproxy", "Addr", "DYN_HAPROXY_AGENT"},
 		{"kubernetes", "Kubeconfig", "KUBECONFIG"},
 		{"kubernetes", "Namespace", "POD_NAMESPACE"},
 		{"kubernetes", "Services", "DYN_KUBERNETES_SERVICE"},

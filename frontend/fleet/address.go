@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Address returns the host:port at which the instance listens, and what is spoken there: http,
-// https, or tcp, which is Dynamo's request plane. Empty if its transport does not say.
-func (i *Instance) Address() (addr, scheme string) {
-	addr, idle := address(i.transport)
+// Address returns the host:port at which an instance listens, by its transport, and what is spoken
+// there: http, https, or tcp, which is Dynamo's request plane. Empty if it does not say.
+func Address(transport string) (addr, scheme string) {
+	addr, idle := address(transport)
 	switch {
 	case addr == "":
 		return "", ""
 	case idle:
 		return addr, "tcp"
-	case strings.Contains(i.transport, `"https://`):
+	case strings.Contains(transport, `"https://`):
 		return addr, "https"
 	}
 	return addr, "http"

@@ -94,7 +94,6 @@ func (h *Hub) Publish(a *Assignment, now time.Time) {
 		default: // it has not looked since the last one
 		}
 	}
-	h.notify()
 }
 
 // Newest returns the newest assignment; nil: there is none yet.
@@ -152,6 +151,7 @@ func (h *Hub) drop(of reportKey) {
 		}
 		h.count(r.Output, func(c *Counts) { c.Servers[r.State]-- })
 		h.reports[reportKey{of.instance, r.Output, r.Target}] = Report{of.instance, r, true}
+		h.notify()
 		return true
 	})
 	if len(kept) == 0 {
@@ -192,7 +192,6 @@ func (h *Hub) applied(output string, t *Target, servers []Server, dryRun bool, n
 		h.note(s.Instance, next)
 	}
 	h.mu.Unlock()
-	h.notify()
 }
 
 // failed notes that an output could not tell routers of a target.
@@ -217,7 +216,6 @@ func (h *Hub) failed(output string, t *Target, err error, now time.Time) {
 		h.note(s.Instance, next)
 	}
 	h.mu.Unlock()
-	h.notify()
 }
 
 // present says which instances a target has by now: an output that is slow reports of one that it
@@ -259,6 +257,7 @@ func (h *Hub) note(of dynmesh.InstanceKey, r Record) {
 	}
 	h.records[of] = all
 	h.reports[reportKey{of, r.Output, r.Target}] = Report{Instance: of, Record: r}
+	h.notify()
 }
 
 func (h *Hub) notify() {
