@@ -79,7 +79,7 @@ The agent's up ends what was said at HAProxy's socket, maintenance included: "di
 	ask.register(flags)
 	register(flags,
 		setting{"target", "DYN_HAPROXY_TARGET", &stringValue{&target, outputTarget}, "the endpoint, dyn://namespace.component.endpoint, or model/NAME"},
-		setting{"agent", "DYN_HAPROXY_AGENT", &stringValue{&agent, hostPort}, "host:port of the frontend's agent, as HAProxy reaches it"},
+		setting{"agent", "DYN_HAPROXY_AGENT_ADDRESS", &stringValue{&agent, hostPort}, "host:port of the frontend's agent, as HAProxy reaches it"},
 		setting{"every", "DYN_HAPROXY_EVERY", &secondsValue{target: &every}, "how often HAProxy asks"},
 	)
 	return cmd
@@ -106,7 +106,7 @@ func serversOf(m *client.Mesh, target string) ([]string, error) {
 			for _, model := range i.Models {
 				serves = serves || output.ModelTarget(model.Name) == target
 			}
-			if addr, scheme := fleet.Address(string(i.Transport)); serves && i.Registered && (scheme == "http" || scheme == "https") {
+			if addr, scheme := fleet.Address(string(i.Transport)); serves && i.Registered && scheme == "http" {
 				all = append(all, addr)
 			}
 		}
