@@ -2,6 +2,7 @@ package routing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -103,7 +104,7 @@ func newFleet(t *testing.T, more ...string) *fleet {
 	f.eventually("all are ready", func() error {
 		for _, w := range f.workers {
 			if i, err := f.instance(w); err != nil || i.Verdict != "ready" || !i.Verified {
-				return fmt.Errorf("%s is %v %v", w.addr, i, err)
+				return errors.Join(fmt.Errorf("%s is %s, verified %v", w.addr, i.Verdict, i.Verified), err)
 			}
 		}
 		return nil
@@ -272,26 +273,26 @@ func (w *worker) kill() { w.Kill() }
 // router has it so.
 func (f *fleet) survive(t *testing.T, w *worker, broken fault, url string, out, in func(*worker) error) {
 	l := f.begin(url)
-	time.Sleep(time.Second) // requests without a fault
+	<-time.After(time.Second) // requests without a fault
 	began := time.Now()
 	broken.inject(w)
 	f.eventually("it is withdrawn", func() error { return out(w) })
 	took := time.Since(began)
-	time.Sleep(300 * time.Millisecond) // those that were on their way
+	<-time.After(300 * time.Millisecond) // those that were on their way
 	sent, lost := l.end()
 	t.Logf("%s: withdrawn after %v; lost %d of %d", broken.name, took.Round(time.Millisecond), len(lost), sent)
 	if len(lost) > broken.most {
 		t.Errorf("%s: lost %d of %d, more than %d, the first: %s", broken.name, len(lost), sent, broken.most, lost[0])
 	}
 	l = f.begin(url)
-	time.Sleep(3 * time.Second)
+	<-time.After(3 * time.Second)
 	if sent, lost := l.end(); len(lost) > 0 || sent < rate {
 		t.Errorf("%s: once it was withdrawn, lost %d of %d: %v", broken.name, len(lost), sent, lost)
 	}
 	broken.heal(w)
 	f.eventually("it is back", func() error { return in(w) })
 	l = f.begin(url)
-	time.Sleep(time.Second)
+	<-time.After(time.Second)
 	if _, lost := l.end(); len(lost) > 0 {
 		t.Errorf("%s: once it was back, lost %v", broken.name, lost)
 	}

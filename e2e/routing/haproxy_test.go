@@ -95,8 +95,8 @@ func (h *haproxy) is(w *worker, wanted string) error {
 	return err
 }
 
-// TestHAProxy: a worker that is killed, frozen, fails or hangs is withdrawn from a real HAProxy, and
-// comes back; so it does when the frontend stops, and nobody is withdrawn by one that begins.
+// TestHAProxy: a worker that is killed, frozen, fails or hangs is withdrawn from a real HAProxy,
+// and comes back; so it does when the frontend stops, and nobody is withdrawn by one that begins.
 func TestHAProxy(t *testing.T) {
 	path := tool(t, "haproxy")
 	agent := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
@@ -138,7 +138,7 @@ func TestHAProxy(t *testing.T) {
 	l.end()
 
 	f.frontend.Kill()
-	time.Sleep(2 * time.Second) // HAProxy asks four times
+	<-time.After(2 * time.Second) // HAProxy asks four times
 	if err := h.is(w, "DOWN (agent)"); err != nil {
 		t.Errorf("what was told does not stand without dynmesh, as --help says: %v", err)
 	}

@@ -206,8 +206,8 @@ func question(conn io.Reader) (asked string, ok bool) {
 // allIn is what all are told by an agent that stops.
 const allIn = "up ready 100%"
 
-// lineOf is the answer for a server. A reason is of few characters: HAProxy takes what follows the #
-// up to the end of the line.
+// lineOf is the answer for a server. A reason is of few characters: HAProxy takes what follows the
+// # up to the end of the line.
 func lineOf(s *output.Server) string {
 	switch s.State {
 	case output.In, output.Degraded:
