@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,7 @@ func (e *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: a.gotConn})
 	out := r.WithContext(ctx)
 	if r.Body == nil || r.Body == http.NoBody {
+		out.Header = withoutPromises(r)
 		resp, err := e.transport.RoundTrip(out)
 		if err != nil && a.unsent(ctx) {
 			e.transport.CloseIdleConnections()
@@ -122,6 +124,23 @@ func (e *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	out = r.WithContext(ctx)
 	out.Body = a.body.again()
 	return e.transport.RoundTrip(out)
+}
+
+// withoutPromises are the headers of a request without a body, so that http.Transport does not send
+// it twice: it takes the client's word that this does no harm, and engines do not know of such
+// words. What is in the map under another name than Go's goes out all the same.
+func withoutPromises(r *http.Request) http.Header {
+	h := r.Header
+	for _, name := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
+		values, ok := h[name]
+		if !ok || r.Method == http.MethodGet || r.Method == http.MethodHead {
+			continue
+		}
+		h = h.Clone()
+		delete(h, name)
+		h[strings.ToLower(name)] = values
+	}
+	return h
 }
 
 // attempt is a request on one connection.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -74,7 +75,7 @@ func TestEngineClosesIdleConnections(t *testing.T) {
 	client := newClient(t)
 	const n = 300
 	for i := range n {
-		resp, err := client.Post(s.url(chat), "application/json", strings.NewReader(strings.Repeat("x", 1+i*40)))
+		resp, err := client.Post(s.url(chat), "application/json", strings.NewReader(strings.Repeat("x", i%2*i*40)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,53 +92,77 @@ func TestEngineClosesIdleConnections(t *testing.T) {
 
 // TestNeverTwice: an engine that breaks off while it works sees a POST once, whatever headers say.
 func TestNeverTwice(t *testing.T) {
-	var seen atomic.Int64
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer func() { _ = conn.Close() }()
-				r := bufio.NewReader(conn)
-				for {
+	const requests = 30
+	for name, body := range map[string]string{"with a body": `{"a":1}`, "without one": ""} {
+		t.Run(name, func(t *testing.T) {
+			var seen, first atomic.Int64
+			s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, begins string) {
+				r := bufio.NewReader(io.MultiReader(strings.NewReader(begins), conn))
+				for n := 0; ; n++ {
 					req, err := http.ReadRequest(r)
 					if err != nil {
 						return
 					}
 					_, _ = io.Copy(io.Discard, req.Body)
-					if seen.Add(1) > 1 {
-						return // mostly on a connection that is used again
+					seen.Add(1)
+					if n > 0 {
+						return // on a connection that is used again
 					}
+					first.Add(1)
 					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 				}
-			})
-		}
-	})
-	s := before(t, "http://"+ln.Addr().String())
-	t.Cleanup(func() { _ = ln.Close(); s.Close(); conns.Wait() })
-	client := newClient(t)
-	for i, body := range []string{`{"a":1}`, `{"a":1}`} {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url(chat), strings.NewReader(body))
-		req.Header.Set("Idempotency-Key", "7")
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if want := []int{200, 502}[i]; resp.StatusCode != want {
-			t.Errorf("request %d: got %d %s, want %d", i, resp.StatusCode, text, want)
-		}
+			}))
+			client := newClient(t)
+			var answered int64
+			for range requests {
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url(chat), strings.NewReader(body))
+				req.Header.Set("Idempotency-Key", "7")
+				req.Header.Set("X-Idempotency-Key", "7")
+				resp, err := client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, _ := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				switch resp.StatusCode {
+				case http.StatusOK:
+					answered++
+				case http.StatusBadGateway:
+				default:
+					t.Errorf("got %d %s", resp.StatusCode, text)
+				}
+			}
+			if got := seen.Load(); got != requests {
+				t.Errorf("the engine has seen %d requests, want %d", got, requests)
+			}
+			if got := first.Load(); answered != got || got == requests {
+				t.Errorf("%d answers, and %d requests on new connections: want as many, and fewer than %d", answered, got, requests)
+			}
+		})
 	}
-	if got := seen.Load(); got != 2 {
-		t.Errorf("the engine has seen %d requests, want 2", got)
+}
+
+// TestUnsent: what may be sent again.
+func TestUnsent(t *testing.T) {
+	given, gone := context.WithCancel(t.Context())
+	gone()
+	old := &engineConn{}
+	old.written.Store(7)
+	for _, tt := range []struct {
+		name string
+		*attempt
+		ctx  context.Context
+		want bool
+	}{
+		{"an old connection, to which nothing was written", &attempt{conn: old, before: 7, reused: true}, t.Context(), true},
+		{"one to which something was", &attempt{conn: old, before: 6, reused: true}, t.Context(), false},
+		{"a new one", &attempt{conn: old, before: 7}, t.Context(), false},
+		{"none", &attempt{}, t.Context(), false},
+		{"nobody waits any more", &attempt{conn: old, before: 7, reused: true}, given, false},
+	} {
+		if got := tt.unsent(tt.ctx); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -138,6 +138,26 @@ func TestStreamsAtOnce(t *testing.T) {
 	s.becomes(t, canary.Activity{Completed: 1, Progress: 4})
 }
 
+// TestPiecesOfAnyAnswerAtOnce: nor does what is no stream of events wait for its rest.
+func TestPiecesOfAnyAnswerAtOnce(t *testing.T) {
+	next := make(chan struct{})
+	defer close(next)
+	s := before(t, testkit.RawServer(t, func(conn *net.TCPConn, _ string) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 2\r\n\r\na")
+		<-next
+	}))
+	conn := dialRaw(t, s.addr)
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, "POST /v1/audio/speech HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}")
+	r := bufio.NewReader(conn)
+	if head := readHead(r); !strings.Contains(head, "200 OK") {
+		t.Fatalf("got %q", head)
+	}
+	if piece, err := r.ReadByte(); err != nil || piece != 'a' {
+		t.Errorf("got %q (%v), want the first half", piece, err)
+	}
+}
+
 // TestHeadBeforeTheFirstPiece: the head of a stream does not wait for an engine that thinks.
 func TestHeadBeforeTheFirstPiece(t *testing.T) {
 	think := make(chan struct{})
