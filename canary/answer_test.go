@@ -42,6 +42,20 @@ func TestAnswersOverHTTP(t *testing.T) {
 		{"an error of the engine's own", stream + "data: {\"meta\":\"abort\"}\n\n", HTTPConfig{ErrorIn: func(b []byte) string { return strings.Trim(string(b), "{}") }}, `error_chunk: "meta":"abort"`},
 		{"no room", "HTTP/1.1 429 Too Many Requests\r\n\r\n", HTTPConfig{}, "busy: status 429: Too Many Requests"},
 		{"no room, come again", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n", HTTPConfig{}, "busy: status 503: Service Unavailable"},
+		{"cancelled with nothing said", stream + "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"cancelled\"}]}\n\ndata: [DONE]\n\n",
+			HTTPConfig{WantDone: true}, "empty: the answer says nothing: the engine has cancelled it"},
+		{"cancelled after some words", stream + "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"cancelled\"}]}\n\ndata: [DONE]\n\n", HTTPConfig{WantDone: true}, ""},
+		{"Dynamo's, cancelled", ok + `{"token_ids":[],"finish_reason":"cancelled"}`, HTTPConfig{}, "empty: the answer says nothing: the engine has cancelled it"},
+		{"Dynamo's, cancelled after a token", ok + `{"token_ids":[7],"finish_reason":"cancelled"}`, HTTPConfig{}, ""},
+		{"an empty reason to finish", stream + "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"\"}]}\n\ndata: [DONE]\n\n", HTTPConfig{WantDone: true}, "empty: the answer says nothing"},
+		{"an empty reason is none", stream + "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"\"}]}\n\n", HTTPConfig{WantDone: true}, "cut: the stream ended without [DONE], and without a reason to finish"},
+		{"elsewhere", "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://user:secret@gateway/v1?token=x\r\n\r\n", HTTPConfig{},
+			"status 307: Temporary Redirect (POST URL, which is sent on to https://…@gateway/v1…)"},
+		{"not there", "HTTP/1.1 404 Not Found\r\n\r\n", HTTPConfig{}, "status 404: Not Found (POST URL)"},
+		{"packed", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b", HTTPConfig{},
+			`malformed: the answer is encoded: "gzip", which nobody has asked for (POST URL)`},
+		{"a web page", "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html>", HTTPConfig{}, `malformed: the answer is "text/html" (POST URL)`},
+		{"of no known type", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello\n", HTTPConfig{}, `malformed: want a JSON object, got hello, in an answer of type "text/plain"`},
 		{"down", "HTTP/1.1 503 Service Unavailable\r\n\r\n", HTTPConfig{}, "status 503: Service Unavailable"},
 	} {
 		url := testkit.RawServer(t, func(conn *net.TCPConn, _ string) { _, _ = io.WriteString(conn, tt.answer) })
@@ -54,8 +68,8 @@ func TestAnswersOverHTTP(t *testing.T) {
 		if r := ask(t, probe, patience); r.Failure != nil {
 			got = r.Failure.Error()
 		}
-		if got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		if want := strings.Replace(tt.want, "URL", url, 1); got != want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, want)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (p *httpProbe) ask(ctx context.Context) *dynmesh.Failure {
 		// What the engine says of it helps, if it comes.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4*dynmesh.MaxDetail))
 		message := cmp.Or(ErrorText(body), http.StatusText(resp.StatusCode))
-		f := failure(dynmesh.ReasonStatus, "status %d: %s", resp.StatusCode, message)
+		f := failure(dynmesh.ReasonStatus, "status %d: %s%s", resp.StatusCode, message, asked(resp))
 		if isBusy(resp) {
 			f.Reason = dynmesh.ReasonBusy
 		}
@@ -146,6 +146,28 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Message) }
 
+// asked says what was asked, where the answer says that it should have been something else.
+func asked(resp *http.Response) string {
+	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
+		return ""
+	}
+	said := " (" + resp.Request.Method + " " + text.URL(resp.Request.URL.String())
+	if to := resp.Header.Get("Location"); to != "" {
+		said += ", which is sent on to " + text.URL(to)
+	}
+	return said + ")"
+}
+
+// unreadable says why a body cannot be understood, whatever is in it.
+func unreadable(resp *http.Response) *dynmesh.Failure {
+	coding := resp.Header.Get("Content-Encoding")
+	if coding == "" || strings.EqualFold(coding, "identity") {
+		return nil
+	}
+	return failure(dynmesh.ReasonMalformed, "the answer is encoded: %s, which nobody has asked for (%s %s)",
+		strconv.Quote(coding), resp.Request.Method, text.URL(resp.Request.URL.String()))
+}
+
 // isBusy says whether an engine is well, and has no room.
 func isBusy(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusTooManyRequests ||
@@ -165,6 +187,9 @@ func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 func (p *httpProbe) readPlain(ctx context.Context, resp *http.Response) *dynmesh.Failure {
 	if p.cfg.Want == "" {
 		return nil
+	}
+	if f := unreadable(resp); f != nil {
+		return f
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
@@ -200,8 +225,12 @@ func secretsOf(u *url.URL, h http.Header) text.Secrets {
 
 // readAnswer reads and judges the body of an answer.
 func (p *httpProbe) readAnswer(ctx context.Context, resp *http.Response) *dynmesh.Failure {
+	if f := unreadable(resp); f != nil {
+		return f
+	}
 	j := judge{ctx: ctx, wantDone: p.cfg.WantDone, errorIn: p.cfg.ErrorIn, want: p.cfg.Want}
-	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	came := resp.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(came)
 	if err != nil {
 		kind = ""
 	}
@@ -214,7 +243,8 @@ func (p *httpProbe) readAnswer(ctx context.Context, resp *http.Response) *dynmes
 	case "application/json":
 		next, j.wantDone, j.answer = (&document{r: resp.Body}).next, false, p.cfg.Answer
 	case "text/html":
-		return failure(dynmesh.ReasonMalformed, "the answer is %s", strconv.Quote(kind)) // a proxy's, or of another server
+		// A proxy's, or of another server.
+		return failure(dynmesh.ReasonMalformed, "the answer is %s (%s %s)", strconv.Quote(kind), resp.Request.Method, text.URL(resp.Request.URL.String()))
 	default:
 		next, j.wantDone = jsonLines{sse.NewLines(resp.Body, maxAnswer, maxAnswer)}.next, false
 	}
@@ -230,6 +260,9 @@ func (p *httpProbe) readAnswer(ctx context.Context, resp *http.Response) *dynmes
 			return transportFailure(ctx, err)
 		}
 		if f := j.chunk(event, data); f != nil {
+			if f.Reason == dynmesh.ReasonMalformed {
+				f.Detail = text.Line(f.Detail+", in an answer of type "+strconv.Quote(came), dynmesh.MaxDetail)
+			}
 			return f
 		}
 	}

@@ -27,11 +27,12 @@ type judge struct {
 	errorIn func(chunk []byte) string   // nil: no other forms than those that all are judged by
 	want    string                      // must be in it
 
-	content  bool // something came that is an answer
-	finished bool // the engine gave a reason to finish
-	hasUsage bool // it said how many tokens it made,
-	tokens   bool // and there were some
-	done     bool // [DONE] came: there is nothing more to read
+	content   bool // something came that is an answer
+	finished  bool // the engine gave a reason to finish
+	cancelled bool // which was that somebody had it give up
+	hasUsage  bool // it said how many tokens it made,
+	tokens    bool // and there were some
+	done      bool // [DONE] came: there is nothing more to read
 
 	raw, words []byte // where there is a want: what came, and what it says
 }
@@ -69,6 +70,7 @@ func (j *judge) chunk(event string, data []byte) *dynmesh.Failure {
 	recorderOf(j.ctx).note(data)
 	j.content = j.content || c.answer
 	j.finished = j.finished || c.finished
+	j.cancelled = j.cancelled || c.cancelled
 	if c.tokens != nil {
 		j.hasUsage, j.tokens = true, *c.tokens > 0
 	}
@@ -82,6 +84,8 @@ func (j *judge) chunk(event string, data []byte) *dynmesh.Failure {
 // end judges the answer when no more will come.
 func (j *judge) end() *dynmesh.Failure {
 	switch {
+	case !j.content && j.cancelled:
+		return failure(dynmesh.ReasonEmpty, "the answer says nothing: the engine has cancelled it")
 	case !j.content:
 		return failure(dynmesh.ReasonEmpty, "the answer says nothing")
 	case j.finished && j.hasUsage && !j.tokens:
@@ -106,7 +110,9 @@ type chunkFields struct {
 		Delta        any `json:"delta"`
 		Message      any `json:"message"`
 	} `json:"choices"` // OpenAI
-	FinishReason any `json:"finish_reason"` // Dynamo
+	FinishReason any             `json:"finish_reason"` // Dynamo, whose chunks have the next two
+	Text         json.RawMessage `json:"text"`
+	TokenIDs     json.RawMessage `json:"token_ids"`
 	Usage        struct {
 		CompletionTokens *float64 `json:"completion_tokens"`
 	} `json:"usage"` // OpenAI
@@ -114,10 +120,11 @@ type chunkFields struct {
 
 // chunk is what a JSON document has of an answer.
 type chunk struct {
-	answer   bool // something that only an engine that works sends
-	finished bool // a reason to finish
-	tokens   *float64
-	words    []byte // the text of it
+	answer    bool // something that only an engine that works sends
+	finished  bool // a reason to finish
+	cancelled bool // which says nothing of the engine
+	tokens    *float64
+	words     []byte // the text of it
 }
 
 // readChunk looks at one JSON document.
@@ -144,9 +151,9 @@ func readChunk(data []byte, object bool) (chunk, *dynmesh.Failure) {
 	if aborted(c.FinishReason) {
 		return chunk{}, failure(dynmesh.ReasonErrorChunk, "finish reason %v", c.FinishReason)
 	}
-	read := chunk{tokens: c.Usage.CompletionTokens, finished: c.FinishReason != nil}
+	read := chunk{tokens: c.Usage.CompletionTokens, finished: isReason(c.FinishReason), cancelled: isCancelled(c.FinishReason)}
 	if c.Choices == nil {
-		read.answer = len(data) > len("{}")
+		read.answer = len(data) > len("{}") && (!read.cancelled || substance(c.Text) || substance(c.TokenIDs))
 		return read, nil
 	}
 	for _, choice := range *c.Choices {
@@ -156,8 +163,9 @@ func readChunk(data []byte, object bool) (chunk, *dynmesh.Failure) {
 		// A model may well answer with the end of the text at once: a reason to finish is an
 		// answer, too. A chat's first chunk has neither, and is sent before the model has done
 		// anything.
-		read.finished = read.finished || choice.FinishReason != nil
-		read.answer = read.answer || isText(choice.Text) || choice.FinishReason != nil || content(choice.Delta) || content(choice.Message)
+		finished, cancelled := isReason(choice.FinishReason), isCancelled(choice.FinishReason)
+		read.finished, read.cancelled = read.finished || finished, read.cancelled || cancelled
+		read.answer = read.answer || isText(choice.Text) || finished && !cancelled || content(choice.Delta) || content(choice.Message)
 		read.words = append(append(append(read.words, textOf(choice.Text)...), wordsOf(choice.Delta)...), wordsOf(choice.Message)...)
 	}
 	return read, nil
@@ -223,6 +231,13 @@ func content(v any) bool {
 	}
 	return false
 }
+
+// isReason says whether there is a reason to finish. Some engines have an empty one in each chunk.
+func isReason(reason any) bool { return reason != nil && reason != "" }
+
+// isCancelled says whether the engine was told to give up on the request, by its reason to finish:
+// what it had said until then is an answer, and that it stopped is none.
+func isCancelled(reason any) bool { return reason == "cancelled" || reason == "canceled" }
 
 // aborted says whether an engine gave up on the request, by its reason to finish.
 func aborted(reason any) bool {
