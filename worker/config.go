@@ -17,6 +17,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/logging"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -73,7 +74,7 @@ type Config struct {
 // SystemConfig configures the status server.
 type SystemConfig struct {
 	Host       string // address to listen on; default 0.0.0.0
-	Port       int    // 0: any free one
+	Port       int    // 0: any free one; -1: there is no status server
 	HealthPath string // default /health
 	LivePath   string // default /live
 }
@@ -98,10 +99,10 @@ func (c Config) withDefaults() (Config, error) {
 	c.Namespace = cmp.Or(c.Namespace, "dynamo")
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
 	c.Component = cmp.Or(c.Component, "backend")
-	c.System.Host = cmp.Or(c.System.Host, "0.0.0.0")
+	c.System.Host = cmp.Or(parse.Host(c.System.Host), "0.0.0.0")
 	c.System.HealthPath = cmp.Or(c.System.HealthPath, "/health")
 	c.System.LivePath = cmp.Or(c.System.LivePath, "/live")
-	c.RPC.Host = cmp.Or(c.RPC.Host, "0.0.0.0")
+	c.RPC.Host = cmp.Or(parse.Host(c.RPC.Host), "0.0.0.0")
 	c.RPC.RootPath = strings.TrimRight(cmp.Or(c.RPC.RootPath, "/v1/rpc"), "/")
 	c.StartingStatus = cmp.Or(c.StartingStatus, NotReady)
 	c.GracefulShutdownTimeout = cmp.Or(c.GracefulShutdownTimeout, 30*time.Second)
@@ -133,7 +134,7 @@ func (c Config) withDefaults() (Config, error) {
 		field string
 		v     int
 	}{{"System.Port", c.System.Port}, {"RPC.Port", c.RPC.Port}} {
-		if port.v < 0 || port.v > 65535 {
+		if port.v > 65535 || port.v < 0 && (port.v != parse.NoPort || port.field != "System.Port") {
 			return Config{}, dynmesh.NewConfigError("worker", port.field, port.v, "0 to 65535")
 		}
 	}

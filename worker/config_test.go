@@ -2,10 +2,21 @@ package worker
 
 import (
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 )
+
+// TestNoStatusServer: Dynamo's DYN_SYSTEM_PORT=-1.
+func TestNoStatusServer(t *testing.T) {
+	cfg := local()
+	cfg.System.Port, cfg.RPC.Host = -1, "[::1]"
+	r := run(t, cfg, map[string]Handler{"echo": echo})
+	if status, _, err := r.do(http.MethodPost, "http://"+r.RPCAddr()+"/v1/rpc/echo", "{}", nil); status != http.StatusOK || r.SystemAddr() != "" || r.member().SystemURL != "" {
+		t.Errorf("got %d (%v), and a status server at %q, told as %q: want 200, and none", status, err, r.SystemAddr(), r.member().SystemURL)
+	}
+}
 
 func TestNewRefuses(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -26,7 +37,8 @@ func TestNewRefuses(t *testing.T) {
 		{`StartingStatus: "up": want "ready" or "notready"`, func(c *Config) { c.StartingStatus = "up" }},
 		{`GracefulShutdownTimeout is -1s`, func(c *Config) { c.GracefulShutdownTimeout = -time.Second }},
 		{`field TTL is 1ms`, func(c *Config) { c.LeaseTTL = time.Millisecond }},
-		{`System.Port is -1: want 0 to 65535`, func(c *Config) { c.System.Port = -1 }},
+		{`System.Port is -2: want 0 to 65535`, func(c *Config) { c.System.Port = -2 }},
+		{`RPC.Port is -1: want 0 to 65535`, func(c *Config) { c.RPC.Port = -1 }},
 		{`RPC.Port is 65536: want 0 to 65535`, func(c *Config) { c.RPC.Port = 65536 }},
 		{`System: listen tcp 127.0.0.1`, func(c *Config) { c.System.Port = port }},
 		{`RPC: listen tcp 127.0.0.1`, func(c *Config) { c.RPC.Port = port }},

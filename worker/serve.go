@@ -195,7 +195,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	env.text("DYN_HTTP_RPC_HOST", &c.RPC.AdvertiseHost)
 	env.text("DYN_HTTP_RPC_ROOT_PATH", &c.RPC.RootPath)
 	env.text("DYN_SYSTEM_HOST", &c.System.Host)
-	setting(&env, "DYN_SYSTEM_PORT", &c.System.Port, parse.Port)
+	setting(&env, "DYN_SYSTEM_PORT", &c.System.Port, parse.PortOrNone)
 	env.text("DYN_SYSTEM_HEALTH_PATH", &c.System.HealthPath)
 	env.text("DYN_SYSTEM_LIVE_PATH", &c.System.LivePath)
 	setting(&env, "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &c.UseEndpointHealthStatus, func(s string) (names []string, err error) {
@@ -208,7 +208,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		c.Canary = new(env.canaries())
 	}
 	env.text("DYN_ADMIN_TOKEN", &c.AdminToken)
-	setting(&env, "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &c.GracefulShutdownTimeout, parse.Seconds)
+	setting(&env, "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &c.GracefulShutdownTimeout, parse.Timeout)
 	return c, env.err
 }
 
@@ -218,14 +218,14 @@ type environment struct {
 	err error
 }
 
-func setting[T any](env *environment, name string, target *T, parse func(string) (T, error)) {
+func setting[T any](env *environment, name string, target *T, read func(string) (T, error)) {
 	s := env.get(name)
 	if s == "" {
 		return
 	}
-	v, err := parse(s)
+	v, err := read(s)
 	if err != nil {
-		env.fail(fmt.Errorf("%s=%q: %w", name, text.Line(s, maxLogged), err))
+		env.fail(fmt.Errorf("%s=%q: %w%s", name, text.Line(s, maxLogged), err, parse.ServiceLink(name, s)))
 		return
 	}
 	*target = v

@@ -40,7 +40,7 @@ const cancelTimeout = time.Second
 
 // A route is what one path answers.
 type route struct {
-	methods []string
+	methods []string // OPTIONS among them is answered by what they are
 	// serve answers, or returns a *refusal before it has written anything.
 	serve func(http.ResponseWriter, *http.Request) error
 }
@@ -156,6 +156,11 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains(found.methods, r.Method) {
 		w.Header().Set("Allow", strings.Join(found.methods, ", "))
 		return &refusal{status: http.StatusMethodNotAllowed}
+	}
+	if r.Method == http.MethodOptions {
+		w.Header().Set("Allow", strings.Join(found.methods, ", "))
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	return found.serve(w, r)
 }

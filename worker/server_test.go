@@ -76,7 +76,8 @@ func TestAnswersOfBothServers(t *testing.T) {
 		{"system", "HEAD", "/livez", 200, plain, "", ""},
 		{"system", "GET", "/health/", 404, plain, "", `{"error":"Cannot GET /health/"}`},
 		{"system", "GET", "/%68ealth", 404, plain, "", `{"error":"Cannot GET /%68ealth"}`},
-		{"system", "PUT", "/health", 405, plain, "GET, HEAD", `{"error":"Method Not Allowed"}`},
+		{"system", "GET", "/ready", 200, plain, "", probe},
+		{"system", "PUT", "/health", 405, plain, "GET, HEAD, OPTIONS", `{"error":"Method Not Allowed"}`},
 		{"system", "GET", "/maintenance", 405, plain, "POST", `{"error":"Method Not Allowed"}`},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {

@@ -105,6 +105,7 @@ func newUptime(d time.Duration) uptime {
 
 // Routes of the status server whose paths are not configured.
 const (
+	readyPath       = "/ready"
 	livezPath       = "/livez"
 	metricsPath     = "/metrics"
 	maintenancePath = "/maintenance"
@@ -113,11 +114,12 @@ const (
 // maxStatusBody bounds what the status server is sent.
 const maxStatusBody = 4 << 10
 
-// statusRoutes are those of the status server. /health and /live are one by Dynamo's contract. A
+// statusRoutes are those of the status server. /health and /live are one by Dynamo's contract, and
+// /ready is the frontend's name for it. A
 // liveness probe wants /livez: it answers 200 as long as anything answers, so that a worker which
 // is not ready is not restarted.
 func statusRoutes(w *Worker) func(path string) (route, bool) {
-	probe := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, _ *http.Request) error {
+	probe := route{[]string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, _ *http.Request) error {
 		code := http.StatusOK
 		status, endpoints := w.readiness()
 		if status != Ready {
@@ -126,17 +128,17 @@ func statusRoutes(w *Worker) func(path string) (route, bool) {
 		writeJSON(rw, code, health{Endpoints: endpoints, Status: status, Uptime: newUptime(time.Since(w.started))})
 		return nil
 	}}
-	livez := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, _ *http.Request) error {
+	livez := route{[]string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, _ *http.Request) error {
 		writeJSON(rw, http.StatusOK, map[string]string{"message": "Service is live", "status": "live"})
 		return nil
 	}}
 	exposition := promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{})
-	metrics := route{[]string{http.MethodGet, http.MethodHead}, func(rw http.ResponseWriter, r *http.Request) error {
+	metrics := route{[]string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, r *http.Request) error {
 		exposition.ServeHTTP(rw, r)
 		return nil
 	}}
 	routes := map[string]route{
-		w.cfg.System.HealthPath: probe, w.cfg.System.LivePath: probe, livezPath: livez, metricsPath: metrics,
+		readyPath: probe, w.cfg.System.HealthPath: probe, w.cfg.System.LivePath: probe, livezPath: livez, metricsPath: metrics,
 		maintenancePath: {[]string{http.MethodPost}, func(rw http.ResponseWriter, r *http.Request) error {
 			return maintain(w, rw, r)
 		}},

@@ -22,6 +22,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
@@ -32,7 +33,7 @@ type Worker struct {
 	log       *logrus.Entry
 	host      string // advertised
 	started   time.Time
-	system    *server
+	system    *server // nil: there is none
 	rpc       *server
 	registrar *etcd.Registrar
 	metrics   *prometheus.Registry
@@ -97,6 +98,9 @@ func build(cfg Config) (_ *Worker, err error) {
 		port        int
 		server      **server
 	}{{"System", w.cfg.System.Host, w.cfg.System.Port, &w.system}, {"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port, &w.rpc}} {
+		if s.port == parse.NoPort {
+			continue
+		}
 		ln, err := listen(s.host, s.port, w.log)
 		if err != nil {
 			return nil, &dynmesh.ConfigError{Config: "worker", Field: s.field, Err: err}
@@ -128,16 +132,19 @@ func (w *Worker) member() dynmesh.MemberInfo {
 	if err != nil {
 		host = w.host // a name for people: the address serves them too
 	}
-	return dynmesh.MemberInfo{
+	m := dynmesh.MemberInfo{
 		Role:       dynmesh.RoleWorker,
 		Host:       host,
 		PID:        os.Getpid(),
 		Version:    w.cfg.Version,
 		StartedAt:  w.started,
-		SystemURL:  "http://" + hostPort(w.host, w.system.ln.port()),
 		GossipAddr: w.GossipAddr(),
 		Labels:     w.cfg.Labels,
 	}
+	if w.system != nil {
+		m.SystemURL = "http://" + hostPort(w.host, w.system.ln.port())
+	}
+	return m
 }
 
 // newMonitor makes the monitor that says of each endpoint whether it is ready. Without one, being
@@ -306,7 +313,9 @@ func (w *Worker) Close() error {
 	defer w.mu.Unlock()
 	if w.stage == declaring {
 		w.stage = closed
-		w.system.ln.stop()
+		if w.system != nil {
+			w.system.ln.stop()
+		}
 		w.rpc.ln.stop()
 		w.mesh.close()
 	}
@@ -344,7 +353,10 @@ func (w *Worker) run(ctx context.Context) error {
 	defer w.mesh.close()
 	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelRequests(errStopping)
-	w.system.routes, w.rpc.routes = statusRoutes(w), rpcRoutes(requests, w)
+	w.rpc.routes = rpcRoutes(requests, w)
+	if w.system != nil {
+		w.system.routes = statusRoutes(w)
+	}
 	if w.backend != nil {
 		w.rpc.front(requests, w.backend)
 	}
@@ -361,7 +373,9 @@ func (w *Worker) run(ctx context.Context) error {
 			return nil
 		})
 	}
-	serve("serve status", w.system.serve)
+	if w.system != nil {
+		serve("serve status", w.system.serve)
+	}
 	serve("serve requests", w.rpc.serve)
 	leave, unwatch := func() {}, func() {}
 	if w.mesh.pool != nil {
@@ -387,7 +401,9 @@ func (w *Worker) run(ctx context.Context) error {
 	if w.mesh.pool != nil {
 		w.step("left gossip", leave)
 	}
-	w.step("status server stopped", func() { w.system.stop(systemTimeout, func() {}) })
+	if w.system != nil {
+		w.step("status server stopped", func() { w.system.stop(systemTimeout, func() {}) })
+	}
 	return group.Wait()
 }
 
@@ -482,8 +498,14 @@ func (w *Worker) step(done string, f func()) {
 // ID is the worker's instance ID, the same for all its endpoints and for as long as it lives.
 func (w *Worker) ID() dynmesh.InstanceID { return w.registrar.ID() }
 
-// SystemAddr is the host:port that the status server is bound to. Its host may be 0.0.0.0 or ::.
-func (w *Worker) SystemAddr() string { return w.system.ln.Addr().String() }
+// SystemAddr is the host:port that the status server is bound to. Its host may be 0.0.0.0 or ::. It
+// is empty where there is none.
+func (w *Worker) SystemAddr() string {
+	if w.system == nil {
+		return ""
+	}
+	return w.system.ln.Addr().String()
+}
 
 // RPCAddr is the host:port that the request server is bound to. Its host may be 0.0.0.0 or ::.
 func (w *Worker) RPCAddr() string { return w.rpc.ln.Addr().String() }

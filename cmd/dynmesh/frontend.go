@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
 func newFrontendCommand(logging *logSettings) *cobra.Command {
@@ -51,7 +52,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 				}
 			}
 			if grpcHealthPort != off {
-				cfg.GRPCHealthAddr = net.JoinHostPort(cfg.Host, grpcHealthPort)
+				cfg.GRPCHealthAddr = net.JoinHostPort(parse.Host(cfg.Host), grpcHealthPort)
 			}
 			collectEarly()
 			log := logging.logger()
@@ -86,10 +87,10 @@ enough for them; without etcd, each other through --gossip-join.`,
 	flags.SortFlags = false
 	register(flags,
 		setting{"http-host", "DYN_HTTP_HOST", &stringValue{target: &cfg.Host}, "address to listen on"},
-		setting{"http-port", "DYN_HTTP_PORT", &portValue{&cfg.Port}, "port to listen on"},
+		setting{"http-port", "DYN_HTTP_PORT", &portValue{target: &cfg.Port}, "port to listen on"},
 		setting{"health-path", "DYN_HTTP_SVC_HEALTH_PATH", &stringValue{&cfg.HealthPath, absolutePath}, "path of the listing"},
 		setting{"live-path", "DYN_HTTP_SVC_LIVE_PATH", &stringValue{&cfg.LivePath, absolutePath}, "path of the liveness answer"},
-		setting{"graceful-shutdown-timeout", "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS", &secondsValue{target: &cfg.GracefulShutdownTimeout}, "how long a shutdown may take"},
+		setting{"graceful-shutdown-timeout", "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS", &secondsValue{target: &cfg.GracefulShutdownTimeout, zero: true}, "how long a shutdown may take"},
 	)
 	register(flags,
 		setting{"grpc-health-port", "DYN_GRPC_HEALTH_PORT", &stringValue{&grpcHealthPort, portOrOff}, "port of grpc.health.v1, where an endpoint's name is a service; 0: a free one; " + off + ": none"},
@@ -99,7 +100,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
 	opts.register(flags)
 	register(flags,
-		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{&cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
+		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{target: &cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
 		setting{"foreign-health", "DYN_FOREIGN_HEALTH", &boolValue{&foreignHealth}, "ask Dynamo's workers for the states of their endpoints; only where their canaries are on: elsewhere each answer is an ERROR in their logs"},
 	)
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})

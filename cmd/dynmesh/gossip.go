@@ -59,10 +59,11 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 	return cfg, nil
 }
 
-// reloadOnHangup has a keyring read again at each SIGHUP. A process without one ends at SIGHUP, as
-// processes do.
+// reloadOnHangup has a keyring read again at each SIGHUP. Where there is none, SIGHUP does nothing:
+// who tells all of them to read their keys again does not end those that have none.
 func (o gossipOptions) reloadOnHangup(cfg *gossip.Config, log *logrus.Logger) []component {
 	if cfg == nil || o.keyring == "" {
+		signal.Ignore(syscall.SIGHUP)
 		return nil
 	}
 	signals := make(chan os.Signal, 1)

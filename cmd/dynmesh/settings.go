@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -51,7 +52,7 @@ func readEnvironment(flags *pflag.FlagSet) error {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {
-			failed = fmt.Errorf("%s=%q: %w", env[0], shownValue(f.Value, value), err)
+			failed = fmt.Errorf("%s=%q: %w%s", env[0], shownValue(f.Value, value), err, parse.ServiceLink(env[0], value))
 		}
 	})
 	return failed

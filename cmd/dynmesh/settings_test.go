@@ -60,11 +60,14 @@ func TestValues(t *testing.T) {
 		{&secondsValue{target: &seconds, auto: true}, "auto", "auto", ""},
 		{&secondsValue{target: &seconds, auto: true}, "90", "1m30s", ""},
 		{&secondsValue{target: &seconds, auto: true}, "never", "", "want auto, or seconds above 0"},
-		{&portValue{&port}, "0", "0", ""},
-		{&portValue{&port}, "65535", "65535", ""},
-		{&portValue{&port}, "65536", "", "want a port"},
-		{&portValue{&port}, "-1", "", "want a port"},
-		{&portValue{&port}, "http", "", "want a port, 1 to 65535, or 0 for a free one"},
+		{&secondsValue{target: &seconds, zero: true}, "0", "1ns", ""},
+		{&portValue{target: &port, none: true}, "-1", "-1", ""},
+		{&portValue{target: &port, none: true}, "-2", "", "0 for a free one, or -1 for none"},
+		{&portValue{target: &port}, "0", "0", ""},
+		{&portValue{target: &port}, "65535", "65535", ""},
+		{&portValue{target: &port}, "65536", "", "want a port"},
+		{&portValue{target: &port}, "-1", "", "want a port"},
+		{&portValue{target: &port}, "http", "", "want a port, 1 to 65535, or 0 for a free one"},
 		{&countValue{&count, 100}, "100", "100", ""},
 		{&countValue{&count, 100}, "0", "", "want a whole number, 1 to 100"},
 		{&boolValue{&yes}, "1", "true", ""},
@@ -109,7 +112,7 @@ func TestFlagsOverEnvironmentOverDefaults(t *testing.T) {
 	read := func(args ...string) (int, error) {
 		port := 8000
 		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-		register(flags, setting{"http-port", "DYN_HTTP_PORT", &portValue{&port}, "port"})
+		register(flags, setting{"http-port", "DYN_HTTP_PORT", &portValue{target: &port}, "port"})
 		if err := flags.Parse(args); err != nil {
 			return 0, err
 		}

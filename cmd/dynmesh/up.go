@@ -68,8 +68,8 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 	flags.SortFlags = false
 	register(flags,
 		setting{"workers", "DYN_UP_WORKERS", &countValue{&opts.workers, 100}, "how many workers"},
-		setting{"http-port", "DYN_HTTP_PORT", &portValue{&opts.httpPort}, "port of the frontend"},
-		setting{"etcd-port", "DYN_UP_ETCD_PORT", &portValue{&opts.etcdPort}, "port of etcd"},
+		setting{"http-port", "DYN_HTTP_PORT", &portValue{target: &opts.httpPort}, "port of the frontend"},
+		setting{"etcd-port", "DYN_UP_ETCD_PORT", &portValue{target: &opts.etcdPort}, "port of etcd"},
 		setting{"data-dir", "DYN_UP_DATA_DIR", &stringValue{target: &opts.dataDir}, "folder for etcd's data; default a temporary one, removed at the end"},
 	)
 	return cmd

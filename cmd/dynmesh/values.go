@@ -55,6 +55,7 @@ type secondsValue struct {
 	target *time.Duration
 	whole  time.Duration // if not 0: whole seconds only, and at least so many
 	auto   bool          // parse.Auto is taken, too, and is 0
+	zero   bool          // 0 is taken, too: see parse.Timeout
 }
 
 func (v *secondsValue) String() string {
@@ -72,6 +73,8 @@ func (v *secondsValue) Set(s string) (err error) {
 	switch {
 	case v.whole != 0:
 		d, err = parse.WholeSeconds(s, v.whole)
+	case v.zero:
+		d, err = parse.Timeout(s)
 	case v.auto:
 		d, err = parse.AutoSeconds(s)
 	default:
@@ -83,8 +86,11 @@ func (v *secondsValue) Set(s string) (err error) {
 	return err
 }
 
-// portValue takes 0 (a free port) to 65535.
-type portValue struct{ target *int }
+// portValue takes 0 (a free port) to 65535, and where none is possible, -1.
+type portValue struct {
+	target *int
+	none   bool
+}
 
 func (v *portValue) String() string {
 	if v.target == nil {
@@ -94,7 +100,11 @@ func (v *portValue) String() string {
 }
 func (v *portValue) Type() string { return "port" }
 func (v *portValue) Set(s string) error {
-	n, err := parse.Port(s)
+	read := parse.Port
+	if v.none {
+		read = parse.PortOrNone
+	}
+	n, err := read(s)
 	if err == nil {
 		*v.target = n
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 )
@@ -51,7 +52,7 @@ const (
 
 // WithDefaults returns a copy with every default filled in, or says which field cannot be used.
 func (c Config) WithDefaults() (Config, error) {
-	if c.Host == "" {
+	if c.Host = parse.Host(c.Host); c.Host == "" {
 		c.Host = defaultHost
 	}
 	if c.HealthPath == "" {

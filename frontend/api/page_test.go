@@ -12,13 +12,16 @@ import (
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
 // ask asks a server that has nothing but the page.
 func ask(t *testing.T, path string, headers ...string) (answer, string) {
 	t.Helper()
 	app := fiber.New()
-	mountPage(app)
+	mountPage(app, func() *snapshot.Mesh { return &snapshot.Mesh{Discovery: dynmesh.Syncing} })
 	req := httptest.NewRequest(http.MethodGet, path, http.NoBody)
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
@@ -69,7 +72,10 @@ func TestBundle(t *testing.T) {
 			t.Errorf("policy: got %q, want %q in it", policy, want)
 		}
 	}
-	if strings.Contains(policy, "unsafe") || strings.Contains(index, "{hash}") || strings.Contains(index, "{guard}") {
+	if !strings.Contains(index, ">The registry has not been read yet</p>") {
+		t.Errorf("got %s, want the state in it", index)
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(index, "{hash}") || strings.Contains(index, "{guard}") || strings.Contains(index, "{first}") {
 		t.Errorf("got %q, and %s", policy, index)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -210,6 +211,22 @@ func shuttingDown(c *fiber.Ctx) error {
 	return c.Status(fiber.StatusServiceUnavailable).Send(shuttingDownBody)
 }
 
+// readOnly answers what asks for more than a look.
+func readOnly(c *fiber.Ctx) error {
+	switch c.Method() {
+	case fiber.MethodGet, fiber.MethodHead:
+		return c.Next()
+	case fiber.MethodOptions:
+		c.Set(fiber.HeaderAllow, methods)
+		return c.SendStatus(fiber.StatusNoContent)
+	}
+	c.Response().Header.SetConnectionClose()
+	return fiber.ErrMethodNotAllowed
+}
+
+// methods are those of every route.
+const methods = "GET, HEAD, OPTIONS"
+
 // answerError answers what no route does. Nothing of the request is repeated in the answer.
 func answerError(c *fiber.Ctx, err error) error {
 	code := fiber.StatusInternalServerError
@@ -217,7 +234,7 @@ func answerError(c *fiber.Ctx, err error) error {
 		code = e.Code
 	}
 	if code == fiber.StatusMethodNotAllowed {
-		c.Set(fiber.HeaderAllow, "GET, HEAD")
+		c.Set(fiber.HeaderAllow, methods)
 	}
 	header := &c.Response().Header
 	header.Set(fiber.HeaderCacheControl, "no-cache")
@@ -225,15 +242,16 @@ func answerError(c *fiber.Ctx, err error) error {
 	return c.Status(code).SendString(`{"code":` + strconv.Itoa(code) + `,"message":` + strconv.Quote(fasthttp.StatusMessage(code)) + `,"status":"error"}`)
 }
 
-// mountPage adds the page: GET / and the files that it consists of.
-func mountPage(app *fiber.App) {
+// mountPage adds the page: GET / and the files that it consists of. The first of them says what
+// newest does.
+func mountPage(app *fiber.App, newest func() *snapshot.Mesh) {
 	b := web.NewBundle()
 	files := map[string]*pageFile{}
 	for name, f := range b.Files {
 		files[name] = newPageFile(f)
 	}
-	index := newPageFile(b.Index)
-	app.Get(pagePath, func(c *fiber.Ctx) error { return index.reply(c, b.Header, "no-cache") })
+	index := &indexFile{bundle: b}
+	app.Get(pagePath, func(c *fiber.Ctx) error { return index.of(newest()).reply(c, b.Header, "no-cache") })
 	app.Get(filesPath+":hash/:name", func(c *fiber.Ctx) error {
 		f := files[c.Params("name")]
 		if f == nil {
@@ -246,6 +264,24 @@ func mountPage(app *fiber.App) {
 		}
 		return f.reply(c, b.Header, "public, max-age=31536000, immutable")
 	})
+}
+
+// indexFile is the page's index, which is made again when somebody asks and the state is another.
+type indexFile struct {
+	bundle *web.Bundle
+
+	mu   sync.Mutex
+	says *snapshot.Mesh
+	file *pageFile
+}
+
+func (i *indexFile) of(m *snapshot.Mesh) *pageFile {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.file == nil || i.says != m {
+		i.says, i.file = m, newPageFile(i.bundle.Index(m.Headline()))
+	}
+	return i.file
 }
 
 // pageFile is a file of the page, as it is sent.

@@ -29,7 +29,7 @@ const (
 	writeTimeout = 30 * time.Second // for a whole answer
 	idleTimeout  = 75 * time.Second // between requests; load balancers' usual 60 s end first
 	maxHeader    = 8 << 10          // bytes of a request's header
-	maxBody      = 4 << 10          // bytes of a request's body, which no route reads
+	maxBody      = 4 << 10          // bytes of a request's body, which no route looks at
 	maxScrapes   = 8                // at the same time
 )
 
@@ -120,7 +120,6 @@ func (s *Server) newApp() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
-		GETOnly:               true, // no route takes a body, so none is read
 		BodyLimit:             maxBody,
 		ReadBufferSize:        maxHeader,
 		ReadTimeout:           readTimeout,
@@ -135,6 +134,7 @@ func (s *Server) newApp() *fiber.App {
 			client.sending.Store(nil)
 		}
 	}
+	app.Use(readOnly)
 	a := answers{&s.state}
 	for _, route := range []struct {
 		path   string
@@ -166,7 +166,7 @@ func (s *Server) newApp() *fiber.App {
 		// Each scrape renders its own answer: scrapers that pile up must not fill the memory.
 		MaxRequestsInFlight: maxScrapes,
 	})))
-	mountPage(app)
+	mountPage(app, func() *snapshot.Mesh { return s.newest.Load().Mesh })
 	return app
 }
 

@@ -17,6 +17,7 @@ import (
 type Status struct {
 	verdict              uint8 // index in verdict.States
 	Verified, Registered bool
+	auxiliary            bool // it serves no model, and its worker does elsewhere
 
 	cards *[]*dynmesh.ModelCard // of the models that it serves; nil: none
 }
@@ -35,7 +36,9 @@ func (s Status) Verdict() dynmesh.VerdictState { return verdict.States()[s.verdi
 func statusOf(i *fleet.Instance) Status {
 	states := verdict.States()
 	s := Status{verdict: uint8(max(0, slices.Index(states[:], i.State()))), Verified: i.Verified(), Registered: i.Registered()}
-	if cards, _ := i.Cards(); len(cards) > 0 {
+	cards, serves := i.Cards()
+	s.auxiliary = !serves
+	if len(cards) > 0 {
 		s.cards = &cards
 	}
 	return s

@@ -302,3 +302,27 @@ func (m *Mesh) Serving(name string) (serving, known bool) {
 	}
 	return serving, known
 }
+// Headline is the fleet in one line, as the page has it: of those that the registry lists, without
+// what serves no model beside what does.
+func (m *Mesh) Headline() string {
+	if m.Discovery == dynmesh.Syncing {
+		return "The registry has not been read yet"
+	}
+	ready, registered := 0, 0
+	for _, e := range m.Endpoints {
+		for _, s := range e.Instances() {
+			if !s.Registered || s.auxiliary {
+				continue
+			}
+			registered++
+			if s.Verdict() == dynmesh.Ready {
+				ready++
+			}
+		}
+	}
+	line := fmt.Sprintf("%d ready of %d registered", ready, registered)
+	if m.Discovery == dynmesh.Stale {
+		line += ", by what the registry said last"
+	}
+	return line
+}

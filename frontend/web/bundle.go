@@ -7,8 +7,10 @@ import (
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
+	"html"
 	"io/fs"
 	"path"
+	"slices"
 )
 
 //go:embed page
@@ -19,14 +21,26 @@ const (
 	guardName = "guard.js"
 	hashMark  = "{hash}"  // stands in the index for the bundle's hash
 	guardMark = "{guard}" // and for the script that is part of it
+	firstMark = "{first}" // where the state stands until the page draws itself
 )
 
 // Bundle is the whole page, as it is sent.
 type Bundle struct {
 	Hash   string      // of all files, part of their addresses: they may be kept for ever
 	Header [][2]string // names and values that go with each of the files
-	Index  *File
 	Files  map[string]*File // by name, all but the index
+
+	index [2][]byte // before and after the state
+}
+
+// Index is the index, which says first until the page draws itself, and where nothing else of it
+// can be had: markup is taken for text.
+func (b *Bundle) Index(first string) *File {
+	first = html.EscapeString(first)
+	sum := sha256.Sum256([]byte(first))
+	f := compressed(indexName, slices.Concat(b.index[0], []byte(first), b.index[1]))
+	f.ETag = `W/"` + b.Hash + "-" + hex.EncodeToString(sum[:6]) + `"`
+	return f
 }
 
 // File is one file in both forms.
@@ -68,17 +82,20 @@ func NewBundle() *Bundle {
 		{"Cross-Origin-Resource-Policy", "same-origin"},
 	}
 	index = bytes.Replace(index, []byte(guardMark), guard, 1)
-	b.Index = b.file(indexName, bytes.ReplaceAll(index, []byte(hashMark), []byte(b.Hash)))
+	index = bytes.ReplaceAll(index, []byte(hashMark), []byte(b.Hash))
+	b.index[0], b.index[1], _ = bytes.Cut(index, []byte(firstMark))
 	for name, content := range contents {
-		b.Files[name] = b.file(name, content)
+		b.Files[name] = compressed(name, content)
+		b.Files[name].ETag = `W/"` + b.Hash + `"`
 	}
 	return b
 }
 
-func (b *Bundle) file(name string, content []byte) *File {
-	f := &File{Plain: content, ETag: `W/"` + b.Hash + `"`, Type: contentType(name)}
-	var compressed bytes.Buffer
-	w, err := gzip.NewWriterLevel(&compressed, gzip.BestCompression)
+// compressed is a file in both forms, without its ETag.
+func compressed(name string, content []byte) *File {
+	f := &File{Plain: content, Type: contentType(name)}
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err == nil {
 		_, err = w.Write(content)
 	}
@@ -88,7 +105,7 @@ func (b *Bundle) file(name string, content []byte) *File {
 	if err != nil {
 		panic(err) // unreachable: the level is a valid one, and memory takes all
 	}
-	f.Gzip = compressed.Bytes()
+	f.Gzip = packed.Bytes()
 	return f
 }
 

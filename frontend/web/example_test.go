@@ -8,7 +8,7 @@ import (
 
 func Example() {
 	b := web.NewBundle()
-	fmt.Println(b.Index.Type)
+	fmt.Println(b.Index("12 ready of 12 registered").Type)
 	fmt.Println(b.Files["main.js"].Type)
 	// Output:
 	// text/html; charset=utf-8

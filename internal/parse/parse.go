@@ -28,6 +28,19 @@ func Seconds(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// Timeout takes the same, and 0, which is at once: the least time there is, since none is the
+// default.
+func Timeout(s string) (time.Duration, error) {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n == 0 {
+		return time.Nanosecond, nil
+	}
+	d, err := Seconds(s)
+	if err != nil {
+		err = errors.New("want seconds, such as 10, 1.5 or 10s, or 0 for at once")
+	}
+	return d, err
+}
+
 // Auto stands for a duration that the program finds by itself.
 const Auto = "auto"
 
@@ -59,6 +72,40 @@ func Port(s string) (int, error) {
 		return 0, errors.New("want a port, 1 to 65535, or 0 for a free one")
 	}
 	return int(n), nil
+}
+
+// NoPort stands for no port at all, where there need not be any.
+const NoPort = -1
+
+// PortOrNone takes the same, and -1 for none, as Dynamo does.
+func PortOrNone(s string) (int, error) {
+	if s == strconv.Itoa(NoPort) {
+		return NoPort, nil
+	}
+	n, err := Port(s)
+	if err != nil {
+		err = errors.New("want a port, 1 to 65535, 0 for a free one, or -1 for none")
+	}
+	return n, err
+}
+
+// Host takes a name or an address, which may be in the brackets that it has in a URL.
+func Host(s string) string {
+	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
+		return strings.TrimSuffix(inner, "]")
+	}
+	return s
+}
+
+// ServiceLink says where a variable's value comes from that nobody has set: Kubernetes has one for
+// each Service in each container, which for some names are those of settings. Empty: from elsewhere.
+func ServiceLink(variable, value string) string {
+	service, isPort := strings.CutSuffix(variable, "_PORT")
+	if !isPort || !strings.HasPrefix(value, "tcp://") && !strings.HasPrefix(value, "udp://") {
+		return ""
+	}
+	return fmt.Sprintf("; Kubernetes sets this for a Service called %s: give the pod enableServiceLinks: false, or set %s in it",
+		strings.ReplaceAll(strings.ToLower(service), "_", "-"), variable)
 }
 
 // Count takes whole numbers from 1 to most.

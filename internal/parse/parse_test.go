@@ -3,6 +3,7 @@ package parse_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,33 @@ func TestNumbers(t *testing.T) {
 	for given, want := range map[string]int{"1": 1, "3": 3, "0": -1, "4": -1, "x": -1} {
 		if got, err := parse.Count(given, 3); (err == nil) != (want > 0) || err == nil && got != want {
 			t.Errorf("Count(%q, 3) = %d, %v; want %d", given, got, err, want)
+		}
+	}
+}
+
+// What Dynamo takes besides, and what Kubernetes sets.
+func TestDynamosValues(t *testing.T) {
+	for given, want := range map[string]time.Duration{"0": time.Nanosecond, "0.0": time.Nanosecond, "5": 5 * time.Second, "2m": 2 * time.Minute, "-1": 0, "x": 0} {
+		if got, err := parse.Timeout(given); got != want || (err == nil) != (want > 0) {
+			t.Errorf("Timeout(%q) = %v, %v; want %v", given, got, err, want)
+		}
+	}
+	for given, want := range map[string]int{"-1": parse.NoPort, "0": 0, "8081": 8081, "-2": -3, "65536": -3, "": -3} {
+		if got, err := parse.PortOrNone(given); (err == nil) != (want != -3) || err == nil && got != want {
+			t.Errorf("PortOrNone(%q) = %d, %v; want %d", given, got, err, want)
+		}
+	}
+	for given, want := range map[string]string{"[::1]": "::1", "::1": "::1", "host": "host", "": "", "[": "[", "[::1": "[::1"} {
+		if got := parse.Host(given); got != want {
+			t.Errorf("Host(%q) = %q, want %q", given, got, want)
+		}
+	}
+	if got := parse.ServiceLink("DYN_HTTP_PORT", "tcp://10.0.0.1:80"); !strings.Contains(got, "a Service called dyn-http:") {
+		t.Errorf("got %q", got)
+	}
+	for variable, value := range map[string]string{"DYN_HTTP_PORT": "http", "DYN_HTTP_HOST": "tcp://10.0.0.1:80"} {
+		if got := parse.ServiceLink(variable, value); got != "" {
+			t.Errorf("%s=%s: got %q", variable, value, got)
 		}
 	}
 }

@@ -17,7 +17,7 @@ let tag = ''; // of the page's files
 let again = 0;
 
 // follow has on.snapshot, on.change and on.expectations called with what comes, and on.state with {live, since}: since is
-// when the picture was last known to be true, by the frontend's clock.
+// when the picture was last known to be true, by the frontend's clock; tried, that something has come of it.
 export function follow(on) {
   tell = (name, what) => on[name](what);
   for (const [name, what] of waiting) tell(name, what);
@@ -28,7 +28,7 @@ function state(is) {
   if (is) heard = now();
   if (is !== live || !is) {
     live = is;
-    tell('state', { live, since: heard });
+    tell('state', { live, since: heard, tried: true });
   }
 }
 
@@ -75,7 +75,7 @@ async function ask(path, method) {
 // newer loads the page anew when the frontend that came back has another one. The look is in the address.
 async function newer() {
   try {
-    const found = (await ask('./', 'HEAD')).headers.get('ETag') ?? '';
+    const [found = ''] = /[0-9a-f]+/.exec((await ask('./', 'HEAD')).headers.get('ETag') ?? '') ?? []; // after it, the state
     if (tag !== '' && found !== '' && found !== tag) location.reload();
     tag = found || tag;
   } catch {

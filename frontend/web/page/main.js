@@ -15,7 +15,7 @@ import * as voice from './voice.js';
 
 const fleet = new Fleet();
 const grace = 15000; // ms for which the picture of before stays when a frontend has begun anew and knows nothing yet
-let link = { live: false, since: NaN };
+let link = { live: false, since: NaN, tried: false };
 let next = null; // what such a frontend says meanwhile
 let before = 0; // of when the picture of before is
 let waiting = 0; // timer of the grace
@@ -29,6 +29,7 @@ function draw() {
   clearTimeout(latest);
   sources.draw(fleet, link, next ? before : 0);
   if (!fleet.head) return;
+  byID('first')?.remove(); // what the index came with
   const matches = look.matcher();
   const expected = outcomes(fleet);
   const total = fleet.tally();

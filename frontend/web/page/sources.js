@@ -10,12 +10,12 @@ function say(id, state, words) {
 }
 
 // draw says what is known of the sources. It is also called each second, for the ages. link is the way to the frontend:
-// {live, since}; waiting says that the frontend has begun anew and has read nothing yet.
+// {live, since, tried}; waiting says that the frontend has begun anew and has read nothing yet.
 export function draw(fleet, link, waiting) {
   const { head } = fleet;
   const lost = !link.live;
   const never = Number.isNaN(link.since);
-  say('source-page', lost ? 'bad' : 'good', lost ? (never ? 'connecting' : 'frontend lost') : 'live');
+  say('source-page', lost ? (link.tried ? 'bad' : '') : 'good', lost ? (never ? 'connecting' : 'frontend lost') : 'live');
   drawRegistry(lost ? null : head?.discovery, waiting);
   drawGossip(lost ? null : head?.gossip);
   const banner = byID('banner');
@@ -26,6 +26,7 @@ export function draw(fleet, link, waiting) {
 }
 
 function saying(head, link, lost, never, waiting) {
+  if (lost && !link.tried) return '';
   if (lost && never) return 'The frontend has not answered yet. Trying again.';
   if (lost) return `The frontend does not answer. This picture is ${span(now() - link.since)} old, of ${clock(link.since)}. Trying again.`;
   if (waiting) return `The frontend has started anew and has not read the registry yet. This picture is of before, of ${clock(waiting)}.`;
