@@ -302,6 +302,7 @@ func (m *Mesh) Serving(name string) (serving, known bool) {
 	}
 	return serving, known
 }
+
 // Headline is the fleet in one line, as the page has it: of those that the registry lists, without
 // what serves no model beside what does.
 func (m *Mesh) Headline() string {

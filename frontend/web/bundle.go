@@ -26,8 +26,8 @@ const (
 
 // Bundle is the whole page, as it is sent.
 type Bundle struct {
-	Hash   string      // of all files, part of their addresses: they may be kept for ever
-	Header [][2]string // names and values that go with each of the files
+	Hash   string           // of all files, part of their addresses: they may be kept for ever
+	Header [][2]string      // names and values that go with each of the files
 	Files  map[string]*File // by name, all but the index
 
 	index [2][]byte // before and after the state
