@@ -16,4 +16,6 @@ type ModelCard struct {
 	WorkerType string     // aggregated, prefill, decode or encode; empty on versions that say nothing
 	Needs      [][]string // types of workers that it needs beside it: all of one of these sets; none: it needs none
 	SystemURL  string     // root of the worker's system port, http://host:port; empty where the card has no address of it
+	FirstRank  int        // the lowest of its data-parallel ranks
+	Ranks      int        // how many of them there are; 0 where the card does not say
 }

@@ -33,6 +33,9 @@ type GossipHealth struct {
 	Score                int // memberlist's health score: 0 is well, above it this process may be what is slow or cut off
 	UDPDegraded          int // members that answer over TCP and not over UDP
 	Unreported           int // foreign instances that are this member's to watch and that it has no room to report of
+
+	Unproven int    // foreign workers that this member sends canaries, which do not reach them
+	Obstacle string // why not, of one of them; one line of at most MaxDetail bytes
 }
 
 // GossipUpdate is what has changed since the last one was taken. Observations of members that are
@@ -56,4 +59,17 @@ type Foreign struct {
 	Idle bool
 
 	System string // host:port of its system port, where it answers HTTP; empty: not known
+	Serves Served // what a canary may ask of it through Dynamo's frontend
+}
+
+// Served is the model of one of Dynamo's instances, as far as a canary has to know it. It is
+// comparable, and its zero value says that nothing is known.
+type Served struct {
+	Model   string // the name that requests use
+	Request string // the kind of request that it answers: completions, chat or embeddings; empty: none that is known
+	Prefill bool   // it answers no request of its own: it prefills for instances that need it
+	Needs   bool   // it needs one that prefills
+
+	FirstRank int // the lowest of its data-parallel ranks
+	Ranks     int // how many of them there are; 0 is one that needs no name
 }

@@ -28,9 +28,10 @@ const (
 	KindPath    Kind = 3 // another member's probe over the network
 	KindProcess Kind = 4 // what a process says of itself as a whole: that it is there, or drains
 	KindSystem  Kind = 5 // what the system port of a worker that is no member told another member
+	KindPinned  Kind = 6 // another member's canaries, sent to a worker that is no member through Dynamo's frontend
 )
 
-// String returns canary, traffic, path, process or system.
+// String returns canary, traffic, path, process, system or pinned.
 func (k Kind) String() string {
 	switch k {
 	case KindCanary:
@@ -43,6 +44,8 @@ func (k Kind) String() string {
 		return "process"
 	case KindSystem:
 		return "system"
+	case KindPinned:
+		return "pinned"
 	}
 	return "unknown"
 }
@@ -52,7 +55,7 @@ func (k Kind) String() string {
 type Report struct {
 	Subject  Subject
 	Kind     Kind
-	Finding  Finding       // Path and System: Pass or Fail. Process: Pass
+	Finding  Finding       // Path, System and Pinned: Pass or Fail. Process: Pass
 	Ready    bool          // Canary and Traffic: the worker's own conclusion, thresholds included
 	Draining bool          // Process and System: it takes no new requests and will leave
 	Reason   Reason        // where Finding is Fail

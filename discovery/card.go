@@ -17,12 +17,13 @@ const modelType = "Model"
 // MaxCardSize bounds a model card, in bytes. One may hold a chat template; others have 2 KB.
 const MaxCardSize = 1 << 20
 
-// Bounds on a model card, in bytes but for maxNeeds.
+// Bounds on a model card, in bytes but for maxNeeds and maxRanks.
 const (
 	maxModel      = 256
 	maxModelType  = 128
 	maxWorkerType = 32
 	maxNeeds      = 16 // sets, and types of a set
+	maxRanks      = 4096
 )
 
 // metadataPath is where a worker's system port serves the files that its cards name.
@@ -51,6 +52,9 @@ func DecodeCard(key dynmesh.CardKey, value []byte) (dynmesh.ModelCard, error) {
 		CardKey: key, Model: line("display_name", maxModel), ModelType: line("model_type", maxModelType),
 		WorkerType: strings.ToLower(line("worker_type", maxWorkerType)), Needs: needs(body["needs"]), SystemURL: systemURL(body),
 	}
+	if runtime, ok := body["runtime_config"].(map[string]any); ok {
+		card.FirstRank, card.Ranks = count(runtime["data_parallel_start_rank"]), count(runtime["data_parallel_size"])
+	}
 	if card.Model == "" {
 		return dynmesh.ModelCard{}, Rejectf(dynmesh.RejectField, "card_json has no display_name")
 	}
@@ -64,6 +68,14 @@ func DecodeCardAt(path string, value []byte) (dynmesh.ModelCard, error) {
 		return dynmesh.ModelCard{}, err
 	}
 	return DecodeCard(key, value)
+}
+
+// count reads a number from 0 to maxRanks; 0 for anything else.
+func count(value any) int {
+	if n, ok := value.(float64); ok && n > 0 && n <= maxRanks {
+		return int(n)
+	}
+	return 0
 }
 
 // needs reads [["prefill"],["encode","decode"]]. What is of no such form needs nothing.

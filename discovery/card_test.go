@@ -22,11 +22,14 @@ func TestDecodeCard(t *testing.T) {
 		want        dynmesh.ModelCard
 		rejected    string
 	}{
-		{"Dynamo 1.6.1's", card(`"display_name":"tiny","slug":"tiny","model_info":` + file + `,"model_type":"Chat | Completions","worker_type":"decode","needs":[["prefill","encode"],["aggregated"]]`),
+		{"Dynamo 1.6.1's", card(`"display_name":"tiny","slug":"tiny","model_info":` + file + `,"model_type":"Chat | Completions","worker_type":"decode","needs":[["prefill","encode"],["aggregated"]],"runtime_config":{"data_parallel_size":2,"data_parallel_start_rank":4}`),
 			dynmesh.ModelCard{
 				CardKey: key, Model: "tiny", ModelType: "Chat | Completions", WorkerType: "decode",
 				Needs: [][]string{{"prefill", "encode"}, {"aggregated"}}, SystemURL: "http://192.0.2.2:9091",
+				FirstRank: 4, Ranks: 2,
 			}, ""},
+		{"ranks beyond all reason", card(`"display_name":"tiny","runtime_config":{"data_parallel_size":1e9,"data_parallel_start_rank":-1}`),
+			dynmesh.ModelCard{CardKey: key, Model: "tiny"}, ""},
 		{"one that says little", card(`"display_name":"tiny"`), dynmesh.ModelCard{CardKey: key, Model: "tiny"}, ""},
 		{"one of other types", card(`"display_name":"tiny","worker_type":7,"needs":"prefill","model_type":["Chat"],"model_info":{"path":"nats://o/v1/metadata/x"}`),
 			dynmesh.ModelCard{CardKey: key, Model: "tiny"}, ""},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/parse"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Keyring holds the keys of a pool. It is safe for concurrent use, and its keys may change while a
@@ -83,6 +86,12 @@ type Config struct {
 	// since elsewhere each such answer is an ERROR in a Dynamo worker's log.
 	ForeignHealth bool
 
+	// ProbeVia is the root of a frontend of Dynamo's, http://HOST:PORT (DYN_PROBE_VIA). A frontend
+	// sends canaries through it to workers that are no members, each pinned to its worker: to those
+	// that are idle, and to one worker once in 7.5 s at most, whatever the number of frontends.
+	// Default: none are sent.
+	ProbeVia string
+
 	Log *logrus.Entry // nil discards
 }
 
@@ -129,4 +138,19 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Log = c.Log.WithFields(logrus.Fields{"component": "gossip", "instance": c.ID.String()})
 	return c, nil
+}
+
+// probeVia returns the root of the frontend that canaries go through; nil: none are sent.
+func (c Config) probeVia() (*url.URL, error) {
+	if c.ProbeVia == "" {
+		return nil, nil
+	}
+	via, err := parse.Root(c.ProbeVia)
+	if err != nil {
+		return nil, dynmesh.NewConfigError("gossip", "ProbeVia", text.URL(c.ProbeVia), "the root of a frontend of Dynamo's, http://HOST:PORT")
+	}
+	if c.Role != dynmesh.RoleFrontend {
+		return nil, dynmesh.NewConfigError("gossip", "ProbeVia", text.URL(c.ProbeVia), "none on a worker: frontends send canaries")
+	}
+	return via, nil
 }

@@ -45,6 +45,7 @@ type loop struct {
 	alone      bool
 	throttle   swim.Throttle // of findings that the table does not take
 	unreported int           // foreign instances without a report, as said last
+	unproven   bool          // it was said last that canaries do not reach their workers
 	leaving    bool          // it is this member that goes, and no news that others are no longer there
 	died       []string      // members, since that was last logged
 	joined     []string
@@ -72,7 +73,10 @@ func newLoop(p *Pool) *loop {
 		pool: p, log: p.cfg.Log, table: table.New(p.self), members: make(members), alone: true,
 		unknownObservers: make(map[dynmesh.Observer]time.Time), origin: time.Now(), introduction: newIntroduction(),
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
-		dialer: dial.New(p.node, p.inbox.probe),
+		dialer: dial.New(p.node, p.via, p.inbox.probe),
+	}
+	if p.via != nil {
+		l.prober.SendCanaries()
 	}
 	if p.cfg.ForeignHealth {
 		l.prober.AskHealth()
@@ -287,7 +291,10 @@ func (l *loop) probe(e probe.Event) {
 }
 
 func (l *loop) probeAt(e probe.Event, at time.Duration) {
-	if ended, ok := e.(probe.DialEnded); ok {
+	if ended, ok := e.(probe.DialEnded); ok && ended.Dial.Kind == probe.SendCanary {
+		l.pool.metrics.canaries.WithLabelValues(ended.Canary.Outcome.String()).Inc()
+		l.healthDirty = true // Unproven may be another
+	} else if ok {
 		l.pool.metrics.connects.WithLabelValues(ended.Dial.Kind.String(), ended.Outcome.String()).Inc()
 	}
 	do := l.prober.Handle(e, at)

@@ -9,6 +9,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // How long members that are gone are kept. Dead ones may only be cut off; those that left said so.
@@ -324,7 +325,9 @@ func (l *loop) publishAll() {
 func (l *loop) publishHealth() {
 	h, left := l.members.counts()
 	h.Score, h.Unreported = l.pool.node.Score(), l.prober.Unreported()
+	h.Unproven, h.Obstacle = l.prober.Unproven()
 	l.logUnreported(h.Unreported)
+	l.logUnproven(h)
 	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))
 	if l.hasReader {
 		l.pool.updates.setHealth(h)
@@ -355,6 +358,19 @@ func (l *loop) logUnreported(unreported int) {
 		}
 	}
 	l.unreported = unreported
+}
+
+// logUnproven says once that canaries do not reach their workers, until they do again.
+func (l *loop) logUnproven(h dynmesh.GossipHealth) {
+	if l.unproven == (h.Unproven > 0) {
+		return
+	}
+	if l.unproven = !l.unproven; !l.unproven {
+		l.log.WithField("addr", text.URL(l.pool.cfg.ProbeVia)).Info("Canaries reach all workers again")
+		return
+	}
+	l.log.WithFields(logrus.Fields{"addr": text.URL(l.pool.cfg.ProbeVia), "workers": h.Unproven, "err": h.Obstacle}).
+		Warn("Canaries do not get through Dynamo's frontend to their workers, of which that says nothing")
 }
 
 // logMembership logs who came and who died, together: a rack that loses its power is one line.

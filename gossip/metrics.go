@@ -14,13 +14,13 @@ import (
 type metrics struct {
 	rejected, dropped, ignored, bytes, syncs *prometheus.CounterVec
 	direct                                   prometheus.Counter
-	connects                                 *prometheus.CounterVec
+	connects, canaries                       *prometheus.CounterVec
 
 	udpIn, udpOut, tcpIn, tcpOut prometheus.Counter
 
 	state atomic.Pointer[snapshot]
 
-	members, score, degraded, observations, waiting, unreported *prometheus.Desc
+	members, score, degraded, observations, waiting, unreported, unproven *prometheus.Desc
 }
 
 // snapshot is the loop's state, for metrics.
@@ -43,6 +43,7 @@ func newMetrics() *metrics {
 		bytes:    vec("bytes_total", "Bytes of gossip.", "network", "direction"),
 		syncs:    vec("syncs_total", "Comparisons of what two members know, by how they ended.", "result"),
 		connects: vec("path_connects_total", "Connections made to see whether a worker can be reached, by what for and how they ended.", "purpose", "outcome"),
+		canaries: vec("pinned_canaries_total", "Canaries that were to go through Dynamo's frontend to workers that are no members, by what became of them.", "outcome"),
 		direct: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "direct_total",
 			Help: "Packets with own findings that went straight to another member."}),
 		members: prometheus.NewDesc(prefix+"members", "Members, by what this one believes of them.", []string{"state"}, nil),
@@ -52,6 +53,8 @@ func newMetrics() *metrics {
 		observations: prometheus.NewDesc(prefix+"observations", "Observations that stand.", nil, nil),
 		unreported: prometheus.NewDesc(prefix+"foreign_unreported",
 			"Foreign instances that are this frontend's to watch and that it has no room to report of.", nil, nil),
+		unproven: prometheus.NewDesc(prefix+"foreign_unproven",
+			"Foreign workers that this frontend sends canaries, which do not reach them.", nil, nil),
 		waiting: prometheus.NewDesc(prefix+"waiting", "Observations that are still to be passed on.", nil, nil),
 	}
 	m.udpIn, m.udpOut = m.bytes.WithLabelValues("udp", "received"), m.bytes.WithLabelValues("udp", "sent")
@@ -93,7 +96,7 @@ func (m *metrics) Sent(network string, n int) {
 }
 
 func (m *metrics) counters() []prometheus.Collector {
-	return []prometheus.Collector{m.rejected, m.dropped, m.ignored, m.bytes, m.syncs, m.direct, m.connects}
+	return []prometheus.Collector{m.rejected, m.dropped, m.ignored, m.bytes, m.syncs, m.direct, m.connects, m.canaries}
 }
 
 // Describe is for Prometheus.
@@ -102,7 +105,7 @@ func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.counters() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting, m.unreported} {
+	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting, m.unreported, m.unproven} {
 		ch <- d
 	}
 }
@@ -125,4 +128,5 @@ func (p *Pool) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.observations, s.table.Observations)
 	gauge(m.waiting, s.waiting)
 	gauge(m.unreported, s.health.Unreported)
+	gauge(m.unproven, s.health.Unproven)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ const leaveTimeout = 2 * time.Second
 // before, while and after it runs, and none but Run and Close waits for anything.
 type Pool struct {
 	cfg       Config
+	via       *url.URL // of a frontend of Dynamo's that canaries go through; nil: there is none
 	self      dynmesh.Observer
 	metrics   *metrics
 	node      *swim.Node
@@ -46,6 +48,9 @@ func newPool(cfg Config, n swim.Network) (*Pool, error) {
 	p := &Pool{
 		cfg: cfg, metrics: newMetrics(), updates: newUpdates(),
 		self: dynmesh.Observer{ID: cfg.ID, Epoch: uint64(time.Now().UnixMilli())},
+	}
+	if p.via, err = cfg.probeVia(); err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	p.inbox = newInbox(p.metrics)
 	p.exchange = &exchange{inbox: p.inbox, metrics: p.metrics}

@@ -132,6 +132,7 @@ func TestTripwireIsHeldUntilTheProcessEnds(t *testing.T) {
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	for want, c := range map[string]Config{
+		"ProbeVia":  {Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0", ProbeVia: "dynamo:8000"},
 		"Role":      {},
 		"Bind":      {Role: dynmesh.RoleWorker, Bind: "nonsense"},
 		"Advertise": {Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Advertise: "0.0.0.0"},

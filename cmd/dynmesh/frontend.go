@@ -28,7 +28,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	var opts gossipOptions
 	var registries discoveryOptions
 	outputs := outputOptions{kinds: outputKinds()}
-	foreignHealth := false
+	foreignHealth, probeVia := false, ""
 	cmd := &cobra.Command{
 		Use:   "frontend",
 		Short: "Say what is registered, and whether it works",
@@ -65,8 +65,11 @@ enough for them; without etcd, each other through --gossip-join.`,
 			if cfg.Gossip, err = opts.config(); err != nil {
 				return err
 			}
-			if cfg.Gossip != nil {
-				cfg.Gossip.ForeignHealth = foreignHealth
+			switch {
+			case cfg.Gossip != nil:
+				cfg.Gossip.ForeignHealth, cfg.Gossip.ProbeVia = foreignHealth, probeVia
+			case probeVia != "":
+				return errors.New("DYN_PROBE_VIA: it is set, and DYN_GOSSIP_BIND is " + gossipOff + ": frontends agree by gossip on who of them sends canaries")
 			}
 			if cfg.Outputs, err = outputs.open(cfg.Log); err != nil {
 				return err
@@ -102,6 +105,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 	register(flags,
 		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{target: &cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
 		setting{"foreign-health", "DYN_FOREIGN_HEALTH", &boolValue{&foreignHealth}, "ask Dynamo's workers for the states of their endpoints; only where their canaries are on: elsewhere each answer is an ERROR in their logs"},
+		setting{"probe-via", "DYN_PROBE_VIA", &urlValue{stringValue{target: &probeVia}}, "root URL of a frontend of Dynamo's, such as http://dynamo-frontend:8000, through which idle workers of Dynamo's get canaries"},
 	)
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
 	outputs.register(flags)

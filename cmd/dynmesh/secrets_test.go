@@ -33,6 +33,7 @@ func TestSecretsInURLsAreNotPrinted(t *testing.T) {
 		{"--frontend", "DYN_FRONTEND_URL", []string{"status"}},
 		{"--frontend", "DYN_FRONTEND_URL", []string{"explain", "1"}},
 		{"--frontend", "DYN_FRONTEND_URL", []string{"wait", "--timeout", "0.2"}},
+		{"--probe-via", "DYN_PROBE_VIA", append([]string{"frontend", "--gossip-bind", "127.0.0.1:0", "--http-host", "127.0.0.1", "--http-port", "0", "--log", "trace"}, none...)},
 		{"--etcd-endpoints", "ETCD_ENDPOINTS", worker},
 		{"--etcd-endpoints", "ETCD_ENDPOINTS", []string{"frontend", "--gossip-bind", "off", "--http-host", "127.0.0.1", "--http-port", "0", "--log", "trace"}},
 	} {

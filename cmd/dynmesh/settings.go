@@ -148,6 +148,7 @@ func fieldSettings() []fieldSetting {
 		{"gossip", "Bind", "DYN_GOSSIP_BIND"},
 		{"gossip", "Join", "DYN_GOSSIP_JOIN"},
 		{"gossip", "Label", "DYN_GOSSIP_LABEL"},
+		{"gossip", "ProbeVia", "DYN_PROBE_VIA"},
 		{"haproxy", "Addr", "DYN_HAPROXY_AGENT"},
 		{"kubernetes", "Kubeconfig", "KUBECONFIG"},
 		{"kubernetes", "Namespace", "POD_NAMESPACE"},

@@ -205,7 +205,7 @@ func describeObservation(o mesh.Observation, by string) string {
 	}
 	switch {
 	case o.Counts:
-	case o.Kind == "path", o.Kind == "system":
+	case o.Kind == "path", o.Kind == "system", o.Kind == "pinned":
 		text += " (does not count: whoever found it is gone, or it is about an earlier life of the worker)"
 	default: // its worker's own word
 		text += " (does not count: its worker is gone, or has begun a new life)"
@@ -230,6 +230,10 @@ func describeFinding(o mesh.Observation, by string) string {
 		return "its own canaries " + have + "passed" + then + took
 	case "canary fail", "traffic fail":
 		return "its own canaries " + have + "failed" + then + ": " + failed
+	case "pinned pass":
+		return "canaries of " + by + ", pinned to it, " + have + "passed" + then + took
+	case "pinned fail":
+		return "canaries of " + by + ", pinned to it, " + have + "failed" + then + ": " + failed
 	case "canary unchecked", "traffic unchecked":
 		if o.Detail != "" {
 			return "it is served, and gets no canary" + withDetail(o.Detail)

@@ -209,3 +209,54 @@ func TestSystemPortsOfForeignWorkers(t *testing.T) {
 		t.Errorf("got %q without a card, want the setting's port", at(serves))
 	}
 }
+
+// What canaries may ask of a worker that is no member follows from its model card: of any version
+// of Dynamo's, and anew when the card comes or changes.
+func TestWhatForeignWorkersServe(t *testing.T) {
+	serves := key("generate", 1)
+	base := dynmesh.ModelCard{CardKey: dynmesh.CardKey{InstanceKey: serves}, Model: "tiny"}
+	adapter := base
+	adapter.LoRA, adapter.Model, adapter.ModelType = "a", "adapter", "Chat"
+	of := func(modelType, workerType string, needs ...[]string) dynmesh.ModelCard {
+		card := base
+		card.ModelType, card.WorkerType, card.Needs = modelType, workerType, needs
+		return card
+	}
+	ranks := of("Chat", "aggregated")
+	ranks.FirstRank, ranks.Ranks = 4, 2
+	r := newRig(t)
+	var got dynmesh.Served
+	discover := func(u dynmesh.RegistryUpdate) {
+		r.discover(u)
+		for _, w := range r.last.Watches {
+			got = w.Foreign.Serves
+		}
+	}
+	discover(synced(dynmesh.Instance{InstanceKey: serves, Transport: raw(`{"tcp":"10.0.0.1:9000/1/generate"}`)}))
+	r.rest(foreignAfter)
+	for _, tt := range []struct {
+		name  string
+		cards []dynmesh.ModelCard
+		want  dynmesh.Served
+	}{
+		{"any of two", []dynmesh.ModelCard{of("Chat | Completions", "aggregated")}, dynmesh.Served{Model: "tiny", Request: "completions"}},
+		{"ranks", []dynmesh.ModelCard{ranks}, dynmesh.Served{Model: "tiny", Request: "chat", FirstRank: 4, Ranks: 2}},
+		{"embeddings", []dynmesh.ModelCard{of("Embedding", "")}, dynmesh.Served{Model: "tiny", Request: "embeddings"}},
+		{"one that decodes", []dynmesh.ModelCard{of("Chat", "decode", []string{"prefill"})}, dynmesh.Served{Model: "tiny", Request: "chat", Needs: true}},
+		{"one that prefills", []dynmesh.ModelCard{of("", "prefill", []string{"decode"})}, dynmesh.Served{Model: "tiny", Prefill: true}},
+		{"one that prefills, before 1.6", []dynmesh.ModelCard{of("Prefill", "")}, dynmesh.Served{Model: "tiny", Prefill: true}},
+		{"what no canary asks for", []dynmesh.ModelCard{of("Images", "aggregated")}, dynmesh.Served{Model: "tiny"}},
+		{"an adapter beside it", []dynmesh.ModelCard{of("Chat", ""), adapter}, dynmesh.Served{Model: "tiny", Request: "chat"}},
+	} {
+		u := synced()
+		u.Cards = tt.cards
+		if discover(u); got != tt.want {
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+	u := synced()
+	u.CardsGone = []dynmesh.CardKey{base.CardKey}
+	if discover(u); got != (dynmesh.Served{}) {
+		t.Errorf("an adapter alone: got %+v", got)
+	}
+}

@@ -75,7 +75,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 		p.see().paths = p.see().paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
 		f.processes.reevaluate(p)
-	case !own && (o.Kind == dynmesh.KindPath || o.Kind == dynmesh.KindSystem && !whole):
+	case !own && (o.Kind == dynmesh.KindPath || (o.Kind == dynmesh.KindSystem || o.Kind == dynmesh.KindPinned) && !whole):
 		i := f.instance(o.Subject.Endpoint, o.Subject.ID)
 		i.paths = i.paths.with(r)
 		f.processes.get(o.Observer.ID).observe(p.id)
@@ -85,7 +85,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 			p.see().own = &r
 			f.marks.process(p)
 		}
-	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem:
+	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem && o.Kind != dynmesh.KindPinned:
 		if i := f.instance(o.Subject.Endpoint, o.Subject.ID); i.own == nil || r.after(i.own) {
 			i.own, i.withdrawn = &r, false
 			f.marks.instance(i)

@@ -144,7 +144,7 @@ func (ps *processes) path(r *report) verdict.Path {
 	return verdict.Path{
 		Kind: r.kind, Draining: r.draining, By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
 		ObserverUnreachable: by != nil && by.id != ps.self.ID && by.seen().unreachable, Stale: r.stale,
-		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), At: r.time(),
+		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), Latency: r.latency, At: r.time(),
 	}
 }
 

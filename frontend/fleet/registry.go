@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -95,6 +96,30 @@ func (i *Instance) Cards() (cards []*dynmesh.ModelCard, serves bool) {
 	return cards, len(cards) > 0 || len(i.process.cards) == 0
 }
 
+// serves returns what a canary may ask of the instance, by the model card that is first by name; of
+// adapters it asks nothing. What versions before 1.6 say of a worker that prefills stands in the
+// model's type.
+func (i *Instance) serves() dynmesh.Served {
+	cards, _ := i.Cards()
+	at := slices.IndexFunc(cards, func(c *dynmesh.ModelCard) bool { return c.LoRA == "" })
+	if at < 0 {
+		return dynmesh.Served{}
+	}
+	card := cards[at]
+	s := dynmesh.Served{Model: card.Model, FirstRank: card.FirstRank, Ranks: card.Ranks}
+	routes := strings.ToLower(card.ModelType)
+	s.Prefill = card.WorkerType == "prefill" || strings.Contains(routes, "prefill")
+	for _, route := range []struct{ name, request string }{
+		{"completions", "completions"}, {"chat", "chat"}, {"embedding", "embeddings"},
+	} {
+		if s.Request == "" && !s.Prefill && strings.Contains(routes, route.name) {
+			s.Request = route.request
+		}
+	}
+	s.Needs = !s.Prefill && slices.ContainsFunc(card.Needs, func(set []string) bool { return slices.Contains(set, "prefill") })
+	return s
+}
+
 // Auxiliary says whether its worker serves models, and none at this endpoint.
 func (i *Instance) Auxiliary() bool {
 	_, serves := i.Cards()
@@ -104,7 +129,10 @@ func (i *Instance) Auxiliary() bool {
 // deal sets a model card of a process; nil: it is gone.
 func (f *Fleet) deal(key dynmesh.CardKey, card *dynmesh.ModelCard) {
 	p := f.processes.get(key.ID)
-	before := p.system()
+	before := make([]dynmesh.Foreign, len(p.instances))
+	for n, i := range p.instances {
+		before[n] = f.where(i)
+	}
 	switch {
 	case card == nil:
 		delete(p.cards, key)
@@ -113,9 +141,8 @@ func (f *Fleet) deal(key dynmesh.CardKey, card *dynmesh.ModelCard) {
 	default:
 		p.cards[key] = card
 	}
-	moved := p.system() != before
-	for _, i := range p.instances {
-		if moved && i.watch == watched {
+	for n, i := range p.instances {
+		if i.watch == watched && f.where(i) != before[n] {
 			i.watch = rewatched
 		}
 		f.marks.instance(i)
@@ -180,7 +207,7 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 	if addr == "" {
 		return dynmesh.Foreign{}
 	}
-	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system()}
+	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system(), Serves: i.serves()}
 	if at.System == "" && idle && f.cfg.ForeignSystemPort != 0 {
 		host, _, _ := net.SplitHostPort(addr)
 		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))

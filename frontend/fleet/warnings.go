@@ -41,6 +41,9 @@ func (w *warnings) gossip(h dynmesh.GossipHealth) {
 	if h.UDPDegraded > 0 {
 		w.add("members that answer over TCP and not over UDP: %d; look for a firewall, because their loss is noticed later", h.UDPDegraded)
 	}
+	if h.Unproven > 0 {
+		w.add("canaries do not get through Dynamo's frontend to their workers (%d), of which that says nothing: %s", h.Unproven, h.Obstacle)
+	}
 	if h.Unreported > 0 {
 		w.add("instances whose workers are no members, and of which this frontend has no room to report: %d; run more frontends, or nothing but their leases vouches for them", h.Unreported)
 	}

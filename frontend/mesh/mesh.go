@@ -140,7 +140,7 @@ type Pod struct {
 // Observation is one observer's latest finding.
 type Observation struct {
 	Observer       string          `json:"observer"`
-	Kind           string          `json:"kind"` // canary, traffic, path or process
+	Kind           string          `json:"kind"` // canary, traffic, path, process, system or pinned
 	Finding        dynmesh.Finding `json:"finding"`
 	Reason         dynmesh.Reason  `json:"reason,omitempty"` // why it failed
 	Detail         string          `json:"detail,omitempty"`

@@ -37,9 +37,9 @@ type Worker struct {
 }
 
 // Path is what one watcher says of the way to the instance, and of a worker that is no member, what
-// the worker's system port told it.
+// the worker's system port told it, or the canaries that it sent the worker.
 type Path struct {
-	Kind                dynmesh.Kind        // KindSystem: it asked the system port, which is more than KindPath, the default
+	Kind                dynmesh.Kind        // KindSystem: it asked the system port; KindPinned: it sent canaries; KindPath, the default: neither
 	Draining            bool                // KindSystem: the worker will leave
 	By                  string              // the watcher, for people
 	State               dynmesh.MemberState // of the watcher; empty: it is no member
@@ -48,7 +48,8 @@ type Path struct {
 	Finding             dynmesh.Finding     // Pass or Fail
 	Reason              dynmesh.Reason
 	Detail              string
-	At                  time.Time // by the watcher's clock
+	Latency             time.Duration // KindPinned: of the first canary that passed
+	At                  time.Time     // by the watcher's clock
 }
 
 // Counts says whether the finding is believed: that of a watcher that is alive, about this life.

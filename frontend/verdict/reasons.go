@@ -17,7 +17,7 @@ func (e Evidence) reasons(v dynmesh.Verdict) []string {
 	add := func(format string, args ...any) { r = append(r, fmt.Sprintf(format, args...)) }
 	switch v.State {
 	case dynmesh.Draining:
-		if p := e.system(func(p Path) bool { return p.Draining }); p != nil && !e.announced() {
+		if p := e.asked(func(p Path) bool { return p.Draining }); p != nil && !e.announced() {
 			add("its system port says that it drains: it takes no new requests, finishes those it has, and leaves, %s found at %s", p.By, at(p.At))
 			break
 		}
@@ -84,7 +84,7 @@ func (e Evidence) whyUnreachable() []string {
 			add("it has been unreachable since %s, and nobody has reached it since then", at(e.UnreachableSince))
 		}
 	default:
-		if p := e.system(Path.frozen); p != nil {
+		if p := e.asked(Path.frozen); p != nil {
 			add("it is frozen: %s, %s has found since %s, though its kernel still takes connections", p.said(), p.By, at(p.At))
 		} else {
 			add("%s", e.watchers(dynmesh.Fail))
@@ -129,7 +129,10 @@ func (e Evidence) lastSign() time.Time {
 }
 
 func (e Evidence) whyNotReady() string {
-	if p := e.system(Path.unready); p != nil && !e.reported() {
+	if p := e.asked(Path.unready); p != nil && !e.reported() {
+		if p.Kind == dynmesh.KindPinned {
+			return fmt.Sprintf("canaries pinned to it through Dynamo's frontend have failed since %s: %s, %s has found", at(p.At), cause(p.Reason, p.Detail), p.By)
+		}
 		return fmt.Sprintf("%s, %s has found since %s", p.said(), p.By, at(p.At))
 	}
 	switch own := e.Own; {
@@ -155,6 +158,9 @@ func (e Evidence) whyReady(verified bool) string {
 	switch {
 	case !e.Gossip:
 		return e.Registry.String() + " lists it, and nothing else is known: this frontend takes no part in gossip"
+	case e.Worker.State == "" && verified:
+		p := e.asked(Path.proven)
+		return fmt.Sprintf("canaries pinned to it through Dynamo's frontend have passed since %s%s, %s has found", at(p.At), took(p.Latency), p.By)
 	case e.Worker.State == "":
 		return e.foreign() + ": " + e.lease()
 	case !e.isAlive():
@@ -194,7 +200,7 @@ func (e Evidence) lease() string {
 		return vouch
 	}
 	said := e.watchers(dynmesh.Pass)
-	if p := e.system(func(p Path) bool { return p.Finding == dynmesh.Pass }); p != nil {
+	if p := e.asked(func(p Path) bool { return p.Finding == dynmesh.Pass }); p != nil {
 		said += "; its system port answers" + after(p.Detail)
 	}
 	if e.Registered {

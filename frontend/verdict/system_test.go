@@ -50,3 +50,40 @@ func TestSystemPortOfForeignWorkers(t *testing.T) {
 		})
 	}
 }
+
+// Canaries that somebody pins to a worker that is no member make it verified, or not ready. A
+// member's own word is worth more.
+func TestPinnedCanaries(t *testing.T) {
+	pinned := func(f dynmesh.Finding) Path {
+		return Path{Kind: dynmesh.KindPinned, By: "frontend 2", State: dynmesh.Alive, Finding: f, Reason: dynmesh.ReasonTimeout, Detail: "the detail", Latency: 12e6, At: began}
+	}
+	reached := Path{Kind: dynmesh.KindPath, By: "frontend 1", State: dynmesh.Alive, Finding: dynmesh.Pass, At: began}
+	missed := reached
+	missed.Finding, missed.Reason = dynmesh.Fail, dynmesh.ReasonRefused
+	passes, fails := pinned(dynmesh.Pass), pinned(dynmesh.Fail)
+	died, left := passes, fails
+	died.State, left.Stale = dynmesh.Dead, true
+	for _, tt := range []struct {
+		name     string
+		member   dynmesh.MemberState
+		paths    []Path
+		want     dynmesh.VerdictState
+		verified bool
+		says     string
+	}{
+		{"they pass", "", []Path{reached, passes}, dynmesh.Ready, true, "have passed since 2026-11-22T10:00:00.000Z, the first in 12ms, frontend 2 has found"},
+		{"they pass, and the other cannot reach it", "", []Path{missed, passes}, dynmesh.Ready, true, "have passed"},
+		{"they fail", "", []Path{reached, fails}, dynmesh.NotReady, false, "have failed since 2026-11-22T10:00:00.000Z: timeout: the detail, frontend 2 has found"},
+		{"they passed, by one that died", "", []Path{reached, died}, dynmesh.Ready, false, "does not run dynmesh"},
+		{"they failed, in an earlier life", "", []Path{reached, left}, dynmesh.Ready, false, "does not run dynmesh"},
+		{"a member", dynmesh.Alive, []Path{reached, fails}, dynmesh.Ready, false, "member of gossip"},
+		{"a member that was proven before it was one", dynmesh.Alive, []Path{reached, passes}, dynmesh.Ready, false, "member of gossip"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := Of(Evidence{Registered: true, Read: true, Gossip: true, Paths: tt.paths, Worker: Worker{State: tt.member, Since: began}})
+			if v.State != tt.want || v.Verified != tt.verified || !strings.Contains(v.Reasons[0], tt.says) {
+				t.Errorf("got %s, verified %v, %q; want %s, %v: …%s…", v.State, v.Verified, v.Reasons, tt.want, tt.verified, tt.says)
+			}
+		})
+	}
+}

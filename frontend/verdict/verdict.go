@@ -35,17 +35,17 @@ func Of(e Evidence) dynmesh.Verdict {
 
 // draining: the process said so, and is there to finish what it has.
 func (e Evidence) draining() bool {
-	return e.announced() && !e.isDead() || e.system(func(p Path) bool { return p.Draining }) != nil
+	return e.announced() && !e.isDead() || e.asked(func(p Path) bool { return p.Draining }) != nil
 }
 
-// system returns what somebody who asked the system port of a worker that is no member found, if it
-// fits and counts. A member's own word is worth more.
-func (e Evidence) system(fits func(Path) bool) *Path {
+// asked returns what somebody found who has asked a worker that is no member, by its system port or
+// by canaries, if it fits and counts. A member's own word is worth more.
+func (e Evidence) asked(fits func(Path) bool) *Path {
 	if e.Worker.State != "" {
 		return nil
 	}
 	for n := range e.Paths {
-		if p := &e.Paths[n]; p.Kind == dynmesh.KindSystem && p.Counts() && fits(*p) {
+		if p := &e.Paths[n]; (p.Kind == dynmesh.KindSystem || p.Kind == dynmesh.KindPinned) && p.Counts() && fits(*p) {
 			return p
 		}
 	}
@@ -58,10 +58,13 @@ func (p Path) frozen() bool {
 	return p.Kind == dynmesh.KindSystem && p.Finding == dynmesh.Fail && p.Reason == dynmesh.ReasonFrozen
 }
 
-// unready: the system port says of the endpoint that it is not ready.
+// unready: the system port says of the endpoint that it is not ready, or canaries fail.
 func (p Path) unready() bool {
-	return p.Kind == dynmesh.KindSystem && p.Finding == dynmesh.Fail && p.Reason != dynmesh.ReasonFrozen
+	return p.Finding == dynmesh.Fail && (p.Kind == dynmesh.KindPinned || p.Kind == dynmesh.KindSystem && p.Reason != dynmesh.ReasonFrozen)
 }
+
+// proven: canaries pass.
+func (p Path) proven() bool { return p.Kind == dynmesh.KindPinned && p.Finding == dynmesh.Pass }
 
 // announced says whether the process has told that it shuts down.
 func (e Evidence) announced() bool {
@@ -85,7 +88,7 @@ func (e Evidence) unreachable() bool {
 		return passes == 0 && (e.Score < Unwell || fails > 0)
 	case e.Worker.State == "":
 		// No gossip to wait for: the watchers that there are.
-		return passes == 0 && fails > 0 || e.system(Path.frozen) != nil
+		return passes == 0 && fails > 0 || e.asked(Path.frozen) != nil
 	}
 	return e.closed() || e.stillUnreachable()
 }
@@ -134,13 +137,13 @@ func (e Evidence) proven() bool {
 	return false
 }
 
-// notReady: the worker says so, or its system port does, or is silent about what is listed in its
-// name. Its last word stands also when gossip has lost it, until it says better.
+// notReady: the worker says so, or its system port or canaries do, or it is silent about what is
+// listed in its name. Its last word stands also when gossip has lost it, until it says better.
 func (e Evidence) notReady() bool {
 	if e.reported() {
 		return !e.Own.Ready
 	}
-	return e.Own == nil && e.Unreported && e.Registered && e.isAlive() || e.system(Path.unready) != nil
+	return e.Own == nil && e.Unreported && e.Registered && e.isAlive() || e.asked(Path.unready) != nil
 }
 
 // reported says whether the worker has told of this instance in a way that this version
@@ -155,6 +158,9 @@ func (e Evidence) isAlive() bool {
 }
 
 func (e Evidence) verified() bool {
+	if e.asked(Path.proven) != nil {
+		return true
+	}
 	if !e.isAlive() || !e.reported() || !e.Own.Ready {
 		return false
 	}

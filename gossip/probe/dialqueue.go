@@ -15,25 +15,28 @@ const (
 	MaxServiceDials = 128
 	MaxForeignDials = 128
 	MaxSystemAsks   = 256
+	MaxCanaries     = 64
 	ForeignPace     = time.Millisecond
 	ForeignSlack    = 50 * time.Millisecond
 )
 
 // dialQueues bound what is under way: connections to gossip, to members' ports of requests, to
-// foreign addresses, and questions to system ports.
-type dialQueues [4]dialQueue
+// foreign addresses, questions to system ports, and canaries.
+type dialQueues [5]dialQueue
 
 const (
 	gossipQueue = iota
 	serviceQueue
 	foreignQueue
 	systemQueue
+	canaryQueue
 )
 
 func newDialQueues() dialQueues {
 	return dialQueues{
 		gossipQueue: {limit: MaxGossipDials}, serviceQueue: {limit: MaxServiceDials},
 		foreignQueue: {limit: MaxForeignDials, pace: ForeignPace}, systemQueue: {limit: MaxSystemAsks},
+		canaryQueue: {limit: MaxCanaries},
 	}
 }
 
@@ -43,6 +46,8 @@ func (q *dialQueues) of(d *Dial) *dialQueue {
 		return &q[gossipQueue]
 	case d.Kind == AskSystem || d.Kind == AskStatus:
 		return &q[systemQueue]
+	case d.Kind == SendCanary:
+		return &q[canaryQueue]
 	case d.target.member == nil:
 		return &q[foreignQueue]
 	}
@@ -74,7 +79,7 @@ func (q *dialQueue) pop(now time.Duration) *Dial {
 		d := q.waiting[0]
 		q.waiting[0] = nil
 		q.waiting = q.waiting[1:]
-		if d.target == nil && d.system.ended || d.target != nil && d.target.ended || d.Kind == OpenTripwire && d.target.tripwire != d {
+		if d.unwanted() {
 			continue
 		}
 		q.running++

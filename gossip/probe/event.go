@@ -52,6 +52,7 @@ type (
 		Dial    *Dial
 		Outcome watch.Outcome
 		Status  SystemStatus // of AskStatus, where Accepted
+		Canary  CanaryResult // of SendCanary, in place of an Outcome
 	}
 
 	// TripwireClosed is the end of a connection that was kept: TimedOut where this host's kernel has
@@ -110,11 +111,12 @@ const (
 	DialService                  // whether the port of requests accepts connections
 	AskSystem                    // whether the system port answers HTTP at all
 	AskStatus                    // what it says
+	SendCanary                   // whether the worker answers a request, sent through Dynamo's frontend
 )
 
 // String returns the kind as a metric's label.
 func (k DialKind) String() string {
-	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests", AskSystem: "system", AskStatus: "status"}[k]
+	return [...]string{DialGossip: "question", OpenTripwire: "tripwire", DialService: "requests", AskSystem: "system", AskStatus: "status", SendCanary: "canary"}[k]
 }
 
 // Dial is one connection to be made. Its pointer is its identity.
@@ -130,7 +132,23 @@ type Dial struct {
 
 	Engine, Health bool // of AskStatus: whether to ask for /engine/status, and for /health
 
-	target *target // nil: it is of a system
-	system *system
-	nonce  uint64 // of DialGossip: of the ping that follows
+	Canary Canary // of SendCanary, whose Addr is the worker's system port; empty: it is not known
+
+	// One of them is whose it is.
+	target   *target
+	system   *system
+	canaries *canaries
+
+	nonce uint64 // of DialGossip: of the ping that follows
+}
+
+// unwanted says that nobody wants to know any longer.
+func (d *Dial) unwanted() bool {
+	switch {
+	case d.canaries != nil:
+		return d.canaries.ended
+	case d.system != nil:
+		return d.system.ended
+	}
+	return d.target.ended || d.Kind == OpenTripwire && d.target.tripwire != d
 }

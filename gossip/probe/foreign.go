@@ -31,6 +31,12 @@ type foreign struct {
 	systemDeadlines timers.Queue[time.Duration, *system]
 	health          bool // system ports are asked for /health, too
 
+	sendsCanaries   bool
+	models          map[string]map[dynmesh.Subject]dynmesh.Served // who serves which, near and far
+	canaries        map[dynmesh.InstanceID]*canaries
+	canaryDeadlines timers.Queue[time.Duration, *canaries]
+	unproven        map[dynmesh.InstanceID]struct{} // of canaries: those whose last ones did not reach their worker
+
 	limit    int               // MaxForeign, but in tests
 	reported int               // instances of which targets report
 	overflow overflow          // ours to watch, and beyond MaxForeign
@@ -61,7 +67,9 @@ func newForeign(self dynmesh.InstanceID) *foreign {
 		assignment: NewAssignment(self),
 		instances:  make(map[dynmesh.InstanceID][]foreignInstance), targets: make(map[string]*target),
 		systems: make(map[dynmesh.InstanceID]*system),
-		limit:   MaxForeign, overflow: overflow{set: make(map[dynmesh.Subject]struct{})},
+		models:  make(map[string]map[dynmesh.Subject]dynmesh.Served), canaries: make(map[dynmesh.InstanceID]*canaries),
+		unproven: make(map[dynmesh.InstanceID]struct{}),
+		limit:    MaxForeign, overflow: overflow{set: make(map[dynmesh.Subject]struct{})},
 	}
 }
 
@@ -85,6 +93,7 @@ func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.instances)) { // whose turn it is to ask may have changed
 		p.systemChanged(id)
+		p.canariesChanged(id)
 	}
 	for range len(f.overflow.set) { // each of which may be ours alone now, or no longer
 		p.admit(f.overflow.next())
@@ -110,6 +119,12 @@ func (p *Prober) watchForeign(s dynmesh.Subject, where dynmesh.Foreign) {
 	instances := f.instances[s.ID]
 	n := slices.IndexFunc(instances, func(at foreignInstance) bool { return at.subject == s })
 	known, freed := n >= 0, false
+	if known {
+		f.unserve(s, instances[n].Serves)
+	}
+	if addr != "" {
+		f.serve(s, where.Serves)
+	}
 	if known && instances[n].Addr != addr {
 		f.overflow.remove(s)
 		freed = p.endReport(s, instances[n].Addr)
@@ -132,6 +147,7 @@ func (p *Prober) watchForeign(s dynmesh.Subject, where dynmesh.Foreign) {
 		p.attach(s, where)
 	}
 	p.systemChanged(s.ID)
+	p.canariesChanged(s.ID)
 	if freed { // after the instance itself, which may only have moved
 		p.fill()
 	}
@@ -330,6 +346,85 @@ func (p *Prober) systemDialed(e DialEnded) {
 		}
 	}
 	p.stepSystem(s, watch.Event{Kind: watch.SystemRead, Outcome: e.Outcome})
+}
+
+// canariesChanged has a worker sent canaries, or none any longer, by what its instances serve, and
+// by whose it is to ask.
+func (p *Prober) canariesChanged(id dynmesh.InstanceID) {
+	f := p.foreign
+	c := f.canaries[id]
+	serves := func(at foreignInstance) bool { return at.Serves.Request != "" || at.Serves.Prefill }
+	switch wanted := f.sendsCanaries && f.isFirst(id) && slices.ContainsFunc(f.instances[id], serves); {
+	case wanted && c == nil: // soon, but not all at once
+		spread := max(time.Second, time.Duration(len(f.canaries))*canaryPace)
+		c = newCanaries(id, p.now+time.Duration(p.random.Int64N(int64(spread))))
+		f.canaries[id] = c
+	case !wanted && c != nil:
+		c.ended = true
+		f.canaryDeadlines.Stop(&c.deadline)
+		delete(f.canaries, id)
+		delete(f.unproven, id)
+		p.reportWorker(id)
+		return
+	case !wanted:
+		return
+	}
+	c.serve(f.instances[id])
+	f.canaryDeadlines.Set(&c.deadline, max(c.at, p.now))
+	p.reportWorker(id)
+}
+
+// stepCanaries does what is due of the canaries to one worker.
+func (p *Prober) stepCanaries(c *canaries) {
+	period := p.foreign.canaryPeriod()
+	if c.expire(period, p.now) {
+		p.reportWorker(c.id)
+	}
+	if c.asking == nil && p.now >= c.at {
+		p.sendCanary(c, period)
+	}
+	wake := c.at
+	if c.asking != nil {
+		wake = p.now + period
+	}
+	p.foreign.canaryDeadlines.Set(&c.deadline, wake)
+}
+
+// sendCanary sends the next canary to a worker, or has it wait: what cannot be reached, or drains,
+// or has nobody to be asked together with, gets none.
+func (p *Prober) sendCanary(c *canaries, period time.Duration) {
+	t := c.next()
+	canary, partner, ok := p.foreign.canaryFor(c, t)
+	if !ok || !p.foreign.asks(t.subject) {
+		t.sent, c.at = p.now, p.now+holdPause
+		return
+	}
+	d := &Dial{Kind: SendCanary, Canary: canary, canaries: c}
+	if s := p.foreign.systems[c.id]; s != nil && s.state.Answered() && !s.other {
+		d.Addr = s.addr
+	}
+	c.begin(t, partner, period, p.now)
+	p.dial(d)
+}
+
+// canaryEnded takes in what became of a canary.
+func (p *Prober) canaryEnded(e DialEnded) {
+	f, c := p.foreign, e.Dial.canaries
+	if p.stopped || c.ended {
+		return
+	}
+	if e.Canary.Outcome == CanaryHeld {
+		c.suspend(p.now)
+	}
+	others := len(f.partners(c.asking.subject)) > 1
+	if c.end(e.Canary, others, f.canaryPeriod()) {
+		p.reportWorker(c.id)
+	}
+	delete(f.unproven, c.id)
+	if c.unreached >= unreachedTold {
+		f.unproven[c.id] = struct{}{}
+	}
+	f.canaryDeadlines.Set(&c.deadline, max(c.at, p.now))
 }
 
 // reportWorker says anew what is found of a worker's instances.

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -70,6 +71,13 @@ func (p *Prober) AskHealth() {
 	}
 }
 
+// SendCanaries has workers that are no members sent canaries: see gossip.Config.
+func (p *Prober) SendCanaries() {
+	if p.foreign != nil {
+		p.foreign.sendsCanaries = true
+	}
+}
+
 // Handle takes an event and returns what is to be done.
 func (p *Prober) Handle(e Event, now time.Duration) Actions {
 	p.now, p.out = now, Actions{}
@@ -118,6 +126,9 @@ func (p *Prober) Next(now time.Duration) time.Duration {
 		if due, ok := p.foreign.systemDeadlines.Next(); ok {
 			at = min(at, due)
 		}
+		if due, ok := p.foreign.canaryDeadlines.Next(); ok {
+			at = min(at, due)
+		}
 	}
 	if due, ok := p.handovers.Next(); ok {
 		at = min(at, due)
@@ -142,6 +153,16 @@ func (p *Prober) Unreported() int {
 		return 0
 	}
 	return len(p.foreign.overflow.set)
+}
+
+// Unproven is how many foreign workers this member sends canaries that do not reach them, and what
+// is in the way of one of them.
+func (p *Prober) Unproven() (workers int, obstacle string) {
+	if p.foreign == nil || len(p.foreign.unproven) == 0 {
+		return 0, ""
+	}
+	first := slices.Min(slices.Collect(maps.Keys(p.foreign.unproven)))
+	return len(p.foreign.unproven), p.foreign.canaries[first].obstacle
 }
 
 // Watches reports whether a member's process is watched by this one.
@@ -212,7 +233,11 @@ func (p *Prober) dialEnded(e DialEnded) {
 	t := d.target
 	p.queues.of(d).running--
 	if t == nil {
-		p.systemDialed(e)
+		if d.canaries != nil {
+			p.canaryEnded(e)
+		} else {
+			p.systemDialed(e)
+		}
 		return
 	}
 	if p.stopped || t.ended || (d.Kind == OpenTripwire || d.Idle) && t.tripwire != d { // it is not wanted any longer
@@ -268,6 +293,13 @@ func (p *Prober) tick() {
 				break
 			}
 			p.stepSystem(s, watch.Event{})
+		}
+		for range duePerTick {
+			c, due := p.foreign.canaryDeadlines.Pop(p.now)
+			if !due {
+				break
+			}
+			p.stepCanaries(c)
 		}
 	}
 	p.startDials()

@@ -23,14 +23,21 @@ type world struct {
 	pings   []Ping
 	reports map[dynmesh.Subject]dynmesh.Report
 	trace   []string
+
+	asked map[dynmesh.InstanceID]time.Duration // when a worker got its last canary
+	asker map[dynmesh.InstanceID]*canaries
 }
 
 const self = 1
 
 func newWorld(t *rapid.T, frontend bool, seed uint64) *world {
 	w := &world{t: t, p: New(self, frontend, seed), reports: map[dynmesh.Subject]dynmesh.Report{}}
+	w.asked, w.asker = map[dynmesh.InstanceID]time.Duration{}, map[dynmesh.InstanceID]*canaries{}
 	if frontend && seed%2 == 0 {
 		w.p.foreign.limit = 3
+	}
+	if seed%3 > 0 {
+		w.p.SendCanaries()
 	}
 	return w
 }
@@ -56,6 +63,12 @@ func (w *world) note(e Event, do Actions) {
 			w.t.Fatalf("%+v is begun twice", d)
 		}
 		w.dialing = append(w.dialing, d)
+		if c := d.canaries; c != nil {
+			if last, before := w.asked[c.id]; before && c.sent != last && c.sent < last+CanaryPeriod && w.asker[c.id] == c {
+				w.t.Fatalf("%v gets a canary at %v, and had one at %v", c.id, c.sent, last)
+			}
+			w.asked[c.id], w.asker[c.id] = c.sent, c
+		}
 	}
 	w.pings = append(w.pings, do.Pings...)
 	for _, r := range do.Reports {
@@ -115,7 +128,32 @@ func (w *world) check() {
 				w.t.Fatalf("the system port of %v is asked: %+v", id, s)
 			}
 		}
+		for id, c := range f.canaries {
+			if c.ended || c.id != id || !f.isFirst(id) || len(c.targets) == 0 {
+				w.t.Fatalf("%v gets canaries: %+v", id, c)
+			}
+		}
+		if f.canaryDeadlines.Len() != len(f.canaries) {
+			w.t.Fatalf("%d workers are stepped for canaries, %d get them", f.canaryDeadlines.Len(), len(f.canaries))
+		}
+		served := 0
+		for _, instances := range f.instances {
+			for _, at := range instances {
+				if at.Serves.Model != "" {
+					served++
+				}
+			}
+		}
+		for _, of := range f.models {
+			served -= len(of)
+		}
+		if served != 0 {
+			w.t.Fatalf("%d instances more than are remembered serve models", served)
+		}
 		for s, r := range w.reports {
+			if r.Kind == dynmesh.KindPinned && f.canaries[s.ID] == nil {
+				w.t.Fatalf("%+v is said, and nobody sends canaries", r)
+			}
 			if r.Kind == dynmesh.KindSystem && f.systems[s.ID] == nil {
 				w.t.Fatalf("%+v is said, and nobody asks", r)
 			}
@@ -200,6 +238,9 @@ func (w *world) random() {
 		if addr != "" {
 			at.Idle = rapid.Bool().Draw(t, "idle")
 			at.System = rapid.SampledFrom([]string{"", "s:1", "s:2"}).Draw(t, "system")
+			at.Serves = rapid.SampledFrom([]dynmesh.Served{
+				{}, {Model: "m"}, {Model: "m", Request: "chat", Ranks: 2}, {Model: "m", Request: "embeddings"}, {Model: "m", Prefill: true}, {Model: "m", Request: "chat", Needs: true},
+			}).Draw(t, "serves")
 		}
 		w.handle(ForeignWatched{Subject: s, Foreign: at})
 	case k == 7 && len(w.pings) > 0:
@@ -224,6 +265,11 @@ func (w *world) random() {
 			w.open = append(w.open, d)
 		}
 		e := DialEnded{Dial: d, Outcome: outcome}
+		if d.Kind == SendCanary {
+			e.Outcome = watch.Void
+			e.Canary.Outcome = CanaryOutcome(rapid.IntRange(0, 4).Draw(t, "canary"))
+			e.Canary.Reason = dynmesh.ReasonTimeout
+		}
 		if d.Kind == AskStatus {
 			e.Status = SystemStatus{
 				Worker: rapid.SampledFrom([]string{"", "65", "66", "67"}).Draw(t, "worker"), InFlight: rapid.IntRange(-1, 3).Draw(t, "load"),

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -40,11 +41,29 @@ type system struct {
 // where there are no more.
 const systemPace = 2 * time.Millisecond
 
-// refine returns what is to be said of an instance, where its worker's system port tells more than
-// that the worker can be reached. That it cannot is said by nobody else.
+// refine returns what is to be said of an instance, where more is known than that its worker can be
+// reached. That it cannot is said by nobody else. What the system port says against it comes next,
+// then what canaries say, and last what the system port says for it.
 func (f *foreign) refine(r dynmesh.Report) dynmesh.Report {
+	if r.Finding == dynmesh.Fail {
+		return r
+	}
+	r = f.bySystem(r)
+	c := f.canaries[r.Subject.ID]
+	if c == nil || r.Finding == dynmesh.Fail || r.Draining {
+		return r
+	}
+	if found, took := c.finding(r.Subject); found != (watch.Finding{}) {
+		r.Kind, r.Finding, r.Reason, r.Latency = dynmesh.KindPinned, found.Finding, found.Reason, took
+		r.Detail = cmp.Or(found.Detail, r.Detail) // of one that passes, what its system port says
+	}
+	return r
+}
+
+// bySystem returns what is to be said of an instance, with what its worker's system port tells.
+func (f *foreign) bySystem(r dynmesh.Report) dynmesh.Report {
 	s := f.systems[r.Subject.ID]
-	if s == nil || s.other || !s.state.Answered() || r.Finding == dynmesh.Fail {
+	if s == nil || s.other || !s.state.Answered() {
 		return r
 	}
 	r.Kind, r.Finding = dynmesh.KindSystem, dynmesh.Pass

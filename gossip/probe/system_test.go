@@ -47,12 +47,12 @@ func (r *askRig) end(kind DialKind, outcome watch.Outcome, status SystemStatus) 
 		for n, d := range r.pending {
 			if d.Kind == kind {
 				r.pending = append(r.pending[:n:n], r.pending[n+1:]...)
-				r.handle(DialEnded{d, outcome, status})
+				r.handle(DialEnded{Dial: d, Outcome: outcome, Status: status})
 				return d
 			}
 			if d.Kind == AskSystem || d.Kind == AskStatus { // all others are answered
 				r.pending = append(r.pending[:n:n], r.pending[n+1:]...)
-				r.handle(DialEnded{d, watch.Accepted, SystemStatus{Worker: "70"}})
+				r.handle(DialEnded{Dial: d, Outcome: watch.Accepted, Status: SystemStatus{Worker: "70"}})
 				break
 			}
 		}

@@ -117,7 +117,7 @@ func mayReport(observer dynmesh.InstanceID, s dynmesh.Subject, k dynmesh.Kind) b
 	switch k {
 	case dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess:
 		return observer == s.ID
-	case dynmesh.KindPath, dynmesh.KindSystem:
+	case dynmesh.KindPath, dynmesh.KindSystem, dynmesh.KindPinned:
 		return observer != s.ID
 	}
 	return true

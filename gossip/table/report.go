@@ -53,7 +53,7 @@ func reasons() [17]dynmesh.Reason {
 
 // checkReport returns the report as every member will read it, or why no member would.
 func checkReport(self dynmesh.Observer, r dynmesh.Report) (dynmesh.Report, error) {
-	if !mayReport(self.ID, r.Subject, r.Kind) || r.Kind < dynmesh.KindCanary || r.Kind > dynmesh.KindSystem {
+	if !mayReport(self.ID, r.Subject, r.Kind) || r.Kind < dynmesh.KindCanary || r.Kind > dynmesh.KindPinned {
 		return r, fmt.Errorf("kind is %s, which %s cannot say of %s", r.Kind, self.ID, r.Subject.ID)
 	}
 	if r.Subject.ID == 0 {

@@ -3,6 +3,7 @@ package dial
 import (
 	"context"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -21,9 +22,10 @@ type Network interface {
 // Dialer connects beside its caller. Its methods may be called from any goroutine, and none but
 // Wait waits.
 type Dialer struct {
-	network Network
-	report  func(probe.Event)
-	systems systemPorts
+	network  Network
+	report   func(probe.Event)
+	systems  systemPorts
+	canaries canaries
 
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
@@ -34,9 +36,13 @@ type Dialer struct {
 }
 
 // New returns a dialer. Report is given DialEnded and TripwireClosed, from many goroutines, and
-// must not wait. The dialer must be followed by Stop and Wait.
-func New(n Network, report func(probe.Event)) *Dialer {
-	d := &Dialer{network: n, report: report, systems: newSystemPorts(n), tripwires: make(map[*probe.Dial]context.CancelFunc)}
+// must not wait. Canaries go through the frontend of Dynamo's at via; nil: there are none. The
+// dialer must be followed by Stop and Wait.
+func New(n Network, via *url.URL, report func(probe.Event)) *Dialer {
+	d := &Dialer{
+		network: n, report: report, systems: newSystemPorts(n), canaries: canaries{via},
+		tripwires: make(map[*probe.Dial]context.CancelFunc),
+	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
@@ -48,6 +54,8 @@ func (d *Dialer) Start(job *probe.Dial) {
 		d.wg.Go(func() { d.askSystem(job) })
 	case job.Kind == probe.AskStatus:
 		d.wg.Go(func() { d.askStatus(job) })
+	case job.Kind == probe.SendCanary:
+		d.wg.Go(func() { d.sendCanary(job) })
 	case job.Kind == probe.OpenTripwire:
 		d.keep(job, d.network.OpenTripwire)
 	case job.Idle:

@@ -53,7 +53,7 @@ func run(t *testing.T, connect func(context.Context) error, f func(*Dialer, *scr
 		began := time.Now()
 		events := make(chan string, 10)
 		s := &scripted{connect: connect, remote: make(chan net.Conn, 1)}
-		d := New(s, func(e probe.Event) {
+		d := New(s, nil, func(e probe.Event) {
 			what := "tripwire closed"
 			if ended, ok := e.(probe.DialEnded); ok {
 				what = ended.Outcome.String()

@@ -35,7 +35,7 @@ func (s sockets) OpenTripwire(ctx context.Context, addr string) (net.Conn, error
 func dialer(t *testing.T) (*Dialer, <-chan probe.Event) {
 	t.Helper()
 	events := make(chan probe.Event, 10)
-	d := New(sockets{}, func(e probe.Event) { events <- e })
+	d := New(sockets{}, nil, func(e probe.Event) { events <- e })
 	t.Cleanup(func() {
 		d.Stop()
 		d.Wait()
@@ -187,7 +187,7 @@ func TestAskSystemOfAHostThatIsGone(t *testing.T) {
 	defer func() { _ = server.Close() }()
 	defer close(ended)
 	events := make(chan probe.Event, 10)
-	d := New(n, func(e probe.Event) { events <- e })
+	d := New(n, nil, func(e probe.Event) { events <- e })
 	defer d.Wait()
 	defer d.Stop()
 	for _, want := range []watch.Outcome{watch.Accepted, watch.Unreachable} {
