@@ -272,6 +272,8 @@ func (w *worker) kill() { w.Kill() }
 // is withdrawn, none from then on, and it back when it works again. out and in return nil once the
 // router has it so.
 func (f *fleet) survive(t *testing.T, w *worker, broken fault, url string, out, in func(*worker) error) {
+	of := *f
+	f, of.t = &of, t
 	l := f.begin(url)
 	<-time.After(time.Second) // requests without a fault
 	began := time.Now()

@@ -85,8 +85,21 @@ func DialableURL(u *url.URL) string {
 func hostPort(host, port string) string {
 	n, err := strconv.ParseUint(port, 10, 16)
 	ip := net.ParseIP(host)
-	if err != nil || n == 0 || host == "" || ip != nil && ip.IsUnspecified() {
+	if err != nil || n == 0 || !isHost(host) || ip != nil && ip.IsUnspecified() {
 		return ""
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// isHost says whether a text may be a name or an address: of few characters, because it ends in
+// configurations of routers, and anybody who may register has chosen it.
+func isHost(s string) bool {
+	for _, r := range s {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune(".-_:%", r):
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 253
 }
