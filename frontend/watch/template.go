@@ -88,7 +88,7 @@ const (
 
 // parseTemplate reads a template. Its functions are those of text/template, and:
 //
-//	target NAME   the target of that name; an error, and no file, where it is not known or nobody serves
+//	target NAME   the target of that name; an error, and no file, where nobody serves it
 //	json VALUE    the value as JSON, in a line
 func parseTemplate(path string) (*template.Template, error) {
 	info, err := os.Stat(path)
@@ -148,8 +148,8 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// stage writes a file beside another one, whose mode it has, to take its place. Its name is hidden and
-// ends in .tmp, so that whoever includes all that is in a folder does not take it.
+// stage writes a file beside another one, whose mode it has, to take its place. Its name is hidden
+// and ends in .tmp, so that whoever includes all that is in a folder does not take it.
 func stage(beside string, content []byte) (path string, err error) {
 	mode := os.FileMode(0o644)
 	if info, err := os.Stat(beside); err == nil {
