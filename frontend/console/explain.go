@@ -23,6 +23,16 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 		fmt.Fprintf(&b, "; its verdict changed %s lately", times(f.Flaps))
 	}
 	fmt.Fprintf(&b, "\nworker    %s\n", withAges(workerLine(f.Worker), now))
+	for _, model := range f.Models {
+		fmt.Fprintf(&b, "serves    %s\n", describeModel(model))
+	}
+	for _, e := range m.Endpoints {
+		for _, i := range e.Instances {
+			if i.ID == f.ID && i.Auxiliary && e.Name != f.Endpoint {
+				fmt.Fprintf(&b, "also      %s, %s\n", plain.Text(e.Name, maxName), verdict(i, false))
+			}
+		}
+	}
 	if f.Pod != nil {
 		fmt.Fprintf(&b, "pod       %s\n", podLine(*f.Pod))
 	}
@@ -45,6 +55,15 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	}
 	t.write(&b)
 	return b.String()
+}
+
+// describeModel names a model and the role of the workers that serve it so.
+func describeModel(m mesh.Model) string {
+	name := plain.Text(m.Name, maxName)
+	if m.WorkerType != "" {
+		name += " (" + plain.Text(m.WorkerType, maxName) + ")"
+	}
+	return name
 }
 
 // writeOutputs says what routers were told of an instance.

@@ -42,14 +42,14 @@ func Status(s Snapshot, now time.Time, style Style) string {
 		b.WriteString("Nothing is registered.\n")
 	}
 	writeInstances(&b, s, now, style)
-	folded := 0
+	aside := 0
 	for _, e := range s.Mesh.Endpoints {
 		if isAuxiliary(e) {
-			folded++
+			aside++
 		}
 	}
-	if folded > 0 {
-		fmt.Fprintf(&b, "\nnot shown: %d endpoints without a model, of workers that serve one (/mesh has them)\n", folded)
+	if aside > 0 {
+		fmt.Fprintf(&b, "\nnot shown: %d endpoints without a model, of workers that serve one (explain names them)\n", aside)
 	}
 	for _, w := range s.Mesh.Warnings {
 		fmt.Fprintf(&b, "\n%s %s\n", style.paint(yellow, "warning:"), withAges(plain.Text(w, maxReason), now))
@@ -276,34 +276,71 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 		heads = append(heads, "HOST", "VERSION", "GOSSIP")
 	}
 	t.heads(append(heads, "REASON")...)
-	for _, e := range s.Mesh.Endpoints {
-		for _, i := range e.Instances {
-			where := withdrawn(i)
-			if i.Auxiliary || isHealthy(i) && where == "" && !style.Wide {
-				continue
+	for _, f := range folded(s.Mesh, style.Wide) {
+		where := withdrawn(f.Instance)
+		cells := []cell{
+			{f.where(), noColour}, {f.ID.String(), noColour},
+			{verdict(f.Instance, style.Wide), colourOf(f.Instance)}, {since(f.Since.Time, now), noColour},
+		}
+		if outputs {
+			cells = append(cells, cell{cmp.Or(where, "-"), noColour})
+		}
+		if style.Wide {
+			cells = append(cells, workerCells(f.Worker)...)
+		}
+		for n, reason := range reasons(f.Instance, style.Wide) {
+			if n > 0 {
+				cells = make([]cell, len(cells))
 			}
-			cells := []cell{
-				{plain.Text(e.Name, maxName), noColour}, {i.ID.String(), noColour},
-				{verdict(i, style.Wide), colourOf(i)}, {since(i.Since.Time, now), noColour},
-			}
-			if outputs {
-				cells = append(cells, cell{cmp.Or(where, "-"), noColour})
-			}
-			if style.Wide {
-				cells = append(cells, workerCells(i.Worker)...)
-			}
-			for n, reason := range reasons(i, style.Wide) {
-				if n > 0 {
-					cells = make([]cell, len(cells))
-				}
-				t.row(append(cells[:len(cells):len(cells)], cell{withAges(plain.Text(reason, maxReason), now), noColour})...)
-			}
+			t.row(append(cells[:len(cells):len(cells)], cell{withAges(plain.Text(reason, maxReason), now), noColour})...)
 		}
 	}
 	if len(t.rows) > 1 {
 		b.WriteByte('\n')
 		t.write(b)
 	}
+}
+
+// instanceRow is a line of the table of instances.
+type instanceRow struct {
+	Found
+	more int // endpoints at which the same is to be said of its worker
+}
+
+// where says at which endpoints it is.
+func (r instanceRow) where() string {
+	name := plain.Text(r.Endpoint, maxName)
+	if r.more > 0 {
+		name += fmt.Sprintf(" and %d more", r.more)
+	}
+	return name
+}
+
+// folded returns the instances that need attention, each worker once that is alike at several
+// endpoints: it died once. all: every instance.
+func folded(m *client.Mesh, all bool) []instanceRow {
+	type death struct {
+		id             dynmesh.InstanceID
+		verdict, where string
+	}
+	var rows []instanceRow
+	place := map[death]int{}
+	for _, e := range m.Endpoints {
+		for _, i := range e.Instances {
+			where := withdrawn(i)
+			if i.Auxiliary || isHealthy(i) && where == "" && !all {
+				continue
+			}
+			d := death{i.ID, verdict(i, false), where}
+			if n, known := place[d]; known && !all {
+				rows[n].more++
+				continue
+			}
+			place[d] = len(rows)
+			rows = append(rows, instanceRow{Found: Found{e.Name, i}})
+		}
+	}
+	return rows
 }
 
 // withdrawn names the outputs that have told routers to leave an instance alone, or would have.

@@ -44,8 +44,8 @@ func ParseTarget(s string) (Target, error) {
 	return t, nil
 }
 
-// In finds the instances that are meant: all that one worker serves, unless an endpoint was named.
-// An error says that there is none, or that several workers could be meant.
+// In finds the instances that are meant: all that one worker serves, unless an endpoint was named,
+// but for those without a model of a worker that serves one. An error says that there is none, or that several workers could be meant.
 func (t Target) In(m *client.Mesh) ([]Found, error) {
 	all := t.of(m)
 	decimal, err := strconv.ParseUint(t.id, 10, 64)
@@ -58,7 +58,13 @@ func (t Target) In(m *client.Mesh) ([]Found, error) {
 		if len(found) == 0 {
 			continue
 		}
-		return found, t.checkUnique(found)
+		if err := t.checkUnique(found); err != nil {
+			return found, err
+		}
+		if serving := slices.DeleteFunc(slices.Clone(found), func(f Found) bool { return f.Auxiliary }); t.endpoint == "" && len(serving) > 0 {
+			found = serving
+		}
+		return found, nil
 	}
 	if w := t.rejectedEntry(m); w != "" {
 		return nil, fmt.Errorf("no instance %s among the %d that are known: %s", plain.Text(t.id, maxName), len(all), plain.Text(w, maxReason))

@@ -34,6 +34,7 @@ func TestPage(t *testing.T) {
 		{"nothing registered yet", nothing},
 		{"what is expected and not there", expected},
 		{"endpoints without a model", withoutModel},
+		{"a worker that dies at two endpoints", twice},
 		{"the look is in the address", address},
 		{"keys", keys},
 		{"a phone", phone},
@@ -140,6 +141,8 @@ func withoutModel(t *testing.T, b browser) {
 	p := open(t, b, m.url(), desk())
 	p.waits("#headline", "2 ready of 2 registered", "3 of 4 expectations hold")
 	p.waits(".endpoint.missing", "model:tiny/prefill", "of 1 expected, 1 short")
+	p.waits("#endpoints", "model:tiny/decode", "2 ready of 2")
+	p.waits(".group-title", "dynamo.backend.generate", "model:tiny/decode")
 	if _, err := m.kv.Delete(t.Context(), aside(m.workers[0]).String()); err != nil {
 		t.Fatal(err)
 	}
@@ -150,5 +153,26 @@ func withoutModel(t *testing.T, b browser) {
 	if got := p.text("#endpoints"); strings.Contains(got, "load") {
 		t.Errorf("got %q", got)
 	}
+	p.quiet()
+	p = open(t, b, m.url()+look(m.workers[1]), desk())
+	p.waits("#detail", "model:tiny/decode", "dynamo.backend.load")
+	p.quiet()
+}
+
+// Who dies, dies once.
+func twice(t *testing.T, b browser) {
+	m := newMesh(t)
+	m.add(2, endpoints()[0])
+	other := *m.workers[0]
+	other.Endpoint.Name = "load"
+	if _, err := m.kv.Txn(t.Context()).Then(other.puts()...).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, b, m.url(), desk())
+	p.waits("#headline", "registered")
+	p.waits("#grid", "dynamo.backend.load")
+	m.workers[0].killed()
+	p.waits("#troubles-title", "Not well: 1")
+	p.waits(".trouble.unreachable", "gpu-000", "and 1 more endpoint")
 	p.quiet()
 }

@@ -1,4 +1,4 @@
-// Counts: the fleet in one line, its kinds, and each endpoint.
+// Counts: the fleet in one line, its kinds, each model by role, and each endpoint.
 import { byID, keep, make, setAttribute, setClass, soft, write } from './dom.js';
 import { bare, number, plain } from './plain.js';
 import { kinds } from './verdicts.js';
@@ -52,6 +52,11 @@ function drawKinds(total) {
 
 function drawEndpoints(fleet, outcomes) {
   const cards = new Map();
+  const models = new Map(); // instances, by model and role
+  for (const instance of fleet.instances.values()) {
+    for (const name of instance.serves) models.has(name) ? models.get(name).push(instance) : models.set(name, [instance]);
+  }
+  for (const name of [...models.keys()].sort()) cards.set(name, { name, tally: fleet.tally(models.get(name)), outcomes: [] });
   for (const [name, { instances }] of fleet.endpoints) {
     cards.set(name, { name, tally: fleet.tally(instances), outcomes: [] });
   }

@@ -2,6 +2,7 @@
 import { byID, make, setClass, soft, write } from './dom.js';
 import { bare, count, plain } from './plain.js';
 import { age, clock, moment, timed } from './time.js';
+import { modelOf } from './fleet.js';
 import { kindOf, manyFlaps, wordOf } from './verdicts.js';
 import * as look from './look.js';
 
@@ -32,7 +33,8 @@ export function draw(fleet) {
   section(panel, 'verdict', [data?.verdict, data?.verified, data?.since, data?.registered, data?.reasons, data?.flaps], () => verdict(data));
   section(panel, 'Evidence', data?.observations ?? [], (list) => evidence(list, fleet));
   section(panel, 'History', data ? [data.changes, data.since] : [], () => (data ? history(data) : []));
-  section(panel, 'Worker', data ? [data.worker, data.transport] : [], () => (data ? worker(data) : []));
+  const aside = data ? fleet.asideOf(at).map(({ endpoint, data }) => ({ endpoint, state: data.verdict })) : [];
+  section(panel, 'Worker', data ? [data.worker, data.transport, data.models, aside] : [], () => (data ? worker(data, aside) : []));
 }
 
 function open(panel, key, endpoint, id) {
@@ -119,10 +121,12 @@ function history({ changes, since, verdict: state }) {
       make('span', { class: 'said long' }, ...timed(plain(c.reason, 600)))))))];
 }
 
-function worker({ worker: w, transport, registered }) {
+function worker({ worker: w, transport, registered, models }, aside) {
   const facts = [];
   const add = (name, ...values) => values[0] && facts.push(make('dt', {}, name), make('dd', { class: 'long' }, ...values));
   add('host', plain(w?.host, 2000));
+  add('serves', (models ?? []).map((m) => plain(modelOf(m), 200)).join('  '));
+  add('also', ...aside.flatMap(({ endpoint, state }) => [make('span', { class: 'also' }, ...soft(plain(bare(endpoint), 200)), state === 'ready' ? '' : `: ${wordOf(state)}`)]));
   add('labels', Object.entries(w?.labels ?? {}).map(([k, v]) => plain(`${k}=${v}`, 2000)).join('  '));
   add('version', plain(w?.version, 200));
   add('process', w?.pid ? plain(w.pid, 20) : '');

@@ -14,6 +14,7 @@ class Instance {
     this.data = data;
     this.kind = kindOf(data);
     this.words = null;
+    this.serves = (data.models ?? []).map(modelOf);
   }
 
   // name is what people call it: the host, where one is known.
@@ -27,7 +28,7 @@ class Instance {
       const { verdict, worker, registered } = this.data;
       const labels = Object.entries(worker?.labels ?? {}).map(([k, v]) => `${k}=${v}`);
       this.words = [this.id, this.endpoint, verdict, wordOf(verdict), this.kind.word, registered ? '' : 'unregistered',
-        worker?.host, worker?.version, ...labels].join('\n').toLowerCase();
+        worker?.host, worker?.version, ...this.serves, ...labels].join('\n').toLowerCase();
     }
     return this.words;
   }
@@ -36,6 +37,9 @@ class Instance {
 // keyOf names an instance for as long as the page lives. An id has no line end, so no two give the same.
 export const keyOf = (endpoint, id) => `${endpoint}\n${id}`;
 
+// modelOf names a model in a role, as expectations do.
+export const modelOf = ({ model, worker_type: role }) => `model:${model}${role ? `/${role}` : ''}`;
+
 // Ids are hexadecimal without padding: the longer is the greater.
 const byID = (a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
@@ -43,6 +47,7 @@ export class Fleet {
   head = null; // discovery, gossip, warnings; null until something is known
   endpoints = new Map(); // by name, in the frontend's order: {name, instances: sorted}
   instances = new Map(); // by key
+  aside = new Map(); // by key, {endpoint, id, data}: their workers serve models, and none there, and they are seen with those
   members = new Map(); // by id
   expectations = [];
   changed = new Set(); // keys of instances that are not as they were drawn
@@ -65,8 +70,12 @@ export class Fleet {
     const before = this.endpoints;
     const gone = new Set(this.instances.keys());
     this.endpoints = new Map();
+    this.aside = new Map();
     for (const { endpoint, instances } of endpoints) {
-      if (instances.length > 0 && instances.every((i) => i.auxiliary)) continue;
+      if (instances.length > 0 && instances.every((i) => i.auxiliary)) {
+        for (const data of instances) this.aside.set(keyOf(endpoint, data.id), { endpoint, id: data.id, data });
+        continue;
+      }
       if (!this.endpoints.has(endpoint)) {
         this.endpoints.set(endpoint, before.get(endpoint) ?? { name: endpoint, instances: [] });
         if (!before.has(endpoint)) this.moved.add(endpoint);
@@ -99,11 +108,13 @@ export class Fleet {
 
   put(endpoint, data) {
     const key = keyOf(endpoint, data.id);
-    if (data.auxiliary) { // its worker serves models, and none here: it is seen where it serves them
+    if (data.auxiliary) {
       this.remove(endpoint, data.id);
       if (this.endpoints.get(endpoint)?.instances.length === 0) this.drop(endpoint);
+      this.aside.set(key, { endpoint, id: data.id, data });
       return;
     }
+    this.aside.delete(key);
     let instance = this.instances.get(key);
     if (!instance) {
       instance = new Instance(endpoint, data.id);
@@ -117,6 +128,7 @@ export class Fleet {
 
   remove(endpoint, id) {
     const key = keyOf(endpoint, id);
+    this.aside.delete(key);
     const instance = this.instances.get(key);
     if (!instance) return;
     this.instances.delete(key);
@@ -129,6 +141,7 @@ export class Fleet {
   // drop removes an endpoint with all that it has.
   drop(endpoint) {
     for (const { id } of [...(this.endpoints.get(endpoint)?.instances ?? [])]) this.remove(endpoint, id);
+    for (const [key, one] of this.aside) if (one.endpoint === endpoint) this.aside.delete(key);
     this.endpoints.delete(endpoint);
     this.moved.add(endpoint);
   }
@@ -136,6 +149,11 @@ export class Fleet {
   changeMembers(changed, gone) {
     for (const member of changed) this.members.set(member.id, member);
     for (const id of gone) this.members.delete(id);
+  }
+
+  // asideOf returns what else a worker has registered, by endpoint.
+  asideOf(id) {
+    return [...this.aside.values()].filter((one) => one.id === id).sort((a, b) => (a.endpoint < b.endpoint ? -1 : 1));
   }
 
   // take returns what changed since it was called last.

@@ -52,6 +52,8 @@ function settle(fleet, touched) {
     const element = groups.get(name);
     const up = group.instances.reduce((n, i) => n + (i.data.verdict === 'ready' && i.data.registered), 0);
     element.hidden = visible.length === 0;
+    const models = [...new Set(group.instances.flatMap((i) => i.serves))].sort();
+    write(element.firstChild.children[1], plain(models.join('  '), 120));
     write(element.firstChild.lastChild, `${number(up)} of ${number(group.instances.length)}`);
   }
   const all = fleet.instances.size;
@@ -62,7 +64,7 @@ function settle(fleet, touched) {
 function newGroup({ name }) {
   const title = plain(bare(name), 120);
   const element = make('div', { class: 'group', role: 'group', 'aria-label': title },
-    make('div', { class: 'group-title', 'aria-hidden': 'true' }, make('span', { class: 'name' }, ...soft(title)), make('span', { class: 'unit' })),
+    make('div', { class: 'group-title', 'aria-hidden': 'true' }, make('span', { class: 'name' }, ...soft(title)), make('span', { class: 'models' }), make('span', { class: 'unit' })),
     make('div', { class: 'cells' }));
   groups.set(name, element);
   return element;

@@ -60,7 +60,7 @@ export function matcher() {
   const only = look.kinds.length > 0 ? new Set(look.kinds) : null;
   return (instance) => {
     if (only && !only.has(instance.kind.name)) return false;
-    if (ep !== '' && instance.endpoint !== ep) return false;
+    if (ep !== '' && instance.endpoint !== ep && !instance.serves.includes(ep)) return false;
     return wanted.every((w) => (w[0] === '-' ? !instance.text.includes(w.slice(1)) : instance.text.includes(w)));
   };
 }

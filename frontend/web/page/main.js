@@ -108,6 +108,7 @@ function adopt(came) {
   fleet.setHead(came.head);
   fleet.members = came.members;
   fleet.replace([...came.endpoints.values()].map(({ name, instances }) => ({ endpoint: name, instances: instances.map((i) => i.data) })));
+  fleet.aside = came.aside;
   plan();
 }
 

@@ -17,15 +17,28 @@ export function draw(fleet, matches) {
     else hidden++;
   }
   unlucky.sort((a, b) => rank(a) - rank(b) || compare(b.data.since, a.data.since) || compare(a.key, b.key));
-  const shown = unlucky.slice(0, most);
-  keep(byID('trouble-list'), shown, (i) => i.key, newRow, drawRow);
+  const rows = fold(unlucky);
+  keep(byID('trouble-list'), rows.slice(0, most), (row) => row.instance.key, newRow, drawRow);
   const notes = [];
-  if (unlucky.length > most) notes.push(`and ${number(unlucky.length - most)} more: choose an endpoint or filter to see them`);
+  if (rows.length > most) notes.push(`and ${number(rows.length - most)} more: choose an endpoint or filter to see them`);
   if (hidden > 0) notes.push(`${count(hidden, 'more is', 'more are')} not well outside this filter`);
-  if (unlucky.length === 0 && hidden === 0) notes.push('Everyone is well.');
+  if (rows.length === 0 && hidden === 0) notes.push('Everyone is well.');
   write(byID('troubles-note'), notes.join(' · '));
-  write(byID('troubles-title'), unlucky.length > 0 ? `Not well: ${number(unlucky.length)}` : 'Not well: none');
-  return unlucky.length + hidden;
+  write(byID('troubles-title'), rows.length > 0 ? `Not well: ${number(rows.length)}` : 'Not well: none');
+  return rows.length + hidden;
+}
+
+// fold has one row tell of a worker for which all is alike at several endpoints: it died once.
+function fold(unlucky) {
+  const rows = new Map();
+  for (const instance of unlucky) {
+    const { id, data } = instance;
+    const key = `${id} ${data.verdict} ${data.registered} ${unsteady(data)}`;
+    const row = rows.get(key);
+    if (row) row.more++;
+    else rows.set(key, { instance, more: 0 });
+  }
+  return [...rows.values()];
 }
 
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
@@ -33,22 +46,22 @@ const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 // Those that are ready but were not a moment ago keep a place: a list in which rows come and go cannot be read.
 const rank = ({ kind, data }) => (unsteady(data) ? 4 : data.verdict === 'ready' ? 5 : kind.rank);
 
-function newRow(instance) {
-  const { endpoint, id } = instance;
+function newRow({ instance: { endpoint, id } }) {
   const button = make('button', { type: 'button', class: 'trouble' },
     make('span', { class: 'glyph', 'aria-hidden': 'true' }),
     make('span', { class: 'state' }, make('b', {}), ' ', age(NaN)),
-    make('span', { class: 'who' }, make('b', { class: 'name' }), ' ', make('span', { class: 'place' }, ...soft(plain(bare(endpoint), 80)), ` · ${plain(id, 24)}`)),
+    make('span', { class: 'who' }, make('b', { class: 'name' }), ' ', make('span', { class: 'place' }, ...soft(plain(bare(endpoint), 80)), make('span', {}), ` · ${plain(id, 24)}`)),
     make('span', { class: 'why' }));
   button.addEventListener('click', () => look.change({ at: id, of: endpoint }, true));
   return make('li', {}, button);
 }
 
-function drawRow(item, instance) {
+function drawRow(item, { instance, more }) {
   const [button] = item.children;
   const { at, of } = look.current();
   const selected = String(instance.id === at && instance.endpoint === of);
   setAttribute(button, 'aria-pressed', selected);
+  write(button.querySelector('.place span'), more > 0 ? ` and ${count(more, 'more endpoint')}` : '');
   if (item.drawn === instance.data) return;
   item.drawn = instance.data;
   const { data, kind } = instance;
