@@ -42,7 +42,7 @@ func (e Endpoint) String() string {
 }
 
 // Validate says which part, if any, dynmesh would refuse to register. Names that others wrote into
-// etcd are listed as they are and need not pass.
+// registries are listed as they are and need not pass.
 func (e Endpoint) Validate() error {
 	for _, part := range []struct{ what, name string }{
 		{"namespace", e.Namespace}, {"component", e.Component}, {"endpoint", e.Name},

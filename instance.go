@@ -58,7 +58,7 @@ func (k InstanceKey) Compare(o InstanceKey) int {
 	return cmp.Or(k.Endpoint.Compare(o.Endpoint), cmp.Compare(k.ID, o.ID))
 }
 
-// Instance is one worker serving one endpoint, as etcd holds it.
+// Instance is one worker serving one endpoint, as a registry holds it.
 type Instance struct {
 	InstanceKey
 

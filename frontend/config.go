@@ -46,9 +46,9 @@ type Config struct {
 	// members by its Join alone. Sources are needed in its place.
 	NoEtcd bool
 
-	// Pool is the gossip that tells more than etcd does. It must not have run: the frontend's Run
-	// runs it, and leaves it when the last request is answered. Default: none, and verdicts then
-	// rest on etcd alone.
+	// Pool is the gossip that tells more than a registry does. It must not have run: the frontend's
+	// Run runs it, and leaves it when the last request is answered. Default: none, and verdicts then
+	// rest on the registry alone.
 	Pool Pool
 
 	// Gossip makes the frontend a member of the mesh, in place of a Pool, and registers it in etcd,

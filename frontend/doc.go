@@ -1,6 +1,6 @@
-// Package frontend serves what is registered in etcd, and what is known of it: for people, load
-// balancers and scripts that have to know which instances exist, whether they work, why not, and
-// whether this process itself is alive.
+// Package frontend serves what is registered, in etcd or elsewhere, and what is known of it: for
+// people, load balancers and scripts that have to know which instances exist, whether they work,
+// why not, and whether this process itself is alive.
 //
 // A program makes a [Frontend] with [New], which binds the port, and calls [Frontend.Run], which
 // serves until its context ends. Any number of frontends may run beside each other; none is in
@@ -21,9 +21,9 @@
 //
 // # Verdicts
 //
-// Where time alone is evidence (a worker that stays silent about what etcd lists in its name), the
+// Where time alone is evidence (a worker that stays silent about what is listed in its name), the
 // loop looks at the instance again when that is due. Instances whose worker is no member of the
-// pool are handed to it to be watched over the network. Without a pool, verdicts rest on etcd
-// alone, and /mesh says so. Each change of a verdict is a line of the log; more than ten within 250
-// ms are a line for all that went the same way.
+// pool are handed to it to be watched over the network. Without a pool, verdicts rest on the
+// registry alone, and /mesh says so. Each change of a verdict is a line of the log; more than ten
+// within 250 ms are a line for all that went the same way.
 package frontend

@@ -56,9 +56,9 @@ type Config struct {
 	// addresses. None is needed where there are Seeds.
 	Join []string
 
-	// Seeds returns addresses of members, host:port, that somebody else keeps: etcd. It is asked
-	// when the member is alone, and every 30 s. It may fail or be slow: its context ends after 5 s.
-	// Default: none.
+	// Seeds returns addresses of members, host:port, that somebody else keeps, such as etcd. It is
+	// asked when the member is alone, and every 30 s. It may fail or be slow: its context ends after 5
+	// s. Default: none.
 	Seeds func(ctx context.Context) ([]string, error)
 
 	// Label keeps pools apart that reach each other by accident (DYN_GOSSIP_LABEL), 1 to 64 bytes.

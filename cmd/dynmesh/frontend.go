@@ -34,7 +34,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 		Short: "Say what is registered, and whether it works",
 		Long: `A frontend watches the registry (etcd, or those that --discovery-backend names), hears by gossip what workers and other frontends find, and serves over HTTP:
 
-  GET /live     200 as long as it serves, whatever etcd and the workers do
+  GET /live     200 as long as it serves, whatever registries and workers do
   GET /health   what is registered, as JSON; the header X-Dynmesh-Discovery says how fresh that is
   GET /mesh     for each instance whether it works, and why; /mesh/{endpoint} and /mesh/{endpoint}/{id} for less
   GET /ready    200 once the registry has been read and the fleet has what --expect asks for, else 503 and what is missing

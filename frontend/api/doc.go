@@ -2,8 +2,8 @@
 // loop makes snapshots and calls [Server.Publish]; the rest is here.
 //
 // A request loads the newest snapshot and writes shared bytes. It takes no lock, copies no body,
-// and never waits for the loop: /live goes on answering whatever happens to etcd, to the workers
-// and to the rest.
+// and never waits for the loop: /live goes on answering whatever happens to registries, to the
+// workers and to the rest.
 //
 // # Routes
 //

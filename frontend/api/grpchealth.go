@@ -30,9 +30,9 @@ import (
 //	                                                  expectations do not count
 //	                   neither known nor expected     Check: not found; Watch: SERVICE_UNKNOWN
 //
-// A watch is told of changes as /events are. Names come from clients and from etcd, without end: so
-// the newest snapshot is asked, and not grpc's health.Server, which keeps every name that was ever
-// set or watched, and does not end watches.
+// A watch is told of changes as /events are. Names come from clients and from registries, without
+// end: so the newest snapshot is asked, and not grpc's health.Server, which keeps every name that
+// was ever set or watched, and does not end watches.
 type grpcHealth struct {
 	grpc_health_v1.UnimplementedHealthServer
 	state       *state

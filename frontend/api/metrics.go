@@ -9,9 +9,9 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 )
 
-// maxEndpointSeries bounds dynmesh_frontend_endpoint_instances: names come from etcd, where anybody
-// may write. Instances of the endpoints after the first so many, by name, are counted together as
-// endpoint="other".
+// maxEndpointSeries bounds dynmesh_frontend_endpoint_instances: names come from registries, where
+// anybody may write. Instances of the endpoints after the first so many, by name, are counted
+// together as endpoint="other".
 const maxEndpointSeries = 1000
 
 var (

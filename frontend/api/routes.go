@@ -114,8 +114,8 @@ func (a answers) model(c *fiber.Ctx) error {
 	return c.Send(r.JSON())
 }
 
-// targets answers /sd/prometheus. A list that is empty because etcd was not read yet would have
-// Prometheus drop all that it scrapes.
+// targets answers /sd/prometheus. A list that is empty because the registry was not read yet would
+// have Prometheus drop all that it scrapes.
 func (a answers) targets(c *fiber.Ctx) error {
 	s := a.newest.Load()
 	switch {

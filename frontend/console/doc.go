@@ -3,5 +3,5 @@
 //
 // Rendering is pure: the same snapshot at the same moment gives the same text. Texts that others
 // chose (names from the registry, details that engines sent) go through package plain, so that
-// nobody who can write to etcd can write to an operator's terminal.
+// nobody who can write to a registry can write to an operator's terminal.
 package console

@@ -45,7 +45,8 @@ func ParseTarget(s string) (Target, error) {
 }
 
 // In finds the instances that are meant: all that one worker serves, unless an endpoint was named,
-// but for those without a model of a worker that serves one. An error says that there is none, or that several workers could be meant.
+// but for those without a model of a worker that serves one. An error says that there is none, or
+// that several workers could be meant.
 func (t Target) In(m *client.Mesh) ([]Found, error) {
 	all := t.of(m)
 	decimal, err := strconv.ParseUint(t.id, 10, 64)
@@ -75,8 +76,8 @@ func (t Target) In(m *client.Mesh) ([]Found, error) {
 	return nil, fmt.Errorf("no instance %s among the %d that are known: dynmesh status -o wide lists them", plain.Text(t.id, maxName), len(all))
 }
 
-// rejectedEntry returns what the frontend warns of an entry in etcd that has this ID and makes no
-// sense: whoever asks has seen it there.
+// rejectedEntry returns what the frontend warns of an entry in a registry that has this ID and
+// makes no sense: whoever asks has seen it there.
 func (t Target) rejectedEntry(m *client.Mesh) string {
 	for _, w := range m.Warnings {
 		if key, _, ok := strings.Cut(w, " is left out"); ok && strings.HasSuffix(key, "/"+t.id) {

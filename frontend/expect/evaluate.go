@@ -17,7 +17,7 @@ import (
 // order it is in.
 //
 // An instance counts when it is registered and ready, and verified where that is asked for. Before
-// the registry has been read, nothing is ready. While etcd cannot be read, what was known last
+// the registry has been read, nothing is ready. While it cannot be read, what was known last
 // counts.
 func Evaluate(expectations []Expectation, view View) Result {
 	r := Result{Discovery: view.Discovery.String(), Expectations: []Outcome{}, Reasons: []string{}}
@@ -259,7 +259,7 @@ type Instance struct {
 	ID         dynmesh.InstanceID
 	Verdict    dynmesh.VerdictState // another word than its constants does not count as ready
 	Verified   bool                 // a fresh canary or real traffic vouches for it
-	Registered bool                 // etcd lists it; what it does not list, nobody finds who looks there, so it is not counted
+	Registered bool                 // what no registry lists nobody finds, so it is not counted
 	Models     []Model              // that it serves, as far as is known
 }
 

@@ -3,8 +3,8 @@
 //
 // # Immutable, and shared
 //
-// A snapshot never changes. It holds four lists: what etcd lists (/health), the instances of each
-// endpoint and the members (/mesh), and the scrape targets (/sd/prometheus). Each is a sorted
+// A snapshot never changes. It holds four lists: what is registered (/health), the instances of
+// each endpoint and the members (/mesh), and the scrape targets (/sd/prometheus). Each is a sorted
 // sequence of immutable chunks with their part of the answer. A change makes the chunks that it
 // touches anew, and the old snapshot and the new one share the others; so one change costs about as
 // much among 100,000 instances as among 1,000, and an answer is written from shared bytes.

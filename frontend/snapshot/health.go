@@ -18,7 +18,7 @@ import (
 // and sending notices nothing of it.
 const healthChunk = 256
 
-// Health is what etcd lists, as /health shows it. It never changes, but for its compressed form.
+// Health is what is registered, as /health shows it. It never changes, but for its compressed form.
 type Health struct {
 	Response
 	Instances  int
@@ -30,7 +30,7 @@ type Health struct {
 	sum  uint64 // of the instances' hashes, wrapping
 }
 
-// EndpointCount says how many instances of an endpoint etcd lists.
+// EndpointCount says how many instances of an endpoint are registered.
 type EndpointCount struct {
 	Name      string
 	Instances int

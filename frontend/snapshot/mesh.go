@@ -29,7 +29,7 @@ type Mesh struct {
 	Discovery     dynmesh.SyncState
 	Endpoints     []*Endpoint // by namespace, component, name
 	Warnings      int
-	MembersSynced bool // what processes tell etcd of themselves has been read: Targets is whole
+	MembersSynced bool // what processes tell the registry of themselves has been read: Targets is whole
 	Ready         *Readiness
 	Models        *Models
 	Targets       *Response // for Prometheus
@@ -69,8 +69,8 @@ func (e *Endpoint) Instances() iter.Seq2[dynmesh.InstanceID, Status] {
 // an endpoint compares a pointer and a number.
 type endpoint struct {
 	dynmesh.Endpoint
-	name string // dyn://…, always valid UTF-8, though foreign names in etcd need not be
-	hash uint64 // of the name as it stands in etcd
+	name string // dyn://…, always valid UTF-8, though foreign names need not be
+	hash uint64 // of the name as it is registered
 }
 
 func newEndpoint(e *fleet.Endpoint) *endpoint {

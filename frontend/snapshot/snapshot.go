@@ -26,7 +26,7 @@ type Snapshot struct {
 }
 
 // Builder makes the snapshots of a fleet. One goroutine owns both. Each change is rendered once:
-// what etcd lists when it is registered, the rest when the fleet has concluded.
+// what is listed when it is registered, the rest when the fleet has concluded.
 type Builder struct {
 	fleet   *fleet.Fleet
 	health  healthRenderer
@@ -63,7 +63,7 @@ func (b *Builder) Snapshot() *Snapshot { return b.current }
 // Epoch names this process among those that may answer the same client.
 func (b *Builder) Epoch() string { return b.mesh.epoch }
 
-// Register renders what etcd lists by now, and says whether that is new.
+// Register renders what is listed by now, and says whether that is new.
 func (b *Builder) Register(all []fleet.Registration) (changed bool) {
 	b.health.batch.changes = slices.Grow(b.health.batch.changes, len(all))
 	for _, r := range all {
@@ -78,7 +78,7 @@ func (b *Builder) Register(all []fleet.Registration) (changed bool) {
 	return b.unpublished()
 }
 
-// unpublished says whether what etcd lists, or how it is known, is not as in the newest snapshot.
+// unpublished says whether what is listed, or how it is known, is not as in the newest snapshot.
 func (b *Builder) unpublished() bool {
 	registry := b.fleet.Registry()
 	return b.listed != b.current.Health || registry.State != b.current.Discovery ||

@@ -84,7 +84,7 @@ func targetOf(p *fleet.Process) (jsonTarget, bool) {
 	return jsonTarget{[]string{addr}, labels}, true
 }
 
-// endpointsOf returns the names of the endpoints that etcd lists for p, with a comma before and
+// endpointsOf returns the names of the endpoints that are listed for p, with a comma before and
 // after each, so that one pattern finds a name wherever it stands; empty if there are none.
 func endpointsOf(p *fleet.Process) string {
 	var names []string
