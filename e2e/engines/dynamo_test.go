@@ -141,13 +141,19 @@ func TestDynamo(t *testing.T) {
 // start runs one of Dynamo's programs.
 func (d *dynamo) start(t *testing.T, name, module string, args ...string) *testkit.Process {
 	t.Helper()
+	return testkit.Start(t, name, d.module(t, module, args...))
+}
+
+// module is one of Dynamo's programs, with a system port.
+func (d *dynamo) module(t *testing.T, module string, args ...string) *exec.Cmd {
+	t.Helper()
 	common := []string{"-m", module, "--discovery-backend", "etcd", "--request-plane", "tcp", "--event-plane", "zmq"}
 	cmd := exec.Command(filepath.Join(d.env, "bin", "python"), append(common, args...)...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "ETCD_ENDPOINTS=" + d.etcd.Endpoint(), "DYN_LOG=info",
 		"HF_HUB_OFFLINE=1", "DYN_TCP_RPC_HOST=127.0.0.1", fmt.Sprintf("DYN_SYSTEM_PORT=%d", testkit.FreePort(t)),
 	}
-	return testkit.Start(t, name, cmd)
+	return cmd
 }
 
 // worker starts a worker, with canaries off, as is Dynamo's default.

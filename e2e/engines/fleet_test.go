@@ -41,7 +41,7 @@ type fleet struct {
 	frontend string // its root
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T, args ...string) *fleet {
 	t.Helper()
 	f := &fleet{program: testkit.Build(t, "github.com/dynmesh/dynmesh/cmd/dynmesh", "-tags", "noetcd")}
 	var err error
@@ -49,16 +49,16 @@ func newFleet(t *testing.T) *fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.etcd.Close() })
-	f.frontend = f.startFrontend(t)
+	f.frontend = f.startFrontend(t, args...)
 	return f
 }
 
 // startFrontend returns the root of one more frontend, which has read the registry.
-func (f *fleet) startFrontend(t *testing.T) (root string) {
+func (f *fleet) startFrontend(t *testing.T, args ...string) (root string) {
 	t.Helper()
 	port := testkit.FreePort(t)
 	root = fmt.Sprintf("http://127.0.0.1:%d", port)
-	testkit.Start(t, "frontend", f.command("frontend", "--http-host", "127.0.0.1", "--http-port", fmt.Sprint(port)))
+	testkit.Start(t, "frontend", f.command(append([]string{"frontend", "--http-host", "127.0.0.1", "--http-port", fmt.Sprint(port)}, args...)...))
 	client := newAsker()
 	testkit.Eventually(t, patience, "the frontend has read the registry", func() bool {
 		status, _ := get(t.Context(), client, root+"/ready")
