@@ -93,7 +93,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 	}
 	logging.register(root.PersistentFlags())
 	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newVersionCommand())
-	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand(), newHAProxyConfigCommand(), newWatchCommand(logging))
+	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand(), newHAProxyConfigCommand(), newWatchCommand(logging), newEnvoyConfigCommand())
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 
