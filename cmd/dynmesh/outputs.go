@@ -11,6 +11,7 @@ import (
 func outputKinds() []outputKind {
 	return []outputKind{
 		&haproxyOutput{},
+		newXDSOutput(),
 	}
 }
 

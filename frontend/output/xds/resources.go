@@ -15,6 +15,7 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	percentv3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -43,6 +44,10 @@ const (
 	// perTryIdle is how long Envoy waits for a byte before it tries another replica. A first token
 	// may take seconds behind a long prompt.
 	perTryIdle = 30 * time.Second
+
+	// idleTimeout ends a connection before an engine does, which is often after 5 s: a request that is
+	// sent meanwhile is lost.
+	idleTimeout = 4 * time.Second
 
 	// manyRequests replaces Envoy's limit of 1,024 requests a cluster: a stream counts as long as it
 	// lasts.
@@ -172,13 +177,21 @@ func cluster(name string, to client) *clusterv3.Cluster {
 		MaxEjectionTime:    durationpb.New(30 * time.Second),
 		MaxEjectionPercent: wrapperspb.UInt32(50),
 	}
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
+		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packed(&httpv3.HttpProtocolOptions{
+			CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idleTimeout)},
+			UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
+			}},
+		}),
+	}
 	return c
 }
 
 func unlimited() *clusterv3.CircuitBreakers {
 	n := wrapperspb.UInt32(manyRequests)
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
-		{MaxConnections: n, MaxPendingRequests: n, MaxRequests: n, MaxRetries: wrapperspb.UInt32(64)},
+		{MaxConnections: n, MaxPendingRequests: n, MaxRequests: n, MaxRetries: wrapperspb.UInt32(1024)},
 	}}
 }
 
@@ -207,7 +220,7 @@ func envoyRoutes(names []string) *routev3.RouteConfiguration {
 	}
 	retry := &routev3.RetryPolicy{
 		// Envoy tries again only as long as the client has got nothing.
-		RetryOn:                       "5xx,connect-failure,refused-stream,reset",
+		RetryOn:                       "5xx,reset",
 		NumRetries:                    wrapperspb.UInt32(2),
 		PerTryIdleTimeout:             durationpb.New(perTryIdle),
 		RetryHostPredicate:            []*routev3.RetryPolicy_RetryHostPredicate{previous},

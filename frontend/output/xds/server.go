@@ -36,18 +36,21 @@ import (
 // Config says where a [Server] listens.
 type Config struct {
 	Addr       string // host:port; a port of 0 is any free one, see Server.Addr
-	MaxStreams int    // of all clients; default 4096
+	MaxStreams int    // of all clients; default DefaultMaxStreams
 
 	Log *logrus.Entry // default: discarded
 }
 
+// DefaultMaxStreams is how many streams there may be unless Config says otherwise. Envoy has one, or
+// one a type of resource.
+const DefaultMaxStreams = 4096
+
 const (
-	maxRequest     = 4 << 20 // bytes: 10,000 clusters with their versions are 2 MB
-	maxNames       = 4 << 20 // bytes of names that one delta stream subscribes to in its life
-	keepVanished   = 10 * time.Minute
-	stopTimeout    = 2 * time.Second
-	complainEvery  = 10 * time.Second
-	defaultStreams = 4096
+	maxRequest    = 4 << 20 // bytes: 10,000 clusters with their versions are 2 MB
+	maxNames      = 4 << 20 // bytes of names that one delta stream subscribes to in its life
+	keepVanished  = 10 * time.Minute
+	stopTimeout   = 2 * time.Second
+	complainEvery = 10 * time.Second
 )
 
 // Server serves xDS. It is an [output.Output], and a collector of metrics. Its methods may be called
@@ -81,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 		discard.SetOutput(io.Discard)
 		cfg.Log = logrus.NewEntry(discard)
 	}
-	most := cmp.Or(cfg.MaxStreams, defaultStreams)
+	most := cmp.Or(cfg.MaxStreams, DefaultMaxStreams)
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
 		log: cfg.Log, stop: stop, most: int64(most), metrics: newMetrics(),
