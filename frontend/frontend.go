@@ -100,6 +100,9 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 	if f.loop.router != nil {
 		served.Collectors = append(served.Collectors, outputMetrics{f.loop.router})
 	}
+	for _, o := range cfg.Outputs {
+		parts = append(parts, o)
+	}
 	for _, part := range parts {
 		if c, ok := part.(prometheus.Collector); ok {
 			served.Collectors = append(served.Collectors, c)

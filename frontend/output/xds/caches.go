@@ -63,7 +63,7 @@ type difference struct {
 	assigned  []*output.Target // of which clients hear; those that are gone, empty
 	forgotten []string         // whose assignment goes at last
 	added     []string
-	gone      []string
+	removed   []string
 }
 
 // publish replaces what clients see, and returns the targets that are not the same. What is new
@@ -98,9 +98,9 @@ func (c *caches) publish(targets []*output.Target, now time.Time) ([]*output.Tar
 		switch {
 		case to == forGRPC:
 			update(r.routes, d.added, func(name string) types.Resource { return grpcRoutes(name) }, nil)
-			update(r.listeners, d.added, func(name string) types.Resource { return grpcListener(name) }, d.gone)
-			update(r.routes, nil, nil, d.gone)
-		case !c.begun || len(d.added)+len(d.gone) > 0:
+			update(r.listeners, d.added, func(name string) types.Resource { return grpcListener(name) }, d.removed)
+			update(r.routes, nil, nil, d.removed)
+		case !c.begun || len(d.added)+len(d.removed) > 0:
 			names := make([]string, 0, len(c.current))
 			for _, t := range targets {
 				if c.current[t.Name] != nil {
@@ -112,7 +112,7 @@ func (c *caches) publish(targets []*output.Target, now time.Time) ([]*output.Tar
 				update(r.listeners, []string{EnvoyListener}, func(string) types.Resource { return envoyListener() }, nil)
 			}
 		}
-		update(r.clusters, nil, nil, d.gone)
+		update(r.clusters, nil, nil, d.removed)
 	}
 	c.begun = true
 	if err := errors.Join(errs...); err != nil {
@@ -142,7 +142,7 @@ func (c *caches) differences(targets []*output.Target, now time.Time) (d differe
 	}
 	for name := range c.current {
 		if next[name] == nil {
-			d.gone, d.assigned = append(d.gone, name), append(d.assigned, &output.Target{Name: name})
+			d.removed, d.assigned = append(d.removed, name), append(d.assigned, &output.Target{Name: name})
 			c.vanished[name] = now
 		}
 	}

@@ -2,12 +2,12 @@
 // and delta, aggregated or a type a stream. A program makes a [Server] with [New] and gives it to a
 // frontend, which runs it. Only the command links it.
 //
-//	resource              | name                                  | for
-//	--------------------- | ------------------------------------- | --------------------------------------
-//	ClusterLoadAssignment | dyn://ns.comp.ep, model/NAME          | all
-//	Cluster               | the same                              | all, with settings for Envoy or gRPC
-//	RouteConfiguration    | the same; for Envoy dynmesh           | a header names the cluster
-//	Listener              | the same; for Envoy dynmesh, at :10000| gRPC's target xds:///NAME
+//	resource              | name                                   | for
+//	--------------------- | -------------------------------------- | ---------------------------
+//	ClusterLoadAssignment | dyn://ns.comp.ep, model/NAME           | all
+//	Cluster               | the same                               | each kind its own settings
+//	RouteConfiguration    | the same; for Envoy dynmesh            | a header names the cluster
+//	Listener              | the same; for Envoy dynmesh, at :10000 | gRPC's target xds:///NAME
 //
 // Whether a client is gRPC's or an Envoy is told by its node's user agent.
 //
@@ -28,5 +28,5 @@
 //	------------ | --------------------------------------------- | ---------------------------------
 //	resources.go | pure: a cluster into resources                | –
 //	caches.go    | what clients see, and the order of changes    | Run's
-//	server.go    | listener, bounds, stop                        | gRPC's: one a connection, two a stream
+//	server.go    | listener, bounds, stop                        | gRPC's: some a stream
 package xds

@@ -148,7 +148,7 @@ func (c *deltas) answer() *discoveryv3.DeltaDiscoveryResponse {
 	return r
 }
 
-// states returns the health, and the weight, of each address in assignments, by their cluster's name.
+// states returns health and weight of each address in assignments, by their cluster's name.
 func states(t *testing.T, packed ...*anypb.Any) map[string]map[string]string {
 	t.Helper()
 	all := map[string]map[string]string{}

@@ -41,8 +41,8 @@ type Config struct {
 	Log *logrus.Entry // default: discarded
 }
 
-// DefaultMaxStreams is how many streams there may be unless Config says otherwise. Envoy has one, or
-// one a type of resource.
+// DefaultMaxStreams is how many streams there may be unless Config says otherwise. Envoy has one,
+// or one a type of resource.
 const DefaultMaxStreams = 4096
 
 const (
@@ -53,8 +53,8 @@ const (
 	complainEvery = 10 * time.Second
 )
 
-// Server serves xDS. It is an [output.Output], and a collector of metrics. Its methods may be called
-// from any goroutine.
+// Server serves xDS. It is an [output.Output], and a collector of metrics. Its methods may be
+// called from any goroutine.
 type Server struct {
 	log       *logrus.Entry
 	listener  net.Listener
