@@ -23,6 +23,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/static"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/output/haproxy"
 	"github.com/dynmesh/dynmesh/frontend/output/xds"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/worker"
@@ -260,6 +261,7 @@ func TestFieldSettings(t *testing.T) {
 		"file":       {reflect.TypeFor[file.Config]()},
 		"frontend":   {reflect.TypeFor[frontend.Config]()},
 		"gossip":     {reflect.TypeFor[gossip.Config]()},
+		"haproxy":    {reflect.TypeFor[haproxy.Config]()},
 		"kubernetes": {reflect.TypeFor[kubernetes.Config]()},
 		"mocker":     {reflect.TypeFor[mocker.ServerConfig]()},
 		"sidecar":    {reflect.TypeFor[sidecar.Config]()},
