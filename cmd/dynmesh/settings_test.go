@@ -25,6 +25,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/output/haproxy"
 	"github.com/dynmesh/dynmesh/frontend/output/xds"
+	"github.com/dynmesh/dynmesh/frontend/watch"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
@@ -266,6 +267,7 @@ func TestFieldSettings(t *testing.T) {
 		"mocker":     {reflect.TypeFor[mocker.ServerConfig]()},
 		"sidecar":    {reflect.TypeFor[sidecar.Config]()},
 		"static":     {reflect.TypeFor[static.Config]()},
+		"watch":      {reflect.TypeFor[watch.Config]()},
 		"worker":     {reflect.TypeFor[worker.Config]()},
 		"xds":        {reflect.TypeFor[xds.Config]()},
 	}
