@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // box is a middlebox on loopback, in front of a pool: what is advertised is the box.
@@ -121,7 +122,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t)
 	b := newBox(t)
-	inner := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	inner := "127.0.0.1:" + strconv.Itoa(testkit.FreePort(t))
 	startReal(t, func(c *Config) {
 		c.ID, c.Bind, c.Advertise, c.Join = 7, inner, b.streams.Addr().String(), []string{w.Addr()}
 	})
@@ -162,16 +163,4 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	}
 	b.noUDP.Store(false)
 	w.until("degraded no longer", func() bool { unchanged(); return w.health.UDPDegraded == 0 })
-}
-
-// freePort returns a port that was free a moment ago, in both protocols.
-func freePort(t *testing.T) int {
-	t.Helper()
-	streams, packets, err := swim.Sockets{}.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams.Close()
-	_ = packets.Close()
-	return streams.Addr().(*net.TCPAddr).Port
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,13 +61,16 @@ func (p *process) terminate(t *testing.T, within time.Duration) {
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-p.ended:
-		if !p.ProcessState.Success() {
-			t.Errorf("%v: %v, want exit 0", p.Args[1], p.ProcessState)
+	testkit.Eventually(t, within, p.Args[1]+" ends after SIGTERM", func() bool {
+		select {
+		case <-p.ended:
+			return true
+		default:
+			return false
 		}
-	case <-time.After(within):
-		t.Errorf("%v: still running %v after SIGTERM", p.Args[1], within)
+	})
+	if !p.ProcessState.Success() {
+		t.Errorf("%v: %v, want exit 0", p.Args[1], p.ProcessState)
 	}
 }
 
@@ -89,12 +93,7 @@ func fullPipe(t *testing.T) (r, w *os.File) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testkit.FreePort(t)))
 }
 
 // get returns the body of an answer, or nothing.
@@ -163,15 +162,19 @@ func TestLogThatNobodyReads(t *testing.T) {
 					return len(mesh.Endpoints) == 1 && mesh.Endpoints[0].Registered == 1 && mesh.Endpoints[0].Ready == ready && mesh.Endpoints[0].Verified == verified
 				}
 			}
+			turn := func(knobs string) {
+				testkit.Eventually(t, 10*time.Second, "the engine's knobs", func() bool { return get(t, http.MethodPut, "http://"+control+"/mock/knobs", knobs) != "" })
+			}
 			testkit.Eventually(t, 20*time.Second, "a canary vouches for the worker", verdicts(1, 1))
-			get(t, http.MethodPut, "http://"+control+"/mock/knobs", `{"error_status":500}`)
+			turn(`{"error_status":500}`)
 			testkit.Eventually(t, 10*time.Second, "canaries find the fault", verdicts(0, 0))
-			get(t, http.MethodPut, "http://"+control+"/mock/knobs", `{}`)
+			turn(`{}`)
 			testkit.Eventually(t, 10*time.Second, "canaries find the worker well again", verdicts(1, 1))
 			for _, addr := range []string{front, system} {
-				metric := regexp.MustCompile(`(?m)^dynmesh_log_lines_dropped_total (\S+)$`).FindStringSubmatch(get(t, http.MethodGet, "http://"+addr+"/metrics", ""))
-				if metric == nil || (metric[1] != "0") != tt.drops {
-					t.Errorf("dynmesh_log_lines_dropped_total at %s: %q, want it above 0: %v", addr, metric, tt.drops)
+				dropped := ""
+				testkit.Eventually(t, 10*time.Second, "its metrics", func() bool { dropped = droppedAt(t, addr); return dropped != "" })
+				if (dropped != "0") != tt.drops {
+					t.Errorf("dynmesh_log_lines_dropped_total at %s: %s, want it above 0: %v", addr, dropped, tt.drops)
 				}
 			}
 			worker.terminate(t, 10*time.Second)
@@ -179,6 +182,17 @@ func TestLogThatNobodyReads(t *testing.T) {
 			wantNothingRegistered(t, etcd)
 		})
 	}
+}
+
+// droppedAt is how many lines of its log a program has dropped, by its own word; "": it says
+// nothing.
+func droppedAt(t *testing.T, addr string) string {
+	t.Helper()
+	metric := regexp.MustCompile(`(?m)^dynmesh_log_lines_dropped_total (\S+)$`).FindStringSubmatch(get(t, http.MethodGet, "http://"+addr+"/metrics", ""))
+	if metric == nil {
+		return ""
+	}
+	return metric[1]
 }
 
 func wantNothingRegistered(t *testing.T, etcd string) {
@@ -206,8 +220,8 @@ func TestLogIsReadAgain(t *testing.T) {
 		"--system-host", "127.0.0.1", "--system-port", systemPort, "--rpc-bind", "127.0.0.1", "--rpc-port", rpcPort,
 		"--health-check", "--canary-wait-time", "0.001")
 	testkit.Eventually(t, 60*time.Second, "lines are dropped", func() bool {
-		metric := regexp.MustCompile(`(?m)^dynmesh_log_lines_dropped_total (\S+)$`).FindStringSubmatch(get(t, http.MethodGet, "http://"+system+"/metrics", ""))
-		return metric != nil && metric[1] != "0"
+		dropped := droppedAt(t, system)
+		return dropped != "" && dropped != "0"
 	})
 	_ = w.Close() // the worker's own is left
 	notices, after := 0, 0
