@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // Gossip is left when nobody asks any more, and before etcd is let go.
@@ -15,7 +17,7 @@ func TestShutdownOrderWithGossip(t *testing.T) {
 	pool := newFakePool()
 	accepted, sourceStopped := make(chan bool, 1), make(chan bool, 1)
 	pool.leave = func() error {
-		accepted <- accepts(f.Addr())
+		accepted <- testkit.Accepts(f.Addr())
 		select {
 		case <-stopped:
 			sourceStopped <- true

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // stoppable tells when it was stopped.
@@ -22,20 +23,11 @@ func (s stoppable) Run(ctx context.Context, apply func(dynmesh.RegistryUpdate)) 
 	return s.updates.Run(ctx, apply)
 }
 
-func accepts(addr string) bool {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
-}
-
 func TestShutdownOrder(t *testing.T) {
 	t.Parallel()
 	var f *running
 	acceptedWhenStopped := make(chan bool, 1)
-	source := stoppable{make(updates), func() { acceptedWhenStopped <- accepts(f.Addr()) }}
+	source := stoppable{make(updates), func() { acceptedWhenStopped <- testkit.Accepts(f.Addr()) }}
 	f = start(t, Config{GracefulShutdownTimeout: patience}, source) // it lingers for 1 s
 	if got := f.get("/live"); got.code != http.StatusOK {
 		t.Fatalf("/live: got %d, want 200", got.code)
@@ -63,7 +55,7 @@ func TestShutdownOrder(t *testing.T) {
 	if <-acceptedWhenStopped {
 		t.Error("the source was stopped while the listener still accepted")
 	}
-	if accepts(f.Addr()) {
+	if testkit.Accepts(f.Addr()) {
 		t.Error("the port is still bound after Run has returned")
 	}
 }
@@ -91,7 +83,7 @@ func TestEndedContextReleasesThePort(t *testing.T) {
 	if err := f.Run(ctx); err != nil {
 		t.Errorf("got %v, want nil", err)
 	}
-	if accepts(f.Addr()) {
+	if testkit.Accepts(f.Addr()) {
 		t.Error("the port is still bound")
 	}
 }

@@ -1,12 +1,10 @@
 package frontend
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -139,17 +137,4 @@ func parsed(t *testing.T, body string) seen {
 		t.Fatalf("%v in %.400s", err, body)
 	}
 	return s
-}
-
-func unzip(t *testing.T, s string) string {
-	t.Helper()
-	zr, err := gzip.NewReader(strings.NewReader(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(zr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

@@ -35,7 +35,7 @@ func TestReadersSeeWholeUpdates(t *testing.T) {
 					return
 				}
 				if got.header.Get("Content-Encoding") == "gzip" {
-					got.body = unzip(t, got.body)
+					got.body = testkit.Gunzip(t, got.body)
 				}
 				newest, err = checkStorm(got.body, kept, newest)
 				if err != nil {

@@ -162,7 +162,7 @@ func TestMeshIsSentOnce(t *testing.T) {
 		}
 		packed := f.get(path, "Accept-Encoding", "gzip")
 		if path == "/mesh" {
-			packed.body = unzip(t, packed.body)
+			packed.body = testkit.Gunzip(t, packed.body)
 		}
 		if packed.body != plain.body {
 			t.Errorf("%s: gzip: got another body", path)

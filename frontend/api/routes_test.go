@@ -1,11 +1,8 @@
 package api
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,19 +12,6 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
-
-func unzip(t *testing.T, s string) string {
-	t.Helper()
-	zr, err := gzip.NewReader(strings.NewReader(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if _, err := io.Copy(&b, zr); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
 
 func TestBeforeEtcdAnswers(t *testing.T) {
 	f := start(t, Config{}, nil, nil)
@@ -103,7 +87,7 @@ func TestNegotiation(t *testing.T) {
 	if got := zipped.header.Get("Content-Encoding"); got != "gzip" {
 		t.Fatalf("got Content-Encoding %q, want gzip", got)
 	}
-	if unzip(t, zipped.body) != plain.body {
+	if testkit.Gunzip(t, zipped.body) != plain.body {
 		t.Error("gzip holds another body than the plain form")
 	}
 	tag, zipTag := plain.header.Get("ETag"), zipped.header.Get("ETag")

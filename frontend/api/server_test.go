@@ -12,15 +12,6 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-func accepts(addr string) bool {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
-}
-
 func TestAnswersOnTheirWayAreFinished(t *testing.T) {
 	t.Parallel()
 	f := large(t, Config{GracefulShutdownTimeout: patience}, func(s *Server) { s.drainDelay = 0 })
@@ -28,7 +19,7 @@ func TestAnswersOnTheirWayAreFinished(t *testing.T) {
 	c := f.slowClient()
 	eventually(t, "an answer on its way", func() bool { return f.sendingNow() == 1 })
 	f.stop()
-	eventually(t, "a closed listener", func() bool { return !accepts(f.Addr()) })
+	eventually(t, "a closed listener", func() bool { return !testkit.Accepts(f.Addr()) })
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatal(err)

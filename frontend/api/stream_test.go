@@ -61,7 +61,7 @@ func TestLargeHealth(t *testing.T) {
 		t.Fatalf("got %d segments, want several", len(p.Health.Identity.Buffers))
 	}
 	want := content(p.Health.Identity)
-	if unzip(t, content(p.Health.Gzip())) != want {
+	if testkit.Gunzip(t, content(p.Health.Gzip())) != want {
 		t.Error("gzip holds another body than the plain form")
 	}
 	c, err := net.Dial("tcp", f.Addr())

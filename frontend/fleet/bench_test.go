@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // deployment is what the registry says of n instances of eight endpoints, about 200 bytes each,
@@ -105,12 +106,12 @@ func TestMemory(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := reachable()
+			before := testkit.HeapInUse()
 			r := newRig(t)
 			tt.fill(r)
 			r.f.Registrations()
 			r.f.Reconcile(r.now)
-			per := float64(reachable()-before) / n
+			per := float64(testkit.HeapInUse()-before) / n
 			runtime.KeepAlive(r)
 			t.Logf("%.0f bytes an instance", per)
 			if per > tt.most {
@@ -118,13 +119,4 @@ func TestMemory(t *testing.T) {
 			}
 		})
 	}
-}
-
-// reachable returns the bytes that are reachable.
-func reachable() uint64 {
-	runtime.GC()
-	runtime.GC() // the second frees what sync.Pool held through the first
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

@@ -91,19 +91,10 @@ func BenchmarkMeshFirst(b *testing.B) {
 
 // freed returns the bytes that are reachable through its arguments alone.
 func freed(held ...any) float64 {
-	with := reachable()
+	with := testkit.HeapInUse()
 	runtime.KeepAlive(held)
 	clear(held)
-	return float64(with) - float64(reachable())
-}
-
-// reachable returns the bytes that are reachable.
-func reachable() uint64 {
-	runtime.GC()
-	runtime.GC() // the second frees what sync.Pool held through the first
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	return float64(with) - float64(testkit.HeapInUse())
 }
 
 // What an instance takes in memory: all that is known of it, and two snapshots, but for their

@@ -113,3 +113,13 @@ func (n *Network) pipe(from, to net.Conn) {
 		}
 	}
 }
+
+// Accepts says whether a connection is accepted at an address.
+func Accepts(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
