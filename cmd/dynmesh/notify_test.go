@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"testing"
@@ -33,7 +34,7 @@ func TestNotifySystemd(t *testing.T) {
 	registered := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done, drained := make(chan error, 1), make(chan struct{})
-	body := func(context.Context) error { <-drained; return nil }
+	body := func(context.Context) error { <-drained; return net.ErrClosed }
 	go func() { done <- notifySystemd(logrus.NewEntry(logrus.New()), registered, body)(ctx) }()
 	if got := heard(); got != "READY=1\nSTATUS=Serves" {
 		t.Errorf("got %q", got)
@@ -47,7 +48,7 @@ func TestNotifySystemd(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	close(drained)
-	if err := <-done; err != nil {
-		t.Error(err)
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v, want the program's own error", err)
 	}
 }

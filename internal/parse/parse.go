@@ -97,8 +97,8 @@ func Host(s string) string {
 	return s
 }
 
-// ServiceLink says where a variable's value comes from that nobody has set: Kubernetes sets some for
-// each Service in each container, whose names may be those of settings. Empty: it is another's.
+// ServiceLink says where a variable's value comes from that nobody has set: Kubernetes sets some
+// for each Service in each container, whose names may be those of settings. Empty: it is another's.
 func ServiceLink(variable, value string) string {
 	service, isPort := strings.CutSuffix(variable, "_PORT")
 	if !isPort || !strings.HasPrefix(value, "tcp://") && !strings.HasPrefix(value, "udp://") {
