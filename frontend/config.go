@@ -15,6 +15,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
 // Config says where a [Frontend] listens and what it watches. The zero value is usable: every field
@@ -93,6 +95,9 @@ type Config struct {
 	// had.
 	InstanceMetrics bool
 
+	// Access says who may ask over HTTP. Default: everybody, in plain.
+	Access access.Config
+
 	Metrics []prometheus.Collector // of the program around the frontend, served at /metrics as well
 
 	Version string        // shown in dynmesh_frontend_info
@@ -106,6 +111,7 @@ func (c Config) withDefaults() (Config, error) {
 		discard.SetOutput(io.Discard)
 		c.Log = logrus.NewEntry(discard)
 	}
+	c.Host = parse.Host(c.Host)
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
 	if c.Gossip != nil && c.Pool != nil {
 		return Config{}, dynmesh.NewConfigError("frontend", "Pool", nil, "one of Gossip and Pool")
@@ -140,6 +146,6 @@ func (c Config) api() api.Config {
 	return api.Config{
 		Host: c.Host, Port: c.Port, HealthPath: c.HealthPath, LivePath: c.LivePath, GracefulShutdownTimeout: c.GracefulShutdownTimeout,
 		GRPCHealthAddr: c.GRPCHealthAddr, MaxStreams: c.MaxStreams, InstanceMetrics: c.InstanceMetrics,
-		Collectors: c.Metrics, Version: c.Version, Log: c.Log,
+		Access: c.Access, Collectors: c.Metrics, Version: c.Version, Log: c.Log,
 	}
 }

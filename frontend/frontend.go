@@ -78,7 +78,7 @@ func New(cfg Config) (*Frontend, error) {
 	if cfg.NoEtcd {
 		return f, nil
 	}
-	if f.member, err = m.register(cfg, f.Addr()); err != nil {
+	if f.member, err = m.register(cfg, f.server.Scheme(), f.Addr()); err != nil {
 		f.server.Close()
 		return nil, errors.Join(fmt.Errorf("frontend config: %w", err), m.pool.Close())
 	}

@@ -61,7 +61,7 @@ func newMembership(cfg Config) (*membership, error) {
 }
 
 // register returns what registers the frontend that listens at addr.
-func (m *membership) register(cfg Config, addr string) (*etcd.Registrar, error) {
+func (m *membership) register(cfg Config, scheme, addr string) (*etcd.Registrar, error) {
 	name, err := os.Hostname()
 	if err != nil {
 		name = m.host // a name for people: the address serves them too
@@ -70,7 +70,7 @@ func (m *membership) register(cfg Config, addr string) (*etcd.Registrar, error) 
 	m.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
 		Etcd: cfg.Etcd, ID: m.id, TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
 			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
-			SystemURL: "http://" + net.JoinHostPort(m.host, port), GossipAddr: m.pool.Addr(),
+			SystemURL: scheme + "://" + net.JoinHostPort(m.host, port), GossipAddr: m.pool.Addr(),
 		},
 	})
 	return m.registrar, err

@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -57,7 +58,12 @@ type Config struct {
 	// only. Nil: nothing is held back.
 	RegisterAfter <-chan struct{}
 
-	// AdminToken is what POST /maintenance must bring along. Empty: nobody may.
+	// Access says who may ask. Its tokens are for the status server; requests to endpoints are for
+	// those to answer, whose keys clients send. Default: everybody, in plain.
+	Access access.Config
+
+	// AdminToken is what POST /maintenance must bring along. Empty: one of the tokens of Access, and
+	// where there are none, nobody may.
 	AdminToken string
 
 	// GracefulShutdownTimeout is how long requests may still run when Run's context has ended;

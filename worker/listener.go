@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -137,8 +138,8 @@ func (l *listener) draining() bool {
 
 // connState is told by the server what becomes of a connection.
 func (l *listener) connState(nc net.Conn, state http.ConnState) {
-	c, ok := nc.(*conn)
-	if !ok {
+	c := accepted(nc)
+	if c == nil {
 		return
 	}
 	l.mu.Lock()
@@ -218,11 +219,20 @@ func (l *listener) closeEmpty() {
 
 // withConn lets handlers find the connection of their request.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	client, ok := c.(*conn)
-	if !ok {
+	client := accepted(c)
+	if client == nil {
 		return ctx // unreachable: the listener makes all of them
 	}
 	return traffic.WithClient(ctx, client)
+}
+
+// accepted is the listener's own connection, which may be below TLS; nil: it is another's.
+func accepted(c net.Conn) *conn {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	own, _ := c.(*conn)
+	return own
 }
 
 // connOf returns nil where a test calls a handler without a connection.

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
@@ -62,7 +63,7 @@ func rpcRoutes(ctx context.Context, w *Worker) func(path string) (route, bool) {
 		if !ok || name == "" || strings.Contains(name, "/") {
 			return route{}, false
 		}
-		return route{methods: methods, serve: func(rw http.ResponseWriter, r *http.Request) error {
+		return route{kind: access.Liveness, methods: methods, serve: func(rw http.ResponseWriter, r *http.Request) error {
 			e := w.endpoints[name]
 			if e == nil {
 				return &refusal{status: http.StatusNotFound, text: fmt.Sprintf("no endpoint %q here, there are: %s", name, strings.Join(w.names(), ", "))}

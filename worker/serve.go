@@ -168,6 +168,7 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 //	canaries  DYN_HEALTH_CHECK_ENABLED, DYN_HEALTH_CHECK_REQUEST_TIMEOUT, DYN_CANARY_WAIT_TIME,
 //	          _START_TIMEOUT (60 s), _STALL_BUDGET, _FAILURE_THRESHOLD and _SUCCESS_THRESHOLD; and of
 //	          Serve, DYN_HEALTH_CHECK_PAYLOAD
+//	access    DYN_TLS_CERT, _KEY and _CLIENT_CA, DYN_API_TOKEN_FILE and _FOR_HEALTH
 //	other     DYN_ADMIN_TOKEN, DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT
 //
 // README.md has a line on each. A variable that is empty counts as not set. An error names the
@@ -208,6 +209,11 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		c.Canary = new(env.canaries())
 	}
 	env.text("DYN_ADMIN_TOKEN", &c.AdminToken)
+	env.text("DYN_TLS_CERT", &c.Access.CertFile)
+	env.text("DYN_TLS_KEY", &c.Access.KeyFile)
+	env.text("DYN_TLS_CLIENT_CA", &c.Access.ClientCAFile)
+	env.text("DYN_API_TOKEN_FILE", &c.Access.TokenFile)
+	env.bool("DYN_API_TOKEN_FOR_HEALTH", &c.Access.TokenForHealth)
 	setting(&env, "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &c.GracefulShutdownTimeout, parse.Timeout)
 	return c, env.err
 }

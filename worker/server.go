@@ -19,6 +19,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/proxy"
 )
@@ -40,6 +41,7 @@ const cancelTimeout = time.Second
 
 // A route is what one path answers.
 type route struct {
+	kind    access.Kind
 	methods []string // OPTIONS among them is answered by what they are
 	// serve answers, or returns a *refusal before it has written anything.
 	serve func(http.ResponseWriter, *http.Request) error
@@ -49,6 +51,7 @@ type route struct {
 type server struct {
 	http   http.Server
 	ln     *listener
+	access *access.Access
 	routes func(path string) (route, bool) // set before serve; the path is as the client wrote it
 
 	// backend answers in place of routes, in its own way; nil: there is none. ctx ends when the
@@ -57,10 +60,13 @@ type server struct {
 	ctx     context.Context
 }
 
-func newServer(ln *listener) *server {
-	s := &server{ln: ln}
+func newServer(ln *listener, who *access.Access) *server {
+	s := &server{ln: ln, access: who}
+	http1 := new(http.Protocols)
+	http1.SetHTTP1(true)
 	s.http = http.Server{
 		Handler:                      s,
+		Protocols:                    http1, // connections are counted as requests
 		DisableGeneralOptionsHandler: true,
 		ReadTimeout:                  readTimeout,
 		IdleTimeout:                  idleTimeout,
@@ -83,7 +89,7 @@ func (s *server) front(ctx context.Context, backend http.Handler) {
 
 // serve returns when the listener is stopped, or with the error that it died of.
 func (s *server) serve() error {
-	err := s.http.Serve(s.ln)
+	err := s.http.Serve(s.access.Listener(s.ln))
 	if s.ln.draining() {
 		return nil
 	}
@@ -152,6 +158,10 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
 	found, ok := s.routes(path)
 	if !ok {
 		return &refusal{status: http.StatusNotFound, text: "Cannot " + r.Method + " " + html.EscapeString(path)}
+	}
+	if !s.access.Admits(found.kind, r.Header.Get("Authorization")) {
+		w.Header().Set("WWW-Authenticate", access.Challenge)
+		return &refusal{status: http.StatusUnauthorized, text: access.Denied, closes: r.ContentLength != 0}
 	}
 	if !slices.Contains(found.methods, r.Method) {
 		w.Header().Set("Allow", strings.Join(found.methods, ", "))
@@ -233,10 +243,15 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	return body.Bytes(), nil
 }
 
-// logWriter takes what net/http has to say, which is little: panics of what is not a Handler.
+// logWriter takes what net/http has to say, which is little: panics of what is not a Handler, and
+// clients that do not speak TLS, or hold a connection and say nothing, as members do.
 type logWriter struct{ log *logrus.Entry }
 
 func (l logWriter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("TLS handshake error")) {
+		l.log.Debug(text.Line(string(p), maxLogged))
+		return len(p), nil
+	}
 	l.log.Error(text.Line(string(p), maxLogged))
 	return len(p), nil
 }

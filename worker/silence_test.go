@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -19,7 +20,7 @@ func TestSilenceBehindTheFront(t *testing.T) {
 		const silence = time.Hour
 		log, _ := testkit.Log()
 		ln := testkit.NewPipes()
-		s := newServer(newListener(ln, log))
+		s := newServer(newListener(ln, log), &access.Access{})
 		s.front(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/dynmesh/dynmesh/internal/access"
 )
 
 // Status is what a worker says of an endpoint, and of itself. Its text is Dynamo's.
@@ -119,7 +120,7 @@ const maxStatusBody = 4 << 10
 // liveness probe wants /livez: it answers 200 as long as anything answers, so that a worker which
 // is not ready is not restarted.
 func statusRoutes(w *Worker) func(path string) (route, bool) {
-	probe := route{[]string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, _ *http.Request) error {
+	probe := route{access.Health, []string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, _ *http.Request) error {
 		code := http.StatusOK
 		status, endpoints := w.readiness()
 		if status != Ready {
@@ -128,18 +129,22 @@ func statusRoutes(w *Worker) func(path string) (route, bool) {
 		writeJSON(rw, code, health{Endpoints: endpoints, Status: status, Uptime: newUptime(time.Since(w.started))})
 		return nil
 	}}
-	livez := route{[]string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, _ *http.Request) error {
+	livez := route{access.Liveness, []string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, _ *http.Request) error {
 		writeJSON(rw, http.StatusOK, map[string]string{"message": "Service is live", "status": "live"})
 		return nil
 	}}
 	exposition := promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{})
-	metrics := route{[]string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, r *http.Request) error {
+	metrics := route{access.Fleet, []string{http.MethodGet, http.MethodHead, http.MethodOptions}, func(rw http.ResponseWriter, r *http.Request) error {
 		exposition.ServeHTTP(rw, r)
 		return nil
 	}}
+	maintenance := access.Fleet
+	if w.cfg.AdminToken != "" {
+		maintenance = access.Liveness // it has a token of its own, and a request has one
+	}
 	routes := map[string]route{
 		readyPath: probe, w.cfg.System.HealthPath: probe, w.cfg.System.LivePath: probe, livezPath: livez, metricsPath: metrics,
-		maintenancePath: {[]string{http.MethodPost}, func(rw http.ResponseWriter, r *http.Request) error {
+		maintenancePath: {maintenance, []string{http.MethodPost}, func(rw http.ResponseWriter, r *http.Request) error {
 			return maintain(w, rw, r)
 		}},
 	}
@@ -158,12 +163,12 @@ type maintenanceRequest struct {
 // maintain answers POST /maintenance. Whoever may post can keep a worker that hangs in service, so
 // it wants a token, and where none is configured nobody may.
 func maintain(w *Worker, rw http.ResponseWriter, r *http.Request) error {
-	if !admits(w.cfg.AdminToken, r.Header.Get("Authorization")) {
+	if !mayMaintain(w, r.Header.Get("Authorization")) {
 		// The body of somebody who has no token is not waited for.
 		denied := &refusal{status: http.StatusForbidden, closes: r.ContentLength != 0}
 		denied.text = "maintenance wants Authorization: Bearer TOKEN, with the DYN_ADMIN_TOKEN of this worker"
 		if w.cfg.AdminToken == "" {
-			denied.text = "maintenance is off: this worker was started without DYN_ADMIN_TOKEN"
+			denied.text = "maintenance is off: this worker was started without DYN_ADMIN_TOKEN and DYN_API_TOKEN_FILE"
 		}
 		return denied
 	}
@@ -192,10 +197,11 @@ func maintain(w *Worker, rw http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// admits compares in constant time, so that answers do not tell how much of a guess was right.
-func admits(secret, authorization string) bool {
-	token, ok := strings.CutPrefix(authorization, "Bearer ")
-	return ok && secret != "" && subtle.ConstantTimeCompare([]byte(token), []byte(secret)) == 1
+func mayMaintain(w *Worker, authorization string) bool {
+	if w.cfg.AdminToken == "" {
+		return w.access.HasTokens() // it has shown one
+	}
+	return access.Equal(authorization, w.cfg.AdminToken)
 }
 
 // collector shows the worker's counters. They are read at the scrape, so requests pay for none of

@@ -22,6 +22,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
@@ -32,6 +33,7 @@ type Worker struct {
 	cfg       Config
 	log       *logrus.Entry
 	host      string // advertised
+	access    *access.Access
 	started   time.Time
 	system    *server // nil: there is none
 	rpc       *server
@@ -85,6 +87,9 @@ func build(cfg Config) (_ *Worker, err error) {
 	if w.host, err = advertisedHost(w.cfg); err != nil {
 		return nil, &dynmesh.ConfigError{Config: "worker", Field: "RPC.AdvertiseHost", Err: err}
 	}
+	if w.access, err = access.New(w.cfg.Access, w.log); err != nil {
+		return nil, err
+	}
 	var release []func()
 	defer func() {
 		if err != nil {
@@ -105,7 +110,7 @@ func build(cfg Config) (_ *Worker, err error) {
 		if err != nil {
 			return nil, &dynmesh.ConfigError{Config: "worker", Field: s.field, Err: err}
 		}
-		*s.server = newServer(ln)
+		*s.server = newServer(ln, w.access)
 		release = append(release, ln.stop)
 	}
 	seeds := func(ctx context.Context) ([]string, error) { // asked when the registrar is there
@@ -142,7 +147,7 @@ func (w *Worker) member() dynmesh.MemberInfo {
 		Labels:     w.cfg.Labels,
 	}
 	if w.system != nil {
-		m.SystemURL = "http://" + hostPort(w.host, w.system.ln.port())
+		m.SystemURL = w.access.Scheme() + "://" + hostPort(w.host, w.system.ln.port())
 	}
 	return m
 }
@@ -270,7 +275,7 @@ func (w *Worker) declare(e *endpoint, path string, checks []Check) error {
 	// The registrar puts nothing into etcd before Run has it do so, which is when the endpoint is
 	// served.
 	full := dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: name}
-	url := "http://" + hostPort(w.host, w.rpc.ln.port()) + path
+	url := w.access.Scheme() + "://" + hostPort(w.host, w.rpc.ln.port()) + path
 	if err := w.registrar.Add(full, dynmesh.HTTPTransport(url)); err != nil {
 		return err
 	}

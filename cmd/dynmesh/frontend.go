@@ -110,6 +110,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
 	outputs.register(flags)
 	registries.register(flags)
+	registerAccess(flags, &cfg.Access)
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd

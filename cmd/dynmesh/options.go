@@ -25,6 +25,7 @@ type askOptions struct {
 func (o *askOptions) register(flags *pflag.FlagSet) {
 	o.cfg.URL = client.DefaultURL
 	register(flags, setting{"frontend", "DYN_FRONTEND_URL", &urlValue{stringValue{&o.cfg.URL, client.CheckURL}}, "root URL of the frontend to ask"})
+	registerAskAccess(flags, &o.cfg.Access)
 }
 
 func (o *askOptions) client() (*client.Client, error) {

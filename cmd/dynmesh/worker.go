@@ -95,6 +95,7 @@ dynmesh keygen.`,
 	opts.check.register(flags)
 	opts.gossip.register(flags)
 	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &secretValue{stringValue{target: &cfg.AdminToken}}, "token that POST /maintenance requires; none: the route is closed; better given by the variable"})
+	registerAccess(flags, &cfg.Access)
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	bucket := (*string)(&cfg.Bucket)
 	*bucket = string(etcd.BucketDynmesh)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/internal/parse"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 )
@@ -37,6 +37,8 @@ type Config struct {
 	// endpoint.
 	InstanceMetrics bool
 
+	Access access.Config // who may ask; default everybody, in plain
+
 	Collectors []prometheus.Collector // of other parts, for /metrics
 	Version    string                 // shown in dynmesh_frontend_info
 	Log        *logrus.Entry
@@ -52,7 +54,7 @@ const (
 
 // WithDefaults returns a copy with every default filled in, or says which field cannot be used.
 func (c Config) WithDefaults() (Config, error) {
-	if c.Host = parse.Host(c.Host); c.Host == "" {
+	if c.Host == "" {
 		c.Host = defaultHost
 	}
 	if c.HealthPath == "" {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
@@ -126,8 +127,12 @@ type smallBuffers struct{ net.Listener }
 
 func (l smallBuffers) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
+	below := c
+	if secure, ok := c.(*tls.Conn); ok {
+		below = secure.NetConn()
+	}
 	if err == nil {
-		err = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
+		err = below.(*net.TCPConn).SetWriteBuffer(64 << 10)
 	}
 	return c, err
 }

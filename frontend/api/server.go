@@ -21,6 +21,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/access"
 )
 
 // What one client can take.
@@ -46,6 +47,7 @@ type Server struct {
 	log *logrus.Entry
 	state
 
+	access      *access.Access
 	connections *connections
 	broadcaster *broadcaster
 	events      *events
@@ -75,11 +77,14 @@ func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, drainDelay: min(maxDrainDelay, cfg.GracefulShutdownTimeout/5)}
 	s.newest.Store(first)
+	if s.access, err = access.New(cfg.Access, s.log); err != nil {
+		return nil, err
+	}
 	ln, err := listen(net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "frontend", Field: "Port", Err: err}
 	}
-	s.connections = newConnections(ln, s.log)
+	s.connections = newConnections(s.access.Listener(ln), s.log)
 	s.broadcaster = newBroadcaster(epoch, cfg.MaxStreams, func() *snapshot.Mesh { return s.newest.Load().Mesh })
 	s.events = &events{broadcaster: s.broadcaster, heartbeat: heartbeat, writeTimeout: writeTimeout}
 	s.compressors.health, s.compressors.mesh = newCompressor(), newCompressor()
@@ -134,7 +139,7 @@ func (s *Server) newApp() *fiber.App {
 			client.sending.Store(nil)
 		}
 	}
-	app.Use(readOnly)
+	app.Use(readOnly, s.admit)
 	a := answers{&s.state}
 	for _, route := range []struct {
 		path   string
@@ -168,6 +173,26 @@ func (s *Server) newApp() *fiber.App {
 	})))
 	mountPage(app, func() *snapshot.Mesh { return s.newest.Load().Mesh })
 	return app
+}
+
+// Scheme is that of the server's URLs: http, or https.
+func (s *Server) Scheme() string { return s.access.Scheme() }
+
+// admit answers who has no token and needs one.
+func (s *Server) admit(c *fiber.Ctx) error {
+	kind := access.Fleet
+	switch trimSlash(c.Path()) {
+	case trimSlash(s.cfg.LivePath):
+		kind = access.Liveness
+	case trimSlash(s.cfg.HealthPath), readyPath:
+		kind = access.Health
+	}
+	if s.access.Admits(kind, c.Get(fiber.HeaderAuthorization)) {
+		return c.Next()
+	}
+	c.Set(fiber.HeaderWWWAuthenticate, access.Challenge)
+	c.Response().Header.SetConnectionClose()
+	return fiber.ErrUnauthorized
 }
 
 // Addr returns the host:port that the server listens on.

@@ -49,7 +49,14 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client config: %w", &dynmesh.ConfigError{Config: "client", Field: "URL", Err: err})
 	}
-	return &Client{cfg: cfg, root: root, http: &http.Client{Transport: newTransport()}}, nil
+	transport := newTransport()
+	if transport.TLSClientConfig, err = cfg.Access.TLS(); err == nil {
+		_, err = cfg.Access.Token()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("client config: %w", err)
+	}
+	return &Client{cfg: cfg, root: root, http: &http.Client{Transport: transport}}, nil
 }
 
 // Close ends idle connections. It must not be called while a question is open.
@@ -132,6 +139,8 @@ func (c *Client) decode(a answer, to any, wanted ...string) error {
 			return c.failure(a.path, fmt.Errorf("%w: %s", ErrNotFound, message))
 		}
 		return c.failure(a.path, ErrNotFound)
+	case http.StatusUnauthorized:
+		return c.failure(a.path, fmt.Errorf("%s: it wants a token, of which DYN_API_TOKEN_FILE names the file", a.statusText()))
 	default:
 		return c.failure(a.path, fmt.Errorf("%s%s", a.statusText(), status(fields)))
 	}
@@ -191,6 +200,13 @@ func (c *Client) get(ctx context.Context, path, etag string) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.root.String()+path, http.NoBody)
 	if err != nil {
 		return a, c.failure(path, err)
+	}
+	token, err := c.cfg.Access.Token()
+	if err != nil {
+		return a, c.failure(path, err)
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	request.Header.Set("Accept", "application/json")
 	if etag != "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/access"
 )
 
 // DefaultURL is where a frontend is that nobody configured.
@@ -16,6 +17,7 @@ const DefaultURL = "http://localhost:8000"
 type Config struct {
 	URL     string        // the frontend's root; default DefaultURL
 	Timeout time.Duration // bound on one answer, from the first byte of the question to the last one of the answer; default 5s
+	Access  access.Client // what it shows, and whom it believes
 	MaxSize int64         // bytes of an answer, unpacked; default 256 MiB, which is some 200,000 instances
 }
 

@@ -1,0 +1,57 @@
+package api
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// Without a token one learns that the frontend lives, and what health checks ask for; with one,
+// all.
+func TestAccess(t *testing.T) {
+	folder := t.TempDir()
+	var cfg Config
+	cfg.Access.CertFile, cfg.Access.KeyFile = testkit.Certificate(t, folder, "server")
+	const token = "a-token-of-enough-bytes"
+	cfg.Access.TokenFile = filepath.Join(folder, "tokens")
+	if err := os.WriteFile(cfg.Access.TokenFile, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := start(t, cfg, nil, nil)
+	tls, err := access.Client{CAFile: cfg.Access.CertFile}.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.client.Transport.(*http.Transport).TLSClientConfig = tls
+	if f.Scheme() != "https" {
+		t.Errorf("got the scheme %s, want https", f.Scheme())
+	}
+	open := map[string]bool{"/live": true, "/health": true, "/health/": true, "/ready": true}
+	for _, path := range []string{"/live", "/health", "/health/", "/ready", "/mesh", "/mesh/", "/Mesh", "/%6desh", "/mesh/a.b.c", "/v1/models/m/ready", "/sd/prometheus", "/metrics", "/", "/page/x/main.js", "/nothing", "/events"} {
+		for _, given := range []string{"", "wrong", token} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.Addr()+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if given != "" {
+				req.SetBasicAuth("anybody", given)
+			}
+			resp, err := f.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			denied := resp.StatusCode == http.StatusUnauthorized
+			if want := given != token && !open[path]; denied != want {
+				t.Errorf("%s with %q: got %d, want 401: %v", path, given, resp.StatusCode, want)
+			}
+			if denied && resp.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s: nothing says what is wanted", path)
+			}
+		}
+	}
+}

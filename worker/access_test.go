@@ -1,0 +1,61 @@
+package worker
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// TestAccess: with TLS and tokens, requests go on as before, and the status server shows health
+// only.
+func TestAccess(t *testing.T) {
+	folder := t.TempDir()
+	cfg := local()
+	cfg.Access.CertFile, cfg.Access.KeyFile = testkit.Certificate(t, folder, "server")
+	const token = "a-token-of-enough-bytes"
+	cfg.Access.TokenFile = filepath.Join(folder, "tokens")
+	if err := os.WriteFile(cfg.Access.TokenFile, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, cfg, map[string]Handler{"echo": echo})
+	tls, err := access.Client{CAFile: cfg.Access.CertFile}.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.client.Transport.(*http.Transport).TLSClientConfig = tls
+	requests, system := "https://"+r.RPCAddr(), "https://"+r.SystemAddr()
+	if got := r.member().SystemURL; !strings.HasPrefix(got, "https://") {
+		t.Errorf("its status server is told as %s, want https", got)
+	}
+	for _, tt := range []struct {
+		method, url, token string
+		want               int
+	}{
+		{"POST", requests + "/v1/rpc/echo", "", 200},
+		{"POST", requests + "/v1/rpc/echo", "an-engine's-key", 200}, // not ours to judge
+		{"GET", system + "/livez", "", 200},
+		{"GET", system + "/health", "", 200},
+		{"GET", system + "/ready", "wrong", 200},
+		{"GET", system + "/metrics", "", 401},
+		{"GET", system + "/metrics", "wrong", 401},
+		{"GET", system + "/metrics", token, 200},
+		{"POST", system + "/maintenance", "", 401},
+		{"POST", system + "/maintenance", token, 409}, // there are no canaries
+	} {
+		header := http.Header{}
+		if tt.token != "" {
+			header.Set("Authorization", "bearer "+tt.token)
+		}
+		if status, body, err := r.do(tt.method, tt.url, "{}", header); status != tt.want {
+			t.Errorf("%s %s with %q: got %d %s (%v), want %d", tt.method, tt.url, tt.token, status, body, err, tt.want)
+		}
+	}
+	if status, _, err := r.do("GET", "http://"+r.SystemAddr()+"/livez", "", nil); status == http.StatusOK {
+		t.Errorf("plain HTTP is answered, too (%v)", err)
+	}
+}
