@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,12 +227,27 @@ func TestTransitions(t *testing.T) {
 func TestCommandIsBounded(t *testing.T) {
 	pace := testkit.Paced(t)
 	began := time.Now()
-	err := run(t.Context(), "sleep 600 & sleep 600", 200*time.Millisecond, nil, "")
-	if err == nil || !strings.Contains(err.Error(), "not ended within 200ms") {
+	alive := filepath.Join(t.TempDir(), "alive") // a pipe that what was started holds open
+	if err := run(t.Context(), "mkfifo "+alive, patience, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(alive, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	err = run(t.Context(), "exec 9>"+alive+"; echo begun >&9; sleep 600 >/dev/null 2>&1 & sleep 600", 500*time.Millisecond, nil, "")
+	if err == nil || !strings.Contains(err.Error(), "not ended within 500ms") {
 		t.Errorf("got %v", err)
 	}
 	if took := pace.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v", took)
+	}
+	if err := reader.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(reader); err != nil {
+		t.Errorf("what it has started has not ended: %q, %v", said, err)
 	}
 	if err := run(t.Context(), "yes | head -c 1000000; exit 1", patience, nil, ""); err == nil || len(err.Error()) > 600 {
 		t.Errorf("got %v", err)
