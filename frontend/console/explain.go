@@ -76,12 +76,12 @@ func writeOutputs(b *strings.Builder, m *client.Mesh, f Found, now time.Time) {
 		name, some := plain.Text(head.Name, maxName), false
 		for _, o := range f.Outputs {
 			if o.Name == head.Name {
-				fmt.Fprintf(b, "  - %s %s\n", name, describeOutput(o, now))
+				fmt.Fprintf(b, "  - %s: %s\n", name, describeOutput(o, now))
 				some = true
 			}
 		}
 		if !some {
-			fmt.Fprintf(b, "  - %s has told nobody of it\n", name)
+			fmt.Fprintf(b, "  - %s: nobody was told of it\n", name)
 		}
 		fmt.Fprintf(b, "    without dynmesh: %s\n", plain.Text(head.WhenGone, maxReason))
 	}
@@ -93,7 +93,7 @@ func describeOutput(o mesh.Output, now time.Time) string {
 	if o.DryRun {
 		did = "would have it (this is a dry run)"
 	}
-	text := fmt.Sprintf("%s %s in %s since %s (%s)", did, plain.Text(o.State, 20), plain.Text(o.Target, maxName), formatTime(o.Since.Time), age(o.Since.Time, now))
+	text := fmt.Sprintf("for %s %s %s since %s (%s)", plain.Text(o.Target, maxName), did, plain.Text(o.State, 20), formatTime(o.Since.Time), age(o.Since.Time, now))
 	if o.Held {
 		text += ", because of the floor"
 	}
