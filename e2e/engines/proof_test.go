@@ -102,10 +102,12 @@ func TestDynamoProof(t *testing.T) {
 		{"freeze one that decodes", decodes, decodes},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			pace := testkit.Paced(t)
 			began := time.Now()
 			signal(t, workers[tt.stops], syscall.SIGSTOP)
 			testkit.Eventually(t, patience, "it is found", func() bool { return d.proof(t.Context(), tt.found, "notready") })
-			took := time.Since(began)
+			took, late := time.Since(began), pace.Longest(began)
+			pace.Stop()
 			began = time.Now()
 			signal(t, workers[tt.stops], syscall.SIGCONT)
 			testkit.Eventually(t, time.Minute, "all are proven again", func() bool {
@@ -116,8 +118,8 @@ func TestDynamoProof(t *testing.T) {
 				}
 				return true
 			})
-			t.Logf("stopped, notready at both frontends after %v; gone on, all proven after %v", took, time.Since(began))
-			if took > proofMost {
+			t.Logf("stopped, notready at both frontends after %v; gone on, all proven after %v; this machine was late by %v at worst", took, time.Since(began), late)
+			if took-6*late > proofMost { // what keeps a process from its turn is not dynmesh's
 				t.Errorf("want %v at most", proofMost)
 			}
 		})

@@ -209,11 +209,12 @@ func TestWarnings(t *testing.T) {
 		"and 101 more registry entries are left out",
 	)
 	r.discover(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Unix(946684000, 0), Rejected: &dynmesh.Rejects{}})
-	r.gossip(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 2, Score: 3, UDPDegraded: 1}})
+	r.gossip(dynmesh.GossipUpdate{Health: dynmesh.GossipHealth{Alive: 2, Score: 3, UDPDegraded: 1, Unproven: 2, Obstacle: "refused"}})
 	want(r,
 		"etcd cannot be read since 1999-12-31T23:46:40.000Z: what is registered is shown as it was then",
 		"this frontend is slow or cut off (health score 3): that gossip declares a worker dead is not believed unless somebody else says so",
 		"members that answer over TCP and not over UDP: 1; look for a firewall, because their loss is noticed later",
+		"canaries do not get through Dynamo's frontend to their workers (2), of which that says nothing: refused",
 	)
 }
 
