@@ -3,10 +3,9 @@
 //
 // DYNMESH_ENGINES names what to try: dynamo, envoy, llama, vllm, with commas between them. Engines
 // and clients come from PyPI and npm, in the versions that testdata pins (package install). What
-// cannot be had here is left out, and a line with LEFT OUT says so.
+// cannot be had here is left out, and a line with LEFT OUT says so. Models come from
+// package model.
 //
-//	| gguf_test.go        | the model, as llama.cpp reads it                                 |
-//	| safetensors_test.go | the model, as vLLM reads it                                      |
 //	| fleet_test.go       | an etcd, a frontend, sidecars                                    |
 //	| engine_test.go      | an engine, which can be broken and started again                 |
 //	| watch_test.go       | what engine, worker and frontend say, and when they said it      |

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/e2e/model"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
@@ -48,7 +49,7 @@ type dynamo struct {
 func TestDynamo(t *testing.T) {
 	wanted(t, "dynamo")
 	env := install.Python(t, "testdata/dynamo.txt", 15*time.Minute, "3.11", "3.12", "3.13")
-	d := &dynamo{fleet: newFleet(t), env: env, model: huggingFace(t, small), client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}}
+	d := &dynamo{fleet: newFleet(t), env: env, model: model.HuggingFace(t), client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}}
 	t.Cleanup(d.client.CloseIdleConnections)
 	d.frontends = []string{d.frontend, d.startFrontend(t)}
 	port := testkit.FreePort(t)

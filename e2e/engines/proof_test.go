@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/e2e/model"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
@@ -38,7 +39,7 @@ func TestDynamoProof(t *testing.T) {
 	port := testkit.FreePort(t)
 	root := fmt.Sprintf("http://127.0.0.1:%d", port)
 	via := []string{"--probe-via", root}
-	d := &dynamo{fleet: newFleet(t, via...), env: env, model: huggingFace(t, small), root: root, client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}}
+	d := &dynamo{fleet: newFleet(t, via...), env: env, model: model.HuggingFace(t), root: root, client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}}
 	t.Cleanup(d.client.CloseIdleConnections)
 	d.frontends = []string{d.frontend, d.startFrontend(t, via...)}
 	d.front = d.start(t, "Dynamo's frontend", "dynamo.frontend", "--http-port", fmt.Sprint(port))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/e2e/model"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -19,7 +20,7 @@ import (
 // minute or more for each start.
 func TestVLLM(t *testing.T) {
 	wanted(t, "vllm")
-	v := &vllm{program: filepath.Join(installVLLM(t), "bin", "python"), model: huggingFace(t, small), port: testkit.FreePort(t)}
+	v := &vllm{program: filepath.Join(installVLLM(t), "bin", "python"), model: model.HuggingFace(t), port: testkit.FreePort(t)}
 	f, b := newFleet(t), &table{}
 	defer b.print("vLLM on a CPU")
 	// One engine after the other: each wants the processors to itself. What can go on after a fault is
@@ -81,10 +82,10 @@ func (v *vllm) start(t *testing.T) *engine {
 		owner: t, name: "vLLM", model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", v.port), startup: 10 * time.Minute,
 		command: []string{
 			v.program, "-m", "vllm.entrypoints.openai.api_server", "--model", v.model, "--served-model-name", "tiny",
-			"--host", "127.0.0.1", "--port", fmt.Sprint(v.port), "--dtype", "float32", "--max-model-len", fmt.Sprint(small.context), "--enforce-eager",
+			"--host", "127.0.0.1", "--port", fmt.Sprint(v.port), "--dtype", "float32", "--max-model-len", fmt.Sprint(model.HuggingFaceContext), "--enforce-eager",
 		},
 		env:     []string{"HF_HUB_OFFLINE=1", "VLLM_CPU_KVCACHE_SPACE=1", "VLLM_NO_USAGE_STATS=1"},
-		longest: small.context - 100,
+		longest: model.HuggingFaceContext - 100,
 		parts: func(server int) map[string]int {
 			found := map[string]int{"server": server}
 			for pid, name := range descendants(server) {

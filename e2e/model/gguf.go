@@ -1,4 +1,6 @@
-package engines
+// Package model makes models of random weights for tests: small enough to cost nothing, in the
+// forms that engines read.
+package model
 
 import (
 	"bytes"
@@ -14,8 +16,11 @@ import (
 // are printable, and go on to max_tokens.
 type shape struct{ width, hidden, layers, heads, context int }
 
-// tiny is what llama.cpp serves.
-var tiny = shape{width: 64, hidden: 128, layers: 2, heads: 4, context: 16384}
+// Tokens of context that the models take.
+const (
+	GGUFContext        = 16384
+	HuggingFaceContext = 4096
+)
 
 // A tensor is a matrix of random numbers, or a row of ones.
 type tensor struct {
@@ -47,10 +52,11 @@ func (w tensor) values() []float32 {
 
 const firstWord = 3 + 256 // after three special tokens and one for each byte
 
-// gguf writes the model in llama.cpp's format and returns its file.
+// GGUF writes a model in llama.cpp's format and returns its file.
 // Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-func gguf(t *testing.T, s shape) string {
+func GGUF(t testing.TB) string {
 	t.Helper()
+	s := shape{width: 64, hidden: 128, layers: 2, heads: 4, context: GGUFContext}
 	const normal, unknown, control, single = 1, 2, 3, 6
 	tokens, types := []string{"<unk>", "<s>", "</s>"}, []int32{unknown, control, control}
 	add := func(kind int32, text string) {

@@ -1,4 +1,4 @@
-package engines
+package model
 
 import (
 	"bytes"
@@ -9,14 +9,11 @@ import (
 	"testing"
 )
 
-// small is what vLLM serves. Its heads have 64 dimensions: with fewer, vLLM on a CPU dies at its
-// first request.
-var small = shape{width: 128, hidden: 256, layers: 2, heads: 2, context: 4096}
-
-// huggingFace writes the model as a folder of Hugging Face's, with a token for each byte, and
-// returns it.
-func huggingFace(t *testing.T, s shape) string {
+// HuggingFace writes a model as a folder of Hugging Face's, with a token for each byte, and returns
+// it. Its heads have 64 dimensions: with fewer, vLLM on a CPU dies at its first request.
+func HuggingFace(t testing.TB) string {
 	t.Helper()
+	s := shape{width: 128, hidden: 256, layers: 2, heads: 2, context: HuggingFaceContext}
 	const eos = 0
 	vocabulary := map[string]int{"<|endoftext|>": eos}
 	printable := map[int]bool{}
@@ -110,7 +107,7 @@ func byteLetters() (letters [256]string) {
 
 // safetensors is a header in JSON, with where each tensor is, and the tensors.
 // Source: https://github.com/huggingface/safetensors#format
-func safetensors(t *testing.T, all []tensor) []byte {
+func safetensors(t testing.TB, all []tensor) []byte {
 	t.Helper()
 	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
 	var data bytes.Buffer
