@@ -90,7 +90,8 @@ func (c *client) connect() (http.RoundTripper, func(), error) {
 	}
 	t := &http.Transport{
 		TLSClientConfig: tlsConfig, Proxy: c.config.Proxy, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		DisableCompression: true, // which takes the API server more time than its network
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			if err != nil {

@@ -19,10 +19,11 @@
 // # Out of touch
 //
 // An API server that is away changes nothing: what was known stays listed, and is stale after 5 s.
-// Each kind is listed in pages and then watched, from the last version on while the server has it.
-// What client-go's informers do not give is why they are not used: they try again after up to 30 s,
-// where here it is less than one, and do not say that they are out of touch. A server that vanishes
-// without closing its connections answers no HTTP/2 ping, which shows within 10 s.
+// Each kind is listed and then watched, from the last version on while the server has it. The
+// first list comes from the server's cache, in one piece; later ones must not be older than what is
+// known. What client-go's informers do not give is why they are not used: they try again after up
+// to 30 s, where here it is less than one, and do not say that they are out of touch. A server that
+// vanishes without closing its connections answers no HTTP/2 ping, which shows within 10 s.
 //
 //	file         | what                                             | goroutine
 //	------------ | ------------------------------------------------ | ----------------

@@ -269,3 +269,37 @@ func TestFaultyObject(t *testing.T) {
 		t.Error("an object without a name is one")
 	}
 }
+
+// A page is read object by object: one that is odd takes no other with it, and a page that is cut
+// off is none.
+func TestReadPage(t *testing.T) {
+	const good, odd = `{"metadata":{"name":"p"},"spec":{"data":{"endpoints":null}}}`, `{"metadata":{"name":"q"},"spec":{"data":7}}`
+	for _, tt := range []struct{ page, want string }{
+		{`{"kind":"List","metadata":{"resourceVersion":"7","continue":"next"},"items":[` + good + `,` + odd + `,` + good + `]}`, "7 next p q! p"},
+		{`{"apiVersion":"v1","items":[` + good + `],"kind":"List","metadata":{"resourceVersion":"7"}}`, "7  p"},
+		{`{"items":[],"metadata":{"resourceVersion":"8"}}`, "8 "},
+		{`{"items":null,"metadata":{"resourceVersion":"8"}}`, "8 "},
+		{`{"items":[` + good + `,`, "error"},
+		{`{"items":[` + good + `],"metadata":{"resourceVersion":"7"}`, "error"},
+		{`{"items":[` + good + `,{"spec":{}}]}`, "error"},
+		{`{"items":7}`, "error"},
+		{`[` + good + `]`, "error"},
+		{`junk`, "error"},
+		{``, "error"},
+	} {
+		p, err := readPage(strings.NewReader(tt.page))
+		got := p.metadata.ResourceVersion + " " + p.metadata.Continue
+		for _, o := range p.items {
+			got += " " + o.Metadata.Name
+			if o.fault != "" {
+				got += "!"
+			}
+		}
+		if err != nil {
+			got = "error"
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q (%v), want %q", tt.page, got, err, tt.want)
+		}
+	}
+}

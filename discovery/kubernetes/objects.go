@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -58,25 +59,86 @@ type slicePort struct {
 	AppProtocol string `json:"appProtocol"`
 }
 
-// decodeObject reads one object. One of which nothing but the name can be read is kept as one that
-// is faulty: it must not take others with it.
+// decodeObject reads one object.
 func decodeObject(raw []byte) (*object, error) {
 	o := new(object)
-	if err := json.Unmarshal(raw, o); err != nil {
-		var named object
-		head := struct {
-			Metadata any `json:"metadata"`
-		}{&named.Metadata}
-		if json.Unmarshal(raw, &head) != nil || named.Metadata.Name == "" {
-			return nil, fmt.Errorf("object without a name: %w", err)
-		}
-		named.fault = text.Error(err, 150)
-		return &named, nil
-	}
-	if o.Metadata.Name == "" {
-		return nil, errors.New("object without a name")
+	return o.checked(json.Unmarshal(raw, o))
+}
+
+// checked returns an object that was decoded with an error, or none. One that is not what it should
+// be is kept as one that is faulty, if its name was read: it must not take others with it.
+func (o *object) checked(err error) (*object, error) {
+	_, isOdd := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case err != nil && !isOdd:
+		return nil, err
+	case o.Metadata.Name == "":
+		return nil, errors.Join(errors.New("object without a name"), err)
+	case isOdd:
+		return &object{Metadata: o.Metadata, fault: text.Error(err, 150)}, nil
 	}
 	return o, nil
+}
+
+// listPage is a part of a list.
+type listPage struct {
+	metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+		Continue        string `json:"continue"`
+	}
+	items []*object
+}
+
+// readPage reads a page object by object, as the API server writes it.
+func readPage(from io.Reader) (p listPage, err error) {
+	body := json.NewDecoder(from)
+	if err := expect(body, '{'); err != nil {
+		return p, err
+	}
+	for body.More() {
+		name, err := body.Token()
+		if err != nil {
+			return p, err
+		}
+		switch name {
+		case "metadata":
+			err = body.Decode(&p.metadata)
+		case "items":
+			p.items, err = readItems(body)
+		default:
+			err = body.Decode(new(json.RawMessage))
+		}
+		if err != nil {
+			return p, err
+		}
+	}
+	return p, expect(body, '}') // else it was cut off
+}
+
+func readItems(body *json.Decoder) (all []*object, err error) {
+	begin, err := body.Token()
+	if err != nil || begin == nil { // null: there are none
+		return nil, err
+	}
+	if begin != json.Delim('[') {
+		return nil, fmt.Errorf("items are %v", begin)
+	}
+	for body.More() {
+		o := new(object)
+		if o, err = o.checked(body.Decode(o)); err != nil {
+			return nil, err
+		}
+		all = append(all, o)
+	}
+	return all, expect(body, ']')
+}
+
+func expect(body *json.Decoder, delim json.Delim) error {
+	got, err := body.Token()
+	if err == nil && got != delim {
+		err = fmt.Errorf("got %v in a list, want %v", got, delim)
+	}
+	return err
 }
 
 // podUID returns the uid of the pod that owns the object.

@@ -234,6 +234,16 @@ func TestResumes(t *testing.T) {
 	if lists := c.asked("limit="); lists != 2 {
 		t.Errorf("%d lists, want 2: a watch that broke goes on from where it was", lists)
 	}
+	net.Cut()
+	c.add(99)
+	c.compact()
+	net.Reset()
+	net.Heal()
+	testkit.Eventually(t, 10*time.Second, "the change", func() bool { return v.Len() == 14 })
+	// The server's cache may be older than what is known.
+	if lists, cached := c.asked("limit="), c.asked("limit=500&resourceVersion=0"); lists < 3 || cached != 2 {
+		t.Errorf("%d lists, %d of them from the cache, want the first two", lists, cached)
+	}
 }
 
 func TestRefusedConfigurations(t *testing.T) {
