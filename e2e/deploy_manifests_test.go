@@ -71,6 +71,7 @@ type cluster struct {
 	budgets     []*policyv1.PodDisruptionBudget
 	monitors    []*serviceMonitor
 	roles       []*rbacv1.Role
+	bindings    []*rbacv1.RoleBinding
 }
 
 // kustomized builds a folder as `kubectl apply -k` does.
@@ -118,7 +119,9 @@ func readCluster(t *testing.T, from string, documents [][]byte) (c cluster) {
 			c.monitors = append(c.monitors, o)
 		case *rbacv1.Role:
 			c.roles = append(c.roles, o)
-		case *corev1.Namespace, *corev1.ServiceAccount, *rbacv1.RoleBinding:
+		case *rbacv1.RoleBinding:
+			c.bindings = append(c.bindings, o)
+		case *corev1.Namespace, *corev1.ServiceAccount:
 		default:
 			t.Errorf("%s: nothing here checks a %T", from, o)
 		}
@@ -184,8 +187,11 @@ func (c cluster) checkReads(t *testing.T) {
 			}
 		}
 		pod := c.deployments[0].Spec.Template.Spec
-		if pod.ServiceAccountName != role.Name || pod.AutomountServiceAccountToken == nil || !*pod.AutomountServiceAccountToken {
-			t.Errorf("frontends run as %q, whose token is mounted: %v", pod.ServiceAccountName, pod.AutomountServiceAccountToken)
+		bound := slices.ContainsFunc(c.bindings, func(b *rbacv1.RoleBinding) bool {
+			return b.Namespace == role.Namespace && b.RoleRef.Name == role.Name && len(b.Subjects) == 1 && b.Subjects[0].Name == pod.ServiceAccountName
+		})
+		if !bound || pod.AutomountServiceAccountToken == nil || !*pod.AutomountServiceAccountToken {
+			t.Errorf("frontends run as %q, which has the role: %v, whose token is mounted: %v", pod.ServiceAccountName, bound, pod.AutomountServiceAccountToken)
 		}
 	}
 }
