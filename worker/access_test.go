@@ -59,3 +59,24 @@ func TestAccess(t *testing.T) {
 		t.Errorf("plain HTTP is answered, too (%v)", err)
 	}
 }
+
+// TestOtherSites: a browser cannot have a worker generate for a page of another site.
+func TestOtherSites(t *testing.T) {
+	r := run(t, local(), map[string]Handler{"echo": echo})
+	url := "http://" + r.RPCAddr() + "/v1/rpc/echo"
+	for _, tt := range []struct {
+		header http.Header
+		want   int
+	}{
+		{nil, 200},
+		{http.Header{"Origin": {"http://" + r.RPCAddr()}}, 200},
+		{http.Header{"Sec-Fetch-Site": {"same-origin"}}, 200},
+		{http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403},
+		{http.Header{"Origin": {"https://elsewhere.example"}}, 403},
+		{http.Header{"Origin": {"null"}}, 403},
+	} {
+		if status, body, err := r.do("POST", url, "{}", tt.header); status != tt.want {
+			t.Errorf("%v: got %d %s (%v), want %d", tt.header, status, body, err, tt.want)
+		}
+	}
+}

@@ -52,6 +52,7 @@ type server struct {
 	http   http.Server
 	ln     *listener
 	access *access.Access
+	sites  http.CrossOriginProtection      // a browser on another site must not have it work
 	routes func(path string) (route, bool) // set before serve; the path is as the client wrote it
 
 	// backend answers in place of routes, in its own way; nil: there is none. ctx ends when the
@@ -133,6 +134,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// errOtherSite is of a request that a browser sends for a page of another site.
+const errOtherSite = "a page of another site cannot ask this"
+
 // pass has the backend answer. Errors of the worker's own are in OpenAI's form, as the backend's
 // are.
 func (s *server) pass(w http.ResponseWriter, r *http.Request) {
@@ -155,6 +159,9 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
 		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, closes: true}
 	}
 	path := cmp.Or(r.URL.RawPath, r.URL.EscapedPath()) // RawPath is empty where both are the same
+	if s.sites.Check(r) != nil {
+		return &refusal{status: http.StatusForbidden, text: errOtherSite, closes: r.ContentLength != 0}
+	}
 	found, ok := s.routes(path)
 	if !ok {
 		return &refusal{status: http.StatusNotFound, text: "Cannot " + r.Method + " " + html.EscapeString(path)}

@@ -29,6 +29,7 @@ const (
 
 func main() {
 	ctx, stop := untilSignal(context.Background())
+	limitMemory()
 	logging := newLogging(os.Stderr)
 	logging.adoptGlobalLoggers()
 	code := run(ctx, os.Args[1:], os.Stdout, logging)
