@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,7 @@ dynamo-token,dynamo-worker,4
 	p.manager = p.start("kube-controller-manager", "--kubeconfig="+p.file("manager"), "--authentication-kubeconfig="+p.file("manager"),
 		"--authorization-kubeconfig="+p.file("manager"), "--controllers=endpointslice-controller,garbage-collector-controller,namespace-controller",
 		"--leader-elect=false", "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", testkit.FreePort(t)), "--cert-dir="+p.dir)
+	sweep(t, "/tmp/hollow-kubelet.*") // it does not go by TMPDIR, and is killed
 	p.start("kubemark", "--morph=kubelet", "--use-host-image-service=false", "--kube-api-qps=50", "--kube-api-burst=100", "--name="+node,
 		"--kubeconfig="+p.file("kubelet"), fmt.Sprintf("--kubelet-port=%d", testkit.FreePort(t)), fmt.Sprintf("--kubelet-read-only-port=%d", testkit.FreePort(t)))
 	testkit.Eventually(t, starts, "the kubelet has made its node", func() bool {
@@ -90,6 +92,23 @@ dynamo-token,dynamo-worker,4
 	p.kubectl(t, "apply", "--server-side", "-f", "testdata/crd.yaml")
 	p.kubectl(t, "wait", "--for=condition=Established", "crd/dynamoworkermetadatas.nvidia.com", "--timeout=30s")
 	return p
+}
+
+// sweep removes at the end of a test what has come to be under a pattern.
+func sweep(t *testing.T, pattern string) {
+	t.Helper()
+	before, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		now, _ := filepath.Glob(pattern) // it is a good one
+		for _, path := range now {
+			if !slices.Contains(before, path) {
+				_ = os.RemoveAll(path) // what is left is small
+			}
+		}
+	})
 }
 
 func (p *plane) addr() string            { return fmt.Sprintf("127.0.0.1:%d", p.port) }
