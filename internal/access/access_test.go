@@ -106,7 +106,7 @@ func TestCertificates(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_, err = conn.Read(make([]byte, 1))
 		return err
 	}
