@@ -27,6 +27,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/output/xds"
 	"github.com/dynmesh/dynmesh/frontend/watch"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
@@ -256,8 +257,9 @@ func TestServeReadsWhatTheCommandReads(t *testing.T) {
 // The table of fields names fields that there are, and variables that there are.
 func TestFieldSettings(t *testing.T) {
 	configs := map[string][]reflect.Type{
+		"access":     {reflect.TypeFor[access.Config]()},
 		"canary":     {reflect.TypeFor[canary.Config]()},
-		"client":     {reflect.TypeFor[client.Config]()},
+		"client":     {reflect.TypeFor[client.Config](), reflect.TypeFor[access.Client]()},
 		"etcd":       {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
 		"file":       {reflect.TypeFor[file.Config]()},
 		"frontend":   {reflect.TypeFor[frontend.Config]()},
