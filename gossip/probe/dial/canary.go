@@ -46,8 +46,9 @@ func (d *Dialer) sendCanary(job *probe.Dial) {
 }
 
 func (d *Dialer) canary(job *probe.Dial) probe.CanaryResult {
-	if job.Addr != "" && !job.Canary.Insist && d.inFlight(job.Addr) {
-		return probe.CanaryResult{Outcome: probe.CanaryHeld}
+	held := probe.CanaryResult{Outcome: probe.CanaryHeld}
+	if !job.Canary.Insist && d.inFlight(job.Addr) > 0 {
+		return held
 	}
 	answered := &answerer{}
 	ask, err := d.canaries.probe(job.Canary, answered)
@@ -68,17 +69,28 @@ func (d *Dialer) canary(job *probe.Dial) probe.CanaryResult {
 	if r.Outcome == probe.CanaryFailed && !d.canaries.alive(d.ctx) {
 		return unreached("it does not answer")
 	}
+	// Requests that came meanwhile may be what it stood in line behind: busy is not dead. One of them
+	// is the canary itself, which a worker that hangs may go on to count.
+	if late := r.Reason == dynmesh.ReasonTimeout || r.Reason == dynmesh.ReasonFrozen; late && !job.Canary.Insist && d.inFlight(job.Addr) > 1 {
+		return held
+	}
 	return r
 }
 
-// inFlight says whether a system port says that its worker has requests. Who does not say has none,
-// as far as is known.
-func (d *Dialer) inFlight(addr string) bool {
+// inFlight is how many requests a worker has, by its system port. One that does not say, or has no
+// such port, has none, as far as is known.
+func (d *Dialer) inFlight(addr string) int {
+	if addr == "" {
+		return 0
+	}
 	ctx, cancel := context.WithTimeout(d.ctx, canarySystemTimeout)
 	defer cancel()
 	status := probe.SystemStatus{InFlight: -1}
 	err := d.systems.get(ctx, addr, "/metrics", func(_ int, body io.Reader) error { return readMetrics(body, &status) })
-	return err == nil && status.InFlight > 0
+	if err != nil {
+		return 0
+	}
+	return status.InFlight
 }
 
 // probe returns what sends a canary and judges the whole answer.

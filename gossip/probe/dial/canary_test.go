@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,6 +216,40 @@ func TestCanaryIsHeld(t *testing.T) {
 		job := &probe.Dial{Addr: system.Listener.Addr().String(), Canary: probe.Canary{Model: "m", Request: "chat", Worker: decoder, Rank: -1, Insist: tt.insist, Timeout: 5 * time.Second}}
 		if got := send(t, d.URL, job); got.Outcome != tt.want {
 			t.Errorf("%q, insisting: %v: got %v, want %v", tt.metrics, tt.insist, got.Outcome, tt.want)
+		}
+		system.Close()
+	}
+}
+
+// A canary that is late, while requests are in flight that came after it, stood in line: that says
+// nothing of the worker, unless it is insisted on.
+func TestCanaryInLine(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		others int // in flight at its end, itself included
+		insist bool
+		want   probe.CanaryOutcome
+	}{
+		{"alone, and still counted", 1, false, probe.CanaryFailed},
+		{"beside others", 2, false, probe.CanaryHeld},
+		{"beside others, insisted on", 2, true, probe.CanaryFailed},
+	} {
+		var asked atomic.Bool
+		system := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			inFlight := 0 // before it is sent
+			if asked.Swap(true) || tt.insist {
+				inFlight = tt.others
+			}
+			_, _ = fmt.Fprintf(w, "dynamo_component_inflight_requests{dynamo_endpoint=\"generate\"} %d\n", inFlight)
+		}))
+		job := &probe.Dial{
+			Addr: system.Listener.Addr().String(),
+			Canary: probe.Canary{
+				Model: "m", Request: "chat", Worker: decoder, Rank: -1, Insist: tt.insist, Timeout: 100 * time.Millisecond,
+			},
+		}
+		if got := send(t, newDynamo(t, 200, "").URL+"/root", job); got.Outcome != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got.Outcome, tt.want)
 		}
 		system.Close()
 	}
