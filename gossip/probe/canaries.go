@@ -108,7 +108,7 @@ type canaryTarget struct {
 }
 
 func newCanaries(id dynmesh.InstanceID, at time.Duration) *canaries {
-	c := &canaries{id: id, at: at, sent: at - CanaryPeriod}
+	c := &canaries{id: id, at: at}
 	c.deadline.Value = c
 	return c
 }
@@ -121,9 +121,9 @@ func (c *canaries) serve(instances []foreignInstance) {
 		if at.Serves.Request == "" && !at.Serves.Prefill {
 			continue
 		}
-		first, ranks := at.Serves.FirstRank, at.Serves.Ranks
-		if ranks <= 1 && first == 0 {
-			first, ranks = -1, 1
+		first, ranks := at.Serves.FirstRank, max(at.Serves.Ranks, 1)
+		if ranks == 1 && first == 0 {
+			first = -1
 		}
 		for rank := first; rank < first+ranks; rank++ {
 			n := slices.IndexFunc(before, func(t *canaryTarget) bool { return t.subject == at.subject && t.rank == rank })
@@ -175,8 +175,8 @@ func (c *canaries) end(r CanaryResult, others bool, period time.Duration) (chang
 		return false
 	}
 	if r.Outcome == CanaryUnreached {
-		c.unreached, c.obstacle = min(c.unreached+1, 255), r.Detail
-		c.at = c.sent + period*time.Duration(min(1<<min(c.unreached-1, 8), maxUnreached))
+		c.unreached, c.obstacle = min(c.unreached+1, 8), r.Detail
+		c.at = c.sent + period*time.Duration(min(1<<(c.unreached-1), maxUnreached))
 		return false
 	}
 	if r.Outcome != CanaryPassed && r.Outcome != CanaryFailed {
@@ -213,10 +213,14 @@ func (c *canaries) end(r CanaryResult, others bool, period time.Duration) (chang
 }
 
 // expire drops findings that no canary has confirmed or refuted for long, and reports whether there
-// were any.
+// were any. What passes is asked in turn, and so stands for two turns at least.
 func (c *canaries) expire(period, now time.Duration) (changed bool) {
 	for _, t := range c.targets {
-		if t.finding != (watch.Finding{}) && now-t.reached > findingAge*period {
+		stands := findingAge * period
+		if t.finding.Finding == dynmesh.Pass {
+			stands = max(stands, 2*time.Duration(len(c.targets))*period)
+		}
+		if t.finding != (watch.Finding{}) && now-t.reached > stands {
 			t.finding, t.failed, changed = watch.Finding{}, 0, true
 		}
 	}

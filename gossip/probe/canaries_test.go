@@ -185,6 +185,19 @@ func TestCanariesOfRanks(t *testing.T) {
 	}
 }
 
+// However many ranks there are, what was found of the first stands until it is its turn again.
+func TestCanariesOfManyRanks(t *testing.T) {
+	r := newPinRig(t)
+	s := at(0x70, "backend")
+	r.watch(s, dynmesh.Served{Model: "m", Request: "chat", Ranks: 16})
+	for n := range 3 * 16 {
+		r.end(r.next(), CanaryPassed)
+		if passes := r.says(s) == "pinned pass"; passes != (n >= 15) {
+			t.Fatalf("after %d canaries: %q", n+1, r.says(s))
+		}
+	}
+}
+
 // One that decodes is asked with each that prefills in turn, and the other way round. Who fails
 // with one partner may not be the one that does not work.
 func TestCanariesOfPairs(t *testing.T) {
@@ -262,6 +275,7 @@ func TestNoCanaries(t *testing.T) {
 		sent bool
 	}{
 		{"one that serves completions", func(r *pinRig) { r.watch(s, completions) }, true},
+		{"one whose card says its first rank, and not how many", func(r *pinRig) { r.watch(s, dynmesh.Served{Model: "m", Request: "chat", FirstRank: 3}) }, true},
 		{"one that serves no model", func(r *pinRig) { r.watch(s, dynmesh.Served{}) }, false},
 		{"one that is asked for something else", func(r *pinRig) { r.watch(s, dynmesh.Served{Model: "m"}) }, false},
 		{"the only one that embeds", func(r *pinRig) { r.watch(s, embeddings) }, true},
@@ -334,8 +348,12 @@ func TestUnproven(t *testing.T) {
 			t.Errorf("after %v: %d, %q, want %d", step.end, n, obstacle, step.want)
 		}
 	}
-	r.end(r.next(), CanaryUnreached)
-	r.end(r.next(), CanaryUnreached)
+	for n := range 300 {
+		r.end(r.next(), CanaryUnreached)
+		if told, _ := r.p.Unproven(); told != min(n, 1) {
+			t.Fatalf("after %d that did not reach it: %d", n+1, told)
+		}
+	}
 	r.handle(ForeignWatched{at(0x70, "backend"), dynmesh.Foreign{}})
 	if n, _ := r.p.Unproven(); n != 0 {
 		t.Errorf("%d workers that are gone are not reached", n)

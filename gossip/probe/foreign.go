@@ -416,7 +416,7 @@ func (p *Prober) canaryEnded(e DialEnded) {
 	if e.Canary.Outcome == CanaryHeld {
 		c.suspend(p.now)
 	}
-	others := len(f.partners(c.asking.subject)) > 1
+	others := e.Canary.Outcome == CanaryFailed && len(f.partners(c.asking.subject)) > 1
 	if c.end(e.Canary, others, f.canaryPeriod()) {
 		p.reportWorker(c.id)
 	}
