@@ -98,10 +98,18 @@ func parseTLS(contents [][]byte) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// parseTokens reads tokens. Errors do not repeat them.
-func parseTokens(contents [][]byte) (tokens, error) {
-	var all tokens
-	for line := range bytes.SplitSeq(contents[0], []byte("\n")) {
+// parseTokens reads tokens.
+func parseTokens(contents [][]byte) (all tokens, err error) {
+	lines, err := tokenLines(contents[0])
+	for _, line := range lines {
+		all = append(all, sha256.Sum256(line))
+	}
+	return all, err
+}
+
+// tokenLines are the tokens in a file, of which there is one at least. Errors do not repeat them.
+func tokenLines(content []byte) (all [][]byte, err error) {
+	for line := range bytes.SplitSeq(content, []byte("\n")) {
 		line = bytes.TrimSpace(line)
 		switch {
 		case len(line) == 0 || line[0] == '#':
@@ -111,7 +119,7 @@ func parseTokens(contents [][]byte) (tokens, error) {
 		case len(all) == maxTokens:
 			return nil, fmt.Errorf("more than %d tokens", maxTokens)
 		}
-		all = append(all, sha256.Sum256(line))
+		all = append(all, line)
 	}
 	if len(all) == 0 {
 		return nil, errors.New("no token in it: want one a line")

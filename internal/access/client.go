@@ -3,9 +3,7 @@ package access
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"os"
-	"strings"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -55,16 +53,12 @@ func (c Client) Token() (string, error) {
 		return "", nil
 	}
 	content, err := os.ReadFile(c.TokenFile)
+	var lines [][]byte
 	if err == nil {
-		_, err = parseTokens([][]byte{content})
+		lines, err = tokenLines(content)
 	}
 	if err != nil {
 		return "", &dynmesh.ConfigError{Config: "client", Field: "TokenFile", Err: err}
 	}
-	for line := range strings.SplitSeq(string(content), "\n") {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			return line, nil
-		}
-	}
-	return "", errors.New("no token") // unreachable: it has been parsed
+	return string(lines[0]), nil
 }
