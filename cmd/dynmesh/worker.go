@@ -94,7 +94,7 @@ dynmesh keygen.`,
 	opts.engine.register(flags)
 	opts.check.register(flags)
 	opts.gossip.register(flags)
-	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &secretValue{stringValue{target: &cfg.AdminToken}}, "token that POST /maintenance requires; none: the route is closed; better given by the variable"})
+	register(flags, setting{"admin-token", "DYN_ADMIN_TOKEN", &secretValue{stringValue{target: &cfg.AdminToken}}, "token that POST /maintenance requires; none: one of --api-token-file, without which the route is closed; better given by the variable"})
 	registerAccess(flags, &cfg.Access)
 	registerLeaseTTL(flags, &cfg.LeaseTTL)
 	bucket := (*string)(&cfg.Bucket)
