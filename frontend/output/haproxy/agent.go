@@ -175,12 +175,15 @@ func (a *Agent) answer(conn net.Conn, feed *output.Feed) {
 		}
 		return
 	}
-	line := a.withdrawn.line(found.server)
+	host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+	by := asker{asked, host}
+	line := a.withdrawn.line(by, found.server)
 	if _, err := io.WriteString(conn, line+"\n"); err != nil {
 		return
 	}
-	host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
-	a.withdrawn.told(asker{asked, host}, line)
+	if line == allIn {
+		a.withdrawn.restored(by)
+	}
 	if line == lineOf(found.server) { // it does not stop
 		feed.AppliedOne(found.target, found.server, time.Now())
 	}
@@ -229,28 +232,30 @@ type withdrawals struct {
 // asker is who asks for what.
 type asker struct{ asked, host string }
 
-// line returns the answer for a server.
-func (w *withdrawals) line(s *output.Server) string {
+// line returns the answer for a server, and takes note of one that withdraws it.
+func (w *withdrawals) line(by asker, s *output.Server) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopping {
 		return allIn
 	}
-	return lineOf(s)
+	line := lineOf(s)
+	if line != allIn && len(w.names) < maxWithdrawals {
+		w.names[by] = true
+	}
+	return line
 }
 
-// told takes note of an answer.
-func (w *withdrawals) told(by asker, line string) {
+// restored takes note that somebody has been told that a server is in.
+func (w *withdrawals) restored(by asker) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case line != allIn && len(w.names) < maxWithdrawals:
-		w.names[by] = true
-	case w.names[by]:
-		delete(w.names, by)
-		if w.stopping && len(w.names) == 0 {
-			close(w.none)
-		}
+	if !w.names[by] {
+		return
+	}
+	delete(w.names, by)
+	if w.stopping && len(w.names) == 0 { // once: none is added any more
+		close(w.none)
 	}
 }
 
