@@ -173,16 +173,12 @@ func (s *Server) publish(a *output.Assignment, feed *output.Feed) {
 			feed.Failed(t, err, now)
 			continue
 		}
-		left := 0
+		var left error // why some are left out
 		for i := range t.Servers {
-			if _, why := usable(&t.Servers[i]); why != nil {
-				if left == 0 {
-					feed.Failed(t, why, now)
-				}
-				left++
-			}
+			_, why := usable(&t.Servers[i])
+			left = cmp.Or(left, why)
 		}
-		if left == 0 {
+		if left == nil {
 			feed.Applied(t, now)
 			continue
 		}
@@ -191,6 +187,7 @@ func (s *Server) publish(a *output.Assignment, feed *output.Feed) {
 				feed.AppliedOne(t, &t.Servers[i], now)
 			}
 		}
+		feed.Failed(t, left, now) // of the rest: those above are as they should be
 	}
 }
 
