@@ -24,7 +24,7 @@ import (
 const (
 	askEvery   = 250 * time.Millisecond // a frontend that has nothing new says so in a few bytes
 	askSlower  = 10                     // times what an answer took: a large one is not asked for all the time
-	retryEvery = 5 * time.Second        // what has failed
+	retryEvery = 5 * time.Second        // what has failed; no pause is longer
 )
 
 // Config says what a [Watcher] does.
@@ -110,7 +110,7 @@ func (w *Watcher) Run(ctx context.Context, from Asker) error {
 		}
 		began := time.Now()
 		w.ask(ctx, from)
-		pause := max(askEvery, askSlower*time.Since(began))
+		pause := min(max(askEvery, askSlower*time.Since(began)), retryEvery)
 		if err := w.act(ctx, time.Now()); err != nil {
 			if errors.Is(err, errDone) {
 				return nil
