@@ -86,22 +86,20 @@ func TestNginx(t *testing.T) {
 		t.Run(broken.name, func(t *testing.T) { f.survive(t, f.workers[n%len(f.workers)], broken, url, out, in) })
 	}
 
+	said := func(words string) func() error {
+		return func() error {
+			if log := watcher.Log.String(); !strings.Contains(log, words) {
+				return fmt.Errorf("it said %s", log)
+			}
+			return nil
+		}
+	}
 	f.frontend.Kill()
 	l := f.begin(url)
-	f.eventually("it is said that the frontend is away", func() error {
-		if !strings.Contains(watcher.Log.String(), "cannot be asked") {
-			return fmt.Errorf("it said %s", watcher.Log.String())
-		}
-		return nil
-	})
+	f.eventually("it is said that the frontend is away", said("cannot be asked"))
 	<-time.After(time.Second)
 	f.startFrontend()
-	f.eventually("the frontend answers again", func() error {
-		if !strings.Contains(watcher.Log.String(), "answers again") {
-			return fmt.Errorf("it said %s", watcher.Log.String())
-		}
-		return nil
-	})
+	f.eventually("the frontend answers again", said("answers again"))
 	if sent, lost := l.end(); len(lost) > 0 {
 		t.Errorf("while the frontend was away and began anew, lost %d of %d: %s", len(lost), sent, lost[0])
 	}
