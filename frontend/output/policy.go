@@ -113,8 +113,13 @@ func (p *Policy) Put(next Instance, now time.Time) {
 	if i == nil {
 		i = &instance{since: now}
 		p.instances[next.Key] = i
-	} else if next.Addr == "" { // one that drains is registered no longer, and listens still
-		next.Addr, next.Scheme = i.Addr, i.Scheme
+	} else { // one that drains is registered no longer, and listens and serves still
+		if next.Addr == "" {
+			next.Addr, next.Scheme = i.Addr, i.Scheme
+		}
+		if !next.Registered && len(next.Models) == 0 {
+			next.Models = i.Models
+		}
 	}
 	if i.Endpoint != next.Endpoint || !slices.Equal(i.Models, next.Models) {
 		p.leave(i)

@@ -303,6 +303,12 @@ func TestPolicy(t *testing.T) {
 			{s, "b=draining,unlisted", "a:in b:draining", ""},
 			{s, "b=", "a:in", ""},
 		}},
+		{"and its models, as does one whose lease has lapsed", "", "", []step{
+			{0, "a=ready,m:llama b=ready,m:llama", "model/llama=a:in b:in", ""},
+			{s, "b=draining,unlisted", "model/llama=a:in b:draining", ""},
+			{s, "a=ready,unlisted", "model/llama=a:in b:draining", ""},
+			{s, "a=ready b=", "model/llama=none", ""},
+		}},
 		{"one whose lease has lapsed and that works stays in", "", "", []step{
 			{0, "a=ready b=ready", "a:in b:in", ""},
 			{s, "b=ready,unlisted", "a:in b:in", ""},
