@@ -1,0 +1,139 @@
+package output
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
+)
+
+// ruling is what follows for one server of a target, before the floor.
+type ruling struct {
+	*instance
+	state   State
+	counted bool // for the floor: it is, or was, in
+	reason  string
+}
+
+// rule says what follows for each server of a target, the floor apart.
+func (p *Policy) rule(t *target, now time.Time) {
+	delete(p.marked, t)
+	if len(t.instances) == 0 {
+		delete(p.targets, t.name)
+		return
+	}
+	t.rulings, t.counted, t.working, t.again = t.rulings[:0], 0, 0, time.Time{}
+	for _, i := range t.best() {
+		r, again := p.ruling(i, now)
+		t.rulings = append(t.rulings, r)
+		t.again = earlier(t.again, again)
+		if r.counted {
+			t.counted++
+		}
+		if r.state.Serves() {
+			t.working++
+		}
+	}
+	t.cut, t.ruled = t.partitioned(), true
+	slices.SortFunc(t.rulings, func(a, b ruling) int { return cmp.Or(strings.Compare(a.Addr, b.Addr), a.Key.Compare(b.Key)) })
+}
+
+// best returns one instance for each address, and all that have none: of several at one address,
+// the best by verdict, and of equals the one that was seen last.
+func (t *target) best() []*instance {
+	chosen := make([]*instance, 0, len(t.instances))
+	place := make(map[string]int, len(t.instances))
+	for _, i := range t.instances {
+		n, taken := place[i.Addr]
+		switch {
+		case !i.Registered && !i.entered: // nobody is to find it yet
+		case i.Addr == "" || !taken:
+			place[i.Addr] = len(chosen)
+			chosen = append(chosen, i)
+		case i.better(chosen[n]):
+			chosen[n] = i
+		}
+	}
+	return chosen
+}
+
+// better says whether i counts, and not o, which has the same address.
+func (i *instance) better(o *instance) bool {
+	rank := func(i *instance) int {
+		switch {
+		case i.Verdict == dynmesh.Ready && i.Verified:
+			return 4
+		case i.Verdict == dynmesh.Ready:
+			return 3
+		case i.Verdict == dynmesh.NotReady:
+			return 2
+		case i.Verdict == dynmesh.Draining:
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(rank(i), rank(o)), i.since.Compare(o.since), i.Key.Compare(o.Key)) > 0
+}
+
+// ruling says what follows for one instance, and when time alone changes that.
+func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) {
+	r = ruling{instance: i, reason: i.Reason}
+	if i.Verdict == dynmesh.Draining {
+		r.state = Draining
+		return r, again
+	}
+	if works := i.Verdict == dynmesh.Ready; !i.entered {
+		if heardBy := i.since.Add(heardWithin); works && !i.Observed && now.Before(heardBy) {
+			r.reason = "it is new, and nobody has said anything of it yet"
+			return r, heardBy
+		}
+		if !works {
+			r.reason = "it is new, and has not worked yet: " + i.Reason
+			return r, again
+		}
+		i.entered = true
+	}
+	r.counted = true
+	until := p.fares(i).observe(i.Verdict == dynmesh.Ready, now)
+	switch {
+	case i.Verdict != dynmesh.Ready:
+	case !until.IsZero():
+		r.reason = fmt.Sprintf("it works again, and is back in at %s if it still does", until.UTC().Format(verdict.Time))
+	case i.Failing:
+		r.state = Degraded
+	default:
+		r.state = In
+	}
+	return r, until
+}
+
+// fares returns how the address of an instance has fared.
+func (p *Policy) fares(i *instance) *damping {
+	key := i.Endpoint + " " + cmp.Or(i.Addr, i.Key.ID.String())
+	d := p.damped[key]
+	if d == nil {
+		d = &damping{}
+		p.damped[key] = d
+	}
+	return d
+}
+
+// sweep forgets addresses that nobody has.
+func (p *Policy) sweep(now time.Time) {
+	if now.Sub(p.swept) < forgetRelapses {
+		return
+	}
+	p.swept = now
+	used := map[*damping]bool{}
+	for _, i := range p.instances {
+		if i.entered {
+			used[p.fares(i)] = true
+		}
+	}
+	maps.DeleteFunc(p.damped, func(_ string, d *damping) bool { return !used[d] && now.Sub(d.seen) > forgetRelapses })
+}
