@@ -270,16 +270,16 @@ func mountPage(app *fiber.App, newest func() *snapshot.Mesh) {
 type indexFile struct {
 	bundle *web.Bundle
 
-	mu   sync.Mutex
-	says *snapshot.Mesh
-	file *pageFile
+	mu      sync.Mutex
+	version uint64 // of what it says; the Mesh itself would stay in memory
+	file    *pageFile
 }
 
 func (i *indexFile) of(m *snapshot.Mesh) *pageFile {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.file == nil || i.says != m {
-		i.says, i.file = m, newPageFile(i.bundle.Index(m.Headline()))
+	if i.file == nil || i.version != m.Version {
+		i.version, i.file = m.Version, newPageFile(i.bundle.Index(m.Headline()))
 	}
 	return i.file
 }
