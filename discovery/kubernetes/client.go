@@ -129,7 +129,7 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("the API server says %d: %s", e.code, e.message)
+	return fmt.Sprintf("the API server says %d: %s", e.code, text.Line(e.message, 200))
 }
 
 // hasCode says whether the API server refused with a code.
@@ -157,10 +157,10 @@ func (c *client) get(ctx context.Context, rt http.RoundTripper, path string, que
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // what came of it
-	refused := &statusError{code: res.StatusCode, message: text.Line(string(body), 200)}
+	refused := &statusError{code: res.StatusCode, message: string(body)}
 	var status struct{ Message string }
 	if json.Unmarshal(body, &status) == nil && status.Message != "" {
-		refused.message = text.Line(status.Message, 200)
+		refused.message = status.Message
 	}
 	if after, err := time.ParseDuration(res.Header.Get("Retry-After") + "s"); err == nil {
 		refused.after = min(max(0, after), maxRetryAfter)
