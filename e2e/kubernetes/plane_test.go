@@ -70,11 +70,6 @@ manager-token,manager,2,system:masters
 kubelet-token,system:node:`+node+`,3,"system:masters,system:nodes"
 dynamo-token,dynamo-worker,4
 `)
-	audit, err := filepath.Abs("testdata/audit.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.write(t, "audit.path", audit)
 	p.startServer(t)
 	for user, token := range map[string]string{"admin": "admin-token", "manager": "manager-token", "kubelet": "kubelet-token"} {
 		p.kubeconfig(t, user, token, p.addr(), "default")
@@ -131,11 +126,15 @@ func (p *plane) start(program string, args ...string) *testkit.Process {
 // startServer starts the API server, and returns once it is ready.
 func (p *plane) startServer(t *testing.T) {
 	t.Helper()
+	audit, err := filepath.Abs("testdata/audit.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.server = p.start("kube-apiserver", "--etcd-servers="+p.etcd.Endpoint(), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", p.port),
 		"--endpoint-reconciler-type=none", "--cert-dir="+p.dir, "--token-auth-file="+p.file("tokens.csv"), "--service-account-issuer=https://dynmesh.test",
 		"--service-account-key-file="+p.file("accounts.key"), "--service-account-signing-key-file="+p.file("accounts.key"), "--authorization-mode=RBAC",
 		"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
-		"--audit-policy-file="+strings.TrimSpace(p.read(t, "audit.path")), "--audit-log-path="+p.file("audit.log"))
+		"--audit-policy-file="+audit, "--audit-log-path="+p.file("audit.log"))
 	testkit.Eventually(t, starts, "the API server is ready", func() bool {
 		select {
 		case <-p.server.Ended():
@@ -165,15 +164,6 @@ func (p *plane) isReady(t *testing.T) bool {
 	defer cancel()
 	status, _ := p.admin.ask(ctx, http.MethodGet, "/readyz", "", nil)
 	return status == http.StatusOK
-}
-
-func (p *plane) read(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(p.file(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // kubeconfig writes one, and returns its file.
