@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // kubelet runs pods as containers of docker.
@@ -113,11 +114,14 @@ func (k *kubelet) environment(c corev1.Container, address string) []string {
 // fillSecrets puts what is secret in the places of the example's words.
 func (k *kubelet) fillSecrets(t *testing.T, etcdAt string) {
 	t.Helper()
-	authority := newAuthority(t)
-	certificate, key := authority.sign(t, etcdAt)
-	filled := map[string]string{
-		"keyring": gossip.GenerateKey() + "\n",
-		"ca.crt":  authority.pem, "tls.crt": certificate, "tls.key": key,
+	filled := map[string]string{"keyring": gossip.GenerateKey() + "\n"}
+	certificate, key := testkit.Certificate(t, t.TempDir(), "etcd", etcdAt)
+	for name, file := range map[string]string{"ca.crt": certificate, "tls.crt": certificate, "tls.key": key} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		filled[name] = string(text)
 	}
 	for _, s := range k.cluster.secrets {
 		folder := filepath.Join(k.secrets, s.Name)
