@@ -31,6 +31,15 @@ const (
 	KindPinned  Kind = 6 // another member's canaries, sent to a worker that is no member through Dynamo's frontend
 )
 
+// Own says whether it is what a worker says of its own endpoint, as kinds of other versions may be.
+func (k Kind) Own() bool {
+	switch k {
+	case KindPath, KindProcess, KindSystem, KindPinned:
+		return false
+	}
+	return true
+}
+
 // String returns canary, traffic, path, process, system or pinned.
 func (k Kind) String() string {
 	switch k {

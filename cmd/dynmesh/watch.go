@@ -23,7 +23,7 @@ func newWatchCommand(logging *logSettings) *cobra.Command {
 		Long: `watch asks a frontend who works, and decides as the frontend's own outputs do who serves: never fewer than the floor, nobody
 withdrawn or added while the registry cannot be read, nothing at all before workers have been heard.
 
-With --template, it makes a file (Go's text/template), once what is decided has been so for --debounce. The new file has to pass --check,
+With --template, it makes a file (Go's text/template), once a change has waited --debounce for others. The new file has to pass --check,
 takes the place of the old one by a rename, and then --exec runs. Nothing runs where the file is as it was. What fails is tried again
 each 5 s. A template has:
 

@@ -127,7 +127,6 @@ func TestHAProxy(t *testing.T) {
 	f.frontend.signal(syscall.SIGTERM)
 	f.eventually("a frontend that stops gives it back", func() error { return h.is(w, "UP") })
 	<-f.frontend.Ended()
-	l := f.begin(h.url)
 	f.startFrontend()
 	f.eventually("another one withdraws it again", func() error { return h.is(w, "DOWN (agent)") })
 	for _, w := range f.workers[:2] {
@@ -135,7 +134,6 @@ func TestHAProxy(t *testing.T) {
 			t.Errorf("a frontend that has just begun: %v", err)
 		}
 	}
-	l.end()
 
 	f.frontend.Kill()
 	<-time.After(2 * time.Second) // HAProxy asks four times

@@ -85,7 +85,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 			p.see().own = &r
 			f.marks.process(p)
 		}
-	case own && !whole && o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem && o.Kind != dynmesh.KindPinned:
+	case own && !whole && o.Kind.Own():
 		if i := f.instance(o.Subject.Endpoint, o.Subject.ID); i.own == nil || r.after(i.own) {
 			i.own, i.withdrawn = &r, false
 			f.marks.instance(i)

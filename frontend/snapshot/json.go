@@ -84,7 +84,7 @@ func observationJSON(o dynmesh.Observation, counts bool) mesh.Observation {
 		Observer: o.Observer.ID.String(), Kind: o.Kind.String(), Finding: o.Finding, Reason: o.Reason, Detail: o.Detail,
 		Draining: o.Draining, LatencySeconds: o.Latency.Seconds(), At: mesh.Time{Time: o.At}, Counts: counts,
 	}
-	if o.Kind != dynmesh.KindPath && o.Kind != dynmesh.KindProcess && o.Kind != dynmesh.KindSystem && o.Kind != dynmesh.KindPinned {
+	if o.Kind.Own() {
 		ready := o.Ready
 		j.Ready = &ready
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -30,6 +29,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -79,15 +79,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "xds", Field: "Addr", Err: err}
 	}
-	if cfg.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		cfg.Log = logrus.NewEntry(discard)
-	}
 	most := cmp.Or(cfg.MaxStreams, DefaultMaxStreams)
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
-		log: cfg.Log, stop: stop, most: int64(most), metrics: newMetrics(),
+		log: logging.OrDiscard(cfg.Log), stop: stop, most: int64(most), metrics: newMetrics(),
 		// Random, so that a client never takes one frontend's versions for another's.
 		caches:   newCaches(strconv.FormatUint(rand.Uint64(), 36) + "."),
 		listener: netutil.LimitListener(ln, most),
