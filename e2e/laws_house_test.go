@@ -46,7 +46,7 @@ var notOurWords = []struct{ room, words string }{
 var inner = map[string][][]string{
 	"frontend": {
 		{"frontend", "frontend/console", "frontend/watch"},
-		{"frontend/api", "frontend/client", "frontend/output/haproxy", "frontend/output/xds"},
+		{"frontend/api", "frontend/client", "frontend/output/haproxy", "frontend/output/kubernetes", "frontend/output/xds"},
 		{"frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
 		{"frontend/output"},
@@ -68,7 +68,7 @@ var inner = map[string][][]string{
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery"},
 	},
-	"internal": {{"internal/access", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/text", "internal/timers"}},
+	"internal": {{"internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/text", "internal/timers"}},
 }
 
 // TestHouse holds the packages to sizes and words in which people who are new here find their way.

@@ -1,12 +1,13 @@
 // Package kubernetes follows the workers that Kubernetes knows: those of Dynamo's operator, and the
 // pods behind any Service. Frontends in a cluster, or with a kubeconfig, make a [Source] with
-// [New]. It reads two kinds of objects in one namespace and writes nothing.
+// [New]. It reads two kinds of objects in one namespace, or three, and writes nothing.
 //
 //	object                                  | read for
 //	--------------------------------------- | -----------------------------------------------
 //	DynamoWorkerMetadata                    | a Dynamo worker's endpoints and model cards
 //	EndpointSlice, labelled for Dynamo      | which of them are ready
 //	EndpointSlice, of Services by selector  | engines without Dynamo, ready or not
+//	Pod, with Config.ReadinessGate          | which are ready but for dynmesh's own gate
 //
 // # Which are listed
 //
@@ -14,22 +15,20 @@
 // ready, with the uid that owns its metadata. Slices that name a pod with two uids exclude it. Its
 // ID follows from the pod's name, so that a restart in the same pod keeps it; the pod's uid and its
 // transport tell the lives apart. A pod of a Service is listed as long as the Service has it, and
-// what Kubernetes thinks of it is shown.
+// what Kubernetes thinks of it is shown. Slices that dynmesh itself writes are left out, and a pod
+// that it has withdrawn by its readiness gate (frontend/output/kubernetes) stays listed: else
+// nobody would see when it works again.
 //
 // # Out of touch
 //
 // An API server that is away changes nothing: what was known stays listed, and is stale after 5 s.
 // Each kind is listed and then watched, from the last version on while the server has it. The
 // first list comes from the server's cache, in one piece; later ones must not be older than what is
-// known. What client-go's informers do not give is why they are not used: they try again after up
-// to 30 s, where here it is less than one, and do not say that they are out of touch. A server that
-// vanishes without closing its connections answers no HTTP/2 ping, which shows within 10 s.
+// known (package internal/apiserver).
 //
 //	file         | what                                             | goroutine
 //	------------ | ------------------------------------------------ | ----------------
 //	objects.go   | what is read of an object                        | –
 //	join.go      | pure: objects into instances and cards           | –
-//	client.go    | the connection: client-go's credentials          | –
-//	follower.go  | lists one kind of objects, then watches it       | one each
-//	source.go    | one sequence of updates                          | Run's
+//	source.go    | one sequence of updates                          | Run's, and one each kind
 package kubernetes

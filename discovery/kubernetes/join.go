@@ -18,6 +18,7 @@ type kind int
 const (
 	workers  kind = iota // DynamoWorkerMetadata
 	ready                // EndpointSlices labelled for Dynamo
+	pods                 // Pods, where dynmesh withdraws some by their readiness gate
 	services             // EndpointSlices of the Services that the first selector finds; others follow
 )
 
@@ -26,7 +27,7 @@ const (
 type join struct {
 	ports   []string                     // of the Services of each selector
 	objects []map[string]*object         // of each kind, by name
-	pods    map[string]map[place]*object // the slices that name a pod
+	slices  map[string]map[place]*object // the slices that name a pod
 	dirty   map[string]struct{}          // pods that may be listed otherwise
 	listed  map[string]discovery.Gone    // of each pod, what was told last
 }
@@ -39,7 +40,7 @@ type place struct {
 
 func newJoin(ports []string) *join {
 	j := &join{
-		ports: ports, pods: map[string]map[place]*object{}, dirty: map[string]struct{}{}, listed: map[string]discovery.Gone{},
+		ports: ports, slices: map[string]map[place]*object{}, dirty: map[string]struct{}{}, listed: map[string]discovery.Gone{},
 	}
 	for range int(services) + len(ports) {
 		j.objects = append(j.objects, map[string]*object{})
@@ -67,6 +68,10 @@ func (j *join) put(k kind, o *object) {
 	if before := j.objects[k][name]; before != nil && before.Metadata.ResourceVersion == o.Metadata.ResourceVersion {
 		return
 	}
+	if k == pods {
+		j.putPod(o)
+		return
+	}
 	j.remove(k, name)
 	j.objects[k][name] = o
 	j.dirty[name] = struct{}{} // of a slice: for what is wrong with it
@@ -75,11 +80,26 @@ func (j *join) put(k kind, o *object) {
 	}
 	for _, e := range o.Endpoints {
 		pod := e.subject()
-		if j.pods[pod] == nil {
-			j.pods[pod] = map[place]*object{}
+		if j.slices[pod] == nil {
+			j.slices[pod] = map[place]*object{}
 		}
-		j.pods[pod][place{k, name}] = o
+		j.slices[pod][place{k, name}] = o
 		j.dirty[pod] = struct{}{}
+	}
+}
+
+// putPod takes in a pod. Only one that nothing but dynmesh's own gate can keep from being ready
+// makes a difference, and is kept.
+func (j *join) putPod(o *object) {
+	name := o.Metadata.Name
+	before := j.objects[pods][name]
+	if !o.gated {
+		j.remove(pods, name)
+		return
+	}
+	j.objects[pods][name] = o
+	if before == nil || before.Metadata.UID != o.Metadata.UID {
+		j.dirty[name] = struct{}{}
 	}
 }
 
@@ -93,9 +113,9 @@ func (j *join) remove(k kind, name string) {
 	j.dirty[name] = struct{}{}
 	for _, e := range o.Endpoints {
 		pod := e.subject()
-		delete(j.pods[pod], place{k, name})
-		if len(j.pods[pod]) == 0 {
-			delete(j.pods, pod)
+		delete(j.slices[pod], place{k, name})
+		if len(j.slices[pod]) == 0 {
+			delete(j.slices, pod)
 		}
 		j.dirty[pod] = struct{}{}
 	}
@@ -123,7 +143,7 @@ func (j *join) all() discovery.Entries {
 			j.dirty[name] = struct{}{}
 		}
 	}
-	for pod := range j.pods {
+	for pod := range j.slices {
 		j.dirty[pod] = struct{}{}
 	}
 	now, _ := j.changes()
@@ -194,7 +214,7 @@ func (j *join) listWorker(name string, to discovery.Entries) {
 // listServed adds what a pod serves by a Service's word.
 func (j *join) listServed(name string, to discovery.Entries) {
 	for k := services; int(k) < len(j.objects); k++ {
-		for p, slice := range j.pods[name] {
+		for p, slice := range j.slices[name] {
 			if p.kind != k {
 				continue
 			}
@@ -217,19 +237,28 @@ func (j *join) listServed(name string, to discovery.Entries) {
 	}
 }
 
-// ready returns what slices for Dynamo say of a pod that they call ready, in an order that stays.
+// ready returns what slices for Dynamo say of a pod that they call ready, or would if dynmesh had
+// not withdrawn it, in an order that stays.
 func (j *join) ready(pod string) (all []sliceEndpoint) {
-	for _, p := range slices.SortedFunc(maps.Keys(j.pods[pod]), func(a, b place) int { return cmp.Compare(a.name, b.name) }) {
+	for _, p := range slices.SortedFunc(maps.Keys(j.slices[pod]), func(a, b place) int { return cmp.Compare(a.name, b.name) }) {
 		if p.kind != ready {
 			continue
 		}
-		for _, e := range j.pods[pod][p].Endpoints {
-			if e.subject() == pod && isTrue(e.Conditions.Ready, false) && e.TargetRef != nil {
+		for _, e := range j.slices[pod][p].Endpoints {
+			if e.subject() == pod && e.TargetRef != nil && (isTrue(e.Conditions.Ready, false) || j.gated(pod, e)) {
 				all = append(all, e)
 			}
 		}
 	}
 	return all
+}
+
+// gated says whether a pod is ready but for dynmesh's own gate. It stays listed while that is
+// False, so that what has withdrawn it sees when it works again, and until the kubelet and its
+// slice have followed.
+func (j *join) gated(pod string, e sliceEndpoint) bool {
+	o := j.objects[pods][pod]
+	return o != nil && o.Metadata.UID == e.TargetRef.UID && !isTrue(e.Conditions.Terminating, false)
 }
 
 // findPort returns the port of a slice by name or number; the only one where there is no name.
@@ -308,8 +337,11 @@ func isTrue(b *bool, unsaid bool) bool {
 
 // objectName returns what people know an object by.
 func objectName(k kind, name string) string {
-	if k == workers {
+	switch k {
+	case workers:
 		return "dynamoworkermetadata/" + name
+	case pods:
+		return "pod/" + name
 	}
 	return "endpointslice/" + name
 }

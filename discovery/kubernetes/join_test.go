@@ -33,7 +33,7 @@ func recorded(t *testing.T, file string) (all []*object) {
 		items = list.Items
 	}
 	for _, raw := range items {
-		o, err := decodeObject(raw)
+		o, err := decodeObject(reading(string(raw)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,6 +79,11 @@ func TestRecorded(t *testing.T) {
 
 // Objects in short. A worker is pod/uid; "!" stands for null endpoints. A slice has pod/uid, with -
 // before what is not ready and ? before what says nothing.
+// reading decodes a text.
+func reading(text string) func(any) error {
+	return func(to any) error { return json.Unmarshal([]byte(text), to) }
+}
+
 func object1(name, spec string) *object {
 	o := new(object)
 	o.Metadata.Name = name
@@ -194,8 +199,8 @@ func TestJoinChanges(t *testing.T) {
 	step("which says what it serves", func() { j.put(workers, fresh(object1("p", "p/v"))) }, 1, 0)
 	step("metadata gone", func() { j.remove(workers, "p") }, 0, 1)
 	step("all gone", func() { j.replace(ready, nil) }, 0, 0)
-	if len(j.pods)+len(j.listed) != 0 {
-		t.Errorf("%v, %v are kept", j.pods, j.listed)
+	if len(j.slices)+len(j.listed) != 0 {
+		t.Errorf("%v, %v are kept", j.slices, j.listed)
 	}
 }
 
@@ -214,7 +219,7 @@ func TestServices(t *testing.T) {
 		t.Helper()
 		j := newJoin([]string{port})
 		for _, text := range objects {
-			o, err := decodeObject([]byte(text))
+			o, err := decodeObject(reading(text))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +258,7 @@ func TestServices(t *testing.T) {
 
 // An object that is not what it should be takes no other with it.
 func TestFaultyObject(t *testing.T) {
-	o, err := decodeObject([]byte(`{"metadata":{"name":"p"},"spec":{"data":{"endpoints":7}}}`))
+	o, err := decodeObject(reading(`{"metadata":{"name":"p"},"spec":{"data":{"endpoints":7}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,41 +270,7 @@ func TestFaultyObject(t *testing.T) {
 			t.Errorf("left out: %v", r)
 		}
 	}
-	if _, err := decodeObject([]byte(`{"metadata":{}}`)); err == nil {
+	if _, err := decodeObject(reading(`{"metadata":{}}`)); err == nil {
 		t.Error("an object without a name is one")
-	}
-}
-
-// A page is read object by object: one that is odd takes no other with it, and a page that is cut
-// off is none.
-func TestReadPage(t *testing.T) {
-	const good, odd = `{"metadata":{"name":"p"},"spec":{"data":{"endpoints":null}}}`, `{"metadata":{"name":"q"},"spec":{"data":7}}`
-	for _, tt := range []struct{ page, want string }{
-		{`{"kind":"List","metadata":{"resourceVersion":"7","continue":"next"},"items":[` + good + `,` + odd + `,` + good + `]}`, "7 next p q! p"},
-		{`{"apiVersion":"v1","items":[` + good + `],"kind":"List","metadata":{"resourceVersion":"7"}}`, "7  p"},
-		{`{"items":[],"metadata":{"resourceVersion":"8"}}`, "8 "},
-		{`{"items":null,"metadata":{"resourceVersion":"8"}}`, "8 "},
-		{`{"items":[` + good + `,`, "error"},
-		{`{"items":[` + good + `],"metadata":{"resourceVersion":"7"}`, "error"},
-		{`{"items":[` + good + `,{"spec":{}}]}`, "error"},
-		{`{"items":7}`, "error"},
-		{`[` + good + `]`, "error"},
-		{`junk`, "error"},
-		{``, "error"},
-	} {
-		p, err := readPage(strings.NewReader(tt.page))
-		got := p.metadata.ResourceVersion + " " + p.metadata.Continue
-		for _, o := range p.items {
-			got += " " + o.Metadata.Name
-			if o.fault != "" {
-				got += "!"
-			}
-		}
-		if err != nil {
-			got = "error"
-		}
-		if got != tt.want {
-			t.Errorf("%s: got %q (%v), want %q", tt.page, got, err, tt.want)
-		}
 	}
 }

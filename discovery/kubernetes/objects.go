@@ -3,10 +3,9 @@ package kubernetes
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/internal/apiserver"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -14,6 +13,7 @@ import (
 type object struct {
 	Metadata struct {
 		Name            string            `json:"name"`
+		UID             string            `json:"uid"`
 		Namespace       string            `json:"namespace"`
 		ResourceVersion string            `json:"resourceVersion"`
 		Labels          map[string]string `json:"labels"`
@@ -31,6 +31,9 @@ type object struct {
 	// Of an EndpointSlice.
 	Endpoints []sliceEndpoint `json:"endpoints"`
 	Ports     []slicePort     `json:"ports"`
+
+	// Of a Pod.
+	gated bool // it is ready, or would be if dynmesh's own gate were True
 
 	fault   string             // why the rest could not be read; empty: it could
 	decoded *discovery.Entries // of a DynamoWorkerMetadata: what it says, in place of Spec
@@ -60,9 +63,34 @@ type slicePort struct {
 }
 
 // decodeObject reads one object.
-func decodeObject(raw []byte) (*object, error) {
+func decodeObject(decode func(any) error) (*object, error) {
 	o := new(object)
-	return o.checked(json.Unmarshal(raw, o))
+	return o.checked(decode(o))
+}
+
+// decodeWorker reads a DynamoWorkerMetadata, all of it: here, and not where all of them wait for
+// the first to count.
+func decodeWorker(decode func(any) error) (*object, error) {
+	o, err := decodeObject(decode)
+	if err == nil && o.fault == "" {
+		o.said()
+	}
+	return o, err
+}
+
+// decodePod reads a pod.
+func decodePod(decode func(any) error) (*object, error) {
+	p, err := apiserver.DecodePod(decode)
+	if err != nil {
+		return nil, err
+	}
+	o := &object{gated: p.Gated && p.ReadyOtherwise}
+	o.Metadata.Name, o.Metadata.ResourceVersion, o.Metadata.UID = p.Name, p.ResourceVersion, p.UID
+	return o, nil
+}
+
+func (o *object) meta() apiserver.Meta {
+	return apiserver.Meta{Name: o.Metadata.Name, ResourceVersion: o.Metadata.ResourceVersion}
 }
 
 // checked returns an object that was decoded with an error, or none. One that is not what it should
@@ -78,67 +106,6 @@ func (o *object) checked(err error) (*object, error) {
 		return &object{Metadata: o.Metadata, fault: text.Error(err, 150)}, nil
 	}
 	return o, nil
-}
-
-// listPage is a part of a list.
-type listPage struct {
-	metadata struct {
-		ResourceVersion string `json:"resourceVersion"`
-		Continue        string `json:"continue"`
-	}
-	items []*object
-}
-
-// readPage reads a page object by object, as the API server writes it.
-func readPage(from io.Reader) (p listPage, err error) {
-	body := json.NewDecoder(from)
-	if err := expect(body, '{'); err != nil {
-		return p, err
-	}
-	for body.More() {
-		name, err := body.Token()
-		if err != nil {
-			return p, err
-		}
-		switch name {
-		case "metadata":
-			err = body.Decode(&p.metadata)
-		case "items":
-			p.items, err = readItems(body)
-		default:
-			err = body.Decode(new(json.RawMessage))
-		}
-		if err != nil {
-			return p, err
-		}
-	}
-	return p, expect(body, '}') // else it was cut off
-}
-
-func readItems(body *json.Decoder) (all []*object, err error) {
-	begin, err := body.Token()
-	if err != nil || begin == nil { // null: there are none
-		return nil, err
-	}
-	if begin != json.Delim('[') {
-		return nil, fmt.Errorf("items are %v", begin)
-	}
-	for body.More() {
-		o := new(object)
-		if o, err = o.checked(body.Decode(o)); err != nil {
-			return nil, err
-		}
-		all = append(all, o)
-	}
-	return all, expect(body, ']')
-}
-
-func expect(body *json.Decoder, delim json.Delim) error {
-	got, err := body.Token()
-	if err == nil && got != delim {
-		err = fmt.Errorf("got %v in a list, want %v", got, delim)
-	}
-	return err
 }
 
 // podUID returns the uid of the pod that owns the object.

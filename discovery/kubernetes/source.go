@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,11 +13,15 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/internal/apiserver"
 	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
 // dynamoSelector finds the slices of the Services that Dynamo's operator makes for discovery.
 const dynamoSelector = "nvidia.com/dynamo-discovery-backend=kubernetes,nvidia.com/dynamo-discovery-enabled=true"
+
+// othersOnly leaves out slices that dynmesh writes itself, which say what it knows already.
+const othersOnly = "," + apiserver.ManagedBy + "!=" + apiserver.Manager
 
 // staleAfter is how long the API server may be away before what is known counts as stale: longer
 // than an ordinary restart of a watch.
@@ -30,23 +33,29 @@ type Config struct {
 	Namespace  string        // default the kubeconfig's, or the pod's own
 	Services   []string      // Services to follow besides Dynamo's workers: SELECTOR or SELECTOR:PORT
 	Log        *logrus.Entry // default: nothing is logged
+
+	// ReadinessGate lists also Dynamo's workers whose pods are not ready because dynmesh has withdrawn
+	// them by its own readiness gate (frontend/output/kubernetes). Pods are followed, too, then.
+	ReadinessGate bool
 }
 
 // Source follows what Kubernetes knows: it is a discovery.Source. Make it with New.
 type Source struct {
-	client    *client
-	resources []resource
+	client    *apiserver.Client
+	followers []*apiserver.Follower[object]
 	log       *logrus.Entry
 	ledger    *discovery.Ledger
 	ran       atomic.Bool
 	lists     atomic.Int64
 
-	join    *join
-	watches []watch // of each kind
+	join     *join
+	messages chan apiserver.Message[object]
+	watches  map[kind]*watch
 }
 
 // watch is whether a kind of objects is followed.
 type watch struct {
+	path      string
 	following bool      // it has been listed, then
 	since     time.Time // when it is not: when the API server was last heard
 	reported  bool      // it has been logged that it is not
@@ -69,30 +78,37 @@ func New(cfg Config) (*Source, error) {
 			return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Services", Err: err}
 		}
 	}
-	config, namespace, err := loadConfig(cfg.Kubeconfig, cfg.Namespace)
+	client, namespace, err := apiserver.New(cfg.Kubeconfig, cfg.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	c, err := newClient(config)
-	if err != nil {
-		return nil, err
+	s := &Source{
+		client: client, log: logging.OrDiscard(cfg.Log), ledger: discovery.NewLedger(time.Now()),
+		messages: make(chan apiserver.Message[object], 256), watches: map[kind]*watch{},
 	}
 	slicesPath := "/apis/discovery.k8s.io/v1/namespaces/" + namespace + "/endpointslices"
-	s := &Source{
-		client: c, log: logging.OrDiscard(cfg.Log), ledger: discovery.NewLedger(time.Now()),
-		resources: []resource{
-			{workers, "/apis/nvidia.com/v1alpha1/namespaces/" + namespace + "/dynamoworkermetadatas", ""},
-			{ready, slicesPath, dynamoSelector},
-		},
+	s.follow(workers, "/apis/nvidia.com/v1alpha1/namespaces/"+namespace+"/dynamoworkermetadatas", "", decodeWorker)
+	s.follow(ready, slicesPath, dynamoSelector+othersOnly, decodeObject)
+	if cfg.ReadinessGate {
+		s.follow(pods, "/api/v1/namespaces/"+namespace+"/pods", "", decodePod)
 	}
 	var ports []string
 	for _, service := range cfg.Services {
 		selector, port, _ := strings.Cut(service, ":")
-		s.resources = append(s.resources, resource{services + kind(len(ports)), slicesPath, selector})
+		s.follow(services+kind(len(ports)), slicesPath, selector+othersOnly, decodeObject)
 		ports = append(ports, port)
 	}
-	s.join, s.watches = newJoin(ports), make([]watch, len(s.resources))
+	s.join = newJoin(ports)
 	return s, nil
+}
+
+// follow adds a kind of objects to those that Run follows.
+func (s *Source) follow(k kind, path, labels string, decode func(func(any) error) (*object, error)) {
+	s.watches[k] = &watch{path: path}
+	s.followers = append(s.followers, &apiserver.Follower[object]{
+		Client: s.client, Resource: apiserver.Resource{Path: path, Labels: labels}, Kind: int(k), To: s.messages, Lists: &s.lists, Log: s.log,
+		Decode: decode, Meta: (*object).meta,
+	})
 }
 
 // Status returns what metrics show.
@@ -111,10 +127,8 @@ func (s *Source) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer cancel()
-	messages := make(chan message, 256)
-	for _, r := range s.resources {
-		f := follower{client: s.client, resource: r, to: messages, lists: &s.lists, log: s.log}
-		following.Go(func() { f.run(ctx) })
+	for _, f := range s.followers {
+		following.Go(func() { f.Run(ctx) })
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -122,10 +136,10 @@ func (s *Source) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error
 		select {
 		case <-ctx.Done():
 			return nil
-		case m := <-messages:
+		case m := <-s.messages:
 			s.take(m)
-			for range len(messages) { // what has come meanwhile is one update
-				s.take(<-messages)
+			for range len(s.messages) { // what has come meanwhile is one update
+				s.take(<-s.messages)
 			}
 		case <-tick.C:
 		}
@@ -140,42 +154,47 @@ func (s *Source) Run(ctx context.Context, up func(dynmesh.RegistryUpdate)) error
 }
 
 // take takes in what a follower has found.
-func (s *Source) take(m message) {
-	l := &s.watches[m.kind]
+func (s *Source) take(m apiserver.Message[object]) {
+	k := kind(m.Kind)
+	l := s.watches[k]
 	switch {
-	case m.lost != nil:
+	case m.Lost != nil:
 		if l.following {
-			l.following, l.since = false, time.Unix(0, s.client.lastContact.Load())
+			l.following, l.since = false, s.client.LastContact()
 		}
 		if !l.reported {
 			l.reported = true
-			s.log.WithField("key", s.resources[m.kind].path).WithField("err", m.lost).Warn("Kubernetes cannot be followed: what was known stays, trying again each second")
+			s.log.WithField("key", l.path).WithField("err", m.Lost).Warn("Kubernetes cannot be followed: what was known stays, trying again each second")
 		}
-	case m.put != nil:
-		s.join.put(m.kind, m.put)
-	case m.removed != "":
-		s.join.remove(m.kind, m.removed)
-	case m.listed:
-		s.join.replace(m.kind, m.all)
+	case m.Put != nil:
+		s.join.put(k, m.Put)
+	case m.Removed != "":
+		s.join.remove(k, m.Removed)
+	case m.Listed:
+		s.join.replace(k, m.All)
 	}
-	if m.following {
+	if m.Following {
 		l.following = true
 		if l.reported {
 			l.reported = false
-			s.log.WithField("key", s.resources[m.kind].path).Info("Kubernetes is followed again")
+			s.log.WithField("key", l.path).Info("Kubernetes is followed again")
 		}
 	}
 }
 
 // conclude returns what the registry is now.
 func (s *Source) conclude(now time.Time) discovery.Step {
+	inTouch := true
 	var since time.Time // when what is not followed was last heard
 	for _, w := range s.watches {
-		if !w.following && (since.IsZero() || w.since.Before(since)) {
+		if w.following {
+			continue
+		}
+		if inTouch || w.since.Before(since) {
 			since = w.since
 		}
+		inTouch = false
 	}
-	inTouch := !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.following })
 	switch synced := s.ledger.Status().State == dynmesh.Synced; {
 	case inTouch && !synced:
 		return s.ledger.Replace(s.join.all(), now)

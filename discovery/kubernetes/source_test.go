@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/kubernetes"
 	"github.com/dynmesh/dynmesh/discovery/sourcetest"
+	"github.com/dynmesh/dynmesh/internal/apiserver/apitest"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -27,12 +28,31 @@ var dynamoLabels = map[string]any{
 
 // cluster holds Dynamo workers as the operator and they themselves write them: a pod for each ID.
 type cluster struct {
-	*apiServer
+	*apitest.Server
 	workers map[dynmesh.InstanceID]*worker
 }
 
 type worker struct {
 	endpoints, cards map[string]any
+}
+
+// The paths of the kinds of objects.
+const (
+	workersPath = "/apis/nvidia.com/v1alpha1/namespaces/" + apitest.Namespace + "/dynamoworkermetadatas"
+	slicesPath  = "/apis/discovery.k8s.io/v1/namespaces/" + apitest.Namespace + "/endpointslices"
+	podsPath    = "/api/v1/namespaces/" + apitest.Namespace + "/pods"
+)
+
+// source returns a source that reaches the server through a network.
+func (c *cluster) source(t *testing.T, cfg kubernetes.Config) (*kubernetes.Source, *testkit.Network) {
+	t.Helper()
+	kubeconfig, net := c.Reach()
+	cfg.Kubeconfig = kubeconfig
+	source, err := kubernetes.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source, net
 }
 
 func podName(id dynmesh.InstanceID) string { return "w-" + id.String() }
@@ -46,16 +66,16 @@ func (c *cluster) change(id dynmesh.InstanceID, change func(*worker)) {
 	if w == nil {
 		w = &worker{map[string]any{}, map[string]any{}}
 		c.workers[id] = w
-		c.put(slicesPath, slice("slice-"+podName(id), dynamoLabels, endpoint(podName(id), podUID(id), true)))
+		c.Put(slicesPath, slice("slice-"+podName(id), dynamoLabels, endpoint(podName(id), podUID(id), true)))
 	}
 	change(w)
 	if len(w.endpoints)+len(w.cards) == 0 {
 		delete(c.workers, id)
-		c.remove(workersPath, podName(id))
-		c.remove(slicesPath, "slice-"+podName(id))
+		c.Remove(workersPath, podName(id))
+		c.Remove(slicesPath, "slice-"+podName(id))
 		return
 	}
-	c.put(workersPath, metadata(podName(id), podUID(id), maps.Clone(w.endpoints), maps.Clone(w.cards)))
+	c.Put(workersPath, metadata(podName(id), podUID(id), maps.Clone(w.endpoints), maps.Clone(w.cards)))
 }
 
 func metadata(pod, uid string, endpoints, cards any) map[string]any {
@@ -81,8 +101,8 @@ func endpoint(pod, uid string, ready bool) any {
 
 func TestConformance(t *testing.T) {
 	sourcetest.Test(t, func(t *testing.T) sourcetest.Registry {
-		c := &cluster{startServer(t), map[dynmesh.InstanceID]*worker{}}
-		source, net := c.source(kubernetes.Config{})
+		c := &cluster{apitest.Start(t, workersPath, slicesPath, podsPath), map[dynmesh.InstanceID]*worker{}}
+		source, net := c.source(t, kubernetes.Config{})
 		return sourcetest.Registry{
 			Source: source,
 			Put: func(all ...dynmesh.Instance) {
@@ -107,7 +127,7 @@ func TestConformance(t *testing.T) {
 			SpoilCard: func(key dynmesh.CardKey) {
 				c.change(key.ID, func(w *worker) { w.cards[path(key.InstanceKey)] = "junk" })
 			},
-			Cut: net.Cut, Heal: net.Heal, Interrupt: net.Reset, Compact: c.compact,
+			Cut: net.Cut, Heal: net.Heal, Interrupt: net.Reset, Compact: c.Compact,
 			Within: 40 * time.Second, StaleAfter: time.Second,
 		}
 	})
@@ -116,11 +136,11 @@ func TestConformance(t *testing.T) {
 // rig is a cluster of three workers, a source that follows it, and the network between.
 func rig(t *testing.T) (*cluster, *sourcetest.View, *testkit.Network) {
 	t.Helper()
-	c := &cluster{startServer(t), map[dynmesh.InstanceID]*worker{}}
+	c := &cluster{apitest.Start(t, workersPath, slicesPath, podsPath), map[dynmesh.InstanceID]*worker{}}
 	for n := range 3 {
 		c.add(dynmesh.InstanceID(n + 1))
 	}
-	source, net := c.source(kubernetes.Config{})
+	source, net := c.source(t, kubernetes.Config{})
 	v, _ := sourcetest.Start(t, source)
 	testkit.Eventually(t, 20*time.Second, "all workers", func() bool { return v.Synced() && v.Len() == 3 })
 	return c, v, net
@@ -141,11 +161,90 @@ func TestOneWatchAKind(t *testing.T) {
 		c.add(100 + id)
 	}
 	testkit.Eventually(t, 10*time.Second, "all changes", func() bool { return v.Len() == 23 })
-	if lists, watches := c.asked("limit="), c.asked("watch=1"); lists != 2 || watches != 2 {
+	if lists, watches := c.Asked("limit="), c.Asked("watch=1"); lists != 2 || watches != 2 {
 		t.Errorf("%d lists and %d watches of two kinds, want one each", lists, watches)
 	}
-	if all, those := c.asked("GET"), c.asked(workersPath)+c.asked(slicesPath); all != those {
+	if all, those := c.Asked("GET"), c.Asked(workersPath)+c.Asked(slicesPath); all != those {
 		t.Errorf("%d requests, %d of them for what it may read", all, those)
+	}
+}
+
+func gated(name, uid string, conditions ...string) apitest.Object {
+	var all []any
+	for _, c := range conditions {
+		kind, status, _ := strings.Cut(c, "=")
+		all = append(all, apitest.Object{"type": kind, "status": status})
+	}
+	return apitest.Object{
+		"metadata": apitest.Object{"name": name, "uid": uid},
+		"spec":     apitest.Object{"readinessGates": []any{apitest.Object{"conditionType": "dynmesh.dev/ready"}, apitest.Object{"conditionType": "other"}}},
+		"status":   apitest.Object{"phase": "Running", "conditions": all},
+	}
+}
+
+// A pod that is not ready because dynmesh has withdrawn it stays listed; one that would not be
+// ready anyway, or has no gate, or is another pod, does not.
+func TestReadinessGate(t *testing.T) {
+	c := &cluster{apitest.Start(t, workersPath, slicesPath, podsPath), map[dynmesh.InstanceID]*worker{}}
+	for n := range 3 {
+		c.add(dynmesh.InstanceID(n + 1))
+	}
+	source, _ := c.source(t, kubernetes.Config{ReadinessGate: true})
+	v, _ := sourcetest.Start(t, source)
+	testkit.Eventually(t, 20*time.Second, "all workers", func() bool { return v.Synced() && v.Len() == 3 })
+	pod := func(id dynmesh.InstanceID) (name, uid string) { return podName(id), podUID(id) }
+	const id = dynmesh.InstanceID(1)
+	name, uid := pod(id)
+	ready := func(is bool) {
+		c.Put(slicesPath, slice("slice-"+name, dynamoLabels, endpoint(name, uid, is)))
+	}
+	for _, tt := range []struct {
+		name string
+		pod  apitest.Object
+		want int
+	}{
+		{"withdrawn", gated(name, uid, "ContainersReady=True", "other=True", "dynmesh.dev/ready=False", "Ready=False"), 3},
+		{"given back, and not seen by the kubelet", gated(name, uid, "ContainersReady=True", "other=True", "dynmesh.dev/ready=True", "Ready=False"), 3},
+		{"not written yet", gated(name, uid, "ContainersReady=True", "other=True"), 3},
+		{"its containers are not ready", gated(name, uid, "ContainersReady=False", "other=True", "dynmesh.dev/ready=False"), 2},
+		{"another gate", gated(name, uid, "ContainersReady=True", "other=False", "dynmesh.dev/ready=False"), 2},
+		{"another life", gated(name, "v", "ContainersReady=True", "other=True", "dynmesh.dev/ready=False"), 2},
+		{"no gate", apitest.Object{"metadata": apitest.Object{"name": name, "uid": uid}, "status": apitest.Object{"conditions": []any{apitest.Object{"type": "ContainersReady", "status": "True"}}}}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ready(true)
+			c.Put(podsPath, gated(name, uid, "ContainersReady=True", "other=True", "dynmesh.dev/ready=True", "Ready=True"))
+			testkit.Eventually(t, 10*time.Second, "all", func() bool { return v.Len() == 3 })
+			c.Put(podsPath, tt.pod)
+			ready(false)
+			testkit.Eventually(t, 10*time.Second, "what it says of the pod", func() bool {
+				for key, i := range v.Instances() {
+					if key.ID == id {
+						return !i.Pod.Ready && tt.want == 3
+					}
+				}
+				return tt.want == 2
+			})
+		})
+	}
+	if lists := c.Asked("limit="); lists != 3 {
+		t.Errorf("%d lists of three kinds", lists)
+	}
+}
+
+// What dynmesh writes itself is no registry.
+func TestOwnSlices(t *testing.T) {
+	c := &cluster{Server: apitest.Start(t, workersPath, slicesPath, podsPath)}
+	own := map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm", "endpointslice.kubernetes.io/managed-by": "dynmesh"}
+	c.Put(slicesPath, slice("own", own, endpoint("vllm-1", "u", true)))
+	c.Put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", true)))
+	source, _ := c.source(t, kubernetes.Config{Services: []string{"app=vllm:system"}})
+	v, _ := sourcetest.Start(t, source)
+	testkit.Eventually(t, 20*time.Second, "the pod of the Service", func() bool { return v.Synced() && v.Len() > 0 })
+	for _, i := range v.Instances() {
+		if i.Pod.Name != "vllm-0" || v.Len() != 1 {
+			t.Errorf("%d instances, %s among them", v.Len(), i.Pod.Name)
+		}
 	}
 }
 
@@ -155,14 +254,14 @@ func TestRefusals(t *testing.T) {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
 			c, v, net := rig(t)
-			c.refuse(workersPath, code)
+			c.Refuse(workersPath, code)
 			net.Reset()
 			testkit.Eventually(t, 20*time.Second, "stale", func() bool { state, _ := v.State(); return state == dynmesh.Stale })
 			c.add(7)
 			if n := v.Len(); n != 3 {
 				t.Errorf("%d workers are listed, want 3", n)
 			}
-			c.refuse(workersPath, 0)
+			c.Refuse(workersPath, 0)
 			pace := testkit.Paced(t)
 			back := time.Now()
 			testkit.Eventually(t, 20*time.Second, "all", func() bool { return v.Synced() && v.Len() == 4 })
@@ -176,11 +275,11 @@ func TestRefusals(t *testing.T) {
 
 // Without Dynamo's CRD there are no workers of Dynamo, and Services are followed all the same.
 func TestWithoutCRD(t *testing.T) {
-	c := startServer(t)
-	c.refuse(workersPath, 404)
-	c.put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", false)))
-	c.put(slicesPath, slice("other", map[string]any{"app": "other"}, endpoint("other-0", "u", true)))
-	source, _ := c.source(kubernetes.Config{Services: []string{"app=vllm:system"}})
+	c := &cluster{Server: apitest.Start(t, workersPath, slicesPath, podsPath)}
+	c.Refuse(workersPath, 404)
+	c.Put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", false)))
+	c.Put(slicesPath, slice("other", map[string]any{"app": "other"}, endpoint("other-0", "u", true)))
+	source, _ := c.source(t, kubernetes.Config{Services: []string{"app=vllm:system"}})
 	v, _ := sourcetest.Start(t, source)
 	testkit.Eventually(t, 20*time.Second, "the pod of the Service", func() bool { return v.Synced() && v.Len() == 1 })
 	for key, i := range v.Instances() {
@@ -188,7 +287,7 @@ func TestWithoutCRD(t *testing.T) {
 			t.Errorf("instance %v of %+v", key, i.Pod)
 		}
 	}
-	c.put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", true)))
+	c.Put(slicesPath, slice("vllm-1", map[string]any{"app": "vllm", "kubernetes.io/service-name": "vllm"}, endpoint("vllm-0", "u", true)))
 	testkit.Eventually(t, 10*time.Second, "that it is ready", func() bool {
 		for _, i := range v.Instances() {
 			return i.Pod.Ready
@@ -231,17 +330,17 @@ func TestResumes(t *testing.T) {
 		c.add(50 + id)
 		testkit.Eventually(t, 10*time.Second, "the change", func() bool { return v.Len() == 4+int(id) })
 	}
-	if lists := c.asked("limit="); lists != 2 {
+	if lists := c.Asked("limit="); lists != 2 {
 		t.Errorf("%d lists, want 2: a watch that broke goes on from where it was", lists)
 	}
 	net.Cut()
 	c.add(99)
-	c.compact()
+	c.Compact()
 	net.Reset()
 	net.Heal()
 	testkit.Eventually(t, 10*time.Second, "the change", func() bool { return v.Len() == 14 })
 	// The server's cache may be older than what is known.
-	if lists, cached := c.asked("limit="), c.asked("limit=500&resourceVersion=0"); lists < 3 || cached != 2 {
+	if lists, cached := c.Asked("limit="), c.Asked("limit=500&resourceVersion=0"); lists < 3 || cached != 2 {
 		t.Errorf("%d lists, %d of them from the cache, want the first two", lists, cached)
 	}
 }
@@ -275,7 +374,7 @@ func TestTenThousand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := startServer(t)
+	c := &cluster{Server: apitest.Start(t, workersPath, slicesPath, podsPath)}
 	var endpoints []any
 	for n := range workers {
 		var all []map[string]any
@@ -284,14 +383,14 @@ func TestTenThousand(t *testing.T) {
 		if err := json.Unmarshal([]byte(own), &all); err != nil {
 			t.Fatal(err)
 		}
-		c.put(workersPath, all[0])
+		c.Put(workersPath, all[0])
 		endpoints = append(endpoints, endpoint("w-"+id, "b8e684fa-98da-40c6-8e4c-2010e52d8726", true))
 		if len(endpoints) == 100 {
-			c.put(slicesPath, slice(fmt.Sprintf("slice-%d", n/100), dynamoLabels, endpoints...))
+			c.Put(slicesPath, slice(fmt.Sprintf("slice-%d", n/100), dynamoLabels, endpoints...))
 			endpoints = nil
 		}
 	}
-	source, _ := c.source(kubernetes.Config{})
+	source, _ := c.source(t, kubernetes.Config{})
 	began := time.Now()
 	v, _ := sourcetest.Start(t, source)
 	testkit.Eventually(t, time.Minute, "all of them", func() bool { return v.Len() == 2*workers })
@@ -307,7 +406,7 @@ func TestTenThousand(t *testing.T) {
 		}
 		before, _ := v.Updates()
 		began := time.Now()
-		c.put(slicesPath, slice(fmt.Sprintf("slice-%d", number), dynamoLabels, now...))
+		c.Put(slicesPath, slice(fmt.Sprintf("slice-%d", number), dynamoLabels, now...))
 		for {
 			if updates, _ := v.Updates(); updates > before {
 				break

@@ -1,6 +1,8 @@
-package kubernetes
+package apiserver
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,16 +32,21 @@ const (
 	pingTimeout = 4 * time.Second
 )
 
-// client is how the API server is reached: where client-go says, and as whom. Each connection of
-// its own has what is in the files of certificates then.
-type client struct {
+// Client is how the API server is reached: where client-go says, and as whom. Each connection of
+// its own has what is in the files of certificates then. Its methods may be called from any
+// goroutine.
+type Client struct {
 	config      *rest.Config
 	server      *url.URL
 	lastContact atomic.Int64 // when something came from the server, in ns since 1970
 }
 
-// loadConfig finds the API server by a kubeconfig, else as a pod does, and the namespace to follow.
-func loadConfig(kubeconfig, namespace string) (*rest.Config, string, error) {
+// ErrNoCluster says that there is no Kubernetes that could be meant.
+var ErrNoCluster = errors.New("want a pod with a service account, KUBECONFIG, or ~/.kube/config")
+
+// New finds the API server by a kubeconfig, else as a pod does, and the namespace that is meant. It
+// does not connect. Its error is a *dynmesh.ConfigError.
+func New(kubeconfig, namespace string) (*Client, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules() // KUBECONFIG, then ~/.kube/config
 	if files := filepath.SplitList(kubeconfig); len(files) > 1 {
 		rules.Precedence = files
@@ -49,7 +56,7 @@ func loadConfig(kubeconfig, namespace string) (*rest.Config, string, error) {
 	loaded := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
 	config, err := loaded.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) || err != nil && errors.Is(err, rest.ErrNotInCluster) {
-		return nil, "", dynmesh.NewConfigError("kubernetes", "Kubeconfig", nil, "a pod with a service account, KUBECONFIG, or ~/.kube/config")
+		return nil, "", &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: ErrNoCluster}
 	}
 	if err != nil {
 		return nil, "", &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: errors.New(text.Error(err, 200))}
@@ -59,23 +66,27 @@ func loadConfig(kubeconfig, namespace string) (*rest.Config, string, error) {
 			return nil, "", &dynmesh.ConfigError{Config: "kubernetes", Field: "Namespace", Err: errors.New(text.Error(err, 200))}
 		}
 	}
-	return config, namespace, nil
+	c, err := newClient(config)
+	return c, namespace, err
 }
 
-func newClient(config *rest.Config) (*client, error) {
+func newClient(config *rest.Config) (*Client, error) {
 	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: errors.New(text.Error(err, 200))}
 	}
-	c := &client{config: config, server: server}
-	if _, _, err := c.connect(); err != nil {
+	c := &Client{config: config, server: server}
+	if _, _, err := c.Connect(); err != nil {
 		return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: errors.New(text.Error(err, 200))}
 	}
 	return c, nil
 }
 
-// connect returns what makes requests over connections of its own, and closes them.
-func (c *client) connect() (http.RoundTripper, func(), error) {
+// LastContact returns when something came from the server last.
+func (c *Client) LastContact() time.Time { return time.Unix(0, c.lastContact.Load()) }
+
+// Connect returns what makes requests over connections of its own, and closes them.
+func (c *Client) Connect() (http.RoundTripper, func(), error) {
 	cfg, err := c.config.TransportConfig()
 	if err != nil {
 		return nil, nil, err
@@ -121,49 +132,89 @@ func (n *noted) Read(b []byte) (int, error) {
 	return k, err
 }
 
-// statusError is what the API server answers where it refuses.
-type statusError struct {
-	code    int
-	message string
+// StatusError is what the API server answers where it refuses.
+type StatusError struct {
+	Code    int
+	Message string
 	after   time.Duration // to wait, where it says so
 }
 
-func (e *statusError) Error() string {
-	return fmt.Sprintf("the API server says %d: %s", e.code, text.Line(e.message, 200))
+// Error implements error.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the API server says %d: %s", e.Code, text.Line(e.Message, 200))
 }
 
-// hasCode says whether the API server refused with a code.
-func hasCode(err error, code int) bool {
-	refused, ok := errors.AsType[*statusError](err)
-	return ok && refused.code == code
+// HasCode says whether the API server refused with a code.
+func HasCode(err error, code int) bool {
+	refused, ok := errors.AsType[*StatusError](err)
+	return ok && refused.Code == code
 }
 
-// get asks for a path, and returns an answer of 200, whose body is to be closed.
-func (c *client) get(ctx context.Context, rt http.RoundTripper, path string, query url.Values) (*http.Response, error) {
+// Request is what the API server is asked.
+type Request struct {
+	Method string // default GET
+	Path   string
+	Query  url.Values
+	Type   string // of Body
+	Body   any    // is written as JSON; nil: none
+}
+
+// Ask makes a request, and returns an answer of 2xx, whose body is to be closed.
+func (c *Client) Ask(ctx context.Context, rt http.RoundTripper, r Request) (*http.Response, error) {
 	u := *c.server
-	u.Path = strings.TrimSuffix(u.Path, "/") + path
-	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	u.Path = strings.TrimSuffix(u.Path, "/") + r.Path
+	u.RawQuery = r.Query.Encode()
+	var body io.Reader = http.NoBody
+	if r.Body != nil {
+		raw, err := json.Marshal(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, cmp.Or(r.Method, http.MethodGet), u.String(), body)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
+	if r.Body != nil {
+		req.Header.Set("Content-Type", cmp.Or(r.Type, "application/json"))
+	}
 	res, err := rt.RoundTrip(req)
 	if err != nil {
 		return nil, errors.New(text.Error(err, 200))
 	}
-	if res.StatusCode == http.StatusOK {
+	if res.StatusCode/100 == 2 {
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // what came of it
-	refused := &statusError{code: res.StatusCode, message: string(body)}
+	said, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // what came of it
+	refused := &StatusError{Code: res.StatusCode, Message: string(said)}
 	var status struct{ Message string }
-	if json.Unmarshal(body, &status) == nil && status.Message != "" {
-		refused.message = status.Message
+	if json.Unmarshal(said, &status) == nil && status.Message != "" {
+		refused.Message = status.Message
 	}
 	if after, err := time.ParseDuration(res.Header.Get("Retry-After") + "s"); err == nil {
 		refused.after = min(max(0, after), maxRetryAfter)
 	}
 	return nil, refused
+}
+
+// maxAnswer bounds the answer to a request about one object, which has 1.5 MB at most by etcd's
+// limit.
+const maxAnswer = 4 << 20
+
+// Do makes a request about one object, and decodes what it has become into an object, if that is
+// not nil.
+func (c *Client) Do(ctx context.Context, rt http.RoundTripper, r Request, object any) error {
+	res, err := c.Ask(ctx, rt, r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil || object == nil {
+		return err
+	}
+	return json.Unmarshal(raw, object)
 }

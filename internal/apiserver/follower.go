@@ -1,4 +1,4 @@
-package kubernetes
+package apiserver
 
 import (
 	"bufio"
@@ -43,33 +43,37 @@ const (
 	maxEvent = 16 << 20
 )
 
-// resource is a kind of objects, and which of them.
-type resource struct {
-	kind     kind
-	path     string // of the API, with the namespace
-	selector string // of labels; empty: all
+// Resource is a kind of objects, and which of them.
+type Resource struct {
+	Path   string // of the API, with the namespace
+	Labels string // a selector; empty: all
 }
 
-// message is what a follower has found.
-type message struct {
-	kind      kind
-	all       []*object // of a list; nil: see below
-	listed    bool
-	put       *object
-	removed   string // its name
-	following bool   // it is in touch from now on
-	lost      error  // it is not
+// Message is one thing that a follower has found.
+type Message[O any] struct {
+	Kind      int  // the follower's
+	All       []*O // of a list
+	Listed    bool // All is what there is
+	Put       *O
+	Removed   string // its name
+	Following bool   // it is in touch from now on
+	Lost      error  // it is not
 }
 
-// follower keeps up with one resource: it lists all objects, and watches from there on. Where the
+// Follower keeps up with one resource: it lists all objects, and watches from there on. Where the
 // watch breaks it begins another from where it was, and lists anew only where the API server has
 // forgotten that.
-type follower struct {
-	client   *client
-	resource resource
-	to       chan<- message
-	lists    *atomic.Int64
-	log      *logrus.Entry
+type Follower[O any] struct {
+	Client   *Client
+	Resource Resource
+	Kind     int // of its messages
+	To       chan<- Message[O]
+	Log      *logrus.Entry
+	Lists    *atomic.Int64 // counts lists; nil: nobody wants to know
+
+	// Decode decodes one object with what it is given, which may be a part of a list.
+	Decode func(decode func(any) error) (*O, error)
+	Meta   func(*O) Meta
 
 	version     string // of the last change that was handed on; empty: all are to be listed
 	retry       time.Duration
@@ -78,8 +82,14 @@ type follower struct {
 	saidAbsent  bool
 }
 
-// run follows until ctx ends.
-func (f *follower) run(ctx context.Context) {
+// Meta is what a follower has to know of an object.
+type Meta struct {
+	Name            string `json:"name"`
+	ResourceVersion string `json:"resourceVersion"`
+}
+
+// Run follows until ctx ends.
+func (f *Follower[O]) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := f.session(ctx)
 		if ctx.Err() != nil {
@@ -89,13 +99,13 @@ func (f *follower) run(ctx context.Context) {
 			_ = timers.Sleep(ctx, timers.Jitter(absentRetry, retryJitter)) // the loop looks at ctx
 			continue
 		}
-		if hasCode(err, http.StatusGone) {
+		if HasCode(err, http.StatusGone) {
 			f.version = ""
 		}
-		f.send(ctx, message{kind: f.resource.kind, lost: err})
+		f.send(ctx, Message[O]{Lost: err})
 		f.retry = min(max(minRetry, 2*f.retry), maxRetry)
 		wait := timers.Jitter(f.retry, retryJitter)
-		if refused, ok := errors.AsType[*statusError](err); ok {
+		if refused, ok := errors.AsType[*StatusError](err); ok {
 			wait = max(wait, refused.after)
 		}
 		_ = timers.Sleep(ctx, wait)
@@ -103,8 +113,8 @@ func (f *follower) run(ctx context.Context) {
 }
 
 // session lists what is not known yet, and watches over one connection until that ends.
-func (f *follower) session(ctx context.Context) error {
-	rt, closeIdle, err := f.client.connect()
+func (f *Follower[O]) session(ctx context.Context) error {
+	rt, closeIdle, err := f.Client.Connect()
 	if err != nil {
 		return err
 	}
@@ -112,7 +122,7 @@ func (f *follower) session(ctx context.Context) error {
 	for {
 		if f.version == "" {
 			if err := f.list(ctx, rt); err != nil {
-				return fmt.Errorf("list %s: %w", f.resource.path, err)
+				return fmt.Errorf("list %s: %w", f.Resource.Path, err)
 			}
 		}
 		began := time.Now()
@@ -121,7 +131,7 @@ func (f *follower) session(ctx context.Context) error {
 		if lasted {
 			f.retry = 0
 		}
-		if hasCode(err, http.StatusGone) && f.retry == 0 {
+		if HasCode(err, http.StatusGone) && f.retry == 0 {
 			f.version, f.retry = "", minRetry // at once, but not over and over
 			continue
 		}
@@ -129,15 +139,31 @@ func (f *follower) session(ctx context.Context) error {
 			err = errors.New("ended at once")
 		}
 		if err != nil {
-			return fmt.Errorf("watch %s: %w", f.resource.path, err)
+			return fmt.Errorf("watch %s: %w", f.Resource.Path, err)
+		}
+	}
+}
+
+// List returns all objects of a resource, as consistent as the API server has them. Of a Follower
+// it needs Client, Resource and Decode.
+func (f *Follower[O]) List(ctx context.Context, rt http.RoundTripper) (all []*O, version string, err error) {
+	next := ""
+	for {
+		p, err := f.readPage(ctx, rt, next)
+		if err != nil {
+			return nil, "", err
+		}
+		all = append(all, p.items...)
+		if next = p.metadata.Continue; next == "" {
+			return all, p.metadata.ResourceVersion, nil
 		}
 	}
 }
 
 // isAbsent says whether the server knows no such kind, and hands on that there are no objects of
 // it. A server that starts may not know it yet.
-func (f *follower) isAbsent(ctx context.Context, err error, now time.Time) bool {
-	if !hasCode(err, http.StatusNotFound) {
+func (f *Follower[O]) isAbsent(ctx context.Context, err error, now time.Time) bool {
+	if !HasCode(err, http.StatusNotFound) {
 		f.absentSince = time.Time{}
 		return false
 	}
@@ -150,33 +176,28 @@ func (f *follower) isAbsent(ctx context.Context, err error, now time.Time) bool 
 	}
 	if !f.saidAbsent {
 		f.saidAbsent = true
-		f.log.WithField("key", f.resource.path).Warn("The API server does not know these objects (is Dynamo's CRD installed?): there are none until it does")
+		f.Log.WithField("key", f.Resource.Path).Warn("The API server does not know these objects (is their CRD installed?): there are none until it does")
 	}
-	f.send(ctx, message{kind: f.resource.kind, listed: true, following: true})
+	f.send(ctx, Message[O]{Listed: true, Following: true})
 	return true
 }
 
-// list reads all objects.
-func (f *follower) list(ctx context.Context, rt http.RoundTripper) error {
-	var all []*object
-	next := ""
-	for {
-		page, err := f.page(ctx, rt, next)
-		if err != nil {
-			return err
-		}
-		all = append(all, page.items...)
-		if next = page.metadata.Continue; next == "" {
-			f.absentSince, f.saidAbsent, f.wasListed = time.Time{}, false, true
-			f.lists.Add(1)
-			f.send(ctx, message{kind: f.resource.kind, all: all, listed: true})
-			f.version = page.metadata.ResourceVersion
-			return nil
-		}
+// list reads all objects, and hands them on.
+func (f *Follower[O]) list(ctx context.Context, rt http.RoundTripper) error {
+	all, version, err := f.List(ctx, rt)
+	if err != nil {
+		return err
 	}
+	f.absentSince, f.saidAbsent, f.wasListed = time.Time{}, false, true
+	if f.Lists != nil {
+		f.Lists.Add(1)
+	}
+	f.send(ctx, Message[O]{All: all, Listed: true})
+	f.version = version
+	return nil
 }
 
-func (f *follower) page(ctx context.Context, rt http.RoundTripper, next string) (listPage, error) {
+func (f *Follower[O]) readPage(ctx context.Context, rt http.RoundTripper, next string) (page[O], error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
 	query := f.query()
@@ -184,37 +205,29 @@ func (f *follower) page(ctx context.Context, rt http.RoundTripper, next string) 
 	switch {
 	case next != "":
 		query.Set("continue", next)
-	case !f.wasListed:
+	case f.To != nil && !f.wasListed:
 		// From the API server's cache, in one piece and at a fraction of the work. It may be a moment
 		// old, which the watch makes up for; later, no list may be older than what is known.
 		query.Set("resourceVersion", "0")
 	}
-	res, err := f.client.get(ctx, rt, f.resource.path, query)
+	res, err := f.Client.Ask(ctx, rt, Request{Path: f.Resource.Path, Query: query})
 	if err != nil {
-		return listPage{}, err
+		return page[O]{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	p, err := readPage(io.LimitReader(res.Body, maxPage))
-	if f.resource.kind == workers {
-		for _, o := range p.items {
-			if o.fault == "" {
-				o.said() // here, and not where all of them wait for the first to count
-			}
-		}
-	}
-	return p, err
+	return readPage(io.LimitReader(res.Body, maxPage), f.Decode)
 }
 
-func (f *follower) query() url.Values {
+func (f *Follower[O]) query() url.Values {
 	query := url.Values{}
-	if f.resource.selector != "" {
-		query.Set("labelSelector", f.resource.selector)
+	if f.Resource.Labels != "" {
+		query.Set("labelSelector", f.Resource.Labels)
 	}
 	return query
 }
 
 // watch hands on changes from the last version on. It returns nil when its time is over.
-func (f *follower) watch(ctx context.Context, rt http.RoundTripper) error {
+func (f *Follower[O]) watch(ctx context.Context, rt http.RoundTripper) error {
 	bounded, cancel := context.WithTimeout(ctx, watchTimeout+headTimeout)
 	defer cancel()
 	query := f.query()
@@ -223,7 +236,7 @@ func (f *follower) watch(ctx context.Context, rt http.RoundTripper) error {
 	query.Set("resourceVersion", f.version)
 	query.Set("timeoutSeconds", strconv.Itoa(int(timers.Jitter(watchTimeout, retryJitter).Seconds()*(1-retryJitter))))
 	begun := time.AfterFunc(headTimeout, cancel)
-	res, err := f.client.get(bounded, rt, f.resource.path, query)
+	res, err := f.Client.Ask(bounded, rt, Request{Path: f.Resource.Path, Query: query})
 	if err != nil {
 		return err
 	}
@@ -231,7 +244,7 @@ func (f *follower) watch(ctx context.Context, rt http.RoundTripper) error {
 	if !begun.Stop() {
 		return errors.New("no answer")
 	}
-	f.send(ctx, message{kind: f.resource.kind, following: true})
+	f.send(ctx, Message[O]{Following: true})
 	over := time.AfterFunc(plainTimeout, cancel)
 	if res.ProtoMajor >= 2 {
 		over.Stop()
@@ -251,7 +264,7 @@ func (f *follower) watch(ctx context.Context, rt http.RoundTripper) error {
 }
 
 // handle takes in one event of the watch.
-func (f *follower) handle(ctx context.Context, line []byte) error {
+func (f *Follower[O]) handle(ctx context.Context, line []byte) error {
 	var event struct {
 		Type   string          `json:"type"`
 		Object json.RawMessage `json:"object"`
@@ -265,13 +278,11 @@ func (f *follower) handle(ctx context.Context, line []byte) error {
 			Message string `json:"message"`
 		}
 		_ = json.Unmarshal(event.Object, &status) // what it says counts where it says something
-		return &statusError{code: status.Code, message: status.Message}
+		return &StatusError{Code: status.Code, Message: status.Message}
 	}
 	if event.Type == "BOOKMARK" {
 		var o struct {
-			Metadata struct {
-				ResourceVersion string `json:"resourceVersion"`
-			} `json:"metadata"`
+			Metadata Meta `json:"metadata"`
 		}
 		if err := json.Unmarshal(event.Object, &o); err != nil {
 			return err
@@ -279,22 +290,23 @@ func (f *follower) handle(ctx context.Context, line []byte) error {
 		f.version, f.retry = o.Metadata.ResourceVersion, 0
 		return nil
 	}
-	o, err := decodeObject(event.Object)
+	o, err := f.Decode(func(to any) error { return json.Unmarshal(event.Object, to) })
 	if err != nil {
 		return err
 	}
 	if event.Type == "DELETED" {
-		f.send(ctx, message{kind: f.resource.kind, removed: o.Metadata.Name})
+		f.send(ctx, Message[O]{Removed: f.Meta(o).Name})
 	} else {
-		f.send(ctx, message{kind: f.resource.kind, put: o})
+		f.send(ctx, Message[O]{Put: o})
 	}
-	f.version, f.retry = o.Metadata.ResourceVersion, 0
+	f.version, f.retry = f.Meta(o).ResourceVersion, 0
 	return nil
 }
 
-func (f *follower) send(ctx context.Context, m message) {
+func (f *Follower[O]) send(ctx context.Context, m Message[O]) {
+	m.Kind = f.Kind
 	select {
-	case f.to <- m:
+	case f.To <- m:
 	case <-ctx.Done():
 	}
 }
