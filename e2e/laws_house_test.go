@@ -62,13 +62,13 @@ var inner = map[string][][]string{
 		{"gossip"},
 		{"gossip/probe/dial", "gossip/swim"},
 		{"gossip/probe"},
-		{"gossip/probe/watch", "gossip/table"},
+		{"gossip/frame", "gossip/probe/watch", "gossip/table"},
 	},
 	"canary": {{"canary"}, {"canary/kind", "canary/schedule"}},
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery"},
 	},
-	"internal": {{"internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/text", "internal/timers"}},
+	"internal": {{"internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/budget", "internal/text", "internal/timers"}},
 }
 
 // TestHouse holds the packages to sizes and words in which people who are new here find their way.

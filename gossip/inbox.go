@@ -15,7 +15,7 @@ import (
 // somebody asks again; the rest with the next comparison of digests.
 const (
 	maxWaiting      = 8192
-	maxWaitingBytes = 32 << 20
+	maxWaitingBytes = 32 << 20 // or a sixteenth of the memory
 	maxPings        = 1024
 )
 
@@ -25,6 +25,7 @@ const (
 type inbox struct {
 	metrics *metrics
 	wake    chan struct{}
+	most    int // bytes of messages
 
 	mu      sync.Mutex
 	waiting batch

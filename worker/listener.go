@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/budget"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 	"github.com/sirupsen/logrus"
 )
@@ -31,14 +32,31 @@ const (
 	maxUnreadBehind = time.Hour
 )
 
+const (
+	// connCost is what a connection takes at least, in bytes: buffers and the stack of net/http, and
+	// the kernel's. firstHead is how much of a request's head goes with it.
+	connCost  = 16 << 10
+	firstHead = 16 << 10
+
+	// maxRequests and maxStatus are what the connections to a server may take together, with the
+	// heads and bodies of their requests, in bytes.
+	maxRequests = 1 << 30
+	maxStatus   = 64 << 20
+
+	// sayFullEvery is how often it is logged that there is no room.
+	sayFullEvery = time.Minute
+)
+
 // listener knows its open connections, and which of them carry a request. net/http's own Shutdown
 // polls twice a second, and waits 5 s for a client that has connected and asks for nothing.
 type listener struct {
 	net.Listener
 	log    *logrus.Entry
 	unread time.Duration // maxUnread, or what takes its place
+	room   *budget.Budget
 
 	mu    sync.Mutex
+	full  time.Time          // when it was last logged that there is no room
 	conns map[*conn]struct{} // until their handlers have returned, closed or not
 	drain chan struct{}      // closed when the shutdown begins
 	empty chan struct{}      // closed when it has begun and no connection is left
@@ -53,22 +71,30 @@ type conn struct {
 
 	count atomic.Pointer[traffic.Request] // of the request that is answered
 
+	room  *budget.Claim
+	extra int64       // of room, beyond connCost; its server's goroutine only
+	head  int64       // bytes read of the head; its server's goroutine only
+	asked atomic.Bool // the head has been read
+
 	fast fastWriter
 }
 
-func listen(host string, port int, log *logrus.Entry) (*listener, error) {
+// listen binds an address. All connections to it share a part in so many of the memory, and most
+// bytes at most.
+func listen(host string, port int, parts, most int64, log *logrus.Entry) (*listener, error) {
 	ln, err := net.Listen("tcp", hostPort(host, port))
 	if err != nil {
 		return nil, err
 	}
-	return newListener(ln, log), nil
+	return newListener(ln, budget.Share(parts, most), log), nil
 }
 
-func newListener(ln net.Listener, log *logrus.Entry) *listener {
+func newListener(ln net.Listener, room int64, log *logrus.Entry) *listener {
 	return &listener{
 		Listener: ln,
 		log:      log,
 		unread:   maxUnread,
+		room:     budget.New(room),
 		conns:    make(map[*conn]struct{}),
 		drain:    make(chan struct{}),
 		empty:    make(chan struct{}),
@@ -89,7 +115,12 @@ func (l *listener) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		inner, err := l.Listener.Accept()
 		if err == nil {
-			return l.add(inner)
+			c, err := l.add(inner)
+			if errors.Is(err, errNoRoom) {
+				wait = 0 // it is not the listener that fails
+				continue
+			}
+			return c, err
 		}
 		if !isTemporary(err) {
 			return nil, err
@@ -121,7 +152,15 @@ func (l *listener) add(inner net.Conn) (net.Conn, error) {
 		_ = inner.Close() // it came while the listener closed
 		return nil, net.ErrClosed
 	}
-	c := &conn{Conn: inner, ln: l}
+	c := &conn{Conn: inner, ln: l, room: l.room.Claim(budget.HostOf(inner), func() { _ = inner.Close() })}
+	if !c.room.Grow(connCost) {
+		_ = inner.Close()
+		if now := time.Now(); now.Sub(l.full) >= sayFullEvery {
+			l.full = now
+			l.log.WithField("connections", len(l.conns)).Warn("There is no room for more connections: new ones are closed")
+		}
+		return nil, errNoRoom
+	}
 	c.fast.init(inner)
 	l.conns[c] = struct{}{}
 	return c, nil
@@ -149,6 +188,7 @@ func (l *listener) connState(nc net.Conn, state http.ConnState) {
 		c.busy = true
 	case http.StateIdle:
 		c.busy = false
+		c.answered()
 		if l.draining() {
 			_ = c.Conn.Close() // its answer is out
 		}
@@ -162,6 +202,7 @@ func (l *listener) connState(nc net.Conn, state http.ConnState) {
 // remove forgets a connection. The caller has the lock.
 func (l *listener) remove(c *conn) {
 	delete(l.conns, c)
+	c.room.Release()
 	if len(l.conns) == 0 && l.draining() {
 		l.closeEmpty()
 	}
@@ -239,6 +280,53 @@ func accepted(c net.Conn) *conn {
 func connOf(ctx context.Context) *conn {
 	c, _ := traffic.ClientOf(ctx).(*conn)
 	return c
+}
+
+// errNoRoom is of a connection, or a request, for which there is no memory, or no longer.
+var errNoRoom = errors.New("there is no room for more")
+
+// Read bounds what the heads of requests take together.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n == 0 || c.asked.Load() {
+		return n, err
+	}
+	if c.head += int64(n); c.head > firstHead+c.extra && !c.grow(max(c.head-firstHead-c.extra, firstHead)) {
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: errNoRoom} // net/http closes without a word
+	}
+	return n, err
+}
+
+// grow takes room for n bytes more. A nil connection, of a test, has all the room it wants.
+func (c *conn) grow(n int64) bool {
+	if c == nil {
+		return true
+	}
+	if !c.room.Grow(n) {
+		return false
+	}
+	c.extra += n
+	return true
+}
+
+// shrink gives back n bytes.
+func (c *conn) shrink(n int64) {
+	if c != nil {
+		c.extra -= n
+		c.room.Shrink(n)
+	}
+}
+
+// work says that a request has come as a whole. From then on its connection is not closed to make
+// room; false: it has been.
+func (c *conn) work() bool { return c == nil || c.room.Keep() }
+
+// answered makes the connection one of those that wait.
+func (c *conn) answered() {
+	c.shrink(c.extra)
+	c.room.Wait()
+	c.head = 0
+	c.asked.Store(false)
 }
 
 // Count has r counted as blocked while the client is slow.

@@ -31,7 +31,7 @@ func TestUnreadAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, theirs := net.Pipe()
-				c := &conn{Conn: ours, ln: newListener(nil, nil)}
+				c := &conn{Conn: ours, ln: newListener(nil, 0, nil)}
 				var client sync.WaitGroup
 				if tt.every > 0 {
 					client.Go(func() {
@@ -80,7 +80,7 @@ func (s *scripted) Accept() (net.Conn, error) {
 func (s *scripted) Close() error { close(s.closed); return nil }
 
 func newScripted(errs ...error) *listener {
-	return newListener(&scripted{errs: errs, closed: make(chan struct{})}, logging.OrDiscard(nil))
+	return newListener(&scripted{errs: errs, closed: make(chan struct{})}, maxStatus, logging.OrDiscard(nil))
 }
 
 func TestAcceptOutlastsWhatPasses(t *testing.T) {

@@ -76,6 +76,9 @@ func rpcRoutes(ctx context.Context, w *Worker) func(path string) (route, bool) {
 			if !json.Valid(request) {
 				return &refusal{status: http.StatusBadRequest, text: "the request's body is not JSON"}
 			}
+			if !connOf(r.Context()).work() {
+				return &refusal{status: http.StatusServiceUnavailable, text: errNoRoom.Error(), closes: true}
+			}
 			newCall(ctx, e, rw, r, w.log).run(request)
 			return nil
 		}}, true

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"io"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -125,6 +126,9 @@ func (s *server) stop(grace time.Duration, cancel func()) {
 
 // ServeHTTP answers one request, with {"error":"…"} where it is refused.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c := connOf(r.Context()); c != nil {
+		c.asked.Store(true)
+	}
 	if s.backend != nil {
 		s.pass(w, r)
 		return
@@ -144,6 +148,9 @@ func (s *server) pass(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 		proxy.WriteError(w, http.StatusServiceUnavailable, "service_unavailable", errStopping.Error())
 		return
+	}
+	if !connOf(r.Context()).work() {
+		panic(http.ErrAbortHandler)
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(errEnded)
@@ -224,8 +231,8 @@ func writeJSON(w http.ResponseWriter, status int, document any) {
 }
 
 // firstBody is how much of a body has room at once, whatever length is announced: the rest is
-// allocated as it comes.
-const firstBody = 64 << 10
+// allocated as it comes, where there is room.
+const firstBody = 4 << 10
 
 // readBody reads a body of at most most bytes. It unpacks nothing: what is packed has no bound.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
@@ -236,18 +243,41 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	if r.ContentLength > most {
 		return nil, tooLarge
 	}
-	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), firstBody)+bytes.MinRead))
-	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, most))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
+	from, client := http.MaxBytesReader(w, r.Body, most), connOf(r.Context())
+	body := make([]byte, 0, firstBody)
+	for {
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		_, large := errors.AsType[*http.MaxBytesError](err)
+		switch {
+		case large:
+			return nil, tooLarge
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, &refusal{status: http.StatusRequestTimeout, closes: true}
+		case err != nil:
+			return nil, &refusal{status: http.StatusBadRequest, text: "the request's body cannot be read: " + err.Error(), closes: true}
+		}
+		if len(body) < cap(body) {
+			continue
+		}
+		old := int64(cap(body))
+		size := 2 * old
+		if announced := r.ContentLength + 1; r.ContentLength >= 0 && announced < size { // and its end
+			size = max(announced, old+1)
+		}
+		if !client.grow(size) {
+			w.Header().Set("Retry-After", "1")
+			return nil, &refusal{status: http.StatusServiceUnavailable, text: "there is no room for the request's body now", closes: true}
+		}
+		grown := make([]byte, len(body), size)
+		copy(grown, body)
+		body = grown
+		if old > firstBody {
+			client.shrink(old)
+		}
 	}
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &refusal{status: http.StatusRequestTimeout, closes: true}
-	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, text: "the request's body cannot be read: " + err.Error(), closes: true}
-	}
-	return body.Bytes(), nil
 }
 
 // logWriter takes what net/http has to say, which is little: panics of what is not a Handler, and

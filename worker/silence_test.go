@@ -20,7 +20,7 @@ func TestSilenceBehindTheFront(t *testing.T) {
 		const silence = time.Hour
 		log, _ := testkit.Log()
 		ln := testkit.NewPipes()
-		s := newServer(newListener(ln, log), &access.Access{})
+		s := newServer(newListener(ln, maxStatus, log), &access.Access{})
 		s.front(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {

@@ -101,12 +101,16 @@ func build(cfg Config) (_ *Worker, err error) {
 	for _, s := range []struct {
 		field, host string
 		port        int
+		parts, most int64 // of the memory
 		server      **server
-	}{{"System", w.cfg.System.Host, w.cfg.System.Port, &w.system}, {"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port, &w.rpc}} {
+	}{
+		{"System", w.cfg.System.Host, w.cfg.System.Port, 32, maxStatus, &w.system},
+		{"RPC", w.cfg.RPC.Host, w.cfg.RPC.Port, 4, maxRequests, &w.rpc},
+	} {
 		if s.port == parse.NoPort {
 			continue
 		}
-		ln, err := listen(s.host, s.port, w.log)
+		ln, err := listen(s.host, s.port, s.parts, s.most, w.log)
 		if err != nil {
 			return nil, &dynmesh.ConfigError{Config: "worker", Field: s.field, Err: err}
 		}

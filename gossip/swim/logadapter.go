@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/gossip/frame"
 )
 
 // logAdapter is where memberlist writes its log, one line a call. memberlist has no other way to
@@ -38,8 +40,17 @@ type linePattern struct {
 
 // linePatterns returns the patterns, of which the first that fits is taken.
 func linePatterns() []linePattern {
-	const garbage = "What came to this port cannot be read"
+	const (
+		garbage  = "What came to this port cannot be read"
+		overload = "More came than memberlist could take"
+	)
 	return []linePattern{
+		{texts: []string{ // of a connection that others opened, or we
+			"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe"}},
+		{reject: "compressed", warning: garbage, texts: []string{frame.ErrCompressed.Error()}},
+		{reject: "oversized", warning: garbage, texts: []string{frame.ErrTooLong.Error()}},
+		{reject: "malformed", warning: garbage, texts: []string{frame.ErrMalformed.Error()}},
+		{reject: "overload", warning: overload, texts: []string{errNoRoom.Error()}},
 		{reject: "label", warning: "Something with another label talks to this port: another pool, or nothing of the kind",
 			texts: []string{"unacceptable label", "label header", "cannot decode label"}},
 		{reject: "key", warning: "Something without this pool's key talks to this port",
@@ -48,10 +59,8 @@ func linePatterns() []linePattern {
 			texts: []string{"encryption is configured but remote state is not encrypted"}},
 		{reject: "encrypted", warning: "Something talks to this port encrypted, and this member has no key",
 			texts: []string{"remote state is encrypted and encryption is not configured"}},
-		{reject: "overload", warning: "More came than memberlist could take",
+		{reject: "overload", warning: overload,
 			texts: []string{"handler queue full", "Too many pending push/pull"}},
-		{texts: []string{ // of a connection that others opened, or we
-			"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe"}},
 		{reject: "malformed", warning: garbage, texts: []string{
 			"Failed to decode", "Failed to decompress", "invalid checksum", "truncated messages", "missing message type byte",
 			"not supported", "Received invalid msgType", "Failed to read remote state", "Failed to receive user message",

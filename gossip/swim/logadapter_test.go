@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/memberlist"
 	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/gossip/frame"
 )
 
 // adapted is a logAdapter, and what it has been given to say.
@@ -52,7 +54,10 @@ func TestPatternsAreOfThisMemberlist(t *testing.T) {
 			source.Write(b)
 		}
 	}
-	system := []string{"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe"}
+	system := []string{
+		"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe",
+		frame.ErrCompressed.Error(), frame.ErrTooLong.Error(), frame.ErrMalformed.Error(), errNoRoom.Error(),
+	}
 	for _, p := range linePatterns() {
 		for _, text := range p.texts {
 			if !slices.Contains(system, text) && !strings.Contains(source.String(), text) {

@@ -88,6 +88,7 @@ const (
 type Node struct {
 	cfg       Config
 	transport *transport
+	log       *logAdapter
 	list      atomic.Pointer[memberlist.Memberlist] // nil before Start
 }
 
@@ -99,11 +100,17 @@ func Listen(cfg Config) (*Node, error) {
 	if cfg.Network == nil {
 		cfg.Network = Sockets{}
 	}
-	t, err := newTransport(cfg.Network, cfg.Bind, cfg.Advertise, cfg.Counters, cfg.Delegate.TripwireOpened)
+	adapter := &logAdapter{log: cfg.Log, reject: cfg.Counters.Reject, signal: cfg.Delegate.Signal}
+	var keys func() [][]byte
+	if cfg.Keyring != nil {
+		keys = cfg.Keyring.ring.GetKeys
+	}
+	g := newGuard(cfg.Label, keys, func(line string) { _, _ = adapter.Write([]byte(line)) })
+	t, err := newTransport(cfg.Network, cfg.Bind, cfg.Advertise, cfg.Counters, g, cfg.Delegate.TripwireOpened)
 	if err != nil {
 		return nil, err
 	}
-	return &Node{cfg: cfg, transport: t}, nil
+	return &Node{cfg: cfg, transport: t, log: adapter}, nil
 }
 
 // Start begins to serve others. It must be followed by Shutdown, also when it fails.
@@ -131,8 +138,7 @@ func (n *Node) memberlistConfig() *memberlist.Config {
 	if n.cfg.Keyring != nil {
 		c.Keyring = n.cfg.Keyring.ring
 	}
-	adapter := &logAdapter{log: n.cfg.Log, reject: n.cfg.Counters.Reject, signal: n.cfg.Delegate.Signal}
-	c.Logger = log.New(adapter, "", 0)
+	c.Logger = log.New(n.log, "", 0)
 	d := &delegate{Delegate: n.cfg.Delegate, counters: n.cfg.Counters, meta: n.cfg.Meta}
 	c.Delegate, c.Events, c.Alive, c.Ping = d, d, d, d
 	return c

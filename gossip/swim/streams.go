@@ -5,13 +5,14 @@ import (
 	"net"
 	"time"
 
+	"github.com/dynmesh/dynmesh/gossip/frame"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // The first byte of a connection says what it is.
 const (
-	memberlistByte = 244  // memberlist's label, which is never absent here
-	tripwireByte   = 0xd7 // an idle connection that its holder watches: it ends when this process does
+	memberlistByte = frame.LabelByte // memberlist's label, which is never absent here
+	tripwireByte   = 0xd7            // an idle connection that its holder watches: it ends when this process does
 )
 
 // Bounds on connections that others open.
@@ -69,7 +70,7 @@ func (t *transport) dispatch(conn *trackedConn) {
 	switch first[0] {
 	case memberlistByte:
 		select {
-		case t.streamCh <- &peekedConn{Conn: conn, first: first[:]}: // memberlist sets a deadline, and closes it
+		case t.streamCh <- t.guard.stream(&peekedConn{Conn: conn, first: first[:]}, false): // memberlist sets a deadline, and closes it
 		case <-t.ctx.Done():
 			_ = conn.Close()
 		}

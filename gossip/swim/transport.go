@@ -10,12 +10,11 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/frame"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
-	maxPacket = 1 << 16
-
 	// dialTimeout bounds every connect. memberlist would wait for 10 s, and what does not answer in
 	// five is tried again.
 	dialTimeout = 5 * time.Second
@@ -29,6 +28,7 @@ type transport struct {
 	packets    net.PacketConn
 	advertise  netip.AddrPort
 	counters   Counters
+	guard      *guard
 	onTripwire func() // is called when another member has opened one; must not wait
 
 	packetCh chan *memberlist.Packet
@@ -47,13 +47,13 @@ type transport struct {
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport binds. Nothing is accepted and nothing is read before start.
-func newTransport(n Network, bind, advertise string, c Counters, onTripwire func()) (*transport, error) {
+func newTransport(n Network, bind, advertise string, c Counters, g *guard, onTripwire func()) (*transport, error) {
 	at, err := resolveBind(bind)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{
-		network: n, counters: c, onTripwire: onTripwire, packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
+		network: n, counters: c, guard: g, onTripwire: onTripwire, packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
 		tracked: make(map[net.Conn]struct{}),
 	}
 	t.listener, t.packets, err = n.Listen(at)
@@ -109,7 +109,7 @@ func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packetCh }
 func (t *transport) StreamCh() <-chan net.Conn { return t.streamCh }
 
 func (t *transport) receive() {
-	buf := make([]byte, maxPacket)
+	buf := make([]byte, frame.MaxPacket+1) // of what is longer, the kernel drops the rest
 	for {
 		n, from, err := t.packets.ReadFrom(buf)
 		now := time.Now()
@@ -125,6 +125,9 @@ func (t *transport) receive() {
 			continue
 		}
 		t.counters.Received("udp", n)
+		if !t.guard.admit(buf[:n], from, now) {
+			continue
+		}
 		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now}
 		select {
 		case t.packetCh <- p:
@@ -169,7 +172,10 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 		_ = conn.Close()
 		return nil, err
 	}
-	return t.track(conn, nil)
+	if conn, err = t.track(conn, nil); err != nil {
+		return nil, err
+	}
+	return t.guard.stream(conn, true), nil
 }
 
 // track notes a connection until it is closed; then it calls released, under the lock.

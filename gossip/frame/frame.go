@@ -1,0 +1,150 @@
+package frame
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+)
+
+// Types of messages, as memberlist numbers them.
+const (
+	typePing         = 0
+	typeIndirectPing = 1
+	typeAck          = 2
+	typePushPull     = 6
+	typeCompound     = 7
+	typeUser         = 8
+	typeCompress     = 9
+	typeEncrypt      = 10
+	typeCRC          = 12
+	typeError        = 13
+
+	// LabelByte begins each packet and each stream.
+	LabelByte = 244
+)
+
+// Bounds. Members that are well stay far below them.
+const (
+	// MaxPacket is the longest packet, in bytes. Members send 1,200 at most.
+	MaxPacket = 2 << 10
+
+	// MaxStream is the longest stream, in bytes, and MaxNodes how many members a push/pull names.
+	MaxStream = 16 << 20
+	MaxNodes  = 16384
+
+	// MaxMessage is the longest message of the pool's in a stream of its own, and MaxState in a
+	// push/pull. The pool ends its messages at 256 KiB, and at one observation beyond them.
+	MaxMessage = 1 << 20
+	MaxState   = 64 << 10
+
+	minNode  = 42      // bytes: the names of a member's fields alone
+	maxNode  = 4 << 10 // bytes of what is said of a member
+	maxSmall = 4 << 10 // bytes of any other message
+)
+
+// Why something is refused. All of them are of the sender's making.
+var (
+	ErrCompressed = errors.New("it is compressed, which members never do")
+	ErrTooLong    = errors.New("it is longer than anything that members say")
+	ErrMalformed  = errors.New("it is no message of memberlist's")
+)
+
+// Rules are what the members of a mesh agree on.
+type Rules struct {
+	Label string
+	Keys  func() [][]byte // nil: nothing is encrypted
+}
+
+// keys returns nil where there are none.
+func (r Rules) keys() [][]byte {
+	if r.Keys == nil {
+		return nil
+	}
+	return r.Keys()
+}
+
+// labelled returns what follows the label. ok is false where the label is not ours: memberlist goes
+// no further then.
+func (r Rules) labelled(b []byte) (rest []byte, ok bool) {
+	if len(b) < 2 || b[0] != LabelByte || len(b) < 2+int(b[1]) || string(b[2:2+int(b[1])]) != r.Label {
+		return nil, false
+	}
+	return b[2+len(r.Label):], true
+}
+
+// Packet returns why a packet is refused, and how often it asks for others to be pinged.
+func (r Rules) Packet(b []byte) (relays int, err error) {
+	if len(b) > MaxPacket {
+		return 0, ErrTooLong
+	}
+	b, ok := r.labelled(b)
+	if !ok {
+		return 0, nil
+	}
+	if keys := r.keys(); len(keys) > 0 {
+		if b, ok = open(keys, b, []byte(r.Label)); !ok {
+			return 0, nil
+		}
+	}
+	if len(b) >= 5 && b[0] == typeCRC {
+		b = b[5:]
+	}
+	return command(b)
+}
+
+// command looks into a message of a packet. Each step inwards makes it shorter.
+func command(b []byte) (relays int, err error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	switch b[0] {
+	case typeCompress:
+		return 0, ErrCompressed
+	case typeIndirectPing:
+		return 1, nil
+	case typeCompound:
+	default:
+		return 0, nil
+	}
+	if len(b) < 2 || len(b) < 2+2*int(b[1]) {
+		return 0, nil
+	}
+	lengths, parts := b[2:2+2*int(b[1])], b[2+2*int(b[1]):]
+	for ; len(lengths) > 0; lengths = lengths[2:] {
+		n := int(binary.BigEndian.Uint16(lengths))
+		if n > len(parts) {
+			break // memberlist drops the rest
+		}
+		more, err := command(parts[:n])
+		if err != nil {
+			return 0, err
+		}
+		relays += more
+		parts = parts[n:]
+	}
+	return relays, nil
+}
+
+// open decrypts as memberlist does: a version, 12 bytes of nonce, and AES-GCM. Of the two versions
+// members speak the later one, and what is empty is none of theirs: memberlist reads beyond it.
+func open(keys [][]byte, b, with []byte) (plain []byte, ok bool) {
+	const version, nonce, tag = 1, 12, 16
+	if len(b) <= 1+nonce+tag || b[0] != version {
+		return nil, false
+	}
+	for _, key := range keys {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			continue // unreachable: the keyring has checked them
+		}
+		gcm, err := cipher.NewGCM(block)
+		if err != nil {
+			continue // unreachable: AES has the right size
+		}
+		if plain, err := gcm.Open(nil, b[1:1+nonce], b[1+nonce:], with); err == nil {
+			return plain, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,180 @@
+package budget
+
+import (
+	"math"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+)
+
+// Share is one part in so many of the process's memory limit, in bytes, and at most most. Where
+// there is no limit it is most. The limit is Go's own: GOMEMLIMIT, or what main has set.
+func Share(parts, most int64) int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit <= 0 || limit == math.MaxInt64 {
+		return most
+	}
+	return min(most, limit/parts)
+}
+
+// Budget is a number of bytes, or of anything else, that claims share. Its methods and those of its
+// claims may be called from any goroutine.
+type Budget struct {
+	patient bool
+
+	mu     sync.Mutex
+	left   int64
+	claims map[*Claim]struct{} // those that hold something
+	next   uint64              // age of the next claim
+}
+
+// New returns a budget of size. An address that has taken all of it loses its oldest claims to its
+// newest.
+func New(size int64) *Budget { return &Budget{left: size, claims: make(map[*Claim]struct{})} }
+
+// NewPatient returns a budget of size. An address that has taken all of it gets no more: what it
+// has is worth as much as what it asks for.
+func NewPatient(size int64) *Budget {
+	b := New(size)
+	b.patient = true
+	return b
+}
+
+// HostOf is the address that a connection comes from, without its port. Those that have none share
+// one.
+func HostOf(conn net.Conn) netip.Addr {
+	remote := conn.RemoteAddr()
+	if remote == nil {
+		return netip.Addr{}
+	}
+	at, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
+}
+
+// Claim is what one of those who share a budget holds. One goroutine may call Grow at a time.
+type Claim struct {
+	budget *Budget
+	host   netip.Addr
+	revoke func()
+
+	// Guarded by the budget.
+	held    int64
+	age     uint64 // lower is older
+	kept    bool
+	revoked bool
+}
+
+// Claim returns one of the host's that holds nothing. revoke is called at most once, with the
+// budget locked, when the claim has lost what it held: it must not wait, nor call the budget.
+func (b *Budget) Claim(host netip.Addr, revoke func()) *Claim {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next++
+	return &Claim{budget: b, host: host, revoke: revoke, age: b.next}
+}
+
+// Grow takes n more, or nothing and returns false where there is no room, or where the claim has
+// been revoked.
+func (c *Claim) Grow(n int64) bool {
+	b := c.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.revoked {
+		return false
+	}
+	for b.left < n {
+		last := b.last(c, n)
+		if last == nil || last == c {
+			return false
+		}
+		last.revoked = true
+		b.shrink(last, last.held)
+		last.revoke()
+	}
+	b.left -= n
+	c.held += n
+	b.claims[c] = struct{}{}
+	return true
+}
+
+// last is the claim to be revoked for n more of c's, which may be c itself; nil: none.
+func (b *Budget) last(c *Claim, n int64) (oldest *Claim) {
+	held := make(map[netip.Addr]int64)
+	for other := range b.claims {
+		if !other.kept {
+			held[other.host] += other.held
+		}
+	}
+	most, limit := c.host, held[c.host]+n // else two addresses would take turns
+	for host, n := range held {
+		if n > limit {
+			most, limit = host, n
+		}
+	}
+	if most == c.host && b.patient {
+		return nil
+	}
+	for other := range b.claims {
+		if !other.kept && other.host == most && (oldest == nil || other.age < oldest.age) {
+			oldest = other
+		}
+	}
+	return oldest
+}
+
+// Keep says that what is claimed is whole, or at work: it is not revoked any more. It returns false
+// where it has been.
+func (c *Claim) Keep() bool {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	c.kept = true
+	return !c.revoked
+}
+
+// Shrink gives n of what is held back.
+func (c *Claim) Shrink(n int64) {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	c.budget.shrink(c, min(n, c.held))
+}
+
+// Wait takes back Keep, and makes the claim the newest: what holds it waits for its client again.
+func (c *Claim) Wait() {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	c.budget.next++
+	c.kept, c.age = false, c.budget.next
+}
+
+// Release gives back all. It may be called more than once.
+func (c *Claim) Release() {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	c.budget.shrink(c, c.held)
+}
+
+// Revoked says whether the claim has been.
+func (c *Claim) Revoked() bool {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	return c.revoked
+}
+
+// Left is how much nobody holds.
+func (b *Budget) Left() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.left
+}
+
+// shrink is for those who have the lock.
+func (b *Budget) shrink(c *Claim, n int64) {
+	b.left += n
+	if c.held -= n; c.held == 0 {
+		delete(b.claims, c)
+	}
+}
