@@ -9,6 +9,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
 // Bounds of what waits for the loop. What is dropped beyond them comes again: pings, because
@@ -52,7 +53,9 @@ type peerEvent struct {
 	alive bool
 }
 
-func newInbox(m *metrics) *inbox { return &inbox{metrics: m, wake: make(chan struct{}, 1)} }
+func newInbox(m *metrics) *inbox {
+	return &inbox{metrics: m, wake: make(chan struct{}, 1), most: int(budget.Share(16, maxWaitingBytes))}
+}
 
 func (b *inbox) put(f func(*batch)) {
 	b.mu.Lock()
@@ -128,7 +131,7 @@ func (b *inbox) message(buf []byte) {
 		})
 	case table.TypeBatch, typeDigestProbe, typeState, typeCompound:
 		b.put(func(w *batch) {
-			if len(w.messages) >= maxWaiting || b.bytes+len(buf) > maxWaitingBytes {
+			if len(w.messages) >= maxWaiting || b.bytes+len(buf) > b.most {
 				b.metrics.drop("messages")
 				return
 			}

@@ -323,7 +323,9 @@ func (c *conn) work() bool { return c == nil || c.room.Keep() }
 
 // answered makes the connection one of those that wait.
 func (c *conn) answered() {
-	c.shrink(c.extra)
+	if c.extra > 0 {
+		c.shrink(c.extra)
+	}
 	c.room.Wait()
 	c.head = 0
 	c.asked.Store(false)

@@ -120,7 +120,7 @@ func (a *attacked) packet(plain []byte) []byte {
 func (a *attacked) stream(plain []byte) []byte {
 	if a.key != nil {
 		head := binary.BigEndian.AppendUint32([]byte{10}, uint32(1+12+len(plain)+16))
-		plain = append(head, a.seal(plain, append(slices.Clone(head), "dynmesh"...))...)
+		plain = slices.Concat(head, a.seal(plain, append(slices.Clone(head), "dynmesh"...)))
 	}
 	return append(label(), plain...)
 }

@@ -4,16 +4,19 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
-// maxQueuedBytes bounds the bytes in a queue: many may ask for all there is at once. One job gets
-// in whatever its size.
+// maxQueuedBytes bounds the bytes in a queue, or a sixteenth of the memory does: many may ask for
+// all there is at once. One job gets in whatever its size.
 const maxQueuedBytes = 64 << 20
 
 // SendQueue sends over TCP, which may take seconds, for those who must not wait. It is bounded:
 // what does not get in is dropped, and must come again.
 type SendQueue struct {
 	dropped func()
+	most    int64 // bytes
 	jobs    chan sendJob
 	queued  atomic.Int64 // bytes of what is in the queue and under way
 	wg      sync.WaitGroup
@@ -27,7 +30,7 @@ type sendJob struct {
 
 // NewSendQueue begins nothing before Start. dropped is called for each job that is.
 func NewSendQueue(length int, dropped func()) *SendQueue {
-	return &SendQueue{dropped: dropped, jobs: make(chan sendJob, length)}
+	return &SendQueue{dropped: dropped, most: budget.Share(16, maxQueuedBytes), jobs: make(chan sendJob, length)}
 }
 
 // Start lets so many connections be under way at once, until ctx ends.
@@ -61,7 +64,7 @@ func (q *SendQueue) Send(to Peer, messages ...[]byte) {
 	for _, b := range messages {
 		job.size += int64(len(b))
 	}
-	if after := q.queued.Add(job.size); after <= maxQueuedBytes || after == job.size {
+	if after := q.queued.Add(job.size); after <= q.most || after == job.size {
 		select {
 		case q.jobs <- job:
 			return
