@@ -146,7 +146,7 @@ func FuzzStream(f *testing.F) {
 				t.Errorf("at once %d, %v; byte by byte %d, %v", n, err, stepped, steppedErr)
 			}
 			if n > 0 && n <= len(b) {
-				_ = whole.Check(b[:n])
+				_ = whole.Verify(b[:n])
 			}
 			_, _ = rules.Packet(b)
 		}

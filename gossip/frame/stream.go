@@ -16,9 +16,9 @@ type Stream struct {
 // Stream returns the reader of a message. Answers to what this member has sent have no label.
 func (r Rules) Stream(answer bool) *Stream { return &Stream{rules: r, answer: answer} }
 
-// Len returns how many bytes the message has that begins with b, as soon as that is known, 0 before,
-// or why it is refused. b must be what it was the time before, and more. What memberlist is to
-// refuse ends where memberlist knows enough.
+// Len returns how many bytes the message has that begins with b, as soon as that is known, 0
+// before, or why it is refused. b must be what it was the time before, and more. What memberlist is
+// to refuse ends where memberlist knows enough.
 func (s *Stream) Len(b []byte) (int, error) {
 	start := 0
 	if !s.answer {
@@ -59,8 +59,8 @@ func (s *Stream) Len(b []byte) (int, error) {
 	return start + 5 + int(n), nil
 }
 
-// Check returns why a whole message is refused, of which Len has told the length.
-func (s *Stream) Check(b []byte) error {
+// Verify returns why a whole message is refused, of which Len has told the length.
+func (s *Stream) Verify(b []byte) error {
 	if !s.answer {
 		var ok bool
 		if b, ok = s.rules.labelled(b); !ok {
@@ -89,10 +89,10 @@ func known(typ byte) bool {
 
 // body is a message without label and encryption, as far as it has been read.
 type body struct {
-	at    int  // so many bytes have been read
-	begun bool // the header has been read
-	nodes int  // that are to come
-	rest  int  // bytes behind them
+	at     int  // so many bytes have been read
+	begun  bool // the header has been read
+	nodes  int  // that are to come
+	behind int  // bytes after them
 }
 
 // len is [Stream.Len].
@@ -124,7 +124,7 @@ func (m *body) len(b []byte) (int, error) {
 		m.at += n
 		m.nodes--
 	}
-	return m.at + m.rest, nil
+	return m.at + m.behind, nil
 }
 
 // header takes in what the first document of a message announces.
@@ -137,7 +137,7 @@ func (m *body) header(typ byte, h header) error {
 		if h.nodes > MaxNodes || h.state > MaxState {
 			return ErrTooLong
 		}
-		m.nodes, m.rest = int(h.nodes), int(h.state)
+		m.nodes, m.behind = int(h.nodes), int(h.state)
 	case typeUser:
 		if h.message < 0 {
 			return ErrMalformed
@@ -145,7 +145,7 @@ func (m *body) header(typ byte, h header) error {
 		if h.message > MaxMessage {
 			return ErrTooLong
 		}
-		m.rest = int(h.message)
+		m.behind = int(h.message)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (c *guardedConn) fill() error {
 			c.buf = c.buf[:size]
 		}
 	}
-	if err := c.message.Check(c.buf); err != nil {
+	if err := c.message.Verify(c.buf); err != nil {
 		return refused(err)
 	}
 	if !c.room.Keep() {
