@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
 const (
@@ -26,11 +28,11 @@ const (
 // Nothing is rendered before somebody subscribes, nor from a minute after the last one left on,
 // until which a client that comes back need not begin anew.
 type broadcaster struct {
-	newest         func() *snapshot.Mesh
-	epoch          string // of this process, for event IDs
-	maxSubscribers int
-	interval       time.Duration
-	maxBytes       int
+	newest   func() *snapshot.Mesh
+	epoch    string         // of this process, for event IDs
+	room     *budget.Budget // for subscribers
+	interval time.Duration
+	maxBytes int
 
 	wake    chan struct{} // holds one
 	active  atomic.Bool   // told is not nil
@@ -56,7 +58,7 @@ type event struct {
 
 func newBroadcaster(epoch string, maxSubscribers int, newest func() *snapshot.Mesh) *broadcaster {
 	return &broadcaster{
-		newest: newest, epoch: epoch, maxSubscribers: maxSubscribers, interval: eventInterval, maxBytes: maxEventBytes,
+		newest: newest, epoch: epoch, room: budget.NewPatient(int64(maxSubscribers)), interval: eventInterval, maxBytes: maxEventBytes,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
@@ -151,17 +153,25 @@ var (
 	errBehind = errors.New("the subscriber is behind what is held")
 )
 
+// Admit has room for one more subscriber from a host, or errFull. Where there is none, the host that
+// has most loses its oldest, whose revoke is called, to one that has fewer. The claim is to be
+// released at the end.
+func (b *broadcaster) Admit(from netip.Addr, revoke func()) (*budget.Claim, error) {
+	claim := b.room.Claim(from, revoke)
+	if !claim.Grow(1) {
+		b.refused.Add(1)
+		return nil, errFull
+	}
+	return claim, nil
+}
+
 // Subscribe adds a subscriber, who must Unsubscribe. It is to begin with the Mesh that is returned,
 // or, if that is nil, with what comes after version at, because lastID says that it knows the rest.
 func (b *broadcaster) Subscribe(lastID string) (at uint64, first *snapshot.Mesh, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.closed:
+	if b.closed {
 		return 0, nil, errClosed
-	case b.subscribers >= b.maxSubscribers:
-		b.refused.Add(1)
-		return 0, nil, errFull
 	}
 	b.subscribers++
 	if b.told == nil {

@@ -14,10 +14,19 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
-// maxReplaced is how many bytes of replaced answers slow clients may keep in memory together.
-const maxReplaced = 256 << 20
+const (
+	// maxReplaced is how many bytes of replaced answers slow clients may keep in memory together, or
+	// an eighth of it.
+	maxReplaced = 256 << 20
+
+	// connCost is what a connection takes at least, in bytes: the server's buffers and stack, and the
+	// kernel's. All of them together have maxConns, or an eighth of the memory.
+	connCost = 16 << 10
+	maxConns = 1 << 30
+)
 
 // connections is a listener that knows its open connections and what each one is sending. It bounds
 // what slow clients cost, and closes what is left when a shutdown has waited long enough, which the
@@ -29,6 +38,7 @@ type connections struct {
 	stop        chan struct{}
 	once        sync.Once
 	cut         atomic.Uint64 // connections closed because they kept replaced answers
+	room        *budget.Budget
 
 	mu      sync.Mutex
 	open    map[*conn]struct{}
@@ -36,16 +46,24 @@ type connections struct {
 }
 
 func newConnections(ln net.Listener, log *logrus.Entry) *connections {
-	return &connections{Listener: ln, log: log, maxReplaced: maxReplaced, stop: make(chan struct{}), open: map[*conn]struct{}{}}
+	return &connections{
+		Listener: ln, log: log, maxReplaced: budget.Share(8, maxReplaced), room: budget.New(budget.Share(8, maxConns)),
+		stop: make(chan struct{}), open: map[*conn]struct{}{},
+	}
 }
 
 // Accept does not return for want of file descriptors: the server would end for good, where all
-// that is needed is that some connections close.
+// that is needed is that some connections close. Where there are too many, the address that has
+// most loses its oldest.
 func (c *connections) Accept() (net.Conn, error) {
 	for backoff := 5 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
 		inner, err := c.Listener.Accept()
 		if err == nil {
-			accepted := &conn{Conn: inner, set: c}
+			accepted := &conn{Conn: inner, set: c, room: c.room.Claim(budget.HostOf(inner), func() { closeAtOnce(inner) })}
+			if !accepted.room.Grow(connCost) {
+				closeAtOnce(inner) // unreachable, unless there is room for none
+				continue
+			}
 			c.mu.Lock()
 			c.open[accepted] = struct{}{}
 			c.serving.Add(1)
@@ -62,6 +80,14 @@ func (c *connections) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		}
 	}
+}
+
+// closeAtOnce closes a connection without a good-bye, for which TLS would wait.
+func closeAtOnce(c net.Conn) {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secure.NetConn()
+	}
+	_ = c.Close()
 }
 
 // isTemporary says whether a later Accept may succeed.
@@ -146,6 +172,7 @@ func (c *connections) shedSlow() {
 type conn struct {
 	net.Conn
 	set     *connections
+	room    *budget.Claim
 	sending atomic.Pointer[snapshot.Representation] // on its way, and so kept in memory
 	next    *transfer                               // about to be sent; the server's goroutine only
 	onClose func()                                  // nil: nothing
@@ -185,6 +212,7 @@ func (c *conn) Close() error {
 	c.set.mu.Lock()
 	if _, open := c.set.open[c]; open {
 		delete(c.set.open, c)
+		c.room.Release()
 		if c.onClose != nil {
 			c.onClose()
 		}

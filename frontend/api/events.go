@@ -13,6 +13,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
 const (
@@ -47,18 +48,27 @@ func (e *events) serve(c *fiber.Ctx) error {
 	if last == "" {
 		last = strings.Clone(c.Query("last-event-id"))
 	}
-	at, first, err := e.Subscribe(last)
-	switch {
-	case errors.Is(err, errFull):
+	revoked := make(chan struct{})
+	claim, err := e.Admit(budget.HostOf(client), func() {
+		close(revoked)
+		closeAtOnce(client.Conn)
+	})
+	if err != nil {
 		c.Set(fiber.HeaderRetryAfter, fmt.Sprint(5+rand.IntN(10))) // not all at once
 		return fiber.ErrServiceUnavailable
-	case err != nil:
+	}
+	at, first, err := e.Subscribe(last)
+	if err != nil {
+		claim.Release()
 		return shuttingDown(c)
 	}
-	client.onClose = e.Unsubscribe // whatever becomes of the stream
+	client.onClose = func() { // whatever becomes of the stream
+		e.Unsubscribe()
+		claim.Release()
+	}
 	c.Context().HijackSetNoResponse(true)
 	c.Context().Hijack(func(net.Conn) {
-		s := &subscriber{conn: client, writeTimeout: e.writeTimeout, at: at}
+		s := &subscriber{conn: client, writeTimeout: e.writeTimeout, at: at, revoked: revoked}
 		s.serve(e.broadcaster, first, e.heartbeat)
 	})
 	return nil
@@ -68,7 +78,8 @@ func (e *events) serve(c *fiber.Ctx) error {
 type subscriber struct {
 	*conn
 	writeTimeout time.Duration
-	at           uint64 // the version that it knows
+	at           uint64          // the version that it knows
+	revoked      <-chan struct{} // closed when its place is another's
 }
 
 // serve sends what comes until the broadcaster or the client ends. The caller closes the
@@ -106,6 +117,8 @@ func (s *subscriber) serve(b *broadcaster, first *snapshot.Mesh, heartbeat time.
 		}
 		select {
 		case <-more:
+		case <-s.revoked:
+			return
 		case <-idle.C: // a client that went away is noticed by nothing else
 			if !s.write([]byte(":\n\n")) {
 				return

@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,10 +12,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
 // grpcHealth answers grpc.health.v1, so that what speaks gRPC can ask for an endpoint as it would
@@ -85,10 +87,13 @@ func (h *grpcHealth) Check(_ context.Context, r *grpc_health_v1.HealthCheckReque
 // Watch implements the health service. At the end of the frontend all watches end, after a last
 // NOT_SERVING.
 func (h *grpcHealth) Watch(r *grpc_health_v1.HealthCheckRequest, to grpc.ServerStreamingServer[grpc_health_v1.HealthCheckResponse]) error {
-	switch _, _, err := h.broadcaster.Subscribe(""); {
-	case errors.Is(err, errFull):
+	revoked := make(chan struct{})
+	claim, err := h.broadcaster.Admit(hostOf(to.Context()), func() { close(revoked) })
+	if err != nil {
 		return status.Error(codes.ResourceExhausted, "too many watches: ask again later")
-	case err != nil:
+	}
+	defer claim.Release()
+	if _, _, err := h.broadcaster.Subscribe(""); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
 	defer h.broadcaster.Unsubscribe()
@@ -117,10 +122,20 @@ func (h *grpcHealth) Watch(r *grpc_health_v1.HealthCheckRequest, to grpc.ServerS
 		}
 		select {
 		case <-more:
+		case <-revoked:
+			return status.Error(codes.ResourceExhausted, "too many watches: another client has the place of this one")
 		case <-to.Context().Done():
 			return status.FromContextError(to.Context().Err()).Err()
 		}
 	}
+}
+
+// hostOf is where a call comes from, without its port.
+func hostOf(ctx context.Context) netip.Addr {
+	if p, ok := peer.FromContext(ctx); ok {
+		return budget.HostAt(p.Addr)
+	}
+	return netip.Addr{}
 }
 
 // serving says how a service is: SERVICE_UNKNOWN if there is none of that name.

@@ -41,10 +41,12 @@ func NewPatient(size int64) *Budget {
 	return b
 }
 
-// HostOf is the address that a connection comes from, without its port. Those that have none share
-// one.
-func HostOf(conn net.Conn) netip.Addr {
-	remote := conn.RemoteAddr()
+// HostOf is the address that a connection comes from, as HostAt has it.
+func HostOf(conn net.Conn) netip.Addr { return HostAt(conn.RemoteAddr()) }
+
+// HostAt is a remote address without its port. Those that have none share one, and so does a
+// network of IPv6 that one host may have all addresses of, /64.
+func HostAt(remote net.Addr) netip.Addr {
 	if remote == nil {
 		return netip.Addr{}
 	}
@@ -52,7 +54,15 @@ func HostOf(conn net.Conn) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	return at.Addr().Unmap()
+	host := at.Addr().Unmap().WithZone("")
+	if host.Is6() {
+		network, err := host.Prefix(64)
+		if err != nil {
+			return host // unreachable: it has more bits
+		}
+		return network.Addr()
+	}
+	return host
 }
 
 // Claim is what one of those who share a budget holds. One goroutine may call Grow at a time.
