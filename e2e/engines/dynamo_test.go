@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ const (
 	killMedian   = 50 * time.Millisecond
 	killMost     = 300 * time.Millisecond
 	frozenMost   = 3 * time.Second
+	cutOffMost   = 3 * time.Second
 	quietFor     = 30 * time.Second // DYNMESH_DYNAMO_QUIET: another time
 	kills        = 7
 	lateMost     = 10 * time.Millisecond // of this machine: what it is late is not dynmesh's doing
@@ -57,9 +59,9 @@ func TestDynamo(t *testing.T) {
 	d.front = d.start(t, "Dynamo's frontend", "dynamo.frontend", "--http-port", fmt.Sprint(port))
 
 	workers := map[string]*testkit.Process{} // by instance ID
-	worker := func() string {
+	worker := func(settings ...string) string {
 		before := d.instances()
-		p := d.worker(t)
+		p := d.worker(t, settings...)
 		id, seen := "", time.Time{}
 		testkit.Eventually(t, dynamoStarts, "a worker more is ready at both, and asked", func() bool {
 			for _, one := range d.instances() {
@@ -129,6 +131,23 @@ func TestDynamo(t *testing.T) {
 			t.Errorf("want %v at most", frozenMost)
 		}
 	})
+	t.Run("cut off", func(t *testing.T) {
+		if err := canDrop(); err != nil {
+			install.LeftOut(t, "packets are dropped by root, with iptables: %v", err)
+		}
+		id := worker("DYN_TCP_RPC_HOST="+apart, "DYN_SYSTEM_HOST="+apart)
+		began := time.Now()
+		heal := drop(t, apart)
+		took := d.until(t, began, id, "unreachable")
+		began = time.Now()
+		heal()
+		back := d.until(t, began, id, "ready")
+		t.Logf("its address cut off, and its way to etcd not: unreachable at both frontends after %v; healed, ready after %v", took, back)
+		if took > cutOffMost {
+			t.Errorf("want %v at most", cutOffMost)
+		}
+		workers[id].Kill()
+	})
 	t.Run("drain and restart", func(t *testing.T) {
 		signal(t, workers[freezes], syscall.SIGTERM)
 		took := d.until(t, time.Now(), freezes, "")
@@ -157,10 +176,42 @@ func (d *dynamo) module(t *testing.T, module string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// worker starts a worker, with canaries off, as is Dynamo's default.
-func (d *dynamo) worker(t *testing.T) *testkit.Process {
+// worker starts a worker, with canaries off, as is Dynamo's default. Settings are of its
+// environment.
+func (d *dynamo) worker(t *testing.T, settings ...string) *testkit.Process {
 	t.Helper()
-	return d.start(t, "Dynamo's worker", "dynamo.mocker", "--model-path", d.model, "--model-name", "tiny", "--speedup-ratio", "10")
+	cmd := d.module(t, "dynamo.mocker", "--model-path", d.model, "--model-name", "tiny", "--speedup-ratio", "10")
+	cmd.Env = append(cmd.Env, settings...)
+	return testkit.Start(t, "Dynamo's worker", cmd)
+}
+
+// apart is a loopback address of nobody else's.
+const apart = "127.83.0.9"
+
+// canDrop returns why packets cannot be dropped here, if they cannot.
+func canDrop() error {
+	out, err := exec.Command("iptables", "--wait", "5", "--list", "INPUT", "--numeric").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// drop loses all packets to and from an address until it is healed.
+func drop(t *testing.T, address string) (heal func()) {
+	t.Helper()
+	rules := [][]string{{"INPUT", "--destination", address, "--jump", "DROP"}, {"INPUT", "--source", address, "--jump", "DROP"}}
+	do := func(what string) {
+		for _, rule := range rules {
+			if out, err := exec.Command("iptables", append([]string{"--wait", "5", what}, rule...)...).CombinedOutput(); err != nil {
+				t.Errorf("iptables %s %s: %v: %s", what, strings.Join(rule, " "), err, out)
+			}
+		}
+	}
+	do("--append")
+	heal = sync.OnceFunc(func() { do("--delete") })
+	t.Cleanup(heal)
+	return heal
 }
 
 func signal(t *testing.T, p *testkit.Process, sig syscall.Signal) {
