@@ -41,6 +41,7 @@ const (
 	ReasonBusy        Reason = "busy"        // refused for want of room: 429, or 503 with Retry-After
 	ReasonUnexpected  Reason = "unexpected"  // a whole answer, without what was asked to be in it
 	ReasonAsleep      Reason = "asleep"      // the engine says that it sleeps, and that a request does not wake it
+	ReasonDead        Reason = "dead"        // the engine says so itself, and means it: it does not come back by itself
 )
 
 // MaxDetail is the length of the longest detail, in bytes.

@@ -298,7 +298,7 @@ func TestInvariants(t *testing.T) {
 			},
 			"a sign": func(t *rapid.T) {
 				w.signed = w.now
-				r := rapid.SampledFrom([]dynmesh.Reason{dynmesh.ReasonRefused, dynmesh.ReasonCut, dynmesh.ReasonStatus}).Draw(t, "sign")
+				r := rapid.SampledFrom([]dynmesh.Reason{dynmesh.ReasonRefused, dynmesh.ReasonDead, dynmesh.ReasonCut, dynmesh.ReasonStatus}).Draw(t, "sign")
 				w.step(Event{Kind: Suspected, Reason: r, Sampled: true, Activity: w.activity})
 			},
 			"a request fails": func(t *rapid.T) {

@@ -15,17 +15,19 @@ const (
 	rowTime = 500 * time.Millisecond
 )
 
-// suspect takes in a sign that the endpoint does not work. Where nobody listens, a canary would
-// find no more, so it counts like one. Otherwise one goes out at once.
+// suspect takes in a sign that the endpoint does not work. Where nobody listens, or the engine says
+// that it is dead, a canary would find no more, so it counts like one. Otherwise one goes out at
+// once, and so it does where one has passed after the engine had called itself dead.
 func (p Policy) suspect(s *State, r dynmesh.Reason, now Instant, a *Actions) {
 	if !s.served || s.Draining || !s.hasProbe || !s.Ready {
 		return
 	}
 	s.traffic.failing = true // what is in flight keeps no canary away
+	known := r == dynmesh.ReasonRefused || r == dynmesh.ReasonDead && s.signs == 0
 	switch {
-	case r == dynmesh.ReasonRefused && s.failures > 0 && now < s.due:
+	case known && s.failures > 0 && now < s.due:
 		// It has counted already. The next check is on its way.
-	case r == dynmesh.ReasonRefused:
+	case known:
 		s.run.supersede()
 		p.fail(s, r, now, a)
 	case s.run.counts():

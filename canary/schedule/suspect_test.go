@@ -29,6 +29,19 @@ func TestSigns(t *testing.T) {
 			{6*s + 200*ms, tick(), "notready fail(refused) send"},
 			{6*s + 300*ms, pass(1), "ready pass passed"},
 		}},
+		{"it calls itself dead: likewise, and a canary before it is believed once more", nil, []line{
+			{0, serve(), "notready unchecked send"},
+			{0, pass(1), "ready pass passed"},
+			{5 * s, sign(dynmesh.ReasonDead), "notready fail(dead) failed"},
+			{5 * s, sign(dynmesh.ReasonDead), "notready fail(dead)"},
+			{6*s + 200*ms, tick(), "notready fail(dead) send"},
+			{6*s + 300*ms, pass(1), "ready pass passed"}, // it was wrong
+			{9 * s, sign(dynmesh.ReasonDead), "ready pass send"},
+			{9 * s, pass(1), "ready pass passed"},
+			{20 * s, tick(), "ready pass send"},
+			{20 * s, pass(1), "ready pass passed"}, // a quiet time
+			{22 * s, sign(dynmesh.ReasonDead), "notready fail(dead) failed"},
+		}},
 		{"also while requests are in flight, or a canary is under way", nil, []line{
 			{0, serve(), "notready unchecked send"},
 			{0, pass(1), "ready pass passed"},

@@ -302,6 +302,7 @@ func describeReason(o mesh.Observation) string {
 			"busy":        "refused for want of room",
 			"unexpected":  "an answer without what must be in it",
 			"asleep":      "the engine sleeps",
+			"dead":        "the engine says that it is dead",
 		}[o.Reason]
 	}
 	return plain.Text(o.Reason, 40) + withDetail(meaning)

@@ -42,12 +42,12 @@ func findings() [6]dynmesh.Finding {
 	return [...]dynmesh.Finding{"", dynmesh.Unchecked, dynmesh.Pass, dynmesh.Fail, dynmesh.Busy, dynmesh.Stalled}
 }
 
-func reasons() [17]dynmesh.Reason {
+func reasons() [18]dynmesh.Reason {
 	return [...]dynmesh.Reason{
 		"", dynmesh.ReasonTimeout, dynmesh.ReasonFrozen, dynmesh.ReasonRefused, dynmesh.ReasonUnreachable,
 		dynmesh.ReasonStatus, dynmesh.ReasonErrorChunk, dynmesh.ReasonError, dynmesh.ReasonPanic, dynmesh.ReasonEmpty,
 		dynmesh.ReasonMalformed, dynmesh.ReasonOversized, dynmesh.ReasonCut, dynmesh.ReasonCanceled,
-		dynmesh.ReasonBusy, dynmesh.ReasonUnexpected, dynmesh.ReasonAsleep,
+		dynmesh.ReasonBusy, dynmesh.ReasonUnexpected, dynmesh.ReasonAsleep, dynmesh.ReasonDead,
 	}
 }
 

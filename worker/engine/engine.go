@@ -15,6 +15,7 @@ type Engine struct {
 
 	Ready       string // path of the route that answers once the engine serves
 	Health      string // path of a route that is cheap to ask, and answers 503 once the engine is dead; "" where there is none
+	Dies        bool   // Health says 503 of an engine that is dead for good, and of no other
 	ListsModels bool   // Ready answers with OpenAI's list of models
 	Counters    Counters
 

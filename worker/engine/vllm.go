@@ -17,6 +17,8 @@ import (
 //     model supports. Older versions have all of them, and refuse the others: "does not support".
 //   - vllm/entrypoints/serve/dev/sleep: /is_sleeping is there with VLLM_SERVER_DEV_MODE, as is
 //     /sleep. What sleeps does not wake up for requests.
+//   - vllm/entrypoints/serve/instrumentator/health.py: /health is 503 for EngineDeadError only. A
+//     request has to wait for what is left of the engine meanwhile.
 //   - Errors within a stream are {"error":…} events, and [DONE] follows. Older versions have
 //     {"object":"error","message":…}.
 func vllm() Engine {
@@ -24,6 +26,7 @@ func vllm() Engine {
 		Name:        "vllm",
 		Ready:       modelsPath,
 		Health:      "/health",
+		Dies:        true,
 		ListsModels: true,
 		owner:       "vllm",
 		counter:     "vllm:",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // to answer is no sign, and that it answers well proves nothing: an engine that hangs may say so.
 type health struct {
 	client    client
-	path      func() string // "" where there is none, or none that is cheap to ask
+	engine    func() engine.Engine // as far as it is known
 	onTrouble func(*dynmesh.Failure)
 }
 
@@ -35,8 +36,8 @@ func (h *health) run(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
-		if path := h.path(); path != "" {
-			if f := h.ask(ctx, path); f != nil {
+		if e := h.engine(); e.Health != "" {
+			if f := h.ask(ctx, e); f != nil {
 				h.onTrouble(f)
 			}
 		}
@@ -44,10 +45,10 @@ func (h *health) run(ctx context.Context) {
 }
 
 // ask returns what is wrong, by the engine's own word or its kernel's.
-func (h *health) ask(ctx context.Context, path string) *dynmesh.Failure {
+func (h *health) ask(ctx context.Context, e engine.Engine) *dynmesh.Failure {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	resp, err := h.client.get(ctx, h.client.url(path), "")
+	resp, err := h.client.get(ctx, h.client.url(e.Health), "")
 	if err != nil {
 		if isConnectionRefused(err) {
 			return &dynmesh.Failure{Reason: dynmesh.ReasonRefused, Detail: "connection refused", Err: err}
@@ -59,5 +60,9 @@ func (h *health) ask(ctx context.Context, path string) *dynmesh.Failure {
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "" {
 		return nil
 	}
-	return &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: fmt.Sprintf("the engine's own %s says status 503", path)}
+	f := &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: fmt.Sprintf("the engine's own %s says status 503", e.Health)}
+	if e.Dies {
+		f.Reason = dynmesh.ReasonDead
+	}
+	return f
 }

@@ -58,7 +58,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { s.poller.run(ctx, s.intervals.metrics) })
 	parts.Go(func() { newTripwire(s.client, s.askAnything, s.trouble, s.monitor.pollSoon, s.cfg.Log).run(ctx) })
-	parts.Go(func() { (&health{s.client, s.healthPath, s.trouble}).run(ctx) })
+	parts.Go(func() { (&health{s.client, s.engine, s.trouble}).run(ctx) })
 	s.monitor.run(ctx, s.intervals)
 	parts.Wait()
 	return nil
@@ -117,14 +117,14 @@ func (s *Sidecar) askAnything(ctx context.Context) error {
 	return s.client.askAnything(ctx, cmp.Or(found.engine.Ready, "/"))
 }
 
-func (s *Sidecar) healthPath() string {
+func (s *Sidecar) engine() engine.Engine {
 	found, _ := s.monitor.current()
-	return found.engine.Health
+	return found.engine
 }
 
 // trouble passes a sign on.
 func (s *Sidecar) trouble(f *dynmesh.Failure) {
-	if f.Reason == dynmesh.ReasonRefused {
+	if f.Reason == dynmesh.ReasonRefused || f.Reason == dynmesh.ReasonDead {
 		s.monitor.invalidate()
 	}
 	s.cfg.OnTrouble(f)

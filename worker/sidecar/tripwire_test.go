@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
+	"github.com/dynmesh/dynmesh/worker/engine"
 )
 
 // troubles collects signs.
@@ -219,14 +220,21 @@ func TestHealth(t *testing.T) {
 	})
 	s := newSidecar(t, Config{Backend: url})
 	h := &health{client: s.client}
+	asked := engine.Engine{Health: "/health"}
 	for code, want := range map[int64]bool{200: false, 404: false, 500: false, 503: true} {
 		status.Store(code)
-		if f := h.ask(t.Context(), "/health"); (f != nil) != want {
-			t.Errorf("status %d: got %v, a sign: want %v", code, f, want)
+		for _, asked.Dies = range []bool{false, true} {
+			f := h.ask(t.Context(), asked)
+			if (f != nil) != want {
+				t.Errorf("status %d: got %v, a sign: want %v", code, f, want)
+			}
+			if f != nil && (f.Reason == dynmesh.ReasonDead) != asked.Dies {
+				t.Errorf("an engine whose 503 is final (%v): got %v", asked.Dies, f)
+			}
 		}
 	}
 	gone := newSidecar(t, Config{Backend: "http://" + freeAddr(t)})
-	if f := (&health{client: gone.client}).ask(t.Context(), "/health"); f == nil || f.Reason != dynmesh.ReasonRefused {
+	if f := (&health{client: gone.client}).ask(t.Context(), asked); f == nil || f.Reason != dynmesh.ReasonRefused {
 		t.Errorf("nobody listens: got %v", f)
 	}
 }
@@ -244,7 +252,7 @@ func TestTroubleIsTold(t *testing.T) {
 	runSidecar(t, Config{Backend: url, OnTrouble: signs.add})
 	testkit.Eventually(t, patience, "it says that it is dead", func() bool {
 		for _, r := range signs.reasons() {
-			if r == dynmesh.ReasonStatus {
+			if r == dynmesh.ReasonDead {
 				return true
 			}
 		}
