@@ -118,14 +118,14 @@ func asleep(t *testing.T, l *llama, b *table) {
 	s := l.front(t, l.start(t, "--metrics", "--sleep-idle-seconds", "3"))
 	s.becomesReady(t)
 	client := newAsker()
-	sleeps := func() bool {
+	says := func(what string) bool {
 		_, body := get(t.Context(), client, s.engine.root+"/props")
-		return bytes.Contains(body, []byte(`"is_sleeping":true`))
+		return bytes.Contains(body, []byte(what))
 	}
 	calm(t, s, "asleep", b, func() {
-		testkit.Eventually(t, patience, "it sleeps", sleeps)
+		testkit.Eventually(t, patience, "it sleeps", func() bool { return says(`"is_sleeping":true`) })
 		for began := time.Now(); time.Since(began) < twoCanaries; <-time.After(100 * time.Millisecond) {
-			if !sleeps() {
+			if says(`"is_sleeping":false`) { // that it is late to answer is no sign
 				t.Errorf("somebody woke it after %v", time.Since(began))
 				break
 			}
