@@ -95,8 +95,8 @@ func (m *Monitor) Recheck(names ...string) {
 
 // Suspect tells of a sign that these endpoints, or all where none is named, may not work: they are
 // asked at once, whatever is in flight, once a second at most and less often where canaries see
-// nothing of it. That nobody listens ([dynmesh.ReasonRefused]), and that the engine calls itself dead
-// ([dynmesh.ReasonDead]), needs no canary: it counts like one that failed.
+// nothing of it. That nobody listens ([dynmesh.ReasonRefused]), and that the engine calls itself
+// dead ([dynmesh.ReasonDead]), needs no canary: it counts like one that failed.
 func (m *Monitor) Suspect(f *dynmesh.Failure, names ...string) {
 	names = slices.Clone(names)
 	// Once the monitor has stopped, there is nothing left to check.

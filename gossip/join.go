@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -17,15 +18,17 @@ import (
 const (
 	joinInterval = 3 * time.Second  // while alone, and for one that died
 	seekInterval = 30 * time.Second // for members that are not known, while others are
-	seekTimeout  = 5 * time.Second
-	maxJoins     = 8 // under way at once
-	joinsAtOnce  = 3 // of the addresses that are not known, in one round
+	seekTimeout  = 5 * time.Second  // to get their addresses
+	maxJoins     = 8                // under way at once, without a search
+	seekJoins    = 3                // under way at once in a search, which ends with as many
 )
 
 // joiner finds members for ever:
 //
 //   - those that Config.Join and Config.Seeds name: while there are none, and from time to time, in
-//     case there are two pools that do not know of each other;
+//     case there are two pools that do not know of each other. A member that is young does so sooner
+//     while not all could be joined: where many have died at once, most of those that are named are
+//     dead, and the young ones find each other first;
 //   - those that died, in case they were only cut off: memberlist itself never again tries a member
 //     that it holds for dead.
 type joiner struct {
@@ -56,24 +59,31 @@ func newJoiner(ctx context.Context, p *Pool) *joiner {
 // end with the transport.
 func (j *joiner) run() {
 	ctx := j.ctx
-	var looked time.Time
-	looking := make(chan struct{}, 1)
+	var next time.Time    // for a search
+	var looking chan bool // nil: no search is under way
+	pause := joinInterval // after it
 	for {
 		now := time.Now()
 		if addr, ok := j.addresses.deadOne(now); ok {
 			j.attempt(addr)
 		}
-		if j.addresses.alone() || now.Sub(looked) >= seekInterval {
-			select {
-			case looking <- struct{}{}:
-				looked = now
-				j.wg.Go(func() {
-					j.seek()
-					j.ended(func() { j.searched = true })
-					<-looking
-				})
-			default: // etcd, or the resolver, is slow
+		select {
+		case all := <-looking:
+			looking = nil
+			if pause = min(2*pause, seekInterval); all {
+				pause = seekInterval
 			}
+			next = now.Add(pause)
+		default: // there is none, or etcd, the resolver or whoever is tried is slow
+		}
+		if looking == nil && (j.addresses.alone() || !now.Before(next)) {
+			over := make(chan bool, 1)
+			looking = over
+			j.wg.Go(func() {
+				all := j.seek()
+				j.ended(func() { j.searched = true })
+				over <- all
+			})
 		}
 		if timers.Sleep(ctx, jittered(joinInterval)) != nil {
 			return
@@ -83,44 +93,83 @@ func (j *joiner) run() {
 
 func (j *joiner) wait() { j.wg.Wait() }
 
-// seek tries some of the addresses that others keep and that are no member's.
-func (j *joiner) seek() {
-	limited, cancel := context.WithTimeout(j.ctx, seekTimeout)
-	defer cancel()
-	var addrs []string
-	for _, name := range j.names {
-		addrs = append(addrs, resolve(limited, name, j.log)...)
-	}
-	if j.seeds != nil {
-		seeds, err := j.seeds(limited)
-		if err != nil && j.ctx.Err() == nil {
-			j.log.WithField("err", err).Debug("Cannot ask for the addresses of members")
-		}
-		for _, seed := range seeds {
-			addrs = append(addrs, resolve(limited, seed, j.log)...)
-		}
-	}
-	addrs = j.addresses.missing(addrs)
+// seek tries the addresses that others keep and that are no member's, until seekJoins of them have
+// been joined. It reports whether none of them has failed.
+func (j *joiner) seek() (all bool) {
+	addrs := j.addresses.missing(j.listed())
 	rand.Shuffle(len(addrs), func(a, b int) { addrs[a], addrs[b] = addrs[b], addrs[a] })
-	for _, addr := range addrs[:min(len(addrs), joinsAtOnce)] {
-		j.attempt(addr)
+	ctx, cancel := context.WithTimeout(j.ctx, seekInterval)
+	defer cancel()
+	var tried, joined, failed atomic.Int64
+	var lanes sync.WaitGroup
+	for range seekJoins {
+		lanes.Go(func() {
+			for ctx.Err() == nil && joined.Load() < seekJoins {
+				n := int(tried.Add(1)) - 1
+				if n >= len(addrs) {
+					return
+				}
+				if len(j.addresses.missing(addrs[n:n+1])) == 0 || !j.begin(addrs[n], maxJoins+seekJoins) {
+					continue // those joined before have made it known, or it is being tried
+				}
+				if j.try(addrs[n]) {
+					joined.Add(1)
+				} else {
+					failed.Add(1)
+				}
+			}
+		})
 	}
+	lanes.Wait()
+	return failed.Load() == 0
+}
+
+// listed returns what others keep.
+func (j *joiner) listed() (addrs []string) {
+	ctx, cancel := context.WithTimeout(j.ctx, seekTimeout)
+	defer cancel()
+	for _, name := range j.names {
+		addrs = append(addrs, resolve(ctx, name, j.log)...)
+	}
+	if j.seeds == nil {
+		return addrs
+	}
+	seeds, err := j.seeds(ctx)
+	if err != nil && j.ctx.Err() == nil {
+		j.log.WithField("err", err).Debug("Cannot ask for the addresses of members")
+	}
+	for _, seed := range seeds {
+		addrs = append(addrs, resolve(ctx, seed, j.log)...)
+	}
+	return addrs
 }
 
 // attempt joins beside the caller, unless that is under way already. It never waits.
 func (j *joiner) attempt(addr string) {
+	if j.begin(addr, maxJoins) {
+		j.wg.Go(func() { j.try(addr) })
+	}
+}
+
+// begin claims an address, to be tried.
+func (j *joiner) begin(addr string, most int) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, ok := j.underWay[addr]; ok || len(j.underWay) >= maxJoins || j.ctx.Err() != nil {
-		return
+	if _, ok := j.underWay[addr]; ok || len(j.underWay) >= most || j.ctx.Err() != nil {
+		return false
 	}
 	j.underWay[addr] = struct{}{}
-	j.wg.Go(func() {
-		if err := j.join(addr); err != nil && j.ctx.Err() == nil {
-			j.failed(addr, strings.Join(strings.Fields(err.Error()), " "))
-		}
-		j.ended(func() { delete(j.underWay, addr) })
-	})
+	return true
+}
+
+// try joins at an address that was claimed. It takes seconds where nobody is.
+func (j *joiner) try(addr string) bool {
+	err := j.join(addr)
+	if err != nil && j.ctx.Err() == nil {
+		j.failed(addr, strings.Join(strings.Fields(err.Error()), " "))
+	}
+	j.ended(func() { delete(j.underWay, addr) })
+	return err == nil
 }
 
 // busy reports whether an attempt is under way.

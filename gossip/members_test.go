@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,45 @@ func TestSeedsAreEnoughToMeet(t *testing.T) {
 			t.Errorf("seeds were asked for %d times in 5 min by 4 members that are not alone: want about 10 times each", n)
 		}
 	})
+}
+
+// Of many that are named, most have just died. Those who start now, and find each other first, are
+// known to those who live on nevertheless.
+func TestSeedsThatDiedHideNobody(t *testing.T) {
+	t.Parallel()
+	for _, silent := range []bool{false, true} { // they refuse, or their hosts are gone
+		t.Run(fmt.Sprintf("silent=%v", silent), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 1, func(m *mesh) {
+				var seeds []string
+				for n := 1; n <= 16; n++ {
+					seeds = append(seeds, netip4(n)+":7946")
+				}
+				all := func(c *Config) {
+					c.Join, c.Seeds = nil, func(context.Context) ([]string, error) { return seeds, nil }
+				}
+				lives := m.start(1, all)
+				if silent {
+					for n := 2; n <= 13; n++ {
+						h := m.host(n)
+						m.set(func() { h.gone = true })
+					}
+				}
+				m.pass(40 * time.Second) // until its own searches are far apart
+				var young []*peer
+				for n := 14; n <= 16; n++ {
+					young = append(young, m.start(n, all))
+				}
+				bound := time.Second
+				if silent {
+					bound = 12/seekJoins*5*time.Second + 5*time.Second // what it takes to try all of them
+				}
+				m.within(bound, "they know each other", func() bool {
+					return lives.alive() == 4 && !slices.ContainsFunc(young, func(p *peer) bool { return p.alive() != 4 })
+				})
+			})
+		})
+	}
 }
 
 func TestSeedsThatHangKeepNobodyFromRejoining(t *testing.T) {
