@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"time"
 )
 
 // InstanceID identifies one worker: it is the ID of the worker's etcd lease. It exceeds 2^53, so it
@@ -73,6 +74,18 @@ type Instance struct {
 	// Pod is where Kubernetes runs the worker, for instances that Kubernetes knows; else nil. It is
 	// no part of the registry's value.
 	Pod *Pod
+
+	// Withdrawn says who has taken the instance out of where it was registered, so that nobody is led
+	// to it; else nil. It is no part of the registry's value.
+	Withdrawn *Withdrawal
+}
+
+// Withdrawal is why an instance stands in dynmesh's journal, and no longer where its worker has
+// registered it.
+type Withdrawal struct {
+	By     string // who did it, for people
+	Since  time.Time
+	Reason string // for people
 }
 
 // Pod is a pod, and what Kubernetes thinks of it.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +30,6 @@ type router struct {
 	policy   *output.Policy
 	hub      *output.Hub
 	warnings []string
-	frozen   atomic.Bool
 }
 
 func newRouter(cfg Config) *router {
@@ -60,10 +58,11 @@ func (r *router) take(f *fleet.Fleet, c fleet.Changes, now time.Time) (warned bo
 			r.policy.Delete(i.Key())
 		}
 	}
-	if a := r.policy.Decide(output.Status{Registry: f.Registry().State, Suspicion: f.Suspicion()}, now); a != nil {
+	a := r.policy.Decide(output.Status{Registry: f.Registry().State, Suspicion: f.Suspicion()}, now)
+	r.hub.Freeze(r.policy.Frozen())
+	if a != nil {
 		r.hub.Publish(a, now)
 	}
-	r.frozen.Store(r.policy.Frozen())
 	before := r.warnings
 	r.warnings = r.policy.Warnings()
 	return !slices.Equal(before, r.warnings)
@@ -238,5 +237,5 @@ func (m outputMetrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(descOutputHeld, prometheus.GaugeValue, float64(held))
-	ch <- prometheus.MustNewConstMetric(descOutputFrozen, prometheus.GaugeValue, map[bool]float64{true: 1}[m.frozen.Load()])
+	ch <- prometheus.MustNewConstMetric(descOutputFrozen, prometheus.GaugeValue, map[bool]float64{true: 1}[m.hub.Frozen()])
 }

@@ -64,6 +64,9 @@ func oneOf(words ...string) func(string) error {
 			return nil
 		}
 		last := len(words) - 1
+		if last == 0 {
+			return errors.New("want " + words[0])
+		}
 		return errors.New("want " + strings.Join(words[:last], ", ") + " or " + words[last])
 	}
 }

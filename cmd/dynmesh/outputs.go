@@ -4,12 +4,15 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
-// outputKinds are the outputs that a frontend can have.
-func outputKinds() []outputKind {
+// outputKinds are the outputs that a frontend can have. The frontend's own settings have been read
+// when they are opened.
+func outputKinds(of *frontend.Config) []outputKind {
 	return []outputKind{
+		&dynamoOutput{frontend: of},
 		&haproxyOutput{},
 		newXDSOutput(),
 	}

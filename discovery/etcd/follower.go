@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,12 +64,14 @@ type follower struct {
 	staleAfter time.Duration // without an answer for so long, what is known counts as stale
 	log        *logrus.Entry
 
-	onDelta func(delta)                              // after each full read, and for events
-	onStale func(lastContact time.Time, cause error) // for each attempt that fails while stale
+	elsewhere func(key string) []string                // where what is gone may stand; nil: nowhere
+	onDelta   func(delta)                              // after each full read, and for events
+	onStale   func(lastContact time.Time, cause error) // for each attempt that fails while stale
 
 	keys        keyspace
 	lastContact time.Time
 	caughtUpAt  []time.Time  // when the watch of each range was last known to have delivered everything
+	readable    []keyRange   // those that etcd lets this process read
 	denied      int          // reads of optional ranges in a row that etcd has denied
 	rereads     bool         // something is known to be missing until everything has been read anew
 	fullReads   atomic.Int64 // for metrics
@@ -123,6 +126,10 @@ func (f *follower) session(ctx context.Context) error {
 		f.log.WithField("revision", header.Revision).WithField("dur", f.keys.grace.reset).
 			Warn("etcd has lost its history (emptied, restored or replaced): what it lacks now stays " +
 				"listed for as long as dur, for workers to put it back")
+	}
+	f.readable = readable
+	if err := f.findElsewhere(ctx, client, &d, header.Revision); err != nil {
+		return err
 	}
 	f.onDelta(d)
 	if err := f.watch(ctx, client, readable, header.Revision+1); err != nil {
@@ -261,7 +268,7 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 			if !e.ok {
 				return errWatchEnded
 			}
-			if err := f.handleResponse(e.of, e.response); err != nil {
+			if err := f.handleResponse(ctx, client, e.of, e.response); err != nil {
 				return err
 			}
 		case answer := <-probes.answers:
@@ -301,7 +308,7 @@ func forward(ctx context.Context, of int, delivered clientv3.WatchChan, to chan<
 }
 
 // handleResponse applies one response of the watch of one range.
-func (f *follower) handleResponse(of int, response clientv3.WatchResponse) error {
+func (f *follower) handleResponse(ctx context.Context, client *clientv3.Client, of int, response clientv3.WatchResponse) error {
 	if err := response.Err(); err != nil {
 		return err
 	}
@@ -311,8 +318,48 @@ func (f *follower) handleResponse(of int, response clientv3.WatchResponse) error
 	f.lastContact = time.Now()
 	f.keys.history.advance(response.Header)
 	f.caughtUp(of)
-	if len(response.Events) > 0 {
-		f.onDelta(f.keys.apply(response.Events, f.keys.history.revision, f.lastContact))
+	if n := len(response.Events); n > 0 {
+		d := f.keys.apply(response.Events, f.keys.history.revision, f.lastContact)
+		if err := f.findElsewhere(ctx, client, &d, response.Events[n-1].Kv.ModRevision); err != nil {
+			return err
+		}
+		f.onDelta(d)
+	}
+	return nil
+}
+
+// findElsewhere adds to a delta, as puts, what stood elsewhere at a revision of what is gone. It is
+// as if the watches of all ranges told of that revision at once. Where it fails, the delta has not
+// happened, and the next full read has it.
+func (f *follower) findElsewhere(ctx context.Context, client *clientv3.Client, d *delta, revision int64) error {
+	if f.elsewhere == nil {
+		return nil
+	}
+	var ops []clientv3.Op
+	for _, key := range d.deletes {
+		for _, other := range f.elsewhere(key) {
+			if slices.ContainsFunc(f.readable, func(r keyRange) bool { return strings.HasPrefix(other, r.key) }) {
+				ops = append(ops, clientv3.OpGet(other, clientv3.WithRev(revision)))
+			}
+		}
+	}
+	for some := range slices.Chunk(ops, maxTxnOps) {
+		readCtx, cancel := context.WithTimeout(ctx, f.pageTimeout())
+		read, err := client.Txn(readCtx).Then(some...).Commit()
+		cancel()
+		if err != nil {
+			f.keys.undo(*d)
+			return fmt.Errorf("look for what has moved: %w", err)
+		}
+		f.lastContact = time.Now()
+		for n, r := range read.Responses {
+			if kvs := r.GetResponseRange().Kvs; len(kvs) > 0 {
+				f.keys.revisions[string(kvs[0].Key)] = kvs[0].ModRevision
+				d.puts = append(d.puts, kvs[0])
+			} else { // its watch has yet to say so
+				delete(f.keys.revisions, string(some[n].KeyBytes()))
+			}
+		}
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ const (
 	ownInstancesPrefix = "v1/dynmesh/instances/" // dynmesh's own workers
 	membersPrefix      = "v1/dynmesh/members/"   // facts about processes, beside Dynamo's values
 	cardsPrefix        = "v1/mdc/"               // Dynamo's model cards
+	withdrawnPrefix    = "v1/dynmesh/withdrawn/" // the journal of what is taken out of Dynamo's bucket
+	steeringPrefix     = "v1/dynmesh/steering/"  // who may take something out, the first of them
 )
 
 // Bucket is where a worker's instances are put.
@@ -52,12 +54,20 @@ const maxKeySize = 1 << 10
 
 func memberKey(id dynmesh.InstanceID) string { return membersPrefix + id.String() }
 
-// parseInstanceKey reads {bucket}{namespace}/{component}/{endpoint}/{instance ID in hex}. Names are
-// taken as they are. Its error is a *discovery.RejectError.
+// withdrawnKey is where an instance stands in the journal.
+func withdrawnKey(k dynmesh.InstanceKey) string {
+	return withdrawnPrefix + strings.TrimPrefix(k.String(), instancesPrefix)
+}
+
+// parseInstanceKey reads {bucket}{namespace}/{component}/{endpoint}/{instance ID in hex}, of a
+// bucket of instances or the journal. Names are taken as they are. Its error is a
+// *discovery.RejectError.
 func parseInstanceKey(key string) (dynmesh.InstanceKey, error) {
 	prefix := instancesPrefix
-	if strings.HasPrefix(key, ownInstancesPrefix) {
-		prefix = ownInstancesPrefix
+	for _, other := range []string{ownInstancesPrefix, withdrawnPrefix} {
+		if strings.HasPrefix(key, other) {
+			prefix = other
+		}
 	}
 	path, err := cutPrefix(key, prefix)
 	if err != nil {
@@ -105,13 +115,24 @@ func cutPrefix(key, prefix string) (string, error) {
 	return path, nil
 }
 
-// DecodeInstance reads one entry of a bucket of instances. Its error is a *discovery.RejectError.
+// DecodeInstance reads one entry of a bucket of instances, or of the journal of those that are
+// withdrawn. Its error is a *discovery.RejectError.
 func DecodeInstance(key string, value []byte) (dynmesh.Instance, error) {
 	k, err := parseInstanceKey(key)
 	if err != nil {
 		return dynmesh.Instance{}, err
 	}
-	return discovery.DecodeInstance(k, value)
+	if !strings.HasPrefix(key, withdrawnPrefix) {
+		return discovery.DecodeInstance(k, value)
+	}
+	e, err := decodeJournal(value)
+	if err != nil {
+		return dynmesh.Instance{}, err
+	}
+	i, err := discovery.DecodeInstance(k, []byte(e.Value))
+	by := e.shown()
+	i.Withdrawn = &by
+	return i, err
 }
 
 // decodeMember reads one entry of the members bucket. Its error is a *discovery.RejectError.

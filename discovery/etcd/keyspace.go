@@ -148,6 +148,9 @@ func (k *keyspace) apply(events []*clientv3.Event, revision int64, now time.Time
 		last[string(ev.Kv.Key)] = ev
 	}
 	for key, ev := range last {
+		if ev.Kv.ModRevision <= k.revisions[key] {
+			continue // it was found before the watch told of it
+		}
 		if ev.Type != mvccpb.Event_DELETE {
 			k.revisions[key] = ev.Kv.ModRevision
 			d.puts = append(d.puts, ev.Kv)
@@ -164,4 +167,14 @@ func (k *keyspace) apply(events []*clientv3.Event, revision int64, now time.Time
 		d.deletes = append(d.deletes, key)
 	}
 	return d
+}
+
+// undo has the next full read tell again what a delta told that nobody has taken in.
+func (k *keyspace) undo(d delta) {
+	for _, kv := range d.puts {
+		k.revisions[string(kv.Key)] = missing
+	}
+	for _, key := range d.deletes {
+		k.revisions[key] = missing
+	}
 }

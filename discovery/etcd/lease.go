@@ -90,8 +90,8 @@ func (l *lease) expired(now time.Time) {
 	l.retryAt = now.Add(rand.N(regrantSpread))
 }
 
-// maxTxnPuts stays below etcd's default limit of 128 operations in one transaction.
-const maxTxnPuts = 100
+// maxTxnOps stays below etcd's default limit of 128 operations in one transaction.
+const maxTxnOps = 100
 
 // The calls below go under clientv3's lessor: its Grant cannot name an ID, and its KeepAliveOnce
 // calls again without any pause for as long as etcd is unavailable.
@@ -161,7 +161,7 @@ func leaseKeys(ctx context.Context, c *clientv3.Client, id dynmesh.InstanceID) (
 
 // putAll writes entries under the lease, in as few transactions as etcd's limit allows.
 func putAll(ctx context.Context, c *clientv3.Client, id dynmesh.InstanceID, entries map[string]string) error {
-	ops := make([]clientv3.Op, 0, min(len(entries), maxTxnPuts))
+	ops := make([]clientv3.Op, 0, min(len(entries), maxTxnOps))
 	flush := func() error {
 		if len(ops) == 0 {
 			return nil
@@ -172,7 +172,7 @@ func putAll(ctx context.Context, c *clientv3.Client, id dynmesh.InstanceID, entr
 	}
 	for key, value := range entries {
 		ops = append(ops, clientv3.OpPut(key, value, clientv3.WithLease(clientv3.LeaseID(id))))
-		if len(ops) == maxTxnPuts {
+		if len(ops) == maxTxnOps {
 			if err := flush(); err != nil {
 				return err
 			}

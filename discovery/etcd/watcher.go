@@ -75,7 +75,9 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 		cardRejects:     discovery.NewRejectSet(),
 	}
 	w.instances = followRanges(cfg.Etcd, log,
-		keyRange{key: instancesPrefix, prefix: true}, keyRange{key: ownInstancesPrefix, prefix: true, optional: true})
+		keyRange{key: instancesPrefix, prefix: true}, keyRange{key: ownInstancesPrefix, prefix: true, optional: true},
+		keyRange{key: withdrawnPrefix, prefix: true, optional: true})
+	w.instances.elsewhere = w.elsewhere
 	w.instances.onDelta, w.instances.onStale = w.instancesChanged, w.instancesStale
 	if cfg.Members {
 		w.members = followRanges(cfg.Etcd, log, keyRange{key: membersPrefix, prefix: true})
@@ -135,9 +137,32 @@ func (w *Watcher) instancesChanged(d delta) {
 	w.publish(u)
 }
 
-// mergeBuckets makes one set of the two buckets. An instance that is in both is as it was last put,
-// and in a full read as Dynamo's has it; when it goes from one it stays, and what the other says of
-// it is read anew. The follower has taken in the change already.
+// elsewhere returns the other keys of an instance, under which it may stand when one is gone. From
+// Dynamo's bucket to the journal and back, keys move within one transaction, and each is watched by
+// itself: so who moves may be known to be gone before it is known where it is.
+func (w *Watcher) elsewhere(key string) (others []string) {
+	k, err := parseInstanceKey(key)
+	if err != nil {
+		return nil
+	}
+	own := BucketDynmesh.key(k)
+	for _, other := range keysOf(k) {
+		known := w.instances.keys.revisions[other] != missing
+		if other != key && (known || other != own && key != own) {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// keysOf returns the keys under which an instance may stand.
+func keysOf(k dynmesh.InstanceKey) [3]string {
+	return [...]string{BucketDynamo.key(k), BucketDynmesh.key(k), withdrawnKey(k)}
+}
+
+// mergeBuckets makes one set of the two buckets and the journal. An instance that is in several is
+// as it was last put, and in a full read as the first of them has it; when it goes from one it
+// stays: the follower has found it elsewhere.
 func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
 	known, seen := w.instances.keys.revisions, make(map[dynmesh.InstanceKey]bool, len(u.Puts)+len(u.Deletes))
 	occurs := func(k dynmesh.InstanceKey) bool {
@@ -148,9 +173,9 @@ func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
 	u.Puts = slices.DeleteFunc(u.Puts, func(i dynmesh.Instance) bool { return occurs(i.InstanceKey) })
 	u.Deletes = slices.DeleteFunc(u.Deletes, func(k dynmesh.InstanceKey) bool {
 		if occurs(k) {
-			return true // put from the other bucket, or gone from both
+			return true // put from another one, or gone from several
 		}
-		for _, key := range []string{BucketDynamo.key(k), BucketDynmesh.key(k)} {
+		for _, key := range keysOf(k) { // where one is spoilt, the follower does not look for others
 			if _, there := known[key]; there && !w.instanceRejects.Has(key) {
 				w.instances.reread(key)
 				return true

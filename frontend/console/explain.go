@@ -36,6 +36,10 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	if f.Pod != nil {
 		fmt.Fprintf(&b, "pod       %s\n", podLine(*f.Pod))
 	}
+	if w := f.Withdrawn; w != nil {
+		line := fmt.Sprintf("withdrawn from Dynamo by %s since %s (%s): %s", plain.Text(w.By, maxName), formatTime(w.Since.Time), age(w.Since.Time, now), plain.Text(w.Reason, maxReason))
+		fmt.Fprintf(&b, "etcd      %s\n", style.paint(yellow, line))
+	}
 	if state := m.Discovery.State.String(); state != "synced" {
 		fmt.Fprintf(&b, "registry  %s\n", style.paint(yellow, withAges(state+" since "+formatTime(m.Discovery.Since.Time), now)))
 	}

@@ -36,6 +36,7 @@ type Fleet struct {
 	registry      Registry
 	registries    []dynmesh.RegistryState
 	pods          map[*Instance]*dynmesh.Pod // of those that Kubernetes knows: few fleets have any
+	withdrawn     map[*Instance]*dynmesh.Withdrawal
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes
@@ -55,7 +56,7 @@ type Registry struct {
 
 // New returns a fleet that knows nothing yet.
 func New(cfg Config, now time.Time) *Fleet {
-	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
 	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
 	return f
@@ -134,6 +135,9 @@ func unread(names []string, now time.Time) (all []dynmesh.RegistryState) {
 
 // Pod returns what Kubernetes says of a registered instance; nil: it knows nothing of it.
 func (f *Fleet) Pod(i *Instance) *dynmesh.Pod { return f.pods[i] }
+
+// Withdrawn returns who has taken a registered instance out of Dynamo's bucket; nil: nobody.
+func (f *Fleet) Withdrawn(i *Instance) *dynmesh.Withdrawal { return f.withdrawn[i] }
 
 // Health returns what gossip knows of itself.
 func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }

@@ -47,6 +47,7 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 		if i := f.endpoints.find(key.Endpoint, key.ID); i != nil {
 			i.registered = false
 			delete(f.pods, i)
+			f.setWithdrawn(i, nil)
 			f.announce(i, nil)
 		}
 	}
@@ -57,6 +58,7 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 		if delete(f.pods, i); put.Pod != nil {
 			f.pods[i] = put.Pod
 		}
+		f.setWithdrawn(i, put.Withdrawn)
 		f.endpoints.match(i)
 		i.locate(string(put.Transport), f.cfg.Gossip)
 		f.announce(i, put)
@@ -79,6 +81,18 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	}
 	if u.Rejected != nil {
 		f.rejected, f.marks.status = u.Rejected, true
+	}
+}
+
+// setWithdrawn sets who has taken an instance out of Dynamo's bucket; nil: nobody. Dynamo's
+// frontends lead no canary to one that is out, so none is sent.
+func (f *Fleet) setWithdrawn(i *Instance, w *dynmesh.Withdrawal) {
+	before := f.withdrawn[i]
+	if delete(f.withdrawn, i); w != nil {
+		f.withdrawn[i] = w
+	}
+	if (w == nil) != (before == nil) && i.watch == watched {
+		i.watch = rewatched
 	}
 }
 
@@ -208,6 +222,9 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 		return dynmesh.Foreign{}
 	}
 	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system(), Serves: i.serves()}
+	if f.withdrawn[i] != nil {
+		at.Serves = dynmesh.Served{}
+	}
 	if at.System == "" && idle && f.cfg.ForeignSystemPort != 0 {
 		host, _, _ := net.SplitHostPort(addr)
 		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))

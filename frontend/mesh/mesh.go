@@ -108,6 +108,14 @@ type Instance struct {
 	Flaps        int                  `json:"flaps"`               // changes of the verdict within the last minutes
 	Changes      []Change             `json:"changes"`             // the latest ones
 	Outputs      []Output             `json:"outputs,omitempty"`   // what routers were told of it
+	Withdrawn    *Withdrawal          `json:"withdrawn,omitempty"` // nil: it stands in etcd where its worker has registered it
+}
+
+// Withdrawal says who has taken an instance out of Dynamo's bucket in etcd.
+type Withdrawal struct {
+	By     string `json:"by"`
+	Since  Time   `json:"since"`
+	Reason string `json:"reason"`
 }
 
 // Output is what an output told routers of an instance.

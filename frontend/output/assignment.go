@@ -69,6 +69,7 @@ type Server struct {
 
 	State   State
 	Held    bool                 // it serves because of the floor, and would be out
+	New     bool                 // it is out because it has not worked yet: it was never in
 	Verdict dynmesh.VerdictState // when State began
 	Since   time.Time            // when State began
 	Reason  string               // of State, for people: one line

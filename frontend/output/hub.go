@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
@@ -16,6 +17,7 @@ type Hub struct {
 	feeds    []*Feed
 	dryRun   bool
 	reported chan struct{}
+	frozen   atomic.Bool
 
 	mu      sync.Mutex
 	newest  *Assignment
@@ -95,6 +97,12 @@ func (h *Hub) Publish(a *Assignment, now time.Time) {
 		}
 	}
 }
+
+// Freeze says whether nothing may change.
+func (h *Hub) Freeze(frozen bool) { h.frozen.Store(frozen) }
+
+// Frozen returns what Freeze has said last.
+func (h *Hub) Frozen() bool { return h.frozen.Load() }
 
 // Newest returns the newest assignment; nil: there is none yet.
 func (h *Hub) Newest() *Assignment {

@@ -37,6 +37,11 @@ func (f *Feed) Newest() *Assignment { return f.newest.Load() }
 // Changed has a value when Newest has become another one. One goroutine reads it.
 func (f *Feed) Changed() <-chan struct{} { return f.changed }
 
+// Frozen says whether nothing may change now: the registry cannot be read, or the frontend doubts
+// itself. What was decided before and is not applied yet has to wait. An output that writes to
+// where other frontends do, too, looks before each step.
+func (f *Feed) Frozen() bool { return f.hub.Frozen() || f.Newest() == nil }
+
 // Applied reports that routers have been told of all servers of a target what it says.
 func (f *Feed) Applied(t *Target, now time.Time) {
 	f.hub.applied(f.output, t, t.Servers, false, now)

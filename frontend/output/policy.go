@@ -337,6 +337,7 @@ func (t *target) finish(now time.Time) *Target {
 	for _, r := range t.rulings {
 		s := Server{
 			Instance: r.Key, Addr: r.Addr, Scheme: r.Scheme, State: r.state, Verdict: r.Verdict, Reason: r.reason, Since: now,
+			New: r.state == Out && !r.counted,
 		}
 		if t.short != "" && r.counted && !s.State.Serves() {
 			s.State, s.Held = In, true

@@ -62,6 +62,9 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, now time.Tim
 	if pod := f.Pod(i.Instance); pod != nil {
 		j.Pod = &mesh.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node, Ready: pod.Ready, Terminating: pod.Terminating}
 	}
+	if w := f.Withdrawn(i.Instance); w != nil {
+		j.Withdrawn = &mesh.Withdrawal{By: w.By, Since: mesh.Time{Time: w.Since}, Reason: w.Reason}
+	}
 	if outputs.Records != nil {
 		for _, r := range outputs.Records(i.Key()) {
 			j.Outputs = append(j.Outputs, mesh.Output{

@@ -1,0 +1,249 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/logging"
+)
+
+// The loop's timing.
+const (
+	lookEvery  = time.Second     // at the journal, and at who leads
+	stopWithin = 3 * time.Second // bound on putting all back
+)
+
+// Config says where Dynamo's workers are registered.
+type Config struct {
+	Etcd etcd.Config
+	By   string        // this frontend, for people
+	Log  *logrus.Entry // default: nothing is logged
+}
+
+// Steering withdraws Dynamo's workers that do not work. It is an [output.Output], and a
+// prometheus.Collector.
+type Steering struct {
+	log   *logrus.Entry
+	etcd  *etcd.Withdrawals
+	leads atomic.Bool
+
+	// Of the goroutine that is in Run.
+	feed       *output.Feed
+	decided    *output.Assignment // nil: nothing is
+	wants      map[dynmesh.InstanceKey]want
+	journal    []etcd.Withdrawal // as it was read last
+	read       bool              // once at least
+	memory     memory
+	unreported bool   // there is something to report
+	failing    bool   // it has been logged that etcd cannot be asked
+	spoilt     string // what has been logged of entries that are none
+}
+
+// New checks the configuration. It does not connect.
+func New(cfg Config) (*Steering, error) {
+	log := logging.OrDiscard(cfg.Log).WithField("output", "dynamo")
+	w, err := etcd.NewWithdrawals(cfg.Etcd, cfg.By, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Steering{log: log, etcd: w, memory: newMemory()}, nil
+}
+
+// Name implements output.Output.
+func (*Steering) Name() string { return "dynamo" }
+
+// WhenGone implements output.Output.
+func (*Steering) WhenGone() string {
+	return "the last frontend to stop in order puts all workers back; after one that is killed, another that steers goes on within 7 s, " +
+		"or the same one once it runs again; where there is none, 'dynmesh release' puts them back"
+}
+
+// Run implements output.Output. That etcd is away does not end it.
+func (s *Steering) Run(ctx context.Context, feed *output.Feed) error {
+	if ctx.Err() != nil {
+		return s.etcd.Close(ctx) // it has never begun: nothing is sent
+	}
+	s.feed = feed
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	s.look(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return s.stop(context.WithoutCancel(ctx))
+		case <-ticker.C:
+			s.look(ctx)
+		case <-feed.Changed():
+			s.decided = feed.Newest()
+			s.wants, s.unreported = wanted(s.decided), true
+			s.act(ctx) // by a journal that was read within the last second: each step finds out whether it still fits
+		}
+		s.report()
+	}
+}
+
+// look finds out who leads and what stands in the journal, and does what follows.
+func (s *Steering) look(ctx context.Context) {
+	err := s.etcd.Campaign(ctx)
+	var journal []etcd.Withdrawal
+	var bad error
+	if err == nil {
+		journal, bad, err = s.etcd.List(ctx)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	s.say(err, bad)
+	leads := s.etcd.Leads(time.Now())
+	if s.leads.Swap(leads) != leads && leads {
+		s.log.WithField("withdrawn", len(journal)).Info("This frontend steers Dynamo: it withdraws workers that do not work, and puts them back")
+	}
+	if err != nil {
+		return
+	}
+	s.unreported = s.unreported || !s.read || !slices.Equal(journal, s.journal)
+	s.journal, s.read = journal, true
+	s.act(ctx)
+}
+
+// say logs what keeps this process from steering, once, and the end of that.
+func (s *Steering) say(err, bad error) {
+	switch {
+	case err != nil && !s.failing:
+		s.log.WithError(err).Warn("Dynamo cannot be steered now: etcd does not answer, or refuses; what is withdrawn stays so")
+	case err == nil && s.failing:
+		s.log.Info("Dynamo can be steered again")
+	}
+	s.failing = err != nil
+	spoilt := ""
+	if bad != nil {
+		spoilt = bad.Error()
+	}
+	if spoilt != "" && spoilt != s.spoilt {
+		s.log.WithError(bad).Warn("The journal of what is withdrawn has entries that are none: they are left alone")
+	}
+	s.spoilt = spoilt
+}
+
+// act does what is to be done, where this process leads and nothing speaks against a change.
+func (s *Steering) act(ctx context.Context) {
+	if s.decided == nil || !s.read {
+		return
+	}
+	for _, do := range steps(s.wants, s.journal, s.memory, time.Now()) {
+		now := time.Now()
+		if ctx.Err() != nil || !s.etcd.Leads(now) || s.feed.Frozen() {
+			return
+		}
+		var err error
+		if do.withdraw {
+			err = s.withdraw(ctx, do, now)
+		} else {
+			_, err = s.restore(ctx, do.entry)
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, etcd.ErrNotLeading) {
+			s.failed(do.key, err, now)
+		}
+	}
+}
+
+func (s *Steering) withdraw(ctx context.Context, do step, now time.Time) error {
+	w, err := s.etcd.Withdraw(ctx, do.key, do.reason, now)
+	if w != nil {
+		s.journal, s.unreported = append(s.journal, *w), true
+	}
+	return err
+}
+
+func (s *Steering) restore(ctx context.Context, w etcd.Withdrawal) (etcd.Outcome, error) {
+	outcome, err := s.etcd.Restore(ctx, w)
+	if err != nil {
+		return outcome, err
+	}
+	if outcome == etcd.Superseded {
+		s.memory.returned[w.Key] = time.Now()
+	}
+	s.journal = slices.DeleteFunc(slices.Clone(s.journal), func(o etcd.Withdrawal) bool { return o.Key == w.Key })
+	s.unreported = true
+	s.log.WithFields(logrus.Fields{"endpoint": w.Key.Endpoint.String(), "instance": w.Key.ID.String()}).Infof("Withdrawn worker is %s", outcome)
+	return outcome, nil
+}
+
+// report says what stands, whoever has done it. What is not known of etcd is not reported.
+func (s *Steering) report() {
+	if !s.unreported || s.decided == nil || !s.read {
+		return
+	}
+	s.unreported = false
+	withdrawn := make(map[dynmesh.InstanceKey]*etcd.Withdrawal, len(s.journal))
+	for n := range s.journal {
+		withdrawn[s.journal[n].Key] = &s.journal[n]
+	}
+	now := time.Now()
+	for _, t := range s.decided.Targets {
+		if !isEndpoint(t) {
+			continue
+		}
+		for n := range t.Servers {
+			if one := &t.Servers[n]; steered(one) {
+				shown := stands(*one, withdrawn[one.Instance], s.wants[one.Instance])
+				s.feed.AppliedOne(t, &shown, now)
+			}
+		}
+	}
+}
+
+// failed reports that an instance could not be moved.
+func (s *Steering) failed(key dynmesh.InstanceKey, err error, now time.Time) {
+	for _, t := range s.decided.Targets {
+		if one := t.Server(key); one != nil && isEndpoint(t) {
+			s.feed.Failed(&output.Target{Name: t.Name, Servers: []output.Server{*one}}, err, now)
+		}
+	}
+}
+
+// stop leaves what is withdrawn to another frontend that steers, or puts it back.
+func (s *Steering) stop(ctx context.Context) error {
+	s.leads.Store(false)
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	resigned, err := s.etcd.Resign(ctx)
+	if err == nil && !resigned {
+		err = s.restoreAll(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w; what is withdrawn stays so until a frontend steers, or 'dynmesh release' is run", err)
+	}
+	return errors.Join(err, s.etcd.Close(ctx))
+}
+
+func (s *Steering) restoreAll(ctx context.Context) error {
+	all, bad, err := s.etcd.List(ctx)
+	failed := []error{bad, err}
+	for _, w := range all {
+		_, err := s.restore(ctx, w)
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+var descLeads = prometheus.NewDesc("dynmesh_steering_leads",
+	"1 while this frontend is the one that withdraws Dynamo's workers in etcd.", nil, nil)
+
+// Describe implements prometheus.Collector.
+func (*Steering) Describe(ch chan<- *prometheus.Desc) { ch <- descLeads }
+
+// Collect implements prometheus.Collector.
+func (s *Steering) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(descLeads, prometheus.GaugeValue, map[bool]float64{true: 1}[s.leads.Load()])
+}
