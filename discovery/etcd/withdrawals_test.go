@@ -450,8 +450,8 @@ func TestJournalWithJunk(t *testing.T) {
 	}
 }
 
-// Who steers may write what it moves, who leads, and all that stands under the leases of workers: etcd
-// lets nobody put a key under a lease who could not write its other keys.
+// Who steers may write what it moves, who leads, and all that stands under the leases of workers:
+// etcd lets nobody put a key under a lease who could not write its other keys.
 func TestWithdrawWithFewRights(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})

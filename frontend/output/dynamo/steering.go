@@ -149,7 +149,7 @@ func (s *Steering) act(ctx context.Context) {
 		if do.withdraw {
 			err = s.withdraw(ctx, do, now)
 		} else {
-			_, err = s.restore(ctx, do.entry)
+			err = s.restore(ctx, do.entry)
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, etcd.ErrNotLeading) {
 			s.failed(do.key, err, now)
@@ -165,10 +165,10 @@ func (s *Steering) withdraw(ctx context.Context, do step, now time.Time) error {
 	return err
 }
 
-func (s *Steering) restore(ctx context.Context, w etcd.Withdrawal) (etcd.Outcome, error) {
+func (s *Steering) restore(ctx context.Context, w etcd.Withdrawal) error {
 	outcome, err := s.etcd.Restore(ctx, w)
 	if err != nil {
-		return outcome, err
+		return err
 	}
 	if outcome == etcd.Superseded {
 		s.memory.returned[w.Key] = time.Now()
@@ -176,7 +176,7 @@ func (s *Steering) restore(ctx context.Context, w etcd.Withdrawal) (etcd.Outcome
 	s.journal = slices.DeleteFunc(slices.Clone(s.journal), func(o etcd.Withdrawal) bool { return o.Key == w.Key })
 	s.unreported = true
 	s.log.WithFields(logrus.Fields{"endpoint": w.Key.Endpoint.String(), "instance": w.Key.ID.String()}).Infof("Withdrawn worker is %s", outcome)
-	return outcome, nil
+	return nil
 }
 
 // report says what stands, whoever has done it. What is not known of etcd is not reported.
@@ -231,8 +231,7 @@ func (s *Steering) restoreAll(ctx context.Context) error {
 	all, bad, err := s.etcd.List(ctx)
 	failed := []error{bad, err}
 	for _, w := range all {
-		_, err := s.restore(ctx, w)
-		failed = append(failed, err)
+		failed = append(failed, s.restore(ctx, w))
 	}
 	return errors.Join(failed...)
 }

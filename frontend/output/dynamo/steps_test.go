@@ -31,7 +31,9 @@ func serverOf(words string) output.Server {
 	return s
 }
 
-func assignment(targets ...*output.Target) *output.Assignment { return &output.Assignment{Targets: targets} }
+func assignment(targets ...*output.Target) *output.Assignment {
+	return &output.Assignment{Targets: targets}
+}
 
 func targetOf(name string, servers ...string) *output.Target {
 	t := &output.Target{Name: name}
