@@ -26,9 +26,9 @@ const (
 // joiner finds members for ever:
 //
 //   - those that Config.Join and Config.Seeds name: while there are none, and from time to time, in
-//     case there are two pools that do not know of each other. A member that is young does so sooner
-//     while not all could be joined: where many have died at once, most of those that are named are
-//     dead, and the young ones find each other first;
+//     case there are two pools that do not know of each other. A member that is young does so
+//     sooner while not all could be joined: where many have died at once, most of those that are
+//     named are dead, and the young ones find each other first;
 //   - those that died, in case they were only cut off: memberlist itself never again tries a member
 //     that it holds for dead.
 type joiner struct {
