@@ -18,10 +18,13 @@ const (
 // Member is one process in the pool, as this one sees it.
 type Member struct {
 	Observer
-	Role     Role
-	Addr     string        // host:port of its gossip
-	Service  string        // host:port of its requests; empty for a frontend
-	Version  string        // of its program
+	Role    Role
+	Addr    string // host:port of its gossip
+	Service string // host:port of its requests; empty for a frontend
+	Version string // of its program
+
+	PublicKey string // by which others know what it says, as its record in a registry has it
+
 	LeaseTTL time.Duration // of its registration; 0 where it has none
 	State    MemberState
 	Since    time.Time // when State began, by this process's clock
@@ -36,6 +39,9 @@ type GossipHealth struct {
 
 	Unproven int    // foreign workers that this member sends canaries, which do not reach them
 	Obstacle string // why not, of one of them; one line of at most MaxDetail bytes
+
+	Forged       int        // messages of late that were not signed by the members in whose names they came
+	Impersonated InstanceID // one of those members
 }
 
 // GossipUpdate is what has changed since the last one was taken. Observations of members that are

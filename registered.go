@@ -20,6 +20,7 @@ type MemberInfo struct {
 	StartedAt  time.Time         `json:"started_at"`
 	SystemURL  string            `json:"system_url"`            // a worker's status server; a frontend's own root
 	GossipAddr string            `json:"gossip_addr,omitempty"` // host:port; empty when it does not gossip
+	PublicKey  string            `json:"public_key,omitempty"`  // Ed25519, in base64, by which others know what it says; empty when it does not gossip
 	Labels     map[string]string `json:"labels"`
 }
 

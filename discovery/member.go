@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net"
@@ -40,7 +41,7 @@ func DecodeMember(id dynmesh.InstanceID, value []byte) (dynmesh.RegisteredMember
 		to   any
 	}{
 		{"role", &m.Role}, {"host", &m.Host}, {"pid", &m.PID}, {"version", &m.Version}, {"started_at", &m.StartedAt},
-		{"system_url", &m.SystemURL}, {"gossip_addr", &m.GossipAddr}, {"labels", &m.Labels},
+		{"system_url", &m.SystemURL}, {"gossip_addr", &m.GossipAddr}, {"public_key", &m.PublicKey}, {"labels", &m.Labels},
 	} {
 		raw, ok := fields[field.name]
 		if !ok {
@@ -53,7 +54,16 @@ func DecodeMember(id dynmesh.InstanceID, value []byte) (dynmesh.RegisteredMember
 	if m.GossipAddr != "" && !isDialable(m.GossipAddr) {
 		return none, Rejectf(dynmesh.RejectField, "gossip_addr is %.64q: want host:port", m.GossipAddr)
 	}
+	if m.PublicKey != "" && !isPublicKey(m.PublicKey) {
+		return none, Rejectf(dynmesh.RejectField, "public_key is %.64q: want 32 bytes in base64", m.PublicKey)
+	}
 	return dynmesh.RegisteredMember{ID: id, MemberInfo: bounded(m)}, nil
+}
+
+// isPublicKey says whether s is an Ed25519 key in the one way in which it is written.
+func isPublicKey(s string) bool {
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	return err == nil && len(b) == 32 && len(s) == base64.StdEncoding.EncodedLen(32)
 }
 
 // bounded returns m with each text as one line of limited length, and no password in the URL.

@@ -19,7 +19,7 @@ const (
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
 	".", "internal/text", "internal/timers", "canary/schedule",
-	"frontend/expect", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/probe", "gossip/probe/watch", "gossip/table",
+	"frontend/expect", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
 // notOurWords are names that said something to whoever chose them: the field has a word for each. A
@@ -62,7 +62,7 @@ var inner = map[string][][]string{
 		{"gossip"},
 		{"gossip/probe/dial", "gossip/swim"},
 		{"gossip/probe"},
-		{"gossip/frame", "gossip/probe/watch", "gossip/table"},
+		{"gossip/frame", "gossip/identity", "gossip/probe/watch", "gossip/table"},
 	},
 	"canary": {{"canary"}, {"canary/kind", "canary/schedule"}},
 	"discovery": {

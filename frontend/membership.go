@@ -18,7 +18,7 @@ import (
 // dynmesh's own bucket, so that frontends find each other. What they conclude does not depend on
 // that.
 type membership struct {
-	id        dynmesh.InstanceID
+	identity  *gossip.Identity
 	host      string // that others reach the HTTP side at
 	pool      *gossip.Pool
 	registrar *etcd.Registrar // nil until register, and without etcd
@@ -26,7 +26,7 @@ type membership struct {
 
 // newMembership binds the pool. Its frontend's Pool is to be that: it runs it, or closes it.
 func newMembership(cfg Config) (*membership, error) {
-	m := &membership{id: dynmesh.NewInstanceID()}
+	m := &membership{identity: gossip.NewIdentity()}
 	var peers []string
 	if !cfg.NoEtcd {
 		peers = cfg.Etcd.Addrs()
@@ -40,7 +40,7 @@ func newMembership(cfg Config) (*membership, error) {
 		m.host = cfg.Host
 	}
 	g := *cfg.Gossip
-	g.ID, g.Role, g.LeaseTTL = m.id, dynmesh.RoleFrontend, cfg.LeaseTTL
+	g.Identity, g.Role, g.LeaseTTL = m.identity, dynmesh.RoleFrontend, cfg.LeaseTTL
 	if g.Version == "" {
 		g.Version = cfg.Version
 	}
@@ -68,9 +68,10 @@ func (m *membership) register(cfg Config, scheme, addr string) (*etcd.Registrar,
 	}
 	_, port, _ := net.SplitHostPort(addr) // it is bound: it has one
 	m.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
-		Etcd: cfg.Etcd, ID: m.id, TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
+		Etcd: cfg.Etcd, ID: m.identity.ID(), TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
 			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
 			SystemURL: scheme + "://" + net.JoinHostPort(m.host, port), GossipAddr: m.pool.Addr(),
+			PublicKey: gossip.PublicKey(m.identity),
 		},
 	})
 	return m.registrar, err

@@ -17,7 +17,7 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("promtool is not installed: it comes with Debian's package prometheus")
 	}
-	pool, err := gossip.NewPool(gossip.Config{ID: 1, Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0"})
+	pool, err := gossip.NewPool(gossip.Config{Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

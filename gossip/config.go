@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -37,9 +36,9 @@ func LoadKeyring(file string) (*Keyring, error) { return swim.LoadKeyring(file) 
 
 // Config configures a [Pool]. Role must be given; all else has a default.
 type Config struct {
-	// ID is the member's name, which it keeps for as long as its process lives: a worker's instance
-	// ID. Default: a random one.
-	ID dynmesh.InstanceID
+	// Identity is who the member is for as long as its process lives: its ID, which is a worker's
+	// instance ID, and the key that signs what it says. Default: a new one.
+	Identity *Identity
 
 	// Role is what the member does in the mesh.
 	Role dynmesh.Role
@@ -66,8 +65,8 @@ type Config struct {
 	Label string
 
 	// Keyring encrypts and authenticates all that members say to each other. The idle connections
-	// by which they see each other die say nothing. Nil: anybody who reaches the port and knows the
-	// label is believed.
+	// by which they see each other die say nothing. Nil: anybody who reaches the port can read it,
+	// and may become a member; but nobody speaks for another, with or without.
 	Keyring *Keyring
 
 	// Service is host:port of the member's requests. Others connect there, to see whether they can.
@@ -101,8 +100,8 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
-	for c.ID == 0 {
-		c.ID = dynmesh.InstanceID(rand.Uint64() >> 1) // 63 bits, as etcd's leases have
+	if c.Identity == nil {
+		c.Identity = NewIdentity()
 	}
 	if c.Role != dynmesh.RoleWorker && c.Role != dynmesh.RoleFrontend {
 		return c, dynmesh.NewConfigError("gossip", "Role", string(c.Role),
@@ -136,7 +135,7 @@ func (c Config) withDefaults() (Config, error) {
 		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
 		c.Log = logrus.NewEntry(discard)
 	}
-	c.Log = c.Log.WithFields(logrus.Fields{"component": "gossip", "instance": c.ID.String()})
+	c.Log = c.Log.WithFields(logrus.Fields{"component": "gossip", "instance": c.Identity.ID().String()})
 	return c, nil
 }
 

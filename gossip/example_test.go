@@ -22,7 +22,7 @@ func Example() {
 	}
 	frontend, frontendEnded := run(gossip.Config{Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0"})
 	worker, workerEnded := run(gossip.Config{
-		Role: dynmesh.RoleWorker, ID: 0x694d9b90ff8deb4b, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
+		Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
 	})
 
 	worker.Observe(dynmesh.Report{
@@ -37,7 +37,7 @@ func Example() {
 		<-frontend.Changed()
 		for _, o := range frontend.Take().Observations {
 			if o.Kind == dynmesh.KindCanary {
-				fmt.Println(o.Observer.ID, "says of", o.Subject.Endpoint, o.Finding)
+				fmt.Println(o.Observer == worker.Self(), o.Subject.Endpoint, o.Finding)
 				heard = true
 			}
 		}
@@ -46,6 +46,6 @@ func Example() {
 	leave()
 	fmt.Println(<-workerEnded, <-frontendEnded)
 	// Output:
-	// 694d9b90ff8deb4b says of dyn://dynamo.backend.generate pass
+	// true dyn://dynamo.backend.generate pass
 	// <nil> <nil>
 }

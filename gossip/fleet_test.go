@@ -65,10 +65,10 @@ func (f *fleet) start(n int) {
 	seeds = seeds[:min(len(seeds), seedKeys)]
 	h := f.fabric.host(n)
 	pool, err := newPool(Config{
-		ID: dynmesh.InstanceID(7587891994254240587 + 21*n), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946",
+		Identity: identityOf(dynmesh.InstanceID(7587891994254240587 + 21*n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946",
 		Service: netip.AddrPortFrom(hostAddr(0), servicePort).String(), LeaseTTL: 10 * time.Second, Version: "v1.2.3",
 		Seeds: func(context.Context) ([]string, error) { return seeds, nil },
-	}, metered{h, f.meter})
+	}, metered{h, f.meter}, belongsTo)
 	if err != nil {
 		f.Fatal(err)
 	}

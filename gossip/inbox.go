@@ -18,6 +18,7 @@ const (
 	maxWaiting      = 8192
 	maxWaitingBytes = 32 << 20 // or a sixteenth of the memory
 	maxPings        = 1024
+	maxForged       = 16
 )
 
 // inbox is where everything waits that the loop is to know. Whoever puts something in never waits
@@ -41,10 +42,11 @@ type batch struct {
 	foreign  map[dynmesh.Subject]dynmesh.Foreign // where; zero: not to be watched any longer
 	pings    []message                           // and pongs
 	messages [][]byte
-	probes   []probe.Event   // what became of connections
-	listens  bool            // somebody wants updates
-	sought   bool            // whoever might know members has been asked
-	leaving  *dynmesh.Report // the pool leaves, and says so
+	probes   []probe.Event                   // what became of connections
+	forged   map[dynmesh.InstanceID]struct{} // members in whose names somebody else wants to be let in
+	listens  bool                            // somebody wants updates
+	sought   bool                            // whoever might know members has been asked
+	leaving  *dynmesh.Report                 // the pool leaves, and says so
 }
 
 // peerEvent is what memberlist says of a member.
@@ -98,6 +100,16 @@ func (b *inbox) watchForeign(s dynmesh.Subject, at dynmesh.Foreign) {
 }
 
 func (b *inbox) probe(e probe.Event) { b.put(func(w *batch) { w.probes = append(w.probes, e) }) }
+
+// forge takes note of a member in whose name somebody else wants to be let in. Of many a few are
+// enough.
+func (b *inbox) forge(id dynmesh.InstanceID) {
+	b.put(func(w *batch) {
+		if len(w.forged) < maxForged {
+			set(&w.forged, id, struct{}{})
+		}
+	})
+}
 
 func (b *inbox) listen() { b.put(func(w *batch) { w.listens = true }) }
 
@@ -159,8 +171,9 @@ const (
 // exchange is what memberlist calls: what comes goes into the inbox, and what goes out the loop has
 // prepared here.
 type exchange struct {
-	inbox   *inbox
-	metrics *metrics
+	inbox     *inbox
+	metrics   *metrics
+	admission *admission
 
 	state   atomic.Pointer[[]byte] // a State message
 	members atomic.Int64           // alive ones
@@ -186,12 +199,18 @@ func (x *exchange) TripwireOpened() { x.inbox.poke() }
 
 // Admit is for memberlist: what it refuses does not get in, however it came.
 func (x *exchange) Admit(p swim.Peer) error {
-	if _, err := memberOf(p); err != nil {
+	m, err := memberOf(p)
+	if err != nil {
 		x.metrics.Reject("member")
 		return err
 	}
 	if x.hasLeft(p.Name) {
 		return errLeft // some have not heard yet, so it is not counted
+	}
+	if err := x.admission.check(p, m); err != nil {
+		x.metrics.Reject("forged")
+		x.inbox.forge(m.ID)
+		return err
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // memberlist calls its delegates while it holds its locks: whatever the loop does, they return, and
 // what waits is bounded.
 func TestDelegatesNeverWaitForTheLoop(t *testing.T) {
-	p, err := newPool(Config{Role: dynmesh.RoleWorker, ID: 1, Bind: "10.0.0.1:1"}, newFabric(1).host(1)) // its loop never runs
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // its loop never runs
 	if err != nil {
 		t.Fatal(err)
 	}

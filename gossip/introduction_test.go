@@ -71,7 +71,7 @@ func TestWatchedIsSaidInTime(t *testing.T) {
 func TestWatchedEndsWithRun(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
-		pool, err := newPool(Config{Role: dynmesh.RoleWorker, ID: 1, Bind: "10.0.0.1:7946"}, m.host(1))
+		pool, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:7946"}, m.host(1), belongsTo)
 		if err != nil {
 			t.Fatal(err)
 		}

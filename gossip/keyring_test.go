@@ -32,8 +32,8 @@ func TestPoolsWithKeys(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		files := make([]string, 3)
 		peers := m.starts(3, func(c *Config) {
-			files[c.ID-1] = keyfile(t, key('a'))
-			c.Keyring, _ = LoadKeyring(files[c.ID-1])
+			files[c.Identity.ID()-1] = keyfile(t, key('a'))
+			c.Keyring, _ = LoadKeyring(files[c.Identity.ID()-1])
 		})
 		m.joined(peers...)
 		// The new key comes to all, then is used by all, then the old one goes; at each step some

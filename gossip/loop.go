@@ -44,10 +44,11 @@ type loop struct {
 	hasReader  bool // somebody wants updates
 	alone      bool
 	throttle   swim.Throttle // of findings that the table does not take
-	unreported int           // foreign instances without a report, as said last
-	unproven   bool          // it was said last that canaries do not reach their workers
-	leaving    bool          // it is this member that goes, and no news that others are no longer there
-	died       []string      // members, since that was last logged
+	forged     forgeries
+	unreported int      // foreign instances without a report, as said last
+	unproven   bool     // it was said last that canaries do not reach their workers
+	leaving    bool     // it is this member that goes, and no news that others are no longer there
+	died       []string // members, since that was last logged
 	joined     []string
 
 	housekeeping, expiry time.Time // when they are due
@@ -68,9 +69,9 @@ const (
 	maxDirect            = 32 // members that are told directly; more of them hear it from each other
 )
 
-func newLoop(p *Pool) *loop {
+func newLoop(p *Pool, keys table.Keys) *loop {
 	l := &loop{
-		pool: p, log: p.cfg.Log, table: table.New(p.self), members: make(members), alone: true,
+		pool: p, log: p.cfg.Log, table: table.New(p.self, keys), members: make(members), alone: true,
 		unknownObservers: make(map[dynmesh.Observer]time.Time), origin: time.Now(), introduction: newIntroduction(),
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
 		dialer: dial.New(p.node, p.via, p.inbox.probe),
@@ -126,6 +127,9 @@ func (l *loop) process(b batch, now time.Time) {
 	for name, s := range b.signals {
 		l.signal(name, s, now)
 	}
+	for id := range b.forged {
+		l.impersonated(id, now)
+	}
 	for _, m := range b.pings {
 		l.pinged(m, now)
 	}
@@ -166,6 +170,7 @@ func (l *loop) runDue(now time.Time) time.Time {
 		l.pingSuspects()
 		l.logMembership()
 		l.healthDirty = true // memberlist's score tells nobody when it changes
+		l.forged.expire(now)
 	}
 	l.syncDue(now)
 	next := earliest(l.housekeeping, l.sync.nextProbe, l.tick(), l.introduce(now))
@@ -238,6 +243,9 @@ func isUrgent(r dynmesh.Report, was dynmesh.Finding) bool {
 // drains may have left. low says that a comparison has brought it, so that others may know it.
 func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 	l.pool.metrics.ignore(c.Ignored)
+	for _, id := range c.Forged {
+		l.impersonated(id, now)
+	}
 	if len(c.Entries)+len(c.Withdrawn) == 0 {
 		return
 	}

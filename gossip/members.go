@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -29,6 +30,8 @@ const (
 type member struct {
 	dynmesh.Member
 	peer     swim.Peer
+	key      []byte
+	asked    uint64    // the nonce of the last ping that was to end a suspicion
 	degraded bool      // answers over TCP and not over UDP
 	compared time.Time // when its State was last answered
 }
@@ -85,12 +88,12 @@ func memberOf(p swim.Peer) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeMeta(p.Meta)
+	m, key, err := decodeMeta(p.Meta)
 	if err != nil {
 		return nil, err
 	}
 	m.Observer, m.Addr = o, p.Addr.String()
-	return &member{Member: m, peer: p}, nil
+	return &member{Member: m, peer: p, key: key}, nil
 }
 
 // peerChanged takes what memberlist says of a member.
@@ -220,7 +223,7 @@ func (l *loop) unsuspect(m *member, now time.Time) {
 // who asks need not be known yet.
 func (l *loop) pinged(m message, now time.Time) {
 	if m.typ == typePong {
-		if from := l.members.current(m.from); from != nil {
+		if from := l.members.current(m.from); from != nil && from.asked != 0 && from.asked == m.nonce {
 			l.unsuspect(from, now)
 		}
 		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
@@ -254,7 +257,8 @@ func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 func (l *loop) pingSuspects() {
 	for _, m := range l.members {
 		if m.State == dynmesh.Suspect {
-			l.sendPing(m, 0, false)
+			m.asked = rand.Uint64()
+			l.sendPing(m, m.asked, false)
 		}
 	}
 }
@@ -326,6 +330,7 @@ func (l *loop) publishHealth() {
 	h, left := l.members.counts()
 	h.Score, h.Unreported = l.pool.node.Score(), l.prober.Unreported()
 	h.Unproven, h.Obstacle = l.prober.Unproven()
+	h.Forged, h.Impersonated = l.forged.total, l.forged.last
 	l.logUnreported(h.Unreported)
 	l.logUnproven(h)
 	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))

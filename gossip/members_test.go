@@ -307,7 +307,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
-		stranger := table.New(dynmesh.Observer{ID: 99, Epoch: 1})
+		stranger := table.New(dynmesh.Observer{ID: 99, Epoch: 1}, keysOf(99))
 		if _, err := stranger.Observe(canaryOf(99, "generate", dynmesh.Pass)); err != nil {
 			t.Fatal(err)
 		}
@@ -340,7 +340,7 @@ func TestMetadataReachesOthers(t *testing.T) {
 		got.Since = time.Time{}
 		want := dynmesh.Member{
 			Observer: b.Self(), Role: dynmesh.RoleFrontend, Addr: b.Addr(), Service: "10.9.9.9:8000", Version: "v1.2.3",
-			LeaseTTL: 10 * time.Second, State: dynmesh.Alive,
+			LeaseTTL: 10 * time.Second, State: dynmesh.Alive, PublicKey: PublicKey(identityOf(2)),
 		}
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)

@@ -35,14 +35,15 @@ type peer struct {
 type mesh struct {
 	*testing.T
 	*fabric
-	peers []*peer
+	peers   []*peer
+	belongs belongs // of those who are started
 }
 
 // inBubble runs f on virtual time, and ends all peers that it has left running.
 func inBubble(t *testing.T, seed uint64, f func(*mesh)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		m := &mesh{T: t, fabric: newFabric(seed)}
+		m := &mesh{T: t, fabric: newFabric(seed), belongs: belongsTo}
 		defer func() {
 			for _, p := range m.peers {
 				p.end()
@@ -65,13 +66,13 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	logger := logrus.New()
 	logger.SetOutput(log)
 	cfg := Config{
-		ID: dynmesh.InstanceID(n), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
+		Identity: identityOf(dynmesh.InstanceID(n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
 		Log: logrus.NewEntry(logger),
 	}
 	if edit != nil {
 		edit(&cfg)
 	}
-	pool, err := newPool(cfg, h)
+	pool, err := newPool(cfg, h, m.belongs)
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func everythingOf(tb *table.Table) [][]byte {
 		buckets[i] = i
 	}
 	var all [][]byte
-	for _, have := range table.New(dynmesh.Observer{ID: 1 << 60, Epoch: 1}).Have(buckets) {
+	for _, have := range table.New(dynmesh.Observer{ID: 1 << 60, Epoch: 1}, keysOf(1<<60)).Have(buckets) {
 		missing, err := tb.Missing(have)
 		if err != nil {
 			panic(err)

@@ -84,7 +84,7 @@ func TestMuchThatWasLearntSpreads(t *testing.T) {
 		peers := m.starts(6, nil)
 		m.joined(peers...)
 		m.pass(10 * time.Second)
-		stranger := table.New(dynmesh.Observer{ID: 99, Epoch: 1})
+		stranger := table.New(dynmesh.Observer{ID: 99, Epoch: 1}, keysOf(99))
 		const many = 2500
 		for i := range many {
 			if _, err := stranger.Observe(canaryOf(99, fmt.Sprint("e", i), dynmesh.Pass)); err != nil {

@@ -36,19 +36,19 @@ func TestNodeNames(t *testing.T) {
 }
 
 func TestMetadataFitsAndComesBack(t *testing.T) {
-	want := dynmesh.Member{Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService-len(":65535")) + ":65535", LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
-	b := encodeMeta(want)
+	want := dynmesh.Member{PublicKey: PublicKey(identityOf(1)), Role: dynmesh.RoleFrontend, Service: strings.Repeat("x", maxService-len(":65535")) + ":65535", LeaseTTL: maxLeaseTTL, Version: strings.Repeat("v", maxVersion)}
+	b := metaOf(want)
 	if len(b) > 512 {
 		t.Errorf("metadata has %d bytes", len(b))
 	}
-	if got, err := decodeMeta(b); err != nil || got != want {
+	if got, _, err := decodeMeta(b); err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if _, err := decodeMeta(append(b, 0xa2, 0x06, 3, 'n', 'e', 'w')); err != nil {
+	if _, _, err := decodeMeta(append(b, 0xa2, 0x06, 3, 'n', 'e', 'w')); err != nil {
 		t.Errorf("a field of a later version: %v", err)
 	}
 	for _, bad := range [][]byte{nil, {1}, []byte("{}"), {0x0a, 200}} {
-		if m, err := decodeMeta(bad); err == nil {
+		if m, _, err := decodeMeta(bad); err == nil {
 			t.Errorf("%q is read as %+v", bad, m)
 		}
 	}
@@ -56,7 +56,7 @@ func TestMetadataFitsAndComesBack(t *testing.T) {
 
 // What a member says of itself comes to people as one line, and is dialled only where it can be.
 func TestMetadataIsText(t *testing.T) {
-	got, err := decodeMeta(encodeMeta(dynmesh.Member{Role: "wor\x1bth\n" + dynmesh.Role(strings.Repeat("r", 300)), Version: "1\r\n2\xff" + strings.Repeat("v", 300)}))
+	got, _, err := decodeMeta(metaOf(dynmesh.Member{Role: "wor\x1bth\n" + dynmesh.Role(strings.Repeat("r", 300)), Version: "1\r\n2\xff" + strings.Repeat("v", 300)}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,24 +65,24 @@ func TestMetadataIsText(t *testing.T) {
 			t.Errorf("got %q", text)
 		}
 	}
-	if got, err := decodeMeta(encodeMeta(dynmesh.Member{Role: "observer", Version: "v1.2.3-rc1"})); err != nil || got.Role != "observer" || got.Version != "v1.2.3-rc1" {
+	if got, _, err := decodeMeta(metaOf(dynmesh.Member{Role: "observer", Version: "v1.2.3-rc1"})); err != nil || got.Role != "observer" || got.Version != "v1.2.3-rc1" {
 		t.Errorf("a role of a later version: %+v, %v", got, err)
 	}
 	for _, service := range []string{"h", "h:", ":1", "h\n:1", "\xff:1", strings.Repeat("h", maxService) + ":1"} {
-		if got, err := decodeMeta(encodeMeta(dynmesh.Member{Role: dynmesh.RoleWorker, Service: service})); err == nil {
+		if got, _, err := decodeMeta(metaOf(dynmesh.Member{Role: dynmesh.RoleWorker, Service: service})); err == nil {
 			t.Errorf("port of requests %q is read as %q", service, got.Service)
 		}
 	}
 }
 
-// golden is version 1 of the messages: it must never change.
+// golden is version 2 of the messages: it must never change.
 func golden() map[string]message {
 	from := dynmesh.Observer{ID: 0x0102030405060708, Epoch: 300}
 	return map[string]message{
-		"0110090807060504030201" + "10ac02" + "1a0c" + "31302e302e302e313a393939" + "2007" + "2801": {typ: typePing, from: from, addr: "10.0.0.1:999", nonce: 7, stream: true},
-		"0111090807060504030201" + "10ac02" + "2007":                                                {typ: typePong, from: from, nonce: 7},
-		"0112090807060504030201" + "10ac02" + "310500000000000000" + "510600000000000000" + "4001":  {typ: typeDigestProbe, from: from, sum: 5, members: 6, reply: true},
-		"0113090807060504030201" + "10ac02" + "3a02aabb" + "4001":                                   {typ: typeState, from: from, digest: []byte{0xaa, 0xbb}, reply: true},
+		"0210090807060504030201" + "10ac02" + "1a0c" + "31302e302e302e313a393939" + "2007" + "2801": {typ: typePing, from: from, addr: "10.0.0.1:999", nonce: 7, stream: true},
+		"0211090807060504030201" + "10ac02" + "2007":                                                {typ: typePong, from: from, nonce: 7},
+		"0212090807060504030201" + "10ac02" + "310500000000000000" + "510600000000000000" + "4001":  {typ: typeDigestProbe, from: from, sum: 5, members: 6, reply: true},
+		"0213090807060504030201" + "10ac02" + "3a02aabb" + "4001":                                   {typ: typeState, from: from, digest: []byte{0xaa, 0xbb}, reply: true},
 	}
 }
 
@@ -101,7 +101,7 @@ func TestGoldenMessages(t *testing.T) {
 	if len(all) != 3 {
 		t.Fatalf("%d bundles", len(all))
 	}
-	if got := fmt.Sprintf("%x", all[0]); got != "011409010000000000000010024a03010109" {
+	if got := fmt.Sprintf("%x", all[0]); got != "021409010000000000000010024a03010109" {
 		t.Errorf("bundle: %s", got)
 	}
 	n := 0

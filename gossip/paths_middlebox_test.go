@@ -124,7 +124,7 @@ func TestMiddleboxOnLoopback(t *testing.T) {
 	b := newBox(t)
 	inner := "127.0.0.1:" + strconv.Itoa(testkit.FreePort(t))
 	startReal(t, func(c *Config) {
-		c.ID, c.Bind, c.Advertise, c.Join = 7, inner, b.streams.Addr().String(), []string{w.Addr()}
+		c.Identity, c.Bind, c.Advertise, c.Join = identityOf(7), inner, b.streams.Addr().String(), []string{w.Addr()}
 	})
 	b.start(inner)
 	w.until("a worker that passes", w.passes())

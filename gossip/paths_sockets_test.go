@@ -1,8 +1,10 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -31,7 +34,8 @@ func startReal(t *testing.T, edit func(*Config)) *real {
 	t.Helper()
 	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0"}
 	edit(&cfg)
-	pool, err := NewPool(cfg)
+	cfg.Identity = cmp.Or(cfg.Identity, identityOf(dynmesh.InstanceID(rand.Uint64()>>1)))
+	pool, err := newPool(cfg, swim.Sockets{}, belongsTo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +125,7 @@ func TestChild(t *testing.T) {
 		t.Skip("only as another test's child")
 	}
 	service := listen(t, "127.0.0.1:0")
-	pool, err := NewPool(Config{ID: 7, Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()})
+	pool, err := newPool(Config{Identity: identityOf(7), Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()}, swim.Sockets{}, belongsTo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +186,7 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 	}
 
 	// Another process takes the port, and is not taken for the one that died.
-	other := startReal(t, func(c *Config) { c.ID, c.Bind, c.Join = 8, addr, []string{w.Addr()} })
+	other := startReal(t, func(c *Config) { c.Identity, c.Bind, c.Join = identityOf(8), addr, []string{w.Addr()} })
 	took = w.until("unreachable for all who watch it", func() bool {
 		n := len(w.views(w.worker)) // for a while the new process watches it, too
 		return n >= probe.Watchers && w.told(w.worker, n, dynmesh.Fail, dynmesh.ReasonUnreachable)
@@ -224,7 +228,9 @@ func TestClosedPortOfRequestsIsFound(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t)
 	service := listen(t, "127.0.0.1:0")
-	startReal(t, func(c *Config) { c.ID, c.Service, c.Join = 7, service.Addr().String(), []string{w.Addr()} })
+	startReal(t, func(c *Config) {
+		c.Identity, c.Service, c.Join = identityOf(7), service.Addr().String(), []string{w.Addr()}
+	})
 	w.until("a worker that passes", w.passes())
 	service.Close()
 	t.Logf("found after %v", w.until("refused for both", w.fails(dynmesh.ReasonRefused)))

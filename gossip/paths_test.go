@@ -108,7 +108,7 @@ func TestPathsOfAWorkerThatFails(t *testing.T) {
 		{name: "another process takes its port", fail: func(m *mesh, p *peer) {
 			p.host.kill()
 			p.end()
-			m.start(int(p.Self().ID), func(c *Config) { c.ID = 99 })
+			m.start(int(p.Self().ID), func(c *Config) { c.Identity = identityOf(99) })
 		}, reason: dynmesh.ReasonUnreachable, detail: "another process answers there", max: 2 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 )
 
@@ -38,27 +40,29 @@ type Pool struct {
 
 // NewPool binds the pool's sockets, so that Addr is true from then on. It must be followed by Run
 // or by Close.
-func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, swim.Sockets{}) }
+func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, swim.Sockets{}, nil) }
 
-func newPool(cfg Config, n swim.Network) (*Pool, error) {
+func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	p := &Pool{
 		cfg: cfg, metrics: newMetrics(), updates: newUpdates(),
-		self: dynmesh.Observer{ID: cfg.ID, Epoch: uint64(time.Now().UnixMilli())},
+		self: dynmesh.Observer{ID: cfg.Identity.ID(), Epoch: uint64(time.Now().UnixMilli())},
 	}
 	if p.via, err = cfg.probeVia(); err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	p.inbox = newInbox(p.metrics)
-	p.exchange = &exchange{inbox: p.inbox, metrics: p.metrics}
+	p.exchange = &exchange{inbox: p.inbox, metrics: p.metrics, admission: newAdmission(belongs)}
 	p.node, err = swim.Listen(swim.Config{
 		Name: memberName(p.self),
-		Meta: encodeMeta(dynmesh.Member{
-			Role: cfg.Role, Service: cfg.Service, LeaseTTL: cfg.LeaseTTL, Version: cfg.Version,
-		}),
+		Meta: func(addr netip.AddrPort) []byte {
+			return encodeMeta(cfg.Identity, memberName(p.self), addr, dynmesh.Member{
+				Role: cfg.Role, Service: cfg.Service, LeaseTTL: cfg.LeaseTTL, Version: cfg.Version,
+			})
+		},
 		Bind: cfg.Bind, Advertise: cfg.Advertise, Label: cfg.Label, Keyring: cfg.Keyring,
 		Network: n, Delegate: p.exchange, Counters: p.metrics, Log: cfg.Log,
 	})
@@ -68,7 +72,7 @@ func newPool(cfg Config, n swim.Network) (*Pool, error) {
 	p.addresses = newAddressBook(p.Addr())
 	p.pings = swim.NewSendQueue(256, func() { p.metrics.drop("pings") })
 	p.syncs = swim.NewSendQueue(256, func() { p.metrics.drop("bulk") })
-	p.loop = newLoop(p)
+	p.loop = newLoop(p, keys{cfg.Identity, identity.NewVerifier(belongs)})
 	return p, nil
 }
 
@@ -92,7 +96,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.cfg.Log.WithField("addr", p.Addr()).Info("Gossip started")
 	if p.cfg.Keyring == nil && !p.node.Local() {
 		p.cfg.Log.WithField("addr", p.Addr()).
-			Warn("Gossip has no key: whoever reaches this address can read it, and claim anything of any worker")
+			Warn("Gossip has no key: whoever reaches this address can read it, and become a member")
 	}
 	p.joiner = newJoiner(ctx, p)
 

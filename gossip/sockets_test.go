@@ -1,9 +1,11 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -25,7 +28,8 @@ func local(t *testing.T, edit func(*Config)) *peer {
 	if edit != nil {
 		edit(&cfg)
 	}
-	pool, err := NewPool(cfg)
+	cfg.Identity = cmp.Or(cfg.Identity, identityOf(dynmesh.InstanceID(rand.Uint64()>>1)))
+	pool, err := newPool(cfg, swim.Sockets{}, belongsTo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +93,7 @@ func TestPoolsOnSockets(t *testing.T) {
 			// It comes back at the same address, and finds the others though nobody told it of
 			// them: they ask it.
 			again := local(t, func(c *Config) {
-				c.Bind, c.ID, c.Join, c.Keyring = third.Addr(), third.Self().ID, []string{first.Addr()}, first.cfg.Keyring
+				c.Bind, c.Identity, c.Join, c.Keyring = third.Addr(), identityOf(third.Self().ID), []string{first.Addr()}, first.cfg.Keyring
 			})
 			testkit.Eventually(t, 20*time.Second, "back", func() bool {
 				first.read()

@@ -49,7 +49,7 @@ func TestComparisonsBringTheSameFewTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
 		defer f.stop()
-		const members, findings, size = 32, 3200, 37
+		const members, findings, size = 32, 3200, 105 // signed
 		f.join(members)
 		f.quiet()
 		before, begun := f.meter[comparisons].Load(), time.Now()

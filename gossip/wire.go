@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -220,6 +221,8 @@ const (
 	metaService
 	metaLeaseTTL // milliseconds
 	metaVersion
+	metaKey
+	metaSignature // the last one: of all before it, and of name and address
 )
 
 // The longest that Service and Version may be. They keep the metadata under memberlist's 512 bytes.
@@ -229,7 +232,7 @@ const (
 	maxRole    = 32 // of a role that a later version has
 )
 
-func encodeMeta(m dynmesh.Member) []byte {
+func encodeMeta(i *Identity, name string, addr netip.AddrPort, m dynmesh.Member) []byte {
 	var b []byte
 	text := func(n protowire.Number, s string) {
 		if s != "" {
@@ -244,7 +247,18 @@ func encodeMeta(m dynmesh.Member) []byte {
 		b = protowire.AppendVarint(b, uint64(m.LeaseTTL/time.Millisecond))
 	}
 	text(metaVersion, m.Version)
+	text(metaKey, string(i.Public()))
+	text(metaSignature, string(i.Sign(memberStatement(name, addr, b))))
 	return b
+}
+
+// cutSignature returns metadata without the signature at its end; none where there is none.
+func cutSignature(meta []byte) (said, signature []byte) {
+	n := len(meta) - table.SignatureSize - 2
+	if n < 0 || meta[n] != byte(protowire.EncodeTag(metaSignature, protowire.BytesType)) || meta[n+1] != table.SignatureSize {
+		return meta, nil
+	}
+	return meta[:n], meta[n+2:]
 }
 
 // isService reports whether s is host:port in one line of text, of at most maxService bytes.
@@ -255,7 +269,7 @@ func isService(s string) bool {
 
 // decodeMeta reads what encodeMeta writes. Role and Version become one line of text; what is no
 // host:port is refused.
-func decodeMeta(b []byte) (m dynmesh.Member, err error) {
+func decodeMeta(b []byte) (m dynmesh.Member, key []byte, err error) {
 	err = eachField(b, func(n protowire.Number, value []byte, v uint64) {
 		switch n {
 		case metaRole:
@@ -266,6 +280,9 @@ func decodeMeta(b []byte) (m dynmesh.Member, err error) {
 			m.LeaseTTL = time.Duration(min(v, uint64(maxLeaseTTL/time.Millisecond))) * time.Millisecond
 		case metaVersion:
 			m.Version = text.Line(string(value), maxVersion)
+		case metaKey:
+			key = value
+			m.PublicKey = identity.Text(value)
 		}
 	})
 	switch {
@@ -274,6 +291,8 @@ func decodeMeta(b []byte) (m dynmesh.Member, err error) {
 		err = errors.New("its metadata has no role")
 	case m.Service != "" && !isService(m.Service):
 		err = errors.New("its port of requests is no host:port")
+	case len(key) != table.KeySize:
+		err = errors.New("its metadata has no key")
 	}
-	return m, err
+	return m, key, err
 }

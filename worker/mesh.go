@@ -24,6 +24,7 @@ const drainNotice = 100 * time.Millisecond
 // Config.Gossip is nil it says nothing, to nobody.
 type membership struct {
 	pool                 *gossip.Pool // nil: the worker is no member
+	identity             *gossip.Identity
 	id                   dynmesh.InstanceID
 	namespace, component string
 
@@ -33,13 +34,13 @@ type membership struct {
 }
 
 // newMembership binds the pool's addresses. What cfg.Gossip leaves out is the worker's: see there.
-func newMembership(cfg Config, id dynmesh.InstanceID, host, service string, seeds func(context.Context) ([]string, error), log *logrus.Entry) (*membership, error) {
-	m := &membership{id: id, namespace: cfg.Namespace, component: cfg.Component}
+func newMembership(cfg Config, identity *gossip.Identity, host, service string, seeds func(context.Context) ([]string, error), log *logrus.Entry) (*membership, error) {
+	m := &membership{identity: identity, id: identity.ID(), namespace: cfg.Namespace, component: cfg.Component}
 	if cfg.Gossip == nil {
 		return m, nil
 	}
 	g := *cfg.Gossip
-	g.ID, g.Role, g.Service, g.LeaseTTL = id, dynmesh.RoleWorker, service, cfg.LeaseTTL
+	g.Identity, g.Role, g.Service, g.LeaseTTL = identity, dynmesh.RoleWorker, service, cfg.LeaseTTL
 	g.Version = cmp.Or(g.Version, cfg.Version)
 	g.Advertise = cmp.Or(g.Advertise, gossipHost(g.Bind, host, cfg.Etcd.Addrs()))
 	if g.Seeds == nil {
@@ -78,6 +79,14 @@ func (m *membership) addr() string {
 		return ""
 	}
 	return m.pool.Addr()
+}
+
+// publicKey is that by which others know what the worker says; empty where it is no member.
+func (m *membership) publicKey() string {
+	if m.pool == nil {
+		return ""
+	}
+	return gossip.PublicKey(m.identity)
 }
 
 // close releases the addresses of a pool that never ran. After its Run it does nothing.

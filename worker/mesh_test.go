@@ -52,7 +52,7 @@ func TestMesh(t *testing.T) {
 	o.mu.Unlock()
 	want := dynmesh.Member{
 		Observer: a.mesh.pool.Self(), Role: dynmesh.RoleWorker, Addr: a.GossipAddr(), Service: a.RPCAddr(), LeaseTTL: 10 * time.Second,
-		State: dynmesh.Alive, Since: m.Since,
+		State: dynmesh.Alive, Since: m.Since, PublicKey: gossip.PublicKey(a.mesh.identity),
 	}
 	if m != want || m.ID != a.ID() {
 		t.Errorf("the frontend knows %+v, want %+v", m, want)

@@ -22,6 +22,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/worker/traffic"
@@ -82,8 +83,8 @@ func build(cfg Config) (_ *Worker, err error) {
 	if w.cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
 	}
-	id := dynmesh.NewInstanceID()
-	w.log = w.cfg.Log.WithField("instance", id.String())
+	identity := gossip.NewIdentity()
+	w.log = w.cfg.Log.WithField("instance", identity.ID().String())
 	if w.host, err = advertisedHost(w.cfg); err != nil {
 		return nil, &dynmesh.ConfigError{Config: "worker", Field: "RPC.AdvertiseHost", Err: err}
 	}
@@ -120,12 +121,13 @@ func build(cfg Config) (_ *Worker, err error) {
 	seeds := func(ctx context.Context) ([]string, error) { // asked when the registrar is there
 		return w.registrar.Seeds(ctx)
 	}
-	if w.mesh, err = newMembership(w.cfg, id, w.host, hostPort(w.host, w.rpc.ln.port()), seeds, w.log); err != nil {
+	if w.mesh, err = newMembership(w.cfg, identity, w.host, hostPort(w.host, w.rpc.ln.port()), seeds, w.log); err != nil {
 		return nil, err
 	}
 	release = append(release, w.mesh.close)
 	if w.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
-		Etcd: w.cfg.Etcd, ID: id, TTL: w.cfg.LeaseTTL, Bucket: w.cfg.Bucket, Log: w.log, Member: w.member(),
+		Etcd: w.cfg.Etcd, ID: identity.ID(), TTL: w.cfg.LeaseTTL, Bucket: w.cfg.Bucket, Log: w.log, Member: w.member(),
+		MemberFirst: true,
 	}); err != nil {
 		return nil, err
 	}
@@ -148,6 +150,7 @@ func (w *Worker) member() dynmesh.MemberInfo {
 		Version:    w.cfg.Version,
 		StartedAt:  w.started,
 		GossipAddr: w.GossipAddr(),
+		PublicKey:  w.mesh.publicKey(),
 		Labels:     w.cfg.Labels,
 	}
 	if w.system != nil {
@@ -485,16 +488,22 @@ func (w *Worker) checkEndpoints(ctx context.Context) error {
 // register keeps the endpoints registered until ctx ends, which is bounded: see
 // [etcd.Registrar.Run].
 func (w *Worker) register(ctx context.Context) error {
-	if w.cfg.RegisterAfter != nil {
-		select {
-		case <-w.cfg.RegisterAfter:
-		case <-ctx.Done():
-			return nil
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	publishing.Go(func() {
+		if w.cfg.RegisterAfter != nil {
+			select {
+			case <-w.cfg.RegisterAfter:
+			case <-ctx.Done():
+				return
+			}
 		}
-	}
-	if !w.mesh.watched(ctx) {
-		return nil
-	}
+		if w.mesh.watched(ctx) {
+			w.registrar.Publish()
+		}
+	})
 	return w.registrar.Run(ctx)
 }
 

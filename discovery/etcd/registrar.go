@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,10 @@ type RegistrarConfig struct {
 	Bucket Bucket             // where instances are put; default BucketDynmesh
 	Member dynmesh.MemberInfo // what the process says of itself; default of Role: RoleWorker
 	Log    *logrus.Entry      // default: nothing is logged
+
+	// MemberFirst has Run put nothing but what the process says of itself before Publish is called:
+	// members believe a process that is registered, while its instances are not to be used yet.
+	MemberFirst bool
 }
 
 // Registrar keeps the instances of one process in etcd, under one lease whose ID is theirs. Make it
@@ -63,8 +68,10 @@ type Registrar struct {
 	registered chan struct{} // closed by the first complete registration
 	memberKey  string
 
-	mu      sync.Mutex
-	desired map[string]string // every key that should be in etcd, with its value
+	mu        sync.Mutex
+	desired   map[string]string // every key that should be in etcd, with its value
+	withheld  map[string]string // those of instances that wait for Publish
+	published bool              // none do, or will
 
 	// Of the goroutine that is in Run.
 	lease        lease
@@ -133,6 +140,8 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 		registered: make(chan struct{}),
 		memberKey:  memberKey(id),
 		desired:    map[string]string{memberKey(id): string(member)},
+		withheld:   map[string]string{},
+		published:  !cfg.MemberFirst,
 		lease:      lease{ttl: cfg.TTL},
 		confirmed:  make(map[string]struct{}),
 	}
@@ -177,12 +186,35 @@ func (r *Registrar) Add(endpoint dynmesh.Endpoint, transport json.RawMessage) er
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := r.bucket.key(instance.InstanceKey)
-	if _, ok := r.desired[key]; ok {
+	_, desired := r.desired[key]
+	if _, withheld := r.withheld[key]; desired || withheld {
 		return fmt.Errorf("register %s: added twice", endpoint)
+	}
+	if !r.published {
+		r.withheld[key] = string(instance.Value())
+		return nil
 	}
 	r.desired[key] = string(instance.Value())
 	r.wake()
 	return nil
+}
+
+// Publish has Run put the instances, too, where it was to wait for that.
+func (r *Registrar) Publish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.Copy(r.desired, r.withheld)
+	clear(r.withheld)
+	r.published = true
+	r.wake()
+}
+
+// whole says whether all that is to be registered is in etcd.
+func (r *Registrar) whole() bool {
+	r.mu.Lock()
+	published := r.published
+	r.mu.Unlock()
+	return published && r.lease.granted && len(r.missing()) == 0
 }
 
 // Run keeps everything that was added in etcd until ctx ends. Then it revokes the lease, which
@@ -216,7 +248,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 			r.succeeded(ctx)
 		}
 		r.status.Store(&registrarStatus{
-			granted: r.lease.granted, expires: r.lease.expires, complete: r.lease.granted && len(r.missing()) == 0,
+			granted: r.lease.granted, expires: r.lease.expires, complete: r.whole(),
 		})
 	}
 	r.revoke(context.WithoutCancel(ctx))
@@ -438,6 +470,9 @@ func (r *Registrar) succeeded(ctx context.Context) {
 		r.failingSince = time.Time{}
 	}
 	if !r.complete {
+		if !r.whole() {
+			return // the instances are still to come
+		}
 		r.complete = true
 		close(r.registered)
 		r.log.WithField("endpoints", r.endpoints()).WithField("ttl", r.lease.ttl).Info("Registered")

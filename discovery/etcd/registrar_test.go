@@ -301,3 +301,37 @@ func TestFailedRegistrationNamesWhatRefuses(t *testing.T) {
 		return false
 	})
 }
+
+// A process is known before its instances are to be used: members believe those that are registered.
+func TestRegistrarPutsTheMemberFirst(t *testing.T) {
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	r := newRegistrar(t, etcd.RegistrarConfig{
+		Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}, Member: dynmesh.MemberInfo{Host: "h1"}, MemberFirst: true,
+	}, "generate")
+	start(t, r.Run)
+	testkit.Eventually(t, 10*time.Second, "its member", func() bool {
+		member, err := client.Get(t.Context(), r.MemberKey())
+		return err == nil && member.Count == 1
+	})
+	select {
+	case <-r.Registered():
+		t.Error("it calls itself registered without its instance")
+	default:
+	}
+	if keys, registered := instanceKeys(t, client), metric(t, r, "dynmesh_registered"); len(keys) != 0 || registered != 0 {
+		t.Errorf("keys = %v, registered %v, want none", keys, registered)
+	}
+	late := dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "late"}
+	if err := r.Add(late, dynmesh.HTTPTransport("http://10.0.0.1:9000")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Add(late, dynmesh.HTTPTransport("http://10.0.0.1:9000")); err == nil {
+		t.Error("an instance was added twice")
+	}
+	r.Publish()
+	awaitRegistered(t, r)
+	if keys := instanceKeys(t, client); len(keys) != 2 {
+		t.Errorf("keys = %v, want two", keys)
+	}
+}

@@ -71,9 +71,10 @@ func (p *Process) see() *observed {
 	return p.observed
 }
 
-// state is what gossip says of the process; empty: nothing.
+// state is what gossip says of the process; empty: nothing. Whoever gossips in its name, with
+// another key than the registry has of it, is not the process.
 func (p *Process) state() dynmesh.MemberState {
-	if p.member == nil {
+	if p.member == nil || p.impersonated() {
 		return ""
 	}
 	return p.member.State
@@ -89,9 +90,14 @@ func (p *Process) isDead() bool {
 	return p.state() == dynmesh.Dead || p.state() == dynmesh.Left
 }
 
+// impersonated says whether the registry has another key of the process than the member of its name.
+func (p *Process) impersonated() bool {
+	return p.member != nil && p.told != nil && p.told.PublicKey != "" && p.told.PublicKey != p.member.PublicKey
+}
+
 // current says whether a report of the process is one of its present incarnation.
 func (p *Process) current(r *report) bool {
-	return r != nil && (p.member == nil || r.observer.Epoch >= p.member.Epoch)
+	return r != nil && (p.member == nil || r.observer.Epoch >= p.member.Epoch) && !p.impersonated()
 }
 
 // report returns a report of the process that is one of its present incarnation; nil: there is
@@ -142,7 +148,7 @@ func (o observed) empty() bool { return o.own == nil && len(o.paths)+len(o.subje
 func (ps *processes) path(r *report) verdict.Path {
 	by := ps.byID[r.observer.ID]
 	return verdict.Path{
-		Kind: r.kind, Draining: r.draining, By: ps.nameOf(r.observer), State: ps.stateOf(r.observer),
+		Kind: r.kind, Draining: r.draining, By: ps.nameOf(r.observer), State: ps.stateOf(r.observer), Unregistered: !ps.vouched(r.observer),
 		ObserverUnreachable: by != nil && by.id != ps.self.ID && by.seen().unreachable, Stale: r.stale,
 		Finding: r.finding.Value(), Reason: r.reason.Value(), Detail: r.detail.Value(), Latency: r.latency, At: r.time(),
 	}
@@ -153,8 +159,9 @@ type processes struct {
 	self      dynmesh.Observer
 	byID      map[dynmesh.InstanceID]*Process
 	marks     *marks
-	gossiping int // others that, by the registry, take part in gossip
-	peers     int // other members that may have an opinion: those that are alive and not unreachable
+	registers bool // the registry holds what processes tell of themselves, and that has been read
+	gossiping int  // others that, by the registry, take part in gossip
+	peers     int  // other members that may have an opinion: those that are alive and not unreachable
 }
 
 // get returns a process, a new one where there is none.
@@ -193,7 +200,21 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 		}
 	}
 	ps.marks.target(p)
+	if p.member != nil {
+		ps.marks.member(p) // it may be vouched for, or no longer
+	}
 	ps.rename(p)
+}
+
+// enforce has nobody count any longer who is not registered. The registry has just been read.
+func (ps *processes) enforce() {
+	ps.registers = true
+	for _, p := range ps.byID {
+		if p.member != nil {
+			ps.marks.member(p)
+		}
+		ps.rename(p)
+	}
 }
 
 // prune forgets what a process told, once neither the registry lists it nor gossip says that it
@@ -220,7 +241,7 @@ func (ps *processes) reevaluate(p *Process) {
 	seen := p.seen()
 	for i := range seen.paths {
 		r := &seen.paths[i]
-		missed = missed || !r.stale && r.finding.Value() == dynmesh.Fail && ps.stateOf(r.observer) == dynmesh.Alive
+		missed = missed || !r.stale && r.finding.Value() == dynmesh.Fail && ps.stateOf(r.observer) == dynmesh.Alive && ps.vouched(r.observer)
 		reached = reached || r.finding.Value() == dynmesh.Pass && ps.path(r).Counts()
 	}
 	ps.marks.process(p)
@@ -239,7 +260,7 @@ func (ps *processes) reevaluate(p *Process) {
 // one that is alive and not unreachable as a whole, whatever is found of its instances, is itself a
 // peer, with whom nobody is alone.
 func (ps *processes) countPeer(p *Process) {
-	peer := p.isAlive() && !p.seen().unreachable && p.id != ps.self.ID
+	peer := p.isAlive() && !p.seen().unreachable && p.id != ps.self.ID && ps.vouched(p.member.Observer)
 	if peer == p.peer {
 		return
 	}
@@ -260,13 +281,25 @@ func (ps *processes) countPeer(p *Process) {
 	}
 }
 
+// vouched says whether what an observer finds of others counts: whoever may write to the registry
+// has registered it, under the key that it signs with. A member that was registered stays vouched
+// for as long as it is alive, whatever becomes of the registry. Where no registry holds members, or
+// none could be read yet, all do that gossip knows.
+func (ps *processes) vouched(o dynmesh.Observer) bool {
+	if o.ID == ps.self.ID || !ps.registers {
+		return true
+	}
+	p := ps.byID[o.ID]
+	return p != nil && p.member != nil && p.told != nil && p.told.PublicKey == p.member.PublicKey
+}
+
 // stateOf returns how an observer is, in the incarnation that is meant; empty if it is no member.
 func (ps *processes) stateOf(o dynmesh.Observer) dynmesh.MemberState {
 	if o == ps.self {
 		return dynmesh.Alive
 	}
 	if p := ps.byID[o.ID]; p != nil && p.member != nil && p.member.Epoch == o.Epoch {
-		return p.member.State
+		return p.state()
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
 // Registration says that an instance was put or deleted.
@@ -82,6 +83,20 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	if u.Rejected != nil {
 		f.rejected, f.marks.status = u.Rejected, true
 	}
+	if f.registry.MembersSynced && !f.processes.registers && f.holdsMembers() {
+		f.processes.enforce()
+	}
+}
+
+// holdsMembers says whether one of the registries holds what processes tell of themselves: etcd does.
+func (f *Fleet) holdsMembers() bool {
+	return len(f.cfg.Registries) == 0 || slices.Contains(f.cfg.Registries, string(verdict.Etcd))
+}
+
+// Unregistered says whether a member may tell others what it likes, and count for nothing: it is
+// registered nowhere, where members are.
+func (f *Fleet) Unregistered(p *Process) bool {
+	return p.member != nil && !f.processes.vouched(p.member.Observer)
 }
 
 // setWithdrawn sets who has taken an instance out of Dynamo's bucket; nil: nobody. Dynamo's

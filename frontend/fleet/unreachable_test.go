@@ -256,3 +256,70 @@ func TestAllButThisFrontendAreLost(t *testing.T) {
 	r.member(b.ID, dynmesh.Dead)
 	r.want(a, dynmesh.Unreachable, "no other member is left that could reach it")
 }
+
+// Whoever has etcd's word for it counts; whoever may only gossip is heard and shown, and neither its
+// failures nor its passes decide anything.
+func TestUnregisteredMembersCountForNothing(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.trio()
+	stranger, another := dynmesh.InstanceID(0xbad), dynmesh.InstanceID(0xbad2)
+	r.member(stranger, dynmesh.Alive)
+	r.member(another, dynmesh.Alive)
+	registered := func(id dynmesh.InstanceID, key string) dynmesh.RegistryUpdate {
+		return dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: r.now, MembersRead: true, Members: []dynmesh.RegisteredMember{
+			{ID: id, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleWorker, PublicKey: key}},
+		}}
+	}
+	for _, k := range []dynmesh.InstanceKey{a, b, c} {
+		r.discover(registered(k.ID, ""))
+	}
+	r.unreachable(a.ID, stranger)
+	r.unreachable(a.ID, another)
+	r.want(a, dynmesh.Ready, "canaries have passed")
+	if n := r.last.Instances; len(n) > 0 && len(n[0].Reasons) > 1 {
+		t.Errorf("strangers are among the reasons: %q", n[0].Reasons)
+	}
+	for by, counts := range r.counts(a) {
+		if counts && (by == stranger || by == another) {
+			t.Errorf("what %s says counts", by)
+		}
+	}
+	if !r.f.Unregistered(r.f.processes.byID[stranger]) || r.f.Unregistered(r.f.processes.byID[b.ID]) {
+		t.Error("it is not shown who is registered")
+	}
+
+	// Nor do they keep alive what others have lost.
+	r.unreachable(b.ID, a.ID)
+	r.unreachable(b.ID, c.ID)
+	r.gossip(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.path(b.ID, stranger, dynmesh.Pass), r.path(b.ID, another, dynmesh.Pass)}})
+	r.want(b, dynmesh.Unreachable, "2 of 2 watchers")
+
+	// A key that is not the registered one makes nobody count, nor is it the worker's own word.
+	r.discover(registered(stranger, "another's"))
+	r.want(a, dynmesh.Ready, "canaries have passed")
+	r.discover(registered(c.ID, "another's"))
+	r.unreachable(a.ID, c.ID)
+	r.want(a, dynmesh.Ready, "canaries have passed")
+	if counts := r.counts(a); counts[c.ID] || r.f.endpoints.find(c.Endpoint, c.ID).Verified() {
+		t.Error("another key than the registered one is believed")
+	}
+}
+
+// Where no registry holds members, or before it could be read, all count that gossip knows.
+func TestAllCountWhereNoRegistryHoldsMembers(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"kubernetes": {Gossip: true, Self: self, Registries: []string{"kubernetes"}}, "static": {Gossip: true, Self: self, Registries: []string{"static"}},
+		"etcd, whose members cannot be read": {Gossip: true, Self: self},
+	} {
+		r := rigOf(t, cfg)
+		a, b, c := r.trio()
+		if len(cfg.Registries) > 0 {
+			r.discover(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: r.now, MembersRead: true})
+		}
+		r.unreachable(a.ID, b.ID)
+		r.unreachable(a.ID, c.ID)
+		if got := r.state(a); got != dynmesh.Unreachable {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+}

@@ -41,6 +41,9 @@ func (w *warnings) gossip(h dynmesh.GossipHealth) {
 	if h.UDPDegraded > 0 {
 		w.add("members that answer over TCP and not over UDP: %d; look for a firewall, because their loss is noticed later", h.UDPDegraded)
 	}
+	if h.Forged > 0 {
+		w.add("somebody speaks in the names of members: %d messages of late were not signed by them, such as in the name of %s; they are not believed", h.Forged, h.Impersonated)
+	}
 	if h.Unproven > 0 {
 		w.add("canaries do not get through Dynamo's frontend to their workers (%d), of which that says nothing: %s", h.Unproven, h.Obstacle)
 	}

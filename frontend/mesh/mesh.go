@@ -186,6 +186,8 @@ type Member struct {
 	Addr  string              `json:"addr"`
 	State dynmesh.MemberState `json:"state"`
 	Since Time                `json:"since"`
+
+	Unregistered bool `json:"unregistered,omitempty"` // no registry vouches for it, where members are registered: what it finds of others does not count
 }
 
 // timeFormat is how all of /mesh writes times, in UTC.

@@ -117,8 +117,10 @@ func workerJSON(p *fleet.Process) *mesh.Worker {
 	return j
 }
 
-func memberJSON(m *dynmesh.Member) []byte {
-	return text.JSON(mesh.Member{ID: m.ID, Role: m.Role, Addr: m.Addr, State: m.State, Since: mesh.Time{Time: m.Since}})
+func memberJSON(m *dynmesh.Member, unregistered bool) []byte {
+	return text.JSON(mesh.Member{
+		ID: m.ID, Role: m.Role, Addr: m.Addr, State: m.State, Since: mesh.Time{Time: m.Since}, Unregistered: unregistered,
+	})
 }
 
 func headJSON(f *fleet.Fleet, outputs []mesh.OutputHead, version uint64, now time.Time) []byte {

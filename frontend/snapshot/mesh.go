@@ -149,7 +149,8 @@ func (r *meshRenderer) take(c fleet.Changes, now time.Time) {
 	}
 	for _, p := range c.Members {
 		if m := p.Member(); m != nil {
-			r.memberBatch.put(instanceKey(p.ID()), struct{}{}, func(dst []byte) []byte { return append(dst, memberJSON(m)...) })
+			unregistered := r.fleet.Unregistered(p)
+			r.memberBatch.put(instanceKey(p.ID()), struct{}{}, func(dst []byte) []byte { return append(dst, memberJSON(m, unregistered)...) })
 		} else {
 			r.memberBatch.remove(instanceKey(p.ID()))
 		}

@@ -43,6 +43,7 @@ type Path struct {
 	Draining            bool                // KindSystem: the worker will leave
 	By                  string              // the watcher, for people
 	State               dynmesh.MemberState // of the watcher; empty: it is no member
+	Unregistered        bool                // the watcher is registered nowhere, where members are
 	ObserverUnreachable bool                // somebody who is alive cannot reach the watcher, which is another process
 	Stale               bool                // it is about a former life of the worker
 	Finding             dynmesh.Finding     // Pass or Fail
@@ -52,11 +53,12 @@ type Path struct {
 	At                  time.Time     // by the watcher's clock
 }
 
-// Counts says whether the finding is believed: that of a watcher that is alive, about this life.
+// Counts says whether the finding is believed: that of a watcher that is alive, and whom the registry
+// vouches for, about this life. Anybody may become a member.
 // A suspect watcher may be the one that is cut off, so what it says counts for an instance only;
 // and one that others have lost may have died with the instance, so what it says does not.
 func (p Path) Counts() bool {
-	if p.Stale {
+	if p.Stale || p.Unregistered {
 		return false
 	}
 	switch p.Finding {

@@ -19,11 +19,11 @@ import (
 
 // Config configures a [Node]. All but Keyring and Network must be given.
 type Config struct {
-	Name      string // of the member; nobody else's, ever
-	Meta      []byte // what others are told of it, 512 bytes at most
-	Bind      string // host:port to listen at, over TCP and UDP
-	Advertise string // where others reach it, host or host:port; empty: the address that Bind names, or one of the host's
-	Label     string // keeps meshes apart that reach each other by accident
+	Name      string                      // of the member; nobody else's, ever
+	Meta      func(netip.AddrPort) []byte // what others are told of it, who reach it there: 512 bytes at most
+	Bind      string                      // host:port to listen at, over TCP and UDP
+	Advertise string                      // where others reach it, host or host:port; empty: the address that Bind names, or one of the host's
+	Label     string                      // keeps meshes apart that reach each other by accident
 	Keyring   *Keyring
 	Network   Network // nil: the host's
 	Delegate  Delegate
@@ -77,7 +77,7 @@ func (p Peer) node() *memberlist.Node {
 }
 
 const (
-	delegateVersion = 1
+	delegateVersion = 2 // what members say is signed
 
 	// packetSize keeps packets whole on networks within networks, as QUIC's 1,200 bytes do.
 	packetSize = 1200
@@ -139,7 +139,7 @@ func (n *Node) memberlistConfig() *memberlist.Config {
 		c.Keyring = n.cfg.Keyring.ring
 	}
 	c.Logger = log.New(n.log, "", 0)
-	d := &delegate{Delegate: n.cfg.Delegate, counters: n.cfg.Counters, meta: n.cfg.Meta}
+	d := &delegate{Delegate: n.cfg.Delegate, counters: n.cfg.Counters, meta: n.cfg.Meta(n.Addr())}
 	c.Delegate, c.Events, c.Alive, c.Ping = d, d, d, d
 	return c
 }

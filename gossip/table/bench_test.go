@@ -37,7 +37,7 @@ func BenchmarkMergeKnown(b *testing.B) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := own(7, "pass")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -50,7 +50,7 @@ func BenchmarkObserve(b *testing.B) {
 
 // Everything has changed at once, and 1,000 members are to hear of it.
 func BenchmarkTake(b *testing.B) {
-	entries := mustMerge(b, table.New(reader), everything(fleet(b, workers))...).Entries
+	entries := mustMerge(b, newTable(reader), everything(fleet(b, workers))...).Entries
 	var d table.BroadcastQueue
 	packets, bytes := 0, 0
 	b.ReportAllocs()
@@ -69,13 +69,13 @@ func BenchmarkTake(b *testing.B) {
 	n := 0
 	d.Add(entries...)
 	for i := 0; i < 100; i++ {
-		n += len(mustMerge(b, table.New(reader), d.Packet(3, 1200, 1000)...).Set)
+		n += len(mustMerge(b, newTable(reader), d.Packet(3, 1200, 1000)...).Set)
 	}
 	b.ReportMetric(float64(n)/100, "observations/packet")
 }
 
 func BenchmarkMark(b *testing.B) {
-	entries := mustMerge(b, table.New(reader), everything(fleet(b, workers))...).Entries
+	entries := mustMerge(b, newTable(reader), everything(fleet(b, workers))...).Entries
 	b.ReportAllocs()
 	for b.Loop() {
 		var d table.BroadcastQueue

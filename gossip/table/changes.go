@@ -8,6 +8,7 @@ type Changes struct {
 	Withdrawn []dynmesh.ObservationKey // those that stood before and do not any longer; never one that is also in Set
 	Entries   []Entry                  // what others may not know yet: for [BroadcastQueue.Add]
 	Ignored   Ignored                  // what of a message had no effect
+	Forged    []dynmesh.InstanceID     // in whose names something was said that they have not signed
 }
 
 // Cause is why an entry of a message had no effect.
@@ -19,7 +20,7 @@ const (
 	causeSuperseded              // of an incarnation of its observer that is not the latest one
 	causeForgotten               // of an incarnation that was forgotten
 	causeStaleSelf               // of an earlier incarnation of this very member
-	causeForged                  // under this member's own name, and it did not say so: another process has its ID
+	causeForged                  // its observer has not signed it, or under this member's own name and not said by it
 	causeNotOwner                // about what is not its observer's to say
 	causeMalformed               // an entry without a sequence, or too long
 	causeFull                    // there is no room for it
@@ -55,11 +56,18 @@ type Ignored [causes]int
 // Entry is an observation or a withdrawal as it travels: the bytes of its author, unknown fields
 // included. It does not change, so it may be handed from goroutine to goroutine.
 type Entry struct {
-	observer  dynmesh.Observer
+	observer dynmesh.Observer
+	key      []byte // the observer's
+	signedWatermark
+	subject dynmesh.Subject
+	seq     uint64
+	raw     []byte // with the observer's signature at its end; nil: nothing but the observer and its watermark
+}
+
+// signedWatermark is a watermark as it travels. Without a signature there is none.
+type signedWatermark struct {
 	watermark uint64
-	subject   dynmesh.Subject
-	seq       uint64
-	raw       []byte // nil: nothing but the observer and its watermark
+	signature []byte
 }
 
 // Key returns what the entry is about.
@@ -71,7 +79,7 @@ func (e Entry) Key() dynmesh.ObservationKey {
 type recorder struct {
 	step         uint64
 	changed      []changedEntry
-	incarnations []*incarnation // new ones, and those whose watermark rose
+	incarnations []*incarnation // whose signed watermark is new
 	Changes
 }
 
@@ -115,12 +123,11 @@ func (r *recorder) changes() Changes {
 			r.Withdrawn = append(r.Withdrawn, c.key())
 		}
 		if !c.removed {
-			r.Entries = append(r.Entries, c.wireEntry(c.of.watermark))
-			sent[c.of] = true
+			r.Entries = append(r.Entries, c.wireEntry())
 		}
 	}
 	for _, i := range r.incarnations {
-		if !sent[i] && !i.ended {
+		if !sent[i] && !i.ended && i.signed.signature != nil {
 			sent[i] = true
 			r.Entries = append(r.Entries, i.wireEntry())
 		}

@@ -156,10 +156,6 @@ func (e *entry) hash() uint64 {
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.of.ID))
 	b = binary.LittleEndian.AppendUint64(b, e.of.Epoch)
 	b = binary.LittleEndian.AppendUint64(b, e.seq)
-	b = binary.LittleEndian.AppendUint64(b, uint64(e.subject.ID))
-	for _, s := range [3]string{e.subject.Endpoint.Namespace, e.subject.Endpoint.Component, e.subject.Endpoint.Name} {
-		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
-		b = append(b, s...)
-	}
+	b = appendSubject(b, e.subject)
 	return xxh64(append(b, e.raw...))
 }

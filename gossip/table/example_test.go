@@ -9,8 +9,8 @@ import (
 
 // A worker tells what it found, a frontend learns it.
 func Example() {
-	worker := table.New(dynmesh.Observer{ID: 0x694d9b90, Epoch: 1})
-	frontend := table.New(dynmesh.Observer{ID: 0x1234, Epoch: 1})
+	worker := newTable(dynmesh.Observer{ID: 0x694d9b90, Epoch: 1})
+	frontend := newTable(dynmesh.Observer{ID: 0x1234, Epoch: 1})
 
 	said, err := worker.Observe(dynmesh.Report{
 		Subject: dynmesh.Subject{ID: 0x694d9b90, Endpoint: generate},

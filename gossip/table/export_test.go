@@ -1,6 +1,11 @@
 package table
 
-import "github.com/dynmesh/dynmesh"
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/dynmesh/dynmesh"
+)
 
 // What tests of this package look at beside its API.
 const (
@@ -37,9 +42,70 @@ var (
 	ErrVersion   = errVersion
 )
 
-// Crafted is an entry as no honest observer needs to have written it.
+// TestKeys are keys of a member that cost nothing, and that anybody could make. What real ones hold
+// to is tested elsewhere.
+type TestKeys dynmesh.InstanceID
+
+func (k TestKeys) Public() []byte {
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(k)), make([]byte, KeySize-8)...)
+}
+
+func (k TestKeys) Sign(statement []byte) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, xxh64(append(k.Public(), statement...)))
+	return bytes.Repeat(b, SignatureSize/len(b))
+}
+
+func (TestKeys) Holds(by dynmesh.InstanceID, public, statement, signature []byte) bool {
+	return bytes.Equal(public, TestKeys(by).Public()) && bytes.Equal(signature, TestKeys(by).Sign(statement))
+}
+
+// LooseKeys take any signature for the observer's own, so that a fuzzer gets behind it.
+type LooseKeys struct{ TestKeys }
+
+func (LooseKeys) Holds(by dynmesh.InstanceID, public, _, _ []byte) bool {
+	return bytes.Equal(public, TestKeys(by).Public())
+}
+
+// Crafted is an entry as no honest observer needs to have written it, though one has signed it. One
+// without a watermark says nothing of that, unless it says nothing else either.
 func Crafted(o dynmesh.Observer, watermark uint64, s dynmesh.Subject, seq uint64, raw []byte) Entry {
-	return Entry{observer: o, watermark: watermark, subject: s, seq: seq, raw: raw}
+	return SignedBy(TestKeys(o.ID), o, watermark, s, seq, raw)
+}
+
+// SignedBy is the same, signed by whoever has the keys.
+func SignedBy(keys Keys, o dynmesh.Observer, watermark uint64, s dynmesh.Subject, seq uint64, raw []byte) Entry {
+	e := Entry{observer: o, key: keys.Public(), subject: s, seq: seq}
+	if raw != nil {
+		e.raw = appendSeal(bytes.Clone(raw), keys, o, s)
+	}
+	if watermark > 0 || raw == nil {
+		e.signedWatermark = signedWatermark{watermark, keys.Sign(watermarkStatement(o, watermark))}
+	}
+	return e
+}
+
+// Of is the entry as somebody else's, or of something else, under the same signature.
+func (e Entry) Of(o dynmesh.Observer, s dynmesh.Subject) Entry {
+	e.observer, e.subject = o, s
+	return e
+}
+
+// Forged returns in whose names a message says what they have not signed.
+func (t *Table) Forged(message []byte) []dynmesh.InstanceID {
+	c, _ := t.Merge(message)
+	return c.Forged
+}
+
+// Edited is the entry with other bytes under the same signature.
+func (e Entry) Edited(raw []byte) Entry {
+	e.raw = raw
+	return e
+}
+
+// Unsealed returns what is kept of an entry without its signature.
+func (e Entry) Unsealed() []byte {
+	said, _, _ := cutSeal(e.raw)
+	return said
 }
 
 // Raw returns what is kept of an entry.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestForgottenDoNotComeBack(t *testing.T) {
-	gone := table.New(dynmesh.Observer{ID: 7, Epoch: 5})
+	gone := newTable(dynmesh.Observer{ID: 7, Epoch: 5})
 	said := mustObserve(t, gone, own(7, dynmesh.Pass)).Set[0]
 	tb := merged(t, everything(gone))
 	c := tb.Forget(gone.Self(), clock(60))
@@ -35,8 +35,8 @@ func TestForgottenDoNotComeBack(t *testing.T) {
 }
 
 func TestForgetConcernsThatLifeOnly(t *testing.T) {
-	tb := table.New(reader)
-	later := table.New(dynmesh.Observer{ID: 7, Epoch: 6})
+	tb := newTable(reader)
+	later := newTable(dynmesh.Observer{ID: 7, Epoch: 6})
 	mustObserve(t, later, own(7, dynmesh.Pass))
 	tb.Forget(dynmesh.Observer{ID: 7, Epoch: 5}, clock(60))
 	if c := mustMerge(t, tb, everything(later)...); len(c.Set) != 1 {
@@ -51,7 +51,7 @@ func TestForgetConcernsThatLifeOnly(t *testing.T) {
 }
 
 func TestRecall(t *testing.T) {
-	back := table.New(dynmesh.Observer{ID: 7, Epoch: 5})
+	back := newTable(dynmesh.Observer{ID: 7, Epoch: 5})
 	mustObserve(t, back, own(7, dynmesh.Pass))
 	tb := merged(t, everything(back))
 	tb.Forget(back.Self(), clock(60))
@@ -66,7 +66,7 @@ func TestRecall(t *testing.T) {
 }
 
 func TestForgottenAreBounded(t *testing.T) {
-	tb := table.New(reader)
+	tb := newTable(reader)
 	for i := range table.MaxForgotten + 1 {
 		tb.Forget(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, clock(i))
 	}

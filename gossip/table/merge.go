@@ -12,9 +12,10 @@ import (
 // Merge takes in what another member sent. It keeps no reference to the message. With an error
 // (another version or type, malformed) the table is as it was.
 //
-// An entry is taken only if it is its observer's to say: canary, traffic and process of itself,
-// path of others, and nothing under this member's own name. Who sent it is not looked at, since
-// everything is relayed: inside the keyring members do not lie.
+// An entry is taken only if its observer has signed it, and if it is its observer's to say: canary,
+// traffic and process of itself, path of others, and nothing under this member's own name. Who sent
+// it is not looked at, since everything is relayed. A signature is looked at only where it would
+// have an effect: what is known costs nothing.
 func (t *Table) Merge(message []byte) (Changes, error) {
 	b, err := parseBatch(message)
 	if err != nil {
@@ -39,26 +40,52 @@ func (t *Table) mergePart(p batchPart, entries []Entry, r *recorder) {
 		ignore(causeForgotten)
 		return
 	}
-	i := t.incarnation(p.observer.ID)
+	held := t.incarnation(p.observer.ID)
 	switch {
-	case i != nil && p.observer.Epoch < i.Epoch:
+	case held != nil && p.observer.Epoch < held.Epoch:
 		ignore(causeSuperseded)
 		return
-	case i == nil && t.stats.Observers >= maxObservers:
+	case held == nil && t.stats.Observers >= maxObservers:
 		ignore(causeFull)
 		return
-	case i == nil || p.observer.Epoch > i.Epoch:
-		if i != nil {
-			t.end(i, r)
-		}
-		i = t.begin(p.observer)
-		r.incarnations = append(r.incarnations, i)
+	case held != nil && !bytes.Equal(p.key, held.key): // an ID has one key, in all its incarnations
+		t.ignoreForged(p, max(1, len(entries)), r)
+		return
 	}
-	watermark := max(i.watermark, p.watermark)
-	for _, e := range entries {
-		if why, ok := t.mergeEntry(i, watermark, e, r); !ok {
-			r.Ignored[why]++
+	i := held
+	if held == nil || p.observer.Epoch > held.Epoch {
+		i = &incarnation{Observer: p.observer, key: p.key} // of which nothing is signed yet
+	}
+	rises := len(p.signature) > 0 && (i.signed.signature == nil || p.watermark > i.signed.watermark)
+	if rises && !t.holdsWatermark(p) {
+		t.ignoreForged(p, max(1, len(entries)), r)
+		return
+	}
+	watermark := i.watermark
+	if rises {
+		watermark = max(watermark, p.watermark)
+	}
+	signed := t.signedOf(i, watermark, entries, p, r)
+	if i != held {
+		if !rises && len(signed) == 0 {
+			return // nobody has said that it begins
 		}
+		if held != nil {
+			t.end(held, r)
+		}
+		i = t.begin(p.observer, bytes.Clone(p.key))
+	}
+	for _, e := range signed {
+		if why, ok := t.takes(i, watermark, e); !ok {
+			r.Ignored[why]++ // two of one subject
+			continue
+		}
+		_, _, stands := decodeReport(e.raw)
+		t.put(i, e.subject, e.seq, bytes.Clone(e.raw), stands, r)
+	}
+	if rises {
+		i.signed = signedWatermark{p.watermark, bytes.Clone(p.signature)}
+		r.incarnations = append(r.incarnations, i)
 	}
 	// After the entries, so that what is said anew is never withdrawn in between.
 	if watermark = max(watermark, i.trim()); watermark > i.watermark {
@@ -66,7 +93,35 @@ func (t *Table) mergePart(p batchPart, entries []Entry, r *recorder) {
 	}
 }
 
-func (t *Table) mergeEntry(i *incarnation, watermark uint64, e Entry, r *recorder) (Cause, bool) {
+// signedOf returns the entries that have an effect and that their observer has signed. Behind one
+// that it has not, no other is worth looking at.
+func (t *Table) signedOf(i *incarnation, watermark uint64, entries []Entry, p batchPart, r *recorder) []Entry {
+	signed := entries[:0]
+	for n, e := range entries {
+		e.observer = p.observer
+		if why, ok := t.takes(i, watermark, e); !ok {
+			r.Ignored[why]++
+			continue
+		}
+		if !t.holdsEntry(p.key, e) {
+			t.ignoreForged(p, len(entries)-n, r)
+			break
+		}
+		signed = append(signed, e)
+	}
+	return signed
+}
+
+// ignoreForged notes that so many entries came in the name of somebody who has not signed them.
+func (t *Table) ignoreForged(p batchPart, entries int, r *recorder) {
+	r.Ignored[causeForged] += entries
+	if !slices.Contains(r.Forged, p.observer.ID) {
+		r.Forged = append(r.Forged, p.observer.ID)
+	}
+}
+
+// takes reports whether an entry has an effect, if it is signed.
+func (t *Table) takes(i *incarnation, watermark uint64, e Entry) (Cause, bool) {
 	said, _, stands := decodeReport(e.raw)
 	switch {
 	case e.seq == 0 || e.seq == math.MaxUint64 || len(e.raw) > maxEntry || e.subject.ID == 0:
@@ -86,7 +141,6 @@ func (t *Table) mergeEntry(i *incarnation, watermark uint64, e Entry, r *recorde
 	if grows > 0 && t.stats.Size+grows > maxSize {
 		return causeFull, false
 	}
-	t.put(i, e.subject, e.seq, bytes.Clone(e.raw), stands, r)
 	return 0, true
 }
 
@@ -98,13 +152,13 @@ func (t *Table) mergeOwn(p batchPart, entries []Entry, r *recorder) {
 		r.Ignored[causeStaleSelf] += max(1, len(entries))
 		return
 	case p.observer.Epoch > t.self.Epoch || p.watermark > own.watermark:
-		r.Ignored[causeForged] += max(1, len(entries))
+		t.ignoreForged(p, max(1, len(entries)), r)
 		return
 	}
 	for _, e := range entries {
 		held := own.entries[e.subject]
 		if e.seq > t.seq || held != nil && e.seq == held.seq && !bytes.Equal(e.raw, held.raw) {
-			r.Ignored[causeForged]++
+			t.ignoreForged(p, 1, r)
 		} else {
 			r.Ignored[causeKnown]++
 		}

@@ -44,7 +44,10 @@ func crafted() *rapid.Generator[[]byte] {
 }
 
 func merged(t testing.TB, parts ...[][]byte) *table.Table {
-	tb := table.New(reader)
+	return mergedInto(t, newTable(reader), parts...)
+}
+
+func mergedInto(t testing.TB, tb *table.Table, parts ...[][]byte) *table.Table {
 	for _, p := range parts {
 		mustMerge(t, tb, p...)
 	}
@@ -91,7 +94,7 @@ func TestMergeLaws(t *testing.T) {
 // that a table passes on as well.
 func TestChangesTellTheWholeTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		tb, relay := table.New(reader), table.New(reader)
+		tb, relay := newTable(reader), newTable(reader)
 		follows := map[dynmesh.ObservationKey]dynmesh.Observation{}
 		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			var c table.Changes
@@ -164,7 +167,7 @@ func TestStructuralOwnership(t *testing.T) {
 		{"of nobody", other, 0, dynmesh.KindPath, dynmesh.Pass, table.CauseMalformed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tb := table.New(self)
+			tb := newTable(self)
 			before := tb.Digest()
 			e := table.Crafted(c.by, 0, dynmesh.Subject{ID: c.subject}, 3, table.Encode(3, &dynmesh.Report{Kind: c.kind, Finding: c.finding}))
 			got := mustMerge(t, tb, table.Pack([]table.Entry{e}, table.MaxBatch)...)
@@ -186,7 +189,7 @@ func TestStructuralOwnership(t *testing.T) {
 }
 
 func TestLaterLifeReplacesTheFormer(t *testing.T) {
-	first, second := table.New(dynmesh.Observer{ID: 7, Epoch: 1}), table.New(dynmesh.Observer{ID: 7, Epoch: 2})
+	first, second := newTable(dynmesh.Observer{ID: 7, Epoch: 1}), newTable(dynmesh.Observer{ID: 7, Epoch: 2})
 	c := mustObserve(t, first, own(7, dynmesh.Pass))
 	tb := merged(t, everything(first))
 	got := mustMerge(t, tb, everything(second)...)
@@ -230,7 +233,7 @@ func TestTooManyEntriesOfOneObserver(t *testing.T) {
 }
 
 func TestTooManyObservers(t *testing.T) {
-	tb := table.New(reader)
+	tb := newTable(reader)
 	var entries []table.Entry
 	for i := range table.MaxObservers + 2 {
 		entries = append(entries, table.Crafted(dynmesh.Observer{ID: dynmesh.InstanceID(i + 1), Epoch: 1}, 0, dynmesh.Subject{}, 0, nil))
@@ -247,7 +250,7 @@ func TestTooManyObservers(t *testing.T) {
 }
 
 func TestTooManyBytes(t *testing.T) {
-	tb := table.New(reader)
+	tb := newTable(reader)
 	big := make([]byte, table.MaxEntry-100)
 	raw := func(seq uint64) []byte {
 		return append(table.Encode(seq, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass}), unknownField(99, big)...)
@@ -278,7 +281,7 @@ func TestTooManyBytes(t *testing.T) {
 // Who has gone mad has ever new endpoints, and their names take more room than what is said of
 // them.
 func TestLongNamesCount(t *testing.T) {
-	tb := table.New(reader)
+	tb := newTable(reader)
 	o := dynmesh.Observer{ID: 1, Epoch: 1}
 	name := strings.Repeat("x", table.MaxName-10)
 	var entries []table.Entry
@@ -296,7 +299,7 @@ func TestLongNamesCount(t *testing.T) {
 }
 
 func TestOwnFloorIsOurs(t *testing.T) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	mustObserve(t, tb, own(7, dynmesh.Pass))
 	before := tb.Digest()
 	e := table.Crafted(tb.Self(), 2, dynmesh.Subject{}, 0, nil)
@@ -313,7 +316,7 @@ func TestLongEntriesGetMessagesOfTheirOwn(t *testing.T) {
 		entries = append(entries, table.Crafted(reader, 0, dynmesh.Subject{ID: 5 + dynmesh.InstanceID(i)}, i+1, append(table.Encode(i+1, f), long...)))
 	}
 	sent := table.Pack(entries, 1000)
-	if tb := table.New(dynmesh.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
+	if tb := newTable(dynmesh.Observer{ID: 1, Epoch: 1}); len(mustMerge(t, tb, sent...).Set) != 4 || len(sent) != 4 {
 		t.Errorf("%d messages, %v", len(sent), standing(tb))
 	}
 }
@@ -341,7 +344,7 @@ func TestEntriesThatNoOneCouldReplaceAreRefused(t *testing.T) {
 		"the last sequence":  table.Crafted(o, 0, dynmesh.Subject{ID: 5}, math.MaxUint64, table.Encode(math.MaxUint64, f)),
 		"too long":           table.Crafted(o, 0, dynmesh.Subject{ID: 5}, 1, append(table.Encode(1, f), unknownField(99, make([]byte, table.MaxEntry))...)),
 	} {
-		tb := table.New(reader)
+		tb := newTable(reader)
 		if c := mustMerge(t, tb, table.Pack([]table.Entry{e}, table.MaxBatch)...); len(c.Set) > 0 || c.Ignored[table.CauseMalformed] != 1 {
 			t.Errorf("%s: %+v", name, c)
 		}
@@ -365,7 +368,7 @@ func TestWhatAMessageSaysAnewIsNotWithdrawn(t *testing.T) {
 		"something else": {Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true},
 		"a withdrawal":   nil,
 	} {
-		tb := table.New(reader)
+		tb := newTable(reader)
 		mustMerge(t, tb, part(0, 1, pass))
 		c := mustMerge(t, tb, append(part(2, 0, nil), part(0, 2, now)[2:]...))
 		stands := now != nil

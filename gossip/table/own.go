@@ -48,11 +48,9 @@ func (t *Table) Observe(f dynmesh.Report) (Changes, error) {
 		if own.observations >= maxEntries {
 			return Changes{}, fmt.Errorf("observe %s of %s: %w", f.Kind, f.Subject.ID, errFull)
 		}
-		t.compact(own, t.renumber(r), r)
-		t.compaction = compaction{}
+		t.endCompaction(t.renumber(r), r)
 	}
-	t.seq++
-	t.put(own, f.Subject, t.seq, encodeReport(t.seq, &f), true, r)
+	t.say(own, f.Subject, &f, r)
 	return r.changes(), nil
 }
 
@@ -60,8 +58,7 @@ func (t *Table) Observe(f dynmesh.Report) (Changes, error) {
 func (t *Table) Withdraw(s dynmesh.Subject) Changes {
 	own, r := t.incarnation(t.self.ID), t.recorder()
 	if e := own.entries[s]; e != nil && e.stands {
-		t.seq++
-		t.put(own, s, t.seq, encodeReport(t.seq, nil), false, r)
+		t.say(own, s, nil, r)
 	}
 	return r.changes()
 }
@@ -79,8 +76,7 @@ func (t *Table) Expire(now time.Time) Changes {
 	case c.watermark == 0 && len(own.entries)-own.observations > max(16, own.observations/2):
 		t.compaction = compaction{watermark: t.renumber(r), at: now.Add(compactionDelay)}
 	case c.watermark > 0 && !now.Before(c.at):
-		t.compact(own, c.watermark, r)
-		t.compaction = compaction{}
+		t.endCompaction(c.watermark, r)
 	}
 	return r.changes()
 }
@@ -98,8 +94,21 @@ func (t *Table) renumber(r *recorder) uint64 {
 	slices.SortFunc(standing, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
 	for _, e := range standing {
 		f := e.observation().Report
-		t.seq++
-		t.put(e.of, e.subject, t.seq, encodeReport(t.seq, &f), true, r)
+		t.say(e.of, e.subject, &f, r)
 	}
 	return first
+}
+
+// say signs what this member says of a subject, under its next sequence; nil withdraws it.
+func (t *Table) say(own *incarnation, s dynmesh.Subject, f *dynmesh.Report, r *recorder) {
+	t.seq++
+	t.put(own, s, t.seq, appendSeal(encodeReport(t.seq, f), t.keys, t.self, s), f != nil, r)
+}
+
+// endCompaction raises the watermark: all that this member said below the watermark is gone.
+func (t *Table) endCompaction(watermark uint64, r *recorder) {
+	own := t.incarnation(t.self.ID)
+	t.sign(own, watermark)
+	t.compact(own, watermark, r)
+	t.compaction = compaction{}
 }

@@ -20,7 +20,7 @@ import (
 func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		self := dynmesh.Observer{ID: 7, Epoch: rapid.Uint64().Draw(rt, "epoch")}
-		tb := table.New(self)
+		tb := newTable(self)
 		f := dynmesh.Report{
 			Subject:  dynmesh.Subject{ID: rapid.SampledFrom([]dynmesh.InstanceID{7, 7, 7, 9, 0}).Draw(rt, "subject")},
 			Kind:     rapid.SampledFrom([]dynmesh.Kind{dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess, dynmesh.KindPath, 0, 5}).Draw(rt, "kind"),
@@ -50,7 +50,7 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 		}
 		var d table.BroadcastQueue
 		d.Add(c.Entries...)
-		got := mustMerge(t, table.New(reader), append(d.Packet(0, 1200, 3), d.Oversized()...)...)
+		got := mustMerge(t, newTable(reader), append(d.Packet(0, 1200, 3), d.Oversized()...)...)
 		if len(c.Set) != 1 || !slices.Equal(got.Set, c.Set) {
 			rt.Fatalf("observed %+v, others read %+v", c.Set, got.Set)
 		}
@@ -72,10 +72,10 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 
 // What is not fit for others does not even go out.
 func TestOnlyWhatIsFitIsWritten(t *testing.T) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	c := mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 7}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass,
 		Detail: strings.Repeat("\xff\n", 5000), Latency: -time.Hour, At: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)})
-	got := c.Entries[0].Raw()
+	got := c.Entries[0].Unsealed()
 	want := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Detail: c.Set[0].Detail})
 	if !bytes.Equal(got, want) || len(c.Set[0].Detail) > dynmesh.MaxDetail {
 		t.Errorf("wrote %x, want %x", got, want)
@@ -83,7 +83,7 @@ func TestOnlyWhatIsFitIsWritten(t *testing.T) {
 }
 
 func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := own(7, dynmesh.Fail)
 	f.Reason, f.At = dynmesh.ReasonTimeout, clock(0)
 	mustObserve(t, tb, f)
@@ -109,7 +109,7 @@ func TestWhatIsSaidAgainIsNotSent(t *testing.T) {
 
 // Relays bring back what this member said, and that is neither new nor forged.
 func TestOwnWordsComeBack(t *testing.T) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	var said [][]byte
 	say := func(c table.Changes) {
 		said = append(said, table.Pack(c.Entries, table.MaxPacket)...)
@@ -130,7 +130,7 @@ func TestOwnWordsComeBack(t *testing.T) {
 // lost and the rest is late.
 func TestWithdrawalsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		author, follower := table.New(dynmesh.Observer{ID: 7, Epoch: 1}), table.New(reader)
+		author, follower := newTable(dynmesh.Observer{ID: 7, Epoch: 1}), newTable(reader)
 		stands, anew := map[dynmesh.InstanceID]bool{}, map[dynmesh.InstanceID]bool{}
 		var way [][]byte // what is on its way, and what will be sent again
 		now := 0
@@ -193,7 +193,7 @@ func TestWithdrawalsEnd(t *testing.T) {
 }
 
 func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	for i := range 20 {
 		mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	}
@@ -219,7 +219,7 @@ func TestFloorRisesWhenWhatIsSaidAnewHasSettled(t *testing.T) {
 }
 
 func TestOwnTableIsBounded(t *testing.T) {
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	f := func(i int) dynmesh.Report {
 		return dynmesh.Report{Subject: dynmesh.Subject{ID: dynmesh.InstanceID(10 + i)}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 	}

@@ -19,9 +19,10 @@ type packer struct {
 
 // packedPart is what a message has of one incarnation.
 type packedPart struct {
-	observer  dynmesh.Observer
-	watermark uint64
-	body      []byte
+	observer dynmesh.Observer
+	key      []byte
+	signedWatermark
+	body []byte
 }
 
 // lengthSize is what the length of a part or an entry takes at most in a message of up to
@@ -44,10 +45,10 @@ func (p *packer) add(e Entry) bool {
 	size := 0
 	n, known := p.observers[e.observer]
 	if !known {
-		size += 1 + lengthSize + 9 + 1 + sizeVarint(e.observer.Epoch)
+		size += 1 + lengthSize + 9 + 1 + sizeVarint(e.observer.Epoch) + 2 + KeySize
 	}
-	if e.watermark > 0 {
-		size += 1 + sizeVarint(e.watermark)
+	if e.signature != nil {
+		size += 1 + sizeVarint(e.watermark) + sealSize
 	}
 	name, named := 0, true
 	if e.raw != nil {
@@ -68,7 +69,7 @@ func (p *packer) add(e Entry) bool {
 	}
 	p.size += size
 	if !known {
-		n = p.addPart(e.observer)
+		n = p.addPart(e)
 	}
 	if !named {
 		p.order = append(p.order, e.subject.Endpoint)
@@ -76,7 +77,9 @@ func (p *packer) add(e Entry) bool {
 		p.names[e.subject.Endpoint] = name
 	}
 	part := &p.parts[n]
-	part.watermark = max(part.watermark, e.watermark)
+	if e.signature != nil && (part.signature == nil || e.watermark > part.watermark) {
+		part.signedWatermark = e.signedWatermark
+	}
 	if e.raw != nil {
 		part.body = appendEntry(part.body, e, name)
 	}
@@ -84,14 +87,14 @@ func (p *packer) add(e Entry) bool {
 }
 
 // addPart begins a part, in the memory of an earlier message's where there is one.
-func (p *packer) addPart(o dynmesh.Observer) int {
+func (p *packer) addPart(e Entry) int {
 	n := len(p.parts)
-	p.observers[o] = n
+	p.observers[e.observer] = n
 	if n < cap(p.parts) {
 		p.parts = p.parts[:n+1]
-		p.parts[n] = packedPart{observer: o, body: p.parts[n].body[:0]}
+		p.parts[n] = packedPart{observer: e.observer, key: e.key, body: p.parts[n].body[:0]}
 	} else {
-		p.parts = append(p.parts, packedPart{observer: o})
+		p.parts = append(p.parts, packedPart{observer: e.observer, key: e.key})
 	}
 	return n
 }
@@ -133,17 +136,21 @@ func (p *packer) message() []byte {
 		}
 	}
 	for _, part := range p.parts {
-		n := 9 + 1 + sizeVarint(part.observer.Epoch) + len(part.body)
-		if part.watermark > 0 {
-			n += 1 + sizeVarint(part.watermark)
+		n := 9 + 1 + sizeVarint(part.observer.Epoch) + 2 + len(part.key) + len(part.body)
+		if part.signature != nil {
+			n += 1 + sizeVarint(part.watermark) + 2 + len(part.signature)
 		}
 		b = appendLength(b, 2, n)
 		b = appendFixed64(b, 1, uint64(part.observer.ID))
 		b = appendVarint(b, 2, part.observer.Epoch)
-		if part.watermark > 0 {
+		if part.signature != nil {
 			b = appendVarint(b, 3, part.watermark)
 		}
 		b = append(b, part.body...)
+		b = appendBytes(b, 5, part.key)
+		if part.signature != nil {
+			b = appendBytes(b, 6, part.signature)
+		}
 	}
 	return b
 }

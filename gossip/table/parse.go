@@ -14,9 +14,10 @@ type batch struct {
 
 // batchPart is what a message has of one incarnation.
 type batchPart struct {
-	observer  dynmesh.Observer
-	watermark uint64
-	n         int // how many entries are its
+	observer dynmesh.Observer
+	key      []byte
+	signedWatermark
+	n int // how many entries are its
 }
 
 // parseBatch reads a whole message before anything of it has an effect.
@@ -82,6 +83,10 @@ func (b *batch) parsePart(body []byte, names []dynmesh.Endpoint) error {
 			p.watermark = f.value
 		case f.number == 4 && f.typ == bytesType:
 			p.n++
+		case f.number == 5 && f.typ == bytesType:
+			p.key = f.bytes
+		case f.number == 6 && f.typ == bytesType:
+			p.signature = f.bytes
 		}
 		return nil
 	})

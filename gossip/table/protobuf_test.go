@@ -1,7 +1,6 @@
 package table_test
 
 import (
-	"maps"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -9,8 +8,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
-
-	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
 // batchDescriptor is Batch of wire.proto, as a compiler would have it.
@@ -36,9 +33,9 @@ func batchDescriptor(t *testing.T) protoreflect.MessageDescriptor {
 	}{
 		{"Batch", []field{{"endpoints", message, "Endpoint"}, {"lives", message, "Life"}}},
 		{"Endpoint", []field{{"namespace", octets, ""}, {"component", octets, ""}, {"name", octets, ""}}},
-		{"Life", []field{{"id", fixed, ""}, {"epoch", number, ""}, {"floor", number, ""}, {"entries", message, "Entry"}}},
+		{"Life", []field{{"id", fixed, ""}, {"epoch", number, ""}, {"floor", number, ""}, {"entries", message, "Entry"}, {"key", octets, ""}, {"signature", octets, ""}}},
 		{"Entry", []field{{"endpoint", number, ""}, {"subject", fixed, ""}, {"seq", number, ""}, {"finding", number, ""}, {"kind", number, ""},
-			{"ready", truth, ""}, {"draining", truth, ""}, {"reason", number, ""}, {"detail", text, ""}, {"latency_us", number, ""}, {"at_ms", number, ""}}},
+			{"ready", truth, ""}, {"draining", truth, ""}, {"reason", number, ""}, {"detail", text, ""}, {"latency_us", number, ""}, {"at_ms", number, ""}, {"signature", octets, ""}}},
 	} {
 		d := &descriptorpb.DescriptorProto{Name: proto.String(m.name)}
 		for i, f := range m.fields {
@@ -58,9 +55,10 @@ func batchDescriptor(t *testing.T) protoreflect.MessageDescriptor {
 	return fd.Messages().ByName("Batch")
 }
 
-// What is written by hand is what protobuf itself reads, without anything that it does not know;
-// and the other way round.
-func TestProtobufReadsAndWritesTheSame(t *testing.T) {
+// What is written by hand is what protobuf itself reads, without anything that it does not know. The
+// other way round it may put the fields of an entry in another order, which its author has not
+// signed.
+func TestProtobufReadsTheSame(t *testing.T) {
 	tb := goldenTable(t)
 	desc := batchDescriptor(t)
 	for _, sent := range everything(tb) {
@@ -81,14 +79,5 @@ func TestProtobufReadsAndWritesTheSame(t *testing.T) {
 			})
 		}
 		check(m)
-		again, err := proto.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Not the digest: protobuf is free to put fields in another order.
-		got, want := merged(t, [][]byte{append([]byte{table.Version, table.TypeBatch}, again...)}), merged(t, [][]byte{sent})
-		if got.Stats() != want.Stats() || !maps.Equal(standing(got), standing(want)) {
-			t.Errorf("protobuf writes %x, which is read as %v", again, standing(got))
-		}
 	}
 }

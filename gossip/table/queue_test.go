@@ -24,7 +24,7 @@ func path(observer, subject dynmesh.InstanceID, seq uint64, detail string) table
 func sent(t testing.TB, messages [][]byte) []string {
 	t.Helper()
 	var all []string
-	for _, e := range mustMerge(t, table.New(reader), messages...).Entries {
+	for _, e := range mustMerge(t, newTable(reader), messages...).Entries {
 		all = append(all, word(e))
 	}
 	return all
@@ -261,7 +261,7 @@ func TestPacketsHoldEachEntryOnce(t *testing.T) {
 		entries = append(entries, table.Crafted(o, 0, dynmesh.Subject{ID: dynmesh.InstanceID(i + 2)}, 1, pass))
 	}
 	large := table.Crafted(o, 0, dynmesh.Subject{ID: 900}, 1, append(pass, unknownField(99, make([]byte, 2000))...))
-	tb, bytes := table.New(reader), 0
+	tb, bytes := newTable(reader), 0
 	for _, m := range table.Packets(append(entries, large)) {
 		if len(m) > table.MaxPacket {
 			t.Errorf("a packet has %d bytes", len(m))
@@ -269,7 +269,7 @@ func TestPacketsHoldEachEntryOnce(t *testing.T) {
 		bytes += len(m)
 		mustMerge(t, tb, m)
 	}
-	if n := tb.Stats().Observations; n != 200 || bytes > 200*64 {
+	if n := tb.Stats().Observations; n != 200 || bytes > 200*(64+table.SignatureSize) {
 		t.Errorf("%d observations came in %d bytes", n, bytes)
 	}
 }

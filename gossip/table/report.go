@@ -29,6 +29,7 @@ const (
 	fieldDetail
 	fieldLatency
 	fieldAt
+	fieldSignature // the last one of an entry
 )
 
 const (

@@ -42,9 +42,14 @@ const (
 // digests. Only two things are a member's own: what it forgot, and maxObservers and maxSize, since
 // first come first served cannot be commutative.
 //
+// Each entry, and each watermark, is signed by its observer, and has no effect where the signature
+// does not hold. So whoever sends a message, it says nothing in anybody's name but what that one
+// has said.
+//
 // A Table is not safe for concurrent use: one goroutine owns it. It looks at no clock.
 type Table struct {
 	self       dynmesh.Observer
+	keys       Keys
 	seq        uint64 // of the latest own entry
 	compaction compaction
 	buckets    [buckets]map[dynmesh.InstanceID]*incarnation
@@ -57,7 +62,9 @@ type Table struct {
 // incarnation is what an observer said in one incarnation.
 type incarnation struct {
 	dynmesh.Observer
-	watermark    uint64 // entries of lower sequences are gone
+	key          []byte          // what it signs with
+	watermark    uint64          // entries of lower sequences are gone
+	signed       signedWatermark // the last that it raised; lower where it has said too much: see trim
 	entries      map[dynmesh.Subject]*entry
 	observations int    // entries that are no withdrawals
 	digest       uint64 // of the incarnation and its entries
@@ -84,8 +91,8 @@ func (e *entry) observation() dynmesh.Observation {
 	return dynmesh.Observation{Report: r, Observer: e.of.Observer, Seq: seq}
 }
 
-func (e *entry) wireEntry(watermark uint64) Entry {
-	return Entry{observer: e.of.Observer, watermark: watermark, subject: e.subject, seq: e.seq, raw: e.raw}
+func (e *entry) wireEntry() Entry {
+	return Entry{observer: e.of.Observer, key: e.of.key, subject: e.subject, seq: e.seq, raw: e.raw}
 }
 
 func (e *entry) cost() int { return costOf(e.subject, e.raw) }
@@ -95,28 +102,36 @@ func (e *entry) cost() int { return costOf(e.subject, e.raw) }
 func costOf(s dynmesh.Subject, raw []byte) int { return entryCost + nameLen(s) + len(raw) }
 
 // wireEntry returns the incarnation without anything that it said.
-func (i *incarnation) wireEntry() Entry { return Entry{observer: i.Observer, watermark: i.watermark} }
+func (i *incarnation) wireEntry() Entry {
+	return Entry{observer: i.Observer, key: i.key, signedWatermark: i.signed}
+}
 
 // appendAll appends everything that the incarnation said. The watermark is on the last entry only:
 // whoever merges message after message then never drops what a later message says anew.
 func (i *incarnation) appendAll(entries []Entry) []Entry {
 	from := len(entries)
 	for _, e := range i.entries {
-		entries = append(entries, e.wireEntry(0))
+		entries = append(entries, e.wireEntry())
 	}
 	if from == len(entries) {
 		return append(entries, i.wireEntry())
 	}
 	slices.SortFunc(entries[from:], func(a, b Entry) int { return cmp.Compare(a.seq, b.seq) })
-	entries[len(entries)-1].watermark = i.watermark
+	entries[len(entries)-1].signedWatermark = i.signed
 	return entries
 }
 
-// New returns a table that holds nothing but the observer's new incarnation.
-func New(self dynmesh.Observer) *Table {
-	t := &Table{self: self, forgotten: map[dynmesh.InstanceID]forgotten{}}
-	t.begin(self)
+// New returns a table that holds nothing but the observer's new incarnation, which is that of the
+// keys.
+func New(self dynmesh.Observer, keys Keys) *Table {
+	t := &Table{self: self, keys: keys, forgotten: map[dynmesh.InstanceID]forgotten{}}
+	t.sign(t.begin(self, keys.Public()), 0)
 	return t
+}
+
+// sign has this member's own incarnation raise its watermark.
+func (t *Table) sign(own *incarnation, watermark uint64) {
+	own.signed = signedWatermark{watermark, t.keys.Sign(watermarkStatement(t.self, watermark))}
 }
 
 // Stats is the size of a table.
@@ -238,12 +253,12 @@ func (t *Table) recorder() *recorder {
 func (t *Table) incarnation(id dynmesh.InstanceID) *incarnation { return t.buckets[bucketOf(id)][id] }
 
 // begin puts an empty incarnation into the table. What was there must have been ended.
-func (t *Table) begin(o dynmesh.Observer) *incarnation {
+func (t *Table) begin(o dynmesh.Observer, key []byte) *incarnation {
 	b := bucketOf(o.ID)
 	if t.buckets[b] == nil {
 		t.buckets[b] = map[dynmesh.InstanceID]*incarnation{}
 	}
-	i := &incarnation{Observer: o, entries: map[dynmesh.Subject]*entry{}}
+	i := &incarnation{Observer: o, key: key, entries: map[dynmesh.Subject]*entry{}}
 	t.buckets[b][o.ID] = i
 	t.stats.Observers++
 	t.toggleDigest(i, i.hash())

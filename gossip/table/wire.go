@@ -10,7 +10,7 @@ import (
 // The first two bytes of every message. Package gossip may use the types from FirstFreeType on for
 // its own.
 const (
-	Version       byte = 1
+	Version       byte = 2
 	TypeBatch     byte = 1
 	TypeDigest    byte = 2
 	TypeHave      byte = 3
@@ -51,7 +51,7 @@ func openMessage(message []byte, want byte) ([]byte, error) {
 	return message[2:], nil
 }
 
-// Protobuf's wire format, as far as messages of version 1 have it: everything but groups, which
+// Protobuf's wire format, as far as messages of this version have it: everything but groups, which
 // proto3 does not know. The codec is written by hand for three reasons: entries are kept and passed
 // on as the bytes of their author, packets are filled to the byte, and the package must link the
 // standard library only. A test holds it to google.golang.org/protobuf/encoding/protowire.

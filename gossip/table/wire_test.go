@@ -24,20 +24,26 @@ func unknownField(n protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), v)
 }
 
-// golden is version 1. These bytes are sent by members that will not be updated at the same time:
+// golden is version 2. These bytes are sent by members that will not be updated at the same time:
 // when a test that uses them fails, the code is wrong, not the bytes.
-const golden = "0101" + // version 1, a batch
+const golden = "0201" + // version 2, a batch
 	"0a1b" + "0a0664796e616d6f" + "12076261636b656e64" + "1a0867656e6572617465" + // dynamo.backend.generate
-	"127b" + "094beb8dff909b4d69" + "1080a0f1c2b134" + // a life: ID, epoch
-	"220f" + "1801" + "2002" + "2804" + "3801" + "58fba0f1c2b134" + // 1: pass, process, draining, at
-	"222e" + "0801" + "1802" + "2003" + "2801" + "3001" + "4002" + // 2: the endpoint, fail, canary, ready, frozen
+	"12e903" + "094beb8dff909b4d69" + "1080a0f1c2b134" + "1800" + // a life: ID, epoch, floor
+	"2251" + "1801" + "2002" + "2804" + "3801" + "58fba0f1c2b134" + // 1: pass, process, draining, at
+	"6240" + "56f4d6d5d6a2246e56f4d6d5d6a2246e56f4d6d5d6a2246e56f4d6d5d6a2246e" + "56f4d6d5d6a2246e56f4d6d5d6a2246e56f4d6d5d6a2246e56f4d6d5d6a2246e" + // signed
+	"2270" + "0801" + "1802" + "2003" + "2801" + "3001" + "4002" + // 2: the endpoint, fail, canary, ready, frozen
 	"4a166e6f7468696e672061667465722033206368756e6b73" + "50d209" + "58fba0f1c2b134" + // detail, latency, at
-	"221b" + "0801" + "110900000000000000" + "1803" + "2002" + "2803" + "50e807" + "58fba0f1c2b134" + // 3: of another, path
-	"220b" + "110a00000000000000" + "1805" + // 5: withdrawn
-	"120d" + "090700000000000000" + "1001" + "1803" // another life, with a floor
+	"6240" + "ef1f28b7db0285b5ef1f28b7db0285b5ef1f28b7db0285b5ef1f28b7db0285b5" + "ef1f28b7db0285b5ef1f28b7db0285b5ef1f28b7db0285b5ef1f28b7db0285b5" +
+	"225d" + "0801" + "110900000000000000" + "1803" + "2002" + "2803" + "50e807" + "58fba0f1c2b134" + // 3: of another, path
+	"6240" + "83ce69b4e7966d7983ce69b4e7966d7983ce69b4e7966d7983ce69b4e7966d79" + "83ce69b4e7966d7983ce69b4e7966d7983ce69b4e7966d7983ce69b4e7966d79" +
+	"224d" + "110a00000000000000" + "1805" + // 5: withdrawn
+	"6240" + "8e65a700dd726ac58e65a700dd726ac58e65a700dd726ac58e65a700dd726ac5" + "8e65a700dd726ac58e65a700dd726ac58e65a700dd726ac58e65a700dd726ac5" +
+	"2a20" + "4beb8dff909b4d69" + "000000000000000000000000000000000000000000000000" + "3240" + "7f2d0492df140ed37f2d0492df140ed37f2d0492df140ed37f2d0492df140ed3" + "7f2d0492df140ed37f2d0492df140ed37f2d0492df140ed37f2d0492df140ed3" + // key, and the floor's signature
+	"1271" + "090700000000000000" + "1001" + "1803" + // another life, with a floor
+	"2a20" + "0700000000000000" + "000000000000000000000000000000000000000000000000" + "3240" + "33875e3fb8a269a333875e3fb8a269a333875e3fb8a269a333875e3fb8a269a3" + "33875e3fb8a269a333875e3fb8a269a333875e3fb8a269a333875e3fb8a269a3"
 
 func goldenTable(t testing.TB) *table.Table {
-	tb := table.New(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
+	tb := newTable(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1_800_000_000_000})
 	at := time.UnixMilli(1_800_000_000_123)
 	s := dynmesh.Subject{ID: 0x694d9b90ff8deb4b, Endpoint: generate}
 	mustObserve(t, tb, dynmesh.Report{Subject: dynmesh.Subject{ID: 0x694d9b90ff8deb4b}, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, Draining: true, At: at})
@@ -55,7 +61,7 @@ func TestGolden(t *testing.T) {
 	sent := everything(tb)
 	var all []table.Entry
 	for _, m := range sent {
-		all = append(all, mustMerge(t, table.New(reader), m).Entries...)
+		all = append(all, mustMerge(t, newTable(reader), m).Entries...)
 	}
 	slices.SortFunc(all, func(a, b table.Entry) int {
 		return cmp.Or(-cmp.Compare(a.Key().Observer.ID, b.Key().Observer.ID), bytes.Compare(a.Raw(), b.Raw()))
@@ -72,11 +78,11 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// Members compare hashes, so they too are part of version 1.
+// Members compare hashes, so they too are part of the version.
 func TestGoldenDigest(t *testing.T) {
 	d := goldenTable(t).Digest()
 	for i, h := range d {
-		if h != map[int]uint64{8: 0x8af561d24699f31b, 205: 0x4fc2b450df78d295}[i] {
+		if h != map[int]uint64{8: 0x8af561d24699f31b, 205: 0xf6271b3fde33dd77}[i] {
 			t.Errorf("bucket %d is %x", i, h)
 		}
 	}
@@ -99,8 +105,9 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 		"an old field of another type": bytes.Join([][]byte{known, unknownField(1, []byte("x")), unknownField(4, []byte("y"))}, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			first := table.Pack([]table.Entry{table.Crafted(o, 0, s, 1, raw)}, table.MaxPacket)
-			relay := table.New(reader)
+			crafted := table.Crafted(o, 0, s, 1, raw)
+			first, raw := table.Pack([]table.Entry{crafted}, table.MaxPacket), crafted.Raw()
+			relay := newTable(reader)
 			got := mustMerge(t, relay, first...)
 			if len(got.Entries) != 1 || !bytes.Equal(got.Entries[0].Raw(), raw) || got.Entries[0].Key().Subject != s {
 				t.Fatalf("the relay keeps %x, want %x", got.Entries, raw)
@@ -108,7 +115,7 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 			var d table.BroadcastQueue
 			d.Add(got.Entries...)
 			for how, sent := range map[string][][]byte{"by packet": d.Packet(0, 1200, 5), "by bucket": everything(relay)} {
-				got := mustMerge(t, table.New(dynmesh.Observer{ID: 99, Epoch: 1}), sent...)
+				got := mustMerge(t, newTable(dynmesh.Observer{ID: 99, Epoch: 1}), sent...)
 				if len(got.Set) != 1 || !bytes.Equal(got.Entries[len(got.Entries)-1].Raw(), raw) && !bytes.Equal(got.Entries[0].Raw(), raw) {
 					t.Errorf("%s: %x came, want %x", how, got.Entries, raw)
 				}
@@ -120,7 +127,8 @@ func TestFieldOfALaterVersionSurvivesRelays(t *testing.T) {
 // Whatever order the fields have, and wherever what an entry refers to stands, it is the same
 // message.
 func TestAnyOrderOfFields(t *testing.T) {
-	known := table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
+	author := dynmesh.Observer{ID: 7}
+	known := table.Crafted(author, 0, dynmesh.Subject{ID: 8, Endpoint: generate}, 1, table.Encode(1, &dynmesh.Report{Kind: dynmesh.KindPath, Finding: dynmesh.Pass})).Raw()
 	endpoint := []byte{8, 1}
 	subject := protowire.AppendFixed64(protowire.AppendTag(nil, 2, protowire.Fixed64Type), 8)
 	life := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7)
@@ -130,8 +138,8 @@ func TestAnyOrderOfFields(t *testing.T) {
 		{endpoint, subject, known}, {known, endpoint, subject}, {endpoint, known, subject}, {known[:2], subject, known[2:], endpoint},
 		{endpoint, subject, endpoint, known[:4], subject, known[4:]},
 	} {
-		body := unknownField(2, append(unknownField(4, bytes.Join(entry, nil)), life...))
-		for _, message := range [][]byte{bytes.Join([][]byte{{1, 1}, name, body}, nil), bytes.Join([][]byte{{1, 1}, body, name}, nil)} {
+		body := unknownField(2, slices.Concat(unknownField(5, table.TestKeys(7).Public()), unknownField(4, bytes.Join(entry, nil)), life))
+		for _, message := range [][]byte{bytes.Join([][]byte{{table.Version, 1}, name, body}, nil), bytes.Join([][]byte{{table.Version, 1}, body, name}, nil)} {
 			got := merged(t, [][]byte{message})
 			if _, ok := got.Get(7, dynmesh.Subject{ID: 8, Endpoint: generate}); !ok {
 				t.Fatalf("order %d: read %v", i, standing(got))
@@ -181,7 +189,7 @@ func TestNumbers(t *testing.T) {
 
 func TestBadMessages(t *testing.T) {
 	good := everything(goldenTable(t))[0]
-	tb := table.New(reader)
+	tb := newTable(reader)
 	mustMerge(t, tb, good)
 	before := tb.Digest()
 	for name, c := range map[string]struct {
@@ -189,15 +197,15 @@ func TestBadMessages(t *testing.T) {
 		want    error
 	}{
 		"empty":                     {nil, table.ErrMalformed},
-		"one byte":                  {[]byte{1}, table.ErrMalformed},
-		"another version":           {[]byte{2, 1}, table.ErrVersion},
-		"another type":              {[]byte{1, 16}, table.ErrType},
+		"one byte":                  {[]byte{table.Version}, table.ErrMalformed},
+		"another version":           {[]byte{1, 1}, table.ErrVersion},
+		"another type":              {[]byte{table.Version, 16}, table.ErrType},
 		"a digest":                  {before.Message(), table.ErrType},
-		"too long":                  {append([]byte{1, 1}, unknownField(99, make([]byte, table.MaxMessage))...), table.ErrMalformed},
-		"garbage":                   {[]byte{1, 1, 0xff, 0xff, 0xff}, table.ErrMalformed},
-		"an observer without ID":    {append([]byte{1, 1}, unknownField(2, nil)...), table.ErrMalformed},
-		"an endpoint that is not":   {append([]byte{1, 1}, unknownField(2, append(protowire.AppendFixed64([]byte{9}, 3), unknownField(4, []byte{8, 1, 0x18, 1})...))...), table.ErrMalformed},
-		"a name without end":        {append([]byte{1, 1}, unknownField(1, unknownField(1, make([]byte, table.MaxName+1)))...), table.ErrMalformed},
+		"too long":                  {append([]byte{table.Version, 1}, unknownField(99, make([]byte, table.MaxMessage))...), table.ErrMalformed},
+		"garbage":                   {[]byte{table.Version, 1, 0xff, 0xff, 0xff}, table.ErrMalformed},
+		"an observer without ID":    {append([]byte{table.Version, 1}, unknownField(2, nil)...), table.ErrMalformed},
+		"an endpoint that is not":   {append([]byte{table.Version, 1}, unknownField(2, append(protowire.AppendFixed64([]byte{9}, 3), unknownField(4, []byte{8, 1, 0x18, 1})...))...), table.ErrMalformed},
+		"a name without end":        {append([]byte{table.Version, 1}, unknownField(1, unknownField(1, make([]byte, table.MaxName+1)))...), table.ErrMalformed},
 		"good, and then cut":        {good[:len(good)-1], table.ErrMalformed},
 		"later life, and then junk": {append(table.Pack([]table.Entry{table.Crafted(dynmesh.Observer{ID: 0x694d9b90ff8deb4b, Epoch: 1 << 60}, 0, dynmesh.Subject{}, 0, nil)}, 100)[0], 0xff), table.ErrMalformed},
 	} {
@@ -219,17 +227,17 @@ func TestOddNames(t *testing.T) {
 		{Namespace: "\xff\x00", Component: "a.b/c", Name: "\n"}, {Name: "x"}, {Namespace: "x"}, {Component: strings.Repeat("ü", 300)},
 		{Namespace: strings.Repeat("n", table.MaxName)},
 	} {
-		tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+		tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 		f := dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: e}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass}
 		c := mustObserve(t, tb, f)
 		var d table.BroadcastQueue
 		d.Add(c.Entries...)
-		got := mustMerge(t, table.New(reader), append(d.Packet(0, 1200, 3), d.Oversized()...)...)
+		got := mustMerge(t, newTable(reader), append(d.Packet(0, 1200, 3), d.Oversized()...)...)
 		if len(got.Set) != 1 || got.Set[0].Subject != f.Subject {
 			t.Errorf("%q became %+v", e, got.Set)
 		}
 	}
-	tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+	tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 	_, err := tb.Observe(dynmesh.Report{Subject: dynmesh.Subject{ID: 8, Endpoint: dynmesh.Endpoint{Name: strings.Repeat("n", table.MaxName+1)}},
 		Kind: dynmesh.KindPath, Finding: dynmesh.Pass})
 	if err == nil {
@@ -265,7 +273,7 @@ func TestAllFindingsAndReasonsHaveNumbers(t *testing.T) {
 			return true
 		}
 		n++
-		tb := table.New(dynmesh.Observer{ID: 7, Epoch: 1})
+		tb := newTable(dynmesh.Observer{ID: 7, Epoch: 1})
 		if c, err := tb.Observe(f); err != nil || len(c.Set) != 1 || c.Set[0].Report != f {
 			t.Errorf("%s %q: %+v, %v", typ.Name, word, c.Set, err)
 		}
