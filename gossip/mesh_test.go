@@ -36,14 +36,14 @@ type mesh struct {
 	*testing.T
 	*fabric
 	peers   []*peer
-	belongs belongs // of those who are started
+	belongs belongs // of those who are started; nil: belongsTo
 }
 
 // inBubble runs f on virtual time, and ends all peers that it has left running.
 func inBubble(t *testing.T, seed uint64, f func(*mesh)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		m := &mesh{T: t, fabric: newFabric(seed), belongs: belongsTo}
+		m := &mesh{T: t, fabric: newFabric(seed)}
 		defer func() {
 			for _, p := range m.peers {
 				p.end()
@@ -72,7 +72,11 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	if edit != nil {
 		edit(&cfg)
 	}
-	pool, err := newPool(cfg, h, m.belongs)
+	belongs := m.belongs
+	if belongs == nil {
+		belongs = belongsTo
+	}
+	pool, err := newPool(cfg, h, belongs)
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -81,7 +82,7 @@ func startNode(t *testing.T, name string, key []byte) *attacked {
 	log.SetOutput(io.Discard)
 	var err error
 	a.Node, err = Listen(Config{
-		Name: name, Meta: []byte("role"), Bind: "127.0.0.1:0", Label: "dynmesh", Keyring: ring,
+		Name: name, Meta: func(netip.AddrPort) []byte { return []byte("role") }, Bind: "127.0.0.1:0", Label: "dynmesh", Keyring: ring,
 		Delegate: quiet{a.joined}, Counters: a.counted, Log: logrus.NewEntry(log),
 	})
 	if err != nil {

@@ -18,7 +18,9 @@ type member struct {
 
 func newMember() member { return member{identity.New(), identity.NewVerifier(nil)} }
 
-func (m member) life(epoch uint64) dynmesh.Observer { return dynmesh.Observer{ID: m.ID(), Epoch: epoch} }
+func (m member) life(epoch uint64) dynmesh.Observer {
+	return dynmesh.Observer{ID: m.ID(), Epoch: epoch}
+}
 
 // says returns what the member says in one of its lives, as a message.
 func (m member) says(t *testing.T, epoch uint64, reports ...dynmesh.Report) []byte {
