@@ -13,10 +13,22 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
+
+// Identity is who a member is: a key that it makes when it starts, and the ID that follows from the
+// key. It is safe for concurrent use.
+type Identity = identity.Identity
+
+// NewIdentity returns a new one. Its ID is a worker's instance ID; its key is to be registered with
+// the member, as [PublicKey] writes it, and signs all that the member says.
+func NewIdentity() *Identity { return identity.New() }
+
+// PublicKey returns an identity's public key as registries hold it.
+func PublicKey(i *Identity) string { return identity.Text(i.Public()) }
 
 // Keyring holds the keys of a pool. It is safe for concurrent use, and its keys may change while a
 // pool uses it.

@@ -1,11 +1,13 @@
 package gossip
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
@@ -207,7 +209,7 @@ func (x *exchange) Admit(p swim.Peer) error {
 	if x.hasLeft(p.Name) {
 		return errLeft // some have not heard yet, so it is not counted
 	}
-	if err := x.admission.check(p, m); err != nil {
+	if err := x.admission.verify(p, m); err != nil {
 		x.metrics.Reject("forged")
 		x.inbox.forge(m.ID)
 		return err
@@ -271,4 +273,44 @@ func (x *exchange) hasLeft(name string) bool {
 	defer x.mu.Unlock()
 	_, ok := x.left[name]
 	return ok
+}
+
+// errForged refuses a member that has not said so itself.
+var errForged = errors.New("it has not signed what it says of itself")
+
+// admission checks what members say of themselves: name, address and metadata are signed. It is
+// asked for each of them in each push/pull, and remembers whom it has checked. It is safe for
+// concurrent use.
+type admission struct {
+	mu       sync.Mutex
+	verifier *identity.Verifier
+	admitted map[string]swim.Peer // by name
+}
+
+// maxAdmitted bounds the memory of an admission.
+const maxAdmitted = 1 << 15
+
+func newAdmission(belongs belongs) *admission {
+	return &admission{verifier: identity.NewVerifier(belongs), admitted: make(map[string]swim.Peer)}
+}
+
+// belongs says whether a public key is the member's; nil is for [identity.IDOf].
+type belongs = func(by dynmesh.InstanceID, public []byte) bool
+
+// verify reports whether the peer has signed its address and metadata.
+func (a *admission) verify(p swim.Peer, m *member) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known, ok := a.admitted[p.Name]; ok && known.Addr == p.Addr && string(known.Meta) == string(p.Meta) {
+		return nil
+	}
+	said, signature := cutSignature(p.Meta)
+	if !a.verifier.Holds(m.ID, m.key, memberStatement(p.Name, p.Addr, said), signature) {
+		return errForged
+	}
+	if len(a.admitted) >= maxAdmitted {
+		clear(a.admitted)
+	}
+	a.admitted[p.Name] = p
+	return nil
 }

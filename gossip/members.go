@@ -31,7 +31,7 @@ type member struct {
 	dynmesh.Member
 	peer     swim.Peer
 	key      []byte
-	asked    uint64    // the nonce of the last ping that was to end a suspicion
+	nonce    uint64    // the nonce of the last ping that was to end a suspicion
 	degraded bool      // answers over TCP and not over UDP
 	compared time.Time // when its State was last answered
 }
@@ -223,7 +223,7 @@ func (l *loop) unsuspect(m *member, now time.Time) {
 // who asks need not be known yet.
 func (l *loop) pinged(m message, now time.Time) {
 	if m.typ == typePong {
-		if from := l.members.current(m.from); from != nil && from.asked != 0 && from.asked == m.nonce {
+		if from := l.members.current(m.from); from != nil && from.nonce != 0 && from.nonce == m.nonce {
 			l.unsuspect(from, now)
 		}
 		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
@@ -257,8 +257,8 @@ func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 func (l *loop) pingSuspects() {
 	for _, m := range l.members {
 		if m.State == dynmesh.Suspect {
-			m.asked = rand.Uint64()
-			l.sendPing(m, m.asked, false)
+			m.nonce = rand.Uint64()
+			l.sendPing(m, m.nonce, false)
 		}
 	}
 }
@@ -393,4 +393,39 @@ func (l *loop) logMembership() {
 	}
 	line(&l.joined, "Members joined")
 	line(&l.died, "Members died, or cannot be reached by anybody")
+}
+
+// rememberForgery is how long a forgery is shown to those who look.
+const rememberForgery = 10 * time.Minute
+
+// forgeries are messages that were not signed by the members in whose names they came. They have no
+// effect but this.
+type forgeries struct {
+	total int // since the last time that there were none for rememberForgery
+	last  dynmesh.InstanceID
+	at    time.Time
+	own   bool // it has been said that it is this member whose name somebody uses
+}
+
+// expire forgets forgeries that are long past.
+func (f *forgeries) expire(now time.Time) {
+	if f.total > 0 && now.Sub(f.at) >= rememberForgery {
+		*f = forgeries{}
+	}
+}
+
+// impersonated takes note that something was said in a member's name that it has not signed. The
+// first of many is logged, and the first in this member's own name.
+func (l *loop) impersonated(id dynmesh.InstanceID, now time.Time) {
+	f := &l.forged
+	f.total++
+	f.at, f.last, l.healthDirty = now, id, true
+	switch own := id == l.pool.self.ID; {
+	case own && !f.own:
+		f.own = true
+		l.log.Warn("Somebody speaks in this member's name: nobody believes it, since it is not signed")
+	case f.total == 1:
+		l.log.WithFields(logrus.Fields{"member": id.String()}).
+			Warn("Somebody speaks in another member's name: it is not believed, since it is not signed")
+	}
 }

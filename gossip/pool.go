@@ -38,6 +38,12 @@ type Pool struct {
 	listen    sync.Once
 }
 
+// keys are the table's.
+type keys struct {
+	*identity.Identity
+	*identity.Verifier
+}
+
 // NewPool binds the pool's sockets, so that Addr is true from then on. It must be followed by Run
 // or by Close.
 func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, swim.Sockets{}, nil) }

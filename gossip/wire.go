@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -250,6 +251,18 @@ func encodeMeta(i *Identity, name string, addr netip.AddrPort, m dynmesh.Member)
 	text(metaKey, string(i.Public()))
 	text(metaSignature, string(i.Sign(memberStatement(name, addr, b))))
 	return b
+}
+
+// memberStatement is what a member signs of itself.
+func memberStatement(name string, addr netip.AddrPort, said []byte) []byte {
+	b := make([]byte, 0, 512)
+	b = append(b, "dynmesh member\x02"...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(name)))
+	b = append(b, name...)
+	at := addr.Addr().As16()
+	b = append(b, at[:]...)
+	b = binary.LittleEndian.AppendUint16(b, addr.Port())
+	return append(b, said...)
 }
 
 // cutSignature returns metadata without the signature at its end; none where there is none.

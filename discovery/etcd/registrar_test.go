@@ -302,7 +302,8 @@ func TestFailedRegistrationNamesWhatRefuses(t *testing.T) {
 	})
 }
 
-// A process is known before its instances are to be used: members believe those that are registered.
+// A process is known before its instances are to be used: members believe those that are
+// registered.
 func TestRegistrarPutsTheMemberFirst(t *testing.T) {
 	server := startEtcd(t, localetcd.Config{})
 	client := dial(t, server.Endpoint())

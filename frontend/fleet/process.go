@@ -90,7 +90,8 @@ func (p *Process) isDead() bool {
 	return p.state() == dynmesh.Dead || p.state() == dynmesh.Left
 }
 
-// impersonated says whether the registry has another key of the process than the member of its name.
+// impersonated says whether the registry has another key of the process than the member of its
+// name.
 func (p *Process) impersonated() bool {
 	return p.member != nil && p.told != nil && p.told.PublicKey != "" && p.told.PublicKey != p.member.PublicKey
 }

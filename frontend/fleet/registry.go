@@ -88,7 +88,8 @@ func (f *Fleet) Discover(u dynmesh.RegistryUpdate) {
 	}
 }
 
-// holdsMembers says whether one of the registries holds what processes tell of themselves: etcd does.
+// holdsMembers says whether one of the registries holds what processes tell of themselves: etcd
+// does.
 func (f *Fleet) holdsMembers() bool {
 	return len(f.cfg.Registries) == 0 || slices.Contains(f.cfg.Registries, string(verdict.Etcd))
 }

@@ -257,8 +257,8 @@ func TestAllButThisFrontendAreLost(t *testing.T) {
 	r.want(a, dynmesh.Unreachable, "no other member is left that could reach it")
 }
 
-// Whoever has etcd's word for it counts; whoever may only gossip is heard and shown, and neither its
-// failures nor its passes decide anything.
+// Whoever has etcd's word for it counts; whoever may only gossip is heard and shown, and neither
+// its failures nor its passes decide anything.
 func TestUnregisteredMembersCountForNothing(t *testing.T) {
 	r := newRig(t)
 	a, b, c := r.trio()

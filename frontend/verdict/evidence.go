@@ -53,10 +53,10 @@ type Path struct {
 	At                  time.Time     // by the watcher's clock
 }
 
-// Counts says whether the finding is believed: that of a watcher that is alive, and whom the registry
-// vouches for, about this life. Anybody may become a member.
-// A suspect watcher may be the one that is cut off, so what it says counts for an instance only;
-// and one that others have lost may have died with the instance, so what it says does not.
+// Counts says whether the finding is believed: that of a watcher that is alive, and whom the
+// registry vouches for, about this life. Anybody may become a member. A suspect watcher may be the
+// one that is cut off, so what it says counts for an instance only; and one that others have lost
+// may have died with the instance, so what it says does not.
 func (p Path) Counts() bool {
 	if p.Stale || p.Unregistered {
 		return false

@@ -55,8 +55,8 @@ func batchDescriptor(t *testing.T) protoreflect.MessageDescriptor {
 	return fd.Messages().ByName("Batch")
 }
 
-// What is written by hand is what protobuf itself reads, without anything that it does not know. The
-// other way round it may put the fields of an entry in another order, which its author has not
+// What is written by hand is what protobuf itself reads, without anything that it does not know.
+// The other way round it may put the fields of an entry in another order, which its author has not
 // signed.
 func TestProtobufReadsTheSame(t *testing.T) {
 	tb := goldenTable(t)

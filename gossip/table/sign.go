@@ -71,14 +71,3 @@ func appendSubject(b []byte, s dynmesh.Subject) []byte {
 	}
 	return b
 }
-
-// holdsEntry reports whether an observer has said so.
-func (t *Table) holdsEntry(key []byte, e Entry) bool {
-	said, signature, ok := cutSeal(e.raw)
-	return ok && t.keys.Holds(e.observer.ID, key, entryStatement(e.observer, e.subject, said), signature)
-}
-
-// holdsWatermark reports whether an observer has raised its watermark that high.
-func (t *Table) holdsWatermark(p batchPart) bool {
-	return t.keys.Holds(p.observer.ID, p.key, watermarkStatement(p.observer, p.watermark), p.signature)
-}

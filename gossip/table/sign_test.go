@@ -3,6 +3,7 @@ package table_test
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
@@ -147,7 +148,7 @@ func TestForgedPartsLeaveTheOthers(t *testing.T) {
 	victim, forger, third := newMember(), newMember(), newMember()
 	forged := table.New(victim.life(5), as{victim, forger, forger.Public()})
 	mustObserve(t, forged, own(victim.ID(), dynmesh.Fail))
-	message := append(everything(forged)[0], third.says(t, 1, dynmesh.Report{Subject: dynmesh.Subject{ID: 9}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})[2:]...)
+	message := slices.Concat(everything(forged)[0], third.says(t, 1, dynmesh.Report{Subject: dynmesh.Subject{ID: 9}, Kind: dynmesh.KindPath, Finding: dynmesh.Pass})[2:])
 	tb := table.New(newMember().life(1), newMember())
 	if c := mustMerge(t, tb, message); len(c.Set) != 1 || c.Set[0].Observer.ID != third.ID() || len(c.Forged) != 1 {
 		t.Errorf("got %+v", c)
