@@ -80,6 +80,29 @@ func TestChart(t *testing.T) {
 			},
 		},
 		{
+			name: "Kubernetes follows", values: []string{"kubernetes.readinessGate=true", "kubernetes.endpointSlices={llm=dyn://dynamo.backend.generate}"}, registries: "kubernetes",
+			check: func(t *testing.T, c cluster) {
+				if env := &c.deployments[0].Spec.Template.Spec.Containers[0].Env; len(c.roles) == 4 { // one of them for the Lease, which is where the pods are
+					*env = slices.DeleteFunc(*env, func(e corev1.EnvVar) bool { return e.Name == "DYN_KUBERNETES_LEASE" && e.Value == "dynmesh" })
+					c.roles[3].Rules = append(c.roles[3].Rules, c.roles[2].Rules...)
+					c.roles = slices.Delete(c.roles, 2, 3)
+				}
+				sameAs(t, c, component(t, "registry", "readiness-gate", "endpointslices"))
+			},
+		},
+		{
+			name: "Services elsewhere", values: []string{"kubernetes.namespace=dynamo", "kubernetes.endpointSlices={a/llm=dyn://a.b.c,a/other:http=model/x,b/llm=dyn://a.b.d}"}, registries: "kubernetes",
+			check: func(t *testing.T, c cluster) {
+				var places []string
+				for _, r := range c.roles {
+					places = append(places, r.Namespace)
+				}
+				if got := strings.Join(places, " "); got != "dynamo dynamo a b" || c.members(t, help)[0].env["DYN_ENDPOINTSLICES"] != "a/llm=dyn://a.b.c,a/other:http=model/x,b/llm=dyn://a.b.d" {
+					t.Errorf("roles in %s, environment %v", got, c.members(t, help)[0].env)
+				}
+			},
+		},
+		{
 			name: "all that is left", registries: "kubernetes",
 			values: []string{
 				"fullnameOverride=eyes", "gossip.label=prod", "expect[0]=dyn://a.b.c>=3{verified}", "settings.DYN_LOG=debug", "rbac.create=false", "serviceAccountName=reader",
@@ -240,6 +263,8 @@ func (h chart) refuses(t *testing.T) {
 		{[]string{"kubernetes.enabled=false"}, "nothing to follow: want kubernetes.enabled, etcd.endpoints or etcd.install.enabled"},
 		{[]string{"etcd.endpoints={https://etcd:2379}"}, "etcd.endpoints: https://etcd:2379: endpoints are https with etcd.tlsSecret, and http without"},
 		{[]string{"etcd.install.enabled=true", "etcd.endpoints={http://etcd:2379}"}, "etcd.install.enabled is for where there is no etcd"},
+		{[]string{"kubernetes.endpointSlices={llm}"}, `at '/kubernetes/endpointSlices/0': 'llm' does not match pattern`},
+		{[]string{"kubernetes.enabled=false", "etcd.endpoints={http://etcd:2379}", "kubernetes.readinessGate=true"}, "kubernetes.endpointSlices, kubernetes.readinessGate: want kubernetes.enabled"},
 		{[]string{"rbac.create=false"}, "rbac.create is false: want serviceAccountName"},
 	} {
 		args := []string{"template", "dynmesh", testKey}

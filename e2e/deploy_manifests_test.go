@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -141,8 +142,8 @@ func TestManifests(t *testing.T) {
 	t.Run("compose", func(t *testing.T) { checkCompose(t, help) })
 }
 
-// component builds the frontends with a component.
-func component(t *testing.T, name string) cluster {
+// component builds the frontends with components.
+func component(t *testing.T, names ...string) cluster {
 	t.Helper()
 	folder := t.TempDir()
 	root, err := filepath.Abs(kubernetesDir)
@@ -153,7 +154,10 @@ func component(t *testing.T, name string) cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("resources: [%s/frontend]\ncomponents: [%s/%s]\n", there, there, name)
+	text := fmt.Sprintf("resources: [%s/frontend]\ncomponents:\n", there)
+	for _, name := range names {
+		text += fmt.Sprintf("- %s/%s\n", there, name)
+	}
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -171,18 +175,39 @@ func checkRegistry(t *testing.T) {
 		t.Fatalf("%d roles, %d deployments", len(c.roles), len(c.deployments))
 	}
 	c.checkReads(t)
+	writes := component(t, "registry", "readiness-gate", "endpointslices")
+	if len(writes.roles) != 3 {
+		t.Fatalf("%d roles", len(writes.roles))
+	}
+	writes.checkReads(t)
 	if !slices.ContainsFunc(c.deployments[0].Spec.Template.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "DYN_DISCOVERY_BACKEND" && e.Value == "kubernetes" }) {
 		t.Errorf("frontends do not follow Kubernetes: %v", c.deployments[0].Spec.Template.Spec.Containers[0].Env)
 	}
 }
 
-// checkReads: who has a role may read what is read, and nothing else, as an account whose token is
-// there.
+// checkReads: who has a role may read what is read, write what it is asked to write, and nothing
+// else, as an account whose token is there.
 func (c cluster) checkReads(t *testing.T) {
 	t.Helper()
+	may := map[string]bool{"dynamoworkermetadatas list,watch": true, "endpointslices list,watch": true}
+	for _, e := range c.deployments[0].Spec.Template.Spec.Containers[0].Env {
+		var more []string
+		switch e.Name {
+		case "DYN_READINESS_GATE":
+			more = []string{"pods list,watch", "pods/status patch", "leases create", "leases get,update"}
+		case "DYN_ENDPOINTSLICES":
+			more = []string{"services list,watch", "endpointslices create,delete,list,patch,watch", "leases create", "leases get,update"}
+		}
+		for _, right := range more {
+			may[right] = true
+		}
+	}
+	used := map[string]bool{}
 	for _, role := range c.roles {
 		for _, rule := range role.Rules {
-			if !slices.Equal(rule.Verbs, []string{"list", "watch"}) || len(rule.Resources) != 1 || !slices.Contains([]string{"dynamoworkermetadatas", "endpointslices"}, rule.Resources[0]) {
+			right := strings.Join(rule.Resources, ",") + " " + strings.Join(rule.Verbs, ",")
+			used[right] = true
+			if !may[right] || right == "leases get,update" && len(rule.ResourceNames) != 1 {
 				t.Errorf("frontends may %q %q of %q", rule.Verbs, rule.Resources, rule.APIGroups)
 			}
 		}
@@ -193,6 +218,9 @@ func (c cluster) checkReads(t *testing.T) {
 		if !bound || pod.AutomountServiceAccountToken == nil || !*pod.AutomountServiceAccountToken {
 			t.Errorf("frontends run as %q, which has the role: %v, whose token is mounted: %v", pod.ServiceAccountName, bound, pod.AutomountServiceAccountToken)
 		}
+	}
+	if len(c.roles) > 0 && len(used) != len(may) {
+		t.Errorf("frontends may %v, and need %v", used, may)
 	}
 }
 

@@ -80,6 +80,9 @@ func decidable(f *fleet.Fleet, i fleet.Changed) output.Instance {
 		x.Reason = i.Reasons[0]
 	}
 	x.Addr, x.Scheme = fleet.Address(i.Transport())
+	if pod := f.Pod(i.Instance); pod != nil {
+		x.Pod = output.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node}
+	}
 	cards, _ := i.Cards()
 	for _, card := range cards {
 		x.Models = append(x.Models, expect.Model{Name: card.Model, WorkerType: card.WorkerType})

@@ -49,6 +49,7 @@ type discoveryOptions struct {
 type kubernetesOptions struct {
 	config, namespace string
 	services          []string
+	gate              bool // pods that dynmesh has withdrawn stay listed
 }
 
 func (o *discoveryOptions) register(flags *pflag.FlagSet) {
@@ -56,10 +57,17 @@ func (o *discoveryOptions) register(flags *pflag.FlagSet) {
 	register(flags,
 		setting{"discovery-backend", "DYN_DISCOVERY_BACKEND", &listValue{target: &o.names, check: checkBackend, once: true}, "registries to follow, with commas between them: " + strings.Join(backendNames(), ", ")},
 		setting{"file-kv", "DYN_FILE_KV", &stringValue{target: &o.fileRoot}, "folder of Dynamo's registry, for file"},
-		setting{"kubernetes-namespace", "POD_NAMESPACE", &stringValue{target: &o.kubernetes.namespace}, "namespace to follow, for kubernetes; default the kubeconfig's, or the pod's own"},
 		setting{"kubernetes-service", "DYN_KUBERNETES_SERVICE", &serviceListValue{listValue{target: &o.kubernetes.services}}, "for kubernetes: Services of engines without Dynamo, by a selector of labels and a port, such as app=vllm:http; several with semicolons between them, or the flag again"},
-		setting{"kubeconfig", "KUBECONFIG", &stringValue{target: &o.kubernetes.config}, "file that says how to reach Kubernetes; default ~/.kube/config, or the pod's service account"},
 		setting{"static-endpoints", "DYN_STATIC_ENDPOINTS", &stringValue{target: &o.staticPath}, "YAML file with endpoints and their addresses, for static"},
+	)
+	o.kubernetes.register(flags)
+}
+
+// register adds where Kubernetes is.
+func (o *kubernetesOptions) register(flags *pflag.FlagSet) {
+	register(flags,
+		setting{"kubernetes-namespace", "POD_NAMESPACE", &stringValue{target: &o.namespace}, "namespace to follow, for kubernetes; default the kubeconfig's, or the pod's own"},
+		setting{"kubeconfig", "KUBECONFIG", &stringValue{target: &o.config}, "file that says how to reach Kubernetes; default ~/.kube/config, or the pod's service account"},
 	)
 }
 

@@ -27,7 +27,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	grpcHealthPort := off
 	var opts gossipOptions
 	var registries discoveryOptions
-	outputs := outputOptions{kinds: outputKinds(&cfg)}
+	outputs := outputOptions{kinds: outputKinds(&cfg, &registries)}
 	foreignHealth, probeVia := false, ""
 	cmd := &cobra.Command{
 		Use:   "frontend",

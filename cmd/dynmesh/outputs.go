@@ -8,14 +8,14 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
-// outputKinds are the outputs that a frontend can have. The frontend's own settings have been read
-// when they are opened.
-func outputKinds(of *frontend.Config) []outputKind {
-	return []outputKind{
+// outputKinds are the outputs that a frontend can have. The frontend's own settings, and those of
+// its registries, have been read when they are opened.
+func outputKinds(of *frontend.Config, registries *discoveryOptions) []outputKind {
+	return append(kubernetesOutputs(registries),
 		&dynamoOutput{frontend: of},
 		&haproxyOutput{},
 		newXDSOutput(),
-	}
+	)
 }
 
 // outputKind is an output as the command knows it.

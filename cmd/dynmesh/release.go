@@ -14,9 +14,7 @@ import (
 
 // releasers are all that outputs may leave behind for others.
 func releasers() []releaser {
-	return []releaser{
-		&dynamoReleaser{},
-	}
+	return append([]releaser{&dynamoReleaser{}}, kubernetesReleasers()...)
 }
 
 // releaser undoes what one kind of output may leave behind.
@@ -49,10 +47,13 @@ func newReleaseCommand() *cobra.Command {
 		Short: "Undo what outputs have left behind",
 		Long: `release undoes what outputs of frontends that are gone may have left, also where none of them ever runs again:
 
-  dynamo    workers that --steer-dynamo has withdrawn are put back, each under its own lease, from the journal in etcd
-            (v1/dynmesh/withdrawn/). One whose lease has ended is gone, and one that has registered itself anew is left alone
+  dynamo           workers that --steer-dynamo has withdrawn are put back, each under its own lease, from the journal in etcd
+                   (v1/dynmesh/withdrawn/). One whose lease has ended is gone, and one that has registered itself anew is left alone
+  endpointslices   the EndpointSlices that --endpointslices has written are removed, in the namespace and in those of its Services
+  readinessgates   the gate dynmesh.dev/ready is written True on each pod of the namespace that has it (--readiness-gate)
 
 It says a line for each thing. A frontend that still runs and steers withdraws again what does not work: stop it first.
+Where there is no Kubernetes (KUBECONFIG, ~/.kube/config, a service account), nothing is left there; where there is no etcd, --only.
 
 Exit codes: 0 nothing is left; 1 something could not be undone; 2 a setting cannot be used.`,
 		Example: `  dynmesh release --dry-run     what would be undone

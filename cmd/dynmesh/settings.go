@@ -140,6 +140,7 @@ func fieldSettings() []fieldSetting {
 		{"client", "CertFile", "DYN_TLS_CERT and DYN_TLS_KEY"},
 		{"client", "TokenFile", "DYN_API_TOKEN_FILE"},
 		{"client", "URL", "DYN_FRONTEND_URL"},
+		{"endpointslices", "Services", "DYN_ENDPOINTSLICES"},
 		{"etcd", "Endpoints", "ETCD_ENDPOINTS"},
 		{"etcd", "CAFile", "ETCD_AUTH_CA"},
 		{"etcd", "CertFile", "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY"},

@@ -24,6 +24,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/output/haproxy"
+	outputs "github.com/dynmesh/dynmesh/frontend/output/kubernetes"
 	"github.com/dynmesh/dynmesh/frontend/output/xds"
 	"github.com/dynmesh/dynmesh/frontend/watch"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -257,21 +258,22 @@ func TestServeReadsWhatTheCommandReads(t *testing.T) {
 // The table of fields names fields that there are, and variables that there are.
 func TestFieldSettings(t *testing.T) {
 	configs := map[string][]reflect.Type{
-		"access":     {reflect.TypeFor[access.Config]()},
-		"canary":     {reflect.TypeFor[canary.Config]()},
-		"client":     {reflect.TypeFor[client.Config](), reflect.TypeFor[access.Client]()},
-		"etcd":       {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
-		"file":       {reflect.TypeFor[file.Config]()},
-		"frontend":   {reflect.TypeFor[frontend.Config]()},
-		"gossip":     {reflect.TypeFor[gossip.Config]()},
-		"haproxy":    {reflect.TypeFor[haproxy.Config]()},
-		"kubernetes": {reflect.TypeFor[kubernetes.Config]()},
-		"mocker":     {reflect.TypeFor[mocker.ServerConfig]()},
-		"sidecar":    {reflect.TypeFor[sidecar.Config]()},
-		"static":     {reflect.TypeFor[static.Config]()},
-		"watch":      {reflect.TypeFor[watch.Config]()},
-		"worker":     {reflect.TypeFor[worker.Config]()},
-		"xds":        {reflect.TypeFor[xds.Config]()},
+		"access":         {reflect.TypeFor[access.Config]()},
+		"canary":         {reflect.TypeFor[canary.Config]()},
+		"client":         {reflect.TypeFor[client.Config](), reflect.TypeFor[access.Client]()},
+		"endpointslices": {reflect.TypeFor[outputs.SlicesConfig]()},
+		"etcd":           {reflect.TypeFor[etcd.Config](), reflect.TypeFor[etcd.RegistrarConfig]()},
+		"file":           {reflect.TypeFor[file.Config]()},
+		"frontend":       {reflect.TypeFor[frontend.Config]()},
+		"gossip":         {reflect.TypeFor[gossip.Config]()},
+		"haproxy":        {reflect.TypeFor[haproxy.Config]()},
+		"kubernetes":     {reflect.TypeFor[kubernetes.Config]()},
+		"mocker":         {reflect.TypeFor[mocker.ServerConfig]()},
+		"sidecar":        {reflect.TypeFor[sidecar.Config]()},
+		"static":         {reflect.TypeFor[static.Config]()},
+		"watch":          {reflect.TypeFor[watch.Config]()},
+		"worker":         {reflect.TypeFor[worker.Config]()},
+		"xds":            {reflect.TypeFor[xds.Config]()},
 	}
 	variables := map[string]bool{}
 	logging := newLogging(io.Discard)

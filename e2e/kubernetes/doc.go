@@ -11,5 +11,6 @@
 //	| api_test.go        | requests to the API server, and what it has noted of others'     |
 //	| fleet_test.go      | pods with workers, frontends of dynmesh and of Dynamo            |
 //	| kubernetes_test.go | one cluster, step by step                                        |
+//	| outputs_test.go    | readiness gates and EndpointSlices that dynmesh writes           |
 //	| thousands_test.go  | ten thousand workers                                             |
 package kubernetes

@@ -124,13 +124,17 @@ func path(kind string) string { return "/api/v1/namespaces/" + namespace + "/" +
 // slicesPath is that of slices.
 const slicesPath = "/apis/discovery.k8s.io/v1/namespaces/" + namespace + "/endpointslices"
 
-// startPod makes a pod, of which the kubelet says that it is ready.
-func (f *fleet) startPod(t *testing.T, name, app string) *pod {
+// startPod makes a pod, of which the kubelet says that it is ready once its gates are.
+func (f *fleet) startPod(t *testing.T, name string, gates ...string) *pod {
 	t.Helper()
+	all := []object{}
+	for _, g := range gates {
+		all = append(all, object{"conditionType": g})
+	}
 	made := f.admin.create(t, path("pods"), object{
-		"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name, "labels": object{"app": app}},
+		"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name, "labels": object{"app": "dynamo"}},
 		"spec": object{
-			"nodeName": node, "hostNetwork": true, "automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": 0,
+			"nodeName": node, "readinessGates": all, "hostNetwork": true, "automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": 0,
 			"containers": []object{{"name": "main", "image": "none"}},
 		},
 	})

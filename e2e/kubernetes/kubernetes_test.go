@@ -58,7 +58,7 @@ func TestKubernetes(t *testing.T) {
 		f.startFrontend(t, place, "dynmesh-frontend")
 	}
 	f.startDynamo(t)
-	pods := []*pod{f.startPod(t, "w-0", "dynamo"), f.startPod(t, "w-1", "dynamo")}
+	pods := []*pod{f.startPod(t, "w-0"), f.startPod(t, "w-1")}
 	for _, p := range pods {
 		f.work(t, p)
 	}
@@ -70,6 +70,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("slices with two uids", func(t *testing.T) { f.twoLives(t, pods[1]) })
 	t.Run("a Service's engine", f.service)
 	t.Run("reads, and nothing else", func(t *testing.T) { f.reads(t, time.Since(steady)) })
+	t.Run("what follows the verdicts", f.outputs)
 	t.Run("the API server is away", func(t *testing.T) { f.away(t, pods) })
 	t.Run("the API server is frozen", func(t *testing.T) {
 		f.vanish(t, pods[1], func() { signal(t, f.server, syscall.SIGSTOP) }, func() { signal(t, f.server, syscall.SIGCONT) })
@@ -177,7 +178,7 @@ func (f *fleet) replace(t *testing.T, p *pod) {
 	gone := until(t, began, patience, "gone from dynmesh", func() bool { return f.say(generate, p.id) == f.all("") })
 	dynamo := until(t, began, patience, "gone from Dynamo", func() bool { return !f.lists(p.id) })
 	row(t, "a pod is deleted: no longer listed", seconds(gone), seconds(dynamo))
-	*p = *f.startPod(t, p.name, "dynamo")
+	*p = *f.startPod(t, p.name)
 	f.work(t, p)
 	if i := f.frontends[0].instance(generate, p.id); p.uid == before || i == nil || i.Pod.UID != p.uid {
 		t.Errorf("it is %+v, and should be of the pod %s, not %s", i, p.uid, before)

@@ -67,13 +67,19 @@ type Server struct {
 	Addr   string
 	Scheme string // http, https or tcp (which is Dynamo's request plane, and not HTTP); empty with Addr
 
+	Pod Pod // where Kubernetes runs it
+
 	State   State
 	Held    bool                 // it serves because of the floor, and would be out
 	New     bool                 // it is out because it has not worked yet: it was never in
+	Unheard bool                 // it is New, and nobody has said anything of it yet
 	Verdict dynmesh.VerdictState // when State began
 	Since   time.Time            // when State began
 	Reason  string               // of State, for people: one line
 }
+
+// Pod is a pod, by what names it. Zero: Kubernetes is no registry of the server's.
+type Pod struct{ Name, UID, Node string }
 
 // Target is what serves one endpoint or one model. It never changes.
 type Target struct {

@@ -32,6 +32,7 @@ type Instance struct {
 	Endpoint   string // dyn://…, for people and targets
 	Addr       string // host:port; empty: it has none, or it is not known now
 	Scheme     string // http, https or tcp
+	Pod        Pod
 	Verdict    dynmesh.VerdictState
 	Verified   bool
 	Reason     string // the one that decided the verdict
@@ -107,6 +108,9 @@ func (p *Policy) Put(next Instance, now time.Time) {
 	} else { // one that drains is registered no longer, and listens and serves still
 		if next.Addr == "" {
 			next.Addr, next.Scheme = i.Addr, i.Scheme
+		}
+		if !next.Registered && next.Pod == (Pod{}) {
+			next.Pod = i.Pod
 		}
 		if !next.Registered && len(next.Models) == 0 {
 			next.Models = i.Models
@@ -336,14 +340,14 @@ func (t *target) finish(now time.Time) *Target {
 	held := 0
 	for _, r := range t.rulings {
 		s := Server{
-			Instance: r.Key, Addr: r.Addr, Scheme: r.Scheme, State: r.state, Verdict: r.Verdict, Reason: r.reason, Since: now,
-			New: r.state == Out && !r.counted,
+			Instance: r.Key, Addr: r.Addr, Scheme: r.Scheme, Pod: r.Pod, State: r.state, Verdict: r.Verdict, Reason: r.reason, Since: now,
+			New: r.state == Out && !r.counted, Unheard: r.unheard,
 		}
 		if t.short != "" && r.counted && !s.State.Serves() {
 			s.State, s.Held = In, true
 			held++
 		}
-		if was := before[r.Key]; was != nil && was.State == s.State && was.Held == s.Held {
+		if was := before[r.Key]; was != nil && was.State == s.State && was.Held == s.Held && was.Unheard == s.Unheard {
 			s.Since, s.Reason, s.Verdict = was.Since, was.Reason, was.Verdict
 		}
 		next.Servers = append(next.Servers, s)

@@ -493,3 +493,33 @@ func TestParseFloor(t *testing.T) {
 		}
 	}
 }
+
+// One of which nobody has said anything yet says so, and what is known against it counts; its pod
+// is remembered while it drains.
+func TestUnheard(t *testing.T) {
+	f := newFleet(t, "", "")
+	f.step(0, "a=ready b=ready")
+	c := f.worker("c", "ready,silent")
+	c.Pod = Pod{"p", "u", "n"}
+	of := func(want Server) {
+		t.Helper()
+		if a := f.policy.Decide(f.status, f.now); a != nil {
+			f.last = a
+		}
+		got := f.last.Target(generate).Server(c.Key)
+		if got == nil || got.State != want.State || got.Unheard != want.Unheard || got.Pod != (Pod{"p", "u", "n"}) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	f.policy.Put(c, f.now)
+	of(Server{State: Out, Unheard: true})
+	c.Verdict = dynmesh.NotReady
+	f.policy.Put(c, f.now)
+	of(Server{State: Out})
+	c.Verdict, c.Observed = dynmesh.Ready, true
+	f.policy.Put(c, f.now)
+	of(Server{State: In})
+	c.Verdict, c.Registered, c.Pod = dynmesh.Draining, false, Pod{}
+	f.policy.Put(c, f.now)
+	of(Server{State: Draining})
+}

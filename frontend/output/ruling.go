@@ -17,6 +17,7 @@ type ruling struct {
 	*instance
 	state   State
 	counted bool // for the floor: it is, or was, in
+	unheard bool // nothing has been said of it yet
 	reason  string
 }
 
@@ -89,7 +90,7 @@ func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) 
 	}
 	if works := i.Verdict == dynmesh.Ready; !i.entered {
 		if heardBy := i.since.Add(heardWithin); works && !i.Observed && now.Before(heardBy) {
-			r.reason = "it is new, and nobody has said anything of it yet"
+			r.reason, r.unheard = "it is new, and nobody has said anything of it yet", true
 			return r, heardBy
 		}
 		if !works {

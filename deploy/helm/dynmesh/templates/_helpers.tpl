@@ -54,6 +54,43 @@ http://{{ include "dynmesh.name" . }}-etcd:2379
 {{- join "," $all -}}
 {{- end -}}
 
+{{/* A Role of these rules, and that the service account has it. */}}
+{{- define "dynmesh.role" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "dynmesh.labels" .root | nindent 4 }}
+rules: {{- toYaml .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "dynmesh.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "dynmesh.serviceAccount" .root }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end -}}
+
+{{/* What an election by a Lease takes. The right to create one cannot be for one name. */}}
+{{- define "dynmesh.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ . }}]
+  verbs: [get, update]
+{{- end -}}
+
 {{/* What no schema can say of values that do not go together. */}}
 {{- define "dynmesh.check" -}}
 {{- with .Values -}}
@@ -65,6 +102,7 @@ http://{{ include "dynmesh.name" . }}-etcd:2379
 {{- if ne (hasPrefix "https://" .) (ne $.Values.etcd.tlsSecret "") }}{{ fail (printf "etcd.endpoints: %s: endpoints are https with etcd.tlsSecret, and http without" .) }}{{ end -}}
 {{- end -}}
 {{- if and .kubernetes.services (not .kubernetes.enabled) }}{{ fail "kubernetes.services: want kubernetes.enabled" }}{{ end -}}
+{{- if and (or .kubernetes.endpointSlices .kubernetes.readinessGate) (not .kubernetes.enabled) }}{{ fail "kubernetes.endpointSlices, kubernetes.readinessGate: want kubernetes.enabled" }}{{ end -}}
 {{- if and .kubernetes.enabled (not .rbac.create) (not .serviceAccountName) }}{{ fail "rbac.create is false: want serviceAccountName, an account that may list and watch endpointslices and dynamoworkermetadatas" }}{{ end -}}
 {{- end -}}
 {{- end -}}

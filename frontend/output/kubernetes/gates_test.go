@@ -1,0 +1,50 @@
+package kubernetes
+
+import (
+	"testing"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/apiserver"
+)
+
+// What a pod's gate is to be.
+func TestWanted(t *testing.T) {
+	in, out := output.Server{State: output.In}, output.Server{State: output.Out, Verdict: dynmesh.Unreachable}
+	draining, degraded := output.Server{State: output.Draining}, output.Server{State: output.Degraded}
+	held, unheard := output.Server{State: output.In, Held: true}, output.Server{State: output.Out, Unheard: true}
+	for _, tt := range []struct {
+		name    string
+		gate    string
+		servers []output.Server
+		decided bool
+		want    string
+	}{
+		{"nothing is decided, never written", "", nil, false, "True Unknown"},
+		{"nothing is decided, withdrawn", "False", nil, false, " "},
+		{"nothing is decided, in", "True", nil, false, "True Unknown"},
+		{"not known", "", nil, true, "True Unknown"},
+		{"not known any longer", "False", nil, true, "True Unknown"},
+		{"in", "", []output.Server{in}, true, "True InService"},
+		{"degraded", "True", []output.Server{degraded}, true, "True InService"},
+		{"out", "True", []output.Server{out}, true, "False Unreachable"},
+		{"out before it was written", "", []output.Server{out}, true, "False Unreachable"},
+		{"draining", "True", []output.Server{draining}, true, "False Draining"},
+		{"works again", "False", []output.Server{in}, true, "True InService"},
+		{"one of two is out", "True", []output.Server{in, {State: output.Out, Verdict: dynmesh.NotReady}}, true, "False NotReady"},
+		{"held by the floor", "True", []output.Server{held}, true, "True InService"},
+		{"out, and held as a model's", "False", []output.Server{out, held}, true, "True Held"},
+		{"new", "", []output.Server{unheard}, true, "True InService"},
+		{"new, and withdrawn", "False", []output.Server{unheard}, true, " "},
+		{"new, and another one is out", "True", []output.Server{unheard, out}, true, "False Unreachable"},
+	} {
+		var ties []tie
+		for i := range tt.servers {
+			ties = append(ties, tie{nil, &tt.servers[i]})
+		}
+		got := wanted(&apiserver.Pod{Gate: tt.gate}, ties, tt.decided)
+		if got.status+" "+got.reason != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got.status+" "+got.reason, tt.want)
+		}
+	}
+}
