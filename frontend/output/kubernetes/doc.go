@@ -13,8 +13,8 @@
 // who holds a Lease: as client-go's leaderelection writes it, whose package would add the types of
 // all of Kubernetes to the program. The holder stops 7 s after its last renewal, and others begin
 // when the Lease has not changed for 10 s. One that stops in order gives it back, and the next one
-// writes within 2.4 s. A frontend for which nothing is decided yet leaves it to others for 5 s.
-// What another frontend has written is reported by all, once it is seen.
+// writes within 2.4 s. One that may change nothing leaves it to others for 5 s, once. What another
+// frontend has written is reported by all, once it is seen.
 //
 // # Slices
 //

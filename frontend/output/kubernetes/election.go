@@ -107,8 +107,8 @@ type election struct {
 	candidate candidate // run's, and after it release's
 	created   bool      // the Lease is known to be there
 
-	// frozen says that this process may change nothing, or has nothing decided yet. It leaves the Lease
-	// to others then, once: if nobody takes it within standBack, it keeps it.
+	// frozen says that this process may change nothing, or has nothing decided yet. It leaves the
+	// Lease to others then, once: if nobody takes it within standBack, it keeps it.
 	frozen  func() bool
 	turns   int  // in a row in which it was frozen
 	offered bool // it has, since it was frozen

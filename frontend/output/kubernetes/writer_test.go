@@ -243,6 +243,35 @@ func TestHandover(t *testing.T) {
 	}
 }
 
+// Who may change nothing leaves the writing to one who may, and alone keeps new pods from waiting.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.Put(ownPods, pod(1, true))
+	first := start(t, s, openGates)
+	first.publish(output.In)
+	first.eventually("the first writes", "True", gates(s, 1))
+	who := holder(s, gatesLease)
+	first.hub.Freeze(true)
+	first.publish(output.Out)
+	s.Put(ownPods, pod(2, true))
+	first.eventually("a pod that is new does not wait", "True True", gates(s, 2))
+	testkit.Eventually(t, within, "it leaves the Lease to others", func() bool { return holder(s, gatesLease) == "" })
+	testkit.Eventually(t, within, "there are no others", func() bool { return holder(s, gatesLease) == who })
+	second := start(t, s, openGates)
+	second.publish(output.Out)
+	first.hub.Freeze(false) // begins another time
+	first.eventually("it writes what had to wait", "False True", gates(s, 2))
+	turns := s.Asked("PUT " + leasesPath)
+	testkit.Eventually(t, within, "a turn of its election", func() bool { return s.Asked("PUT "+leasesPath) >= turns+2 })
+	first.hub.Freeze(true)
+	second.publish(output.In)
+	second.eventually("another one writes", "True True", gates(s, 2))
+	if now := holder(s, gatesLease); now == who {
+		t.Errorf("the Lease is still %s's", now)
+	}
+}
+
 // An account that may not use Leases writes nothing, and that is said.
 func TestForbidden(t *testing.T) {
 	t.Parallel()
