@@ -64,7 +64,7 @@ e2e-long: ## Run those scenarios, besides, that take minutes because they keep t
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
 
 # bin/engines keeps what they install. PYTHON names a Python; DYNMESH_ENGINES_DIR another folder.
-ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|Envoy)$$' $(TESTFLAGS)
+ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|DynamoSteered|Envoy)$$' $(TESTFLAGS)
 dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, drain, pinned canaries; 600 MB from PyPI, five minutes
 	DYNMESH_ENGINES=dynamo $(ENGINES) -timeout 25m ./e2e/engines
 

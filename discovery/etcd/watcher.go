@@ -160,9 +160,10 @@ func keysOf(k dynmesh.InstanceKey) [3]string {
 	return [...]string{BucketDynamo.key(k), BucketDynmesh.key(k), withdrawnKey(k)}
 }
 
-// mergeBuckets makes one set of the two buckets and the journal. An instance that is in several is
-// as it was last put, and in a full read as the first of them has it; when it goes from one it
-// stays: the follower has found it elsewhere.
+// mergeBuckets makes one set of the two buckets and the journal. An instance that is in both buckets
+// is as it was last put, and in a full read as Dynamo's has it; the journal's word counts where
+// Dynamo's bucket has none, whatever is heard first. When it goes from one it stays: the follower
+// has found it elsewhere.
 func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
 	known, seen := w.instances.keys.revisions, make(map[dynmesh.InstanceKey]bool, len(u.Puts)+len(u.Deletes))
 	occurs := func(k dynmesh.InstanceKey) bool {
@@ -170,7 +171,13 @@ func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
 		seen[k] = true
 		return before
 	}
-	u.Puts = slices.DeleteFunc(u.Puts, func(i dynmesh.Instance) bool { return occurs(i.InstanceKey) })
+	u.Puts = slices.DeleteFunc(u.Puts, func(i dynmesh.Instance) bool {
+		registered := BucketDynamo.key(i.InstanceKey)
+		if i.Withdrawn != nil && known[registered] != missing && !w.instanceRejects.Has(registered) {
+			return true
+		}
+		return occurs(i.InstanceKey)
+	})
 	u.Deletes = slices.DeleteFunc(u.Deletes, func(k dynmesh.InstanceKey) bool {
 		if occurs(k) {
 			return true // put from another one, or gone from several

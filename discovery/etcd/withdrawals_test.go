@@ -292,25 +292,24 @@ func TestWatcherKeepsWhoMoves(t *testing.T) {
 			gone += len(u.Deletes)
 		})
 	})
-	is := func(withdrawn bool) {
+	is := func(withdrawn bool) (was dynmesh.Instance) {
 		t.Helper()
 		testkit.Eventually(t, 10*time.Second, "the watcher knows", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			return last.InstanceKey == steeredKey && (last.Withdrawn != nil) == withdrawn
+			was = last
+			return was.InstanceKey == steeredKey && (was.Withdrawn != nil) == withdrawn
 		})
+		return was
 	}
 	is(false)
 	reads := watcher.FullReads()
 	for n := range 100 {
 		one := withdraw(t, w)
 		if n%10 == 0 {
-			is(true)
-			mu.Lock()
-			last := last
-			mu.Unlock()
-			if last.Withdrawn.By != "one" || last.Withdrawn.Reason != "it hangs" || string(last.Transport) != `{"tcp":"a"}` {
-				t.Errorf("withdrawn, it is %+v by %+v", last, last.Withdrawn)
+			was := is(true)
+			if was.Withdrawn.By != "one" || was.Withdrawn.Reason != "it hangs" || string(was.Transport) != `{"tcp":"a"}` {
+				t.Errorf("withdrawn, it is %+v by %+v", was, was.Withdrawn)
 			}
 		}
 		restore(t, w, one, etcd.Restored)
