@@ -176,6 +176,8 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 			`dynmesh: DYN_PROBE_VIA: gossip: field ProbeVia is "ftp://…@h": want the root of a frontend of Dynamo's, http://HOST:PORT`},
 		{"frontend of Dynamo's, without gossip", map[string]string{"DYN_PROBE_VIA": "http://h:1", "DYN_GOSSIP_BIND": "off"}, []string{"frontend"},
 			"dynmesh: DYN_PROBE_VIA: it is set, and DYN_GOSSIP_BIND is off"},
+		{"steering without etcd", map[string]string{"DYN_STEER_DYNAMO": "true", "DYN_DISCOVERY_BACKEND": "file"}, []string{"frontend"},
+			"dynmesh: DYN_STEER_DYNAMO: it is set, and etcd is not among DYN_DISCOVERY_BACKEND"},
 		{"pod's address", map[string]string{"POD_IP": "no.such.host.invalid", "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: POD_IP: gossip: field Advertise"},
 		{"lease", map[string]string{"ETCD_LEASE_TTL": "1.5"}, []string{"worker"}, `dynmesh: ETCD_LEASE_TTL="1.5": want whole seconds, 2 or more`},
 		{"namespace", map[string]string{"DYN_NAMESPACE": "a.b"}, []string{"worker"}, `dynmesh: DYN_NAMESPACE="a.b": namespace name "a.b" has the character '.'`},
