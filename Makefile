@@ -65,7 +65,7 @@ e2e-long: ## Run those scenarios, besides, that take minutes because they keep t
 
 # bin/engines keeps what they install. PYTHON names a Python; DYNMESH_ENGINES_DIR another folder.
 ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|DynamoSteered|Envoy)$$' $(TESTFLAGS)
-dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, drain, pinned canaries; 600 MB from PyPI, five minutes
+dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, drain, pinned canaries, and steered; 600 MB from PyPI, twelve minutes
 	DYNMESH_ENGINES=dynamo $(ENGINES) -timeout 25m ./e2e/engines
 
 envoy: ## Try a real Envoy that a frontend steers, while replicas break; 35 MB from PyPI, a minute
