@@ -307,4 +307,3 @@ func idOf(t *testing.T, id string) dynmesh.InstanceID {
 	}
 	return n
 }
-
