@@ -58,7 +58,7 @@ histories: ## Run HISTORIES (10000) random histories of a mesh on virtual time, 
 
 # More at once than there are cores: the scenarios mostly wait.
 e2e: ## Run the scenarios: real processes, real etcd, real routers, real faults; in docker where an engine answers
-	DYNMESH_E2E=1 go test -p 1 -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy|Chart|HAProxy|Nginx)$$' $(TESTFLAGS) ./e2e ./e2e/routing
+	DYNMESH_E2E=1 go test -p 1 -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy|Chart|HAProxy|Nginx|GRPC)$$' $(TESTFLAGS) ./e2e ./e2e/routing
 
 e2e-long: ## Run those scenarios, besides, that take minutes because they keep the default times
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e

@@ -24,14 +24,19 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if at := os.Getenv(replicaAddr); at != "" {
+		os.Exit(serveReplica(at))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	endpoint = "dyn://dynamo.backend.generate"
 	patience = 40 * time.Second // for what should take a moment
 )
 
-// fleet is three workers that send canaries each second, and a frontend.
+// fleet is a frontend and workers.
 type fleet struct {
 	t        *testing.T
 	program  string
@@ -53,7 +58,7 @@ type worker struct {
 	*process
 	f             *fleet
 	addr, control string // host:port
-	args          []string
+	life          func() *exec.Cmd
 }
 
 // tool returns where a program is, and leaves the test out where there is none.
@@ -71,8 +76,44 @@ func tool(t *testing.T, name string) string {
 	return ""
 }
 
-// newFleet starts all of it, with more flags for the frontend.
+// newFleet starts a frontend, with more flags, and three workers that send canaries each second.
 func newFleet(t *testing.T, more ...string) *fleet {
+	t.Helper()
+	f := startFleet(t, more...)
+	for n := range 3 {
+		w := &worker{f: f, addr: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)), control: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))}
+		_, rpc, _ := strings.Cut(w.addr, ":")
+		w.life = func() *exec.Cmd {
+			return f.command("worker", "--component", "backend", "--system-host", "127.0.0.1", "--system-port", "0", "--rpc-host", "127.0.0.1",
+				"--rpc-port", rpc, "--mock-control", w.control, "--label", fmt.Sprintf("n=%d", n))
+		}
+		f.join(w)
+	}
+	f.allReady()
+	return f
+}
+
+// join starts a worker that is one of the fleet from now on.
+func (f *fleet) join(w *worker) {
+	f.t.Helper()
+	w.start()
+	f.workers = append(f.workers, w)
+}
+
+func (f *fleet) allReady() {
+	f.t.Helper()
+	f.eventually("all are ready", func() error {
+		for _, w := range f.workers {
+			if i, err := f.instance(w); err != nil || i.Verdict != "ready" || !i.Verified {
+				return errors.Join(fmt.Errorf("%s is %s, verified %v", w.addr, i.Verdict, i.Verified), err)
+			}
+		}
+		return nil
+	})
+}
+
+// startFleet starts a fleet that has no workers yet.
+func startFleet(t *testing.T, more ...string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, program: filepath.Join(t.TempDir(), "dynmesh")}
 	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "noetcd", "-o", f.program, "github.com/dynmesh/dynmesh/cmd/dynmesh")
@@ -93,22 +134,6 @@ func newFleet(t *testing.T, more ...string) *fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.client.Close)
-	for n := range 3 {
-		w := &worker{f: f, addr: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)), control: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))}
-		_, rpc, _ := strings.Cut(w.addr, ":")
-		w.args = []string{"worker", "--component", "backend", "--system-host", "127.0.0.1", "--system-port", "0", "--rpc-host", "127.0.0.1",
-			"--rpc-port", rpc, "--mock-control", w.control, "--label", fmt.Sprintf("n=%d", n)}
-		w.start()
-		f.workers = append(f.workers, w)
-	}
-	f.eventually("all are ready", func() error {
-		for _, w := range f.workers {
-			if i, err := f.instance(w); err != nil || i.Verdict != "ready" || !i.Verified {
-				return errors.Join(fmt.Errorf("%s is %s, verified %v", w.addr, i.Verdict, i.Verified), err)
-			}
-		}
-		return nil
-	})
 	return f
 }
 
@@ -128,7 +153,7 @@ func (f *fleet) startFrontend() {
 
 func (w *worker) start() {
 	w.f.t.Helper()
-	w.process = &process{testkit.Start(w.f.t, "worker "+w.addr, w.f.command(w.args...))}
+	w.process = &process{testkit.Start(w.f.t, "worker "+w.addr, w.life())}
 }
 
 // instance returns what the frontend knows of the worker's newest life.
@@ -180,12 +205,10 @@ func (f *fleet) eventually(what string, condition func() error) {
 	}
 }
 
-// load is requests through a router, each of its own connection.
+// load is requests through a router.
 type load struct {
-	url    string
-	client *http.Client
-	stop   context.CancelFunc
-	done   sync.WaitGroup
+	stop context.CancelFunc
+	done sync.WaitGroup
 
 	mu       sync.Mutex
 	sent     int
@@ -195,13 +218,11 @@ type load struct {
 // rate is how many requests a load sends in a second.
 const rate = 20
 
-// begin sends requests until end.
-func (f *fleet) begin(url string) *load {
+// begin sends requests until end. request returns once it has been answered, or why it is lost.
+func (f *fleet) begin(request func() error) *load {
 	f.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	l := &load{url: url + "/v1/rpc/generate", stop: stop, client: &http.Client{
-		Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
-	}}
+	l := &load{stop: stop}
 	l.done.Go(func() {
 		tick := time.NewTicker(time.Second / rate)
 		defer tick.Stop()
@@ -210,7 +231,14 @@ func (f *fleet) begin(url string) *load {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				l.done.Go(l.request)
+				l.done.Go(func() {
+					err := request()
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					if l.sent++; err != nil {
+						l.failures = append(l.failures, err.Error())
+					}
+				})
 			}
 		}
 	})
@@ -221,9 +249,11 @@ func (f *fleet) begin(url string) *load {
 	return l
 }
 
-func (l *load) request() {
-	err := func() error {
-		answer, err := l.client.Post(l.url, "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hello"}],"max_tokens":3}`))
+// post returns requests to a router, each of its own connection.
+func post(url string) func() error {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	return func() error {
+		answer, err := client.Post(url+"/v1/rpc/generate", "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hello"}],"max_tokens":3}`))
 		if err != nil {
 			return err
 		}
@@ -233,12 +263,6 @@ func (l *load) request() {
 			err = fmt.Errorf("%s: %.100s", answer.Status, body)
 		}
 		return err
-	}()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sent++
-	if err != nil {
-		l.failures = append(l.failures, err.Error())
 	}
 }
 
@@ -271,10 +295,10 @@ func (w *worker) kill() { w.Kill() }
 // survive breaks a worker behind a router while requests come, and wants few of them lost until it
 // is withdrawn, none from then on, and it back when it works again. out and in return nil once the
 // router has it so.
-func (f *fleet) survive(t *testing.T, w *worker, broken fault, url string, out, in func(*worker) error) {
+func (f *fleet) survive(t *testing.T, w *worker, broken fault, request func() error, out, in func(*worker) error) {
 	of := *f
 	f, of.t = &of, t
-	l := f.begin(url)
+	l := f.begin(request)
 	<-time.After(time.Second) // requests without a fault
 	began := time.Now()
 	broken.inject(w)
@@ -286,14 +310,14 @@ func (f *fleet) survive(t *testing.T, w *worker, broken fault, url string, out, 
 	if len(lost) > broken.most {
 		t.Errorf("%s: lost %d of %d, more than %d, the first: %s", broken.name, len(lost), sent, broken.most, lost[0])
 	}
-	l = f.begin(url)
+	l = f.begin(request)
 	<-time.After(3 * time.Second)
 	if sent, lost := l.end(); len(lost) > 0 || sent < rate {
 		t.Errorf("%s: once it was withdrawn, lost %d of %d: %v", broken.name, len(lost), sent, lost)
 	}
 	broken.heal(w)
 	f.eventually("it is back", func() error { return in(w) })
-	l = f.begin(url)
+	l = f.begin(request)
 	<-time.After(time.Second)
 	if _, lost := l.end(); len(lost) > 0 {
 		t.Errorf("%s: once it was back, lost %v", broken.name, lost)

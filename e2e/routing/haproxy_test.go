@@ -108,7 +108,7 @@ func TestHAProxy(t *testing.T) {
 	out := func(w *worker) error { return h.is(w, "DOWN") }
 	in := func(w *worker) error { return h.is(w, "UP") }
 	for n, broken := range faults() { // one worker after the other: each relapse is longer
-		t.Run(broken.name, func(t *testing.T) { f.survive(t, f.workers[n%len(f.workers)], broken, h.url, out, in) })
+		t.Run(broken.name, func(t *testing.T) { f.survive(t, f.workers[n%len(f.workers)], broken, post(h.url), out, in) })
 	}
 
 	w := f.workers[2]

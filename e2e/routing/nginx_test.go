@@ -83,7 +83,7 @@ func TestNginx(t *testing.T) {
 	out := func(w *worker) error { return applied(w, false) }
 	in := func(w *worker) error { return applied(w, true) }
 	for n, broken := range faults() {
-		t.Run(broken.name, func(t *testing.T) { f.survive(t, f.workers[n%len(f.workers)], broken, url, out, in) })
+		t.Run(broken.name, func(t *testing.T) { f.survive(t, f.workers[n%len(f.workers)], broken, post(url), out, in) })
 	}
 
 	said := func(words string) func() error {
@@ -95,7 +95,7 @@ func TestNginx(t *testing.T) {
 		}
 	}
 	f.frontend.Kill()
-	l := f.begin(url)
+	l := f.begin(post(url))
 	f.eventually("it is said that the frontend is away", said("cannot be asked"))
 	<-time.After(time.Second)
 	f.startFrontend()

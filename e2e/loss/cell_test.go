@@ -1,0 +1,105 @@
+package loss
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// cell is a router before replicas.
+type cell struct {
+	t        *testing.T
+	tools    *tools
+	replicas []*replica
+}
+
+// addrs are where the router finds replicas.
+func (c *cell) addrs() (all []string) {
+	for _, r := range c.replicas {
+		all = append(all, r.addr)
+	}
+	return all
+}
+
+const (
+	// warmup is how many requests each replica has answered before a fault. Of one that has answered
+	// fewer, dynmesh does not know how fast it is: its stall budget is 60 s.
+	warmup = 10
+	// calm is how long requests come before a fault, at the cell's rate.
+	calm = 3 * time.Second
+)
+
+// measure runs a cell. The first replica is the one that breaks.
+func measure(t *testing.T, b *tools, s spec) outcome {
+	c := &cell{t: t, tools: b}
+	var model string
+	c.replicas, model = startReplicas(t, b, s)
+	url := s.router.start(c)
+	ctx := t.Context()
+
+	probe := newLoad(url, model)
+	testkit.Eventually(t, startup, "a request gets through "+s.router.name, func() bool { return probe.complete(ctx, "hello") == nil })
+	warm := newLoad(url, model)
+	testkit.Eventually(t, startup, "each replica has answered some requests", func() bool {
+		warm.send(ctx, warmup*s.engines, max(s.rate, 40))
+		for _, r := range c.replicas {
+			if s.kind == mock && r.done(ctx) < warmup {
+				return false
+			}
+		}
+		return true
+	})
+	warm.wait()
+	if all, good := warm.answered(); good < all {
+		t.Fatalf("%d of %d requests were lost before anything broke: %s", all-good, all, warm.count(time.Time{}).first)
+	}
+
+	l := newLoad(url, model)
+	broken := c.replicas[0]
+	if s.fault.idle {
+		struck := time.Now()
+		s.fault.inject(t, broken)
+		select {
+		case <-time.After(idleTime):
+		case <-ctx.Done():
+		}
+		l.send(ctx, idleRequests, idleRequests)
+		l.wait()
+		return l.outcome(s, struck)
+	}
+	l.send(ctx, int(calm.Seconds())*s.rate, s.rate)
+	struck := time.Now()
+	s.fault.inject(t, broken)
+	half := int(s.window().Seconds()) * s.rate / 2
+	l.send(ctx, half, s.rate)
+	share := c.share(s)
+	l.send(ctx, half, s.rate)
+	l.wait()
+	o := l.outcome(s, struck)
+	if s.fault.name == "S" {
+		o.share = share()
+	}
+	return o
+}
+
+// share begins to count which part of all answers the broken replica gives from now on.
+func (c *cell) share(s spec) func() float64 {
+	count := func() (broken, all int) {
+		if s.kind != mock {
+			return 0, 0
+		}
+		for n, r := range c.replicas {
+			done := max(0, r.done(c.t.Context()))
+			if all += done; n == 0 {
+				broken = done
+			}
+		}
+		return broken, all
+	}
+	broken, all := count()
+	return func() float64 {
+		b, a := count()
+		return float64(b-broken) / float64(max(1, a-all))
+	}
+}

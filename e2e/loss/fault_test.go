@@ -1,0 +1,119 @@
+package loss
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fault is what is done to one of the replicas.
+type fault struct {
+	name, what string
+	inject     func(t *testing.T, r *replica)
+	knobs      bool // it takes a mock engine
+	idle       bool // nobody asks for anything then and for idleTime
+	holds      bool // requests to it are not answered at all
+}
+
+func (f fault) String() string { return f.name }
+
+// reaches says whether engines of a kind can be made to have it.
+func (f fault) reaches(kind string) bool { return kind == mock || !f.knobs }
+
+const (
+	// idleTime is how long no requests come, when a fault happens while a router is idle.
+	idleTime = 20 * time.Second
+	// idleRequests come then, 20 a second.
+	idleRequests = 20
+)
+
+// The answers of a mock engine take firstToken and eight times token, and at a slow one slower
+// times as long.
+const (
+	firstToken = 20 * time.Millisecond
+	token      = 10 * time.Millisecond
+	slower     = 20
+)
+
+func faults() []fault {
+	turned := func(knobs string) func(*testing.T, *replica) {
+		return func(t *testing.T, r *replica) { r.turn(t, knobs) }
+	}
+	sent := func(s syscall.Signal) func(*testing.T, *replica) {
+		return func(t *testing.T, r *replica) { r.signal(t, s) }
+	}
+	all := []fault{
+		{name: "K", what: "its engine is killed (SIGKILL)", inject: sent(syscall.SIGKILL)},
+		{name: "P", what: "its engine and what stands before it are killed, as by the end of a pod", inject: func(t *testing.T, r *replica) {
+			r.signal(t, syscall.SIGKILL)
+			if r.worker != nil {
+				_ = syscall.Kill(-r.worker.PID(), syscall.SIGKILL)
+			}
+		}},
+		{name: "Z", what: "its engine is frozen (SIGSTOP)", inject: sent(syscall.SIGSTOP), holds: true},
+		{name: "H", what: "its engine hangs: it takes requests, answers none, and /health says 200", inject: turned(knobs(1, `"freeze":0`)), knobs: true, holds: true},
+		{name: "E", what: "its engine answers 500, and /health says 200", inject: turned(knobs(1, `"error_status":500`)), knobs: true},
+		{name: "S", what: "its engine is 20 times slower", inject: turned(knobs(slower)), knobs: true},
+	}
+	for _, f := range all[:5] {
+		f.name, f.what, f.idle = "i"+f.name, f.what+", while no requests come", true
+		all = append(all, f)
+	}
+	return all
+}
+
+// knobs are those of an engine that is so many times slower, with more of them.
+func knobs(times int, more ...string) string {
+	return "{" + strings.Join(append([]string{
+		`"first_token_delay":"` + (firstToken * time.Duration(times)).String() + `"`,
+		`"token_delay":"` + (token * time.Duration(times)).String() + `"`,
+	}, more...), ",") + "}"
+}
+
+// turn sets the knobs of a replica's engine.
+func (r *replica) turn(t *testing.T, knobs string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+r.control+"/mock/knobs", strings.NewReader(knobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := newAsker().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("knobs %s: %s", knobs, resp.Status)
+	}
+}
+
+// signal sends a signal to a replica's engine.
+func (r *replica) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(r.engine.PID(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goal is how many requests a cell may lose, of those sent once the fault is there. There is one
+// for Envoy with dynmesh; numbers are of 600 requests, and grow with them.
+func (s spec) goal() (most int, ok bool) {
+	if !s.router.held || s.fault.name == "S" {
+		return 0, false
+	}
+	tens := max(1, s.rate/10)
+	switch {
+	case s.fault.idle:
+		return 0, true
+	case s.router.retries:
+		return 1, true
+	case s.fault.holds:
+		return 15 * s.rate / s.engines, true // those that were in flight are counted apart
+	case s.fault.name == "E":
+		return 10 * tens, true
+	default:
+		return tens, true
+	}
+}
