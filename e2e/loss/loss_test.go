@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,69 +26,70 @@ type selection struct {
 	faults  []fault
 	engines []int
 	rates   []int // requests a second
-	kinds   []string
+	kinds   []kind
 	atOnce  int64
 }
 
+// variable begins the names of the variables that select.
+const variable = "DYNMESH_LOSS_"
+
 // selected reads the selection, or says what is wrong with it.
 func selected(getenv func(string) string) (s selection, err error) {
-	list := func(name, instead string) []string {
-		if v := getenv("DYNMESH_LOSS_" + name); v != "" {
-			return strings.Split(v, ",")
+	list := func(name, instead string) []string { return strings.Split(cmp.Or(getenv(variable+name), instead), ",") }
+	numbers := func(name, instead string, least int) (all []int) {
+		for _, v := range list(name, instead) {
+			n, wrong := strconv.Atoi(v)
+			if wrong != nil || n < least || n > 1000 {
+				err = cmp.Or(err, fmt.Errorf("%s%s: %q: want numbers from %d to 1000, with commas between them", variable, name, v, least))
+			}
+			all = append(all, n)
 		}
-		return strings.Split(instead, ",")
+		return all
 	}
-	number := func(name, v string) int {
-		n, wrong := strconv.Atoi(v)
-		if (wrong != nil || n < 1 || n > 1000) && err == nil {
-			err = fmt.Errorf("%s: %q: want numbers from 1 to 1000", name, v)
-		}
-		return n
+	if s.routers, err = choose("ROUTERS", list("ROUTERS", strings.Join(names(routers()), ",")), routers()); err != nil {
+		return s, err
 	}
-	for _, name := range list("ROUTERS", strings.Join(names(routers()), ",")) {
-		i := slices.IndexFunc(routers(), func(r router) bool { return r.name == name })
-		if i < 0 {
-			return s, fmt.Errorf("ROUTERS: %q: want some of %s", name, strings.Join(names(routers()), ","))
-		}
-		s.routers = append(s.routers, routers()[i])
+	if s.faults, err = choose("FAULTS", list("FAULTS", "K,Z,H,E,S,iK,iZ,iH,iE"), faults()); err != nil {
+		return s, err
 	}
-	for _, name := range list("FAULTS", "K,Z,H,E,S,iK,iZ,iH,iE") {
-		i := slices.IndexFunc(faults(), func(f fault) bool { return f.name == name })
-		if i < 0 {
-			return s, fmt.Errorf("FAULTS: %q: want some of %s", name, strings.Join(names(faults()), ","))
-		}
-		s.faults = append(s.faults, faults()[i])
+	if s.kinds, err = choose("KINDS", list("KINDS", mock.String()), []kind{mock, llama}); err != nil {
+		return s, err
 	}
-	for _, v := range list("ENGINES", "2,8") {
-		n := number("ENGINES", v)
-		if n < 2 {
-			return s, fmt.Errorf("ENGINES: %q: want 2 or more: who is alone cannot be withdrawn", v)
-		}
-		s.engines = append(s.engines, n)
-	}
-	for _, v := range list("RATES", "10,100") {
-		s.rates = append(s.rates, number("RATES", v))
-	}
-	for _, kind := range list("KINDS", mock) {
-		if kind != mock && kind != llama {
-			return s, fmt.Errorf("KINDS: %q: want %s or %s", kind, mock, llama)
-		}
-		s.kinds = append(s.kinds, kind)
-	}
-	s.atOnce = int64(number("AT_ONCE", list("AT_ONCE", "4")[0]))
+	s.engines = numbers("ENGINES", "2,8", 2) // who is alone cannot be withdrawn
+	s.rates = numbers("RATES", "10,100", 1)
+	s.atOnce = int64(numbers("AT_ONCE", "4", 1)[0])
 	return s, err
+}
+
+// choose returns those that are named.
+func choose[T fmt.Stringer](name string, wanted []string, from []T) (all []T, err error) {
+	for _, v := range wanted {
+		i := slices.Index(names(from), v)
+		if i < 0 {
+			return nil, fmt.Errorf("%s%s: %q: want some of %s, with commas between them", variable, name, v, strings.Join(names(from), ","))
+		}
+		all = append(all, from[i])
+	}
+	return all, nil
+}
+
+func names[T fmt.Stringer](of []T) (all []string) {
+	for _, one := range of {
+		all = append(all, one.String())
+	}
+	return all
 }
 
 // cells are all that there are, in the order of the tables.
 func (s selection) cells() (all []spec) {
-	for _, kind := range s.kinds {
+	for _, k := range s.kinds {
 		for _, engines := range s.engines {
 			for n, rate := range s.rates {
 				for _, r := range s.routers {
 					for _, f := range s.faults {
 						// With the router idle, it is the same at each rate.
-						if !(f.idle && n > 0) && f.reaches(kind) {
-							all = append(all, spec{kind, engines, rate, r, f})
+						if !(f.idle && n > 0) && f.reaches(k) {
+							all = append(all, spec{k, engines, rate, r, f})
 						}
 					}
 				}
@@ -112,6 +116,7 @@ func TestLoss(t *testing.T) {
 	fmt.Printf("%d cells, %d at a time: about %v\n", len(cells), s.atOnce, took.Round(time.Minute))
 
 	// A cell of many requests counts for more: it wants a processor of its own.
+	pace := testkit.Paced(t)
 	room := semaphore.NewWeighted(s.atOnce)
 	var mu sync.Mutex
 	done := 0
@@ -126,13 +131,16 @@ func TestLoss(t *testing.T) {
 				t.Cleanup(func() { room.Release(weight) })
 				row := outcome{spec: of, err: "it did not come to the fault"}
 				defer func() {
+					if t.Skipped() {
+						row.err = "left out"
+					}
 					tab.add(row)
 					mu.Lock()
 					defer mu.Unlock()
 					done++
 					fmt.Printf("%5.0f s  %3d of %d  %-40s %s\n", time.Since(began).Seconds(), done, len(cells), of, row)
 				}()
-				row = measure(t, b, of)
+				row = measure(t, b, pace, of)
 			})
 		}
 	})
@@ -144,7 +152,7 @@ func TestLoss(t *testing.T) {
 
 // spec is what one cell is of.
 type spec struct {
-	kind    string // of engines
+	kind    kind
 	engines int
 	rate    int // requests a second
 	router  router
@@ -185,11 +193,4 @@ func expected(cells []spec) (sum time.Duration) {
 		sum += took * time.Duration(c.weight())
 	}
 	return sum
-}
-
-func names[T interface{ String() string }](of []T) (all []string) {
-	for _, one := range of {
-		all = append(all, one.String())
-	}
-	return all
 }

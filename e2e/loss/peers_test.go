@@ -18,7 +18,7 @@ func (c *cell) peer(name string, more ...string) (url string) {
 		"smg":           {"-m", "smg", "launch"},
 		"vllm-router":   {"-m", "vllm_router.launch_router"},
 	}[name]
-	args := append(module, "--host", "127.0.0.1", "--port", port, "--prometheus-port", metricsPort, "--worker-urls")
+	args := append(module, "--host", "127.0.0.1", "--port", port, "--prometheus-host", "127.0.0.1", "--prometheus-port", metricsPort, "--worker-urls")
 	for _, addr := range c.addrs() {
 		args = append(args, "http://"+addr)
 	}

@@ -21,11 +21,15 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-// Kinds of engines.
+// kind is a kind of engine.
+type kind string
+
 const (
-	mock  = "mock"
-	llama = "llama" // llama.cpp's server
+	mock  kind = "mock"
+	llama kind = "llama" // llama.cpp's server
 )
+
+func (k kind) String() string { return string(k) }
 
 // startup bounds what has to come up.
 const startup = time.Minute
@@ -75,7 +79,7 @@ type replica struct {
 // startReplicas starts engines and waits until they answer.
 func startReplicas(t *testing.T, b *tools, s spec) (all []*replica, model string) {
 	t.Helper()
-	model = mock
+	model = "mock"
 	for n := range s.engines {
 		r := &replica{listens: address(t), control: address(t)}
 		r.addr = r.listens

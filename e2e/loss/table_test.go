@@ -1,12 +1,16 @@
 package loss
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
+
+// starved is a wait for a processor that makes a cell worth little.
+const starved = time.Second
 
 // outcome is what became of the requests of one cell.
 type outcome struct {
@@ -16,9 +20,10 @@ type outcome struct {
 	slow  int // of those: answered, and later than slow
 	cut   int // that had been sent before the fault, and were lost
 	last  time.Duration
-	first string  // why the first was lost
-	share float64 // of the answers that a slow replica gave in the end
-	err   string  // why nothing was measured
+	first string        // why the first was lost
+	share float64       // of the answers that a slow replica gave in the end
+	late  time.Duration // the longest that this process waited for its turn meanwhile
+	err   string        // why nothing was measured
 }
 
 func (l *load) outcome(s spec, struck time.Time) outcome {
@@ -46,6 +51,9 @@ func (o outcome) String() string {
 	}
 	if o.spec.fault.name == "S" {
 		text += fmt.Sprintf(", %.0f %%", 100*o.share)
+	}
+	if o.late > starved {
+		text += fmt.Sprintf(" (starved for %.1f s)", o.late.Seconds())
 	}
 	if most, held := o.spec.goal(); held && o.lost > most {
 		text = fmt.Sprintf("**%s** (goal %d)", text, most)
@@ -83,7 +91,7 @@ func (b *table) print(all []router) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	type size struct {
-		kind          string
+		kind          kind
 		engines, rate int
 	}
 	var sizes []size
@@ -95,7 +103,7 @@ func (b *table) print(all []router) string {
 		cells[o.spec.String()] = o
 	}
 	slices.SortFunc(sizes, func(a, b size) int {
-		return strings.Compare(a.kind, b.kind)*4 + (a.engines-b.engines)*2000 + a.rate - b.rate
+		return cmp.Or(-cmp.Compare(a.kind, b.kind), a.engines-b.engines, a.rate-b.rate)
 	})
 	var text strings.Builder
 	for _, of := range sizes {
@@ -124,7 +132,7 @@ func (b *table) print(all []router) string {
 	fmt.Fprintf(&text, `
 lost/sent since the fault, and how many seconds after it the last lost one was sent. Lost: no whole answer within %v.
 cut: lost, and under way when the fault came. slow: answered, after more than %v. S: which part of the answers the slow one gave in the end.
-In bold: more than the goal.
+starved: this machine kept the clients from running for so long: measure it again. In bold: more than the goal.
 
 `, patience, slow)
 	for _, f := range faults() {
