@@ -88,7 +88,7 @@ func (s selection) cells() (all []spec) {
 				for _, r := range s.routers {
 					for _, f := range s.faults {
 						// With the router idle, it is the same at each rate.
-						if !(f.idle && n > 0) && f.reaches(k) {
+						if (!f.idle || n == 0) && f.reaches(k) {
 							all = append(all, spec{k, engines, rate, r, f})
 						}
 					}

@@ -2,6 +2,7 @@ package loss
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -18,7 +19,7 @@ func (c *cell) peer(name string, more ...string) (url string) {
 		"smg":           {"-m", "smg", "launch"},
 		"vllm-router":   {"-m", "vllm_router.launch_router"},
 	}[name]
-	args := append(module, "--host", "127.0.0.1", "--port", port, "--prometheus-host", "127.0.0.1", "--prometheus-port", metricsPort, "--worker-urls")
+	args := slices.Concat(module, []string{"--host", "127.0.0.1", "--port", port, "--prometheus-host", "127.0.0.1", "--prometheus-port", metricsPort, "--worker-urls"})
 	for _, addr := range c.addrs() {
 		args = append(args, "http://"+addr)
 	}
