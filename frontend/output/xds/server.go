@@ -92,6 +92,7 @@ func New(cfg Config) (*Server, error) {
 		grpc.MaxConcurrentStreams(32), // of a connection: ADS is one, a type of its own one
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.WaitForHandlers(true),
+		grpc.ReadBufferSize(4<<10), // of 32 KiB: clients say little, and there are thousands
 		grpc.StreamInterceptor(s.admit),
 		// Else clients that vanish keep their streams.
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: time.Minute, Time: 30 * time.Second, Timeout: 10 * time.Second}),
