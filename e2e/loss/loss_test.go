@@ -115,7 +115,7 @@ func TestLoss(t *testing.T) {
 	took := expected(cells) / time.Duration(s.atOnce)
 	fmt.Printf("%d cells, %d at a time: about %v\n", len(cells), s.atOnce, took.Round(time.Minute))
 
-	// A cell of many requests counts for more: it wants a processor of its own.
+	// A cell of many requests counts for more: it takes a good part of a processor.
 	pace := testkit.Paced(t)
 	room := semaphore.NewWeighted(s.atOnce)
 	var mu sync.Mutex
@@ -168,7 +168,7 @@ func (s spec) weight() int64 {
 	if s.fault.idle {
 		return 1
 	}
-	return int64(max(1, s.rate*s.engines/200+s.rate/50))
+	return int64(max(1, s.rate/50))
 }
 
 // window is how long requests come once the fault is there.
