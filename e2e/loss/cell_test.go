@@ -30,7 +30,7 @@ const (
 	calm = 3 * time.Second
 )
 
-// measure runs a cell. The first replica is the one that breaks.
+// measure runs a cell.
 func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
 	c := &cell{t: t, tools: b}
 	var model string
@@ -56,12 +56,11 @@ func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
 	}
 
 	l := newLoad(url, model)
-	broken := c.replicas[0]
 	began := time.Now()
 	defer func() { o.late = pace.Longest(began) }()
 	if s.fault.idle {
 		struck := time.Now()
-		s.fault.inject(t, broken)
+		s.fault.inject(t, c.replicas)
 		select {
 		case <-time.After(idleTime):
 		case <-ctx.Done():
@@ -72,7 +71,7 @@ func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
 	}
 	l.send(ctx, int(calm.Seconds())*s.rate, s.rate)
 	struck := time.Now()
-	s.fault.inject(t, broken)
+	s.fault.inject(t, c.replicas)
 	half := int(s.window().Seconds()) * s.rate / 2
 	l.send(ctx, half, s.rate)
 	share := c.share(s)

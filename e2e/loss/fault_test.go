@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// fault is what is done to one of the replicas.
+// fault is what is done to the first of the replicas.
 type fault struct {
 	name, what string
-	inject     func(t *testing.T, r *replica)
+	inject     func(t *testing.T, all []*replica)
 	knobs      bool // it takes a mock engine
 	idle       bool // nobody asks for anything then and for idleTime
 	holds      bool // requests to it are not answered at all
@@ -38,24 +38,29 @@ const (
 )
 
 func faults() []fault {
-	turned := func(knobs string) func(*testing.T, *replica) {
-		return func(t *testing.T, r *replica) { r.turn(t, knobs) }
+	turned := func(knobs string) func(*testing.T, []*replica) {
+		return func(t *testing.T, all []*replica) { all[0].turn(t, knobs) }
 	}
-	sent := func(s syscall.Signal) func(*testing.T, *replica) {
-		return func(t *testing.T, r *replica) { r.signal(t, s) }
+	sent := func(s syscall.Signal) func(*testing.T, []*replica) {
+		return func(t *testing.T, all []*replica) { all[0].signal(t, s) }
 	}
 	all := []fault{
 		{name: "K", what: "its engine is killed (SIGKILL)", inject: sent(syscall.SIGKILL)},
-		{name: "P", what: "its engine and what stands before it are killed, as by the end of a pod", inject: func(t *testing.T, r *replica) {
-			r.signal(t, syscall.SIGKILL)
-			if r.worker != nil {
-				_ = syscall.Kill(-r.worker.PID(), syscall.SIGKILL)
+		{name: "P", what: "its engine and what stands before it are killed, as by the end of a pod", inject: func(t *testing.T, all []*replica) {
+			all[0].signal(t, syscall.SIGKILL)
+			if all[0].worker != nil {
+				_ = syscall.Kill(-all[0].worker.PID(), syscall.SIGKILL)
 			}
 		}},
 		{name: "Z", what: "its engine is frozen (SIGSTOP)", inject: sent(syscall.SIGSTOP), holds: true},
 		{name: "H", what: "its engine hangs: it takes requests, answers none, and /health says 200", inject: turned(knobs(1, `"freeze":0`)), knobs: true, holds: true},
 		{name: "E", what: "its engine answers 500, and /health says 200", inject: turned(knobs(1, `"error_status":500`)), knobs: true},
 		{name: "S", what: "its engine is 20 times slower", inject: turned(knobs(slower)), knobs: true},
+		{name: "L", what: "nothing breaks: all engines take 8 s for a first token, as behind long prompts", inject: func(t *testing.T, all []*replica) {
+			for _, r := range all {
+				r.turn(t, `{"first_token_delay":"8s","token_delay":"`+token.String()+`"}`)
+			}
+		}, knobs: true},
 	}
 	for _, f := range all[:5] {
 		f.name, f.what, f.idle = "i"+f.name, f.what+", while no requests come", true
@@ -105,7 +110,7 @@ func (s spec) goal() (most int, ok bool) {
 	}
 	tens := max(1, s.rate/10)
 	switch {
-	case s.fault.idle:
+	case s.fault.idle || s.fault.name == "L":
 		return 0, true
 	case s.router.retries:
 		return 1, true

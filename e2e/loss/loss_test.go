@@ -49,7 +49,7 @@ func selected(getenv func(string) string) (s selection, err error) {
 	if s.routers, err = choose("ROUTERS", list("ROUTERS", strings.Join(names(routers()), ",")), routers()); err != nil {
 		return s, err
 	}
-	if s.faults, err = choose("FAULTS", list("FAULTS", "K,Z,H,E,S,iK,iZ,iH,iE"), faults()); err != nil {
+	if s.faults, err = choose("FAULTS", list("FAULTS", "K,Z,H,E,S,L,iK,iZ,iH,iE"), faults()); err != nil {
 		return s, err
 	}
 	if s.kinds, err = choose("KINDS", list("KINDS", mock.String()), []kind{mock, llama}); err != nil {

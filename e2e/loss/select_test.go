@@ -21,7 +21,7 @@ func TestSelection(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What happens while a router is idle is the same at each rate.
-	if got, want := len(s.cells()), len(routers())*2*(2*5+4); got != want {
+	if got, want := len(s.cells()), len(routers())*2*(2*6+4); got != want {
 		t.Errorf("by default there are %d cells, want %d", got, want)
 	}
 	s, err = selected(with("ROUTERS", "nginx,envoy+dynmesh", "FAULTS", "iZ,H", "ENGINES", "3", "RATES", "20", "KINDS", "llama"))
@@ -56,6 +56,7 @@ func TestGoals(t *testing.T) {
 		{"envoy+dynmesh", "H", 8, 100, 187, true},
 		{"envoy+dynmesh", "iH", 8, 10, 0, true},
 		{"envoy+dynmesh", "S", 2, 10, 0, false},
+		{"envoy+dynmesh", "L", 2, 10, 0, true},
 		{"envoy+dynmesh+retries", "Z", 2, 100, 1, true},
 		{"envoy", "K", 2, 10, 0, false},
 	} {
