@@ -73,6 +73,7 @@ func (f *fleet) outputs(t *testing.T) {
 		f.admin.remove(t, path("services")+"/llm")
 		testkit.Eventually(t, patience, "they are gone", func() bool { return len(f.slices(t)) == 0 })
 	})
+	t.Run("what is left is released", f.isReleased)
 	for _, p := range pods {
 		p.process.Kill()
 		f.admin.remove(t, path("pods")+"/"+p.name)
@@ -288,6 +289,28 @@ func (f *fleet) asked(t *testing.T) {
 		if status, body := writer.ask(t.Context(), method, refused, "application/merge-patch+json", object{}); status != http.StatusForbidden {
 			t.Errorf("%s %s: %d %.200s, want 403", method, refused, status, body)
 		}
+	}
+}
+
+// isReleased: with no frontend that runs, gates are opened and slices removed by a command.
+func (f *fleet) isReleased(t *testing.T) {
+	f.admin.patch(t, path("pods")+"/g-0/status", object{"status": object{"conditions": []object{{"type": gate, "status": "False"}}}})
+	f.admin.create(t, slicesPath, object{
+		"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": []object{}, "ports": []object{},
+		"metadata": object{"name": "left", "labels": object{"kubernetes.io/service-name": "llm", "endpointslice.kubernetes.io/managed-by": "dynmesh"}},
+	})
+	cmd := exec.CommandContext(t.Context(), f.dynmesh, "release", "--only", "readinessgates,endpointslices")
+	cmd.Env = []string{"KUBECONFIG=" + f.kubeconfig(t, "release", f.account(t, hands, "dynmesh-frontend"), f.addr(), namespace)}
+	said, err := cmd.CombinedOutput()
+	const want = "endpointslices: EndpointSlice dynamo/left of the Service llm is removed\nreadinessgates: pod dynamo/g-0: dynmesh.dev/ready is True\n"
+	if err != nil || string(said) != want {
+		t.Errorf("%v\n%s, want\n%s", err, said, want)
+	}
+	if got := f.condition(t, "g-0", gate); got != "True" {
+		t.Errorf("the gate is %s", got)
+	}
+	if status, _ := f.admin.ask(t.Context(), http.MethodGet, slicesPath+"/left", "", nil); status != http.StatusNotFound {
+		t.Errorf("the slice is there: %d", status)
 	}
 }
 

@@ -243,3 +243,24 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
+
+// A health score that nobody is left to improve is no reason for doubt: of two frontends, one that
+// is killed must not stop the other one from acting.
+func TestSuspicion(t *testing.T) {
+	r := newRig(t)
+	r.discover(synced())
+	want := func(words string, h dynmesh.GossipHealth) {
+		t.Helper()
+		r.gossip(dynmesh.GossipUpdate{Health: h})
+		if got := r.f.Suspicion(); got != words {
+			t.Errorf("%+v: got %q, want %q", h, got, words)
+		}
+	}
+	want("this frontend is slow or cut off (health score 3)", dynmesh.GossipHealth{Alive: 2, Score: 3})
+	want("this frontend is slow or cut off (health score 3)", dynmesh.GossipHealth{Alive: 1, Suspect: 1, Score: 3})
+	want("", dynmesh.GossipHealth{Alive: 1, Dead: 1, Score: 3})
+	u := synced()
+	u.Members = []dynmesh.RegisteredMember{registered(1, "host")}
+	r.discover(u)
+	want("this frontend reaches nobody of those who gossip", dynmesh.GossipHealth{Alive: 1, Dead: 1, Score: 3})
+}

@@ -191,10 +191,11 @@ func (f *Fleet) Mark(of dynmesh.InstanceKey) {
 }
 
 // Suspicion says why it may be this process that is slow or cut off, in words; empty: nothing says
-// so.
+// so. A health score is of when others were probed: where nobody is left, it stays what it was as
+// the last one died.
 func (f *Fleet) Suspicion() string {
-	switch {
-	case f.health.Score >= verdict.Unwell:
+	switch others := f.health.Alive + f.health.Suspect - 1; {
+	case f.health.Score >= verdict.Unwell && others > 0:
 		return fmt.Sprintf("this frontend is slow or cut off (health score %d)", f.health.Score)
 	case f.alone():
 		return "this frontend reaches nobody of those who gossip"

@@ -20,7 +20,7 @@ const maxReason = 300
 func statusOf(m *client.Mesh) output.Status {
 	s := output.Status{Registry: m.Discovery.State}
 	switch g := m.Gossip; {
-	case g.HealthScore >= verdict.Unwell:
+	case g.HealthScore >= verdict.Unwell && g.State != mesh.GossipAlone:
 		s.Suspicion = fmt.Sprintf("the frontend is slow or cut off (health score %d)", g.HealthScore)
 	case g.State == mesh.GossipAlone && othersGossip(m):
 		s.Suspicion = "the frontend reaches nobody of those who gossip"

@@ -56,9 +56,7 @@ func parseMapping(s, namespace string) (*mapping, error) {
 		m.namespace, m.service = before, after
 	}
 	if before, after, ok := strings.Cut(m.service, ":"); ok {
-		m.service, m.port = before, after
-		ok = serviceName.MatchString(after)
-		if !ok {
+		if m.service, m.port = before, after; !serviceName.MatchString(after) {
 			return nil, fmt.Errorf("%q: the port of a Service has a name, such as http", s)
 		}
 	}

@@ -65,16 +65,15 @@ func (o *object) meta() apiserver.Meta { return o.Meta }
 
 // reconciler has what one of the outputs is about. Its methods are called by one goroutine.
 type reconciler interface {
-	// reconcile compares what there is with what the assignment says, and if may says so writes what
-	// differs. a may be nil. It returns why something could not be written, which is to be tried
-	// again.
+	// reconcile compares what there is with what the assignment says, and writes what differs, if this
+	// frontend may. a may be nil. It returns why something could not be written that is to be tried
+	// again though nothing changes.
 	reconcile(ctx context.Context, a *output.Assignment, feed *output.Feed) error
 }
 
 // writer runs one of the outputs: it follows objects, stands for election, and has the reconciler
 // look when something has changed.
 type writer struct {
-	name      string
 	log       *logrus.Entry
 	client    *apiserver.Client
 	namespace string
@@ -99,7 +98,7 @@ func newWriter(name string, cfg Config) (*writer, error) {
 		return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Lease", Err: err}
 	}
 	w := &writer{
-		name: name, log: logging.OrDiscard(cfg.Log).WithField("output", name), client: client, namespace: namespace,
+		log: logging.OrDiscard(cfg.Log).WithField("output", name), client: client, namespace: namespace,
 		messages: make(chan apiserver.Message[object], 256),
 	}
 	w.election = newElection(client, namespace, lease+"-"+name, identity(), w.log)
@@ -160,10 +159,11 @@ func (w *writer) run(ctx context.Context, feed *output.Feed, r reconciler) error
 	}
 	defer closeIdle()
 	w.rt, w.frozen, w.election.frozen = rt, feed.Frozen, feed.Frozen
-	electing, _, err := w.client.Connect() // of its own, so that no write keeps a renewal waiting
+	electing, closeElecting, err := w.client.Connect() // of its own, so that no write keeps a renewal waiting
 	if err != nil {
 		return err
 	}
+	defer closeElecting()
 	running, stop := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() { w.election.run(running, electing) })
