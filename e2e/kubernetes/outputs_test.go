@@ -278,9 +278,9 @@ func (f *fleet) asked(t *testing.T) {
 		}
 	}
 	t.Logf("they have asked %v", n)
-	// Three pods at first; two workers killed, one stopped, and each back in. Three engines come, and
-	// work, and one is killed.
-	if n["patch pods"] > 3+6+2 || n["create endpointslices"] > 3 || n["patch endpointslices"] > 3+1+1 {
+	// Three pods at first; two workers killed, one stopped, and each back in; and room for relapses on
+	// a machine that is slow. Three engines come, and work, and one is killed.
+	if n["patch pods"] > 3+6+6 || n["create endpointslices"] > 3 || n["patch endpointslices"] > 3+1+1 {
 		t.Errorf("%d patches of pods, %d of slices, %d slices created", n["patch pods"], n["patch endpointslices"], n["create endpointslices"])
 	}
 	writer := f.admin
