@@ -79,6 +79,15 @@ func (b *inbox) take() batch {
 	return taken
 }
 
+// takePings takes pings and pongs, and leaves the rest.
+func (b *inbox) takePings() []message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.waiting.pings
+	b.waiting.pings = nil
+	return taken
+}
+
 func (b *inbox) peer(e peerEvent) { b.put(func(w *batch) { set(&w.peers, e.peer.Name, e) }) }
 
 func (b *inbox) signal(name string, s swim.Signal) {

@@ -173,3 +173,31 @@ func bubbled() (n int, stacks string) {
 	}
 	return n, stacks
 }
+
+// Whoever has much to check answers meanwhile: others would take it for dead.
+func TestPingsDoNotWaitBehindMessages(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // its loop never runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	author := table.New(dynmesh.Observer{ID: 2, Epoch: 1}, keysOf(2))
+	if _, err := author.Observe(canaryOf(2, "generate", dynmesh.Pass)); err != nil {
+		t.Fatal(err)
+	}
+	ping := message{typ: typePing, from: dynmesh.Observer{ID: 2, Epoch: 1}, addr: "10.0.0.2:1", nonce: 7}
+	p.inbox.message(ping.encode())
+	for _, b := range compounds(dynmesh.Observer{ID: 2, Epoch: 1}, everythingOf(author)) {
+		m, err := decodeMessage(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.loop.compoundPart(&member{}, m.messages[0], time.Now())
+	}
+	if left := p.inbox.take().pings; len(left) > 0 {
+		t.Errorf("%d pings wait", len(left))
+	}
+	if _, known := p.loop.table.Get(2, canaryOf(2, "generate", "").Subject); !known {
+		t.Error("the message has not been taken in")
+	}
+}

@@ -242,6 +242,14 @@ func (l *loop) pinged(m message, now time.Time) {
 	}
 }
 
+// answerPings answers what has come meanwhile. A member that learns all that a large mesh has to say
+// checks signatures for seconds, and is no less alive for that.
+func (l *loop) answerPings() {
+	for _, m := range l.pool.inbox.takePings() {
+		l.pinged(m, time.Now())
+	}
+}
+
 // sendPing asks a member whether it is there: the answer comes the same way.
 func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 	b := message{typ: typePing, from: l.pool.self, addr: l.pool.Addr(), nonce: nonce, stream: stream}.encode()

@@ -180,4 +180,5 @@ func (l *loop) merge(b []byte, compared bool, now time.Time) {
 		l.sync.learned += len(changes.Entries)
 	}
 	l.apply(changes, compared, now)
+	l.answerPings()
 }
