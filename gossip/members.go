@@ -242,8 +242,8 @@ func (l *loop) pinged(m message, now time.Time) {
 	}
 }
 
-// answerPings answers what has come meanwhile. A member that learns all that a large mesh has to say
-// checks signatures for seconds, and is no less alive for that.
+// answerPings answers what has come meanwhile. A member that learns all that a large mesh has to
+// say checks signatures for seconds, and is no less alive for that.
 func (l *loop) answerPings() {
 	for _, m := range l.pool.inbox.takePings() {
 		l.pinged(m, time.Now())

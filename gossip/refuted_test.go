@@ -25,8 +25,9 @@ func claims(typ byte, incarnation uint32, node, from string) []byte {
 		text("Incarnation"), number, text("Node"), text(node), text("From"), text(from))
 }
 
-// Whoever says, in memberlist's words, that a member is dead, or has left, is refuted by it at once;
-// and meanwhile those who watch it take nothing back, so that no frontend calls it unreachable.
+// Whoever says, in memberlist's words, that a member is dead, or has left, is refuted by it at
+// once; and meanwhile those who watch it take nothing back, so that no frontend calls it
+// unreachable.
 func TestForgedDeathIsRefuted(t *testing.T) {
 	t.Parallel()
 	for name, claim := range map[string]struct {
