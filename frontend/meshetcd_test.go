@@ -54,7 +54,7 @@ func TestFromEtcdToMesh(t *testing.T) {
 		})
 		return last
 	}
-	got := wait("ready", "gossip does not know its worker, which has told etcd that it gossips")
+	got := wait("notready", "has not spoken yet: it has told etcd that it gossips")
 	if got.Worker == nil || got.Worker.Host != "host-1" {
 		t.Errorf("got worker %+v, want its host", got.Worker)
 	}

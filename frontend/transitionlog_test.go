@@ -137,6 +137,7 @@ func TestLossOfARackIsOneLine(t *testing.T) {
 			k := testkit.Key("d", []string{"b", "c"}[n%2], "g", uint64(n+1))
 			u.Puts = append(u.Puts, testkit.HTTPInstance(k))
 			g.Members = append(g.Members, testkit.Worker(k.ID, dynmesh.Alive))
+			g.Observations = append(g.Observations, testkit.Canary(k, 1, true))
 			lost.Members = append(lost.Members, testkit.Worker(k.ID, dynmesh.Dead))
 			if n > 22 {
 				lost.Members[n].State = dynmesh.Alive

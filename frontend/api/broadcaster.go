@@ -153,8 +153,8 @@ var (
 	errBehind = errors.New("the subscriber is behind what is held")
 )
 
-// Admit has room for one more subscriber from a host, or errFull. Where there is none, the host that
-// has most loses its oldest, whose revoke is called, to one that has fewer. The claim is to be
+// Admit has room for one more subscriber from a host, or errFull. Where there is none, the host
+// that has most loses its oldest, whose revoke is called, to one that has fewer. The claim is to be
 // released at the end.
 func (b *broadcaster) Admit(from netip.Addr, revoke func()) (*budget.Claim, error) {
 	claim := b.room.Claim(from, revoke)

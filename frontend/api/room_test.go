@@ -31,11 +31,11 @@ func (r *running) from(host byte, path string) (net.Conn, *bufio.Reader) {
 
 // statusOf is that of the answer that comes; 0: the connection is closed instead.
 func statusOf(r *bufio.Reader) int {
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // it may be a stream, which ends with its connection
 	if err != nil {
 		return 0
 	}
-	return resp.StatusCode // its body may be a stream
+	return resp.StatusCode
 }
 
 // One address that has taken all streams, and does not read them, keeps no other out: it makes room

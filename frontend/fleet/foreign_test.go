@@ -109,7 +109,7 @@ func TestForgottenWorkersAreWatchedAsForeign(t *testing.T) {
 	r.probed(a, dynmesh.Pass)
 	r.want(a, dynmesh.Ready, "which is not believed: its only watcher reaches it")
 	r.member(a.ID, dynmesh.Alive)
-	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+	r.want(a, dynmesh.NotReady, "has not spoken yet")
 	if r.watched[subject(a)] != "" {
 		t.Error("a member is watched as a foreign worker")
 	}

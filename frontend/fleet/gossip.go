@@ -43,7 +43,7 @@ func (f *Fleet) join(m *dynmesh.Member) {
 		p.observed.unreachable = false // it has just come, or come back
 	}
 	own := *m
-	p.member, p.lastMember = &own, nil
+	p.member, p.lastMember, p.joined = &own, nil, true
 	p.prune()
 	f.marks.member(p)
 	f.processes.rename(p)

@@ -16,7 +16,7 @@ func TestRestartInPlace(t *testing.T) {
 	r.member(a.ID, dynmesh.Dead)
 	r.want(a, dynmesh.Unreachable, "declared its worker dead")
 	r.gossip(dynmesh.GossipUpdate{Members: []dynmesh.Member{r.incarnation(a.ID, 2, dynmesh.Alive)}})
-	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+	r.want(a, dynmesh.NotReady, "has not spoken yet")
 	o := r.canary(a, true)
 	o.Observer.Epoch = 2
 	r.gossip(dynmesh.GossipUpdate{
@@ -63,7 +63,7 @@ func TestComingBackAsALaterIncarnation(t *testing.T) {
 	r.member(a.ID, dynmesh.Dead)
 	r.gossip(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}}})
 	r.gossip(dynmesh.GossipUpdate{Members: []dynmesh.Member{r.incarnation(a.ID, 2, dynmesh.Alive)}})
-	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+	r.want(a, dynmesh.NotReady, "has not spoken yet")
 }
 
 // A member that was cut off and forgotten comes back before its reports do.
@@ -75,7 +75,7 @@ func TestComingBackIsNotUnreported(t *testing.T) {
 	r.forget(a, b.ID, c.ID)
 	r.rest(time.Second)
 	r.member(a.ID, dynmesh.Alive)
-	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+	r.want(a, dynmesh.Ready, "has just become a member")
 	r.rest(reportDeadline)
 	r.want(a, dynmesh.NotReady, "does not say that it serves this endpoint")
 	r.observe(r.canary(a, true))
@@ -86,7 +86,7 @@ func TestComingBackIsNotUnreported(t *testing.T) {
 		Members:   []dynmesh.Member{r.incarnation(a.ID, 2, dynmesh.Alive)},
 		Withdrawn: []dynmesh.ObservationKey{{Observer: dynmesh.Observer{ID: a.ID, Epoch: 1}, Subject: subject(a)}},
 	})
-	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+	r.want(a, dynmesh.NotReady, "has not spoken yet")
 }
 
 // Neither does it answer for what the earlier one took back.
@@ -96,7 +96,7 @@ func TestLaterIncarnationHasTimeToReport(t *testing.T) {
 	r.withdraw(a.ID, subject(a))
 	r.want(a, dynmesh.NotReady, "does not say that it serves this endpoint")
 	r.gossip(dynmesh.GossipUpdate{Members: []dynmesh.Member{r.incarnation(a.ID, 2, dynmesh.Alive)}})
-	r.want(a, dynmesh.Ready, "has not told of this endpoint yet")
+	r.want(a, dynmesh.NotReady, "has not spoken yet")
 }
 
 // What an observer's earlier incarnation reported counts no longer.

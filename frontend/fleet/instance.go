@@ -55,6 +55,7 @@ type mark uint8
 const (
 	toReconcile mark = 1 << iota
 	toAnnounce       // in Registrations
+	unspoken         // for the first word of its worker: its first verdict is what follows from that
 )
 
 // state is a dynmesh.VerdictState in one byte.

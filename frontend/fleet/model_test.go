@@ -102,7 +102,7 @@ func (d *drawer) gossip(now time.Time) dynmesh.GossipUpdate {
 // is gone, nothing is left.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{T: t, rig: newRig(nil), registrations: map[dynmesh.InstanceKey]string{}, states: map[dynmesh.InstanceKey]dynmesh.VerdictState{}, foreign: map[dynmesh.Subject]dynmesh.Foreign{}}
+		m := &model{T: t, rig: newRig(nil), registrations: map[dynmesh.InstanceKey]string{}, states: map[dynmesh.InstanceKey]dynmesh.VerdictState{}, unspoken: map[dynmesh.InstanceKey]bool{}, foreign: map[dynmesh.Subject]dynmesh.Foreign{}}
 		d := &drawer{T: t}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
@@ -134,6 +134,7 @@ type model struct {
 	*rig
 	registrations map[dynmesh.InstanceKey]string // transports
 	states        map[dynmesh.InstanceKey]dynmesh.VerdictState
+	unspoken      map[dynmesh.InstanceKey]bool        // what was told last is that its worker has not spoken
 	foreign       map[dynmesh.Subject]dynmesh.Foreign // as it was last to be watched
 }
 
@@ -153,7 +154,9 @@ func (m *model) step() {
 		m.foreign[w.Subject] = w.Foreign
 	}
 	for _, x := range m.last.Transitions {
-		if m.states[x.Key] != x.From || x.From == x.To || (x.To == "") != (len(x.Reasons) == 0) {
+		unspoken := m.unspoken[x.Key] && x.From == ""
+		m.unspoken[x.Key] = x.Evidence.Unspoken
+		if m.states[x.Key] != x.From && !unspoken || x.From == x.To || (x.To == "") != (len(x.Reasons) == 0) {
 			m.Fatalf("got %+v after %q", x, m.states[x.Key])
 		}
 		m.states[x.Key] = x.To
@@ -186,7 +189,7 @@ func (m *model) check() (known int) {
 			} else if i.transport != "" {
 				m.Fatalf("got %s of what is not registered", i.transport)
 			}
-			if i.empty() || i.marked != 0 {
+			if i.empty() || i.marked&^unspoken != 0 {
 				m.Fatalf("got %+v", i)
 			}
 		}

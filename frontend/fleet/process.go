@@ -19,6 +19,7 @@ type Process struct {
 	instances  []*Instance         // that it serves
 	cards      map[dynmesh.CardKey]*dynmesh.ModelCard
 
+	joined       bool // it has been a member
 	listed       bool // the registry has what it told; if not, that is kept for as long as it is alive
 	peer         bool // counted in peers
 	targetMarked bool

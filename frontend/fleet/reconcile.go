@@ -19,7 +19,7 @@ const (
 	foreignAfter = 2 * time.Second
 
 	// Joining may take long, and a worker that gossips need not be watched as a foreign one.
-	memberDeadline = 15 * time.Second
+	memberDeadline = 10 * time.Second
 
 	// etcd gives leases a new time when it elects a leader, and removals are held back.
 	leaseGrace = 30 * time.Second
@@ -107,9 +107,18 @@ func (r *reconciliation) instance(i *Instance) []string {
 	v := verdict.Of(evidence)
 	i.state, i.verified, i.counted = stateOf(v.State), v.Verified, i.registered
 	i.endpoint.counts.Add(i.counts(), +1)
+	first := i.marked&unspoken != 0 && !evidence.Unspoken
+	if i.marked &^= unspoken; evidence.Unspoken {
+		i.marked |= unspoken
+	}
 	if v.State != before {
 		i.since = r.now
-		if before != "" {
+	}
+	if v.State != before || first {
+		if first {
+			before = ""
+		}
+		if before != "" && !evidence.Unspoken { // the registry may have told of it a moment sooner than of its worker
 			i.changes = kept(i.changes, change{r.now, v.Reasons[0], stateOf(before), i.state})
 		}
 		r.changes.Transitions = append(r.changes.Transitions, Transition{
@@ -147,27 +156,39 @@ func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.T
 		e.Paths = append(e.Paths, f.processes.path(path))
 	}
 	var overdue time.Time
-	e.Unreported, overdue = r.wait(i, e.Own != nil)
+	e.Unreported, e.Unspoken, overdue = r.wait(i, e.Own != nil)
+	if !e.Unspoken && i.missing == member && i.toSpeak() && i.watch != undialable {
+		e.Unspoken = !slices.ContainsFunc(e.Paths, func(p verdict.Path) bool { return p.Finding == dynmesh.Pass && p.Counts() })
+	}
 	return e, earlier(again, overdue)
 }
 
+// toSpeak says whether the worker is to become a member, and has never been one.
+func (i *Instance) toSpeak() bool {
+	return i.process.member == nil && !i.process.joined && i.process.gossips()
+}
+
 // wait looks for what an instance lacks of its worker: a report, or that it is a member. It says
-// whether the report is overdue, and when to look again.
-func (r *reconciliation) wait(i *Instance, reported bool) (unreported bool, again time.Time) {
+// whether the report is overdue, whether the worker has the time to speak yet, and when to look
+// again.
+func (r *reconciliation) wait(i *Instance, reported bool) (unreported, unspoken bool, again time.Time) {
 	p := i.process
-	if i.registered && p.member == nil && i.watch != undialable {
-		return false, r.watch(i)
+	if i.registered && p.member == nil && (i.watch != undialable || i.toSpeak()) {
+		unspoken = i.toSpeak() && r.now.Before(r.missing(i, member, memberDeadline))
+		return false, unspoken, r.watch(i)
 	}
 	r.unwatch(i)
 	if !i.registered || !p.isAlive() || reported {
 		i.missing = nothing
-		return false, again
+		return false, false, again
 	}
 	deadline := r.missing(i, ownReport, reportDeadline)
 	if i.withdrawn || !r.now.Before(deadline) {
-		return true, again
+		return true, false, again
 	}
-	return false, deadline
+	// What has served as no member, for as long as such are looked at, does not fail by joining.
+	serves := i.State() == dynmesh.Ready && i.own == nil && r.now.Sub(i.since) >= foreignAfter
+	return false, !serves, deadline
 }
 
 // watch has gossip watch an instance whose worker is no member, unless it may yet become one.
@@ -180,8 +201,10 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 	switch {
 	case i.watch == watched:
 		return again
-	case i.watch == dialable && r.now.Before(deadline):
+	case i.watch != rewatched && r.now.Before(deadline):
 		return deadline
+	case i.watch == undialable:
+		return again
 	}
 	at := r.fleet.where(i)
 	if i.watch == rewatched || at.Addr != "" {

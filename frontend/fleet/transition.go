@@ -12,7 +12,7 @@ import (
 type Transition struct {
 	At       time.Time
 	Key      dynmesh.InstanceKey
-	From     dynmesh.VerdictState // empty: the instance was not shown
+	From     dynmesh.VerdictState // empty: the instance was not shown, or its worker had not spoken yet
 	To       dynmesh.VerdictState // empty: the instance is shown no longer, and there are no Reasons
 	Reasons  []string             // the first one decides
 	Evidence verdict.Evidence     // from which To follows

@@ -17,6 +17,7 @@ type Evidence struct {
 	Worker     Worker
 	Own        *dynmesh.Report // the worker's word of this instance, in its present life; nil: none
 	Unreported bool            // Own is nil, and the worker has had the time to send it, or has taken it back
+	Unspoken   bool            // Own is nil, the worker is to gossip, and it has the time to speak yet, or nobody has reached it
 	Paths      []Path          // at most one of each watcher
 
 	// Alone says that no member is left who could have another opinion than those in Paths: all but

@@ -136,6 +136,10 @@ func (e Evidence) whyNotReady() string {
 		return fmt.Sprintf("%s, %s has found since %s", p.said(), p.By, at(p.At))
 	}
 	switch own := e.Own; {
+	case e.unspoken() && e.isAlive():
+		return "its worker has not spoken yet: it is a member of gossip, and has not told of this endpoint"
+	case e.unspoken():
+		return fmt.Sprintf("its worker has not spoken yet: it has told %s that it gossips, and gossip does not know it", e.Registry)
 	case own == nil:
 		return fmt.Sprintf("%s lists it, but its worker, which gossip knows as %s, does not say that it serves this endpoint", e.Registry, e.Worker.State)
 	case own.Finding == dynmesh.Stalled:
@@ -169,7 +173,7 @@ func (e Evidence) whyReady(verified bool) string {
 		}
 		return "gossip has lost its worker, and its own last word no longer vouches for it"
 	case own == nil:
-		return "its worker is a member of gossip, and has not told of this endpoint yet"
+		return "its worker has just become a member of gossip, and has not told of this endpoint yet"
 	case !e.reported():
 		return "its worker tells of it in a way that this version does not know"
 	case verified && own.Kind == dynmesh.KindTraffic:

@@ -79,9 +79,15 @@ func TestReasons(t *testing.T) {
 		{"not met yet", Evidence{Worker: Worker{Dynmesh: true, Gossips: true}}, `
 			ready
 			gossip does not know its worker, which has told etcd that it gossips: only its lease in etcd vouches for it`},
-		{"member that has not spoken", Evidence{Worker: worker(dynmesh.Alive, 0)}, `
+		{"nobody has reached it yet", Evidence{Worker: Worker{Dynmesh: true, Gossips: true}, Unspoken: true}, `
+			notready
+			its worker has not spoken yet: it has told etcd that it gossips, and gossip does not know it`},
+		{"member that has served before", Evidence{Worker: worker(dynmesh.Alive, 0)}, `
 			ready
-			its worker is a member of gossip, and has not told of this endpoint yet`},
+			its worker has just become a member of gossip, and has not told of this endpoint yet`},
+		{"member that has not spoken", Evidence{Worker: worker(dynmesh.Alive, 0), Unspoken: true}, `
+			notready
+			its worker has not spoken yet: it is a member of gossip, and has not told of this endpoint`},
 
 		{"engine froze", Evidence{Worker: worker(dynmesh.Alive, 0), Own: because(own(dynmesh.Fail, false), dynmesh.ReasonFrozen, "2 chunks, then nothing for 3s"), Paths: []Path{pass(a, 0), pass(b, 0)}}, `
 			notready

@@ -16,7 +16,7 @@ func States() [4]dynmesh.VerdictState {
 // Of concludes. The first rule that fits decides.
 func Of(e Evidence) dynmesh.Verdict {
 	if !e.Gossip {
-		e.Worker, e.Own, e.Unreported, e.Paths = Worker{Dynmesh: e.Worker.Dynmesh}, nil, false, nil
+		e.Worker, e.Own, e.Unreported, e.Unspoken, e.Paths = Worker{Dynmesh: e.Worker.Dynmesh}, nil, false, false, nil
 	}
 	v := dynmesh.Verdict{State: dynmesh.Ready}
 	switch {
@@ -139,12 +139,19 @@ func (e Evidence) proven() bool {
 
 // notReady: the worker says so, or its system port or canaries do, or it is silent about what is
 // listed in its name. Its last word stands also when gossip has lost it, until it says better.
+// Before its first, that it is listed says nothing of its engine.
 func (e Evidence) notReady() bool {
 	if e.reported() {
 		return !e.Own.Ready
 	}
-	return e.Own == nil && e.Unreported && e.Registered && e.isAlive() || e.asked(Path.unready) != nil
+	return e.silent() || e.unspoken() || e.asked(Path.unready) != nil
 }
+
+func (e Evidence) silent() bool {
+	return e.Own == nil && e.Unreported && e.Registered && e.isAlive()
+}
+
+func (e Evidence) unspoken() bool { return e.Own == nil && e.Unspoken && e.Registered }
 
 // reported says whether the worker has told of this instance in a way that this version
 // understands.
