@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -30,6 +31,8 @@ type loop struct {
 	prober  *probe.Prober
 	dialer  *dial.Dialer
 	origin  time.Time // of the prober's times
+
+	hostAddrs []netip.Addr
 
 	unknownObservers map[dynmesh.Observer]time.Time // observers that are no members, and since when
 	heard            []probe.Reported               // from changes of the table; the prober has not been told yet
@@ -74,7 +77,7 @@ func newLoop(p *Pool, keys table.Keys) *loop {
 		pool: p, log: p.cfg.Log, table: table.New(p.self, keys), members: make(members), alone: true,
 		unknownObservers: make(map[dynmesh.Observer]time.Time), origin: time.Now(), introduction: newIntroduction(),
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
-		dialer: dial.New(p.node, p.via, p.inbox.probe),
+		dialer: dial.New(p.node, p.via, p.inbox.probe), hostAddrs: hostAddrs(p.node.Addr().Addr()),
 	}
 	if p.via != nil {
 		l.prober.SendCanaries()

@@ -2,6 +2,9 @@ package gossip
 
 import (
 	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -171,12 +174,45 @@ func (l *loop) membershipChanged(now time.Time) {
 	l.digestProbeSoon(now)
 }
 
+// service is where a member's requests are, for the prober. That of another host at its own loopback
+// is no address: this host's own would answer there, or refuse.
+func (l *loop) service(m *member) string {
+	host, _, err := net.SplitHostPort(m.Service)
+	if err != nil {
+		return m.Service
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return m.Service
+	}
+	if at := m.peer.Addr.Addr(); !at.IsLoopback() && !slices.Contains(l.hostAddrs, at) {
+		return ""
+	}
+	return m.Service
+}
+
+// hostAddrs are the addresses of this host, and what it is known by to others.
+func hostAddrs(known netip.Addr) []netip.Addr {
+	all := []netip.Addr{known}
+	found, err := net.InterfaceAddrs()
+	if err != nil {
+		return all
+	}
+	for _, a := range found {
+		if n, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok {
+				all = append(all, ip.Unmap())
+			}
+		}
+	}
+	return all
+}
+
 // memberChanged tells the reader and the prober what has become of a member.
 func (l *loop) memberChanged(m *member) {
 	l.healthDirty = true
 	l.probe(probe.MemberChanged{Member: probe.Member{
 		Observer: m.Observer, Frontend: m.Role == dynmesh.RoleFrontend,
-		Addr: m.Addr, Service: m.Service, Alive: m.alive(), Left: m.State == dynmesh.Left,
+		Addr: m.Addr, Service: l.service(m), Alive: m.alive(), Left: m.State == dynmesh.Left,
 	}})
 	if l.hasReader {
 		l.pool.updates.member(m.Member)

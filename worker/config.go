@@ -178,3 +178,19 @@ func advertisedHost(cfg Config) (string, error) {
 	}
 	return discovery.AdvertiseHost(explicit, cfg.Etcd.Addrs())
 }
+
+// warnOfLoopback says who can use a worker that registers an address of loopback, where nobody has
+// chosen it: it follows from etcd's own, which may well be a tunnel's.
+func warnOfLoopback(cfg Config, host string, log *logrus.Entry) {
+	if !isLoopback(host) || cfg.RPC.AdvertiseHost != "" {
+		return
+	}
+	log.WithField("addr", host).Warn("Registered is an address of loopback, as etcd's is: only programs on this machine can use this worker. " +
+		"If there are others, give ETCD_ENDPOINTS an address that they can reach, too, or set DYN_HTTP_RPC_HOST")
+}
+
+// isLoopback says whether only this machine reaches host.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

@@ -461,6 +461,7 @@ func (w *Worker) announce() {
 			w.log.WithField("endpoint", name).Warn("The worker will never be ready: it is to wait for an endpoint that it does not serve (DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS)")
 		}
 	}
+	warnOfLoopback(w.cfg, w.host, w.log)
 	w.log.WithFields(map[string]any{
 		"endpoint": strings.Join(w.names(), ","), "addr": w.RPCAddr(), "system": w.SystemAddr(), "advertised": w.host,
 	}).Info("Worker serves")

@@ -138,7 +138,7 @@ func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.T
 		Gossip: f.cfg.Gossip, Score: f.health.Score, Alone: f.processes.peers == 0,
 		Worker: verdict.Worker{
 			State: p.state(), Process: p.report(p.seen().own, dynmesh.Subject{ID: p.id}),
-			Dynmesh: p.listed, Gossips: p.gossips(),
+			Dynmesh: p.listed, Gossips: p.gossips(), Loopback: f.loopback(i),
 		},
 		Own: p.report(i.own, i.subject()),
 	}

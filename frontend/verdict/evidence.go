@@ -35,6 +35,7 @@ type Worker struct {
 	Process  *dynmesh.Report     // its word of itself, in its present life; nil: none
 	Dynmesh  bool                // the registry says that it runs dynmesh
 	Gossips  bool                // the registry says that it takes part in gossip, too
+	Loopback string              // its address, where that is one of its own host's loopback, and the host is another; empty: it is not
 }
 
 // Path is what one watcher says of the way to the instance, and of a worker that is no member, what

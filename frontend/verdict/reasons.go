@@ -32,6 +32,9 @@ func (e Evidence) reasons(v dynmesh.Verdict) []string {
 	if v.State != dynmesh.Unreachable {
 		r = append(r, e.objections()...)
 	}
+	if e.Worker.Loopback != "" {
+		add("it is registered at %s, which is loopback, from another host: only programs there can use it, and nobody here connects to it", e.Worker.Loopback)
+	}
 	if !e.Registered {
 		if e.Read {
 			add("%s does not list it: it is known from gossip only", e.Registry)
