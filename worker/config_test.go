@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // TestNoStatusServer: Dynamo's DYN_SYSTEM_PORT=-1.
@@ -121,5 +123,26 @@ func TestRootPath(t *testing.T) {
 	r := run(t, cfg, map[string]Handler{"echo": echo})
 	if status, body, err := r.do("POST", "http://"+r.RPCAddr()+"/echo", "1", nil); status != 200 || body != "1\n" || err != nil {
 		t.Errorf("got %d %q (%v), want 200 and 1", status, body, err)
+	}
+}
+
+// Who registers an address of loopback because etcd has one is told, once, who can use it; who has
+// chosen it knows.
+func TestWarnOfLoopback(t *testing.T) {
+	for _, tt := range []struct {
+		name, host, chosen string
+		want               int
+	}{
+		{"it follows from etcd's", "127.0.0.1", "", 1},
+		{"of IPv6", "::1", "", 1},
+		{"it was chosen", "127.0.0.1", "127.0.0.1", 0},
+		{"another one", "10.0.0.7", "", 0},
+		{"a name", "worker-1", "worker-1", 0},
+	} {
+		log, lines := testkit.Log()
+		warnOfLoopback(Config{RPC: RPCConfig{AdvertiseHost: tt.chosen}}, tt.host, log)
+		if got := strings.Count(lines.String(), "only programs on this machine can use this worker"); got != tt.want {
+			t.Errorf("%s: said %d times, want %d: %s", tt.name, got, tt.want, lines)
+		}
 	}
 }
