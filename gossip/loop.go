@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe/dial"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
+	"github.com/dynmesh/dynmesh/internal/budget"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -40,6 +42,8 @@ type loop struct {
 	resends          []resend
 	sync             syncState
 	introduction     introduction
+
+	strangersGo bool // the table is full: what was said by those who are no members makes room
 
 	// What this iteration has changed, for flush.
 	tableDirty, healthDirty bool
@@ -79,6 +83,7 @@ func newLoop(p *Pool, keys table.Keys) *loop {
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
 		dialer: dial.New(p.node, p.via, p.inbox.probe), hostAddrs: hostAddrs(p.node.Addr().Addr()),
 	}
+	l.table.Limit(int(budget.Share(4, math.MaxInt64)))
 	if p.via != nil {
 		l.prober.SendCanaries()
 	}
@@ -169,6 +174,10 @@ func (l *loop) runDue(now time.Time) time.Time {
 	}
 	if !now.Before(l.housekeeping) {
 		l.housekeeping = now.Add(housekeepingInterval)
+		if l.strangersGo {
+			l.strangersGo = false
+			l.forgetUnknownFor(0, now)
+		}
 		l.forgetGone(now)
 		l.pingSuspects()
 		l.logMembership()
@@ -246,6 +255,9 @@ func isUrgent(r dynmesh.Report, was dynmesh.Finding) bool {
 // drains may have left. low says that a comparison has brought it, so that others may know it.
 func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 	l.pool.metrics.ignore(c.Ignored)
+	if c.Ignored.Full() {
+		l.strangersGo = true
+	}
 	for _, id := range c.Forged {
 		l.impersonated(id, now)
 	}

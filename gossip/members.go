@@ -321,8 +321,11 @@ func (l *loop) forgetGone(now time.Time) {
 	}
 }
 
-// forgetUnknown drops what was said by those who are no members.
-func (l *loop) forgetUnknown(now time.Time) {
+// forgetUnknown drops what was said by those who have not become members.
+func (l *loop) forgetUnknown(now time.Time) { l.forgetUnknownFor(keepUnknown, now) }
+
+// forgetUnknownFor drops what was said by those who have been no members for so long.
+func (l *loop) forgetUnknownFor(long time.Duration, now time.Time) {
 	var expired []dynmesh.Observer
 	seen := make(map[dynmesh.Observer]time.Time, len(l.unknownObservers))
 	for o := range l.table.Observers() {
@@ -333,7 +336,7 @@ func (l *loop) forgetUnknown(now time.Time) {
 		if !ok {
 			since = now
 		}
-		if now.Sub(since) >= keepUnknown {
+		if now.Sub(since) >= long {
 			expired = append(expired, o)
 		} else {
 			seen[o] = since

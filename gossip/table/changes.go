@@ -53,6 +53,9 @@ func (c Cause) String() string {
 // Ignored counts entries by [Cause], which is its index.
 type Ignored [causes]int
 
+// Full says whether there was no room for something.
+func (i Ignored) Full() bool { return i[causeFull] > 0 }
+
 // Entry is an observation or a withdrawal as it travels: the bytes of its author, unknown fields
 // included. It does not change, so it may be handed from goroutine to goroutine.
 type Entry struct {

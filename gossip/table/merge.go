@@ -138,7 +138,7 @@ func (t *Table) takes(i *incarnation, watermark uint64, e Entry) (Cause, bool) {
 		}
 		grows -= held.cost()
 	}
-	if grows > 0 && t.stats.Size+grows > maxSize {
+	if grows > 0 && t.stats.Size+grows > t.most {
 		return causeFull, false
 	}
 	return 0, true

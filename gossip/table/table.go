@@ -56,6 +56,7 @@ type Table struct {
 	digest     Digest
 	forgotten  map[dynmesh.InstanceID]forgotten
 	stats      Stats
+	most       int    // bytes, as Stats.Size counts them
 	step       uint64 // counts what changes the table, for entry.step
 }
 
@@ -124,7 +125,7 @@ func (i *incarnation) appendAll(entries []Entry) []Entry {
 // New returns a table that holds nothing but the observer's new incarnation, which is that of the
 // keys.
 func New(self dynmesh.Observer, keys Keys) *Table {
-	t := &Table{self: self, keys: keys, forgotten: map[dynmesh.InstanceID]forgotten{}}
+	t := &Table{self: self, keys: keys, most: maxSize, forgotten: map[dynmesh.InstanceID]forgotten{}}
 	t.sign(t.begin(self, keys.Public()), 0)
 	return t
 }
@@ -133,6 +134,9 @@ func New(self dynmesh.Observer, keys Keys) *Table {
 func (t *Table) sign(own *incarnation, watermark uint64) {
 	own.signed = signedWatermark{watermark, t.keys.Sign(watermarkStatement(t.self, watermark))}
 }
+
+// Limit lowers the bound on the bytes of all entries, as [Stats.Size] counts them.
+func (t *Table) Limit(size int) { t.most = min(size, maxSize) }
 
 // Stats is the size of a table.
 type Stats struct {
