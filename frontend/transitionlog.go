@@ -39,7 +39,7 @@ type transitionLine struct {
 
 func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
 	for _, t := range all {
-		if t.To == "" || t.From == "" && (t.To == dynmesh.Ready || t.Evidence.Unspoken) {
+		if t.To == "" || t.From == "" && (t.To == dynmesh.Ready || t.To == dynmesh.NotReady && t.Evidence.Unspoken) {
 			continue
 		}
 		if len(l.lines) == 0 {

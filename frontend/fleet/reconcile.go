@@ -107,8 +107,9 @@ func (r *reconciliation) instance(i *Instance) []string {
 	v := verdict.Of(evidence)
 	i.state, i.verified, i.counted = stateOf(v.State), v.Verified, i.registered
 	i.endpoint.counts.Add(i.counts(), +1)
-	first := i.marked&unspoken != 0 && !evidence.Unspoken
-	if i.marked &^= unspoken; evidence.Unspoken {
+	waits := evidence.Unspoken && v.State == dynmesh.NotReady
+	first := i.marked&unspoken != 0 && !waits
+	if i.marked &^= unspoken; waits {
 		i.marked |= unspoken
 	}
 	if v.State != before {
@@ -118,7 +119,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 		if first {
 			before = ""
 		}
-		if before != "" && !evidence.Unspoken { // the registry may have told of it a moment sooner than of its worker
+		if before != "" && !waits { // the registry may have told of it a moment sooner than of its worker
 			i.changes = kept(i.changes, change{r.now, v.Reasons[0], stateOf(before), i.state})
 		}
 		r.changes.Transitions = append(r.changes.Transitions, Transition{
