@@ -174,8 +174,8 @@ func (l *loop) membershipChanged(now time.Time) {
 	l.digestProbeSoon(now)
 }
 
-// service is where a member's requests are, for the prober. That of another host at its own loopback
-// is no address: this host's own would answer there, or refuse.
+// service is where a member's requests are, for the prober. That of another host at its own
+// loopback is no address: this host's own would answer there, or refuse.
 func (l *loop) service(m *member) string {
 	host, _, err := net.SplitHostPort(m.Service)
 	if err != nil {

@@ -72,24 +72,6 @@ func (p *Process) system() string {
 	return found
 }
 
-// loopback returns the address of an instance where that is loopback, and its worker has told the
-// registry that it is on another host than this process has; empty: it is not so.
-func (f *Fleet) loopback(i *Instance) string {
-	self := f.processes.byID[f.processes.self.ID]
-	if self == nil || self.told == nil || i.process.told == nil || self.told.Host == i.process.told.Host {
-		return ""
-	}
-	if !strings.Contains(i.transport, "127.") && !strings.Contains(i.transport, "localhost") && !strings.Contains(i.transport, "[::1]") {
-		return "" // most are none, and there are many
-	}
-	addr, _ := address(i.transport)
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback() {
-		return ""
-	}
-	return addr
-}
-
 // DialableURL returns the host:port at which the server of a URL listens; empty if one cannot tell.
 func DialableURL(u *url.URL) string {
 	port := u.Port()

@@ -247,3 +247,21 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 	}
 	return at
 }
+
+// loopback returns the address of an instance where that is loopback, and its worker has told the
+// registry that it is on another host than this process has; empty: it is not so.
+func (f *Fleet) loopback(i *Instance) string {
+	self := f.processes.byID[f.processes.self.ID]
+	if self == nil || self.told == nil || i.process.told == nil || self.told.Host == i.process.told.Host {
+		return ""
+	}
+	if !strings.Contains(i.transport, "127.") && !strings.Contains(i.transport, "localhost") && !strings.Contains(i.transport, "[::1]") {
+		return "" // most are none, and there are many
+	}
+	addr, _ := address(i.transport)
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		return ""
+	}
+	return addr
+}
