@@ -352,7 +352,8 @@ func (w *Withdrawals) Restore(ctx context.Context, one Withdrawal) (Outcome, err
 }
 
 // Resign ends the candidacy where another candidate stays, who then leads or will. It says whether
-// it did: else nobody is left, and what is withdrawn is for this process to put back.
+// this process is no candidate now: else nobody is left, and what is withdrawn is for it to put
+// back. Campaign begins another candidacy, after those of all others.
 func (w *Withdrawals) Resign(ctx context.Context) (resigned bool, err error) {
 	if w.created == 0 {
 		return true, nil // whoever leads, it is another one
@@ -373,6 +374,7 @@ func (w *Withdrawals) Resign(ctx context.Context) (resigned bool, err error) {
 				return err
 			}
 			if resigned = txn.Succeeded; resigned {
+				w.leads, w.created = false, 0
 				return nil
 			}
 		}

@@ -94,7 +94,7 @@ func (s *Steering) Run(ctx context.Context, feed *output.Feed) error {
 
 // look finds out who leads and what stands in the journal, and does what follows.
 func (s *Steering) look(ctx context.Context) {
-	err := s.etcd.Campaign(ctx)
+	err := s.campaign(ctx)
 	var journal []etcd.Withdrawal
 	var bad error
 	if err == nil {
@@ -114,6 +114,17 @@ func (s *Steering) look(ctx context.Context) {
 	s.unreported = s.unreported || !s.read || !slices.Equal(journal, s.journal)
 	s.journal, s.read = journal, true
 	s.act(ctx)
+}
+
+// campaign has this process be a candidate. One that may change nothing leaves that to another,
+// where there is one; and is none at its start, before it has decided anything.
+func (s *Steering) campaign(ctx context.Context) error {
+	if s.feed.Frozen() {
+		if resigned, err := s.etcd.Resign(ctx); resigned || err != nil {
+			return err
+		}
+	}
+	return s.etcd.Campaign(ctx)
 }
 
 // say logs what keeps this process from steering, once, and the end of that.
@@ -217,7 +228,11 @@ func (s *Steering) stop(ctx context.Context) error {
 	s.leads.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
-	resigned, err := s.etcd.Resign(ctx)
+	err := s.etcd.Campaign(ctx) // also where it was none: it may be the last one
+	resigned := false
+	if err == nil {
+		resigned, err = s.etcd.Resign(ctx)
+	}
 	if err == nil && !resigned {
 		err = s.restoreAll(ctx)
 	}

@@ -63,6 +63,62 @@ func TestFrozen(t *testing.T) {
 	r.lists("1 3")
 }
 
+// One that doubts itself leaves it to another, and to itself where there is none.
+func TestFrozenLeavesItToAnother(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	first := steer(t, r.url)
+	first.decides(1)
+	r.lists("2 3")
+	first.hub.Freeze(true)
+	second := steer(t, r.url) // it has decided nothing, and is no candidate
+	second.decides(2)
+	r.lists("1 3")
+	first.says("in out in")
+	first.hub.Freeze(false)
+	second.hub.Freeze(true)
+	first.decides(3)
+	r.lists("1 2")
+	if err := second.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := r.listed(); got != "1 2" {
+		t.Errorf("one that leaves it to another has left %q", got)
+	}
+}
+
+// One that was no candidate, because it doubted itself, is the last one to stop all the same.
+func TestStopsWhileFrozen(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	net := testkit.StartNetwork(t, strings.TrimPrefix(r.url, "http://"))
+	first := steer(t, "http://"+net.Addr())
+	first.decides(2)
+	r.lists("1 3")
+	net.Cut()
+	if err := first.stop(); err == nil || !strings.Contains(err.Error(), "dynmesh release") {
+		t.Errorf("stopped without etcd: %v", err)
+	}
+	if got := r.listed(); got != "1 3" {
+		t.Fatalf("cut off, it has changed that to %q", got)
+	}
+	net.Heal()
+	testkit.Eventually(t, patience, "the lease of the one before has ended", func() bool {
+		got, err := r.client.Get(t.Context(), "v1/dynmesh/steering/", clientv3.WithPrefix())
+		return err == nil && len(got.Kvs) == 0
+	})
+	last := steer(t, r.url)
+	last.hub.Freeze(true)
+	last.decides(2)
+	last.says("in out in") // it has looked
+	if err := last.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := r.listed(); got != "1 2 3" {
+		t.Errorf("after the last one's stop, Dynamo's bucket has %q", got)
+	}
+}
+
 // A worker that puts its key back itself is believed for a while.
 func TestWorkerReturns(t *testing.T) {
 	t.Parallel()
