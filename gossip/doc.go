@@ -10,6 +10,7 @@
 // What it is made of:
 //
 //   - table: what members said, one mergeable table, its digests and the queue of broadcasts (pure)
+//   - identity: the key that a member signs with, and the ID that follows from it (pure)
 //   - probe: who watches whom, and what a watcher reports (pure); probe/dial connects for it
 //   - swim: memberlist behind a transport of our own, the only home of memberlist
 //   - this package: the loop that owns all that the pool knows, anti-entropy, joining

@@ -275,7 +275,7 @@ func (r *Registrar) missing() map[string]string {
 func (r *Registrar) endpoints() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.desired) - 1
+	return len(r.desired) - 1 + len(r.withheld)
 }
 
 func (r *Registrar) wait(ctx context.Context, until time.Time) {

@@ -3,7 +3,8 @@
 // beside the standard library it links package dynmesh and internal/text. Package gossip carries
 // its messages, and the frontend concludes from what they say.
 //
-// An observation belongs to its observer. Members hold observations in a [Table], whose merge is
+// An observation belongs to its observer, who signs it: what is not signed has no effect, whoever
+// sends it. Members hold observations in a [Table], whose merge is
 // commutative, associative and idempotent: all members end with the same table, whatever the
 // network loses, repeats or reorders.
 //
