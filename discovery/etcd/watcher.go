@@ -160,10 +160,10 @@ func keysOf(k dynmesh.InstanceKey) [3]string {
 	return [...]string{BucketDynamo.key(k), BucketDynmesh.key(k), withdrawnKey(k)}
 }
 
-// mergeBuckets makes one set of the two buckets and the journal. An instance that is in both buckets
-// is as it was last put, and in a full read as Dynamo's has it; the journal's word counts where
-// Dynamo's bucket has none, whatever is heard first. When it goes from one it stays: the follower
-// has found it elsewhere.
+// mergeBuckets makes one set of the two buckets and the journal. An instance that is in both
+// buckets is as it was last put, and in a full read as Dynamo's has it; the journal's word counts
+// where Dynamo's bucket has none, whatever is heard first. When it goes from one it stays: the
+// follower has found it elsewhere.
 func (w *Watcher) mergeBuckets(u *dynmesh.RegistryUpdate) {
 	known, seen := w.instances.keys.revisions, make(map[dynmesh.InstanceKey]bool, len(u.Puts)+len(u.Deletes))
 	occurs := func(k dynmesh.InstanceKey) bool {
