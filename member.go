@@ -42,6 +42,9 @@ type GossipHealth struct {
 
 	Forged       int        // messages of late that were not signed by the members in whose names they came
 	Impersonated InstanceID // one of those members
+
+	Refused int    // addresses named by others of late to which this member does not connect
+	Refusal string // the first of them, with the reason, such as "x:80 is a link-local address"
 }
 
 // GossipUpdate is what has changed since the last one was taken. Observations of members that are

@@ -18,7 +18,7 @@ const (
 
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
-	".", "internal/text", "internal/timers", "canary/schedule",
+	".", "internal/address", "internal/text", "internal/timers", "canary/schedule",
 	"frontend/expect", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
@@ -68,7 +68,7 @@ var inner = map[string][][]string{
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery"},
 	},
-	"internal": {{"internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/budget", "internal/text", "internal/timers"}},
+	"internal": {{"internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/address", "internal/budget", "internal/text", "internal/timers"}},
 }
 
 // TestHouse holds the packages to sizes and words in which people who are new here find their way.

@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
@@ -139,6 +140,16 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	_, err := c.api().WithDefaults()
 	return c, err
+}
+
+// probe says where gossip may connect. What registries of this host name is on this host, and what
+// Kubernetes names never is loopback.
+func (c Config) probe() (p address.Policy) {
+	if c.Gossip != nil {
+		p = c.Gossip.Probe
+	}
+	p.Loopback = p.Loopback || c.NoEtcd || address.AllLoopback(c.Etcd.Addrs())
+	return p
 }
 
 // api returns what the HTTP side is to know.

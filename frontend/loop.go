@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"os"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -39,7 +40,8 @@ type loop struct {
 
 func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string) *loop {
 	now := time.Now()
-	known := fleet.Config{Expect: cfg.Expect, Registries: registries, ForeignSystemPort: cfg.ForeignSystemPort}
+	known := fleet.Config{Expect: cfg.Expect, Registries: registries, ForeignSystemPort: cfg.ForeignSystemPort, Probe: cfg.probe()}
+	known.Host, _ = os.Hostname() // else it is nobody's
 	if cfg.Pool != nil {
 		known.Gossip, known.Self = true, cfg.Pool.Self()
 	}

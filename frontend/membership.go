@@ -12,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/address"
 )
 
 // membership is what makes a frontend a member of the mesh: it gossips, and is registered in
@@ -47,12 +48,13 @@ func newMembership(cfg Config) (*membership, error) {
 	if g.Log == nil {
 		g.Log = cfg.Log
 	}
+	g.Probe = cfg.probe()
 	if g.Seeds == nil && !cfg.NoEtcd {
 		g.Seeds = func(ctx context.Context) ([]string, error) { return m.registrar.Seeds(ctx) } // there before Run
 	}
 	if bound, _, err := net.SplitHostPort(g.Bind); g.Advertise == "" && (g.Bind == "" || err == nil && unspecified(bound)) {
 		g.Advertise = m.host
-		if loopback(m.host) { // so is HTTP, while gossip is bound to all addresses
+		if address.IsLoopback(m.host) { // so is HTTP, while gossip is bound to all addresses
 			g.Advertise = routed
 		}
 	}
@@ -81,10 +83,4 @@ func (m *membership) register(cfg Config, scheme, addr string) (*etcd.Registrar,
 func unspecified(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
-}
-
-// loopback says whether only this machine reaches host.
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

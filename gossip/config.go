@@ -15,6 +15,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -102,6 +103,10 @@ type Config struct {
 	// that are idle, and to one worker once in 7.5 s at most, whatever the number of frontends.
 	// Default: none are sent.
 	ProbeVia string
+
+	// Probe says where the member connects when others name the address: members, and registries
+	// by WatchForeign. Default: everywhere but where no other host can be.
+	Probe address.Policy
 
 	Log *logrus.Entry // nil discards
 }

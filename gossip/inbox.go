@@ -1,7 +1,10 @@
 package gossip
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/gossip/table"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
@@ -185,6 +189,9 @@ type exchange struct {
 	inbox     *inbox
 	metrics   *metrics
 	admission *admission
+	self      string // this member's name
+	policy    address.Policy
+	refused   *address.Refused // of members
 
 	state   atomic.Pointer[[]byte] // a State message
 	members atomic.Int64           // alive ones
@@ -215,6 +222,11 @@ func (x *exchange) Admit(p swim.Peer) error {
 		x.metrics.Reject("member")
 		return err
 	}
+	if reason := x.refusal(m); reason != "" && p.Name != x.self {
+		x.metrics.Reject("address")
+		x.refused.Note(m.Addr, reason, time.Now())
+		return fmt.Errorf("member %s: its address is %s", p.Name, reason)
+	}
 	if x.hasLeft(p.Name) {
 		return errLeft // some have not heard yet, so it is not counted
 	}
@@ -224,6 +236,13 @@ func (x *exchange) Admit(p swim.Peer) error {
 		return err
 	}
 	return nil
+}
+
+// refusal says why nothing is to be sent where a member says that it is; empty: it may be. Members
+// on one host reach each other by loopback addresses, whichever host it is.
+func (x *exchange) refusal(m *member) string {
+	host, _, _ := net.SplitHostPort(m.Service) // a frontend has none
+	return cmp.Or(x.policy.Refusal(m.peer.Addr.Addr(), true), x.policy.RefusalOf(host, true))
 }
 
 // Broadcasts is for memberlist.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -37,6 +39,8 @@ type joiner struct {
 	names     []string
 	seeds     func(context.Context) ([]string, error)
 	addresses *addressBook
+	policy    address.Policy
+	refused   *address.Refused
 	sought    func() // is called when a search and what it began is over; must not wait
 	log       *logrus.Entry
 	throttle  swim.Throttle
@@ -50,6 +54,7 @@ type joiner struct {
 func newJoiner(ctx context.Context, p *Pool) *joiner {
 	return &joiner{
 		ctx: ctx, join: p.node.Join, names: p.cfg.Join, seeds: p.cfg.Seeds, addresses: p.addresses, sought: p.inbox.sought,
+		policy: p.cfg.Probe, refused: &p.refused,
 		log:      p.cfg.Log,
 		underWay: make(map[string]struct{}),
 	}
@@ -96,7 +101,7 @@ func (j *joiner) wait() { j.wg.Wait() }
 // seek tries the addresses that others keep and that are no member's, until seekJoins of them have
 // been joined. It reports whether none of them has failed.
 func (j *joiner) seek() (all bool) {
-	addrs := j.addresses.missing(j.listed())
+	addrs := j.admitted(j.addresses.missing(j.listed()))
 	rand.Shuffle(len(addrs), func(a, b int) { addrs[a], addrs[b] = addrs[b], addrs[a] })
 	ctx, cancel := context.WithTimeout(j.ctx, seekInterval)
 	defer cancel()
@@ -142,6 +147,18 @@ func (j *joiner) listed() (addrs []string) {
 		addrs = append(addrs, resolve(ctx, seed, j.log)...)
 	}
 	return addrs
+}
+
+// admitted returns those of the addresses that may be connected to.
+func (j *joiner) admitted(addrs []string) []string {
+	return slices.DeleteFunc(addrs, func(addr string) bool {
+		host, _, _ := net.SplitHostPort(addr) // it has been resolved
+		reason := j.policy.RefusalOf(host, true)
+		if reason != "" {
+			j.refused.Note(addr, reason, time.Now())
+		}
+		return reason != ""
+	})
 }
 
 // attempt joins beside the caller, unless that is under way already. It never waits.

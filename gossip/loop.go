@@ -54,6 +54,7 @@ type loop struct {
 	forged     forgeries
 	unreported int      // foreign instances without a report, as said last
 	unproven   bool     // it was said last that canaries do not reach their workers
+	refused    bool     // it was said last that others name addresses that are not connected to
 	leaving    bool     // it is this member that goes, and no news that others are no longer there
 	died       []string // members, since that was last logged
 	joined     []string
@@ -81,7 +82,7 @@ func newLoop(p *Pool, keys table.Keys) *loop {
 		pool: p, log: p.cfg.Log, table: table.New(p.self, keys), members: make(members), alone: true,
 		unknownObservers: make(map[dynmesh.Observer]time.Time), origin: time.Now(), introduction: newIntroduction(),
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
-		dialer: dial.New(p.node, p.via, p.inbox.probe), hostAddrs: hostAddrs(p.node.Addr().Addr()),
+		dialer: dial.New(watchedNetwork{p.node, &p.refused}, p.via, p.inbox.probe), hostAddrs: hostAddrs(p.node.Addr().Addr()),
 	}
 	l.table.Limit(int(budget.Share(4, math.MaxInt64)))
 	if p.via != nil {

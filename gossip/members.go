@@ -378,8 +378,10 @@ func (l *loop) publishHealth() {
 	h.Score, h.Unreported = l.pool.node.Score(), l.prober.Unreported()
 	h.Unproven, h.Obstacle = l.prober.Unproven()
 	h.Forged, h.Impersonated = l.forged.total, l.forged.last
+	h.Refused, h.Refusal = l.pool.refused.Now(time.Now())
 	l.logUnreported(h.Unreported)
 	l.logUnproven(h)
+	l.logRefused(h)
 	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))
 	if l.hasReader {
 		l.pool.updates.setHealth(h)
@@ -405,7 +407,7 @@ func (l *loop) logUnreported(unreported int) {
 		if was {
 			entry.Info("There is room again to report of all foreign instances")
 		} else {
-			entry.Warn("There are more foreign instances than one frontend can report of: " +
+			entry.Warn("There are more foreign instances than one frontend can report of, or at too many ports of one host: " +
 				"nothing but their leases vouches for the others. More frontends share them")
 		}
 	}
@@ -423,6 +425,18 @@ func (l *loop) logUnproven(h dynmesh.GossipHealth) {
 	}
 	l.log.WithFields(logrus.Fields{"addr": text.URL(l.pool.cfg.ProbeVia), "workers": h.Unproven, "err": h.Obstacle}).
 		Warn("Canaries do not get through Dynamo's frontend to their workers, of which that says nothing")
+}
+
+// logRefused says once that others name addresses to which this member does not connect, until they
+// do no longer.
+func (l *loop) logRefused(h dynmesh.GossipHealth) {
+	if l.refused == (h.Refused > 0) {
+		return
+	}
+	if l.refused = !l.refused; l.refused {
+		l.log.WithFields(logrus.Fields{"addresses": h.Refused, "err": h.Refusal}).
+			Warn("Others name addresses to which this process does not connect")
+	}
 }
 
 // logMembership logs who came and who died, together: a rack that loses its power is one line.

@@ -20,7 +20,7 @@ type metrics struct {
 
 	state atomic.Pointer[snapshot]
 
-	members, score, degraded, observations, waiting, unreported, unproven *prometheus.Desc
+	members, score, degraded, observations, waiting, unreported, unproven, refused *prometheus.Desc
 }
 
 // snapshot is the loop's state, for metrics.
@@ -55,6 +55,8 @@ func newMetrics() *metrics {
 			"Foreign instances that are this frontend's to watch and that it has no room to report of.", nil, nil),
 		unproven: prometheus.NewDesc(prefix+"foreign_unproven",
 			"Foreign workers that this frontend sends canaries, which do not reach them.", nil, nil),
+		refused: prometheus.NewDesc(prefix+"refused_addresses",
+			"Addresses named by others of late to which this process does not connect.", nil, nil),
 		waiting: prometheus.NewDesc(prefix+"waiting", "Observations that are still to be passed on.", nil, nil),
 	}
 	m.udpIn, m.udpOut = m.bytes.WithLabelValues("udp", "received"), m.bytes.WithLabelValues("udp", "sent")
@@ -105,7 +107,7 @@ func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.counters() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting, m.unreported, m.unproven} {
+	for _, d := range []*prometheus.Desc{m.members, m.score, m.degraded, m.observations, m.waiting, m.unreported, m.unproven, m.refused} {
 		ch <- d
 	}
 }
@@ -129,4 +131,5 @@ func (p *Pool) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.waiting, s.waiting)
 	gauge(m.unreported, s.health.Unreported)
 	gauge(m.unproven, s.health.Unproven)
+	gauge(m.refused, s.health.Refused)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/address"
 )
 
 // leaveTimeout is how long a member that ends goes on telling others so.
@@ -28,6 +30,7 @@ type Pool struct {
 	node      *swim.Node
 	inbox     *inbox
 	exchange  *exchange
+	refused   address.Refused // where nothing is sent, though others have named it
 	updates   *updates
 	addresses *addressBook
 	pings     *swim.SendQueue // and pongs, over TCP
@@ -46,7 +49,7 @@ type keys struct {
 
 // NewPool binds the pool's sockets, so that Addr is true from then on. It must be followed by Run
 // or by Close.
-func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, swim.Sockets{}, nil) }
+func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, swim.Sockets{Policy: cfg.Probe}, nil) }
 
 func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
@@ -61,7 +64,10 @@ func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	p.inbox = newInbox(p.metrics)
-	p.exchange = &exchange{inbox: p.inbox, metrics: p.metrics, admission: newAdmission(belongs)}
+	p.exchange = &exchange{
+		inbox: p.inbox, metrics: p.metrics, admission: newAdmission(belongs),
+		self: memberName(p.self), policy: cfg.Probe, refused: &p.refused,
+	}
 	p.node, err = swim.Listen(swim.Config{
 		Name: memberName(p.self),
 		Meta: func(addr netip.AddrPort) []byte {
@@ -144,6 +150,21 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	return p.node.Shutdown()
+}
+
+// watchedNetwork is the node's, which takes note of what is not connected to, and why.
+type watchedNetwork struct {
+	*swim.Node
+	refused *address.Refused
+}
+
+// Dial connects to what is to be watched.
+func (n watchedNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := n.Node.Dial(ctx, addr)
+	if e, ok := errors.AsType[*address.RefusedError](err); ok {
+		n.refused.Note(addr, e.Reason, time.Now())
+	}
+	return conn, err
 }
 
 // Self is this incarnation of this member.

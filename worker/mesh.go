@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/address"
 )
 
 // drainNotice is how long the worker stays in the registry when it has said that it drains: the
@@ -43,6 +44,7 @@ func newMembership(cfg Config, identity *gossip.Identity, host, service string, 
 	g.Identity, g.Role, g.Service, g.LeaseTTL = identity, dynmesh.RoleWorker, service, cfg.LeaseTTL
 	g.Version = cmp.Or(g.Version, cfg.Version)
 	g.Advertise = cmp.Or(g.Advertise, gossipHost(g.Bind, host, cfg.Etcd.Addrs()))
+	g.Probe.Loopback = g.Probe.Loopback || address.AllLoopback(cfg.Etcd.Addrs())
 	if g.Seeds == nil {
 		g.Seeds = seeds
 	}

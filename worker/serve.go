@@ -164,7 +164,8 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 //	requests  DYN_HTTP_RPC_BIND, _PORT (8888), _HOST (or POD_IP) and _ROOT_PATH
 //	status    DYN_SYSTEM_HOST, _PORT (8081), _HEALTH_PATH, _LIVE_PATH and
 //	          _USE_ENDPOINT_HEALTH_STATUS
-//	gossip    DYN_GOSSIP_BIND (off: none), _ADVERTISE, _JOIN, _LABEL, _KEY and _KEYRING_FILE
+//	gossip    DYN_GOSSIP_BIND (off: none), _ADVERTISE, _JOIN, _LABEL, _KEY and _KEYRING_FILE,
+//	          DYN_PROBE_NETWORKS
 //	canaries  DYN_HEALTH_CHECK_ENABLED, DYN_HEALTH_CHECK_REQUEST_TIMEOUT, DYN_CANARY_WAIT_TIME,
 //	          _START_TIMEOUT (60 s), _STALL_BUDGET, _FAILURE_THRESHOLD and _SUCCESS_THRESHOLD; and of
 //	          Serve, DYN_HEALTH_CHECK_PAYLOAD
@@ -257,6 +258,7 @@ func (env *environment) gossip() *gossip.Config {
 	env.text("DYN_GOSSIP_ADVERTISE", &c.Advertise)
 	env.list("DYN_GOSSIP_JOIN", &c.Join)
 	env.text("DYN_GOSSIP_LABEL", &c.Label)
+	setting(env, "DYN_PROBE_NETWORKS", &c.Probe.Networks, parse.Networks)
 	key, file := env.get("DYN_GOSSIP_KEY"), env.get("DYN_GOSSIP_KEYRING_FILE")
 	var err error
 	switch {

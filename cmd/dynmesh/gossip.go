@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh/gossip"
+	"github.com/dynmesh/dynmesh/internal/address"
+	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
 // gossipOff is what DYN_GOSSIP_BIND says where there is to be no gossip.
@@ -23,6 +27,7 @@ const gossipOff = "off"
 type gossipOptions struct {
 	bind, advertise, label, key, keyring string
 	join                                 []string
+	networks                             []netip.Prefix
 }
 
 func (o *gossipOptions) register(flags *pflag.FlagSet) {
@@ -34,6 +39,7 @@ func (o *gossipOptions) register(flags *pflag.FlagSet) {
 		setting{"gossip-label", "DYN_GOSSIP_LABEL", &stringValue{&o.label, gossipLabel}, "name of the mesh: members with different labels do not mix"},
 		setting{"gossip-key", "DYN_GOSSIP_KEY", &secretValue{stringValue{target: &o.key}}, "encrypts gossip: what dynmesh keygen prints; better given by the variable"},
 		setting{"gossip-keyring-file", "DYN_GOSSIP_KEYRING_FILE", &stringValue{target: &o.keyring}, "the same in a file, one key a line, the first encrypts; read again on SIGHUP and when it changes"},
+		setting{"probe-networks", "DYN_PROBE_NETWORKS", &networksValue{&o.networks}, "networks in which all members and workers are, such as 10.0.0.0/8,fd00::/8: nothing else that a registry or a member names is connected to; default: everything but link-local, multicast, and loopback addresses of other hosts"},
 	)
 }
 
@@ -42,7 +48,7 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 	if o.bind == gossipOff {
 		return nil, nil
 	}
-	cfg := &gossip.Config{Bind: o.bind, Advertise: o.advertise, Label: o.label, Join: o.join}
+	cfg := &gossip.Config{Bind: o.bind, Advertise: o.advertise, Label: o.label, Join: o.join, Probe: address.Policy{Networks: o.networks}}
 	var err error
 	switch {
 	case o.key != "" && o.keyring != "":
@@ -84,6 +90,25 @@ func (o gossipOptions) reloadOnHangup(cfg *gossip.Config, log *logrus.Logger) []
 			entry.Info("Keyring read again")
 		}
 	}}}
+}
+
+// networksValue takes networks with commas between them.
+type networksValue struct{ target *[]netip.Prefix }
+
+func (v *networksValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	var all []string
+	for _, n := range *v.target {
+		all = append(all, n.String())
+	}
+	return strings.Join(all, ",")
+}
+func (v *networksValue) Type() string { return "list" }
+func (v *networksValue) Set(s string) (err error) {
+	*v.target, err = parse.Networks(s)
+	return err
 }
 
 func gossipBind(s string) error {

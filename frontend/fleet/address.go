@@ -11,7 +11,7 @@ import (
 // Address returns the host:port at which an instance listens, by its transport, and what is spoken
 // there: http, https, or tcp, which is Dynamo's request plane. Empty if it does not say.
 func Address(transport string) (addr, scheme string) {
-	addr, idle := address(transport)
+	addr, idle := parseTransport(transport)
 	switch {
 	case addr == "":
 		return "", ""
@@ -23,7 +23,7 @@ func Address(transport string) (addr, scheme string) {
 	return addr, "http"
 }
 
-// address returns the host:port at which an instance listens, by its transport:
+// parseTransport returns the host:port at which an instance listens, by its transport:
 //
 //	{"http":"http://host:port/…"}
 //	{"tcp":"host:port/…"}
@@ -31,7 +31,7 @@ func Address(transport string) (addr, scheme string) {
 // Empty if it does not say: others go through a broker. idle says that a connection there costs its
 // worker nothing: Dynamo's request plane has no thread for each, as some engines' HTTP servers
 // have.
-func address(transport string) (addr string, idle bool) {
+func parseTransport(transport string) (addr string, idle bool) {
 	if transport == "" {
 		return "", false
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -23,6 +24,9 @@ type Config struct {
 	Registries []string
 
 	ForeignSystemPort int // of Dynamo's workers whose model cards do not say it; 0: not known
+
+	Host  string         // this process's own, as members tell theirs
+	Probe address.Policy // where gossip may connect
 }
 
 // Fleet is all that is known of instances, and what follows from it. One goroutine may use it and
@@ -37,6 +41,7 @@ type Fleet struct {
 	registries    []dynmesh.RegistryState
 	pods          map[*Instance]*dynmesh.Pod // of those that Kubernetes knows: few fleets have any
 	withdrawn     map[*Instance]*dynmesh.Withdrawal
+	refused       map[*Instance]string // to whose address gossip must not connect, and why
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes
@@ -56,7 +61,7 @@ type Registry struct {
 
 // New returns a fleet that knows nothing yet.
 func New(cfg Config, now time.Time) *Fleet {
-	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, refused: map[*Instance]string{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
 	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
 	return f
@@ -213,6 +218,7 @@ func (f *Fleet) collect(i *Instance) {
 	if !i.empty() {
 		return
 	}
+	f.unrefuse(i)
 	delete(i.endpoint.instances, i.process.id)
 	i.process.instances = slices.DeleteFunc(i.process.instances, func(o *Instance) bool { return o == i })
 	f.processes.collect(i.process)
@@ -292,6 +298,7 @@ func (f *Fleet) Warnings() []string {
 		w.gossip(f.health)
 	}
 	w.partitions(f.endpoints.order)
+	w.refused(f.refused)
 	w.rejects(f.rejected)
 	return w
 }

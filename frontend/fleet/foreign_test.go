@@ -164,7 +164,7 @@ func TestAddress(t *testing.T) {
 		`{"http":1}`:                                        "",
 		``:                                                  "",
 	} {
-		if got, idle := address(transport); got != want || want != "" && idle != strings.HasPrefix(transport, `{"tcp"`) {
+		if got, idle := parseTransport(transport); got != want || want != "" && idle != strings.HasPrefix(transport, `{"tcp"`) {
 			t.Errorf("%s: got %q, want %q", transport, got, want)
 		}
 	}

@@ -161,8 +161,8 @@ func (i *Instance) locate(transport string, gossip bool) {
 		i.transport = transport
 		return
 	}
-	before, wasIdle := address(i.transport)
-	now, idle := address(transport)
+	before, wasIdle := parseTransport(i.transport)
+	now, idle := parseTransport(transport)
 	i.transport = transport
 	switch {
 	case i.watch >= watched && (now != before || idle != wasIdle):

@@ -174,7 +174,7 @@ func (i *Instance) toSpeak() bool {
 // again.
 func (r *reconciliation) wait(i *Instance, reported bool) (unreported, unspoken bool, again time.Time) {
 	p := i.process
-	if i.registered && p.member == nil && (i.watch != undialable || i.toSpeak()) {
+	if i.registered && p.member == nil && (i.watch != undialable || i.toSpeak() || r.fleet.refused[i] != "") {
 		unspoken = i.toSpeak() && r.now.Before(r.missing(i, member, memberDeadline))
 		return false, unspoken, r.watch(i)
 	}
@@ -221,6 +221,7 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 
 // unwatch has gossip watch an instance no longer.
 func (r *reconciliation) unwatch(i *Instance) {
+	r.fleet.unrefuse(i)
 	if i.watch >= watched {
 		i.watch = dialable
 		r.changes.Watches = append(r.changes.Watches, Watch{Subject: i.subject()})

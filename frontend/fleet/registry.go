@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/address"
 )
 
 // Registration says that an instance was put or deleted.
@@ -231,10 +232,15 @@ func (f *Fleet) instance(of dynmesh.Endpoint, id dynmesh.InstanceID) *Instance {
 	return i
 }
 
-// where says where gossip is to watch an instance.
+// where says where gossip is to watch an instance, and takes note of where it must not.
 func (f *Fleet) where(i *Instance) dynmesh.Foreign {
-	addr, idle := address(i.transport)
+	addr, idle := parseTransport(i.transport)
 	if addr == "" {
+		f.unrefuse(i)
+		return dynmesh.Foreign{}
+	}
+	if reason := f.refusal(i.process, addr); reason != "" {
+		f.refuse(i, addr+" is "+reason)
 		return dynmesh.Foreign{}
 	}
 	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system(), Serves: i.serves()}
@@ -245,6 +251,12 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 		host, _, _ := net.SplitHostPort(addr)
 		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))
 	}
+	if reason := f.refusal(i.process, at.System); reason != "" {
+		f.refuse(i, "its system port "+at.System+" is "+reason)
+		at.System = ""
+		return at
+	}
+	f.unrefuse(i)
 	return at
 }
 
@@ -258,10 +270,31 @@ func (f *Fleet) loopback(i *Instance) string {
 	if !strings.Contains(i.transport, "127.") && !strings.Contains(i.transport, "localhost") && !strings.Contains(i.transport, "[::1]") {
 		return "" // most are none, and there are many
 	}
-	addr, _ := address(i.transport)
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback() {
+	addr, _ := parseTransport(i.transport)
+	if host, _, err := net.SplitHostPort(addr); err != nil || !address.IsLoopback(host) {
 		return ""
 	}
 	return addr
+}
+
+// refusal says why gossip must not connect to a process's address; empty: it may.
+func (f *Fleet) refusal(p *Process, addr string) string {
+	if addr == "" {
+		return ""
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	return f.cfg.Probe.RefusalOf(host, p.told != nil && p.told.Host != "" && p.told.Host == f.cfg.Host)
+}
+
+func (f *Fleet) refuse(i *Instance, why string) {
+	if f.refused[i] != why {
+		f.refused[i], f.marks.status = why, true
+	}
+}
+
+func (f *Fleet) unrefuse(i *Instance) {
+	if _, was := f.refused[i]; was {
+		delete(f.refused, i)
+		f.marks.status = true
+	}
 }

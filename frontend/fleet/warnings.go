@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
@@ -47,8 +48,11 @@ func (w *warnings) gossip(h dynmesh.GossipHealth) {
 	if h.Unproven > 0 {
 		w.add("canaries do not get through Dynamo's frontend to their workers (%d), of which that says nothing: %s", h.Unproven, h.Obstacle)
 	}
+	if h.Refused > 0 {
+		w.add("others name addresses to which this frontend does not connect (%d): %s", h.Refused, h.Refusal)
+	}
 	if h.Unreported > 0 {
-		w.add("instances whose workers are no members, and of which this frontend has no room to report: %d; run more frontends, or nothing but their leases vouches for them", h.Unreported)
+		w.add("instances whose workers are no members, and of which this frontend has no room to report (of 60,000 at most, and of 1,024 addresses of one host): %d; run more frontends, or nothing but their leases vouches for them", h.Unreported)
 	}
 }
 
@@ -65,6 +69,26 @@ func (w *warnings) partitions(all []*Endpoint) {
 	}
 	if suspected > maxSuspected {
 		w.add("so it is with %d more endpoints", suspected-maxSuspected)
+	}
+}
+
+// maxRefused is the most instances that the warnings name for their addresses.
+const maxRefused = 20
+
+// refused tells to whose addresses gossip does not connect.
+func (w *warnings) refused(all map[*Instance]string) {
+	var first []*Instance
+	byKey := func(a, b *Instance) int { return a.Key().Compare(b.Key()) }
+	for i := range all {
+		if at, _ := slices.BinarySearchFunc(first, i, byKey); at < maxRefused {
+			first = slices.Insert(first[:min(len(first), maxRefused-1)], at, i)
+		}
+	}
+	for _, i := range first {
+		w.add("%s instance %v is not watched: %s", i.endpoint.name, i.ID(), all[i])
+	}
+	if more := len(all) - len(first); more > 0 {
+		w.add("and %d more instances for their addresses", more)
 	}
 }
 

@@ -1,6 +1,12 @@
 package probe
 
-import "time"
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh/internal/timers"
+)
 
 // How many connections are being made at once. Members have few workers to watch, so only where
 // many of them vanish at once is there a queue at all: it keeps the rest of the host, and the
@@ -20,6 +26,14 @@ const (
 	ForeignSlack    = 50 * time.Millisecond
 )
 
+// What one host that a registry names may get, so that whoever writes there makes no port scanner of
+// a frontend. HostPace is the time between two connections, or questions to system ports, and
+// HostSlack how much of it may be made up for at once: 250, as many as a host's workers ever are.
+const (
+	HostPace  = 4 * time.Millisecond
+	HostSlack = time.Second
+)
+
 // dialQueues bound what is under way: connections to gossip, to members' ports of requests, to
 // foreign addresses, questions to system ports, and canaries.
 type dialQueues [5]dialQueue
@@ -35,8 +49,9 @@ const (
 func newDialQueues() dialQueues {
 	return dialQueues{
 		gossipQueue: {limit: MaxGossipDials}, serviceQueue: {limit: MaxServiceDials},
-		foreignQueue: {limit: MaxForeignDials, pace: ForeignPace}, systemQueue: {limit: MaxSystemAsks},
-		canaryQueue: {limit: MaxCanaries},
+		foreignQueue: {limit: MaxForeignDials, pace: ForeignPace, hosts: make(map[string]time.Duration)},
+		systemQueue:  {limit: MaxSystemAsks, hosts: make(map[string]time.Duration)},
+		canaryQueue:  {limit: MaxCanaries},
 	}
 }
 
@@ -54,12 +69,21 @@ func (q *dialQueues) of(d *Dial) *dialQueue {
 	return &q[serviceQueue]
 }
 
-// due is when the next connection may begin that only its pace holds back.
+// due is when the next connection may begin that only its pace, or its host's, holds back.
 func (q *dialQueues) due() time.Duration {
-	if f := &q[foreignQueue]; len(f.waiting) > 0 && f.running < f.limit {
-		return f.free
+	at := never
+	for i := range q {
+		if q[i].running >= q[i].limit {
+			continue
+		}
+		if len(q[i].waiting) > 0 && q[i].pace > 0 {
+			at = min(at, q[i].free)
+		}
+		if turn, ok := q[i].later.Next(); ok {
+			at = min(at, turn)
+		}
 	}
-	return never
+	return at
 }
 
 // dialQueue is what waits, and how much is under way.
@@ -69,12 +93,47 @@ type dialQueue struct {
 	waiting []*Dial
 	running int
 	free    time.Duration // when the next one may begin
+
+	// Where hosts wait for themselves, too.
+	hosts map[string]time.Duration           // when the next one of each may begin; nil: they do not
+	later timers.Queue[time.Duration, *Dial] // those whose hosts are not free
+	swept int                                // how many hosts there were when those long free were forgotten
 }
 
-func (q *dialQueue) push(d *Dial) { q.waiting = append(q.waiting, d) }
+// push has a connection wait for its turn: its host's first, then that of all.
+func (q *dialQueue) push(d *Dial, now time.Duration) {
+	if q.hosts == nil {
+		q.waiting = append(q.waiting, d)
+		return
+	}
+	host := hostOf(d.Addr)
+	at := max(q.hosts[host], now-HostSlack)
+	n, _ := d.Attempts.Limits()
+	q.hosts[host] = at + time.Duration(max(n, 1))*HostPace
+	if at > now {
+		d.turn.Value = d
+		q.later.Set(&d.turn, at)
+	} else {
+		q.waiting = append(q.waiting, d)
+	}
+	if len(q.hosts) > 2*q.swept+64 {
+		maps.DeleteFunc(q.hosts, func(_ string, free time.Duration) bool { return free <= now-HostSlack })
+		q.swept = len(q.hosts)
+	}
+}
+
+// hostOf is the host of host:port.
+func hostOf(addr string) string { return addr[:max(0, strings.LastIndexByte(addr, ':'))] }
 
 // pop returns the first one that may begin and that is still wanted, or nil.
 func (q *dialQueue) pop(now time.Duration) *Dial {
+	for {
+		d, due := q.later.Pop(now)
+		if !due {
+			break
+		}
+		q.waiting = append(q.waiting, d)
+	}
 	for len(q.waiting) > 0 && q.running < q.limit && q.free <= now {
 		d := q.waiting[0]
 		q.waiting[0] = nil

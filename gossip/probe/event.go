@@ -5,6 +5,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // Member is what a prober has to know of another member.
@@ -139,7 +140,8 @@ type Dial struct {
 	system   *system
 	canaries *canaries
 
-	nonce uint64 // of DialGossip: of the ping that follows
+	nonce uint64                             // of DialGossip: of the ping that follows
+	turn  timers.Timer[time.Duration, *Dial] // its host's, of a foreign one
 }
 
 // unwanted says that nobody wants to know any longer.

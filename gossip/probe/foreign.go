@@ -17,6 +17,11 @@ import (
 // last.
 const MaxForeign = 60_000
 
+// MaxHostPorts is how many addresses of one host a frontend watches. Instances at more of them go
+// without a report: no host has so many workers, but whoever may write into a registry could have
+// each of its ports tried.
+const MaxHostPorts = 1024
+
 // foreign is the instances whose workers are no members. Frontends watch them, because only those
 // read the registry: all instances of a worker by the same frontends, and all that have one address
 // by one watch.
@@ -24,6 +29,7 @@ type foreign struct {
 	assignment *Assignment
 	instances  map[dynmesh.InstanceID][]foreignInstance
 	targets    map[string]*target // by address
+	ports      map[string]int     // targets, by host
 
 	idle int // idle connections that are open, or being made
 
@@ -65,7 +71,7 @@ func (f *foreign) silence() time.Duration {
 func newForeign(self dynmesh.InstanceID) *foreign {
 	return &foreign{
 		assignment: NewAssignment(self),
-		instances:  make(map[dynmesh.InstanceID][]foreignInstance), targets: make(map[string]*target),
+		instances:  make(map[dynmesh.InstanceID][]foreignInstance), targets: make(map[string]*target), ports: make(map[string]int),
 		systems: make(map[dynmesh.InstanceID]*system),
 		models:  make(map[string]map[dynmesh.Subject]dynmesh.Served), canaries: make(map[dynmesh.InstanceID]*canaries),
 		unproven: make(map[dynmesh.InstanceID]struct{}),
@@ -159,8 +165,9 @@ func (p *Prober) attach(s dynmesh.Subject, where dynmesh.Foreign) {
 	if t := f.targets[addr]; t != nil && t.subjects.has(s) {
 		return
 	}
-	first := f.isFirst(s.ID)
-	if f.reported >= f.limit && (!first || !p.makeRoom()) {
+	first, host := f.isFirst(s.ID), hostOf(addr)
+	crowded := f.targets[addr] == nil && f.ports[host] >= MaxHostPorts
+	if crowded || f.reported >= f.limit && (!first || !p.makeRoom()) {
 		f.overflow.add(s)
 		return
 	}
@@ -177,6 +184,7 @@ func (p *Prober) attach(s dynmesh.Subject, where dynmesh.Foreign) {
 		address: watch.NewForeign(p.random.Uint64(), p.now),
 	})
 	f.targets[addr] = t
+	f.ports[host]++
 	p.step(t, watch.Event{})
 }
 
@@ -248,6 +256,11 @@ func (p *Prober) endReport(s dynmesh.Subject, addr string) bool {
 	if len(t.subjects.list) == 0 {
 		p.close(t)
 		delete(f.targets, addr)
+		if host := hostOf(addr); f.ports[host] > 1 {
+			f.ports[host]--
+		} else {
+			delete(f.ports, host)
+		}
 	}
 	return true
 }

@@ -92,7 +92,7 @@ func (p *Prober) act(t *target, a watch.Actions) {
 	}
 }
 
-func (p *Prober) dial(d *Dial) { p.queues.of(d).push(d) }
+func (p *Prober) dial(d *Dial) { p.queues.of(d).push(d, p.now) }
 
 // finding is what is to be said of the subjects now, and in what time a member answers.
 func (t *target) finding() (watch.Finding, time.Duration) {

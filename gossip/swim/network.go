@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"strings"
+	"syscall"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/address"
 )
 
 // Network is what a [Node] needs of one. Tests have another, which loses, delays and cuts.
@@ -17,8 +21,8 @@ type Network interface {
 	Dial(ctx context.Context, addr string) (net.Conn, error)
 }
 
-// Sockets is the network of the host.
-type Sockets struct{}
+// Sockets is the network of the host. It connects where its policy allows it.
+type Sockets struct{ Policy address.Policy }
 
 const (
 	udpReceiveBuffer = 1 << 20 // for the packets that come while the process does not get a CPU
@@ -51,10 +55,34 @@ func (Sockets) Listen(bind netip.AddrPort) (net.Listener, net.PacketConn, error)
 	return nil, nil, err
 }
 
-// Dial connects over TCP.
-func (Sockets) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
+// Dial connects over TCP to host:port, unless the policy refuses what the host means at that very
+// moment. A loopback address that is given as such, or as localhost, has been judged before, by
+// whoever knows whose it is. One that a name turns out to be is right only where the name is this
+// host's own.
+func (s Sockets) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	_, err = netip.ParseAddr(host)
+	ours := err == nil || address.IsLoopback(host) || isOwnName(host)
+	d := net.Dialer{ControlContext: func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(resolved)
+		if err != nil {
+			return err // unreachable: the resolver returns addresses
+		}
+		if reason := s.Policy.Refusal(at.Addr(), ours); reason != "" {
+			return &address.RefusedError{Addr: at.Addr(), Reason: reason}
+		}
+		return nil
+	}}
 	return d.DialContext(ctx, "tcp", addr)
+}
+
+// isOwnName says whether a name is that of this host, which often is loopback to itself.
+func isOwnName(host string) bool {
+	own, err := os.Hostname()
+	return err == nil && strings.EqualFold(strings.TrimSuffix(host, "."), own)
 }
 
 // resolveBind reads Config.Bind.

@@ -1,6 +1,7 @@
 package parse_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -95,6 +96,17 @@ func TestLists(t *testing.T) {
 	for _, given := range []string{"zone", "=a", "a=b,,c=d"} {
 		if got, err := parse.Labels(given); err == nil {
 			t.Errorf("Labels(%q) = %q", given, got)
+		}
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	for given, want := range map[string]string{
+		"10.1.2.3/8": "[10.0.0.0/8]", "10.0.0.0/8, fd00::/8": "[10.0.0.0/8 fd00::/8]", "192.0.2.1": "[192.0.2.1/32]", "::ffff:10.0.0.0/104": "[10.0.0.0/8]",
+		"": "", "10.0.0.0/33": "", "10.0.0": "", "host": "", "10.0.0.0-10.0.0.9": "",
+	} {
+		if got, err := parse.Networks(given); (err == nil) != (want != "") || err == nil && fmt.Sprint(got) != want {
+			t.Errorf("Networks(%q) = %v, %v; want %s", given, got, err, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/gossip/probe/watch"
+	"github.com/dynmesh/dynmesh/internal/address"
 )
 
 // endOf says how a connection ended that was kept: TimedOut where this host's kernel gave it up.
@@ -36,6 +37,8 @@ func outcomeOf(err error, late time.Duration) watch.Outcome {
 		return watch.Refused
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
 		return watch.Void
+	case errors.As(err, new(*address.RefusedError)):
+		return watch.Void // nothing was sent
 	case errors.As(err, &dns) && !dns.IsNotFound:
 		return watch.Void // the resolver has a problem, and the worker perhaps none
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
