@@ -45,7 +45,7 @@ func BenchmarkRequests(b *testing.B) {
 	}()
 	prompt := bytes.Repeat([]byte("word "), 200)
 	for _, bb := range []struct{ name, endpoint string }{{"one-chunk", "one"}, {"hundred-chunks", "hundred"}} {
-		request := "POST /v1/rpc/" + bb.endpoint + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1025\r\n\r\n" +
+		request := "POST /v1/rpc/" + bb.endpoint + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1025\r\n\r\n" +
 			`{"max_tokens":1,"prompt":"` + string(prompt[:997]) + `"}`
 		serial := func(b *testing.B, next func() bool) {
 			conn, err := net.Dial("tcp", w.RPCAddr())

@@ -73,15 +73,15 @@ func TestFront(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "}")
 	})
-	_, answer := dialFront(t, w, "PUT /v1/rpc/generate?a;b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	_, answer := dialFront(t, w, "PUT /v1/rpc/generate?a;b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
 	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusOK { //nolint:bodyclose // its connection is closed
 		t.Errorf("got %v, %v", resp, err)
 	}
-	_, idleAnswer := dialFront(t, w, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, idleAnswer := dialFront(t, w, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if resp, err := http.ReadResponse(idleAnswer, nil); err != nil || resp.StatusCode != http.StatusOK { //nolint:bodyclose // its connection is closed
 		t.Errorf("got %v, %v", resp, err)
 	}
-	_, busy := dialFront(t, w, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	_, busy := dialFront(t, w, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
 	for _, endpoint := range []string{"generate", "embed"} {
 		testkit.Eventually(t, waitLimit, endpoint+" sees the request", func() bool {
 			a, ok := w.Activity(endpoint)
@@ -111,7 +111,7 @@ func TestFrontEndsUpgrades(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		testkit.UntilGone(conn)
 	})
-	conn, answer := dialFront(t, w, "GET /v1/realtime HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	conn, answer := dialFront(t, w, "GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	if resp, err := http.ReadResponse(answer, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols { //nolint:bodyclose // its connection is closed
 		t.Fatalf("got %v, %v", resp, err)
 	}
@@ -134,12 +134,12 @@ func TestFrontRefusesWhatItGivesUp(t *testing.T) {
 		}
 		testkit.UntilGone(conn)
 	})
-	_, begun := dialFront(t, w, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	_, begun := dialFront(t, w, "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
 	half, err := http.ReadResponse(begun, nil) //nolint:bodyclose // its connection is closed
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, waiting := dialFront(t, w, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	_, waiting := dialFront(t, w, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
 	testkit.Eventually(t, waitLimit, "both are under way", func() bool {
 		a, ok := w.Activity("generate")
 		return ok && a.InFlight == 2

@@ -134,7 +134,7 @@ func askByHand(t *testing.T, r *harness, lines int, reset bool) (leave func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if _, err := io.WriteString(c, "POST /v1/rpc/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+	if _, err := io.WriteString(c, "POST /v1/rpc/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
 		t.Fatal(err)
 	}
 	if lines > 0 {

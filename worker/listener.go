@@ -66,8 +66,9 @@ type listener struct {
 type conn struct {
 	net.Conn
 	ln       *listener
-	busy     bool // it carries a request; guarded by the listener's mu
-	hijacked bool // whoever has it now closes it; guarded by the listener's mu
+	framed   *framed // above it; nil: a test's
+	busy     bool    // it carries a request; guarded by the listener's mu
+	hijacked bool    // whoever has it now closes it; guarded by the listener's mu
 
 	count atomic.Pointer[traffic.Request] // of the request that is answered
 
@@ -189,6 +190,9 @@ func (l *listener) connState(nc net.Conn, state http.ConnState) {
 	case http.StateIdle:
 		c.busy = false
 		c.answered()
+		if c.framed != nil {
+			c.framed.idle()
+		}
 		if l.draining() {
 			_ = c.Conn.Close() // its answer is out
 		}
@@ -264,11 +268,15 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	if client == nil {
 		return ctx // unreachable: the listener makes all of them
 	}
+	client.framed, _ = c.(*framed)
 	return traffic.WithClient(ctx, client)
 }
 
 // accepted is the listener's own connection, which may be below TLS; nil: it is another's.
 func accepted(c net.Conn) *conn {
+	if f, ok := c.(*framed); ok {
+		c = f.Conn
+	}
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()
 	}

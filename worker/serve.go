@@ -169,7 +169,8 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 //	canaries  DYN_HEALTH_CHECK_ENABLED, DYN_HEALTH_CHECK_REQUEST_TIMEOUT, DYN_CANARY_WAIT_TIME,
 //	          _START_TIMEOUT (60 s), _STALL_BUDGET, _FAILURE_THRESHOLD and _SUCCESS_THRESHOLD; and of
 //	          Serve, DYN_HEALTH_CHECK_PAYLOAD
-//	access    DYN_TLS_CERT, _KEY and _CLIENT_CA, DYN_API_TOKEN_FILE and _FOR_HEALTH
+//	access    DYN_TLS_CERT, _KEY and _CLIENT_CA, DYN_API_TOKEN_FILE and _FOR_HEALTH,
+//	          DYN_ALLOWED_HOSTS
 //	other     DYN_ADMIN_TOKEN, DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT
 //
 // README.md has a line on each. A variable that is empty counts as not set. An error names the
@@ -213,6 +214,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	env.text("DYN_TLS_CERT", &c.Access.CertFile)
 	env.text("DYN_TLS_KEY", &c.Access.KeyFile)
 	env.text("DYN_TLS_CLIENT_CA", &c.Access.ClientCAFile)
+	env.list("DYN_ALLOWED_HOSTS", &c.Access.Hosts)
 	env.text("DYN_API_TOKEN_FILE", &c.Access.TokenFile)
 	env.bool("DYN_API_TOKEN_FOR_HEALTH", &c.Access.TokenForHealth)
 	setting(&env, "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &c.GracefulShutdownTimeout, parse.Timeout)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +54,7 @@ type server struct {
 	http   http.Server
 	ln     *listener
 	access *access.Access
+	hosts  access.Hosts                    // that requests may be for
 	sites  http.CrossOriginProtection      // a browser on another site must not have it work
 	routes func(path string) (route, bool) // set before serve; the path is as the client wrote it
 
@@ -63,7 +65,7 @@ type server struct {
 }
 
 func newServer(ln *listener, who *access.Access) *server {
-	s := &server{ln: ln, access: who}
+	s := &server{ln: ln, access: who, hosts: who.Hosts(ln.Addr())}
 	http1 := new(http.Protocols)
 	http1.SetHTTP1(true)
 	s.http = http.Server{
@@ -91,7 +93,7 @@ func (s *server) front(ctx context.Context, backend http.Handler) {
 
 // serve returns when the listener is stopped, or with the error that it died of.
 func (s *server) serve() error {
-	err := s.http.Serve(s.access.Listener(s.ln))
+	err := s.http.Serve(framedListener{s.access.Listener(s.ln)})
 	if s.ln.draining() {
 		return nil
 	}
@@ -129,6 +131,15 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c := connOf(r.Context()); c != nil {
 		c.asked.Store(true)
 	}
+	if refused := s.direct(w, r); refused != nil {
+		if s.backend != nil {
+			w.Header().Set("Connection", "close")
+			proxy.WriteError(w, refused.status, "invalid_request_error", refused.text)
+			return
+		}
+		refuse(w, refused)
+		return
+	}
 	if s.backend != nil {
 		s.pass(w, r)
 		return
@@ -136,6 +147,30 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.answer(w, r); err != nil {
 		refuse(w, err)
 	}
+}
+
+// direct refuses what may be meant for somebody else: a request for another host, and one that ends
+// in two places. Of a request in chunks of which nobody knows, the chunks tell, and it is the last
+// of its connection.
+func (s *server) direct(w http.ResponseWriter, r *http.Request) *refusal {
+	if c := connOf(r.Context()); c != nil && c.framed != nil {
+		if secure, ok := c.framed.Conn.(*tls.Conn); ok {
+			state := secure.ConnectionState()
+			r.TLS = &state
+		}
+		switch c.framed.framing(r) {
+		case framedTwice:
+			return &refusal{status: http.StatusBadRequest, text: access.Ambiguous, closes: true}
+		case framedSomehow:
+			if len(r.TransferEncoding) > 0 {
+				w.Header().Set("Connection", "close")
+			}
+		}
+	}
+	if !s.hosts.Admits(r.Host) {
+		return &refusal{status: http.StatusForbidden, text: access.Misdirected(r.Host), closes: true}
+	}
+	return nil
 }
 
 // errOtherSite is of a request that a browser sends for a page of another site.

@@ -85,7 +85,7 @@ func TestAnswersOfBothServers(t *testing.T) {
 			if tt.server == "system" {
 				addr = r.SystemAddr()
 			}
-			got := byHand(t, addr, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+			got := byHand(t, addr, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
 			if got.status != tt.status || !strings.HasPrefix(got.body, tt.want) || tt.want != probe && got.body != tt.want {
 				t.Errorf("got %d %s, want %d %s", got.status, got.body, tt.status, tt.want)
 			}
@@ -141,7 +141,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 	w.rpc.http.ReadTimeout = 50 * time.Millisecond
 	r := drive(t, w)
 	for _, head := range []string{"Content-Length: 10\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n"} {
-		got := byHand(t, r.RPCAddr(), "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\n"+head+"{")
+		got := byHand(t, r.RPCAddr(), "POST /v1/rpc/echo HTTP/1.1\r\nHost: localhost\r\n"+head+"{")
 		if want := `{"error":"Request Timeout"}`; got.status != http.StatusRequestTimeout || got.body != want || !got.closes {
 			t.Errorf("got %+v, want 408 %s, closing", got, want)
 		}
@@ -159,7 +159,7 @@ func TestLongBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	if _, err := fmt.Fprintf(c, "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", maxBody+1); err != nil {
+	if _, err := fmt.Fprintf(c, "POST /v1/rpc/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", maxBody+1); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := io.ReadAll(c)
@@ -184,7 +184,7 @@ func TestBodiesGrowAsTheyCome(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := fmt.Fprintf(c, "POST /v1/rpc/echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", maxBody, strings.Repeat(" ", sent)); err != nil {
+		if _, err := fmt.Fprintf(c, "POST /v1/rpc/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", maxBody, strings.Repeat(" ", sent)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -76,7 +76,7 @@ func TestShutdownRefusesOnOpenConnections(t *testing.T) {
 	w.rpc.routes = rpcRoutes(t.Context(), w)
 	ask := func() *httptest.ResponseRecorder {
 		answer := httptest.NewRecorder()
-		w.rpc.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/rpc/echo", strings.NewReader("{}")))
+		w.rpc.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost/v1/rpc/echo", strings.NewReader("{}")))
 		return answer
 	}
 	if got := ask(); got.Code != http.StatusOK {

@@ -40,7 +40,7 @@ func TestSilenceBehindTheFront(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, _ = io.WriteString(ours, "POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\na")
+		_, _ = io.WriteString(ours, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\na")
 		time.Sleep(silence)
 		_, _ = io.WriteString(ours, "b")
 		resp, err := http.ReadResponse(bufio.NewReader(ours), nil)

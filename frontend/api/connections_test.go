@@ -23,7 +23,7 @@ func (r *running) slowClient() net.Conn {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = c.Close() })
-	if _, err := io.WriteString(c, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		r.t.Fatal(err)
 	}
 	return c
@@ -154,7 +154,7 @@ func TestClientsThatGoAwayAreForgotten(t *testing.T) {
 func TestSlowHeadersAreCutOff(t *testing.T) {
 	t.Parallel()
 	f := start(t, Config{}, nil, func(s *Server) { s.app.Server().ReadTimeout = 200 * time.Millisecond })
-	for _, first := range []string{"", "GET /live HTTP/1.1\r\nHost: x\r\nX: "} {
+	for _, first := range []string{"", "GET /live HTTP/1.1\r\nHost: localhost\r\nX: "} {
 		c, err := net.Dial("tcp", f.Addr())
 		if err != nil {
 			t.Fatal(err)

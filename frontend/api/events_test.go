@@ -71,7 +71,7 @@ func (r *running) dialSlowly() net.Conn {
 	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := io.WriteString(c, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		r.t.Fatal(err)
 	}
 	return c

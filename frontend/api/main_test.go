@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -84,7 +85,7 @@ func start(t testing.TB, cfg Config, expectations []expect.Expectation, tune fun
 
 func startWith(t testing.TB, cfg Config, k *known, tune func(*Server)) *running {
 	t.Helper()
-	cfg.Host = "127.0.0.1"
+	cfg.Host = cmp.Or(cfg.Host, "127.0.0.1")
 	if cfg.GracefulShutdownTimeout == 0 {
 		cfg.GracefulShutdownTimeout = 50 * time.Millisecond
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"strconv"
@@ -196,11 +197,18 @@ func notFound(c *fiber.Ctx, s *snapshot.Snapshot, message string) error {
 func problem(c *fiber.Ctx, s *snapshot.Snapshot, code int, message string) error {
 	describe(c, s)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
-	return c.Status(code).Send(text.JSON(struct {
+	return c.Status(code).Send(errorBody(code, message))
+}
+
+// maxMessage is how long an error's text is at most, in bytes.
+const maxMessage = 1000
+
+func errorBody(code int, message string) []byte {
+	return text.JSON(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 		Status  string `json:"status"`
-	}{code, strings.ToValidUTF8(message, "\uFFFD"), "error"}))
+	}{code, text.Line(message, maxMessage), "error"})
 }
 
 func shuttingDown(c *fiber.Ctx) error {
@@ -227,11 +235,22 @@ func readOnly(c *fiber.Ctx) error {
 // methods are those of every route.
 const methods = "GET, HEAD, OPTIONS"
 
-// answerError answers what no route does. Nothing of the request is repeated in the answer.
+// refusal is an error of which the client is told the text.
+type refusal struct {
+	code int
+	text string
+}
+
+func (e *refusal) Error() string { return e.text }
+
+// answerError answers what no route does. Of the request nothing is repeated but what a refusal does.
 func answerError(c *fiber.Ctx, err error) error {
-	code := fiber.StatusInternalServerError
+	code, message := fiber.StatusInternalServerError, ""
 	if e := (*fiber.Error)(nil); errors.As(err, &e) {
 		code = e.Code
+	}
+	if e := (*refusal)(nil); errors.As(err, &e) {
+		code, message = e.code, e.text
 	}
 	if code == fiber.StatusMethodNotAllowed {
 		c.Set(fiber.HeaderAllow, methods)
@@ -239,7 +258,7 @@ func answerError(c *fiber.Ctx, err error) error {
 	header := &c.Response().Header
 	header.Set(fiber.HeaderCacheControl, "no-cache")
 	header.SetContentType(fiber.MIMEApplicationJSON)
-	return c.Status(code).SendString(`{"code":` + strconv.Itoa(code) + `,"message":` + strconv.Quote(fasthttp.StatusMessage(code)) + `,"status":"error"}`)
+	return c.Status(code).Send(errorBody(code, cmp.Or(message, fasthttp.StatusMessage(code))))
 }
 
 // mountPage adds the page: GET / and the files that it consists of. The first of them says what

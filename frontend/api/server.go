@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -48,6 +49,7 @@ type Server struct {
 	state
 
 	access      *access.Access
+	hosts       access.Hosts // that requests may be for
 	connections *connections
 	broadcaster *broadcaster
 	events      *events
@@ -84,6 +86,7 @@ func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "frontend", Field: "Port", Err: err}
 	}
+	s.hosts = s.access.Hosts(ln.Addr())
 	s.connections = newConnections(s.access.Listener(ln), s.log)
 	s.broadcaster = newBroadcaster(epoch, cfg.MaxStreams, func() *snapshot.Mesh { return s.newest.Load().Mesh })
 	s.events = &events{broadcaster: s.broadcaster, heartbeat: heartbeat, writeTimeout: writeTimeout}
@@ -139,7 +142,7 @@ func (s *Server) newApp() *fiber.App {
 			client.sending.Store(nil)
 		}
 	}
-	app.Use(readOnly, s.admit)
+	app.Use(s.direct, readOnly, s.admit)
 	a := answers{&s.state}
 	for _, route := range []struct {
 		path   string
@@ -177,6 +180,33 @@ func (s *Server) newApp() *fiber.App {
 
 // Scheme is that of the server's URLs: http, or https.
 func (s *Server) Scheme() string { return s.access.Scheme() }
+
+// direct answers what may be meant for somebody else: a request for another host, and one that ends
+// in two places. Servers before this one may have gone by the other, and taken what follows for a
+// request of its own. Two lengths and two encodings the server below refuses itself.
+func (s *Server) direct(c *fiber.Ctx) error {
+	switch host := string(c.Request().Host()); { // a copy, as errors outlive the request
+	case endsTwice(c.Request().Header.RawHeaders()):
+		c.Response().Header.SetConnectionClose()
+		return &refusal{fiber.StatusBadRequest, access.Ambiguous}
+	case !s.hosts.Admits(host):
+		c.Response().Header.SetConnectionClose()
+		return &refusal{fiber.StatusForbidden, access.Misdirected(host)}
+	}
+	return c.Next()
+}
+
+// endsTwice says whether the lines of a head have both a length and an encoding. The header itself
+// has one of them by now.
+func endsTwice(head []byte) bool {
+	length, encoding := false, false
+	for line := range bytes.Lines(head) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		length = length || bytes.EqualFold(bytes.TrimSpace(name), []byte(fiber.HeaderContentLength))
+		encoding = encoding || bytes.EqualFold(bytes.TrimSpace(name), []byte(fiber.HeaderTransferEncoding))
+	}
+	return length && encoding
+}
 
 // admit answers who has no token and needs one.
 func (s *Server) admit(c *fiber.Ctx) error {

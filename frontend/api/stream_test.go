@@ -83,7 +83,7 @@ func TestLargeHealth(t *testing.T) {
 		{"GET", "", 200, want},
 	} {
 		const twice = 2 // in one packet: the server may send the second answer's header with the first's end
-		request := fmt.Sprintf("%s /health HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", tt.method, cmp.Or(tt.header, "X: y"))
+		request := fmt.Sprintf("%s /health HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", tt.method, cmp.Or(tt.header, "X: y"))
 		if _, err := io.WriteString(c, strings.Repeat(request, twice)); err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestTransferAfterPipelinedAnswers(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	answers := bufio.NewReader(c)
 	for n := range 40 {
-		const live, health = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+		const live, health = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 		if _, err := io.WriteString(c, strings.Repeat(live, n)+health+live); err != nil {
 			t.Fatal(err)
 		}

@@ -26,8 +26,8 @@ const (
 	ForeignSlack    = 50 * time.Millisecond
 )
 
-// What one host that a registry names may get, so that whoever writes there makes no port scanner of
-// a frontend. HostPace is the time between two connections, or questions to system ports, and
+// What one host that a registry names may get, so that whoever writes there makes no port scanner
+// of a frontend. HostPace is the time between two connections, or questions to system ports, and
 // HostSlack how much of it may be made up for at once: 250, as many as a host's workers ever are.
 const (
 	HostPace  = 4 * time.Millisecond
@@ -79,8 +79,8 @@ func (q *dialQueues) due() time.Duration {
 		if len(q[i].waiting) > 0 && q[i].pace > 0 {
 			at = min(at, q[i].free)
 		}
-		if turn, ok := q[i].later.Next(); ok {
-			at = min(at, turn)
+		if free, ok := q[i].later.Next(); ok {
+			at = min(at, free)
 		}
 	}
 	return at
@@ -111,8 +111,8 @@ func (q *dialQueue) push(d *Dial, now time.Duration) {
 	n, _ := d.Attempts.Limits()
 	q.hosts[host] = at + time.Duration(max(n, 1))*HostPace
 	if at > now {
-		d.turn.Value = d
-		q.later.Set(&d.turn, at)
+		d.start.Value = d
+		q.later.Set(&d.start, at)
 	} else {
 		q.waiting = append(q.waiting, d)
 	}

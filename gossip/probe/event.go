@@ -141,7 +141,7 @@ type Dial struct {
 	canaries *canaries
 
 	nonce uint64                             // of DialGossip: of the ping that follows
-	turn  timers.Timer[time.Duration, *Dial] // its host's, of a foreign one
+	start timers.Timer[time.Duration, *Dial] // when its host is free, of a foreign one
 }
 
 // unwanted says that nobody wants to know any longer.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -22,6 +23,9 @@ import (
 
 // maxKeys bounds a keyring: each packet that no key fits costs one attempt with each.
 const maxKeys = 16
+
+// maxKeyring bounds a keyring's file, in bytes.
+const maxKeyring = 64 << 10
 
 // Keyring holds the keys of a mesh. It is safe for concurrent use, and its keys may change while a
 // node uses it.
@@ -86,7 +90,7 @@ func (k *Keyring) reload() (changed bool, err error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	content, err := os.ReadFile(k.file)
+	content, err := readSecret(k.file)
 	if err != nil {
 		return false, fmt.Errorf("read keyring: %w", err)
 	}
@@ -107,6 +111,23 @@ func (k *Keyring) reload() (changed bool, err error) {
 	k.install(keys)
 	k.read = content
 	return true, nil
+}
+
+// readSecret reads a file that others cannot read. A group may: Kubernetes mounts secrets for one.
+func readSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		return nil, fmt.Errorf("%s can be used by everybody on this host (mode %04o): want 0600, or 0640 for a group (chmod o= %[1]s)", path, mode)
+	}
+	return io.ReadAll(io.LimitReader(f, maxKeyring))
 }
 
 // parseKeys never puts a key into an error.

@@ -28,6 +28,10 @@ type Config struct {
 	// TokenFile has tokens, one a line: each of them lets in. Empty: nobody needs one.
 	TokenFile string
 
+	// Hosts are the names, besides the usual ones, that requests may be for: see Hosts. Empty: any,
+	// but where only this host is reached.
+	Hosts []string
+
 	// TokenForHealth has health checks need a token, too. Liveness never does.
 	TokenForHealth bool
 }

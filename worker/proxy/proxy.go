@@ -224,7 +224,11 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 		out.Header.Set("X-Forwarded-Host", in.Host)
 	}
 	if out.Header.Get("X-Forwarded-Proto") == "" {
-		out.Header.Set("X-Forwarded-Proto", "http")
+		scheme := "http"
+		if in.TLS != nil {
+			scheme = "https"
+		}
+		out.Header.Set("X-Forwarded-Proto", scheme)
 	}
 	for _, name := range [...]string{"Authorization", "X-Api-Key", "Api-Key"} {
 		if _, ok := in.Header[name]; ok {
