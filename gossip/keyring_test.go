@@ -68,3 +68,30 @@ func TestPoolsWithKeys(t *testing.T) {
 		}
 	})
 }
+
+// A keyring that others can read is refused, and one that becomes so later changes nothing.
+func TestKeyringOfEverybody(t *testing.T) {
+	file := keyfile(t, key('a'))
+	for _, mode := range []os.FileMode{0o644, 0o666, 0o604} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadKeyring(file); err == nil || !strings.Contains(err.Error(), "can be used by everybody on this host") || strings.Contains(err.Error(), key('a')) {
+			t.Errorf("mode %04o: got %v", mode, err)
+		}
+	}
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	k, err := LoadKeyring(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeKeys(t, file, key('b'))
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Reload(); err == nil {
+		t.Error("a keyring that everybody can read by now is read again")
+	}
+}

@@ -246,4 +246,3 @@ func FuzzHead(f *testing.F) {
 		}
 	})
 }
-

@@ -8,8 +8,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,14 +16,12 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh/internal/secretfile"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // maxKeys bounds a keyring: each packet that no key fits costs one attempt with each.
 const maxKeys = 16
-
-// maxKeyring bounds a keyring's file, in bytes.
-const maxKeyring = 64 << 10
 
 // Keyring holds the keys of a mesh. It is safe for concurrent use, and its keys may change while a
 // node uses it.
@@ -63,8 +59,8 @@ func NewKeyring(keys ...string) (*Keyring, error) {
 }
 
 // LoadKeyring reads a keyring from a file: one key in base64 on each line, the first is the one
-// that encrypts; lines that begin with # do not count. [Keyring.Follow] looks at the file every 2
-// s.
+// that encrypts; lines that begin with # do not count. A file that others on the host can use is
+// refused: see package internal/secretfile. [Keyring.Follow] looks at the file every 2 s.
 func LoadKeyring(file string) (*Keyring, error) {
 	k := &Keyring{file: file, ring: &memberlist.Keyring{}}
 	if err := k.Reload(); err != nil {
@@ -90,7 +86,7 @@ func (k *Keyring) reload() (changed bool, err error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	content, err := readSecret(k.file)
+	content, err := secretfile.Read(k.file)
 	if err != nil {
 		return false, fmt.Errorf("read keyring: %w", err)
 	}
@@ -111,23 +107,6 @@ func (k *Keyring) reload() (changed bool, err error) {
 	k.install(keys)
 	k.read = content
 	return true, nil
-}
-
-// readSecret reads a file that others cannot read. A group may: Kubernetes mounts secrets for one.
-func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return nil, fmt.Errorf("%s can be used by everybody on this host (mode %04o): want 0600, or 0640 for a group (chmod o= %[1]s)", path, mode)
-	}
-	return io.ReadAll(io.LimitReader(f, maxKeyring))
 }
 
 // parseKeys never puts a key into an error.

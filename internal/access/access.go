@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/secretfile"
 )
 
 // Config says who may ask. The zero value lets everybody ask, in plain.
@@ -25,7 +27,8 @@ type Config struct {
 	// Empty: clients need none.
 	ClientCAFile string
 
-	// TokenFile has tokens, one a line: each of them lets in. Empty: nobody needs one.
+	// TokenFile has tokens, one a line: each of them lets in. Others on the host must not be able to
+	// use it. Empty: nobody needs one.
 	TokenFile string
 
 	// Hosts are the names, besides the usual ones, that requests may be for: see Hosts. Empty: any,
@@ -70,12 +73,12 @@ func New(cfg Config, log *logrus.Entry) (*Access, error) {
 		if cfg.ClientCAFile != "" {
 			paths = append(paths, cfg.ClientCAFile)
 		}
-		if a.tls, err = open("certificate", log, parseTLS, paths...); err != nil {
+		if a.tls, err = open("certificate", log, os.ReadFile, parseTLS, paths...); err != nil {
 			return nil, &dynmesh.ConfigError{Config: "access", Field: "CertFile", Err: err}
 		}
 	}
 	if cfg.TokenFile != "" {
-		if a.tokens, err = open("file of tokens", log, parseTokens, cfg.TokenFile); err != nil {
+		if a.tokens, err = open("file of tokens", log, secretfile.Read, parseTokens, cfg.TokenFile); err != nil {
 			return nil, &dynmesh.ConfigError{Config: "access", Field: "TokenFile", Err: err}
 		}
 	}

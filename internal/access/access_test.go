@@ -138,6 +138,10 @@ func TestNewRefuses(t *testing.T) {
 		write(t, path, content)
 		return path
 	}
+	everybodys := file("everybody's", token)
+	if err := os.Chmod(everybodys, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for want, cfg := range map[string]access.Config{
 		"CertFile and KeyFile, or neither":                          {CertFile: cert},
 		"field CertFile: tls:":                                      {CertFile: cert, KeyFile: file("garbage", "x")},
@@ -146,6 +150,7 @@ func TestNewRefuses(t *testing.T) {
 		"a TokenFile besides":                                       {TokenForHealth: true},
 		"a token of 5 bytes: want 16 or more":                       {TokenFile: file("short", "short")},
 		"no token in it: want one a line":                           {TokenFile: file("empty", "# none\n")},
+		"can be used by everybody":                                  {TokenFile: everybodys},
 		"no such file":                                              {TokenFile: filepath.Join(folder, "nothing")},
 	} {
 		if _, err := access.New(cfg, testkit.Quiet()); err == nil || !strings.Contains(err.Error(), want) {

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/secretfile"
 )
 
 // Client is what a client shows, and whom it believes. The zero value shows nothing, and believes
@@ -52,7 +53,7 @@ func (c Client) Token() (string, error) {
 	if c.TokenFile == "" {
 		return "", nil
 	}
-	content, err := os.ReadFile(c.TokenFile)
+	content, err := secretfile.Read(c.TokenFile)
 	var lines [][]byte
 	if err == nil {
 		lines, err = tokenLines(content)

@@ -20,6 +20,7 @@ const maxError = 300
 type files[T any] struct {
 	what  string // for the log
 	paths []string
+	load  func(path string) ([]byte, error)
 	parse func(contents [][]byte) (T, error)
 	log   *logrus.Entry
 
@@ -30,8 +31,8 @@ type files[T any] struct {
 }
 
 // open reads the files for the first time.
-func open[T any](what string, log *logrus.Entry, parse func([][]byte) (T, error), paths ...string) (*files[T], error) {
-	f := &files[T]{what: what, paths: paths, parse: parse, log: log, looked: time.Now()}
+func open[T any](what string, log *logrus.Entry, load func(string) ([]byte, error), parse func([][]byte) (T, error), paths ...string) (*files[T], error) {
+	f := &files[T]{what: what, paths: paths, load: load, parse: parse, log: log, looked: time.Now()}
 	f.seen = f.stat() // before they are read: what changes between is noticed
 	var err error
 	f.value, err = f.read()
@@ -77,7 +78,7 @@ func same(a, b []os.FileInfo) bool {
 			if a[i] != b[i] {
 				return false
 			}
-		case !os.SameFile(a[i], b[i]), a[i].Size() != b[i].Size(), !a[i].ModTime().Equal(b[i].ModTime()):
+		case !os.SameFile(a[i], b[i]), a[i].Mode() != b[i].Mode(), a[i].Size() != b[i].Size(), !a[i].ModTime().Equal(b[i].ModTime()):
 			return false
 		}
 	}
@@ -87,7 +88,7 @@ func same(a, b []os.FileInfo) bool {
 func (f *files[T]) read() (value T, err error) {
 	contents := make([][]byte, len(f.paths))
 	for i, path := range f.paths {
-		if contents[i], err = os.ReadFile(path); err != nil {
+		if contents[i], err = f.load(path); err != nil {
 			return value, err
 		}
 	}
