@@ -103,7 +103,9 @@ func systemURL(value any) string {
 	case string:
 		u, err := url.Parse(v)
 		if err == nil && len(v) <= maxURL && u.Scheme == "http" && u.Port() != "" && strings.HasPrefix(u.Path, metadataPath) {
-			return "http://" + u.Host
+			if text.Shows(u.Host) {
+				return "http://" + u.Host
+			}
 		}
 	case []any:
 		for _, element := range v {

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // MaxValueSize bounds what one entry may put into every listing. Dynamo's values have about 200
@@ -28,8 +28,8 @@ func ParseInstancePath(path string) (dynmesh.InstanceKey, error) {
 	if !utf8.ValidString(path) {
 		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key is not UTF-8")
 	}
-	if strings.ContainsFunc(path, unicode.IsControl) { // it would come into logs and terminals
-		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key has control characters")
+	if !text.Shows(path) { // it would come into logs, labels and terminals
+		return dynmesh.InstanceKey{}, Rejectf(dynmesh.RejectKey, "key has control characters, or others that do not show")
 	}
 	parts := strings.Split(path, "/")
 	if len(parts) != 4 {
@@ -47,7 +47,9 @@ func ParseInstancePath(path string) (dynmesh.InstanceKey, error) {
 func ParseCardPath(path string) (dynmesh.CardKey, error) {
 	var k dynmesh.CardKey
 	if parts := strings.SplitN(path, "/", 5); len(parts) == 5 {
-		k.LoRA = parts[4]
+		if k.LoRA = parts[4]; !text.Shows(k.LoRA) || len(k.LoRA) > maxKeySize {
+			return dynmesh.CardKey{}, Rejectf(dynmesh.RejectKey, "the adapter's name is longer than %d bytes, or has characters that do not show", maxKeySize)
+		}
 		path = strings.TrimSuffix(path, "/"+k.LoRA)
 	}
 	var err error
@@ -149,11 +151,12 @@ func CheckTransport(raw json.RawMessage) (json.RawMessage, error) {
 	return compact(raw), nil
 }
 
-// compact removes white space between tokens and changes nothing else.
+// compact removes white space between tokens, and writes what does not show as escapes: it is told
+// as it came, to terminals, too.
 func compact(raw json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
 	if err := json.Compact(&b, raw); err != nil {
 		panic(err) // unreachable: raw was parsed before
 	}
-	return b.Bytes()
+	return text.EscapeJSON(b.Bytes())
 }

@@ -102,13 +102,29 @@ func TestNamesOfKeys(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"a\nb", "\x1b[31m", "a\x00", "\u0085", "\x7f"} {
+	for _, name := range []string{"a\nb", "\x1b[31m", "a\x00", "\u0085", "\x7f", "\u202e", "\u2066", "\u200e", "\u061c", "\u200b", "\ufeff"} {
 		for _, path := range []string{name + "/b/c/1", "a/" + name + "/c/1", "a/b/" + name + "/1"} {
 			_, err := discovery.ParseInstancePath(path)
 			if why, ok := errors.AsType[*discovery.RejectError](err); !ok || why.Reason != dynmesh.RejectKey || strings.ContainsFunc(why.Detail, unicode.IsControl) {
 				t.Errorf("%q: got %v, want it refused", path, err)
 			}
 		}
+	}
+}
+
+// What is passed on as it came is the same document, of which all shows on a terminal.
+func TestValuesThatAreTold(t *testing.T) {
+	key := dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, ID: 1}
+	value := `{"namespace":"dynamo","component":"backend","endpoint":"generate","instance_id":1,"type":"Endpoint","transport":{"tcp":"h:1/\u202e` + "\u202e\u009b31m\x7f" + `"},"note":"` + "\u2066é" + `"}`
+	got, err := discovery.DecodeInstance(key, []byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"tcp":"h:1/\u202e\u202e\u009b31m\u007f"}`; string(got.Transport) != want || string(got.Extra["note"]) != `"\u2066é"` {
+		t.Errorf("got %s and %s, want %s", got.Transport, got.Extra["note"], want)
+	}
+	if _, err := discovery.ParseCardPath("a/b/c/1/\u202elora"); err == nil {
+		t.Error("an adapter's name may have marks of writing direction")
 	}
 }
 

@@ -26,6 +26,12 @@ func Line(s string, limit int) string {
 	return s[:n] + ellipsis
 }
 
+// Shows says whether all of a text shows, and as it stands: it is valid UTF-8 without controls, marks
+// of writing direction, or other characters that do not show. Spaces may be in it, line ends not.
+func Shows(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
+}
+
 // hidden says whether a character shows nothing, or moves what others show.
 func hidden(r rune) bool {
 	return unicode.IsSpace(r) || !unicode.IsGraphic(r)

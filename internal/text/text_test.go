@@ -1,9 +1,11 @@
 package text_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode"
@@ -83,8 +85,61 @@ func TestErrorHidesSecrets(t *testing.T) {
 	}
 }
 
+// invisible are the characters that move or hide what others show: controls of both kinds, marks of
+// writing direction, and of no width.
+const invisible = "\u007f\u0085\u009b\u061c\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\U000e0001"
+
 func TestJSON(t *testing.T) {
 	if got := string(text.JSON(map[string]string{"a": "<&>\u2028"})); got != `{"a":"<&>\u2028"}` {
 		t.Errorf("got %s", got)
 	}
+	for _, r := range invisible {
+		given := "a" + string(r) + "é\t"
+		got := string(text.JSON(given))
+		var back string
+		if err := json.Unmarshal([]byte(got), &back); err != nil || back != given || strings.ContainsRune(got, r) {
+			t.Errorf("%U: got %s, which is %q (%v)", r, got, back, err)
+		}
+	}
+	if got := string(text.EscapeJSON([]byte("{\n\t\"é\": 1 }"))); got != "{\n\t\"é\": 1 }" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestShows(t *testing.T) {
+	for s, want := range map[string]bool{"": true, "a b": true, "é漢": true, "a\nb": false, "a\x00": false, "\xff": false, "\x1b[31m": false} {
+		if got := text.Shows(s); got != want {
+			t.Errorf("%q: got %v, want %v", s, got, want)
+		}
+	}
+	for _, r := range invisible {
+		if text.Shows("a" + string(r) + "b") {
+			t.Errorf("%U shows", r)
+		}
+		if got := text.Line("a"+string(r)+"b", 10); got != "a b" {
+			t.Errorf("%U in a line: got %q", r, got)
+		}
+	}
+}
+
+func FuzzEscapeJSON(f *testing.F) {
+	f.Add(`{"a":"\u202e‮x"}`)
+	f.Fuzz(func(t *testing.T, s string) {
+		var before, after any
+		if json.Unmarshal([]byte(s), &before) != nil || !utf8.ValidString(s) {
+			return
+		}
+		got := text.EscapeJSON([]byte(s))
+		if err := json.Unmarshal(got, &after); err != nil || !reflect.DeepEqual(before, after) {
+			t.Errorf("%q became %q: %v", s, got, err)
+		}
+		if !text.Shows(strings.Map(func(r rune) rune {
+			if r < ' ' {
+				return -1
+			}
+			return r
+		}, string(got))) {
+			t.Errorf("%q became %q, which does not all show", s, got)
+		}
+	})
 }
