@@ -189,8 +189,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// ReadFrom is how the server sends what is left of a transfer, past its own buffer. It says how much
-// that is, of which there is neither more nor less.
+// ReadFrom is how the server sends what is left of a transfer, past its own buffer. It says how
+// much that is, of which there is neither more nor less.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if limited, ok := r.(*io.LimitedReader); ok {
 		if t, ok := limited.R.(*transfer); ok {

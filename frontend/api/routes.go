@@ -243,7 +243,8 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.text }
 
-// answerError answers what no route does. Of the request nothing is repeated but what a refusal does.
+// answerError answers what no route does. Of the request nothing is repeated but what a refusal
+// does.
 func answerError(c *fiber.Ctx, err error) error {
 	code, message := fiber.StatusInternalServerError, ""
 	if e := (*fiber.Error)(nil); errors.As(err, &e) {

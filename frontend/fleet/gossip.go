@@ -5,6 +5,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Gossip takes in what gossip says.
@@ -26,7 +27,10 @@ func (f *Fleet) Gossip(u dynmesh.GossipUpdate) {
 		f.withdraw(key)
 	}
 	for n := range u.Observations {
-		f.observe(&u.Observations[n])
+		// A name that does not show is in no registry, and would come into logs, labels and terminals.
+		if e := u.Observations[n].Subject.Endpoint; text.Shows(e.Namespace + e.Component + e.Name) {
+			f.observe(&u.Observations[n])
+		}
 	}
 }
 

@@ -130,3 +130,18 @@ func TestManyThatAreRefused(t *testing.T) {
 		t.Errorf("%d warnings: %q", len(got), got)
 	}
 }
+
+// Members may name endpoints that no registry has. What does not show is not told.
+func TestObservedNamesThatDoNotShow(t *testing.T) {
+	r := newRig(t)
+	worker := key("b", 1)
+	r.member(worker.ID, dynmesh.Alive)
+	for _, name := range []string{"fine", "\u202edenifer", "a\x1b[31m", "a\n", "\xff"} {
+		k := worker
+		k.Endpoint.Name = name
+		r.observe(r.by(worker.ID, dynmesh.Report{Subject: subject(k), Kind: dynmesh.KindCanary, Finding: dynmesh.Pass}))
+	}
+	if all := r.f.Endpoints(); len(all) != 1 || all[0].Key().Name != "fine" {
+		t.Errorf("%d endpoints are known", len(all))
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"unique"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // batch is a parsed message. Its entries share memory with the message.
@@ -67,9 +66,6 @@ func parseEndpoint(b []byte) (e dynmesh.Endpoint, err error) {
 	})
 	if n := len(e.Namespace) + len(e.Component) + len(e.Name); n > maxName {
 		return e, malformed("name of an endpoint has %d bytes", n)
-	}
-	if !text.Shows(e.Namespace + e.Component + e.Name) {
-		return e, malformed("name of an endpoint has characters that do not show")
 	}
 	// Ten thousand instances share a few names.
 	return unique.Make(e).Value(), err

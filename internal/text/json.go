@@ -21,8 +21,8 @@ func JSON(v any) []byte {
 	return EscapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// EscapeJSON returns a JSON document in which all characters of texts that do not show are written as
-// escapes, which is the same document. So it can be shown on a terminal, and logged.
+// EscapeJSON returns a JSON document in which all characters of texts that do not show are written
+// as escapes, which is the same document. So it can be shown on a terminal, and logged.
 func EscapeJSON(document []byte) []byte {
 	clean := true
 	for _, b := range document {

@@ -26,8 +26,9 @@ func Line(s string, limit int) string {
 	return s[:n] + ellipsis
 }
 
-// Shows says whether all of a text shows, and as it stands: it is valid UTF-8 without controls, marks
-// of writing direction, or other characters that do not show. Spaces may be in it, line ends not.
+// Shows says whether all of a text shows, and as it stands: it is valid UTF-8 without controls,
+// marks of writing direction, or other characters that do not show. Spaces may be in it, line ends
+// not.
 func Shows(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
 }
