@@ -204,7 +204,7 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 		return again
 	case i.watch != rewatched && r.now.Before(deadline):
 		return deadline
-	case i.watch == undialable:
+	case i.watch == undialable && r.fleet.refused[i] == "": // else whose host it is may be known by now
 		return again
 	}
 	at := r.fleet.where(i)
