@@ -19,7 +19,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e e2e-long dynamo envoy llama engines kubernetes loss bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e attack e2e-long dynamo envoy llama engines kubernetes loss bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ histories: ## Run HISTORIES (10000) random histories of a mesh on virtual time, 
 # More at once than there are cores: the scenarios mostly wait.
 e2e: ## Run the scenarios: real processes, real etcd, real routers, real faults; in docker where an engine answers
 	DYNMESH_E2E=1 go test -p 1 -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy|Chart|HAProxy|Nginx|GRPC)$$' $(TESTFLAGS) ./e2e ./e2e/routing
+
+attack: ## Attack real processes as strangers could: memory; a minute
+	DYNMESH_ATTACK=1 go test -v -count=1 -timeout 10m $(TESTFLAGS) ./e2e/attack
 
 e2e-long: ## Run those scenarios, besides, that take minutes because they keep the default times
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
