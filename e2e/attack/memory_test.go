@@ -92,8 +92,8 @@ func (v *victim) stands() {
 	}
 }
 
-// crowd connects so often from one address, says what there is to say on each, and lets go of all at
-// the end of the attack.
+// crowd connects so often from one address, says what there is to say on each, and lets go of all
+// at the end of the attack.
 func (v *victim) crowd(addr string, n int, say func(c net.Conn)) {
 	v.t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: patience}
