@@ -1,7 +1,9 @@
 package kubernetes
 
 import (
+	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
@@ -46,5 +48,16 @@ func TestWanted(t *testing.T) {
 		if got.status+" "+got.reason != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got.status+" "+got.reason, tt.want)
 		}
+	}
+}
+
+// A patch is for the pod in the life that is meant, and touches nothing but the gate.
+func TestGateRequest(t *testing.T) {
+	p := &apiserver.Pod{Meta: apiserver.Meta{Name: "p-1"}, UID: "u-1"}
+	r := gateRequest("/pods", p, gate{gateFalse, "NotReady", "why"}, time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC))
+	raw, err := json.Marshal(r.Body)
+	want := `{"metadata":{"uid":"u-1"},"status":{"conditions":[{"lastTransitionTime":"2026-11-29T07:00:00Z","message":"why","reason":"NotReady","status":"False","type":"dynmesh.dev/ready"}]}}`
+	if err != nil || string(raw) != want || r.Path != "/pods/p-1/status" || r.Method != "PATCH" || r.Type != "application/strategic-merge-patch+json" {
+		t.Errorf("got %s %s %s %s", r.Method, r.Path, r.Type, raw)
 	}
 }
