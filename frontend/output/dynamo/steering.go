@@ -228,7 +228,10 @@ func (s *Steering) stop(ctx context.Context) error {
 	s.leads.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
-	err := s.etcd.Campaign(ctx) // also where it was none: it may be the last one
+	err := s.etcd.Campaign(ctx) // also where it was no candidate: it may be the last one
+	if err != nil {
+		err = s.etcd.Campaign(ctx) // on another connection, and under another lease where that had ended
+	}
 	resigned := false
 	if err == nil {
 		resigned, err = s.etcd.Resign(ctx)
