@@ -83,8 +83,8 @@ func (r Rules) Packet(b []byte) (relays int, err error) {
 		return 0, nil
 	}
 	if keys := r.keys(); len(keys) > 0 {
-		if b, ok = open(keys, b, []byte(r.Label)); !ok {
-			return 0, nil
+		if b, err = open(keys, b, []byte(r.Label)); b == nil {
+			return 0, err
 		}
 	}
 	if len(b) >= 5 && b[0] == typeCRC {
@@ -126,12 +126,13 @@ func command(b []byte) (relays int, err error) {
 	return relays, nil
 }
 
-// open decrypts as memberlist does: a version, 12 bytes of nonce, and AES-GCM. Of the two versions
-// members speak the later one, and what is empty is none of theirs: memberlist reads beyond it.
-func open(keys [][]byte, b, with []byte) (plain []byte, ok bool) {
+// open decrypts as memberlist does: a version, 12 bytes of nonce, and AES-GCM. What no key opens is
+// nil, and memberlist refuses it. What a key does open is refused here where it has the earlier of
+// the two versions, which members never speak, or where it is empty: memberlist reads beyond it.
+func open(keys [][]byte, b, with []byte) (plain []byte, err error) {
 	const version, nonce, tag = 1, 12, 16
-	if len(b) <= 1+nonce+tag || b[0] != version {
-		return nil, false
+	if len(b) < 1+nonce+tag || b[0] > version {
+		return nil, nil
 	}
 	for _, key := range keys {
 		block, err := aes.NewCipher(key)
@@ -142,9 +143,14 @@ func open(keys [][]byte, b, with []byte) (plain []byte, ok bool) {
 		if err != nil {
 			continue // unreachable: AES has the right size
 		}
-		if plain, err := gcm.Open(nil, b[1:1+nonce], b[1+nonce:], with); err == nil {
-			return plain, true
+		plain, err := gcm.Open(nil, b[1:1+nonce], b[1+nonce:], with)
+		switch {
+		case err != nil:
+			continue // another key's
+		case b[0] != version || len(plain) == 0:
+			return nil, ErrMalformed
 		}
+		return plain, nil
 	}
-	return nil, false
+	return nil, nil
 }

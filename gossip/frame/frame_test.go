@@ -1,6 +1,8 @@
 package frame
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -151,6 +153,50 @@ func FuzzStream(f *testing.F) {
 			_, _ = rules.Packet(b)
 		}
 	})
+}
+
+// Whoever has a key can end no member with it, nor go around what is looked at.
+func TestEncryptedAsMembersNeverDo(t *testing.T) {
+	key, other, nonce := make([]byte, 32), slices.Repeat([]byte{1}, 32), make([]byte, 12)
+	rules := Rules{Label: label, Keys: func() [][]byte { return [][]byte{key} }}
+	seal := func(key []byte, version byte, plain, with []byte) []byte {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gcm, err := cipher.NewGCM(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gcm.Seal(slices.Concat([]byte{version}, nonce), nonce, plain, with)
+	}
+	for name, tt := range map[string]struct {
+		key     []byte
+		version byte
+		plain   []byte
+		err     error
+	}{
+		"as they do":                    {key, 1, []byte{typeError, 0x80}, nil},
+		"nothing":                       {key, 1, nil, ErrMalformed},
+		"in the version before":         {key, 0, append([]byte{typeError, 0x80}, slices.Repeat([]byte{14}, 14)...), ErrMalformed},
+		"compressed":                    {key, 1, []byte{typeCompress, 0x80}, ErrCompressed},
+		"nothing, with another key":     {other, 1, nil, nil}, // memberlist says so
+		"in a version of times to come": {key, 2, nil, nil},
+	} {
+		if _, err := rules.Packet(labelled(seal(tt.key, tt.version, tt.plain, []byte(label)))); !errors.Is(err, tt.err) {
+			t.Errorf("a packet, %s: %v, want %v", name, err, tt.err)
+		}
+		n := 1 + 12 + len(tt.plain) + 16
+		head := binary.BigEndian.AppendUint32([]byte{typeEncrypt}, uint32(n))
+		b := labelled(head, seal(tt.key, tt.version, tt.plain, append(slices.Clone(head), label...)))
+		s := rules.Stream(false)
+		if got, err := s.Len(b); got != len(b) || err != nil {
+			t.Errorf("a stream, %s: %d bytes and %v, want %d", name, got, err, len(b))
+		}
+		if err := s.Verify(b); !errors.Is(err, tt.err) {
+			t.Errorf("a stream, %s: %v, want %v", name, err, tt.err)
+		}
+	}
 }
 
 func BenchmarkPacket(b *testing.B) {

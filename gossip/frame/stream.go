@@ -71,9 +71,9 @@ func (s *Stream) Verify(b []byte) error {
 	if len(keys) == 0 || len(b) < 5 || b[0] != typeEncrypt {
 		return nil // Len has looked into it, or memberlist refuses it
 	}
-	plain, ok := open(keys, b[5:], slices.Concat(b[:5], []byte(s.rules.Label)))
-	if !ok {
-		return nil // memberlist refuses it
+	plain, err := open(keys, b[5:], slices.Concat(b[:5], []byte(s.rules.Label)))
+	if plain == nil {
+		return err
 	}
 	n, err := new(body).len(plain)
 	if err == nil && n != len(plain) && (n != 1 || known(plain[0])) {
