@@ -23,14 +23,14 @@ const (
 	LoopbackOf   = "a loopback address, which means another host's own"
 	LinkLocal    = "a link-local address"
 	Multicast    = "a multicast address"
-	Broadcast    = "a broadcast or reserved address"
+	Broadcast    = "the broadcast address"
 	Unspecified  = "an unspecified address"
 	notAnAddress = "no address"
 )
 
 var (
-	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")   // RFC 1122
-	reserved    = netip.MustParsePrefix("240.0.0.0/4") // RFC 1112; the last one is broadcast
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")           // RFC 1122
+	broadcast   = netip.AddrFrom4([4]byte{255, 255, 255, 255}) // pods may have the rest of 240.0.0.0/4
 	nat64       = netip.MustParsePrefix("64:ff9b::/96")
 )
 
@@ -51,7 +51,7 @@ func (p Policy) Refusal(ip netip.Addr, ours bool) string {
 		return Unspecified
 	case ip.IsMulticast():
 		return Multicast
-	case reserved.Contains(ip):
+	case ip == broadcast:
 		return Broadcast
 	case len(p.Networks) > 0:
 		for _, network := range p.Networks {

@@ -48,7 +48,9 @@ func TestRefusal(t *testing.T) {
 		{"239.255.255.250", address.Multicast, address.Multicast, address.Multicast, address.Multicast},
 		{"ff02::1", address.Multicast, address.Multicast, address.Multicast, address.Multicast},
 		{"255.255.255.255", address.Broadcast, address.Broadcast, address.Broadcast, address.Broadcast},
-		{"240.0.0.1", address.Broadcast, address.Broadcast, address.Broadcast, address.Broadcast},
+		{"240.0.0.1", allowed, allowed, address.Elsewhere, allowed}, // as pods of GKE may have
+		{"100.64.0.1", allowed, allowed, address.Elsewhere, allowed},
+		{"198.18.0.1", allowed, allowed, address.Elsewhere, allowed},
 	} {
 		ip := netip.MustParseAddr(tt.ip)
 		for _, at := range []struct {
