@@ -213,8 +213,7 @@ func (r *reconciliation) watch(i *Instance) (again time.Time) {
 	}
 	i.watch = watched
 	if at.Addr == "" {
-		i.watch = undialable
-		i.missing = nothing
+		i.watch = undialable // what it lacks it has lacked all the same: it does not get the time twice
 	}
 	return again
 }

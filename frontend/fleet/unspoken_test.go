@@ -48,3 +48,28 @@ func TestWorkersWhomGossipDoesNotReach(t *testing.T) {
 	r.observe(r.canary(a, false))
 	r.want(a, dynmesh.NotReady, "canaries have failed")
 }
+
+// One to whose address nobody may connect counts by its lease once it has had its time to speak,
+// whatever else becomes known meanwhile.
+func TestWorkersWhomNobodyMayReach(t *testing.T) {
+	for name, transport := range map[string]string{
+		"refused": `{"tcp":"169.254.169.254:80/1/g"}`, "through a broker": `{"nats_tcp":"x"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			a := key("b", 0xa)
+			u := synced(dynmesh.Instance{InstanceKey: a, Transport: raw(transport)})
+			u.Members = []dynmesh.RegisteredMember{registered(a.ID, "host-a")}
+			r.discover(u)
+			r.want(a, dynmesh.NotReady, "has not spoken yet")
+			r.rest(memberDeadline)
+			r.want(a, dynmesh.Ready, "")
+			for range 5 {
+				r.discover(u)
+				r.want(a, dynmesh.Ready, "")
+				r.rest(time.Minute)
+				r.want(a, dynmesh.Ready, "")
+			}
+		})
+	}
+}
