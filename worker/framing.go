@@ -54,8 +54,12 @@ func (f *framed) Read(p []byte) (int, error) {
 
 // explain tells a client in plain HTTP what it asks.
 func (f *framed) explain(err error) {
-	var plain tls.RecordHeaderError
-	if errors.As(err, &plain) && plain.Conn != nil && strings.Contains("GET /HEAD POST PUT  OPTIO DELET PATCH", string(plain.RecordHeader[:])) {
+	plain, ok := errors.AsType[tls.RecordHeaderError](err)
+	if !ok || plain.Conn == nil {
+		return
+	}
+	switch string(plain.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH":
 		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 	}
 }

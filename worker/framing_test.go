@@ -47,7 +47,9 @@ func exchanged(t *testing.T, conn net.Conn, request string, most int) (statuses 
 		if err != nil {
 			return statuses
 		}
-		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		_, err = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
 			return statuses
 		}
 		statuses = append(statuses, answer.StatusCode)
@@ -120,7 +122,9 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.Copy(io.Discard, first.Body); err != nil {
+			_, err = io.Copy(io.Discard, first.Body)
+			_ = first.Body.Close()
+			if err != nil {
 				t.Fatal(err)
 			}
 			if got := exchanged(t, conn, request+smuggled, 9); len(got) != 1 || got[0] != http.StatusBadRequest && got[0] != http.StatusNotImplemented {
@@ -175,7 +179,9 @@ func TestChunksKeepTheirConnection(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: request %d: %v", name, i, err)
 			}
-			if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK || answer.Close {
+			_, err = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+			if err != nil || answer.StatusCode != http.StatusOK || answer.Close {
 				t.Fatalf("%s: request %d: %s, closes %v (%v)", name, i, answer.Status, answer.Close, err)
 			}
 		}

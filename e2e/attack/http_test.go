@@ -48,7 +48,9 @@ func answers(t *testing.T, addr, request string) (all []int) {
 			return all
 		}
 		all = append(all, answer.StatusCode)
-		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		_, err = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
 			return all
 		}
 	}

@@ -31,7 +31,9 @@ func statuses(t *testing.T, addr, request string) (all []int) {
 			return all
 		}
 		all = append(all, answer.StatusCode)
-		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		_, err = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
 			return all
 		}
 	}

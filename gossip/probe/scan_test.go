@@ -47,7 +47,7 @@ func scanned(hosts, ports, rounds int, length time.Duration) (all, atOne int, p 
 // frontend does then is bounded, for a host and in all.
 func TestPoisonedRegistryMakesNoPortScanner(t *testing.T) {
 	const rounds, length = 3, 2 * time.Second
-	all, atOne, p := scanned(1, 2000, rounds, length)
+	_, atOne, p := scanned(1, 2000, rounds, length)
 	paced := int((rounds*length + HostSlack) / HostPace)
 	if limit := 2 * paced; atOne > limit { // the ports of requests, and the system ports
 		t.Errorf("%d connections to one host in %v, want %d at most", atOne, rounds*length, limit)
@@ -61,7 +61,7 @@ func TestPoisonedRegistryMakesNoPortScanner(t *testing.T) {
 	if p.Unreported() == 0 {
 		t.Error("nobody is told that some are not watched")
 	}
-	all, _, _ = scanned(40, 50, rounds, length)
+	all, _, _ := scanned(40, 50, rounds, length)
 	if limit := int((rounds*length+ForeignSlack)/ForeignPace) + int(rounds*length/systemPace)*2; all > 2*limit {
 		t.Errorf("%d connections in all in %v, want %d at most", all, rounds*length, 2*limit)
 	}

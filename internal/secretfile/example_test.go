@@ -10,7 +10,7 @@ import (
 
 func ExampleRead() {
 	folder, _ := os.MkdirTemp("", "")
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	path := filepath.Join(folder, "keyring")
 	_ = os.WriteFile(path, []byte("key"), 0o600)
 	content, err := secretfile.Read(path)

@@ -12,5 +12,6 @@ func isMountedSecret(f *os.File) bool {
 	if unix.Fstatfs(int(f.Fd()), &on) != nil {
 		return false
 	}
-	return int64(on.Type) == unix.TMPFS_MAGIC && on.Flags&unix.ST_RDONLY != 0
+	return int64(on.Type) == unix.TMPFS_MAGIC && //nolint:unconvert // it is 32 bits on some machines
+		on.Flags&unix.ST_RDONLY != 0
 }

@@ -123,7 +123,7 @@ func TestShows(t *testing.T) {
 }
 
 func FuzzEscapeJSON(f *testing.F) {
-	f.Add(`{"a":"\u202e‮x"}`)
+	f.Add("{\"a\":\"\\u202e\u202ex\"}")
 	f.Fuzz(func(t *testing.T, s string) {
 		var before, after any
 		if json.Unmarshal([]byte(s), &before) != nil || !utf8.ValidString(s) {
