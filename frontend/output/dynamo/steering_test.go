@@ -119,6 +119,28 @@ func TestStopsWhileFrozen(t *testing.T) {
 	}
 }
 
+// One whose lease has ended unnoticed, as that of a process that was suspended, puts all back, too.
+func TestStopsWithoutItsLease(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	f := steer(t, r.url)
+	f.decides(2)
+	r.lists("1 3")
+	got, err := r.client.Get(t.Context(), "v1/dynmesh/steering/", clientv3.WithPrefix())
+	if err != nil || len(got.Kvs) != 1 {
+		t.Fatalf("candidates: %v, %v", got, err)
+	}
+	if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(got.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := r.listed(); got != "1 2 3" {
+		t.Errorf("after its stop, Dynamo's bucket has %q", got)
+	}
+}
+
 // A worker that puts its key back itself is believed for a while.
 func TestWorkerReturns(t *testing.T) {
 	t.Parallel()
