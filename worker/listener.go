@@ -113,7 +113,8 @@ func (l *listener) port() int {
 // Accept outlasts temporary errors, such as a want of file descriptors. net/http would, too, but
 // for some of them, and without an end when the listener is closed meanwhile.
 func (l *listener) Accept() (net.Conn, error) {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+	const first = 5 * time.Millisecond
+	for wait := first; ; wait = min(max(2*wait, first), time.Second) {
 		inner, err := l.Listener.Accept()
 		if err == nil {
 			c, err := l.add(inner)

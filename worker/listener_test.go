@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/budget"
 	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
@@ -102,6 +103,21 @@ func TestAcceptOutlastsWhatPasses(t *testing.T) {
 		l.connState(c, http.StateClosed)
 		if n := l.wait(time.Second); n != 0 {
 			t.Errorf("%d connections are left, want none", n)
+		}
+	})
+}
+
+// A connection for which there is no room is no reason to ask at once for what fails.
+func TestAcceptWaitsAfterNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newScripted(nil, syscall.EMFILE, syscall.EMFILE, nil, syscall.EMFILE, errors.New("broken"))
+		l.room = budget.New(0)
+		start := time.Now()
+		if _, err := l.Accept(); err == nil || err.Error() != "broken" {
+			t.Errorf("got %v, want what does not pass", err)
+		}
+		if d := time.Since(start); d != 20*time.Millisecond {
+			t.Errorf("it took %v, want 5+10 ms, and 5 ms again", d)
 		}
 	})
 }
