@@ -98,6 +98,7 @@ type dialQueue struct {
 	hosts map[string]time.Duration           // when the next one of each may begin; nil: they do not
 	later timers.Queue[time.Duration, *Dial] // those whose hosts are not free
 	swept int                                // how many hosts there were when those long free were forgotten
+	kept  int                                // how many of later were wanted when the others were last forgotten
 }
 
 // push has a connection wait for its turn: its host's first, then that of all.
@@ -108,18 +109,45 @@ func (q *dialQueue) push(d *Dial, now time.Duration) {
 	}
 	host := hostOf(d.Addr)
 	at := max(q.hosts[host], now-HostSlack)
-	n, _ := d.Attempts.Limits()
-	q.hosts[host] = at + time.Duration(max(n, 1))*HostPace
+	q.hosts[host] = at + d.turn()
 	if at > now {
 		d.start.Value = d
 		q.later.Set(&d.start, at)
 	} else {
 		q.waiting = append(q.waiting, d)
 	}
+	if q.later.Len() > 2*q.kept+MaxHostPorts {
+		q.forgo(now)
+	}
 	if len(q.hosts) > 2*q.swept+64 {
 		maps.DeleteFunc(q.hosts, func(_ string, free time.Duration) bool { return free <= now-HostSlack })
 		q.swept = len(q.hosts)
 	}
+}
+
+// forgo forgets those that wait for their hosts and are no longer wanted, which a registry that is
+// written again and again has ever more of, and gives their turns to the others.
+func (q *dialQueue) forgo(now time.Duration) {
+	var wanted []*Dial // in their order
+	for at, ok := q.later.Next(); ok; at, ok = q.later.Next() {
+		d, _ := q.later.Pop(at)
+		q.hosts[hostOf(d.Addr)] = now
+		if !d.unwanted() {
+			wanted = append(wanted, d)
+		}
+	}
+	for _, d := range wanted {
+		host := hostOf(d.Addr)
+		q.later.Set(&d.start, q.hosts[host])
+		q.hosts[host] += d.turn()
+	}
+	q.kept = len(wanted)
+}
+
+// turn is how long its host is taken.
+func (d *Dial) turn() time.Duration {
+	n, _ := d.Attempts.Limits()
+	return time.Duration(max(n, 1)) * HostPace
 }
 
 // hostOf is the host of host:port.

@@ -103,3 +103,25 @@ func TestHostsAreForgotten(t *testing.T) {
 		t.Errorf("%d hosts are kept, of which 10 count", len(f.hosts))
 	}
 }
+
+// What is named and taken back again and again neither piles up nor takes the turn of what stays.
+func TestAddressesTakenBackDoNotPileUp(t *testing.T) {
+	q := newDialQueues()
+	f := &q[foreignQueue]
+	wanted := &Dial{Kind: DialService, Addr: "h:60000", target: &target{}}
+	for n := range 20_000 {
+		f.push(&Dial{Kind: DialService, Addr: fmt.Sprint("h:", 1+n), target: &target{ended: true}}, 0)
+		if n == 1000 {
+			f.push(wanted, 0)
+		}
+	}
+	if n := f.later.Len(); n > 2*MaxHostPorts {
+		t.Errorf("%d connections wait for one host, of which one is wanted", n)
+	}
+	if free := f.hosts["h"]; free > 2*MaxHostPorts*HostPace {
+		t.Errorf("the next one waits for %v", free)
+	}
+	if d := f.pop(time.Second); d != wanted {
+		t.Errorf("a second later %v begins", d)
+	}
+}
