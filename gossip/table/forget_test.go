@@ -80,3 +80,31 @@ func TestForgottenAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is forgotten anew while many are does not go as early as it would have.
+func TestForgottenAnewGoLater(t *testing.T) {
+	tb := newTable(reader)
+	forget := func(id, at int) { tb.Forget(dynmesh.Observer{ID: dynmesh.InstanceID(id), Epoch: 1}, clock(at)) }
+	ignored := func(id int) int {
+		m := table.Pack([]table.Entry{table.Crafted(dynmesh.Observer{ID: dynmesh.InstanceID(id), Epoch: 1}, 0, dynmesh.Subject{}, 0, nil)}, 1000)
+		return mustMerge(t, tb, m...).Ignored[table.CauseForgotten]
+	}
+	const most = table.MaxForgotten
+	for i := 1; i <= most+10; i++ { // 1 to 10 have gone
+		forget(i, i)
+	}
+	forget(11, most+11) // 12 is the next, and 13
+	tb.Recall(dynmesh.Observer{ID: 12, Epoch: 1})
+	for i := range 2 * most {
+		forget(most+12+i, most+12+i)
+		if n := tb.Stats().Forgotten; n > most {
+			t.Fatalf("%d are remembered, want %d at most", n, most)
+		}
+		if i == 10 && (ignored(11) != 1 || ignored(13) != 0) {
+			t.Error("one that was forgotten anew has gone before those that end first")
+		}
+	}
+	if ignored(2*most+11) != 0 || ignored(2*most+12) != 1 || ignored(3*most+11) != 1 {
+		t.Error("others are remembered than those that end last")
+	}
+}

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -230,15 +231,25 @@ func (t *Table) expireForgotten(now time.Time) {
 	}
 }
 
+// dropOldestForgotten drops the one that ends first. It sorts them once for many: strangers who have
+// filled the table are forgotten all at once.
 func (t *Table) dropOldestForgotten() {
-	var oldest dynmesh.InstanceID
-	for id, f := range t.forgotten {
-		o := t.forgotten[oldest]
-		if oldest == 0 || f.until.Before(o.until) || f.until.Equal(o.until) && id < oldest {
-			oldest = id
+	for {
+		if len(t.ending) == 0 {
+			for id, f := range t.forgotten {
+				t.ending = append(t.ending, ending{id, f.until})
+			}
+			slices.SortFunc(t.ending, func(a, b ending) int {
+				return cmp.Or(a.until.Compare(b.until), cmp.Compare(a.id, b.id))
+			})
+		}
+		first := t.ending[0]
+		t.ending = t.ending[1:]
+		if f, ok := t.forgotten[first.id]; ok && f.until.Equal(first.until) { // else recalled, or forgotten anew
+			delete(t.forgotten, first.id)
+			return
 		}
 	}
-	delete(t.forgotten, oldest)
 }
 
 // holdsEntry reports whether an observer has said so.

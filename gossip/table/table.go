@@ -55,6 +55,7 @@ type Table struct {
 	buckets    [buckets]map[dynmesh.InstanceID]*incarnation
 	digest     Digest
 	forgotten  map[dynmesh.InstanceID]forgotten
+	ending     []ending // some of forgotten, those that end first, in that order
 	stats      Stats
 	most       int    // bytes, as Stats.Size counts them
 	step       uint64 // counts what changes the table, for entry.step
@@ -246,6 +247,12 @@ func (t *Table) sorted(bucket int) []*incarnation {
 // forgotten is remembered for a while, or whoever has not forgotten yet would bring it back.
 type forgotten struct {
 	epoch uint64
+	until time.Time
+}
+
+// ending is when one that is forgotten is to be so no longer, as it was when they were last sorted.
+type ending struct {
+	id    dynmesh.InstanceID
 	until time.Time
 }
 
