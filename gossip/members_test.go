@@ -78,18 +78,16 @@ func TestSeedsThatDiedHideNobody(t *testing.T) {
 					c.Join, c.Seeds = nil, func(context.Context) ([]string, error) { return seeds, nil }
 				}
 				lives := m.start(1, all)
-				if silent {
-					for n := 2; n <= 13; n++ {
-						h := m.host(n)
-						m.set(func() { h.gone = true })
-					}
+				for n := 2; n <= 13; n++ {
+					h := m.host(n)
+					m.set(func() { h.gone = silent })
 				}
 				m.pass(40 * time.Second) // until its own searches are far apart
 				var young []*peer
 				for n := 14; n <= 16; n++ {
 					young = append(young, m.start(n, all))
 				}
-				bound := time.Second
+				bound := 3 * time.Second
 				if silent {
 					bound = 12/seekJoins*5*time.Second + 5*time.Second // what it takes to try all of them
 				}
