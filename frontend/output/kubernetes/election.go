@@ -159,6 +159,7 @@ func (e *election) conclude(began time.Time, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	failed, mended := err != nil && e.err == nil, err == nil && e.err != nil
+	lapsed := e.led && !time.Now().Before(e.until) // meanwhile something may have had to wait
 	e.err = err
 	switch holds := e.candidate.holds(); {
 	case err == nil && holds:
@@ -176,7 +177,7 @@ func (e *election) conclude(began time.Time, err error) {
 	if failed {
 		e.log.WithError(err).Warn("The Lease by which frontends agree on who writes cannot be read or renewed: trying again every 2 s")
 	}
-	if leads == e.led && !failed && !mended {
+	if leads == e.led && !failed && !mended && !lapsed {
 		return
 	}
 	e.led = leads
@@ -270,13 +271,19 @@ func (e *election) release(ctx context.Context, rt http.RoundTripper) error {
 	e.mu.Lock()
 	e.until = time.Time{}
 	e.mu.Unlock()
-	if !e.created || !e.candidate.holds() {
+	if !e.candidate.holds() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTimeout)
 	defer cancel()
 	now := time.Now()
-	err := e.write(ctx, rt, e.candidate.given(now), now)
+	var err error
+	if !e.created { // a renewal was under way when run ended: it may have come through
+		err = e.read(ctx, rt, now)
+	}
+	if err == nil && e.candidate.holds() {
+		err = e.write(ctx, rt, e.candidate.given(now), now)
+	}
 	if err != nil && !apiserver.HasCode(err, http.StatusConflict) {
 		return fmt.Errorf("give back Lease %s: %w", e.name, err)
 	}

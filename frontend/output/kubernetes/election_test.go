@@ -1,10 +1,13 @@
 package kubernetes
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/apiserver"
 )
 
 // A candidate goes by when a Lease has changed, and not by what times stand in it.
@@ -74,5 +77,51 @@ func TestLeads(t *testing.T) {
 	e.conclude(now, nil)
 	if e.leads(now) {
 		t.Error("it leads though the Lease is another one's")
+	}
+}
+
+// What waits because the lead was over is looked at once it is renewed, though nobody else had it.
+func TestLeadLapses(t *testing.T) {
+	e := newElection(nil, "n", "l", "a", discard())
+	now := time.Now()
+	e.candidate.see(e.candidate.taken(now), now)
+	e.conclude(now, nil)
+	<-e.changed
+	e.conclude(now, nil)
+	if len(e.changed) != 0 {
+		t.Error("a renewal in time says that something has changed")
+	}
+	e.until = now.Add(-time.Second)
+	e.conclude(now, nil)
+	if len(e.changed) == 0 || !e.leads(now) {
+		t.Errorf("renewed after its end, it leads %v, and nobody is told", e.leads(now))
+	}
+}
+
+// A Lease is given back also where the end comes in the middle of a renewal.
+func TestReleaseAfterRenewal(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	kubeconfig, _ := s.Reach()
+	client, namespace, err := apiserver.New(kubeconfig, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, closeIdle, err := client.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIdle()
+	e := newElection(client, namespace, gatesLease, "a", discard())
+	if err := e.try(t.Context(), rt, time.Now()); err != nil || holder(s, gatesLease) != "a" {
+		t.Fatalf("the Lease is %q's: %v", holder(s, gatesLease), err)
+	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	if err := e.try(over, rt, time.Now()); err == nil {
+		t.Fatal("it was renewed after the end")
+	}
+	if err := e.release(over, rt); err != nil || holder(s, gatesLease) != "" {
+		t.Errorf("after the end the Lease is %q's: %v", holder(s, gatesLease), err)
 	}
 }
