@@ -39,7 +39,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		{name: "an address", addr: "10.0.0.1:9000"},
 		{name: "link-local, where clouds keep secrets", addr: "169.254.169.254:80", why: "169.254.169.254:80 is a link-local address"},
 		{name: "multicast", addr: "224.0.0.1:9000", why: "224.0.0.1:9000 is a multicast address"},
-		{name: "broadcast", addr: "255.255.255.255:9000", why: "255.255.255.255:9000 is a broadcast or reserved address"},
+		{name: "broadcast", addr: "255.255.255.255:9000", why: "255.255.255.255:9000 is the broadcast address"},
 		{name: "loopback of nobody knows whom", addr: "127.0.0.1:9000", why: "127.0.0.1:9000 is a loopback address, which means another host's own"},
 		{name: "localhost", addr: "localhost:9000", why: "localhost:9000 is a loopback address, which means another host's own"},
 		{name: "loopback of another host", addr: "127.0.0.1:9000", host: "there", why: "127.0.0.1:9000 is a loopback address, which means another host's own"},
