@@ -87,7 +87,7 @@ func hasEnded(c net.Conn) bool {
 }
 
 func post(announced int, body string) string {
-	return fmt.Sprintf("POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n%s", announced, body)
+	return fmt.Sprintf("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", announced, body)
 }
 
 // Slow bodies make room for those of somebody else, the oldest first.
@@ -128,13 +128,13 @@ func TestLongHeadsKeepNobodyOut(t *testing.T) {
 		_, _ = io.WriteString(w, fmt.Sprint(len(r.Header.Get("X"))))
 	}))
 	for range 20 {
-		s.from(t, 9, "GET / HTTP/1.1\r\nHost: here\r\nX: "+strings.Repeat("x", 500<<10))
+		s.from(t, 9, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 500<<10))
 	}
-	c := s.from(t, 1, "GET / HTTP/1.1\r\nHost: here\r\nX: "+strings.Repeat("x", 500<<10)+"\r\n\r\n")
+	c := s.from(t, 1, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 500<<10)+"\r\n\r\n")
 	if got := answer(c); got != fmt.Sprintf("200 OK %d", 500<<10) {
 		t.Errorf("a long head from elsewhere: %.80q", got)
 	}
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: here\r\nX: x\r\n\r\n")
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nX: x\r\n\r\n")
 	if got := answer(c); got != "200 OK 1" {
 		t.Errorf("the next request: %q", got)
 	}
@@ -150,13 +150,13 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "done")
 	}))
-	working := s.from(t, 9, "GET /long HTTP/1.1\r\nHost: here\r\n\r\n")
-	<-begun
+	working := s.from(t, 9, "GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	arrives(t, "a request is worked on", begun)
 	var idle []net.Conn
 	for range 30 {
 		idle = append(idle, s.from(t, 9, ""))
 	}
-	if got := answer(s.from(t, 1, "GET / HTTP/1.1\r\nHost: here\r\n\r\n")); got != "200 OK done" {
+	if got := answer(s.from(t, 1, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")); got != "200 OK done" {
 		t.Errorf("somebody else: %q", got)
 	}
 	if !hasEnded(idle[0]) {
@@ -177,8 +177,8 @@ func TestAllConnectionsAtWork(t *testing.T) {
 		<-end
 	}))
 	for range n {
-		s.from(t, 9, "GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-		<-begun
+		s.from(t, 9, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		arrives(t, "a request is worked on", begun)
 	}
 	for range 3 {
 		if c := s.from(t, 1, ""); !hasEnded(c) {

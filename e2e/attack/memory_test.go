@@ -152,18 +152,18 @@ func TestMemory(t *testing.T) {
 	}{
 		{"bodies that are announced", func() {
 			v.crowd(v.requests, 200, func(c net.Conn) {
-				_, _ = io.WriteString(c, "POST /v1/rpc/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n ")
+				_, _ = io.WriteString(c, "POST /v1/rpc/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554432\r\n\r\n ")
 			})
 		}},
 		{"bodies that come slowly", func() {
 			v.crowd(v.requests, 40, func(c net.Conn) {
-				_, _ = io.WriteString(c, "POST /v1/rpc/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n")
+				_, _ = io.WriteString(c, "POST /v1/rpc/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554432\r\n\r\n")
 				_, _ = c.Write(body)
 			})
 		}},
 		{"bodies to the status server", func() {
 			v.crowd(v.status, 200, func(c net.Conn) {
-				_, _ = io.WriteString(c, "POST /maintenance HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n")
+				_, _ = io.WriteString(c, "POST /maintenance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554432\r\n\r\n")
 				_, _ = c.Write(body[:1<<20])
 			})
 		}},

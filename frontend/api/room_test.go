@@ -24,7 +24,7 @@ func (r *running) from(host byte, path string) (net.Conn, *bufio.Reader) {
 	r.t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
 	if path != "" {
-		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: here\r\n\r\n", path)
+		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path)
 	}
 	return c, bufio.NewReader(c)
 }
