@@ -108,8 +108,10 @@ func (r *reconciliation) instance(i *Instance) []string {
 	i.state, i.verified, i.counted = stateOf(v.State), v.Verified, i.registered
 	i.endpoint.counts.Add(i.counts(), +1)
 	waits := evidence.Unspoken && v.State == dynmesh.NotReady
-	first := i.marked&unspoken != 0 && !waits
-	if i.marked &^= unspoken; waits {
+	waited := i.marked&unspoken != 0
+	first := waited && !waits
+	i.marked &^= unspoken
+	if waits && (waited || v.State != before) { // else it has been told of for another reason
 		i.marked |= unspoken
 	}
 	if v.State != before {
