@@ -103,7 +103,7 @@ func TestMeshKnowsNoSuch(t *testing.T) {
 	for path, want := range map[string]string{
 		"/mesh/dynamo.nobody.generate":                     "no endpoint dyn://dynamo.nobody.generate is known",
 		"/mesh/dynamo.nobody.generate/694d9b9000000000":    "no endpoint dyn://dynamo.nobody.generate is known",
-		"/mesh/%22%0A%3Cb%3E%FF":                           "no endpoint dyn://\"\n<b>\uFFFD is known",
+		"/mesh/%22%0A%3Cb%3E%FF":                           "no endpoint dyn://\" <b>\uFFFD is known",
 		"/mesh/dynamo.backend-0.generate/1":                "endpoint dyn://dynamo.backend-0.generate has no instance 1",
 		"/mesh/dynamo.backend-0.generate/694D9B9000000000": `instance ID "694D9B9000000000": want 64 bits in lower-case hexadecimal without padding`,
 	} {
