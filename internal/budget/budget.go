@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"container/list"
 	"math"
 	"net"
 	"net/netip"
@@ -23,15 +24,22 @@ func Share(parts, most int64) int64 {
 type Budget struct {
 	patient bool
 
-	mu     sync.Mutex
-	left   int64
-	claims map[*Claim]struct{} // those that hold something
-	next   uint64              // age of the next claim
+	mu    sync.Mutex
+	left  int64
+	hosts map[netip.Addr]*account // those that have claims to revoke
+	next  uint64                  // age of the next claim
+}
+
+// account has a host's claims that hold something and are not kept. It is there so that a claim
+// costs no more where there are many.
+type account struct {
+	held   int64
+	claims list.List // of *Claim, the oldest first
 }
 
 // New returns a budget of size. An address that has taken all of it loses its oldest claims to its
 // newest.
-func New(size int64) *Budget { return &Budget{left: size, claims: make(map[*Claim]struct{})} }
+func New(size int64) *Budget { return &Budget{left: size, hosts: make(map[netip.Addr]*account)} }
 
 // NewPatient returns a budget of size. An address that has taken all of it gets no more: what it
 // has is worth as much as what it asks for.
@@ -76,6 +84,7 @@ type Claim struct {
 	age     uint64 // lower is older
 	kept    bool
 	revoked bool
+	at      *list.Element // in its host's account; nil: it is in none
 }
 
 // Claim returns one of the host's that holds nothing. revoke is called at most once, with the
@@ -107,32 +116,30 @@ func (c *Claim) Grow(n int64) bool {
 	}
 	b.left -= n
 	c.held += n
-	b.claims[c] = struct{}{}
+	if c.at != nil {
+		b.hosts[c.host].held += n
+	} else {
+		b.enter(c)
+	}
 	return true
 }
 
 // last is the claim to be revoked for n more of c's, which may be c itself; nil: none.
-func (b *Budget) last(c *Claim, n int64) (oldest *Claim) {
-	held := make(map[netip.Addr]int64)
-	for other := range b.claims {
-		if !other.kept {
-			held[other.host] += other.held
+func (b *Budget) last(c *Claim, n int64) *Claim {
+	own := b.hosts[c.host]
+	most, limit := own, n // more than what c's host would have, else two addresses would take turns
+	if own != nil {
+		limit += own.held
+	}
+	for _, a := range b.hosts {
+		if a.held > limit {
+			most, limit = a, a.held
 		}
 	}
-	most, limit := c.host, held[c.host]+n // else two addresses would take turns
-	for host, n := range held {
-		if n > limit {
-			most, limit = host, n
-		}
-	}
-	if most == c.host && b.patient {
+	if most == nil || most == own && b.patient {
 		return nil
 	}
-	for other := range b.claims {
-		if !other.kept && other.host == most && (oldest == nil || other.age < oldest.age) {
-			oldest = other
-		}
-	}
+	oldest, _ := most.claims.Front().Value.(*Claim)
 	return oldest
 }
 
@@ -141,6 +148,7 @@ func (b *Budget) last(c *Claim, n int64) (oldest *Claim) {
 func (c *Claim) Keep() bool {
 	c.budget.mu.Lock()
 	defer c.budget.mu.Unlock()
+	c.budget.leave(c)
 	c.kept = true
 	return !c.revoked
 }
@@ -156,8 +164,10 @@ func (c *Claim) Shrink(n int64) {
 func (c *Claim) Wait() {
 	c.budget.mu.Lock()
 	defer c.budget.mu.Unlock()
+	c.budget.leave(c)
 	c.budget.next++
 	c.kept, c.age = false, c.budget.next
+	c.budget.enter(c)
 }
 
 // Release gives back all. It may be called more than once.
@@ -181,10 +191,49 @@ func (b *Budget) Left() int64 {
 	return b.left
 }
 
-// shrink is for those who have the lock.
+// The following are for those who have the lock.
+
 func (b *Budget) shrink(c *Claim, n int64) {
 	b.left += n
-	if c.held -= n; c.held == 0 {
-		delete(b.claims, c)
+	c.held -= n
+	if c.at != nil {
+		b.hosts[c.host].held -= n
+	}
+	if c.held == 0 {
+		b.leave(c)
+	}
+}
+
+// enter adds a claim that may be revoked to its host's, by its age.
+func (b *Budget) enter(c *Claim) {
+	if c.kept || c.held == 0 {
+		return
+	}
+	a := b.hosts[c.host]
+	if a == nil {
+		a = new(account)
+		b.hosts[c.host] = a
+	}
+	a.held += c.held
+	for e := a.claims.Back(); e != nil; e = e.Prev() { // the first is nearly always older
+		if older, _ := e.Value.(*Claim); older.age < c.age {
+			c.at = a.claims.InsertAfter(c, e)
+			return
+		}
+	}
+	c.at = a.claims.PushFront(c)
+}
+
+// leave takes a claim out of its host's.
+func (b *Budget) leave(c *Claim) {
+	if c.at == nil {
+		return
+	}
+	a := b.hosts[c.host]
+	a.held -= c.held
+	a.claims.Remove(c.at)
+	c.at = nil
+	if a.claims.Len() == 0 {
+		delete(b.hosts, c.host)
 	}
 }

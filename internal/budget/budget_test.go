@@ -150,7 +150,50 @@ func TestBudgetIsShared(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if b.Left() != size || len(b.claims) != 0 {
-		t.Errorf("%d are left, %d claims hold something", b.Left(), len(b.claims))
+	if b.Left() != size || len(b.hosts) != 0 {
+		t.Errorf("%d are left, %d hosts hold something", b.Left(), len(b.hosts))
+	}
+}
+
+// Whatever is done with claims, their hosts' accounts have all that may be revoked, and in order.
+func TestAccounts(t *testing.T) {
+	const size = 1000
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := New(size)
+	all := make([]*Claim, 100)
+	for range 20_000 {
+		i := rng.IntN(len(all))
+		switch c := all[i]; {
+		case c == nil || c.Revoked():
+			all[i] = b.Claim(host(byte(rng.IntN(5))), func() {})
+		case rng.IntN(3) > 0:
+			c.Grow(rng.Int64N(50))
+		default:
+			[]func(){func() { c.Keep() }, c.Wait, c.Release, func() { c.Shrink(rng.Int64N(50)) }}[rng.IntN(4)]()
+		}
+		left, revocable := int64(size), map[netip.Addr]int64{}
+		for _, c := range all {
+			if c == nil || c.held == 0 {
+				continue
+			}
+			if left -= c.held; !c.kept {
+				revocable[c.host] += c.held
+			}
+		}
+		if b.left != left || left < 0 || len(b.hosts) != len(revocable) {
+			t.Fatalf("%d are left, want %d; %d hosts, want %d", b.left, left, len(b.hosts), len(revocable))
+		}
+		for host, a := range b.hosts {
+			if a.held != revocable[host] {
+				t.Fatalf("%s holds %d, want %d", host, a.held, revocable[host])
+			}
+			for e, age := a.claims.Front(), uint64(0); e != nil; e = e.Next() {
+				c := e.Value.(*Claim)
+				if c.age <= age || c.host != host {
+					t.Fatalf("%s: a claim of %s and age %d follows %d", host, c.host, c.age, age)
+				}
+				age = c.age
+			}
+		}
 	}
 }
