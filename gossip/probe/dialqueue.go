@@ -95,10 +95,10 @@ type dialQueue struct {
 	free    time.Duration // when the next one may begin
 
 	// Where hosts wait for themselves, too.
-	hosts map[string]time.Duration           // when the next one of each may begin; nil: they do not
-	later timers.Queue[time.Duration, *Dial] // those whose hosts are not free
-	swept int                                // how many hosts there were when those long free were forgotten
-	kept  int                                // how many of later were wanted when the others were last forgotten
+	hosts  map[string]time.Duration           // when the next one of each may begin; nil: they do not
+	later  timers.Queue[time.Duration, *Dial] // those whose hosts are not free
+	swept  int                                // how many hosts there were when those long free were forgotten
+	wanted int                                // how many of later were wanted when the others were last forgotten
 }
 
 // push has a connection wait for its turn: its host's first, then that of all.
@@ -109,14 +109,14 @@ func (q *dialQueue) push(d *Dial, now time.Duration) {
 	}
 	host := hostOf(d.Addr)
 	at := max(q.hosts[host], now-HostSlack)
-	q.hosts[host] = at + d.turn()
+	q.hosts[host] = at + d.duration()
 	if at > now {
 		d.start.Value = d
 		q.later.Set(&d.start, at)
 	} else {
 		q.waiting = append(q.waiting, d)
 	}
-	if q.later.Len() > 2*q.kept+MaxHostPorts {
+	if q.later.Len() > 2*q.wanted+MaxHostPorts {
 		q.forgo(now)
 	}
 	if len(q.hosts) > 2*q.swept+64 {
@@ -139,13 +139,13 @@ func (q *dialQueue) forgo(now time.Duration) {
 	for _, d := range wanted {
 		host := hostOf(d.Addr)
 		q.later.Set(&d.start, q.hosts[host])
-		q.hosts[host] += d.turn()
+		q.hosts[host] += d.duration()
 	}
-	q.kept = len(wanted)
+	q.wanted = len(wanted)
 }
 
-// turn is how long its host is taken.
-func (d *Dial) turn() time.Duration {
+// duration is how long its host is taken.
+func (d *Dial) duration() time.Duration {
 	n, _ := d.Attempts.Limits()
 	return time.Duration(max(n, 1)) * HostPace
 }

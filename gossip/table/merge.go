@@ -231,8 +231,8 @@ func (t *Table) expireForgotten(now time.Time) {
 	}
 }
 
-// dropOldestForgotten drops the one that ends first. It sorts them once for many: strangers who have
-// filled the table are forgotten all at once.
+// dropOldestForgotten drops the one that ends first. It sorts them once for many: strangers who
+// have filled the table are forgotten all at once.
 func (t *Table) dropOldestForgotten() {
 	for {
 		if len(t.ending) == 0 {
