@@ -177,8 +177,13 @@ func (i *Instance) toSpeak() bool {
 func (r *reconciliation) wait(i *Instance, reported bool) (unreported, unspoken bool, again time.Time) {
 	p := i.process
 	if i.registered && p.member == nil && (i.watch != undialable || i.toSpeak() || r.fleet.refused[i] != "") {
-		unspoken = i.toSpeak() && r.now.Before(r.missing(i, member, memberDeadline))
-		return false, unspoken, r.watch(i)
+		again = r.watch(i)
+		if i.toSpeak() {
+			if deadline := r.missing(i, member, memberDeadline); r.now.Before(deadline) {
+				return false, true, earlier(again, deadline)
+			}
+		}
+		return false, false, again
 	}
 	r.unwatch(i)
 	if !i.registered || !p.isAlive() || reported {
