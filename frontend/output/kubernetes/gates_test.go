@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func TestGateRequest(t *testing.T) {
 	r := gateRequest("/pods", p, gate{gateFalse, "NotReady", "why"}, time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC))
 	raw, err := json.Marshal(r.Body)
 	want := `{"metadata":{"uid":"u-1"},"status":{"conditions":[{"lastTransitionTime":"2026-11-29T07:00:00Z","message":"why","reason":"NotReady","status":"False","type":"dynmesh.dev/ready"}]}}`
-	if err != nil || string(raw) != want || r.Path != "/pods/p-1/status" || r.Method != "PATCH" || r.Type != "application/strategic-merge-patch+json" {
+	if err != nil || string(raw) != want || r.Path != "/pods/p-1/status" || r.Method != http.MethodPatch || r.Type != "application/strategic-merge-patch+json" {
 		t.Errorf("got %s %s %s %s", r.Method, r.Path, r.Type, raw)
 	}
 }
