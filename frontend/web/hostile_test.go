@@ -24,7 +24,8 @@ func hostile(t *testing.T, b browser) {
 	_, err := m.kv.Txn(t.Context()).Then(
 		put("d", markup, "g", "20000000000001", `{"http":"javascript:alert(4)"}`),
 		put("d", long, "g", "20000000000002", `{"http":"`+long+`"}`),
-		put("d", bidi, "g", "ffffffffffffffff", `{"x":{"y":"<svg onload=alert(5)>"}}`),
+		put("d", "abc", "g", "ffffffffffffffff", `{"x":{"y":"<svg onload=alert(5)>"}}`),
+		put("d", bidi, "g", "20000000000003", `{"http":"http://127.0.0.1:1"}`),
 		clientv3.OpPut("v1/dynmesh/members/20000000000001", host),
 		clientv3.OpPut("v1/instances/<script>alert(6)", "{"),
 	).Commit()
@@ -37,8 +38,11 @@ func hostile(t *testing.T, b browser) {
 		new MutationObserver(() => {
 			if (document.querySelector('body img, body script, body svg, body i:not(.share i), body b b')) document.documentElement.dataset.markup = 'yes';
 		}).observe(document, {subtree: true, childList: true});`})
-	p.waits("#endpoints", "d."+markup+".g", "(904 characters)", `abc\u{202e}gpj.exe`)
-	p.waits("#notes", "<script>alert(6)")
+	p.waits("#endpoints", "d."+markup+".g", "(904 characters)", "d.abc.g")
+	p.waits("#notes", "<script>alert(6)", "gpj.exe") // what does not show is in no name
+	if eval[bool](p, `document.body.textContent.includes('\u202e')`) {
+		t.Error("the page has a character that turns text round")
+	}
 	p.waits("#fleet", "</script><script>alert(2)</script> [31m")
 	for _, id := range []string{"20000000000001", "20000000000002", "ffffffffffffffff"} {
 		eval[bool](p, fmt.Sprintf(`[...document.querySelectorAll('.cell')].find((c) => c.instance.id === %q).click() ?? true`, id))
