@@ -14,8 +14,8 @@ const maxSize = 64 << 10
 const others fs.FileMode = 0o007
 
 // Read returns what a file has, unless others can use it. A group may: it is given to those who are
-// to read it. So may others where the file is on a memory file system that is mounted to be read
-// only, as Kubernetes and Swarm mount secrets for one container: nobody else is there.
+// to read it. So may others where the file is on what is mounted to be read only, as Kubernetes,
+// Swarm and Compose mount secrets for one container, on tmpfs or not: nobody else is there.
 func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
