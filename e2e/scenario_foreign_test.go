@@ -51,7 +51,7 @@ func goodOnes() []foreignEntry {
 		entry("dynamo", "backend", "generate", 2, map[string]string{"device_type": `"cuda"`, "zzz": `{"b":1,"a":[]}`, "aaa": `18446744073709551615`}),
 		entry("dynamo", "prefill", "generate", 3, map[string]string{"transport": `{"http_tcp":{"http_endpoint":"http://10.0.0.1:8000/v1/rpc","tcp_endpoint":"10.0.0.1:9000"}}`}),
 	}
-	for i, name := range []string{"with space", "dots.in.it", `"quoted"`, "<b>&amp;", "名前", "a\u2028b", `back\slash`, "%2F", "-", strings.Repeat("n", 300)} {
+	for i, name := range []string{"with space", "dots.in.it", `"quoted"`, "<b>&amp;", "名前", "a\u00e9b", `back\slash`, "%2F", "-", strings.Repeat("n", 300)} {
 		out = append(out, entry("dynamo", name, "generate", uint64(0x100+i), nil), entry(name, "backend", name, uint64(0x200+i), nil))
 	}
 	return out
@@ -86,6 +86,10 @@ func badOnes() []foreignEntry {
 		bad := next(nil)
 		bad.key = fmt.Sprintf(key, id)
 		out = append(out, bad)
+	}
+	for _, name := range []string{"a\u2028b", "a\u202eb"} { // they would end a line, or turn it round
+		id++
+		out = append(out, entry("dynamo", name, "generate", id, nil))
 	}
 	return out
 }

@@ -1,12 +1,14 @@
 package routing
 
 import (
+	"encoding/csv"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,24 +69,19 @@ func (h *haproxy) status(w *worker) (string, error) {
 	if _, err := io.WriteString(c, "show stat\n"); err != nil {
 		return "", err
 	}
-	text, err := io.ReadAll(c)
-	if err != nil {
-		return "", err
+	table := csv.NewReader(c) // a reason may have commas
+	table.FieldsPerRecord, table.LazyQuotes = -1, true
+	rows, err := table.ReadAll()
+	if err != nil || len(rows) == 0 {
+		return "", fmt.Errorf("show stat: %d rows, %w", len(rows), err)
 	}
-	lines := strings.Split(string(text), "\n")
-	heads := strings.Split(strings.TrimPrefix(lines[0], "# "), ",")
-	for _, line := range lines[1:] {
-		row := map[string]string{}
-		for n, cell := range strings.Split(line, ",") {
-			if n < len(heads) {
-				row[heads[n]] = cell
-			}
-		}
-		if row["addr"] == w.addr {
-			return row["status"], nil
+	addr, status := slices.Index(rows[0], "addr"), slices.Index(rows[0], "status")
+	for _, row := range rows[1:] {
+		if len(row) > max(addr, status) && row[addr] == w.addr {
+			return row[status], nil
 		}
 	}
-	return "", fmt.Errorf("it does not list %s:\n%s", w.addr, text)
+	return "", fmt.Errorf("it does not list %s:\n%q", w.addr, rows)
 }
 
 func (h *haproxy) is(w *worker, wanted string) error {

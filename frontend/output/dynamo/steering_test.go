@@ -190,6 +190,10 @@ func TestHandsOver(t *testing.T) {
 	second.says("in out in") // the first one's doing
 	second.decides(1, 2)
 	second.says("in out in") // it does not lead, and says what stands
+	testkit.Eventually(t, patience, "it is a candidate, since it has decided something", func() bool {
+		got, err := r.client.Get(t.Context(), "v1/dynmesh/steering/", clientv3.WithPrefix())
+		return err == nil && len(got.Kvs) == 2
+	})
 	if got := r.listed(); got != "1 3" {
 		t.Errorf("who does not lead has changed that to %q", got)
 	}
