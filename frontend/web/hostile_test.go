@@ -15,17 +15,17 @@ func hostile(t *testing.T, b browser) {
 	markup := `<img src=x onerror=alert(1)><b>&amp;"'`
 	long := strings.Repeat("very-long-", 90) // as long as a key may be, nearly
 	bidi := "abc\u202egpj.exe"
-	put := func(namespace, component, name, id, transport string) clientv3.Op {
-		return clientv3.OpPut(fmt.Sprintf("v1/instances/%s/%s/%s/%s", namespace, component, name, id), fmt.Sprintf(
-			`{"component":%q,"endpoint":%q,"namespace":%q,"instance_id":%d,"transport":%s}`, component, name, namespace, number(t, id), transport))
+	put := func(component, id, transport string) clientv3.Op {
+		return clientv3.OpPut(fmt.Sprintf("v1/instances/d/%s/g/%s", component, id), fmt.Sprintf(
+			`{"component":%q,"endpoint":"g","namespace":"d","instance_id":%d,"transport":%s}`, component, number(t, id), transport))
 	}
 	host := `{"role":"worker","host":"</script><script>alert(2)</script>\u0000\u001b[31m","pid":1,"version":"{{7*7}}","started_at":"2026-01-01T00:00:00Z",` +
 		`"system_url":"javascript:alert(3)","labels":{"<i>":"` + strings.Repeat("é", 5000) + `"}}`
 	_, err := m.kv.Txn(t.Context()).Then(
-		put("d", markup, "g", "20000000000001", `{"http":"javascript:alert(4)"}`),
-		put("d", long, "g", "20000000000002", `{"http":"`+long+`"}`),
-		put("d", "abc", "g", "ffffffffffffffff", `{"x":{"y":"<svg onload=alert(5)>"}}`),
-		put("d", bidi, "g", "20000000000003", `{"http":"http://127.0.0.1:1"}`),
+		put(markup, "20000000000001", `{"http":"javascript:alert(4)"}`),
+		put(long, "20000000000002", `{"http":"`+long+`"}`),
+		put("abc", "ffffffffffffffff", `{"x":{"y":"<svg onload=alert(5)>"}}`),
+		put(bidi, "20000000000003", `{"http":"http://127.0.0.1:1"}`),
 		clientv3.OpPut("v1/dynmesh/members/20000000000001", host),
 		clientv3.OpPut("v1/instances/<script>alert(6)", "{"),
 	).Commit()
