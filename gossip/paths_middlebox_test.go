@@ -119,7 +119,6 @@ func (b *box) holds(n int) func() bool {
 }
 
 func TestMiddleboxOnLoopback(t *testing.T) {
-	t.Parallel()
 	w := newWatched(t)
 	b := newBox(t)
 	inner := "127.0.0.1:" + strconv.Itoa(testkit.FreePort(t))

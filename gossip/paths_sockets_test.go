@@ -21,6 +21,8 @@ import (
 )
 
 // These tests have real sockets on loopback, and where a process is to die, a process that dies.
+// They measure time that passes, so none of them is parallel to those on virtual time, which take
+// all of the processors.
 
 const patience = 20 * time.Second // for what takes a second on an idle machine
 
@@ -167,7 +169,6 @@ func (w *watched) child() (process *os.Process, addr string) {
 }
 
 func TestKilledProcessIsFoundAtOnce(t *testing.T) {
-	t.Parallel()
 	w := newWatched(t)
 	process, addr := w.child()
 	w.until("tripwires", func() bool { return holdsConnection(w.Pool) && holdsConnection(w.second.Pool) })
@@ -200,7 +201,6 @@ func TestKilledProcessIsFoundAtOnce(t *testing.T) {
 func holdsConnection(p *Pool) bool { return p.node.Conns().Total > 0 }
 
 func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {
-	t.Parallel()
 	w := newWatched(t)
 	process, _ := w.child()
 	pace, stopped := testkit.Paced(t), time.Now()
@@ -225,7 +225,6 @@ func TestStoppedProcessIsFoundInThreeSeconds(t *testing.T) {
 }
 
 func TestClosedPortOfRequestsIsFound(t *testing.T) {
-	t.Parallel()
 	w := newWatched(t)
 	service := listen(t, "127.0.0.1:0")
 	startReal(t, func(c *Config) {
