@@ -249,6 +249,9 @@ func (f *fleet) handsOver(t *testing.T, p *pod) {
 		t.Errorf("slices have %v", slice)
 	}
 	second := f.frontends[0]
+	testkit.Eventually(t, patience, "it writes both, each by a Lease of its own", func() bool {
+		return f.writing("readinessgates") == second && f.writing("endpointslices") == second
+	})
 	third := f.startFrontend(t, hands, "dynmesh-frontend", "--readiness-gate", "--endpointslices", "llm=dyn://"+engine, "--kubernetes-service", "app=steered:http")
 	testkit.Eventually(t, patience, "the third one has decided", func() bool { return third.withdrawn(p.id) == "readinessgates out" })
 	began = time.Now()
