@@ -59,14 +59,16 @@ func TestSlices(t *testing.T) {
 		"discovery.k8s.io/v1EndpointSliceIPv4[map[name:http port:80 protocol:TCP]] map[endpointslice.kubernetes.io/managed-by:dynmesh kubernetes.io/service-name:llm team:a]" {
 		t.Errorf("got %s", got)
 	}
+	pace, began := testkit.Paced(t), time.Now()
 	before := s.Asked("PATCH") + s.Asked("POST "+ownSlices)
 	r.publish(output.In, output.Out)
 	r.eventually("one is out", "10.0.0.1=in 10.0.0.2=out", all)
 	r.eventually("which is reported", generate+" out", func() string { return r.told(2) })
 	r.publish(output.Draining, output.Degraded)
 	r.eventually("they drain, and serve less", "10.0.0.1=draining 10.0.0.2=in", all)
-	if writes := s.Asked("PATCH") + s.Asked("POST "+ownSlices) - before; writes != 2 {
-		t.Errorf("%d writes for two changes", writes)
+	// One that is kept from its turn may try again before it has seen what it has written.
+	if writes, late := s.Asked("PATCH")+s.Asked("POST "+ownSlices)-before, pace.Longest(began); writes < 2 || writes > 2 && late < 100*time.Millisecond {
+		t.Errorf("%d writes for two changes; this process was late by %v", writes, late)
 	}
 
 	s.Put(ownSlices, apitest.Object{"metadata": meta, "addressType": "IPv4", "endpoints": []any{}, "ports": slice["ports"]})
