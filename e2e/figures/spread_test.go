@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,6 +154,11 @@ func startPools(t *testing.T, n int, changed func(u dynmesh.GossipUpdate, seen *
 				changed(u, &seen)
 			}
 		})
+		await(t, func() bool { // one after the other: 200 that join at once take two processors for minutes
+			mu.Lock()
+			defer mu.Unlock()
+			return i == 0 || alive[i] > 1
+		})
 	}
 	await(t, func() bool {
 		mu.Lock()
@@ -163,12 +170,34 @@ func startPools(t *testing.T, n int, changed func(u dynmesh.GossipUpdate, seen *
 		}
 		return true
 	})
-	settleDown()
+	settleDown(t)
 	return p
 }
 
-// settleDown lets what came of joining pass.
-func settleDown() { <-time.After(5 * time.Second) }
+// settleDown waits until what came of joining has passed: 5 s, and until the members have left half
+// of a processor free for a second. Before, one measures the processors.
+func settleDown(t *testing.T) {
+	t.Helper()
+	<-time.After(4 * time.Second)
+	for deadline := time.Now().Add(3 * time.Minute); ; {
+		before := processorTime()
+		<-time.After(time.Second)
+		took := processorTime() - before
+		if took < time.Duration(runtime.NumCPU())*time.Second-500*time.Millisecond {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the members do not come to rest: they take %v a second", took)
+		}
+	}
+}
+
+// processorTime is what this process has had of the processors.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used) // it fails for bad arguments only
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
 
 func await(t *testing.T, done func() bool) {
 	t.Helper()
@@ -215,7 +244,7 @@ func bareSpread(t *testing.T) []time.Duration {
 		}
 		return true
 	})
-	settleDown()
+	settleDown(t)
 	var times []time.Duration
 	for i := range spreads {
 		heard.begin(uint64(i + 1))
