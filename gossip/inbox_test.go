@@ -201,3 +201,30 @@ func TestPingsDoNotWaitBehindMessages(t *testing.T) {
 		t.Error("the message has not been taken in")
 	}
 }
+
+// Who is slow answers the first of the pings that are to end its suspicion when later ones have
+// been sent.
+func TestLateAnswerEndsSuspicion(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // its loop never runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	o := dynmesh.Observer{ID: 2, Epoch: 1}
+	m := &member{Member: dynmesh.Member{Observer: o, State: dynmesh.Alive}}
+	p.loop.members[o.ID] = m
+	for range 2 {
+		p.loop.setState(m, dynmesh.Suspect, time.Now())
+		p.loop.pingSuspects()
+		answer := message{typ: typePong, from: o, nonce: m.nonce}
+		p.loop.pingSuspects()
+		if p.loop.pinged(answer, time.Now()); m.State != dynmesh.Alive {
+			t.Fatal("the answer to the first ping ends nothing")
+		}
+		p.loop.setState(m, dynmesh.Suspect, time.Now())
+		p.loop.pingSuspects()
+		if p.loop.pinged(answer, time.Now()); m.State != dynmesh.Suspect {
+			t.Fatal("an answer from an earlier suspicion ends the next one")
+		}
+	}
+}

@@ -84,7 +84,7 @@ func newLoop(p *Pool, keys table.Keys) *loop {
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
 		dialer: dial.New(watchedNetwork{p.node, &p.refused}, p.via, p.inbox.probe), hostAddrs: hostAddrs(p.node.Addr().Addr()),
 	}
-	l.table.Limit(int(budget.Share(4, math.MaxInt64)))
+	l.table.Limit(budget.Share(4, math.MaxInt64))
 	if p.via != nil {
 		l.prober.SendCanaries()
 	}
@@ -171,13 +171,13 @@ func (l *loop) runDue(now time.Time) time.Time {
 	if !now.Before(l.expiry) {
 		l.expiry = now.Add(expiryInterval)
 		l.apply(l.table.Expire(now), false, now)
-		l.forgetUnknown(now)
+		l.forgetUnknown(keepUnknown, now)
 	}
 	if !now.Before(l.housekeeping) {
 		l.housekeeping = now.Add(housekeepingInterval)
 		if l.strangersGo {
 			l.strangersGo = false
-			l.forgetUnknownFor(0, now)
+			l.forgetUnknown(0, now)
 		}
 		l.forgetGone(now)
 		l.pingSuspects()

@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -34,7 +35,7 @@ type member struct {
 	dynmesh.Member
 	peer     swim.Peer
 	key      []byte
-	nonce    uint64    // the nonce of the last ping that was to end a suspicion
+	nonce    uint64    // of the pings that are to end its suspicion; 0: none has been sent
 	degraded bool      // answers over TCP and not over UDP
 	compared time.Time // when its State was last answered
 }
@@ -164,7 +165,7 @@ func (l *loop) setState(m *member, s dynmesh.MemberState, now time.Time) {
 	if s == dynmesh.Left {
 		l.pool.exchange.remember(m.peer.Name, now)
 	}
-	m.State, m.Since = s, now
+	m.State, m.Since, m.nonce = s, now, 0
 	l.memberChanged(m)
 }
 
@@ -178,10 +179,7 @@ func (l *loop) membershipChanged(now time.Time) {
 // loopback is no address: this host's own would answer there, or refuse.
 func (l *loop) service(m *member) string {
 	host, _, err := net.SplitHostPort(m.Service)
-	if err != nil {
-		return m.Service
-	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+	if err != nil || !address.IsLoopback(host) {
 		return m.Service
 	}
 	if at := m.peer.Addr.Addr(); !at.IsLoopback() && !slices.Contains(l.hostAddrs, at) {
@@ -301,7 +299,9 @@ func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 func (l *loop) pingSuspects() {
 	for _, m := range l.members {
 		if m.State == dynmesh.Suspect {
-			m.nonce = rand.Uint64()
+			for m.nonce == 0 { // the same until it is over: who is slow answers an earlier one
+				m.nonce = rand.Uint64()
+			}
 			l.sendPing(m, m.nonce, false)
 		}
 	}
@@ -321,11 +321,8 @@ func (l *loop) forgetGone(now time.Time) {
 	}
 }
 
-// forgetUnknown drops what was said by those who have not become members.
-func (l *loop) forgetUnknown(now time.Time) { l.forgetUnknownFor(keepUnknown, now) }
-
-// forgetUnknownFor drops what was said by those who have been no members for so long.
-func (l *loop) forgetUnknownFor(long time.Duration, now time.Time) {
+// forgetUnknown drops what was said by those who have been no members for so long.
+func (l *loop) forgetUnknown(long time.Duration, now time.Time) {
 	var expired []dynmesh.Observer
 	seen := make(map[dynmesh.Observer]time.Time, len(l.unknownObservers))
 	for o := range l.table.Observers() {

@@ -137,7 +137,7 @@ func (t *Table) sign(own *incarnation, watermark uint64) {
 }
 
 // Limit lowers the bound on the bytes of all entries, as [Stats.Size] counts them.
-func (t *Table) Limit(size int) { t.most = min(size, maxSize) }
+func (t *Table) Limit(size int64) { t.most = int(min(size, maxSize)) }
 
 // Stats is the size of a table.
 type Stats struct {
