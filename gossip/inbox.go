@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -222,10 +221,10 @@ func (x *exchange) Admit(p swim.Peer) error {
 		x.metrics.Reject("member")
 		return err
 	}
-	if reason := x.refusal(m); reason != "" && p.Name != x.self {
+	if addr, reason := x.refusal(m); reason != "" && p.Name != x.self {
 		x.metrics.Reject("address")
-		x.refused.Note(m.Addr, reason, time.Now())
-		return fmt.Errorf("member %s: its address is %s", p.Name, reason)
+		x.refused.Note(addr, reason, time.Now())
+		return fmt.Errorf("member %s: its address %s is %s", p.Name, addr, reason)
 	}
 	if x.hasLeft(p.Name) {
 		return errLeft // some have not heard yet, so it is not counted
@@ -238,11 +237,14 @@ func (x *exchange) Admit(p swim.Peer) error {
 	return nil
 }
 
-// refusal says why nothing is to be sent where a member says that it is; empty: it may be. Members
-// on one host reach each other by loopback addresses, whichever host it is.
-func (x *exchange) refusal(m *member) string {
+// refusal says to which of a member's addresses nothing is to be sent, and why; empty: to both it
+// may be. Members on one host reach each other by loopback addresses, whichever host it is.
+func (x *exchange) refusal(m *member) (addr, reason string) {
+	if reason := x.policy.Refusal(m.peer.Addr.Addr(), true); reason != "" {
+		return m.Addr, reason
+	}
 	host, _, _ := net.SplitHostPort(m.Service) // a frontend has none
-	return cmp.Or(x.policy.Refusal(m.peer.Addr.Addr(), true), x.policy.RefusalOf(host, true))
+	return m.Service, x.policy.RefusalOf(host, true)
 }
 
 // Broadcasts is for memberlist.

@@ -30,8 +30,8 @@ func TestMembersAtRefusedAddresses(t *testing.T) {
 			refused int
 			first   string
 		}{
-			{one, 3, 2, "10.0.0.3:7946 is a link-local address"},
-			{narrow, 2, 3, "10.0.0.3:7946 is outside of DYN_PROBE_NETWORKS"},
+			{one, 3, 2, "169.254.169.254:80 is a link-local address"},
+			{narrow, 2, 3, "10.0.0.9:7946 is outside of DYN_PROBE_NETWORKS"},
 		} {
 			tt.p.read()
 			if n := tt.p.alive(); n != tt.alive || tt.p.health.Refused != tt.refused || tt.p.health.Refusal != tt.first {

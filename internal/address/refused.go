@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Refused is which addresses were refused of late, and why: of the last 1,024, for five minutes
-// after each was last named. Its methods may be called from any goroutine. The zero value is empty.
+// Refused is which addresses were refused of late, and why: 1,024 at most, each for five minutes
+// after it was last named. Its methods may be called from any goroutine. The zero value is empty.
 type Refused struct {
 	mu  sync.Mutex
 	all map[string]refused
@@ -42,11 +42,12 @@ func (r *Refused) Now(now time.Time) (n int, first string) {
 	for addr, why := range r.all {
 		if now.Sub(why.at) > keepRefused {
 			delete(r.all, addr)
-			continue
+		} else if first == "" || addr < first {
+			first = addr
 		}
-		if said := addr + " is " + why.reason; first == "" || said < first {
-			first = said
-		}
+	}
+	if first != "" {
+		first += " is " + r.all[first].reason
 	}
 	return len(r.all), first
 }
