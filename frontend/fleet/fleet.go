@@ -41,7 +41,7 @@ type Fleet struct {
 	registries    []dynmesh.RegistryState
 	pods          map[*Instance]*dynmesh.Pod // of those that Kubernetes knows: few fleets have any
 	withdrawn     map[*Instance]*dynmesh.Withdrawal
-	refused       map[*Instance]string // to whose address gossip must not connect, and why
+	refused       map[*Instance]string // to whose addresses gossip must not connect: what comes of it, and why
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes

@@ -18,19 +18,17 @@ func TestLoopbackOfAnotherHost(t *testing.T) {
 		"by name":                   {"http://localhost:9000/v1/rpc/g", "host-a", "host-f", true},
 		"of IPv6":                   {"http://[::1]:9000/v1/rpc/g", "host-a", "host-f", true},
 		"on this host":              {"http://127.0.0.1:9000/v1/rpc/g", "host-f", "host-f", false},
-		"of a host that is unknown": {"http://127.0.0.1:9000/v1/rpc/g", "host-a", "", false},
+		"of a host that is unknown": {"http://127.0.0.1:9000/v1/rpc/g", "", "host-f", false},
+		"seen from such a host":     {"http://127.0.0.1:9000/v1/rpc/g", "host-a", "", false},
 		"no loopback":               {"http://10.127.0.1:9000/v1/rpc/g", "host-a", "host-f", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := rigOf(t, Config{Gossip: true, Self: self, Host: tt.self})
 			a := key("b", 0xa)
 			in := put(a)
 			in.Transport = dynmesh.HTTPTransport(tt.transport)
 			u := synced(in)
 			u.Members = []dynmesh.RegisteredMember{registered(a.ID, tt.host)}
-			if tt.self != "" {
-				u.Members = append(u.Members, registered(r.f.processes.self.ID, tt.self))
-			}
 			r.discover(u)
 			r.member(a.ID, dynmesh.Alive)
 			r.observe(r.canary(a, true))

@@ -240,7 +240,7 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 		return dynmesh.Foreign{}
 	}
 	if reason := f.refusal(i.process, addr); reason != "" {
-		f.refuse(i, addr+" is "+reason)
+		f.refuse(i, "is not watched: "+addr+" is "+reason)
 		return dynmesh.Foreign{}
 	}
 	at := dynmesh.Foreign{Addr: addr, Idle: idle, System: i.process.system(), Serves: i.serves()}
@@ -252,7 +252,7 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 		at.System = net.JoinHostPort(host, strconv.Itoa(f.cfg.ForeignSystemPort))
 	}
 	if reason := f.refusal(i.process, at.System); reason != "" {
-		f.refuse(i, "its system port "+at.System+" is "+reason)
+		f.refuse(i, "is watched but for its system port: "+at.System+" is "+reason)
 		at.System = ""
 		return at
 	}
@@ -261,10 +261,10 @@ func (f *Fleet) where(i *Instance) dynmesh.Foreign {
 }
 
 // loopback returns the address of an instance where that is loopback, and its worker has told the
-// registry that it is on another host than this process has; empty: it is not so.
+// registry that it is on another host than this process is; empty: it is not so.
 func (f *Fleet) loopback(i *Instance) string {
-	self := f.processes.byID[f.processes.self.ID]
-	if self == nil || self.told == nil || i.process.told == nil || self.told.Host == i.process.told.Host {
+	told := i.process.told
+	if f.cfg.Host == "" || told == nil || told.Host == "" || told.Host == f.cfg.Host {
 		return ""
 	}
 	if !strings.Contains(i.transport, "127.") && !strings.Contains(i.transport, "localhost") && !strings.Contains(i.transport, "[::1]") {

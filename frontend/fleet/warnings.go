@@ -75,7 +75,7 @@ func (w *warnings) partitions(all []*Endpoint) {
 // maxRefused is the most instances that the warnings name for their addresses.
 const maxRefused = 20
 
-// refused tells to whose addresses gossip does not connect.
+// refused tells to whose addresses gossip does not connect, and what comes of it.
 func (w *warnings) refused(all map[*Instance]string) {
 	var first []*Instance
 	byKey := func(a, b *Instance) int { return a.Key().Compare(b.Key()) }
@@ -85,7 +85,7 @@ func (w *warnings) refused(all map[*Instance]string) {
 		}
 	}
 	for _, i := range first {
-		w.add("%s instance %v is not watched: %s", i.endpoint.name, i.ID(), all[i])
+		w.add("%s instance %v %s", i.endpoint.name, i.ID(), all[i])
 	}
 	if more := len(all) - len(first); more > 0 {
 		w.add("and %d more instances for their addresses", more)
