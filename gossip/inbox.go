@@ -197,6 +197,7 @@ type exchange struct {
 
 	mu    sync.Mutex
 	queue table.BroadcastQueue
+	room  time.Time            // when memberlist last had room for some of the queue
 	left  map[string]time.Time // names of members that left, and when
 }
 
@@ -251,7 +252,19 @@ func (x *exchange) refusal(m *member) (addr, reason string) {
 func (x *exchange) Broadcasts(overhead, limit int) [][]byte {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.room = time.Now()
 	return x.queue.Packet(overhead, limit, int(x.members.Load()))
+}
+
+// held returns a packet of what waits where memberlist has had no room for it of late: where many
+// join or die at once, its own news fill its packets for half a minute.
+func (x *exchange) held(now time.Time) [][]byte {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if now.Sub(x.room) < 2*spreadInterval {
+		return nil
+	}
+	return x.queue.Packet(0, spreadSize, int(x.members.Load()))
 }
 
 // State is for memberlist.

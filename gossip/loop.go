@@ -59,7 +59,7 @@ type loop struct {
 	died       []string // members, since that was last logged
 	joined     []string
 
-	housekeeping, expiry time.Time // when they are due
+	housekeeping, expiry, spread time.Time // when they are due
 }
 
 // resend is what goes out again, in case it was lost the first time.
@@ -71,6 +71,9 @@ type resend struct {
 
 const (
 	housekeepingInterval = time.Second
+	spreadInterval       = 200 * time.Millisecond // as memberlist gossips
+	spreadWidth          = 3
+	spreadSize           = 1000 // bytes of a packet, which has memberlist's overhead, too
 	expiryInterval       = 5 * time.Second
 	resendAfter          = 50 * time.Millisecond
 	maxTicks             = 64 // of the prober in one iteration, lest what comes in waits for all that is due
@@ -115,7 +118,7 @@ func (l *loop) run(ctx context.Context) {
 		l.process(l.pool.inbox.take(), now)
 		next := l.runDue(now)
 		l.flush(now)
-		next = earliest(next, l.sync.nextProbe, l.sync.nextAnnouncement)
+		next = earliest(next, l.sync.nextProbe, l.sync.nextAnnouncement, l.spreadHeld(now))
 		if len(l.resends) > 0 {
 			next = earliest(next, l.resends[0].at)
 		}
@@ -362,6 +365,24 @@ func (l *loop) tick() time.Time {
 	l.tellProber()
 	now := time.Since(l.origin)
 	return l.origin.Add(min(l.prober.Next(now), now+time.Hour))
+}
+
+// spreadHeld sends what memberlist has no room for, as memberlist gossips, and returns when to do so
+// again; zero: nothing waits.
+func (l *loop) spreadHeld(now time.Time) time.Time {
+	if l.pool.exchange.waiting() == 0 {
+		return time.Time{}
+	}
+	if now.Before(l.spread) {
+		return l.spread
+	}
+	l.spread = now.Add(spreadInterval)
+	for _, m := range l.pick(spreadWidth) {
+		for _, b := range l.pool.exchange.held(now) {
+			l.pool.node.Send(m.peer, b)
+		}
+	}
+	return l.spread
 }
 
 // introduce makes this member known to those who are to watch it, and returns when to go on; zero:
