@@ -347,7 +347,7 @@ func (t *target) finish(now time.Time) *Target {
 			s.State, s.Held = In, true
 			held++
 		}
-		if was := before[r.Key]; was != nil && was.State == s.State && was.Held == s.Held && was.Unheard == s.Unheard {
+		if was := before[r.Key]; was != nil && was.State == s.State && was.Held == s.Held && was.New == s.New && was.Unheard == s.Unheard {
 			s.Since, s.Reason, s.Verdict = was.Since, was.Reason, was.Verdict
 		}
 		next.Servers = append(next.Servers, s)

@@ -494,6 +494,30 @@ func TestParseFloor(t *testing.T) {
 	}
 }
 
+// One that is new at the address of one that failed, and fails, has to prove itself once it works:
+// nothing of what it was speaks against it then.
+func TestNewWorksAtAnAddressThatFailed(t *testing.T) {
+	f := newFleet(t, "", "")
+	f.step(0, "a=ready b=ready")
+	f.step(time.Second, "b=notready")
+	f.step(time.Second, "b= B=notready")
+	for _, want := range []struct {
+		says    string
+		isNew   bool
+		verdict dynmesh.VerdictState
+		reason  string
+	}{
+		{"", true, dynmesh.NotReady, "it is new, and has not worked yet: notready"},
+		{"B=ready", false, dynmesh.Ready, "it works again, and is back in at 2026-11-29T02:00:09.000Z if it still does"},
+	} {
+		f.step(time.Second, want.says)
+		s := f.last.Target(generate).Server(f.worker("B", "").Key)
+		if s == nil || s.State != Out || s.New != want.isNew || s.Verdict != want.verdict || s.Reason != want.reason {
+			t.Errorf("%q: got %+v, want %+v", want.says, s, want)
+		}
+	}
+}
+
 // One of which nobody has said anything yet says so, and what is known against it counts; its pod
 // is remembered while it drains.
 func TestUnheard(t *testing.T) {
@@ -507,15 +531,15 @@ func TestUnheard(t *testing.T) {
 			f.last = a
 		}
 		got := f.last.Target(generate).Server(c.Key)
-		if got == nil || got.State != want.State || got.Unheard != want.Unheard || got.Pod != (Pod{"p", "u", "n"}) {
+		if got == nil || got.State != want.State || got.New != want.New || got.Unheard != want.Unheard || got.Pod != (Pod{"p", "u", "n"}) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
 	f.policy.Put(c, f.now)
-	of(Server{State: Out, Unheard: true})
+	of(Server{State: Out, New: true, Unheard: true})
 	c.Verdict = dynmesh.NotReady
 	f.policy.Put(c, f.now)
-	of(Server{State: Out})
+	of(Server{State: Out, New: true})
 	c.Verdict, c.Observed = dynmesh.Ready, true
 	f.policy.Put(c, f.now)
 	of(Server{State: In})
