@@ -269,7 +269,10 @@ func asGated(s *output.Server, p *apiserver.Pod, ties []tie) output.Server {
 	made := *s
 	switch w := wanted(p, ties, true); {
 	case p.Gate == gateFalse && s.State.Serves():
-		made.State, made.Reason = output.Out, "its pod is withdrawn: "+w.message
+		made.State, made.Reason = output.Out, "its pod is withdrawn"
+		if w.status == gateFalse { // else what withdrew it has passed, and the gate is still to follow
+			made.Reason += ": " + w.message
+		}
 	case p.Gate == gateTrue && !s.State.Serves():
 		made.State, made.Held, made.Reason = output.In, w.reason == "Held", w.message
 	}

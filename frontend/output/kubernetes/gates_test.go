@@ -52,6 +52,31 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+// What is told of a server is what its pod's gate makes of it, and why, as far as that still holds.
+func TestAsGated(t *testing.T) {
+	in, out, held := output.Server{State: output.In, Reason: "works"}, output.Server{State: output.Out, Reason: "fails"}, output.Server{State: output.In, Held: true}
+	for _, tt := range []struct {
+		gate string
+		of   output.Server
+		with []output.Server
+		want string
+	}{
+		{"True", in, nil, "in: works"},
+		{"False", out, nil, "out: fails"},
+		{"False", in, []output.Server{out}, "out: its pod is withdrawn: dyn://..: fails"},
+		{"False", in, nil, "out: its pod is withdrawn"},
+		{"True", out, []output.Server{held}, "in: it would be withdrawn, and too few would be left"},
+	} {
+		ties := []tie{{nil, &tt.of}}
+		for i := range tt.with {
+			ties = append(ties, tie{nil, &tt.with[i]})
+		}
+		if s := asGated(&tt.of, &apiserver.Pod{Gate: tt.gate}, ties); s.State.String()+": "+s.Reason != tt.want {
+			t.Errorf("%s, %v with %v: got %v: %s, want %s", tt.gate, tt.of.State, tt.with, s.State, s.Reason, tt.want)
+		}
+	}
+}
+
 // A patch is for the pod in the life that is meant, and touches nothing but the gate.
 func TestGateRequest(t *testing.T) {
 	p := &apiserver.Pod{Meta: apiserver.Meta{Name: "p-1"}, UID: "u-1"}
