@@ -136,6 +136,18 @@ func steer(t *testing.T, url string) *steersman {
 	return f
 }
 
+// steerOverNetwork runs one that reaches etcd through a network, and has withdrawn the second
+// worker.
+func steerOverNetwork(t *testing.T) (r *registry, net *testkit.Network, f *steersman) {
+	t.Helper()
+	r = newRegistry(t)
+	net = testkit.StartNetwork(t, strings.TrimPrefix(r.url, "http://"))
+	f = steer(t, "http://"+net.Addr())
+	f.decides(2)
+	r.lists("1 3")
+	return r, net, f
+}
+
 // decides publishes an assignment, in which these are out.
 func (f *steersman) decides(out ...int) {
 	f.version++

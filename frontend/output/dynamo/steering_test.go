@@ -90,11 +90,7 @@ func TestFrozenLeavesItToAnother(t *testing.T) {
 // One that was no candidate, because it doubted itself, is the last one to stop all the same.
 func TestStopsWhileFrozen(t *testing.T) {
 	t.Parallel()
-	r := newRegistry(t)
-	net := testkit.StartNetwork(t, strings.TrimPrefix(r.url, "http://"))
-	first := steer(t, "http://"+net.Addr())
-	first.decides(2)
-	r.lists("1 3")
+	r, net, first := steerOverNetwork(t)
 	net.Cut()
 	if err := first.stop(); err == nil || !strings.Contains(err.Error(), "dynmesh release") {
 		t.Errorf("stopped without etcd: %v", err)
@@ -226,11 +222,7 @@ func TestHandsOver(t *testing.T) {
 // One that is cut off, or killed, is replaced: the next one decides about what it has withdrawn.
 func TestAnotherFinishes(t *testing.T) {
 	t.Parallel()
-	r := newRegistry(t)
-	net := testkit.StartNetwork(t, strings.TrimPrefix(r.url, "http://"))
-	first := steer(t, "http://"+net.Addr())
-	first.decides(2)
-	r.lists("1 3")
+	r, net, first := steerOverNetwork(t)
 	second := steer(t, r.url)
 	second.decides()
 	second.says("in out in")
