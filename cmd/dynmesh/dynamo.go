@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
@@ -64,7 +65,7 @@ func (r *dynamoReleaser) release(ctx context.Context, dryRun bool, did func(stri
 	}
 	failed := []error{bad}
 	for _, one := range all {
-		about := fmt.Sprintf("%s, withdrawn by %s at %s (%s)", one.Key, one.By, one.Since.Format("2006-01-02T15:04:05Z"), one.Reason)
+		about := fmt.Sprintf("%s, withdrawn by %s at %s (%s)", one.Key, one.By, one.Since.UTC().Format(time.RFC3339), one.Reason)
 		if dryRun {
 			did("would put back " + about)
 			continue

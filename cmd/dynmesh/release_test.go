@@ -12,7 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
-// What a frontend that was killed has withdrawn is put back, once, with a line for each.
+// What a frontend has withdrawn is put back, once, with a line for each.
 func TestReleaseDynamo(t *testing.T) {
 	server, err := localetcd.Start(localetcd.Config{})
 	if err != nil {
@@ -33,14 +33,14 @@ func TestReleaseDynamo(t *testing.T) {
 	if _, err := client.Put(t.Context(), key.String(), value, clientv3.WithLease(lease.ID)); err != nil {
 		t.Fatal(err)
 	}
-	killed, err := etcd.NewWithdrawals(etcd.Config{Endpoints: []string{server.Endpoint()}}, "a frontend", nil)
+	steers, err := etcd.NewWithdrawals(etcd.Config{Endpoints: []string{server.Endpoint()}}, "a frontend", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := killed.Campaign(t.Context()); err != nil {
+	if err := steers.Campaign(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := killed.Withdraw(t.Context(), key, "it hangs", time.Now()); err != nil || done == nil {
+	if done, err := steers.Withdraw(t.Context(), key, "it hangs", time.Now()); err != nil || done == nil {
 		t.Fatal(done, err)
 	}
 	release := func(args string) (code int, stdout, stderr string) {
@@ -60,6 +60,7 @@ func TestReleaseDynamo(t *testing.T) {
 		{nobody + " --etcd-cert x", "", "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY: one is set without the other", 2},
 		{"--only nginx", "", "want", 2},
 	} {
+		testkit.Eventually(t, 20*time.Second, "a frontend steers", func() bool { return steers.Campaign(t.Context()) == nil })
 		code, stdout, stderr := release(tt.args)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) || (tt.stderr == "") != (stderr == "") {
 			t.Errorf("release %s: exit %d\n%s%s\nwant %d, %q and %q", tt.args, code, stdout, stderr, tt.code, tt.stdout, tt.stderr)
@@ -69,7 +70,7 @@ func TestReleaseDynamo(t *testing.T) {
 	if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != value || clientv3.LeaseID(r.Kvs[0].Lease) != lease.ID {
 		t.Errorf("put back is %v, %v", r, err)
 	}
-	if err := killed.Close(t.Context()); err != nil {
+	if err := steers.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if code, stdout, _ := release("--etcd-endpoints " + server.Endpoint()); code != 0 || stdout != "dynamo: nothing is left\n" {
