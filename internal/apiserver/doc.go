@@ -6,6 +6,7 @@
 //	| follower.go | lists one kind of objects, then watches it                   |
 //	| page.go     | a part of a list, object by object                           |
 //	| pod.go      | what is read of a pod, for whom its readiness gate concerns  |
+//	| slice.go    | the label by which EndpointSlices of dynmesh's own are known |
 //
 // What client-go's informers do not give is why they are not used: they try again after up to 30 s,
 // where here it is less than one, and do not say that they are out of touch. A server that vanishes
