@@ -15,6 +15,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/discovery/sourcetest"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -54,18 +55,20 @@ func newWithdrawals(t *testing.T, cfg etcd.Config, by string) *etcd.Withdrawals 
 func leading(t *testing.T, endpoint string) *etcd.Withdrawals {
 	t.Helper()
 	w := newWithdrawals(t, etcd.Config{Endpoints: []string{endpoint}}, "one")
-	testkit.Eventually(t, 10*time.Second, "it leads", func() bool {
-		return w.Campaign(t.Context()) == nil && w.Leads(time.Now())
-	})
+	lead(t, w)
 	return w
+}
+
+// lead has one lead, also where its lease has ended while the test waited for something else.
+func lead(t *testing.T, w *etcd.Withdrawals) {
+	t.Helper()
+	testkit.Eventually(t, 20*time.Second, "it leads", func() bool { return w.Campaign(t.Context()) == nil && w.Leads(time.Now()) })
 }
 
 // withdraw moves the instance into the journal.
 func withdraw(t *testing.T, w *etcd.Withdrawals) etcd.Withdrawal {
 	t.Helper()
-	if err := w.Campaign(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	lead(t, w)
 	done, err := w.Withdraw(t.Context(), steeredKey, "it hangs", time.Now())
 	if err != nil || done == nil {
 		t.Fatalf("Withdraw = %v, %v", done, err)
@@ -128,49 +131,59 @@ func TestWithdrawAndRestore(t *testing.T) {
 	}
 }
 
+// withdrawnWorker is an instance that one has withdrawn, as a watcher knows it.
+type withdrawnWorker struct {
+	client *clientv3.Client
+	lease  clientv3.LeaseID // the worker's
+	view   *sourcetest.View
+	by     *etcd.Withdrawals
+	entry  etcd.Withdrawal
+}
+
+func newWithdrawnWorker(t *testing.T) (w withdrawnWorker) {
+	t.Helper()
+	server := startEtcd(t, localetcd.Config{})
+	w.client = dial(t, server.Endpoint())
+	w.lease = steeredWorker(t, w.client, "a")
+	_, w.view = startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
+	w.by = leading(t, server.Endpoint())
+	w.entry = withdraw(t, w.by)
+	testkit.Eventually(t, 10*time.Second, "it is known to be withdrawn", func() bool { return w.view.Instances()[steeredKey].Withdrawn != nil })
+	return w
+}
+
 // Whatever ends a worker's lease ends its entry, too, and nobody puts it back.
 func TestWithdrawnWorkerWhoseLeaseEnds(t *testing.T) {
 	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	id := steeredWorker(t, client, "a")
-	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	w := leading(t, server.Endpoint())
-	one := withdraw(t, w)
-	testkit.Eventually(t, 10*time.Second, "it is known to be withdrawn", func() bool { return v.Instances()[steeredKey].Withdrawn != nil })
-	if _, err := client.Revoke(t.Context(), id); err != nil {
+	w := newWithdrawnWorker(t)
+	if _, err := w.client.Revoke(t.Context(), w.lease); err != nil {
 		t.Fatal(err)
 	}
-	restore(t, w, one, etcd.Ended)
-	if keys, _, _ := held(t, client); keys != "" {
+	restore(t, w.by, w.entry, etcd.Ended)
+	if keys, _, _ := held(t, w.client); keys != "" {
 		t.Errorf("its lease has ended, and there is %q", keys)
 	}
-	testkit.Eventually(t, 10*time.Second, "it is gone", func() bool { return v.Len() == 0 })
+	testkit.Eventually(t, 10*time.Second, "it is gone", func() bool { return w.view.Len() == 0 })
 }
 
 // Who registers itself anew while it is withdrawn knows better: its key stays as it is.
 func TestWithdrawnWorkerRegistersAnew(t *testing.T) {
 	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	id := steeredWorker(t, client, "a")
-	_, v := startWatcher(t, etcd.WatcherConfig{Etcd: etcd.Config{Endpoints: []string{server.Endpoint()}}})
-	w := leading(t, server.Endpoint())
-	one := withdraw(t, w)
-	if _, err := client.Put(t.Context(), dynamos, at("b"), clientv3.WithLease(id)); err != nil {
+	w := newWithdrawnWorker(t)
+	if _, err := w.client.Put(t.Context(), dynamos, at("b"), clientv3.WithLease(w.lease)); err != nil {
 		t.Fatal(err)
 	}
-	awaitAt(t, v, 10*time.Second, "b")
-	all, _, err := w.List(t.Context())
+	awaitAt(t, w.view, 10*time.Second, "b")
+	all, _, err := w.by.List(t.Context())
 	if err != nil || len(all) != 1 || !all[0].Back {
 		t.Errorf("List = %v, %v; want one that is back", all, err)
 	}
-	restore(t, w, one, etcd.Superseded)
-	if keys, _, value := held(t, client); keys != dynamos || value != at("b") {
+	restore(t, w.by, w.entry, etcd.Superseded)
+	if keys, _, value := held(t, w.client); keys != dynamos || value != at("b") {
 		t.Errorf("there is %q: %s", keys, value)
 	}
 	testkit.Eventually(t, 10*time.Second, "it is known to be back", func() bool {
-		return v.Len() == 1 && v.Instances()[steeredKey].Withdrawn == nil
+		return w.view.Len() == 1 && w.view.Instances()[steeredKey].Withdrawn == nil
 	})
 }
 
@@ -367,6 +380,7 @@ func TestOneLeads(t *testing.T) {
 	client := dial(t, server.Endpoint())
 	steeredWorker(t, client, "a")
 	first := leading(t, server.Endpoint())
+	killed := time.Now() // it does nothing any more
 	second := newWithdrawals(t, etcd.Config{Endpoints: []string{server.Endpoint()}}, "two")
 	if err := second.Campaign(t.Context()); err != nil || second.Leads(time.Now()) {
 		t.Fatalf("with one that leads: Campaign = %v, leads: %v", err, second.Leads(time.Now()))
@@ -377,10 +391,7 @@ func TestOneLeads(t *testing.T) {
 	if _, err := second.Withdraw(t.Context(), steeredKey, "", time.Now()); !errors.Is(err, etcd.ErrNotLeading) {
 		t.Errorf("who does not lead withdraws: %v", err)
 	}
-	killed := time.Now() // the first one does nothing any more
-	testkit.Eventually(t, 15*time.Second, "the second one leads", func() bool {
-		return second.Campaign(t.Context()) == nil && second.Leads(time.Now())
-	})
+	lead(t, second)
 	t.Logf("the next one leads %v after the last word of one that was killed", time.Since(killed).Round(10*time.Millisecond))
 	if first.Leads(time.Now()) {
 		t.Error("the one whose lease may have ended takes itself for the one that leads")
@@ -478,11 +489,7 @@ func TestWithdrawWithFewRights(t *testing.T) {
 	defer func() { _ = admin.Close() }()
 	client = admin
 	w := newWithdrawals(t, etcd.Config{Endpoints: []string{server.Endpoint()}, Username: "steersman", Password: "secret"}, "one")
-	lead := func() {
-		t.Helper()
-		testkit.Eventually(t, 20*time.Second, "it leads", func() bool { return w.Campaign(t.Context()) == nil && w.Leads(time.Now()) })
-	}
-	lead()
+	lead(t, w)
 	if done, err := w.Withdraw(t.Context(), steeredKey, "", time.Now()); done != nil || !errors.Is(err, rpctypes.ErrPermissionDenied) {
 		t.Errorf("without the right to write all of its lease's keys: %v, %v", done, err)
 	}
@@ -490,7 +497,6 @@ func TestWithdrawWithFewRights(t *testing.T) {
 		t.Errorf("refused, it has left %q", keys)
 	}
 	grant("v1/mdc/")
-	lead()
 	one := withdraw(t, w)
 	restore(t, w, one, etcd.Restored)
 	if err := w.Close(t.Context()); err != nil {
