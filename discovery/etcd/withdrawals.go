@@ -30,6 +30,9 @@ const (
 // maxJournalReason is how much of a reason is kept, in bytes.
 const maxJournalReason = 400
 
+// maxSpoilt is how many entries of the journal that are none an error names.
+const maxSpoilt = 20
+
 // Withdrawals takes instances out of Dynamo's bucket, so that its routers leave them alone, and
 // puts them back. Make it with NewWithdrawals. One goroutine may use it.
 //
@@ -234,6 +237,9 @@ func (w *Withdrawals) List(ctx context.Context) (all []Withdrawal, bad, err erro
 			all = append(all, Withdrawal{
 				Key: i.InstanceKey, Withdrawal: *i.Withdrawn, value: e.Value, lease: clientv3.LeaseID(kv.Lease), revision: kv.ModRevision,
 			})
+		}
+		if more := len(spoilt) - maxSpoilt; more > 0 {
+			spoilt = append(spoilt[:maxSpoilt], fmt.Errorf("and %d more", more))
 		}
 		bad = errors.Join(spoilt...)
 		for some := range slices.Chunk(all, maxTxnOps) {
