@@ -32,31 +32,6 @@ func ambiguous(path string) map[string]string {
 	}
 }
 
-// exchanged sends bytes, and returns the statuses of the answers until the connection ends, or
-// until there are most.
-func exchanged(t *testing.T, conn net.Conn, request string, most int) (statuses []int) {
-	t.Helper()
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(waitLimit))
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	answers := bufio.NewReader(conn)
-	for len(statuses) < most {
-		answer, err := http.ReadResponse(answers, nil)
-		if err != nil {
-			return statuses
-		}
-		_, err = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if err != nil {
-			return statuses
-		}
-		statuses = append(statuses, answer.StatusCode)
-	}
-	return statuses
-}
-
 // ports are those of a worker with handlers, and of one in front of an engine, with TLS and
 // without: how to connect, and what is to be asked there.
 func ports(t *testing.T) map[string]struct {
@@ -107,7 +82,7 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 	for name, port := range ports(t) {
 		for what, request := range ambiguous(port.path) {
 			smuggled := "GET " + port.path + "/smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-			got := exchanged(t, port.dial(), request+smuggled, 9)
+			got := testkit.Statuses(t, port.dial(), waitLimit, request+smuggled, 9)
 			if len(got) != 1 || got[0] != http.StatusBadRequest && got[0] != http.StatusNotImplemented {
 				t.Errorf("%s, %s: answered %v, want 400 or 501 once", name, what, got)
 			}
@@ -127,7 +102,7 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := exchanged(t, conn, request+smuggled, 9); len(got) != 1 || got[0] != http.StatusBadRequest && got[0] != http.StatusNotImplemented {
+			if got := testkit.Statuses(t, conn, waitLimit, request+smuggled, 9); len(got) != 1 || got[0] != http.StatusBadRequest && got[0] != http.StatusNotImplemented {
 				t.Errorf("%s, %s, on a connection that was used before: answered %v, want 400 or 501 once", name, what, got)
 			}
 		}
@@ -153,7 +128,7 @@ func TestRequestsThatComeTogether(t *testing.T) {
 			{plain + chunks + plain, "[200 200]"},
 			{plain + both + plain, "[200 200]"},
 		} {
-			if got := fmt.Sprint(exchanged(t, port.dial(), tt.request, 3)); got != tt.want && name != "in front of engine" ||
+			if got := fmt.Sprint(testkit.Statuses(t, port.dial(), waitLimit, tt.request, 3)); got != tt.want && name != "in front of engine" ||
 				len(strings.Fields(got)) > len(strings.Fields(tt.want)) {
 				t.Errorf("%s: %q answered with %s, want %s", name, tt.request, got, tt.want)
 			}
@@ -197,7 +172,7 @@ func TestHostsOfWorkers(t *testing.T) {
 			if strings.HasPrefix(name, "status") {
 				method = "GET"
 			}
-			got := exchanged(t, port.dial(), method+" "+port.path+" HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 2\r\n\r\n{}", 1)
+			got := testkit.Statuses(t, port.dial(), waitLimit, method+" "+port.path+" HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 2\r\n\r\n{}", 1)
 			if refused := fmt.Sprint(got) == "[403]"; refused == allowed || len(got) != 1 {
 				t.Errorf("%s for %s: answered %v", name, host, got)
 			}
@@ -211,7 +186,7 @@ func TestHostsOfWorkers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(exchanged(t, conn, "POST /v1/rpc/echo HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 2\r\n\r\n{}", 1)); got != want {
+		if got := fmt.Sprint(testkit.Statuses(t, conn, waitLimit, "POST /v1/rpc/echo HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 2\r\n\r\n{}", 1)); got != want {
 			t.Errorf("for %s, with engine.example allowed: answered %s, want %s", host, got, want)
 		}
 	}

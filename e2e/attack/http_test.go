@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -31,29 +30,13 @@ func run(t *testing.T, program, command string, settings ...string) *testkit.Pro
 
 // answers sends bytes on one connection, and returns the statuses of all that is answered until it
 // ends.
-func answers(t *testing.T, addr, request string) (all []int) {
+func answers(t *testing.T, addr, request string) []int {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(soon))
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	for reader := bufio.NewReader(conn); ; {
-		answer, err := http.ReadResponse(reader, nil)
-		if err != nil {
-			return all
-		}
-		all = append(all, answer.StatusCode)
-		_, err = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if err != nil {
-			return all
-		}
-	}
+	return testkit.Statuses(t, conn, soon, request, 9)
 }
 
 // TestHTTP: on no HTTP port is anything answered to a page of another site that has its name mean

@@ -1,42 +1,24 @@
 package api
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // statuses sends bytes, and returns the statuses of all answers until the connection ends.
-func statuses(t *testing.T, addr, request string) (all []int) {
+func statuses(t *testing.T, addr, request string) []int {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	for answers := bufio.NewReader(conn); ; {
-		answer, err := http.ReadResponse(answers, nil)
-		if err != nil {
-			return all
-		}
-		all = append(all, answer.StatusCode)
-		_, err = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if err != nil {
-			return all
-		}
-	}
+	return testkit.Statuses(t, conn, patience, request, 9)
 }
 
 // TestAmbiguousRequestsAreRefused: where a request ends in two places, nothing but the refusal is
