@@ -2,10 +2,12 @@ package worker
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -81,9 +83,10 @@ func answer(c net.Conn) string {
 	return resp.Status + " " + string(body)
 }
 
+// hasEnded waits for the end of a connection on which nothing comes.
 func hasEnded(c net.Conn) bool {
 	_, err := c.Read(make([]byte, 1))
-	return err != nil
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func post(announced int, body string) string {
