@@ -17,6 +17,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -169,28 +170,26 @@ func (c Config) checkPaths() error {
 
 const pathCharacters = "/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
-// advertisedHost chooses the host that others are told. An address that the request server is bound
-// to alone is the only one that can be true.
+// advertisedHost chooses the host that others are told.
 func advertisedHost(cfg Config) (string, error) {
-	explicit := cfg.RPC.AdvertiseHost
-	if ip, err := netip.ParseAddr(cfg.RPC.Host); explicit == "" && (err != nil || !ip.IsUnspecified()) {
-		explicit = cfg.RPC.Host
+	return discovery.AdvertiseHost(explicitHost(cfg), cfg.Etcd.Addrs())
+}
+
+// explicitHost is the host that others are told by the configuration; empty: it leaves that open.
+// An address that the request server is bound to alone is the only one that can be true.
+func explicitHost(cfg Config) string {
+	if ip, err := netip.ParseAddr(cfg.RPC.Host); cfg.RPC.AdvertiseHost == "" && (err != nil || !ip.IsUnspecified()) {
+		return cfg.RPC.Host
 	}
-	return discovery.AdvertiseHost(explicit, cfg.Etcd.Addrs())
+	return cfg.RPC.AdvertiseHost
 }
 
 // warnOfLoopback says who can use a worker that registers an address of loopback, where nobody has
 // chosen it: it follows from etcd's own, which may well be a tunnel's.
 func warnOfLoopback(cfg Config, host string, log *logrus.Entry) {
-	if !isLoopback(host) || cfg.RPC.AdvertiseHost != "" {
+	if !address.IsLoopback(host) || explicitHost(cfg) != "" {
 		return
 	}
 	log.WithField("addr", host).Warn("Registered is an address of loopback, as etcd's is: only programs on this machine can use this worker. " +
 		"If there are others, give ETCD_ENDPOINTS an address that they can reach, too, or set DYN_HTTP_RPC_HOST")
-}
-
-// isLoopback says whether only this machine reaches host.
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -130,17 +130,18 @@ func TestRootPath(t *testing.T) {
 // chosen it knows.
 func TestWarnOfLoopback(t *testing.T) {
 	for _, tt := range []struct {
-		name, host, chosen string
-		want               int
+		name, host, chosen, bound string
+		want                      int
 	}{
-		{"it follows from etcd's", "127.0.0.1", "", 1},
-		{"of IPv6", "::1", "", 1},
-		{"it was chosen", "127.0.0.1", "127.0.0.1", 0},
-		{"another one", "10.0.0.7", "", 0},
-		{"a name", "worker-1", "worker-1", 0},
+		{"it follows from etcd's", "127.0.0.1", "", "0.0.0.0", 1},
+		{"of IPv6", "::1", "", "::", 1},
+		{"it was chosen", "127.0.0.1", "127.0.0.1", "0.0.0.0", 0},
+		{"nothing else can be true", "127.0.0.1", "", "127.0.0.1", 0},
+		{"another one", "10.0.0.7", "", "0.0.0.0", 0},
+		{"a name", "worker-1", "worker-1", "0.0.0.0", 0},
 	} {
 		log, lines := testkit.Log()
-		warnOfLoopback(Config{RPC: RPCConfig{AdvertiseHost: tt.chosen}}, tt.host, log)
+		warnOfLoopback(Config{RPC: RPCConfig{Host: tt.bound, AdvertiseHost: tt.chosen}}, tt.host, log)
 		if got := strings.Count(lines.String(), "only programs on this machine can use this worker"); got != tt.want {
 			t.Errorf("%s: said %d times, want %d: %s", tt.name, got, tt.want, lines)
 		}
