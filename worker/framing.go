@@ -97,7 +97,7 @@ func (f *framed) framing(r *http.Request) framing {
 	switch h := f.head; {
 	case !h.ended || h.line != lineSum(r.Method+" "+r.RequestURI+" "+r.Proto):
 		return framedSomehow
-	case h.lengths > 1, h.lengths+h.encodings > 1, h.encodings > 0 && !r.ProtoAtLeast(1, 1):
+	case h.lengths+h.encodings > 1, h.encodings > 0 && !r.ProtoAtLeast(1, 1):
 		return framedTwice
 	}
 	return framedOnce

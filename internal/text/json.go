@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -24,13 +25,7 @@ func JSON(v any) []byte {
 // EscapeJSON returns a JSON document in which all characters of texts that do not show are written
 // as escapes, which is the same document. So it can be shown on a terminal, and logged.
 func EscapeJSON(document []byte) []byte {
-	clean := true
-	for _, b := range document {
-		if clean = clean && b < 0x7f; !clean {
-			break
-		}
-	}
-	if clean {
+	if !slices.ContainsFunc(document, func(b byte) bool { return b >= 0x7f }) {
 		return document // what is below a space is escaped in texts, and white space elsewhere
 	}
 	out := make([]byte, 0, len(document)+16)
