@@ -78,16 +78,15 @@ func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
 	l.send(ctx, half, s.rate)
 	l.wait()
 	o = l.outcome(s, struck)
-	if s.fault.name == "S" {
-		o.share = share()
-	}
+	o.share = share()
 	return o
 }
 
-// share begins to count which part of all answers the broken replica gives from now on.
+// share begins to count which part of all answers a slow replica gives from now on. Of other faults
+// it asks nobody: one that is frozen would keep the requests that are to come waiting.
 func (c *cell) share(s spec) func() float64 {
 	count := func() (broken, all int) {
-		if s.kind != mock {
+		if s.fault.name != "S" {
 			return 0, 0
 		}
 		for n, r := range c.replicas {
