@@ -61,7 +61,7 @@ histories: ## Run HISTORIES (10000) random histories of a mesh on virtual time, 
 e2e: ## Run the scenarios: real processes, real etcd, real routers, real faults; in docker where an engine answers
 	DYNMESH_E2E=1 go test -p 1 -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy|Chart|HAProxy|Nginx|GRPC)$$' $(TESTFLAGS) ./e2e ./e2e/routing
 
-attack: ## Attack real processes as strangers could: memory; a minute
+attack: ## Attack real processes as strangers could: memory, gossip, HTTP, files of secrets; a minute
 	DYNMESH_ATTACK=1 go test -v -count=1 -timeout 10m $(TESTFLAGS) ./e2e/attack
 
 e2e-long: ## Run those scenarios, besides, that take minutes because they keep the default times

@@ -109,6 +109,9 @@ func (v *victim) crowd(addr string, n int, say func(c net.Conn)) {
 		saying.Go(func() { say(c) })
 	}
 	saying.Wait()
+	if len(conns) == 0 {
+		v.t.Error("nobody could connect: nothing was tried")
+	}
 	v.stands()
 	for _, c := range conns {
 		_ = c.Close()
