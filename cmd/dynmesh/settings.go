@@ -134,6 +134,7 @@ func fieldSettings() []fieldSetting {
 		{"canary", "Wait", "DYN_CANARY_WAIT_TIME"},
 		{"access", "CertFile", "DYN_TLS_CERT and DYN_TLS_KEY"},
 		{"access", "ClientCAFile", "DYN_TLS_CLIENT_CA"},
+		{"access", "Hosts", "DYN_ALLOWED_HOSTS"},
 		{"access", "TokenFile", "DYN_API_TOKEN_FILE"},
 		{"access", "TokenForHealth", "DYN_API_TOKEN_FOR_HEALTH"},
 		{"client", "CAFile", "DYN_FRONTEND_CA"},

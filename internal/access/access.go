@@ -59,6 +59,11 @@ type tokens [][sha256.Size]byte
 func New(cfg Config, log *logrus.Entry) (*Access, error) {
 	a := &Access{cfg: cfg}
 	var err error
+	for _, name := range cfg.Hosts {
+		if strings.Trim(name, hostCharacters) != "" {
+			return nil, dynmesh.NewConfigError("access", "Hosts", name, "names such as dynmesh.example.com, without scheme and port")
+		}
+	}
 	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
 		return nil, dynmesh.NewConfigError("access", "CertFile", nil, "CertFile and KeyFile, or neither")
 	}

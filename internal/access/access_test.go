@@ -150,6 +150,7 @@ func TestNewRefuses(t *testing.T) {
 		"a TokenFile besides":                                       {TokenForHealth: true},
 		"a token of 5 bytes: want 16 or more":                       {TokenFile: file("short", "short")},
 		"no token in it: want one a line":                           {TokenFile: file("empty", "# none\n")},
+		"without scheme and port":                                   {Hosts: []string{"mesh.example", "mesh.example:8000"}},
 		"can be used by everybody":                                  {TokenFile: everybodys},
 		"no such file":                                              {TokenFile: filepath.Join(folder, "nothing")},
 	} {

@@ -11,6 +11,9 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
+// hostCharacters are those of the names of hosts, as people write them.
+const hostCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
 // Hosts says for which hosts requests may be, by their Host headers. A page of another site can
 // have its own name mean 127.0.0.1 (DNS rebinding) and ask what listens there, as if that were its
 // own site: the name is then all that tells. The zero value admits all.
