@@ -98,7 +98,7 @@ bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks;
 	DYNMESH_BENCH=1 go test -p 1 -count=1 -run '^Test(Figures|HundredThousandForeign|TenThousandIdleEndpoints|Upkeep)$$' -v -timeout 90m ./e2e/figures ./canary ./gossip
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
-# Known vulnerabilities come from vuln.go.dev (GOVULNDB names another database). Where that is out of reach, or govulncheck takes
+# Known vulnerabilities come from vuln.go.dev. Where that is out of reach, or govulncheck takes
 # more than five minutes, nothing is said of them.
 lint: ## Check formatting, vet, go.mod, the linters of .golangci.yml and known vulnerabilities; goes through all of them
 	@failed=; check() { echo "== $$*"; "$$@" || failed=1; }; \
