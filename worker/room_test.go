@@ -83,10 +83,10 @@ func answer(c net.Conn) string {
 	return resp.Status + " " + string(body)
 }
 
-// hasEnded waits for the end of a connection on which nothing comes.
+// hasEnded waits for the end of a connection, with a refusal or without a word.
 func hasEnded(c net.Conn) bool {
-	_, err := c.Read(make([]byte, 1))
-	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	_, err := io.Copy(io.Discard, c)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func post(announced int, body string) string {
