@@ -8,13 +8,14 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
 // xdsOutput stands in for frontend/output/xds where the build leaves it out.
 type xdsOutput struct{ addr string }
 
-func newXDSOutput() outputKind { return &xdsOutput{} }
+func newXDSOutput(*frontend.Config) outputKind { return &xdsOutput{} }
 
 func (o *xdsOutput) register(flags *pflag.FlagSet) {
 	register(flags, setting{"xds", "DYN_XDS", &stringValue{target: &o.addr}, "not in this build"})

@@ -14,7 +14,7 @@ func outputKinds(of *frontend.Config, registries *discoveryOptions) []outputKind
 	return append(kubernetesOutputs(registries),
 		&dynamoOutput{frontend: of},
 		&haproxyOutput{},
-		newXDSOutput(),
+		newXDSOutput(of),
 	)
 }
 

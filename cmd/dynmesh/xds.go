@@ -6,15 +6,19 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/frontend/output/xds"
 )
 
 // xdsOutput are the settings of frontend/output/xds.
-type xdsOutput struct{ cfg xds.Config }
+type xdsOutput struct {
+	frontend *frontend.Config // who may ask it may ask xDS
+	cfg      xds.Config
+}
 
-func newXDSOutput() outputKind {
-	return &xdsOutput{cfg: xds.Config{MaxStreams: xds.DefaultMaxStreams}}
+func newXDSOutput(of *frontend.Config) outputKind {
+	return &xdsOutput{frontend: of, cfg: xds.Config{MaxStreams: xds.DefaultMaxStreams}}
 }
 
 func (o *xdsOutput) register(flags *pflag.FlagSet) {
@@ -28,10 +32,10 @@ func (o *xdsOutput) open(log *logrus.Entry) (output.Output, error) {
 	if o.cfg.Addr == "" {
 		return nil, nil
 	}
-	o.cfg.Log = log
+	o.cfg.Access, o.cfg.Log = o.frontend.Access, log
 	s, err := xds.New(o.cfg)
 	if err != nil {
-		return nil, err // not a nil *Server in an interface that is not nil
+		return nil, withSetting(err) // not a nil *Server in an interface that is not nil
 	}
 	return s, nil
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/access/calls"
 	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
@@ -44,20 +46,20 @@ type grpcHealth struct {
 	watches     atomic.Int64
 }
 
-// newGRPCHealth binds addr.
-func newGRPCHealth(addr string, state *state, broadcaster *broadcaster) (*grpcHealth, error) {
+// newGRPCHealth binds addr. It is a health check to access, as the listing is.
+func newGRPCHealth(addr string, who *access.Access, state *state, broadcaster *broadcaster) (*grpcHealth, error) {
 	ln, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	h := &grpcHealth{state: state, broadcaster: broadcaster, listener: ln, server: grpc.NewServer(
+	h := &grpcHealth{state: state, broadcaster: broadcaster, listener: ln, server: grpc.NewServer(append(calls.Options(who, access.Health),
 		grpc.MaxRecvMsgSize(4<<10), // a name
 		grpc.MaxConcurrentStreams(128),
 		grpc.ConnectionTimeout(readTimeout),
 		// Else watchers that vanish stay.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)}
+	)...)}
 	grpc_health_v1.RegisterHealthServer(h.server, h)
 	return h, nil
 }

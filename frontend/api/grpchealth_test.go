@@ -2,17 +2,22 @@ package api
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -129,6 +134,40 @@ func TestGRPCHealthAtShutdown(t *testing.T) {
 	}
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("a watch: got %v, want Unavailable", err)
+	}
+}
+
+// What is asked over gRPC is shown to whom it is shown over HTTP.
+func TestGRPCHealthAccess(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	var cfg Config
+	cfg.Access.CertFile, cfg.Access.KeyFile = testkit.Certificate(t, folder, "server")
+	const token = "a-token-of-enough-bytes"
+	cfg.Access.TokenFile, cfg.Access.TokenForHealth = filepath.Join(folder, "tokens"), true
+	if err := os.WriteFile(cfg.Access.TokenFile, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := startProbed(t, cfg)
+	c, ctx := f.prober()
+	if got := probe(ctx, c, ""); got != "Unavailable" {
+		t.Errorf("in plain: got %s, want Unavailable", got)
+	}
+	tls, err := access.Client{CAFile: cfg.Access.CertFile}.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(f.GRPCHealthAddr(), grpc.WithTransportCredentials(credentials.NewTLS(tls)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	c = grpc_health_v1.NewHealthClient(conn)
+	if got := probe(ctx, c, ""); got != "Unauthenticated" {
+		t.Errorf("without a token: got %s, want Unauthenticated", got)
+	}
+	if got := probe(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), c, ""); got != "SERVING" {
+		t.Errorf("with a token: got %s, want SERVING", got)
 	}
 }
 

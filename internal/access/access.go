@@ -97,10 +97,7 @@ func parseTLS(contents [][]byte) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert},
-		NextProtos: []string{"http/1.1"}, // of HTTP/2, requests share connections, which are counted and cut here
-	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
 	if len(contents) > 2 {
 		cfg.ClientCAs, cfg.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 		if !cfg.ClientCAs.AppendCertsFromPEM(contents[2]) {
@@ -148,15 +145,28 @@ func (a *Access) Scheme() string {
 }
 
 // Listener is ln with TLS where there is to be some. Its connections shake hands when they are
-// first used.
+// first used. They speak HTTP/1.1: of HTTP/2, requests share connections, which are counted and
+// cut.
 func (a *Access) Listener(ln net.Listener) net.Listener {
-	if a.tls == nil {
-		return ln
+	if cfg := a.TLS("http/1.1"); cfg != nil {
+		return tls.NewListener(ln, cfg)
 	}
-	return tls.NewListener(ln, &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return a.tls.current(), nil },
-	})
+	return ln
+}
+
+// TLS is the server's side of connections that speak a protocol, as ALPN names it; nil: plain.
+func (a *Access) TLS(protocol string) *tls.Config {
+	if a.tls == nil {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			cfg := a.tls.current().Clone()
+			cfg.NextProtos = []string{protocol}
+			return cfg, nil
+		},
+	}
 }
 
 // Kind is what a route is about.

@@ -14,6 +14,7 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -68,7 +69,12 @@ func until(t *testing.T, condition func() bool) {
 // dial returns a client of the server, whose streams end with the context.
 func dial(t *testing.T, s *Server) (discoveryv3.AggregatedDiscoveryServiceClient, context.Context) {
 	t.Helper()
-	conn, err := grpc.NewClient(s.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return dialAs(t, s, insecure.NewCredentials())
+}
+
+func dialAs(t *testing.T, s *Server, as credentials.TransportCredentials) (discoveryv3.AggregatedDiscoveryServiceClient, context.Context) {
+	t.Helper()
+	conn, err := grpc.NewClient(s.Addr(), grpc.WithTransportCredentials(as))
 	if err != nil {
 		t.Fatal(err)
 	}

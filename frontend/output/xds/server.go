@@ -29,6 +29,8 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/access/calls"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -37,6 +39,8 @@ import (
 type Config struct {
 	Addr       string // host:port; a port of 0 is any free one, see Server.Addr
 	MaxStreams int    // of all clients; default DefaultMaxStreams
+
+	Access access.Config // who may ask; default everybody, in plain
 
 	Log *logrus.Entry // default: discarded
 }
@@ -75,6 +79,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxStreams < 0 {
 		return nil, dynmesh.NewConfigError("xds", "MaxStreams", cfg.MaxStreams, "1 or more")
 	}
+	log := logging.OrDiscard(cfg.Log)
+	who, err := access.New(cfg.Access, log)
+	if err != nil {
+		return nil, err
+	}
 	ln, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "xds", Field: "Addr", Err: err}
@@ -82,22 +91,22 @@ func New(cfg Config) (*Server, error) {
 	most := cmp.Or(cfg.MaxStreams, DefaultMaxStreams)
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
-		log: logging.OrDiscard(cfg.Log), stop: stop, most: int64(most), metrics: newMetrics(),
+		log: log, stop: stop, most: int64(most), metrics: newMetrics(),
 		// Random, so that a client never takes one frontend's versions for another's.
 		caches:   newCaches(strconv.FormatUint(rand.Uint64(), 36) + "."),
 		listener: netutil.LimitListener(ln, most),
 	}
-	s.grpc = grpc.NewServer(
+	s.grpc = grpc.NewServer(append(calls.Options(who, access.Fleet),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(32), // of a connection: ADS is one, a type of its own one
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.WaitForHandlers(true),
 		grpc.ReadBufferSize(4<<10), // of 32 KiB: clients say little, and there are thousands
-		grpc.StreamInterceptor(s.admit),
+		grpc.ChainStreamInterceptor(s.admit),
 		// Else clients that vanish keep their streams.
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: time.Minute, Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	xds := server.NewServer(ctx, s.caches.mux(), server.CallbackFuncs{
 		StreamRequestFunc: func(_ int64, r *discoveryv3.DiscoveryRequest) error {
 			s.rejected(r.GetNode(), r.GetTypeUrl(), r.GetErrorDetail())

@@ -2,6 +2,8 @@ package xds
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,9 +17,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 func TestStateOfTheWorldSendsWhatChanged(t *testing.T) {
@@ -131,6 +138,44 @@ func TestRefusesUntilPublished(t *testing.T) {
 	w.ask(resource.ClusterType, nil)
 	if r := w.answer(); len(r.GetResources()) != 0 {
 		t.Errorf("an empty registry: %v, want no clusters", r)
+	}
+}
+
+// Who may ask a frontend over HTTP may ask it over xDS.
+func TestAccess(t *testing.T) {
+	folder := t.TempDir()
+	var cfg Config
+	cfg.Access.CertFile, cfg.Access.KeyFile = testkit.Certificate(t, folder, "server")
+	const token = "a-token-of-enough-bytes"
+	cfg.Access.TokenFile = filepath.Join(folder, "tokens")
+	if err := os.WriteFile(cfg.Access.TokenFile, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, publish := serve(t, cfg)
+	publish(target(generate, output.In))
+	tls, err := access.Client{CAFile: cfg.Access.CertFile}.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		as    credentials.TransportCredentials
+		given string
+		want  codes.Code
+	}{
+		{insecure.NewCredentials(), "Bearer " + token, codes.Unavailable},
+		{credentials.NewTLS(tls), "", codes.Unauthenticated},
+		{credentials.NewTLS(tls), "Bearer another-of-enough-bytes", codes.Unauthenticated},
+		{credentials.NewTLS(tls), "Bearer " + token, codes.OK},
+	} {
+		ads, ctx := dialAs(t, s, test.as)
+		stream, err := ads.StreamAggregatedResources(metadata.AppendToOutgoingContext(ctx, "authorization", test.given))
+		if err == nil {
+			_ = stream.Send(&discoveryv3.DiscoveryRequest{TypeUrl: resource.ClusterType}) // it may have ended, which Recv says
+			_, err = stream.Recv()
+		}
+		if status.Code(err) != test.want {
+			t.Errorf("%s, %q: got %v, want %s", test.as.Info().SecurityProtocol, test.given, err, test.want)
+		}
 	}
 }
 
