@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -29,6 +31,22 @@ type envoyConfig struct {
 	Retries string
 	TryIdle time.Duration
 	Idle    time.Duration
+	Access  access.Client // its files are Envoy's
+}
+
+// Names are those that certificates of the frontends may have.
+func (c envoyConfig) Names() (all []string) {
+	for _, at := range c.XDS {
+		if name := hostOf(at); !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+func hostOf(at string) string {
+	host, _, _ := net.SplitHostPort(at) // dialable has looked at it
+	return host
 }
 
 func newEnvoyConfigCommand() *cobra.Command {
@@ -49,12 +67,21 @@ most (5 min); no panic (below 50 % healthy, Envoy sends requests to the unhealth
 connections end before engines end them (1 h); and 1,048,576 requests at once (1,024). Health checks of Envoy's own are left out:
 engines that hang answer them, and a check that passes ends an ejection.
 
+Where the frontends have TLS or tokens (DYN_TLS_CERT, DYN_API_TOKEN_FILE), --frontend-ca, --tls-cert, --tls-key and
+--api-token-file name files as Envoy finds them, which it reads when it starts. The last has one token and nothing else.
+
 When all frontends are gone, Envoy keeps what it was told last and tries again; an Envoy that starts meanwhile has nobody to send
 requests to, and answers 503.`,
 		Example: `  dynmesh envoy-config --xds frontend-0:18000,frontend-1:18000 --cluster model/llama-70b > envoy.yaml
   envoy --mode validate -c envoy.yaml && envoy -c envoy.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch shown := cfg.Access; {
+			case (shown.CertFile == "") != (shown.KeyFile == ""):
+				return errors.New("DYN_TLS_CERT: want DYN_TLS_CERT and DYN_TLS_KEY, or neither")
+			case shown.CertFile != "" && shown.CAFile == "":
+				return errors.New("DYN_TLS_CERT: want DYN_FRONTEND_CA besides: without TLS nobody shows a certificate")
+			}
 			return runFailure(envoyConfigTemplate().Execute(cmd.OutOrStdout(), cfg))
 		},
 	}
@@ -69,6 +96,7 @@ requests to, and answers 503.`,
 		setting{"per-try-idle-timeout", "DYN_ENVOY_PER_TRY_IDLE_TIMEOUT", &secondsValue{target: &cfg.TryIdle}, "with --cluster and --retries: how long a try may get no byte; more than any first token takes"},
 		setting{"idle-timeout", "DYN_ENVOY_IDLE_TIMEOUT", &secondsValue{target: &cfg.Idle}, "how long a request that has begun may get no byte before it is given up"},
 	)
+	registerAskAccess(flags, &cfg.Access)
 	return cmd
 }
 
@@ -112,7 +140,8 @@ func envoyConfigTemplate() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
 		"json":    func(v any) string { return string(text.JSON(v)) },
 		"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s" },
-		"host":    func(at string) string { host, _, _ := net.SplitHostPort(at); return host },
+		"host":    hostOf,
+		"ip":      func(host string) bool { _, err := netip.ParseAddr(host); return err == nil },
 		"port":    func(at string) string { _, port, _ := net.SplitHostPort(at); return port },
 	}).Parse(envoyConfigText))
 }

@@ -33,12 +33,22 @@ func TestEnvoy(t *testing.T) {
 		r.told(t, one, "in")
 	}
 
+	folder := t.TempDir()
+	cert, key := testkit.Certificate(t, folder, "frontend")
+	ours, oursKey := testkit.Certificate(t, folder, "envoy")
+	token := filepath.Join(folder, "token")
+	if err := os.WriteFile(token, []byte("a-token-of-enough-bytes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shown := []string{"--frontend-ca", cert, "--tls-cert", ours, "--tls-key", oursKey, "--api-token-file", token}
+
 	t.Run("configurations", func(t *testing.T) {
 		for name, args := range map[string][]string{
 			"an endpoint":  {"--cluster", "dyn://dynamo.routed.generate"},
 			"no retries":   {"--cluster", "dyn://dynamo.routed.generate", "--retries", "0"},
 			"a model":      {"--cluster", "model/Qwen/Qwen3-0.6B", "--admin", "127.0.0.1:9901"},
 			"all clusters": {"--xds", "frontend-0:18000,[fd00::1]:18000"},
+			"TLS":          append([]string{"--xds", "frontend-0:18000,[fd00::1]:18000"}, shown...),
 		} {
 			t.Run(name, func(t *testing.T) {
 				cmd := exec.Command(r.envoy, "--mode", "validate", "-c", r.configuration(t, args...))
@@ -47,6 +57,13 @@ func TestEnvoy(t *testing.T) {
 				}
 			})
 		}
+	})
+
+	t.Run("TLS and a token", func(t *testing.T) {
+		xds := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+		testkit.Start(t, "frontend with TLS", r.command("frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--xds", xds,
+			"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ours, "--api-token-file", token))
+		r.start(t, append([]string{"--cluster", "dyn://dynamo.routed.generate", "--xds", xds}, shown...)...)
 	})
 
 	// Two Envoys, each with 10 requests a second: one that tries again, and one that does not.

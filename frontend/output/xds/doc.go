@@ -21,8 +21,8 @@
 // # Strangers
 //
 // Streams, connections, the size of requests and what a stream makes the server remember are
-// bounded. A client that does not read holds its own stream and nobody else's. Who may ask reads the
-// addresses of workers, and changes nothing; Config.Access says who that is.
+// bounded. A client that does not read holds its own stream and nobody else's. Who may ask, by
+// Config.Access, reads the addresses of workers, and changes nothing.
 //
 //	file         | what                                          | goroutine
 //	------------ | --------------------------------------------- | ---------------------------------
