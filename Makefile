@@ -118,13 +118,14 @@ lint: ## Check formatting, vet, go.mod, the linters of .golangci.yml and known v
 fmt: ## Format all Go files
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
 
-fuzz: ## Run each fuzz test for FUZZTIME (30s), one after another
-	@grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+# What was found before (testdata/fuzz) is tried by make test, too.
+fuzz: ## Run each fuzz test for FUZZTIME (30s), one after another; goes through all of them
+	@failed=; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
 		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
 			echo "== $$name in $$(dirname "$$file"), $(FUZZTIME)"; \
-			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
-		done || exit 1; \
-	done
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -timeout 0 $(TESTFLAGS) "$$(dirname "$$file")" </dev/null || failed="$$failed $$name"; \
+		done; \
+	done; [ -z "$$failed" ] || { echo "== failed:$$failed"; exit 1; }
 
 clean: ## Remove what these targets made in this folder, and the images of the scenarios
 	rm -rf bin

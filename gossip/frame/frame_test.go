@@ -155,21 +155,25 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
+// sealed encrypts as memberlist does.
+func sealed(t *testing.T, key []byte, version byte, plain, with []byte) []byte {
+	t.Helper()
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := make([]byte, 12)
+	return gcm.Seal(slices.Concat([]byte{version}, nonce), nonce, plain, with)
+}
+
 // Whoever has a key can end no member with it, nor go around what is looked at.
 func TestEncryptedAsMembersNeverDo(t *testing.T) {
-	key, other, nonce := make([]byte, 32), slices.Repeat([]byte{1}, 32), make([]byte, 12)
+	key, other := make([]byte, 32), slices.Repeat([]byte{1}, 32)
 	rules := Rules{Label: label, Keys: func() [][]byte { return [][]byte{key} }}
-	seal := func(key []byte, version byte, plain, with []byte) []byte {
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		gcm, err := cipher.NewGCM(block)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return gcm.Seal(slices.Concat([]byte{version}, nonce), nonce, plain, with)
-	}
 	for name, tt := range map[string]struct {
 		key     []byte
 		version byte
@@ -183,12 +187,12 @@ func TestEncryptedAsMembersNeverDo(t *testing.T) {
 		"nothing, with another key":     {other, 1, nil, nil}, // memberlist says so
 		"in a version of times to come": {key, 2, nil, nil},
 	} {
-		if _, err := rules.Packet(labelled(seal(tt.key, tt.version, tt.plain, []byte(label)))); !errors.Is(err, tt.err) {
+		if _, err := rules.Packet(labelled(sealed(t, tt.key, tt.version, tt.plain, []byte(label)))); !errors.Is(err, tt.err) {
 			t.Errorf("a packet, %s: %v, want %v", name, err, tt.err)
 		}
 		n := 1 + 12 + len(tt.plain) + 16
 		head := binary.BigEndian.AppendUint32([]byte{typeEncrypt}, uint32(n))
-		b := labelled(head, seal(tt.key, tt.version, tt.plain, append(slices.Clone(head), label...)))
+		b := labelled(head, sealed(t, tt.key, tt.version, tt.plain, append(slices.Clone(head), label...)))
 		s := rules.Stream(false)
 		if got, err := s.Len(b); got != len(b) || err != nil {
 			t.Errorf("a stream, %s: %d bytes and %v, want %d", name, got, err, len(b))

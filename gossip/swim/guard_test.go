@@ -68,21 +68,27 @@ type attacked struct {
 	key    []byte // nil: none
 }
 
+// ringOf is the keyring of one key; nil: there is none.
+func ringOf(t testing.TB, key []byte) *Keyring {
+	t.Helper()
+	if key == nil {
+		return nil
+	}
+	ring, err := NewKeyring(base64.StdEncoding.EncodeToString(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
 func startNode(t *testing.T, name string, key []byte) *attacked {
 	t.Helper()
 	a := &attacked{counted: &counted{rejected: make(map[string]int)}, joined: make(chan string, 16), key: key}
-	var ring *Keyring
-	if key != nil {
-		var err error
-		if ring, err = NewKeyring(base64.StdEncoding.EncodeToString(key)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	var err error
 	a.Node, err = Listen(Config{
-		Name: name, Meta: func(netip.AddrPort) []byte { return []byte("role") }, Bind: "127.0.0.1:0", Label: "dynmesh", Keyring: ring,
+		Name: name, Meta: func(netip.AddrPort) []byte { return []byte("role") }, Bind: "127.0.0.1:0", Label: "dynmesh", Keyring: ringOf(t, key),
 		Delegate: quiet{a.joined}, Counters: a.counted, Log: logrus.NewEntry(log),
 	})
 	if err != nil {

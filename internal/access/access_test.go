@@ -18,9 +18,11 @@ import (
 
 const token, newer = "a-token-of-enough-bytes", "another-token-of-enough-bytes"
 
+func writeFile(path, content string) error { return os.WriteFile(path, []byte(content), 0o600) }
+
 func write(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := writeFile(path, content); err != nil {
 		t.Fatal(err)
 	}
 }

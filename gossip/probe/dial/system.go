@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -220,12 +221,11 @@ func readHealth(code int, body io.Reader, status *probe.SystemStatus) error {
 	if err != nil || json.Unmarshal(raw, &said) != nil {
 		return err
 	}
-	for name, state := range said.Endpoints {
-		if state != "ready" && len(name) <= maxStatusName && len(status.NotReady) < maxStatusNames {
+	for _, name := range slices.Sorted(maps.Keys(said.Endpoints)) { // of too many, the same ones each time
+		if said.Endpoints[name] != "ready" && len(name) <= maxStatusName && len(status.NotReady) < maxStatusNames {
 			status.NotReady = append(status.NotReady, name)
 		}
 	}
-	slices.Sort(status.NotReady)
 	status.NoHealth = code == http.StatusServiceUnavailable && len(status.NotReady) == 0
 	return nil
 }
