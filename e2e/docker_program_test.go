@@ -164,20 +164,6 @@ func (c *dockerContainer) signal(sig os.Signal) error {
 	})
 }
 
-func (c *dockerContainer) pause() error {
-	return c.do(func(ctx context.Context) error {
-		_, err := c.engine.api.ContainerPause(ctx, c.name, client.ContainerPauseOptions{})
-		return err
-	})
-}
-
-func (c *dockerContainer) resume() error {
-	return c.do(func(ctx context.Context) error {
-		_, err := c.engine.api.ContainerUnpause(ctx, c.name, client.ContainerUnpauseOptions{})
-		return err
-	})
-}
-
 func (c *dockerContainer) state() (s state, err error) {
 	err = c.do(func(ctx context.Context) error {
 		answer, err := c.engine.api.ContainerInspect(ctx, c.name, client.ContainerInspectOptions{})

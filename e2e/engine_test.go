@@ -83,8 +83,6 @@ type program interface {
 	where() *place
 	pid() (int, error) // on the machine that runs it
 	signal(sig os.Signal) error
-	pause() error // frozen: connections stay open and nothing answers
-	resume() error
 	// start runs it again, at the same place, on the disk it had or on an empty one.
 	start(disk disk) error
 	// cutOff drops everything between it and etcd without telling either, until reconnect.

@@ -46,9 +46,10 @@ func (f cutOff) inject(w *world) { w.t.Helper(); w.must(f.String(), f.program.cu
 func (f cutOff) heal(w *world)   { w.t.Helper(); w.must(f.String(), f.program.reconnect()) }
 
 // frozen is a program that keeps its connections and answers nothing, as a host does that swaps or
-// whose hypervisor holds it.
+// whose hypervisor holds it. By a signal, in a container, too: its freezer gives up where the
+// processors are busy.
 type frozen struct{ program program }
 
 func (f frozen) String() string  { return f.program.where().name + " frozen" }
-func (f frozen) inject(w *world) { w.t.Helper(); w.must(f.String(), f.program.pause()) }
-func (f frozen) heal(w *world)   { w.t.Helper(); w.must(f.String(), f.program.resume()) }
+func (f frozen) inject(w *world) { w.t.Helper(); w.must(f.String(), f.program.signal(syscall.SIGSTOP)) }
+func (f frozen) heal(w *world)   { w.t.Helper(); w.must(f.String(), f.program.signal(syscall.SIGCONT)) }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 )
 
@@ -160,9 +159,6 @@ func (p *process) signal(sig os.Signal) error {
 	cmd, _ := p.current()
 	return cmd.Process.Signal(sig)
 }
-
-func (p *process) pause() error  { return p.signal(syscall.SIGSTOP) }
-func (p *process) resume() error { return p.signal(syscall.SIGCONT) }
 
 func (p *process) cutOff() error {
 	for _, g := range p.gates {
