@@ -166,9 +166,9 @@ type seenInstance struct {
 	Since   string
 	Changes []struct{ At, From, To, Reason string }
 	Outputs []struct {
-		Output, Target, State, Reason, Error string
-		Held                                 bool
-		DryRun                               bool `json:"dry_run"`
+		Output, Target, State, Reason, Next, Error string
+		Held                                       bool
+		DryRun                                     bool `json:"dry_run"`
 	}
 }
 

@@ -30,6 +30,7 @@ type router struct {
 	policy   *output.Policy
 	hub      *output.Hub
 	warnings []string
+	stirred  bool // outputs have reported something since take
 }
 
 func newRouter(cfg Config) *router {
@@ -46,8 +47,8 @@ func newRouter(cfg Config) *router {
 	}
 }
 
-// take has the policy decide on what has changed, and says whether there are other warnings now.
-func (r *router) take(f *fleet.Fleet, c fleet.Changes, now time.Time) (warned bool) {
+// take has the policy decide on what has changed, and says whether outputs are shown in another way.
+func (r *router) take(f *fleet.Fleet, c fleet.Changes, now time.Time) (changed bool) {
 	if r == nil {
 		return false
 	}
@@ -59,13 +60,13 @@ func (r *router) take(f *fleet.Fleet, c fleet.Changes, now time.Time) (warned bo
 		}
 	}
 	a := r.policy.Decide(output.Status{Registry: f.Registry().State, Suspicion: f.Suspicion()}, now)
-	r.hub.Freeze(r.policy.Frozen())
+	r.hub.Freeze(r.policy.Frozen() != "")
 	if a != nil {
 		r.hub.Publish(a, now)
 	}
-	before := r.warnings
-	r.warnings = r.policy.Warnings()
-	return !slices.Equal(before, r.warnings)
+	before, stirred := r.warnings, r.stirred
+	r.warnings, r.stirred = r.policy.Warnings(), false
+	return stirred || !slices.Equal(before, r.warnings)
 }
 
 // decidable returns what of an instance the policy looks at.
@@ -98,10 +99,10 @@ func (r *router) next() (at time.Time) {
 	return r.policy.Next()
 }
 
-// due says whether next has come.
+// due says whether next has come, or there is something to show.
 func (r *router) due(now time.Time) bool {
 	at := r.next()
-	return !at.IsZero() && !now.Before(at)
+	return !at.IsZero() && !now.Before(at) || r != nil && r.stirred
 }
 
 // reported has a value when outputs have done something.
@@ -118,6 +119,7 @@ const maxReportLines = 10
 // report logs what outputs have done, and has the instances shown anew.
 func (r *router) report(f *fleet.Fleet) {
 	reports := r.hub.TakeReports()
+	r.stirred = true
 	lines := 0
 	for _, report := range reports {
 		f.Mark(report.Instance)
@@ -154,11 +156,28 @@ func (r *router) shown() snapshot.Outputs {
 	if r == nil {
 		return snapshot.Outputs{}
 	}
-	s := snapshot.Outputs{Records: r.hub.Records, Warnings: func() []string { return r.warnings }}
+	return snapshot.Outputs{Heads: r.heads, Records: r.hub.Records, Outlook: r.policy.Outlook, Warnings: func() []string { return r.warnings }}
+}
+
+// heads is what /mesh tells of each output.
+func (r *router) heads() []mesh.OutputHead {
+	all, frozen := make([]mesh.OutputHead, 0, len(r.outputs)), r.policy.Frozen()
+	counts := r.hub.Counts()
 	for _, o := range r.outputs {
-		s.Heads = append(s.Heads, mesh.OutputHead{Name: o.Name(), WhenGone: o.WhenGone(), DryRun: r.dryRun})
+		c := counts[o.Name()]
+		head := mesh.OutputHead{Name: o.Name(), WhenGone: o.WhenGone(), DryRun: r.dryRun, Frozen: frozen, Leads: c.Leads, Servers: mesh.OutputServers{
+			In: c.Servers[output.In], Degraded: c.Servers[output.Degraded], Draining: c.Servers[output.Draining], Out: c.Servers[output.Out],
+			Held: c.Held, Failing: c.Failing,
+		}}
+		if l := c.Last; l != nil {
+			head.Last = &mesh.OutputStep{
+				At: mesh.Time{Time: l.Since}, Endpoint: strings.ToValidUTF8(l.Instance.Endpoint.String(), "\uFFFD"), Instance: l.Instance.ID, Target: l.Target,
+				State: l.State.String(), Held: l.Held, Reason: l.Reason,
+			}
+		}
+		all = append(all, head)
 	}
-	return s
+	return all
 }
 
 // run runs the outputs until ctx ends. failed is called for one that ends by itself. In a dry run
@@ -206,6 +225,12 @@ var (
 		"Servers that an output has put into this state; in a dry run, would have.", []string{"output", "state"}, nil)
 	descOutputFailures = prometheus.NewDesc("dynmesh_output_failures_total",
 		"How often an output could not tell routers of a target.", []string{"output"}, nil)
+	descOutputFailing = prometheus.NewDesc("dynmesh_output_failing_servers",
+		"Servers of which an output could not tell routers what has been decided since.", []string{"output"}, nil)
+	descOutputLongest = prometheus.NewDesc("dynmesh_output_longest_out_timestamp_seconds",
+		"Since when the server has been out that has been out for the longest time; there is none where none is out.", []string{"output"}, nil)
+	descOutputLeads = prometheus.NewDesc("dynmesh_output_leads",
+		"1 while this frontend is the one that does what is decided; of outputs of which one frontend does.", []string{"output"}, nil)
 	descOutputHeld = prometheus.NewDesc("dynmesh_output_held_targets",
 		"Endpoints and models of which all stay in because of the floor.", nil, nil)
 	descOutputFrozen = prometheus.NewDesc("dynmesh_output_frozen",
@@ -217,7 +242,7 @@ type outputMetrics struct{ *router }
 
 // Describe implements prometheus.Collector.
 func (outputMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descOutputServers, descOutputChanges, descOutputFailures, descOutputHeld, descOutputFrozen} {
+	for _, d := range []*prometheus.Desc{descOutputServers, descOutputChanges, descOutputFailures, descOutputFailing, descOutputLongest, descOutputLeads, descOutputHeld, descOutputFrozen} {
 		ch <- d
 	}
 }
@@ -230,6 +255,13 @@ func (m outputMetrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(descOutputChanges, prometheus.CounterValue, float64(c.Changes[s]), name, s.String())
 		}
 		ch <- prometheus.MustNewConstMetric(descOutputFailures, prometheus.CounterValue, float64(c.Failed), name)
+		ch <- prometheus.MustNewConstMetric(descOutputFailing, prometheus.GaugeValue, float64(c.Failing), name)
+		if c.Leads != nil {
+			ch <- prometheus.MustNewConstMetric(descOutputLeads, prometheus.GaugeValue, map[bool]float64{true: 1}[*c.Leads], name)
+		}
+	}
+	for name, since := range m.hub.LongestOut() {
+		ch <- prometheus.MustNewConstMetric(descOutputLongest, prometheus.GaugeValue, float64(since.UnixMilli())/1000, name)
 	}
 	held := 0
 	if a := m.hub.Newest(); a != nil {

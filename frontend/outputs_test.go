@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/prometheus/client_golang/prometheus"
@@ -118,8 +120,9 @@ func TestOutputs(t *testing.T) {
 		if log := strings.Join(r.lines(), "\n"); !strings.Contains(log, "Output has it out: its worker's canaries have failed") {
 			t.Errorf("the log does not say so: %s", log)
 		}
-		if !strings.Contains(r.mesh(), `"outputs":[{"output":"fake","when_gone":"all come back"}]`) {
-			t.Errorf("/mesh does not say what becomes of it: %s", r.mesh()[:400])
+		r.shows("1 out, 0 held; last c out")
+		if got, want := r.seen().of(c).Outputs[0].Next, "in once it has worked for 5 s"; got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 
 		r.canary(b, false) // one of three is fewer than the floor
@@ -129,6 +132,7 @@ func TestOutputs(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		}
+		r.shows("0 out, 2 held; last c in")
 		if warnings := strings.Join(r.seen().Warnings, "\n"); !strings.Contains(warnings, "2 that would be withdrawn stay in") {
 			t.Errorf("nothing warns of the floor: %q", warnings)
 		}
@@ -139,6 +143,7 @@ func TestOutputs(t *testing.T) {
 		if got, want := r.told(c), "fake in held=true dry=false disk full"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+		r.shows("0 out, 2 held, 2 failing; last c in")
 		o.breakWith(nil)
 		r.canary(c, true)
 		r.rest(6 * time.Second)
@@ -146,6 +151,44 @@ func TestOutputs(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		r.agree()
+	})
+}
+
+// shows fails the test unless /mesh tells of the output what is wanted, in words.
+func (r *rig) shows(want string) {
+	r.t.Helper()
+	var m mesh.Mesh
+	if err := json.Unmarshal([]byte(r.mesh()), &m); err != nil {
+		r.t.Fatal(err)
+	}
+	o := m.Outputs[0]
+	got := fmt.Sprintf("%d out, %d held", o.Servers.Out, o.Servers.Held)
+	if o.Servers.Failing > 0 {
+		got += fmt.Sprintf(", %d failing", o.Servers.Failing)
+	}
+	got += fmt.Sprintf("; last %s %s", o.Last.Instance, o.Last.State)
+	if o.Frozen != "" {
+		got += "; " + o.Frozen
+	}
+	if o.Leads != nil {
+		got += fmt.Sprintf("; leads: %v", *o.Leads)
+	}
+	if got != want || o.WhenGone != "all come back" {
+		r.t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestOutputLeads: that an output leads, or no longer, is shown though nothing else changes.
+func TestOutputLeads(t *testing.T) {
+	routed(t, false, func(r *rig, _ *fakeOutput) {
+		r.apart()
+		r.shows("0 out, 0 held; last b in")
+		feed := r.f.loop.router.hub.Feeds()[0]
+		for _, leads := range []bool{true, false} {
+			feed.Lead(leads)
+			r.rest(renderWindow)
+			r.shows(fmt.Sprintf("0 out, 0 held; last b in; leads: %v", leads))
+		}
 	})
 }
 
@@ -175,6 +218,7 @@ func TestOutputsStale(t *testing.T) {
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Stale, Since: time.Now()})
 		r.canary(c, false)
 		r.rest(time.Minute)
+		r.shows("0 out, 0 held; last b in; the registry cannot be read")
 		if got, want := r.told(c), "fake in held=false dry=false "; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

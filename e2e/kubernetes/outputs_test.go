@@ -223,7 +223,7 @@ func (f *fleet) slicesFollow(t *testing.T, engines []*pod) {
 // writing returns the frontend that writes an output; nil: none says so.
 func (f *fleet) writing(output string) *frontend {
 	for _, one := range f.frontends {
-		if _, body := get(one.root + "/metrics"); strings.Contains(string(body), fmt.Sprintf("\ndynmesh_kubernetes_writer{output=%q} 1", output)) {
+		if _, body := get(one.root + "/metrics"); strings.Contains(string(body), fmt.Sprintf("\ndynmesh_output_leads{output=%q} 1", output)) {
 			return one
 		}
 	}

@@ -87,6 +87,12 @@ func writeOutputs(b *strings.Builder, m *client.Mesh, f Found, now time.Time) {
 		if !some {
 			fmt.Fprintf(b, "  - %s: nobody was told of it\n", name)
 		}
+		if head.Frozen != "" {
+			fmt.Fprintf(b, "    nothing changes now: %s\n", plain.Text(head.Frozen, maxReason))
+		}
+		if head.Leads != nil && !*head.Leads {
+			b.WriteString("    another frontend does what is decided\n")
+		}
 		fmt.Fprintf(b, "    without dynmesh: %s\n", plain.Text(head.WhenGone, maxReason))
 	}
 }
@@ -103,6 +109,9 @@ func describeOutput(o mesh.Output, now time.Time) string {
 	}
 	if o.Reason != "" {
 		text += ": " + withAges(plain.Text(o.Reason, maxReason), now)
+	}
+	if o.Next != "" {
+		text += "; next: " + withAges(plain.Text(o.Next, maxReason), now)
 	}
 	if o.Error != "" {
 		text += "; it cannot tell what is decided now: " + plain.Text(o.Error, maxReason)

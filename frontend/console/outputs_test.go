@@ -21,12 +21,13 @@ func TestOutputs(t *testing.T) {
 	dry := out("xds", "out")
 	dry.DryRun = true
 	held := out("haproxy", "in")
-	held.Held, held.Error = true, "disk full"
+	held.Held, held.Next, held.Error = true, "out as soon as the floor allows it", "disk full"
+	follows := false
 	instance := func(id dynmesh.InstanceID, v dynmesh.VerdictState, told ...mesh.Output) mesh.Instance {
 		return mesh.Instance{ID: id, Verdict: v, Verified: true, Registered: true, Reasons: []string{"because"}, Since: since, Outputs: told}
 	}
 	m := &client.Mesh{Mesh: mesh.Mesh{
-		Head: mesh.Head{Outputs: []mesh.OutputHead{{Name: "haproxy", WhenGone: "all stands"}, {Name: "xds", WhenGone: "all come back"}}},
+		Head: mesh.Head{Outputs: []mesh.OutputHead{{Name: "haproxy", WhenGone: "all stands"}, {Name: "xds", WhenGone: "all come back", Frozen: "nobody is heard", Leads: &follows}}},
 		Endpoints: []mesh.Endpoint{{EndpointHead: mesh.EndpointHead{Name: "dyn://a.b.c"}, Instances: []mesh.Instance{
 			instance(1, dynmesh.Ready, out("haproxy", "in")), instance(2, dynmesh.Ready, out("haproxy", "out"), dry), instance(3, dynmesh.NotReady, held),
 		}}},
@@ -43,9 +44,9 @@ func TestOutputs(t *testing.T) {
 	}
 
 	for n, words := range [][]string{
-		0: {"haproxy: for dyn://a.b.c has it in since", "without dynmesh: all stands", "xds: nobody was told of it"},
+		0: {"haproxy: for dyn://a.b.c has it in since", "without dynmesh: all stands", "xds: nobody was told of it", "nothing changes now: nobody is heard", "another frontend does what is decided"},
 		1: {"haproxy: for dyn://a.b.c has it out since", ": it works again", "xds: for dyn://a.b.c would have it (this is a dry run) out"},
-		2: {"because of the floor", "it cannot tell what is decided now: disk full"},
+		2: {"because of the floor", "next: out as soon as the floor allows it; it cannot tell what is decided now: disk full"},
 	} {
 		e := m.Endpoints[0]
 		got := Explain(m, Found{Endpoint: e.Name, Instance: e.Instances[n]}, now, Style{})

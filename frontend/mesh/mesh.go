@@ -26,11 +26,36 @@ type Head struct {
 	Outputs []OutputHead `json:"outputs,omitempty"` // that tell routers
 }
 
-// OutputHead is one of the outputs of a frontend.
+// OutputHead is one of the outputs of a frontend, and what it has done.
 type OutputHead struct {
-	Name     string `json:"output"`    // a word, such as haproxy
-	WhenGone string `json:"when_gone"` // what becomes of what it has told once dynmesh is gone
-	DryRun   bool   `json:"dry_run,omitempty"`
+	Name     string        `json:"output"`    // a word, such as haproxy
+	WhenGone string        `json:"when_gone"` // what becomes of what it has told once dynmesh is gone
+	DryRun   bool          `json:"dry_run,omitempty"`
+	Frozen   string        `json:"frozen,omitempty"` // why nothing changes now, or nothing is told yet
+	Leads    *bool         `json:"leads,omitempty"`  // this frontend does what is decided; nil: each frontend does, for those who ask it
+	Servers  OutputServers `json:"servers"`
+	Last     *OutputStep   `json:"last,omitempty"` // nil: nothing yet
+}
+
+// OutputServers counts what an output has told. One in several targets counts in each.
+type OutputServers struct {
+	In       int `json:"in"`
+	Degraded int `json:"degraded"`
+	Draining int `json:"draining"`
+	Out      int `json:"out"`
+	Held     int `json:"held"`    // of those that are in: because of the floor
+	Failing  int `json:"failing"` // of all: what has been decided since could not be told
+}
+
+// OutputStep is the last change that an output has told; of several at one moment, the worst.
+type OutputStep struct {
+	At       Time               `json:"at"`
+	Endpoint string             `json:"endpoint"`
+	Instance dynmesh.InstanceID `json:"instance"`
+	Target   string             `json:"target"`
+	State    string             `json:"state"`
+	Held     bool               `json:"held,omitempty"`
+	Reason   string             `json:"reason"`
 }
 
 // Discovery is what a frontend's registry is worth: of all of them, where there are several.
@@ -126,6 +151,7 @@ type Output struct {
 	Held   bool   `json:"held,omitempty"`    // in, because of the floor
 	Since  Time   `json:"since"`             // when it was told
 	Reason string `json:"reason"`            // why
+	Next   string `json:"next,omitempty"`    // what it waits for; empty: for nothing
 	Error  string `json:"error,omitempty"`   // why routers could not be told what has been decided since
 	DryRun bool   `json:"dry_run,omitempty"` // they were not told: they would have been
 }

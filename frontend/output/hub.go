@@ -23,6 +23,7 @@ type Hub struct {
 	newest  *Assignment
 	records map[dynmesh.InstanceKey][]Record // of an instance, by output and target
 	reports map[reportKey]Report             // not taken yet: the last one on each
+	out     map[reportKey]time.Time          // what is out, since when; not in a dry run
 	counts  map[string]Counts                // by output
 }
 
@@ -50,11 +51,15 @@ type Report struct {
 	Removed bool // the target does not have the instance any longer
 }
 
-// Counts is what an output did.
+// Counts is what an output did, and how that stands. A server in several targets counts in each.
 type Counts struct {
-	Servers [4]int    // in each State now: one in several targets counts in each
+	Servers [4]int    // in each State now
+	Held    int       // of them: in, because of the floor
+	Failing int       // of them: what is decided since could not be told
 	Changes [4]uint64 // into each State, since the start
 	Failed  uint64    // reports that a target could not be told
+	Last    *Report   // the last change, and of those at one moment the worst; nil: there was none
+	Leads   *bool     // whether this process does what is decided; nil: each does for itself
 }
 
 // NewHub returns a hub with a feed for each of the names of outputs. In a dry run nothing comes out
@@ -62,7 +67,7 @@ type Counts struct {
 func NewHub(names []string, dryRun bool) *Hub {
 	h := &Hub{
 		dryRun: dryRun, reported: make(chan struct{}, 1), records: map[dynmesh.InstanceKey][]Record{},
-		reports: map[reportKey]Report{}, counts: map[string]Counts{},
+		reports: map[reportKey]Report{}, out: map[reportKey]time.Time{}, counts: map[string]Counts{},
 	}
 	for _, name := range names {
 		h.feeds = append(h.feeds, &Feed{output: name, hub: h, changed: make(chan struct{}, 1)})
@@ -157,8 +162,10 @@ func (h *Hub) drop(of reportKey) {
 		if r.Target != of.target {
 			return false
 		}
-		h.count(r.Output, func(c *Counts) { c.Servers[r.State]-- })
-		h.reports[reportKey{of.instance, r.Output, r.Target}] = Report{of.instance, r, true}
+		h.tally(r, -1)
+		key := reportKey{of.instance, r.Output, r.Target}
+		delete(h.out, key)
+		h.reports[key] = Report{of.instance, r, true}
 		h.notify()
 		return true
 	})
@@ -190,11 +197,10 @@ func (h *Hub) applied(output string, t *Target, servers []Server, dryRun bool, n
 			next.Since = last.Since
 		} else {
 			h.count(output, func(c *Counts) {
-				if known {
-					c.Servers[last.State]--
-				}
-				c.Servers[next.State]++
 				c.Changes[next.State]++
+				if c.Last == nil || next.State <= c.Last.State || !c.Last.Since.Equal(now) {
+					c.Last = &Report{Instance: s.Instance, Record: next}
+				}
 			})
 		}
 		h.note(s.Instance, next)
@@ -218,7 +224,6 @@ func (h *Hub) failed(output string, t *Target, err error, now time.Time) {
 		}
 		if !known {
 			next = Record{Output: output, Target: t.Name, Since: now, Reason: s.Reason}
-			h.count(output, func(c *Counts) { c.Servers[next.State]++ })
 		}
 		next.Error = err.Error()
 		h.note(s.Instance, next)
@@ -235,6 +240,29 @@ func (h *Hub) present(t *Target) func(dynmesh.InstanceKey) bool {
 	}
 	has := now.instances()
 	return func(of dynmesh.InstanceKey) bool { return has[of] }
+}
+
+// lead notes whether this process does what is decided for an output.
+func (h *Hub) lead(output string, leads bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if was := h.counts[output].Leads; was == nil || *was != leads {
+		h.count(output, func(c *Counts) { c.Leads = &leads })
+		h.notify()
+	}
+}
+
+// tally adds a record to what its output counts, or takes it off.
+func (h *Hub) tally(r Record, by int) {
+	h.count(r.Output, func(c *Counts) {
+		c.Servers[r.State] += by
+		if r.Held {
+			c.Held += by
+		}
+		if r.Error != "" {
+			c.Failing += by
+		}
+	})
 }
 
 func (h *Hub) count(output string, change func(*Counts)) {
@@ -259,12 +287,19 @@ func (h *Hub) record(of dynmesh.InstanceKey, output, target string) (Record, boo
 func (h *Hub) note(of dynmesh.InstanceKey, r Record) {
 	all := slices.Clone(h.records[of])
 	if at, known := slices.BinarySearchFunc(all, r, Record.compare); known {
+		h.tally(all[at], -1)
 		all[at] = r
 	} else {
 		all = slices.Insert(all, at, r)
 	}
+	h.tally(r, 1)
 	h.records[of] = all
-	h.reports[reportKey{of, r.Output, r.Target}] = Report{Instance: of, Record: r}
+	key := reportKey{of, r.Output, r.Target}
+	delete(h.out, key)
+	if r.State == Out && !r.DryRun {
+		h.out[key] = r.Since
+	}
+	h.reports[key] = Report{Instance: of, Record: r}
 	h.notify()
 }
 
@@ -294,6 +329,18 @@ func (h *Hub) Records(of dynmesh.InstanceKey) []Record {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.records[of]
+}
+
+// LongestOut returns of each output since when that server has been out which has been longest.
+// Outputs of which none is out are not among them.
+func (h *Hub) LongestOut() map[string]time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since := map[string]time.Time{}
+	for key, began := range h.out {
+		since[key.output] = earlier(since[key.output], began)
+	}
+	return since
 }
 
 // Counts returns what each output did.

@@ -73,7 +73,8 @@ func TestHub(t *testing.T) {
 	if got, want := told(h, f, "ab"), "a:one in at 0  false, b:one out at 2  false"; got != want {
 		t.Fatalf("got %s, want %s", got, want)
 	}
-	if got, want := fmt.Sprint(h.Counts()["one"]), "{[1 0 0 1] [1 0 0 2] 1}"; got != want {
+	c := h.Counts()["one"]
+	if got, want := fmt.Sprint(c.Servers, c.Held, c.Failing, c.Changes, c.Failed), "[1 0 0 1] 0 0 [1 0 0 2] 1"; got != want {
 		t.Errorf("got counts %s, want %s", got, want)
 	}
 
@@ -106,5 +107,64 @@ func TestHubDryRun(t *testing.T) {
 	}
 	if got, want := told(h, f, "b"), "b:one out at 0  true, b:two out at 0  true"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestHubCounts: what an output has told is counted by what it is now, with what it did last and
+// since when somebody has been out.
+func TestHubCounts(t *testing.T) {
+	f := newFleet(t, "2", "")
+	h := NewHub([]string{"one", "two"}, false)
+	one, begin := h.Feeds()[0], f.now
+	apply := func(after time.Duration, says string) {
+		t.Helper()
+		f.step(after, says)
+		h.Publish(f.last, f.now)
+		one.Applied(f.last.Target(generate), f.now)
+	}
+	want := func(want string) {
+		t.Helper()
+		c := h.Counts()["one"]
+		since := "none"
+		if at, some := h.LongestOut()["one"]; some {
+			since = fmt.Sprint(at.Sub(begin).Seconds())
+		}
+		got := fmt.Sprintf("%v held %d, failing %d, out since %s, last %c %s", c.Servers, c.Held, c.Failing, since, rune(c.Last.Instance.ID), c.Last.State)
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if c := h.Counts()["two"]; c.Last != nil || c.Leads != nil {
+		t.Errorf("one that has done nothing: %+v", c)
+	}
+	apply(0, "a=ready b=ready c=ready d=ready")
+	apply(time.Second, "c=notready")
+	want("[1 0 0 3] held 0, failing 0, out since 1, last c out")
+	apply(time.Second, "d=notready")
+	want("[2 0 0 2] held 0, failing 0, out since 1, last d out")
+	apply(time.Second, "c=")
+	want("[1 0 0 2] held 0, failing 0, out since 2, last d out")
+	apply(time.Second, "b=notready") // then one works, and the floor is 2
+	want("[0 0 0 3] held 2, failing 0, out since none, last d in")
+	one.Failed(f.last.Target(generate), errors.New("disk full"), f.now)
+	want("[0 0 0 3] held 2, failing 0, out since none, last d in") // all of it had been told
+	f.step(time.Second, "a=draining")
+	h.Publish(f.last, f.now)
+	for range 2 {
+		one.Failed(f.last.Target(generate), errors.New("disk full"), f.now)
+		want("[0 0 0 3] held 2, failing 1, out since none, last d in")
+	}
+	one.Applied(f.last.Target(generate), f.now)
+	want("[0 1 0 2] held 2, failing 0, out since none, last a draining")
+
+	h.TakeReports()
+	for range 2 {
+		<-h.Reported()
+		one.Lead(true)
+		if c := h.Counts(); c["one"].Leads == nil || !*c["one"].Leads || c["two"].Leads != nil {
+			t.Errorf("it leads, and the other one says nothing of that: %+v", c)
+		}
+		one.Lead(true)
+		one.Lead(false)
 	}
 }

@@ -363,8 +363,13 @@ func (t *Target) equal(o *Target) bool {
 	return o != nil && t.Floor == o.Floor && t.Warning == o.Warning && slices.Equal(t.Servers, o.Servers)
 }
 
-// Frozen says whether nothing changes, or nothing is said yet.
-func (p *Policy) Frozen() bool { return p.frozen != "" || !p.opened }
+// Frozen says why nothing changes, or nothing is said yet; empty: what is decided is told.
+func (p *Policy) Frozen() string {
+	if p.frozen == "" && !p.opened {
+		return "workers that are registered have not been heard"
+	}
+	return p.frozen
+}
 
 // Warnings says what holds back what is decided: at most 20 targets, and how many more.
 func (p *Policy) Warnings() []string {
@@ -374,7 +379,7 @@ func (p *Policy) Warnings() []string {
 	case p.frozen != "":
 		all = append(all, "outputs change nothing: "+p.frozen)
 	case !p.opened:
-		all = append(all, "outputs say nothing yet: workers that are registered have not been heard")
+		all = append(all, "outputs say nothing yet: "+p.Frozen())
 	}
 	if p.last == nil {
 		return all

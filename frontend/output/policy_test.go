@@ -547,3 +547,36 @@ func TestUnheard(t *testing.T) {
 	f.policy.Put(c, f.now)
 	of(Server{State: Draining})
 }
+
+// TestOutlook: what somebody who is not in waits for.
+func TestOutlook(t *testing.T) {
+	for _, tt := range []struct {
+		name, floor string
+		steps       []string // each a second after the one before
+		want        string   // of a
+	}{
+		{"it works", "", []string{"a=ready"}, ""},
+		{"it fails", "0", []string{"a=ready b=ready", "a=notready"}, "in once it has worked for 5 s"},
+		{"it fails again", "0", []string{"a=ready", "a=notready", "a=ready", "a=unreachable"}, "in once it has worked for 10 s"},
+		{"it works again", "0", []string{"a=ready", "a=notready", "a=ready"}, "in at 2026-11-29T02:00:08.000Z, if it still works then"},
+		{"it works again, and nothing may change", "0", []string{"a=ready", "a=notready", "registry=stale a=ready"}, "in once it has worked for 5 s"},
+		{"the floor holds it", "1", []string{"a=ready", "a=notready"}, "out as soon as the floor allows it"},
+		{"it drains", "", []string{"a=ready", "a=draining"}, "gone once it has finished what it has"},
+		{"its canary failed", "", []string{"a=ready", "a=ready,failing"}, "all of its weight once its worker's canary passes again"},
+		{"it is new", "", []string{"b=ready", "a=notready,unchecked"}, "in as soon as it works"},
+		{"nobody has heard it", "", []string{"b=ready", "a=ready,silent"}, "in once anybody has heard it, at 2026-11-29T02:00:17.000Z in any case"},
+		{"it is gone", "", []string{"a=ready b=ready", "a="}, ""},
+	} {
+		f := newFleet(t, tt.floor, "")
+		for _, says := range tt.steps {
+			f.step(time.Second, says)
+		}
+		key, told, held := f.worker("a", "ready").Key, Out, false
+		if s := f.last.Target(generate).Server(key); s != nil {
+			told, held = s.State, s.Held
+		}
+		if got := f.policy.Outlook(key, told, held); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

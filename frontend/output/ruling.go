@@ -113,6 +113,31 @@ func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) 
 	return r, until
 }
 
+// Outlook says what an instance that has been told to be in a state waits for, in one line; empty:
+// for nothing.
+func (p *Policy) Outlook(of dynmesh.InstanceKey, told State, held bool) string {
+	i := p.instances[of]
+	switch {
+	case i == nil || told == In && !held:
+		return ""
+	case held:
+		return "out as soon as the floor allows it"
+	case told == Draining || i.Verdict == dynmesh.Draining:
+		return "gone once it has finished what it has"
+	case told == Degraded:
+		return "all of its weight once its worker's canary passes again"
+	case !i.entered && i.Verdict == dynmesh.Ready:
+		return "in once anybody has heard it, at " + i.since.Add(heardWithin).UTC().Format(verdict.Time) + " in any case"
+	case !i.entered:
+		return "in as soon as it works"
+	}
+	d := p.fares(i)
+	if i.Verdict != dynmesh.Ready || d.failing {
+		return fmt.Sprintf("in once it has worked for %.0f s", d.probation().Seconds())
+	}
+	return "in at " + d.works.Add(d.probation()).UTC().Format(verdict.Time) + ", if it still works then"
+}
+
 // fares returns how the address of an instance has fared.
 func (p *Policy) fares(i *instance) *damping {
 	key := i.Endpoint + " " + cmp.Or(i.Addr, i.Key.ID.String())

@@ -69,7 +69,7 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, now time.Tim
 		for _, r := range outputs.Records(i.Key()) {
 			j.Outputs = append(j.Outputs, mesh.Output{
 				Name: r.Output, Target: r.Target, State: r.State.String(), Held: r.Held, Since: mesh.Time{Time: r.Since},
-				Reason: r.Reason, Error: r.Error, DryRun: r.DryRun,
+				Reason: r.Reason, Next: outputs.Outlook(i.Key(), r.State, r.Held), Error: r.Error, DryRun: r.DryRun,
 			})
 		}
 	}

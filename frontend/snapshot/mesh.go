@@ -11,6 +11,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -206,7 +207,11 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 		Version: version, Discovery: registry.State, Warnings: len(warnings), MembersSynced: registry.MembersSynced,
 		members: r.members, warnings: text.JSON(warnings),
 	}
-	m.head = opened(headJSON(r.fleet, r.outputs.Heads, version, now), meshEndpoints)
+	var outputs []mesh.OutputHead
+	if r.outputs.Heads != nil {
+		outputs = r.outputs.Heads()
+	}
+	m.head = opened(headJSON(r.fleet, outputs, version, now), meshEndpoints)
 	m.tail = slices.Concat([]byte(meshWarnings), m.warnings, []byte(meshEnd))
 
 	buffers := make([][]byte, 0, len(r.order)+len(r.members.chunks)+8)

@@ -37,8 +37,9 @@ type Builder struct {
 
 // Outputs is what /mesh tells of those who tell routers. The zero value is that there are none.
 type Outputs struct {
-	Heads    []mesh.OutputHead
+	Heads    func() []mesh.OutputHead
 	Records  func(dynmesh.InstanceKey) []output.Record // what they did with an instance
+	Outlook  func(of dynmesh.InstanceKey, told output.State, held bool) string
 	Warnings func() []string
 }
 

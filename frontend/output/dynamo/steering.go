@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
@@ -30,15 +28,14 @@ type Config struct {
 	Log  *logrus.Entry // default: nothing is logged
 }
 
-// Steering withdraws Dynamo's workers that do not work. It is an [output.Output], and a
-// prometheus.Collector.
+// Steering withdraws Dynamo's workers that do not work. It is an [output.Output].
 type Steering struct {
-	log   *logrus.Entry
-	etcd  *etcd.Withdrawals
-	leads atomic.Bool
+	log  *logrus.Entry
+	etcd *etcd.Withdrawals
 
 	// Of the goroutine that is in Run.
 	feed       *output.Feed
+	leads      bool               // it has been logged
 	decided    *output.Assignment // nil: nothing is
 	wants      map[dynmesh.InstanceKey]want
 	journal    []etcd.Withdrawal // as it was read last
@@ -105,9 +102,11 @@ func (s *Steering) look(ctx context.Context) {
 	}
 	s.say(err, bad)
 	leads := s.etcd.Leads(time.Now())
-	if s.leads.Swap(leads) != leads && leads {
+	s.feed.Lead(leads)
+	if leads && !s.leads {
 		s.log.WithField("withdrawn", len(journal)).Info("This frontend steers Dynamo: it withdraws workers that do not work, and puts them back")
 	}
+	s.leads = leads
 	if err != nil {
 		return
 	}
@@ -225,7 +224,7 @@ func (s *Steering) failed(key dynmesh.InstanceKey, err error, now time.Time) {
 
 // stop leaves what is withdrawn to another frontend that steers, or puts it back.
 func (s *Steering) stop(ctx context.Context) error {
-	s.leads.Store(false)
+	s.feed.Lead(false)
 	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
 	err := s.etcd.Campaign(ctx) // also where it was no candidate: it may be the last one
@@ -252,15 +251,4 @@ func (s *Steering) restoreAll(ctx context.Context) error {
 		failed = append(failed, s.restore(ctx, w))
 	}
 	return errors.Join(failed...)
-}
-
-var descLeads = prometheus.NewDesc("dynmesh_steering_leads",
-	"1 while this frontend is the one that withdraws Dynamo's workers in etcd.", nil, nil)
-
-// Describe implements prometheus.Collector.
-func (*Steering) Describe(ch chan<- *prometheus.Desc) { ch <- descLeads }
-
-// Collect implements prometheus.Collector.
-func (s *Steering) Collect(ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(descLeads, prometheus.GaugeValue, map[bool]float64{true: 1}[s.leads.Load()])
 }

@@ -84,7 +84,6 @@ type writer struct {
 	rt        http.RoundTripper
 	frozen    func() bool // nothing may change
 
-	leader prometheus.GaugeFunc
 	writes *prometheus.CounterVec
 }
 
@@ -102,17 +101,8 @@ func newWriter(name string, cfg Config) (*writer, error) {
 		messages: make(chan apiserver.Message[object], 256),
 	}
 	w.election = newElection(client, namespace, lease+"-"+name, identity(), w.log)
-	own := prometheus.Labels{"output": name}
-	w.leader = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "dynmesh_kubernetes_writer", Help: "1 while this frontend is the one that writes for this output.", ConstLabels: own,
-	}, func() float64 {
-		if w.election.leads(time.Now()) {
-			return 1
-		}
-		return 0
-	})
 	w.writes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dynmesh_kubernetes_writes_total", Help: "Requests that write, by their result: ok, conflict or error.", ConstLabels: own,
+		Name: "dynmesh_kubernetes_writes_total", Help: "Requests that write, by their result: ok, conflict or error.", ConstLabels: prometheus.Labels{"output": name},
 	}, []string{"result"})
 	return w, nil
 }
@@ -126,16 +116,10 @@ func identity() string {
 }
 
 // Describe implements prometheus.Collector.
-func (w *writer) Describe(ch chan<- *prometheus.Desc) {
-	w.leader.Describe(ch)
-	w.writes.Describe(ch)
-}
+func (w *writer) Describe(ch chan<- *prometheus.Desc) { w.writes.Describe(ch) }
 
 // Collect implements prometheus.Collector.
-func (w *writer) Collect(ch chan<- prometheus.Metric) {
-	w.leader.Collect(ch)
-	w.writes.Collect(ch)
-}
+func (w *writer) Collect(ch chan<- prometheus.Metric) { w.writes.Collect(ch) }
 
 // follow adds a kind of objects to those that are followed, and returns its number.
 func (w *writer) follow(path, labels string, decode func(func(any) error) (*object, error)) int {
@@ -182,6 +166,7 @@ func (w *writer) loop(ctx context.Context, feed *output.Feed, r reconciler) {
 	var due <-chan time.Time
 	lost := map[int]bool{}
 	for {
+		feed.Lead(w.election.leads(time.Now()))
 		select {
 		case <-ctx.Done():
 			return
