@@ -164,6 +164,15 @@ func (f *steersman) decides(out ...int) {
 	f.hub.Publish(&output.Assignment{Version: f.version, Targets: []*output.Target{t}}, time.Now())
 }
 
+// leads waits until it says that it leads, or that it does not.
+func (f *steersman) leads(want bool) {
+	f.Helper()
+	testkit.Eventually(f, patience, fmt.Sprintf("it says whether it leads: %v", want), func() bool {
+		leads := f.hub.Counts()["dynamo"].Leads
+		return leads != nil && *leads == want
+	})
+}
+
 // says waits until what /mesh tells of the three is so, such as "in out in".
 func (f *steersman) says(want string) {
 	f.Helper()

@@ -193,6 +193,8 @@ func TestHandsOver(t *testing.T) {
 	if got := r.listed(); got != "1 3" {
 		t.Errorf("who does not lead has changed that to %q", got)
 	}
+	first.leads(true)
+	second.leads(false)
 	before, err := r.client.Get(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)
@@ -201,6 +203,8 @@ func TestHandsOver(t *testing.T) {
 		t.Error(err)
 	}
 	r.lists("3")
+	first.leads(false)
+	second.leads(true)
 	after, err := r.client.Get(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)

@@ -83,6 +83,14 @@ func start(t *testing.T, s *apitest.Server, open func(Config) (output.Output, er
 	return r
 }
 
+// leads returns what the output says of that.
+func (r *rig) leads() bool {
+	for _, c := range r.hub.Counts() {
+		return c.Leads != nil && *c.Leads
+	}
+	return false
+}
+
 // publish tells of servers 10.0.0.1:80 in the pod p-1 of the uid u-1, and so on.
 func (r *rig) publish(states ...output.State) {
 	t := &output.Target{Name: generate}

@@ -165,8 +165,8 @@ func (w *writer) loop(ctx context.Context, feed *output.Feed, r reconciler) {
 	var retry *time.Timer // nil: nothing has failed
 	var due <-chan time.Time
 	lost := map[int]bool{}
+	feed.Lead(false)
 	for {
-		feed.Lead(w.election.leads(time.Now()))
 		select {
 		case <-ctx.Done():
 			return
@@ -179,6 +179,7 @@ func (w *writer) loop(ctx context.Context, feed *output.Feed, r reconciler) {
 		case <-w.election.changed:
 		case <-due:
 		}
+		feed.Lead(w.election.leads(time.Now()))
 		if retry != nil {
 			retry.Stop()
 			retry, due = nil, nil

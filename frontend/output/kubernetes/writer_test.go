@@ -231,12 +231,17 @@ func TestHandover(t *testing.T) {
 	first.publish(output.Out)
 	first.eventually("the first writes", "False", gates(s, 1))
 	second.eventually("the second reports it", generate+" out", func() string { return second.told(1) })
+	leads := func() string { return fmt.Sprint(first.leads(), second.leads()) }
+	first.eventually("the first says that it leads", "true false", leads)
 	who := holder(s, gatesLease)
 	first.stop()
 	stopped := time.Now()
 	second.publish(output.In)
 	second.eventually("the second writes", "True", gates(s, 1))
 	t.Logf("it writes %v after the first has stopped", time.Since(stopped))
+	if !second.leads() {
+		t.Error("it does not say so")
+	}
 	if now := holder(s, gatesLease); now == who || now == "" {
 		t.Errorf("the Lease is %q's, and was %q's", now, who)
 	}
