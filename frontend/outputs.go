@@ -228,7 +228,7 @@ var (
 	descOutputFailing = prometheus.NewDesc("dynmesh_output_failing_servers",
 		"Servers of which an output could not tell routers what has been decided since.", []string{"output"}, nil)
 	descOutputLongest = prometheus.NewDesc("dynmesh_output_longest_out_timestamp_seconds",
-		"Since when the server has been out that has been out for the longest time; there is none where none is out.", []string{"output"}, nil)
+		"Since when the server has been out that was in and has been out for the longest time; 0: none is.", []string{"output"}, nil)
 	descOutputLeads = prometheus.NewDesc("dynmesh_output_leads",
 		"1 while this frontend is the one that does what is decided; of outputs of which one frontend does.", []string{"output"}, nil)
 	descOutputHeld = prometheus.NewDesc("dynmesh_output_held_targets",
@@ -249,6 +249,7 @@ func (outputMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m outputMetrics) Collect(ch chan<- prometheus.Metric) {
+	longest := m.hub.LongestOut()
 	for name, c := range m.hub.Counts() {
 		for _, s := range output.States() {
 			ch <- prometheus.MustNewConstMetric(descOutputServers, prometheus.GaugeValue, float64(c.Servers[s]), name, s.String())
@@ -256,12 +257,14 @@ func (m outputMetrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(descOutputFailures, prometheus.CounterValue, float64(c.Failed), name)
 		ch <- prometheus.MustNewConstMetric(descOutputFailing, prometheus.GaugeValue, float64(c.Failing), name)
+		since := 0.0
+		if at, some := longest[name]; some {
+			since = float64(at.UnixMilli()) / 1000
+		}
+		ch <- prometheus.MustNewConstMetric(descOutputLongest, prometheus.GaugeValue, since, name)
 		if c.Leads != nil {
 			ch <- prometheus.MustNewConstMetric(descOutputLeads, prometheus.GaugeValue, map[bool]float64{true: 1}[*c.Leads], name)
 		}
-	}
-	for name, since := range m.hub.LongestOut() {
-		ch <- prometheus.MustNewConstMetric(descOutputLongest, prometheus.GaugeValue, float64(since.UnixMilli())/1000, name)
 	}
 	held := 0
 	if a := m.hub.Newest(); a != nil {

@@ -61,7 +61,7 @@ func newFleet(t *testing.T) *fleet {
 	t.Cleanup(func() { _ = f.client.Close() })
 	for n := range 2 {
 		f.frontends = append(f.frontends, f.run(fmt.Sprintf("frontend%d", n), "frontend", "--http-host", "127.0.0.1", "--http-port", "0",
-			"--expect", backendName+">=3", "--expect", prefillName+">=2", "--expect", "dyn://dynamo.*.generate>=1{verified}"))
+			"--expect", backendName+">=3", "--expect", prefillName+">=2", "--expect", "dyn://dynamo.*.generate>=1{verified}", "--xds", "127.0.0.1:0", "--steer-dynamo"))
 	}
 	for n := range 3 {
 		f.backends = append(f.backends, f.worker(fmt.Sprintf("backend%d", n), "backend"))

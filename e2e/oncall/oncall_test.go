@@ -23,6 +23,7 @@ func TestOnCall(t *testing.T) {
 			map[string]string{"alertname": "DynmeshBelowExpectation", "expectation": backendName + ">=3", "severity": "critical"},
 			map[string]string{"alertname": "DynmeshBelowExpectation", "expectation": prefillName + ">=2"},
 			map[string]string{"alertname": "DynmeshGhostInstances", "endpoint": backendName},
+			map[string]string{"alertname": "DynmeshOutputHeld", "job": "dynmesh"},
 			map[string]string{"alertname": "DynmeshCanariesFailing", "namespace": "dynamo", "worker_component": "prefill", "endpoint": "generate"})
 	})
 	t.Run("broken: answers fit their schemas", func(t *testing.T) { f.answersFit(t, s) })
@@ -37,6 +38,7 @@ func TestOnCall(t *testing.T) {
 		for _, front := range f.frontends {
 			p.fires(t, map[string]string{"alertname": "DynmeshDiscoveryStale", "state": "stale", "instance": strings.TrimPrefix(front.url, "http://")})
 		}
+		p.fires(t, map[string]string{"alertname": "DynmeshOutputLeaderless", "output": "dynamo"})
 	})
 	t.Run("etcd away: answers fit their schemas", func(t *testing.T) { f.answersFit(t, s) })
 	t.Run("events fit their schemas", func(t *testing.T) {

@@ -75,8 +75,8 @@ func readRunbook(t *testing.T) (text string, questions []question) {
 		}
 		questions = append(questions, q)
 	}
-	if len(questions) != 10 {
-		t.Fatalf("got %d questions, want 10", len(questions))
+	if len(questions) != 11 {
+		t.Fatalf("got %d questions, want 11", len(questions))
 	}
 	return text, questions
 }

@@ -23,7 +23,7 @@ type Hub struct {
 	newest  *Assignment
 	records map[dynmesh.InstanceKey][]Record // of an instance, by output and target
 	reports map[reportKey]Report             // not taken yet: the last one on each
-	out     map[reportKey]time.Time          // what is out, since when; not in a dry run
+	out     map[reportKey]time.Time          // what was in and is out, since when; not in a dry run
 	counts  map[string]Counts                // by output
 }
 
@@ -38,6 +38,7 @@ type Record struct {
 	Target string
 	State  State
 	Held   bool      // by the floor
+	New    bool      // it is out because it was never in
 	Since  time.Time // when the output did it
 	Reason string    // why it was to do it
 	Error  string    // why it cannot do what is decided since; empty: it has
@@ -186,10 +187,10 @@ func (h *Hub) applied(output string, t *Target, servers []Server, dryRun bool, n
 			continue
 		}
 		next := Record{
-			Output: output, Target: t.Name, State: s.State, Held: s.Held, Since: now, Reason: s.Reason, DryRun: dryRun,
+			Output: output, Target: t.Name, State: s.State, Held: s.Held, New: s.New && s.State == Out, Since: now, Reason: s.Reason, DryRun: dryRun,
 		}
 		last, known := h.record(s.Instance, output, t.Name)
-		same := known && last.State == next.State && last.Held == next.Held
+		same := known && last.State == next.State && last.Held == next.Held && last.New == next.New
 		if same && last.Error == "" {
 			continue
 		}
@@ -219,11 +220,11 @@ func (h *Hub) failed(output string, t *Target, err error, now time.Time) {
 			continue
 		}
 		next, known := h.record(s.Instance, output, t.Name)
-		if known && (next.State == s.State && next.Held == s.Held || next.Error == err.Error()) {
+		if known && (next.State == s.State && next.Held == s.Held && next.New == (s.New && s.State == Out) || next.Error == err.Error()) {
 			continue
 		}
 		if !known {
-			next = Record{Output: output, Target: t.Name, Since: now, Reason: s.Reason}
+			next = Record{Output: output, Target: t.Name, New: true, Since: now, Reason: s.Reason}
 		}
 		next.Error = err.Error()
 		h.note(s.Instance, next)
@@ -296,7 +297,7 @@ func (h *Hub) note(of dynmesh.InstanceKey, r Record) {
 	h.records[of] = all
 	key := reportKey{of, r.Output, r.Target}
 	delete(h.out, key)
-	if r.State == Out && !r.DryRun {
+	if r.State == Out && !r.New && !r.DryRun {
 		h.out[key] = r.Since
 	}
 	h.reports[key] = Report{Instance: of, Record: r}
@@ -331,8 +332,8 @@ func (h *Hub) Records(of dynmesh.InstanceKey) []Record {
 	return h.records[of]
 }
 
-// LongestOut returns of each output since when that server has been out which has been longest.
-// Outputs of which none is out are not among them.
+// LongestOut returns of each output since when that server has been out which has been longest, of
+// those that were in. Outputs of which none is are not among them.
 func (h *Hub) LongestOut() map[string]time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()

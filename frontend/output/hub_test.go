@@ -142,8 +142,10 @@ func TestHubCounts(t *testing.T) {
 	want("[1 0 0 3] held 0, failing 0, out since 1, last c out")
 	apply(time.Second, "d=notready")
 	want("[2 0 0 2] held 0, failing 0, out since 1, last d out")
-	apply(time.Second, "c=")
-	want("[1 0 0 2] held 0, failing 0, out since 2, last d out")
+	apply(time.Second, "c= e=notready")
+	want("[2 0 0 2] held 0, failing 0, out since 2, last e out") // e was never in
+	apply(0, "e=")
+	want("[1 0 0 2] held 0, failing 0, out since 2, last e out")
 	apply(time.Second, "b=notready") // then one works, and the floor is 2
 	want("[0 0 0 3] held 2, failing 0, out since none, last d in")
 	one.Failed(f.last.Target(generate), errors.New("disk full"), f.now)
