@@ -14,7 +14,7 @@ func registerAccess(flags *pflag.FlagSet, cfg *access.Config) {
 		setting{"tls-client-ca", "DYN_TLS_CLIENT_CA", &stringValue{target: &cfg.ClientCAFile}, "PEM file of the authorities of which each client must have a certificate; none: clients need none"},
 		setting{"api-token-file", "DYN_API_TOKEN_FILE", &stringValue{target: &cfg.TokenFile}, "file of tokens, one a line: without one nobody sees the fleet or changes anything; read again when it changes"},
 		setting{"api-token-for-health", "DYN_API_TOKEN_FOR_HEALTH", &boolValue{&cfg.TokenForHealth}, "health and readiness need a token, too; liveness never does"},
-		setting{"allowed-hosts", "DYN_ALLOWED_HOSTS", &listValue{target: &cfg.Hosts}, "names, besides localhost and this host's, that HTTP requests may be for; default: any, and where it listens on a loopback address no others, since pages of other sites may have their names mean that"},
+		setting{"allowed-hosts", "DYN_ALLOWED_HOSTS", &listValue{target: &cfg.Hosts}, "names, besides localhost and this host's, that HTTP requests may be for; default: any, and where it listens on a loopback address those without a dot, since pages of other sites may have their names mean that"},
 	)
 }
 

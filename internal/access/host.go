@@ -19,18 +19,20 @@ const hostCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 // own site: the name is then all that tells. The zero value admits all.
 type Hosts struct {
 	checks bool
+	given  bool            // which names are admitted
 	names  map[string]bool // in lower case
 }
 
 // Hosts is for what listens at an address. Where only this host reaches that, or names are given
 // (Config.Hosts), requests may be for an address, for localhost, for this host's name, and for the
-// names that are given.
+// names that are given. Where none are given also for names without a dot: those are a network's
+// own and no public site's, and nginx asks in the name of its list of servers.
 func (a *Access) Hosts(listens net.Addr) Hosts { return NewHosts(listens, a.cfg.Hosts...) }
 
 // NewHosts is Hosts with these names given.
 func NewHosts(listens net.Addr, given ...string) Hosts {
 	host, _, _ := net.SplitHostPort(listens.String()) // a listener's address has both
-	h := Hosts{checks: len(given) > 0 || address.IsLoopback(host), names: map[string]bool{}}
+	h := Hosts{checks: len(given) > 0 || address.IsLoopback(host), given: len(given) > 0, names: map[string]bool{}}
 	for _, name := range given {
 		h.names[plainHost(name)] = true
 	}
@@ -53,7 +55,13 @@ func (h Hosts) Admits(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true // no name, so nobody has had it mean something else
 	}
-	return address.IsLoopback(host) || h.names[plainHost(host)]
+	host = plainHost(host)
+	return address.IsLoopback(host) || h.names[host] || !h.given && isLabel(host)
+}
+
+// isLabel says whether a name has one part.
+func isLabel(name string) bool {
+	return name != "" && !strings.Contains(name, ".") && strings.Trim(name, hostCharacters) == ""
 }
 
 func plainHost(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
@@ -66,5 +74,5 @@ const maxHostShown = 100
 
 // Misdirected is what to tell whose request is for another host.
 func Misdirected(host string) string {
-	return fmt.Sprintf("requests for the host %q are not answered here: want an address, localhost, this host's name, or one of DYN_ALLOWED_HOSTS", text.Line(host, maxHostShown))
+	return fmt.Sprintf("requests for the host %q are not answered here: want an address, a name without a dot, this host's name, or one of DYN_ALLOWED_HOSTS", text.Line(host, maxHostShown))
 }

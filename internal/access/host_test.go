@@ -34,8 +34,9 @@ func TestHosts(t *testing.T) {
 		{"10.0.0.1:8000", true, true, true}, {"[fe80::1%25eth0]:80", true, true, true},
 		{own, true, true, true}, {strings.ToUpper(own) + ":80", true, true, true},
 		{"evil.example", false, true, false}, {"evil.example:8000", false, true, false}, {"127.0.0.1.evil.example:8000", false, true, false},
-		{"localhost.evil.example", false, true, false}, {"notlocalhost", false, true, false}, {"0x7f.1", false, true, false}, {"2130706433", false, true, false},
-		{"dynmesh.example:443", false, true, true}, {"DYNMESH.example.", false, true, true}, {"mesh", false, true, true}, {"x.dynmesh.example", false, true, false},
+		{"localhost.evil.example", false, true, false}, {"notlocalhost", true, true, false}, {"0x7f.1", false, true, false}, {"2130706433", true, true, false},
+		{"dynmesh.example:443", false, true, true}, {"DYNMESH.example.", false, true, true}, {"mesh", true, true, true}, {"x.dynmesh.example", false, true, false},
+		{"engines", true, true, false}, {"Engines_2.:80", true, true, false}, {"evil%00", false, true, false}, {".", false, true, false},
 		{"[", false, true, false}, {":", false, true, false}, {"a:b:c", false, true, false},
 	} {
 		for name, got := range map[string][2]bool{
