@@ -19,7 +19,7 @@ const (
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
 	".", "internal/address", "internal/text", "internal/timers", "canary/schedule",
-	"frontend/expect", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
+	"frontend/cause", "frontend/expect", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
 // notOurWords are names that said something to whoever chose them: the field has a word for each. A
@@ -50,7 +50,7 @@ var inner = map[string][][]string{
 		{"frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
 		{"frontend/output"},
-		{"frontend/expect", "frontend/verdict"},
+		{"frontend/cause", "frontend/expect", "frontend/verdict"},
 		{"frontend/plain"},
 	},
 	"worker": {
