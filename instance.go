@@ -93,6 +93,8 @@ type Pod struct {
 	Name        string
 	UID         string // tells the lives of pods of one name apart
 	Node        string
+	Zone        string // of the node
+	Rollout     string // whose replicas are alike: the ReplicaSet, or a StatefulSet's revision; empty: not known
 	Ready       bool
 	Terminating bool
 }

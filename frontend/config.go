@@ -3,6 +3,7 @@ package frontend
 import (
 	"cmp"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,6 +73,10 @@ type Config struct {
 	// not the default for gossip.
 	AdvertiseHost string
 
+	// Labels are what it has in common with other members, where it is registered as one: zone=a. At
+	// most 32, names of up to 63 and values of up to 253 letters, digits and ._-/:@.
+	Labels map[string]string
+
 	// Expect is what /ready wants the fleet to have; all of it has to hold. Default: nothing, and
 	// /ready then says whether the registry has been read.
 	Expect []expect.Expectation
@@ -129,6 +134,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ForeignSystemPort < 0 || c.ForeignSystemPort > 65535 {
 		return Config{}, dynmesh.NewConfigError("frontend", "ForeignSystemPort", c.ForeignSystemPort, "0 to 65535")
+	}
+	c.Labels = maps.Clone(c.Labels)
+	if err := parse.CheckLabels(c.Labels); err != nil {
+		return Config{}, &dynmesh.ConfigError{Config: "frontend", Field: "Labels", Err: err}
 	}
 	if err := checkOutputs(c.Outputs); err != nil {
 		return Config{}, err

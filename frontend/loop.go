@@ -35,6 +35,7 @@ type loop struct {
 	publish     func(*snapshot.Snapshot) // must not block
 	transitions transitionLog
 	router      *router
+	causes      causes
 	rendered    time.Time // end of the last rendering
 }
 
@@ -45,10 +46,10 @@ func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string)
 	if cfg.Pool != nil {
 		known.Gossip, known.Self = true, cfg.Pool.Self()
 	}
-	f, r := fleet.New(known, now), newRouter(cfg)
+	f, r, c := fleet.New(known, now), newRouter(cfg), newCauses(cfg.Log)
 	return &loop{
-		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, r.shown(), now), publish: publish,
-		transitions: transitionLog{log: cfg.Log}, router: r,
+		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, r.shown(), c.table, now), publish: publish,
+		transitions: transitionLog{log: cfg.Log}, router: r, causes: c,
 	}
 }
 
@@ -82,7 +83,7 @@ func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
 			continue
 		}
 		now := time.Now()
-		if l.fleet.Pending(now) || l.router.due(now) {
+		if l.fleet.Pending(now) || l.router.due(now) || l.causes.due(now) {
 			if wait := renderIn(l.rendered, now); wait > 0 {
 				window.Reset(wait)
 				waiting = true
@@ -101,9 +102,14 @@ func (l *loop) next(now time.Time) (at time.Time, ok bool) {
 	if due, any := l.transitions.due(); any && !now.Before(due) {
 		l.transitions.flush()
 	}
+	if l.fleet.Pending(now) { // the last rendering had instances rendered anew
+		return now, true
+	}
 	at, ok = l.fleet.Next()
-	if decide := l.router.next(); !decide.IsZero() && (!ok || decide.Before(at)) {
-		at, ok = decide, true
+	for _, due := range []time.Time{l.router.next(), l.causes.next()} {
+		if !due.IsZero() && (!ok || due.Before(at)) {
+			at, ok = due, true
+		}
 	}
 	if due, any := l.transitions.due(); any && (!ok || due.Before(at)) {
 		return due, true
@@ -124,6 +130,9 @@ func (l *loop) render(now time.Time) {
 		l.pool.WatchForeign(w.Subject, w.Foreign)
 	}
 	if l.router.take(l.fleet, changes, now) {
+		changes.Status = true
+	}
+	if l.causes.take(l.fleet, changes, now) {
 		changes.Status = true
 	}
 	l.transitions.add(changes.Transitions, now)

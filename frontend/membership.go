@@ -73,7 +73,7 @@ func (m *membership) register(cfg Config, scheme, addr string) (*etcd.Registrar,
 		Etcd: cfg.Etcd, ID: m.identity.ID(), TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
 			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
 			SystemURL: scheme + "://" + net.JoinHostPort(m.host, port), GossipAddr: m.pool.Addr(),
-			PublicKey: gossip.PublicKey(m.identity),
+			PublicKey: gossip.PublicKey(m.identity), Labels: cfg.Labels,
 		},
 	})
 	return m.registrar, err

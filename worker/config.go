@@ -74,7 +74,7 @@ type Config struct {
 	Metrics []prometheus.Collector // of the program around the worker, served at /metrics as well
 
 	Version string            // of the program, for /metrics and the registry
-	Labels  map[string]string // free facts about the worker, for the registry
+	Labels  map[string]string // what it has in common with others, such as zone=a; at most 32, names of up to 63 and values of up to 253 letters, digits and ._-/:@
 	Log     *logrus.Entry     // nil discards
 }
 
@@ -130,6 +130,9 @@ func (c Config) withDefaults() (Config, error) {
 		if err := (dynmesh.Endpoint{Namespace: c.Namespace, Component: c.Component, Name: name}).Validate(); err != nil {
 			return Config{}, &dynmesh.ConfigError{Config: "worker", Field: "UseEndpointHealthStatus", Err: err}
 		}
+	}
+	if err := parse.CheckLabels(c.Labels); err != nil {
+		return Config{}, &dynmesh.ConfigError{Config: "worker", Field: "Labels", Err: err}
 	}
 	if err := c.StartingStatus.validate(); err != nil {
 		return Config{}, &dynmesh.ConfigError{Config: "worker", Field: "StartingStatus", Err: err}

@@ -108,6 +108,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 		setting{"probe-via", "DYN_PROBE_VIA", &urlValue{stringValue{target: &probeVia}}, "root URL of a frontend of Dynamo's, such as http://dynamo-frontend:8000, through which idle workers of Dynamo's get canaries"},
 	)
 	register(flags, setting{"pod-ip", "POD_IP", &stringValue{&cfg.AdvertiseHost, reachableHost}, "address that others reach it at, as Kubernetes gives it; default the one that leads to etcd"})
+	register(flags, labelSetting(&cfg.Labels))
 	outputs.register(flags)
 	registries.register(flags)
 	registerAccess(flags, &cfg.Access)

@@ -85,7 +85,7 @@ func TestValues(t *testing.T) {
 		{&jsonListValue{&names}, `["generate","embed"]`, `["generate","embed"]`, ""},
 		{&jsonListValue{&names}, `generate`, "", `want a JSON array of endpoint names`},
 		{&labelsValue{&labels}, "zone=a, gpu=h100", "gpu=h100,zone=a", ""},
-		{&labelsValue{&labels}, "zone", "", "want key=value pairs"},
+		{&labelsValue{&labels}, "zone", "", "want name=value pairs"},
 		{&level, "debug", "debug", ""},
 		{&level, "WARN", "warn", ""},
 		{&level, "info,dynamo_runtime::system_status_server=trace,dynmesh=error", "error", ""},

@@ -222,7 +222,7 @@ func (v *jsonListValue) Set(s string) error {
 	return nil
 }
 
-// labelsValue takes key=value pairs with commas between them, or the flag again for each.
+// labelsValue takes name=value pairs with commas between them, or the flag again for each.
 type labelsValue struct{ target *map[string]string }
 
 func (v *labelsValue) String() string {
@@ -236,7 +236,7 @@ func (v *labelsValue) String() string {
 	slices.Sort(pairs)
 	return strings.Join(pairs, ",")
 }
-func (v *labelsValue) Type() string { return "key=value" }
+func (v *labelsValue) Type() string { return "name=value" }
 func (v *labelsValue) Set(s string) error {
 	labels, err := parse.Labels(s)
 	if err != nil {
@@ -247,6 +247,11 @@ func (v *labelsValue) Set(s string) error {
 	}
 	maps.Copy(*v.target, labels)
 	return nil
+}
+
+// labelSetting is the setting of what a process has in common with others.
+func labelSetting(target *map[string]string) setting {
+	return setting{"label", "DYN_LABELS", &labelsValue{target}, "what this process has in common with others, such as zone=a,rack=r3,gpu=H100: frontends say which of them those that fail share"}
 }
 
 // absolutePath accepts the path of a route.

@@ -37,6 +37,10 @@ var (
 		"Instances that count for the expectation.", []string{"expectation"}, nil)
 	wantDesc = prometheus.NewDesc("dynmesh_frontend_expectation_wanted_instances",
 		"Instances that the expectation wants.", []string{"expectation"}, nil)
+	causesDesc = prometheus.NewDesc("dynmesh_frontend_common_causes",
+		"Labels that explain why several workers fail: a host, a rack, a version, or the whole fleet.", nil, nil)
+	causeDesc = prometheus.NewDesc("dynmesh_frontend_common_cause_failing_workers",
+		"Workers that fail and have this in common, LABEL=VALUE or fleet, by which it is explained; at most 20 at a time.", []string{"cause"}, nil)
 	instanceDesc = prometheus.NewDesc("dynmesh_frontend_instance_verdict",
 		"1 for the verdict on each instance, registered or not.", []string{"endpoint", "instance", "verdict"}, nil)
 )
@@ -45,7 +49,7 @@ var (
 func fleetDescs() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		readyDesc, warningsDesc, verdictsDesc, verifiedDesc, unregisteredDesc, expectedDesc, phantomsDesc,
-		metDesc, haveDesc, wantDesc, instanceDesc,
+		metDesc, haveDesc, wantDesc, causesDesc, causeDesc, instanceDesc,
 	}
 }
 
@@ -82,6 +86,14 @@ func collectFleet(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Des
 		gauge(metDesc, one(o.OK), e.String())
 		gauge(haveDesc, o.Have, e.String())
 		gauge(wantDesc, o.Want, e.String())
+	}
+	gauge(causesDesc, len(m.Causes))
+	told := map[string]bool{}
+	for _, c := range m.Causes {
+		if !told[c.Key()] { // odd foreign labels can be alike
+			told[c.Key()] = true
+			gauge(causeDesc, c.Failing(), c.Key())
+		}
 	}
 	if instances {
 		collectInstances(m, gauge)

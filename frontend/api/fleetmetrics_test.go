@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/cause"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -84,6 +85,29 @@ func TestFleetMetrics(t *testing.T) {
 	}
 	if all := scraped(t, m, true); !slices.Contains(all, "instance_verdict[dyn://d.b.g a unreachable]1") {
 		t.Errorf("got\n%s", strings.Join(all, "\n"))
+	}
+}
+
+// Each cause is a series, and none is told twice, whatever others call their labels.
+func TestCauseMetrics(t *testing.T) {
+	m := sample(t).builder.Snapshot().Mesh
+	if lines := scraped(t, m, false); !slices.Contains(lines, "common_causes[]0") {
+		t.Errorf("no number of causes in\n%s", strings.Join(lines, "\n"))
+	}
+	m.Causes = []cause.Cause{
+		{Label: cause.Label{Name: "host", Value: "h7"}, Workers: 9, Unreachable: 6, NotReady: 1, Vanished: 1}, {Workers: 20, Unreachable: 16},
+		{Label: cause.Label{Name: "a", Value: "b=c"}, Unreachable: 3}, {Label: cause.Label{Name: "a=b", Value: "c"}, Unreachable: 2},
+	}
+	lines := scraped(t, m, false)
+	for _, want := range []string{
+		"common_causes[]4", "common_cause_failing_workers[host=h7]8", "common_cause_failing_workers[fleet]16", "common_cause_failing_workers[a=b=c]3",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no %s in\n%s", want, strings.Join(lines, "\n"))
+		}
+	}
+	if slices.Contains(lines, "common_cause_failing_workers[a=b=c]2") {
+		t.Error("a series is told twice")
 	}
 }
 

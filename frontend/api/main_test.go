@@ -47,7 +47,7 @@ type known struct {
 func newKnown(gossip bool, expectations []expect.Expectation) *known {
 	now := time.Now()
 	f := fleet.New(fleet.Config{Gossip: gossip, Self: dynmesh.Observer{ID: 0xfe, Epoch: 1}, Expect: expectations}, now)
-	return &known{fleet: f, builder: snapshot.NewBuilder(f, expectations, snapshot.Outputs{}, now), publish: func(*snapshot.Snapshot) {}}
+	return &known{fleet: f, builder: snapshot.NewBuilder(f, expectations, snapshot.Outputs{}, nil, now), publish: func(*snapshot.Snapshot) {}}
 }
 
 // discover takes in what the registry says.

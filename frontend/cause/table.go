@@ -21,7 +21,7 @@ const (
 	MaxCauses = 20
 
 	// MaxVanishedIDs is the most of those that have vanished which a cause names.
-	MaxVanishedIDs = 100
+	MaxVanishedIDs = 20
 )
 
 // Table holds workers, and what explains that some of them fail. One goroutine may use it. It
@@ -99,9 +99,16 @@ func NewTable() *Table {
 	}
 }
 
-// Put sets what is known of a worker.
+// Put sets what is known of a worker. One that cannot be reached has the labels that it had, where
+// fewer are known: they end with its registration, a moment before that or after it.
 func (t *Table) Put(p Worker) {
 	w := t.workers[p.ID]
+	if w != nil && w.state != Vanished && p.State == Unreachable && len(p.Labels) < len(w.values) {
+		p.Labels, p.Place = nil, w.place
+		for _, v := range w.values {
+			p.Labels = append(p.Labels, v.label)
+		}
+	}
 	if w != nil && w.state == p.State && w.since == p.Since.UnixNano() && w.place == p.Place && w.has(p.Labels) {
 		return
 	}

@@ -176,6 +176,19 @@ func TestVanish(t *testing.T) {
 			t.Errorf("%d workers, %d labels, %d places are left", len(s.Table.workers), len(s.values), len(s.places))
 		}
 	})
+	t.Run("what is known of them ends before", func(t *testing.T) {
+		s := tell(t, fleet...)
+		s.set(0, 4, Unreachable)
+		for n := range 4 {
+			w := s.workers[n]
+			w.Labels, w.Place = nil, ""
+			s.Put(w)
+			s.Vanish(w.ID, s.now)
+		}
+		s.after(Dwell, "host h7: 4 of 4 lost")
+		s.Put(Worker{ID: 100, Labels: labels("host=h7"), Place: "h7", Since: s.now})
+		s.after(0, "host h7: 3 of 4 lost")
+	})
 	t.Run("they leave", func(t *testing.T) {
 		s := tell(t, fleet...)
 		for n := range 4 {

@@ -48,6 +48,11 @@ func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	for _, r := range reasons(f.Instance, true) {
 		fmt.Fprintf(&b, "  - %s\n", withAges(plain.Text(r, maxReason), now))
 	}
+	for _, c := range m.Causes {
+		if c.Name == f.Cause {
+			fmt.Fprintf(&b, "  - it fails together with others: %s\n", style.paint(red, causeLine(c, now)))
+		}
+	}
 	writeOutputs(&b, m, f, now)
 	b.WriteString("\nevidence, the oldest first\n")
 	t := table{style: style, right: []bool{false, true, false}}

@@ -112,6 +112,14 @@ func writeHead(b *strings.Builder, s Snapshot, now time.Time, style Style) {
 			fmt.Fprintf(b, "          %s\n", withAges(plain.Text(r, 4*maxReason), now))
 		}
 	}
+	for _, c := range s.Mesh.Causes {
+		fmt.Fprintf(b, "cause     %s\n", style.paint(red, causeLine(c, now)))
+	}
+}
+
+// causeLine says what workers that fail have in common, and for how long.
+func causeLine(c mesh.Cause, now time.Time) string {
+	return fmt.Sprintf("%s for %s", plain.Text(c.Line, maxReason), since(c.Since.Time, now))
 }
 
 // modelRow is a line of the table of models: a model in one role of workers.
@@ -264,8 +272,57 @@ func writeEndpoints(b *strings.Builder, rows []endpointRow, style Style) {
 	t.write(b)
 }
 
-// writeInstances writes the table of instances that need attention, or of all.
+// maxUnderCause is the most instances that stand under their cause.
+const maxUnderCause = 10
+
+// writeInstances writes the instances that need attention, or all: first those that fail for what
+// they have in common, under that.
 func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) {
+	rows := folded(s.Mesh, style.Wide)
+	for _, c := range s.Mesh.Causes {
+		var of, others []instanceRow
+		for _, r := range rows {
+			if r.Cause == c.Name {
+				of = append(of, r)
+			} else {
+				others = append(others, r)
+			}
+		}
+		rows = others
+		fmt.Fprintf(b, "\n%s\n", style.paint(bold, causeLine(c, now)))
+		if n := len(of); n > maxUnderCause && !style.Wide {
+			writeRows(b, s, of[:maxUnderCause], now, style)
+			fmt.Fprintf(b, "and %d more\n", n-maxUnderCause)
+		} else {
+			writeRows(b, s, of, now, style)
+		}
+		if c.Ended > 0 {
+			fmt.Fprintf(b, "lost, and listed no longer: %s\n", lostNames(c))
+		}
+	}
+	if len(rows) > 0 {
+		b.WriteByte('\n')
+		writeRows(b, s, rows, now, style)
+	}
+}
+
+// lostNames names the workers of a cause that are listed no longer.
+func lostNames(c mesh.Cause) string {
+	var names []string
+	for _, id := range c.IDs[:min(maxListed, len(c.IDs))] {
+		names = append(names, id.String())
+	}
+	if more := c.Ended - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, " ")
+}
+
+// writeRows writes a table of instances, if there are any.
+func writeRows(b *strings.Builder, s Snapshot, rows []instanceRow, now time.Time, style Style) {
+	if len(rows) == 0 {
+		return
+	}
 	t := table{style: style}
 	heads := []string{"ENDPOINT", "INSTANCE", "VERDICT", "FOR"}
 	outputs := len(s.Mesh.Outputs) > 0
@@ -276,7 +333,7 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 		heads = append(heads, "HOST", "VERSION", "GOSSIP")
 	}
 	t.heads(append(heads, "REASON")...)
-	for _, f := range folded(s.Mesh, style.Wide) {
+	for _, f := range rows {
 		where := withdrawn(f.Instance)
 		cells := []cell{
 			{f.where(), noColour}, {f.ID.String(), noColour},
@@ -295,10 +352,7 @@ func writeInstances(b *strings.Builder, s Snapshot, now time.Time, style Style) 
 			t.row(append(cells[:len(cells):len(cells)], cell{withAges(plain.Text(reason, maxReason), now), noColour})...)
 		}
 	}
-	if len(t.rows) > 1 {
-		b.WriteByte('\n')
-		t.write(b)
-	}
+	t.write(b)
 }
 
 // instanceRow is a line of the table of instances.

@@ -144,6 +144,9 @@ func (f *Fleet) Pod(i *Instance) *dynmesh.Pod { return f.pods[i] }
 // Withdrawn returns who has taken a registered instance out of Dynamo's bucket; nil: nobody.
 func (f *Fleet) Withdrawn(i *Instance) *dynmesh.Withdrawal { return f.withdrawn[i] }
 
+// Worker returns a process by its ID; nil: nothing is known of it.
+func (f *Fleet) Worker(id dynmesh.InstanceID) *Process { return f.processes.byID[id] }
+
 // Health returns what gossip knows of itself.
 func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }
 

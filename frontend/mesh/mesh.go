@@ -24,6 +24,24 @@ type Head struct {
 	Gossip     Gossip    `json:"gossip"`
 
 	Outputs []OutputHead `json:"outputs,omitempty"` // that tell routers
+	Causes  []Cause      `json:"causes,omitempty"`  // what workers that fail have in common, that of the most first
+}
+
+// Cause is what explains that several workers fail: they have a label in common, and the rest does
+// not fail. Workers are counted, and not what they serve.
+type Cause struct {
+	Name    string               `json:"cause"`           // host=h7, or fleet, which is all of them
+	Label   string               `json:"label,omitempty"` // host; empty: the fleet
+	Value   string               `json:"value,omitempty"` // h7
+	Also    []string             `json:"also,omitempty"`  // the same workers have these in common: rack=r3
+	Line    string               `json:"line"`            // all of it, for people
+	Since   Time                 `json:"since"`           // when so many failed that it was one
+	Workers int                  `json:"workers"`         // that have the label
+	Failing int                  `json:"failing"`         // of them; the sum of the three that follow
+	Down    int                  `json:"unreachable"`
+	Unready int                  `json:"notready"`
+	Ended   int                  `json:"lost"`               // their registrations ended while they were unreachable
+	IDs     []dynmesh.InstanceID `json:"lost_ids,omitempty"` // the first of those, which are not listed any more
 }
 
 // OutputHead is one of the outputs of a frontend, and what it has done.
@@ -124,6 +142,7 @@ type Instance struct {
 	Registered   bool                 `json:"registered"` // it is listed
 	Since        Time                 `json:"since"`      // when Verdict began
 	Reasons      []string             `json:"reasons"`
+	Cause        string               `json:"cause,omitempty"` // the name of one of Head.Causes, which explains why it fails
 	Observations []Observation        `json:"observations"`
 	Worker       *Worker              `json:"worker"`              // nil: nothing is known of the process
 	Pod          *Pod                 `json:"pod,omitempty"`       // nil: Kubernetes does not know it
@@ -167,6 +186,8 @@ type Pod struct {
 	Name        string `json:"name"`
 	UID         string `json:"uid,omitempty"` // another one is another life
 	Node        string `json:"node,omitempty"`
+	Zone        string `json:"zone,omitempty"`    // of the node
+	Rollout     string `json:"rollout,omitempty"` // its ReplicaSet, or its StatefulSet's revision, where that is known
 	Ready       bool   `json:"ready"`
 	Terminating bool   `json:"terminating,omitempty"`
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/cause"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
@@ -45,11 +46,14 @@ func statusOf(i *fleet.Instance) Status {
 }
 
 // instanceJSON renders an instance that has just been concluded on.
-func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, now time.Time) []byte {
+func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, causes *cause.Table, now time.Time) []byte {
 	j := mesh.Instance{
 		ID: i.ID(), Verdict: i.State(), Verified: i.Verified(), Registered: i.Registered(), Since: mesh.Time{Time: i.Since()},
 		Reasons: i.Reasons, Observations: []mesh.Observation{}, Worker: workerJSON(i.Process()),
 		Flaps: i.Flaps(now), Changes: []mesh.Change{},
+	}
+	if of, ok := causes.Of(i.ID()); ok && (i.State() == dynmesh.Unreachable || i.State() == dynmesh.NotReady) {
+		j.Cause = of.Key()
 	}
 	cards, serves := i.Cards()
 	j.Auxiliary = !serves
@@ -60,7 +64,7 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, now time.Tim
 		j.Transport = json.RawMessage(transport)
 	}
 	if pod := f.Pod(i.Instance); pod != nil {
-		j.Pod = &mesh.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node, Ready: pod.Ready, Terminating: pod.Terminating}
+		j.Pod = &mesh.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node, Zone: pod.Zone, Rollout: pod.Rollout, Ready: pod.Ready, Terminating: pod.Terminating}
 	}
 	if w := f.Withdrawn(i.Instance); w != nil {
 		j.Withdrawn = &mesh.Withdrawal{By: w.By, Since: mesh.Time{Time: w.Since}, Reason: w.Reason}
@@ -123,8 +127,23 @@ func memberJSON(m *dynmesh.Member, unregistered bool) []byte {
 	})
 }
 
-func headJSON(f *fleet.Fleet, outputs []mesh.OutputHead, version uint64, now time.Time) []byte {
-	return text.JSON(mesh.Head{Version: version, RenderedAt: mesh.Time{Time: now}, Discovery: discoveryJSON(f), Gossip: gossipJSON(f), Outputs: outputs})
+func headJSON(f *fleet.Fleet, outputs []mesh.OutputHead, causes []cause.Cause, version uint64, now time.Time) []byte {
+	j := mesh.Head{Version: version, RenderedAt: mesh.Time{Time: now}, Discovery: discoveryJSON(f), Gossip: gossipJSON(f), Outputs: outputs}
+	for _, c := range causes {
+		j.Causes = append(j.Causes, causeJSON(c))
+	}
+	return text.JSON(j)
+}
+
+func causeJSON(c cause.Cause) mesh.Cause {
+	j := mesh.Cause{
+		Name: c.Key(), Label: c.Name, Value: c.Value, Line: c.String(), Since: mesh.Time{Time: c.Since}, Workers: c.Workers, Failing: c.Failing(),
+		Down: c.Unreachable, Unready: c.NotReady, Ended: c.Vanished, IDs: c.VanishedIDs,
+	}
+	for _, l := range c.Also {
+		j.Also = append(j.Also, l.Key())
+	}
+	return j
 }
 
 func discoveryJSON(f *fleet.Fleet) mesh.Discovery {

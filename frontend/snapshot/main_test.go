@@ -22,7 +22,7 @@ type known struct {
 func newKnown(gossip bool) *known {
 	now := time.Now()
 	f := fleet.New(fleet.Config{Gossip: gossip, Self: dynmesh.Observer{ID: 0xfe, Epoch: 1}}, now)
-	return &known{f, NewBuilder(f, nil, Outputs{}, now)}
+	return &known{f, NewBuilder(f, nil, Outputs{}, nil, now)}
 }
 
 // discover renders what the registry says.

@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/cause"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -30,6 +31,7 @@ type Mesh struct {
 	Discovery     dynmesh.SyncState
 	Endpoints     []*Endpoint // by namespace, component, name
 	Warnings      int
+	Causes        []cause.Cause
 	MembersSynced bool // what processes tell the registry of themselves has been read: Targets is whole
 	Ready         *Readiness
 	Models        *Models
@@ -97,6 +99,7 @@ const (
 // meshRenderer makes one Mesh of another.
 type meshRenderer struct {
 	outputs   Outputs
+	causes    *cause.Table
 	fleet     *fleet.Fleet
 	epoch     string // of this process, for tags
 	lineage   Lineage
@@ -136,7 +139,7 @@ func (r *meshRenderer) take(c fleet.Changes, now time.Time) {
 	for _, i := range c.Instances {
 		e := r.endpoint(i.Endpoint())
 		if i.Shown() {
-			e.batch.put(instanceKey(i.ID()), statusOf(i.Instance), func(dst []byte) []byte { return append(dst, instanceJSON(r.fleet, i, r.outputs, now)...) })
+			e.batch.put(instanceKey(i.ID()), statusOf(i.Instance), func(dst []byte) []byte { return append(dst, instanceJSON(r.fleet, i, r.outputs, r.causes, now)...) })
 		} else {
 			e.batch.remove(instanceKey(i.ID()))
 		}
@@ -204,14 +207,14 @@ func (r *meshRenderer) render(version uint64, old *Mesh, now time.Time) *Mesh {
 		warnings = append(warnings, r.outputs.Warnings()...)
 	}
 	m := &Mesh{
-		Version: version, Discovery: registry.State, Warnings: len(warnings), MembersSynced: registry.MembersSynced,
+		Version: version, Discovery: registry.State, Warnings: len(warnings), Causes: r.causes.Causes(), MembersSynced: registry.MembersSynced,
 		members: r.members, warnings: text.JSON(warnings),
 	}
 	var outputs []mesh.OutputHead
 	if r.outputs.Heads != nil {
 		outputs = r.outputs.Heads()
 	}
-	m.head = opened(headJSON(r.fleet, outputs, version, now), meshEndpoints)
+	m.head = opened(headJSON(r.fleet, outputs, m.Causes, version, now), meshEndpoints)
 	m.tail = slices.Concat([]byte(meshWarnings), m.warnings, []byte(meshEnd))
 
 	buffers := make([][]byte, 0, len(r.order)+len(r.members.chunks)+8)

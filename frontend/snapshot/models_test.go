@@ -46,7 +46,7 @@ func TestModels(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			now := time.Unix(1000, 0)
 			f := fleet.New(fleet.Config{Gossip: true, Self: dynmesh.Observer{ID: 99, Epoch: 1}}, now)
-			b := NewBuilder(f, nil, Outputs{}, now)
+			b := NewBuilder(f, nil, Outputs{}, nil, now)
 			u := dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: now}
 			var found dynmesh.GossipUpdate
 			for n, w := range tt.workers {

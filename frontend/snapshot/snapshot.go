@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/cause"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
@@ -43,10 +44,14 @@ type Outputs struct {
 	Warnings func() []string
 }
 
-// NewBuilder returns a builder that has rendered f as it is.
-func NewBuilder(f *fleet.Fleet, expectations []expect.Expectation, outputs Outputs, now time.Time) *Builder {
+// NewBuilder returns a builder that has rendered f as it is. causes is what explains failures; nil:
+// nothing does.
+func NewBuilder(f *fleet.Fleet, expectations []expect.Expectation, outputs Outputs, causes *cause.Table, now time.Time) *Builder {
+	if causes == nil {
+		causes = cause.NewTable()
+	}
 	b := &Builder{fleet: f, mesh: meshRenderer{
-		outputs: outputs, fleet: f, endpoints: map[*fleet.Endpoint]*endpointRenderer{}, unordered: true,
+		outputs: outputs, causes: causes, fleet: f, endpoints: map[*fleet.Endpoint]*endpointRenderer{}, unordered: true,
 		// Random, because frontends that start in the same moment must not take each other's tags
 		// for their own.
 		epoch:     strconv.FormatUint(rand.Uint64(), 36),

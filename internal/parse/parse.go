@@ -7,7 +7,9 @@ package parse
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -142,15 +144,42 @@ func List(s string) ([]string, error) {
 	return items, nil
 }
 
-// Labels takes key=value pairs with commas between them.
+// Bounds on labels: their number, and the bytes of a name and of a value, which may be that of a
+// node.
+const (
+	maxLabels     = 32
+	maxLabelName  = 63
+	maxLabelValue = 253
+)
+
+// Labels takes name=value pairs with commas between them; a value may be empty.
 func Labels(s string) (map[string]string, error) {
 	labels := make(map[string]string)
 	for pair := range strings.SplitSeq(s, ",") {
-		key, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if !ok || key == "" {
-			return nil, errors.New("want key=value pairs with commas between them")
+		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ok || name == "" {
+			return nil, errors.New("want name=value pairs with commas between them, such as zone=a,rack=r3,gpu=H100")
 		}
-		labels[key] = value
+		labels[name] = value
 	}
-	return labels, nil
+	return labels, CheckLabels(labels)
+}
+
+// CheckLabels says what about labels is not as it should be. They are of the characters that the
+// labels of Kubernetes have, and three that addresses have.
+func CheckLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return fmt.Errorf("want at most %d labels, in place of %d", maxLabels, len(labels))
+	}
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if value := labels[name]; name == "" || len(name) > maxLabelName || len(value) > maxLabelValue || strings.ContainsFunc(name+value, isOdd) {
+			return fmt.Errorf("want names of 1 to %d and values of up to %d letters, digits and ._-/:@, in place of %.100q", maxLabelName, maxLabelValue, name+"="+value)
+		}
+	}
+	return nil
+}
+
+// isOdd says whether labels have no such character.
+func isOdd(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/:@", r)
 }

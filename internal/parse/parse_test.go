@@ -93,10 +93,24 @@ func TestLists(t *testing.T) {
 	if got, err := parse.Labels("zone=a, gpu=h100,x="); err != nil || !maps.Equal(got, map[string]string{"zone": "a", "gpu": "h100", "x": ""}) {
 		t.Errorf("Labels: %q, %v", got, err)
 	}
-	for _, given := range []string{"zone", "=a", "a=b,,c=d"} {
-		if got, err := parse.Labels(given); err == nil {
-			t.Errorf("Labels(%q) = %q", given, got)
+	many := ""
+	for n := range 33 {
+		many += fmt.Sprintf(",l%d=v", n)
+	}
+	for given, want := range map[string]string{
+		"zone": "want name=value pairs", "=a": "want name=value pairs", "a=b,,c=d": "want name=value pairs", "a=b c": `in place of "a=b c"`, "a=b\x1b": `in place of "a=b\x1b"`,
+		"a=ü": "letters, digits and", "a=$(NODE_NAME)": `in place of "a=$(NODE_NAME)"`, strings.Repeat("n", 64) + "=v": "names of 1 to 63",
+		"n=" + strings.Repeat("v", 254): "values of up to 253", many[1:]: "want at most 32 labels, in place of 33",
+	} {
+		if got, err := parse.Labels(given); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Labels(%q) = %q, %v, want %q", given, got, err, want)
 		}
+	}
+	if _, err := parse.Labels("nvidia.com/gpu.product=H100," + strings.Repeat("n", 63) + "=" + strings.Repeat("v", 253) + ",at=["); err == nil {
+		t.Error("brackets are taken")
+	}
+	if _, err := parse.Labels("nvidia.com/gpu.product=H100,node=ip-10-0-0-1.ec2.internal," + strings.Repeat("n", 63) + "=" + strings.Repeat("v", 253)); err != nil {
+		t.Error(err)
 	}
 }
 
