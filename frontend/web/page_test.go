@@ -35,6 +35,7 @@ func TestPage(t *testing.T) {
 		{"what is expected and not there", expected},
 		{"endpoints without a model", withoutModel},
 		{"a worker that dies at two endpoints", twice},
+		{"what failures have in common", zoneDies},
 		{"the look is in the address", address},
 		{"keys", keys},
 		{"a phone", phone},

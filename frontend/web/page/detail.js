@@ -30,7 +30,7 @@ export function draw(fleet) {
   shown = true;
   write(byID('detail-title'), instance?.name ?? plain(at, 40));
   setClass(panel, `detail ${instance?.kind.name ?? 'gone'}`);
-  section(panel, 'verdict', [data?.verdict, data?.verified, data?.since, data?.registered, data?.reasons, data?.flaps], () => verdict(data));
+  section(panel, 'verdict', [data?.verdict, data?.verified, data?.since, data?.registered, data?.reasons, data?.flaps, causeOf(data, fleet)], () => verdict(data, causeOf(data, fleet)));
   section(panel, 'Evidence', data?.observations ?? [], (list) => evidence(list, fleet));
   section(panel, 'History', data ? [data.changes, data.since] : [], () => (data ? history(data) : []));
   const aside = data ? fleet.asideOf(at).map(({ endpoint, data }) => ({ endpoint, state: data.verdict })) : [];
@@ -71,11 +71,15 @@ function mark(kind) {
   return make('span', { class: `glyph ${kind}`, 'aria-hidden': 'true' });
 }
 
-function verdict(data) {
+// causeOf is what explains that an instance fails, in a line; empty: nothing does.
+const causeOf = (data, fleet) => (data?.cause ? (fleet.head.causes ?? []).find((c) => c.cause === data.cause)?.line ?? '' : '');
+
+function verdict(data, cause) {
   if (!data) return [make('p', { class: 'state' }, 'It is gone: neither the registry nor gossip knows it any more.')];
   const kind = kindOf(data);
   const state = make('p', { class: `state ${kind.name}` }, mark(kind.name), make('b', {}, kind.word), make('span', {}, 'for ', age(moment(data.since))));
-  const list = make('ul', { class: 'reasons' }, ...(data.reasons ?? []).map((r) => make('li', {}, ...timed(plain(r, 4000)))));
+  const list = make('ul', { class: 'reasons' }, ...(data.reasons ?? []).map((r) => make('li', {}, ...timed(plain(r, 4000)))),
+    cause ? make('li', {}, 'It fails together with others: ', make('b', {}, plain(cause, 400))) : null);
   const more = data.flaps >= manyFlaps ? [make('p', { class: 'note' }, `It changed ${count(data.flaps, 'time')} within 10 min.`)] : [];
   return [state, list, ...more];
 }

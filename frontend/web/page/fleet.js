@@ -28,7 +28,7 @@ class Instance {
       const { verdict, worker, registered } = this.data;
       const labels = Object.entries(worker?.labels ?? {}).map(([k, v]) => `${k}=${v}`);
       this.words = [this.id, this.endpoint, verdict, wordOf(verdict), this.kind.word, registered ? '' : 'unregistered',
-        worker?.host, worker?.version, ...this.serves, ...labels].join('\n').toLowerCase();
+        this.data.cause ?? '', worker?.host, worker?.version, ...this.serves, ...labels].join('\n').toLowerCase();
     }
     return this.words;
   }
@@ -44,7 +44,7 @@ export const modelOf = ({ model, worker_type: role }) => `model:${model}${role ?
 const byID = (a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
 export class Fleet {
-  head = null; // discovery, gossip, warnings; null until something is known
+  head = null; // discovery, gossip, causes, warnings; null until something is known
   endpoints = new Map(); // by name, in the frontend's order: {name, instances: sorted}
   instances = new Map(); // by key
   aside = new Map(); // by key, {endpoint, id, data}: their workers serve models, and none there, and they are seen with those

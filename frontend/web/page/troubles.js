@@ -1,4 +1,4 @@
-// Who is not well: since when, and why.
+// Who is not well: since when, and why; first what they have in common, and under it those whom that explains.
 import { byID, keep, make, setAttribute, setClass, soft, write } from './dom.js';
 import { bare, count, number, plain } from './plain.js';
 import { age, moment, setAge, timed } from './time.js';
@@ -6,8 +6,10 @@ import { manyFlaps, unsteady, unwell } from './verdicts.js';
 import * as look from './look.js';
 
 const most = 100; // rows; whoever has more of them needs the counts and the filter
+const mostAlike = 8; // of one cause
 
-// draw lists the instances of fleet that are not well, of those that are looked at, the worst and then the newest first.
+// draw lists the instances of fleet that are not well, of those that are looked at: what they have in common, and under each
+// cause its instances; then the others, the worst and then the newest first.
 export function draw(fleet, matches) {
   const unlucky = [];
   let hidden = 0;
@@ -18,14 +20,42 @@ export function draw(fleet, matches) {
   }
   unlucky.sort((a, b) => rank(a) - rank(b) || compare(b.data.since, a.data.since) || compare(a.key, b.key));
   const rows = fold(unlucky);
-  keep(byID('trouble-list'), rows.slice(0, most), (row) => row.instance.key, newRow, drawRow);
+  const causes = fleet.head.causes ?? [];
+  const items = [];
+  const others = new Set(rows);
+  for (const cause of causes) {
+    const alike = rows.filter((row) => row.instance.data.cause === cause.cause);
+    for (const row of alike) others.delete(row);
+    items.push({ cause, more: Math.max(0, alike.length - mostAlike) }, ...alike.slice(0, mostAlike));
+  }
+  items.push(...others);
+  keep(byID('trouble-list'), items.slice(0, most), keyOf, newItem, drawItem);
   const notes = [];
   if (rows.length > most) notes.push(`and ${number(rows.length - most)} more: choose an endpoint or filter to see them`);
   if (hidden > 0) notes.push(`${count(hidden, 'more is', 'more are')} not well outside this filter`);
-  if (rows.length === 0 && hidden === 0) notes.push('Everyone is well.');
+  const lost = causes.reduce((sum, cause) => sum + cause.lost, 0); // a worker that two of them explain counts twice: rare
+  if (rows.length === 0 && hidden === 0 && causes.length === 0) notes.push('Everyone is well.');
   write(byID('troubles-note'), notes.join(' · '));
-  write(byID('troubles-title'), rows.length > 0 ? `Not well: ${number(rows.length)}` : 'Not well: none');
+  const total = [rows.length > 0 ? number(rows.length) : '', lost > 0 ? `${number(lost)} lost` : ''].filter(Boolean);
+  write(byID('troubles-title'), `Not well: ${total.join(', ') || 'none'}`);
   return rows.length + hidden;
+}
+
+const keyOf = ({ cause, instance }) => (cause ? `cause\n${cause.cause}` : instance.key);
+const newItem = (item) => (item.cause ? newCause() : newRow(item));
+const drawItem = (element, item) => (item.cause ? drawCause(element, item) : drawRow(element, item));
+
+function newCause() {
+  return make('li', { class: 'cause' }, make('b', { class: 'long' }), make('span', {}, ' for ', age(NaN)), make('span', { class: 'note' }));
+}
+
+function drawCause(item, { cause, more }) {
+  const [line, since, note] = item.children;
+  write(line, plain(cause.line, 400));
+  setAge(since.lastElementChild, moment(cause.since));
+  const ids = (cause.lost_ids ?? []).slice(0, mostAlike).map((id) => plain(id, 24));
+  const lost = cause.lost > ids.length ? [...ids, `${number(cause.lost - ids.length)} more`] : ids;
+  write(note, [more > 0 ? ` and ${number(more)} more that are not listed here` : '', lost.length > 0 ? ` lost: ${lost.join(', ')}` : ''].filter(Boolean).join(' ·'));
 }
 
 // fold has one row tell of a worker for which all is alike at several endpoints: it died once.
