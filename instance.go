@@ -94,7 +94,7 @@ type Pod struct {
 	UID         string // tells the lives of pods of one name apart
 	Node        string
 	Zone        string // of the node
-	Rollout     string // whose replicas are alike: the ReplicaSet, or a StatefulSet's revision; empty: not known
+	Rollout     string // its ReplicaSet, by its name; empty: it looks like none's
 	Ready       bool
 	Terminating bool
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
@@ -320,12 +321,30 @@ func (e sliceEndpoint) subject() string {
 // readiness.
 func (e sliceEndpoint) pod(unsaid bool) *dynmesh.Pod {
 	p := &dynmesh.Pod{
-		Name: e.subject(), Node: e.NodeName, Ready: isTrue(e.Conditions.Ready, unsaid), Terminating: isTrue(e.Conditions.Terminating, false),
+		Name: e.subject(), Node: e.NodeName, Zone: e.Zone, Ready: isTrue(e.Conditions.Ready, unsaid), Terminating: isTrue(e.Conditions.Terminating, false),
 	}
 	if e.TargetRef != nil {
-		p.UID = e.TargetRef.UID
+		p.UID, p.Rollout = e.TargetRef.UID, rolloutOf(p.Name)
 	}
 	return p
+}
+
+// rolloutOf returns the name of the ReplicaSet that has made a pod, by the pod's: a Deployment's
+// name, the hash of its template, and five characters of the pod's own. Empty where it does not look
+// like that: pods of others do not say their revision in their names.
+func rolloutOf(pod string) string {
+	const (
+		letters = "bcdfghjklmnpqrstvwxz2456789" // of which Kubernetes makes both: no vowels, and nothing that is taken for another
+		own     = 5
+		minHash = 6
+		maxHash = 10
+	)
+	end := strings.LastIndexByte(pod, '-')
+	begin := strings.LastIndexByte(pod[:max(end, 0)], '-')
+	if begin <= 0 || len(pod)-end-1 != own || end-begin-1 < minHash || end-begin-1 > maxHash || strings.Trim(pod[begin+1:end]+pod[end+1:], letters) != "" {
+		return ""
+	}
+	return pod[:end]
 }
 
 func isTrue(b *bool, unsaid bool) bool {

@@ -209,7 +209,7 @@ func TestServices(t *testing.T) {
 	const text = `{"metadata":{"name":"vllm-abc","namespace":"prod","labels":{"kubernetes.io/service-name":"vllm"}},"addressType":"IPv4",
 		"ports":[{"name":"metrics","port":9400},{"name":"http","port":8000,"protocol":"TCP"},{"name":"quic","port":8000,"protocol":"UDP"}],
 		"endpoints":[
-			{"addresses":["10.0.0.1"],"conditions":{"ready":true},"nodeName":"a","targetRef":{"kind":"Pod","name":"p","uid":"u"}},
+			{"addresses":["10.0.0.1"],"conditions":{"ready":true},"nodeName":"a","zone":"z","targetRef":{"kind":"Pod","name":"p","uid":"u"}},
 			{"addresses":["10.0.0.2"],"conditions":{"ready":false,"terminating":true},"targetRef":{"kind":"Pod","name":"q","uid":"v"}},
 			{"addresses":["192.0.2.7"],"conditions":{}}]}`
 	const six = `{"metadata":{"name":"vllm-six","namespace":"prod","labels":{"kubernetes.io/service-name":"vllm"}},"addressType":"IPv6",
@@ -233,7 +233,7 @@ func TestServices(t *testing.T) {
 			got[key.Endpoint.String()+" "+string(i.Transport)] = *i.Pod
 		}
 		want := map[string]dynmesh.Pod{
-			`dyn://prod.vllm.http {"http":"http://10.0.0.1:8000"}`:  {Name: "p", UID: "u", Node: "a", Ready: true},
+			`dyn://prod.vllm.http {"http":"http://10.0.0.1:8000"}`:  {Name: "p", UID: "u", Node: "a", Zone: "z", Ready: true},
 			`dyn://prod.vllm.http {"http":"http://10.0.0.2:8000"}`:  {Name: "q", UID: "v", Terminating: true},
 			`dyn://prod.vllm.http {"http":"http://192.0.2.7:8000"}`: {Name: "192.0.2.7", Ready: true},
 		}
@@ -253,6 +253,19 @@ func TestServices(t *testing.T) {
 	const none = `{"metadata":{"name":"vllm-none","namespace":"prod"},"addressType":"IPv4","endpoints":null,"ports":null}`
 	if got := list("http", none); len(got.Instances)+len(got.Rejects) != 0 {
 		t.Errorf("of a Service without pods: %v", got)
+	}
+}
+
+// A pod's ReplicaSet is known by the pod's name, and nothing else is taken for one.
+func TestRolloutOf(t *testing.T) {
+	for pod, want := range map[string]string{
+		"vllm-6d4cf56db6-x7k2p": "vllm-6d4cf56db6", "a-b-c-7c9d8bb5d-zzzzz": "a-b-c-7c9d8bb5d",
+		"vllm-0": "", "vllm-decode-12": "", "exporter-x7k2p": "", "node-exporter-x7k2p": "", "vllm-6d4cf56db6-x7k2": "", "vllm-6d4cf56db6-x7k2a": "",
+		"vllm-6d4-x7k2p": "", "-6d4cf56db6-x7k2p": "", "10.0.0.1": "", "": "", "-": "", "--": "", "6d4cf56db6-x7k2p": "",
+	} {
+		if got := rolloutOf(pod); got != want {
+			t.Errorf("%q: got %q, want %q", pod, got, want)
+		}
 	}
 }
 

@@ -52,6 +52,7 @@ type sliceEndpoint struct {
 		Terminating *bool `json:"terminating"`
 	} `json:"conditions"`
 	NodeName  string     `json:"nodeName"`
+	Zone      string     `json:"zone"`
 	TargetRef *reference `json:"targetRef"`
 }
 

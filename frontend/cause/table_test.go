@@ -244,7 +244,7 @@ func TestMoved(t *testing.T) {
 // Whatever happens, a table that was changed step by step finds what one finds that was just made.
 func TestStepByStep(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
+	for range 40 {
 		table, now := NewTable(), noon
 		for step := range 200 {
 			now = now.Add(time.Duration(random.IntN(3000)) * time.Millisecond)

@@ -187,7 +187,7 @@ type Pod struct {
 	UID         string `json:"uid,omitempty"` // another one is another life
 	Node        string `json:"node,omitempty"`
 	Zone        string `json:"zone,omitempty"`    // of the node
-	Rollout     string `json:"rollout,omitempty"` // its ReplicaSet, or its StatefulSet's revision, where that is known
+	Rollout     string `json:"rollout,omitempty"` // its ReplicaSet, by its name
 	Ready       bool   `json:"ready"`
 	Terminating bool   `json:"terminating,omitempty"`
 }
