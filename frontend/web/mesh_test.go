@@ -20,6 +20,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
 // self is the frontend's own id in gossip.
@@ -33,6 +34,8 @@ type mesh struct {
 	kv     *clientv3.Client
 	pool   *pool
 	want   []expect.Expectation
+	told   []output.Output // that the next frontend has
+	dryRun bool
 	port   int // the same for all lives of the frontend
 	stop   func()
 	seq    uint64
@@ -80,6 +83,7 @@ func (m *mesh) start() {
 	f, err := frontend.New(frontend.Config{
 		Host: "127.0.0.1", Port: m.port, GracefulShutdownTimeout: 200 * time.Millisecond,
 		Etcd: etcd.Config{Endpoints: []string{m.server.Endpoint()}}, Pool: m.pool, Expect: m.want,
+		Outputs: m.told, OutputDryRun: m.dryRun,
 	})
 	if err != nil {
 		m.t.Fatal(err)

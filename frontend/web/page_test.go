@@ -37,6 +37,8 @@ func TestPage(t *testing.T) {
 		{"a worker that dies at two endpoints", twice},
 		{"what failures have in common", zoneDies},
 		{"the look is in the address", address},
+		{"what routers are told", outputs},
+		{"what routers would be told", dryRun},
 		{"keys", keys},
 		{"a phone", phone},
 	} {

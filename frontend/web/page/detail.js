@@ -5,6 +5,7 @@ import { age, clock, moment, timed } from './time.js';
 import { modelOf } from './fleet.js';
 import { kindOf, manyFlaps, wordOf } from './verdicts.js';
 import * as look from './look.js';
+import { told } from './outputs.js';
 
 const long = 20000; // a name of 10 KB is shown whole here
 
@@ -31,10 +32,12 @@ export function draw(fleet) {
   write(byID('detail-title'), instance?.name ?? plain(at, 40));
   setClass(panel, `detail ${instance?.kind.name ?? 'gone'}`);
   section(panel, 'verdict', [data?.verdict, data?.verified, data?.since, data?.registered, data?.reasons, data?.flaps, causeOf(data, fleet)], () => verdict(data, causeOf(data, fleet)));
+  const heads = fleet.head?.outputs ?? [];
+  section(panel, 'Outputs', data && heads.length > 0 ? [data.outputs, heads.map((o) => o.output)] : [], () => (data && heads.length > 0 ? told(data.outputs, heads) : []));
   section(panel, 'Evidence', data?.observations ?? [], (list) => evidence(list, fleet));
   section(panel, 'History', data ? [data.changes, data.since] : [], () => (data ? history(data) : []));
   const aside = data ? fleet.asideOf(at).map(({ endpoint, data }) => ({ endpoint, state: data.verdict })) : [];
-  section(panel, 'Worker', data ? [data.worker, data.transport, data.models, aside] : [], () => (data ? worker(data, aside) : []));
+  section(panel, 'Worker', data ? [data.worker, data.transport, data.models, data.withdrawn, aside] : [], () => (data ? worker(data, aside) : []));
 }
 
 function open(panel, key, endpoint, id) {
@@ -125,7 +128,7 @@ function history({ changes, since, verdict: state }) {
       make('span', { class: 'said long' }, ...timed(plain(c.reason, 600)))))))];
 }
 
-function worker({ worker: w, transport, registered, models }, aside) {
+function worker({ worker: w, transport, registered, models, withdrawn }, aside) {
   const facts = [];
   const add = (name, ...values) => values[0] && facts.push(make('dt', {}, name), make('dd', { class: 'long' }, ...values));
   add('host', plain(w?.host, 2000));
@@ -138,6 +141,7 @@ function worker({ worker: w, transport, registered, models }, aside) {
   add('status', plain(w?.system_url, 2000));
   add('gossip', [plain(w?.gossip, 40), plain(w?.gossip_addr, 400)].filter(Boolean).join(' at '));
   add('registry', registered ? 'lists it' : 'does not list it');
+  if (withdrawn) add('withdrawn', `from Dynamo by ${plain(withdrawn.by, 200)} `, age(moment(withdrawn.since), ' ago'), ': ', ...timed(plain(withdrawn.reason, 1000)));
   add('transport', transport ? plain(JSON.stringify(transport), long) : '');
   return [w ? null : make('p', { class: 'note' }, 'Its worker does not run dynmesh.'), make('dl', { class: 'facts' }, ...facts)].filter(Boolean);
 }

@@ -1,5 +1,5 @@
 // What is known of the fleet, by what the frontend said last. It notes what changed, so that only that is drawn anew.
-import { kindOf, wordOf, kinds } from './verdicts.js';
+import { kindOf, wordOf, kinds, withdrawnBy } from './verdicts.js';
 import { plain } from './plain.js';
 
 // Instance is one instance as it stands. Ids are strings: they exceed what a number can hold.
@@ -14,6 +14,7 @@ class Instance {
     this.data = data;
     this.kind = kindOf(data);
     this.words = null;
+    this.withdrawn = withdrawnBy(data);
     this.serves = (data.models ?? []).map(modelOf);
   }
 
@@ -28,7 +29,7 @@ class Instance {
       const { verdict, worker, registered } = this.data;
       const labels = Object.entries(worker?.labels ?? {}).map(([k, v]) => `${k}=${v}`);
       this.words = [this.id, this.endpoint, verdict, wordOf(verdict), this.kind.word, registered ? '' : 'unregistered',
-        this.data.cause ?? '', worker?.host, worker?.version, ...this.serves, ...labels].join('\n').toLowerCase();
+        this.data.cause ?? '', worker?.host, worker?.version, ...(this.withdrawn.length > 0 ? ['withdrawn', ...this.withdrawn] : []), ...this.serves, ...labels].join('\n').toLowerCase();
     }
     return this.words;
   }
@@ -166,10 +167,11 @@ export class Fleet {
 
   // tally counts an endpoint's instances, or all of them. As in /mesh, counts are of those that are registered.
   tally(instances = this.instances.values()) {
-    const counts = { all: 0, registered: 0, unregistered: 0, up: 0 };
+    const counts = { all: 0, registered: 0, unregistered: 0, up: 0, withdrawn: 0 };
     for (const { name } of kinds) counts[name] = 0;
-    for (const { data, kind } of instances) {
+    for (const { data, kind, withdrawn } of instances) {
       counts.all++;
+      if (withdrawn.length > 0) counts.withdrawn++;
       counts[kind.name]++;
       if (data.registered) {
         counts.registered++;

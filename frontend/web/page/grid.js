@@ -79,10 +79,11 @@ function newCell(instance) {
 
 function drawCell(cell, instance, matches, size) {
   cell.instance = instance;
-  const { kind, data } = instance;
+  const { kind, data, withdrawn } = instance;
   const shaken = unsteady(data);
+  const word = `${shaken ? 'unsteady' : kind.word}${withdrawn.length > 0 ? ', withdrawn' : data.outputs?.some((o) => o.held) ? ', held in' : ''}`;
   setClass(cell, `cell ${kind.name}${shaken ? ' unsteady' : ''}${data.registered ? '' : ' unlisted'}`);
-  setAttribute(cell, 'aria-label', `${instance.name}: ${shaken ? 'unsteady' : kind.word}`);
+  setAttribute(cell, 'aria-label', `${instance.name}: ${word}`);
   const hidden = !matches(instance);
   if (cell.away !== hidden) cell.hidden = cell.away = hidden;
   if (size === 3) {
@@ -91,7 +92,7 @@ function drawCell(cell, instance, matches, size) {
     }
     setClass(cell.children[0], `glyph ${kind.name}`);
     write(cell.children[1], instance.name);
-    write(cell.children[2], shaken ? 'unsteady' : kind.word);
+    write(cell.children[2], word);
   } else if (cell.firstChild) {
     cell.replaceChildren();
   }

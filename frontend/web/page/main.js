@@ -9,6 +9,7 @@ import * as counts from './counts.js';
 import * as detail from './detail.js';
 import * as grid from './grid.js';
 import * as look from './look.js';
+import * as outputs from './outputs.js';
 import * as sources from './sources.js';
 import * as troubles from './troubles.js';
 import * as voice from './voice.js';
@@ -29,10 +30,12 @@ function draw() {
   clearTimeout(latest);
   sources.draw(fleet, link, next ? before : 0);
   if (!fleet.head) return;
+  outputs.draw(fleet);
   byID('first')?.remove(); // what the index came with
   const matches = look.matcher();
   const expected = outcomes(fleet);
   const total = fleet.tally();
+  sources.drawOutputs(outputs.glance(link.live ? fleet.head.outputs : [], total.withdrawn));
   const empty = fleet.instances.size === 0;
   sources.drawEmpty(fleet, empty);
   sources.drawNotes(fleet.head.warnings ?? []);
@@ -76,7 +79,7 @@ function drawTools() {
 function snapshot(picture) {
   const came = new Fleet();
   came.replace(picture.endpoints);
-  came.setHead({ discovery: picture.discovery, gossip: picture.gossip, causes: picture.causes ?? [], warnings: picture.warnings });
+  came.setHead({ discovery: picture.discovery, gossip: picture.gossip, causes: picture.causes ?? [], outputs: picture.outputs ?? [], warnings: picture.warnings });
   came.setMembers(picture.members ?? []);
   if (picture.discovery.state !== 'syncing' || fleet.instances.size === 0) {
     adopt(came);
@@ -97,7 +100,7 @@ function change(change) {
     if (registered + unregistered === 0) target.group(endpoint); // the others come with what they have, unless that is not shown
   }
   for (const data of change.instances ?? []) target.put(data.endpoint, data);
-  target.setHead({ discovery: change.discovery, gossip: change.gossip, causes: change.causes ?? [], ...(change.warnings && { warnings: change.warnings }) });
+  target.setHead({ discovery: change.discovery, gossip: change.gossip, causes: change.causes ?? [], outputs: change.outputs ?? [], ...(change.warnings && { warnings: change.warnings }) });
   target.changeMembers(change.members ?? [], change.members_gone ?? []);
   if (next && next.head.discovery.state !== 'syncing') adopt(next);
 }

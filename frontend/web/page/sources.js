@@ -55,6 +55,12 @@ function drawGossip(gossip) {
   return say('source-gossip', odd.length > 0 ? 'fair' : 'good', `gossip: ${[`${number(gossip.alive)} alive`, ...odd].join(', ')}`);
 }
 
+// drawOutputs says how those who tell routers are: {state, words}, or nothing where there are none, or nothing is known of them.
+export function drawOutputs(glance) {
+  byID('source-outputs').hidden = glance === null;
+  if (glance) say('source-outputs', glance.state, glance.words);
+}
+
 // drawNotes lists what the frontend warns of.
 export function drawNotes(warnings) {
   byID('notes').hidden = warnings.length === 0;

@@ -4,6 +4,7 @@ import { bare, count, number, plain } from './plain.js';
 import { age, moment, setAge, timed } from './time.js';
 import { manyFlaps, unsteady, unwell } from './verdicts.js';
 import * as look from './look.js';
+import { sentences } from './outputs.js';
 
 const most = 100; // rows; whoever has more of them needs the counts and the filter
 const mostAlike = 8; // of one cause
@@ -62,8 +63,8 @@ function drawCause(item, { cause, more }) {
 function fold(unlucky) {
   const rows = new Map();
   for (const instance of unlucky) {
-    const { id, data } = instance;
-    const key = `${id} ${data.verdict} ${data.registered} ${unsteady(data)}`;
+    const { id, data, withdrawn } = instance;
+    const key = `${id} ${data.verdict} ${data.registered} ${unsteady(data)} ${withdrawn}`;
     const row = rows.get(key);
     if (row) row.more++;
     else rows.set(key, { instance, more: 0 });
@@ -81,7 +82,7 @@ function newRow({ instance: { endpoint, id } }) {
     make('span', { class: 'glyph', 'aria-hidden': 'true' }),
     make('span', { class: 'state' }, make('b', {}), ' ', age(NaN)),
     make('span', { class: 'who' }, make('b', { class: 'name' }), ' ', make('span', { class: 'place' }, ...soft(plain(bare(endpoint), 80)), make('span', {}), ` · ${plain(id, 24)}`)),
-    make('span', { class: 'why' }));
+    make('span', { class: 'why' }), make('span', { class: 'why routed' }));
   button.addEventListener('click', () => look.change({ at: id, of: endpoint }, true));
   return make('li', {}, button);
 }
@@ -95,14 +96,16 @@ function drawRow(item, { instance, more }) {
   if (item.drawn === instance.data) return;
   item.drawn = instance.data;
   const { data, kind } = instance;
-  const [glyph, state, who, why] = button.children;
+  const [glyph, state, who, why, routed] = button.children;
   const shaken = unsteady(data);
   setClass(button, `trouble ${kind.name}${shaken ? ' unsteady' : ''}`);
   setClass(glyph, `glyph ${kind.name}${shaken ? ' unsteady' : ''}`);
-  write(state.children[0], shaken ? 'unsteady' : data.verdict === 'ready' ? 'not registered' : kind.word);
+  write(state.children[0], shaken ? 'unsteady' : data.verdict !== 'ready' ? kind.word : data.registered ? 'withdrawn' : 'not registered');
   setAge(state.children[1], moment(data.since));
   write(who.children[0], instance.name);
   why.replaceChildren(...timed(plain(reason(instance), 400)));
+  routed.replaceChildren(...sentences(data.outputs));
+  routed.hidden = routed.firstChild === null;
 }
 
 function reason({ data }) {
@@ -111,6 +114,7 @@ function reason({ data }) {
     const last = data.changes?.findLast((c) => c.to !== 'ready');
     return flaps + (last ? `; before, ${last.reason}` : '');
   }
-  const why = data.verdict === 'ready' ? 'gossip knows it, and no registry lists it' : (data.reasons?.[0] ?? '');
+  const ready = data.registered ? data.outputs?.find((o) => o.state === 'out')?.reason ?? '' : 'gossip knows it, and no registry lists it';
+  const why = data.verdict === 'ready' ? ready : (data.reasons?.[0] ?? '');
   return flaps ? `${why} (${flaps})` : why;
 }

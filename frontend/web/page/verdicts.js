@@ -34,5 +34,13 @@ export function unsteady(data) {
 
 // unwell says whether an instance belongs among those that need a look.
 export function unwell(data) {
-  return data.verdict !== 'ready' || !data.registered || data.flaps >= manyFlaps;
+  return data.verdict !== 'ready' || !data.registered || data.flaps >= manyFlaps || withdrawnBy(data).length > 0;
 }
+
+// withdrawnBy names the outputs that have told routers to send an instance nothing new, or would have.
+export function withdrawnBy({ outputs }) {
+  if (!outputs) return none;
+  return [...new Set(outputs.filter((o) => o.state === 'out' || o.state === 'draining').map((o) => o.output))];
+}
+
+const none = [];
