@@ -81,7 +81,7 @@ function drawCell(cell, instance, matches, size) {
   cell.instance = instance;
   const { kind, data, withdrawn } = instance;
   const shaken = unsteady(data);
-  const word = `${shaken ? 'unsteady' : kind.word}${withdrawn.length > 0 ? ', withdrawn' : data.outputs?.some((o) => o.held) ? ', held in' : ''}`;
+  const word = `${shaken ? 'unsteady' : kind.word}${withdrawn.length > 0 ? ', out' : data.outputs?.some((o) => o.held) ? ', held in' : ''}`;
   setClass(cell, `cell ${kind.name}${shaken ? ' unsteady' : ''}${data.registered ? '' : ' unlisted'}`);
   setAttribute(cell, 'aria-label', `${instance.name}: ${word}`);
   const hidden = !matches(instance);

@@ -79,7 +79,7 @@ function drawCard(item, o, fleet) {
   last.hidden = !o.last;
   if (o.last) {
     const name = fleet.get(o.last.endpoint, o.last.instance)?.name ?? plain(o.last.instance, 24);
-    const said = [name, ' ', o.last.held ? 'held in by the floor' : stateOf(o.last).word, ' of ', plain(bare(o.last.target), 90), ': ', plain(o.last.reason, 200)].join('');
+    const said = [name, ' ', o.last.held ? 'held in by the floor' : stateOf(o.last).word, ' for ', plain(bare(o.last.target), 90), ': ', plain(o.last.reason, 200)].join('');
     setAge(last.firstChild, moment(o.last.at));
     if (last.said !== said) {
       last.said = said;
