@@ -167,7 +167,8 @@ func (f *fleet) instance(w *worker) (found mesh.Instance, err error) {
 	err = fmt.Errorf("there is none at %s", w.addr)
 	for _, e := range m.Endpoints {
 		for _, i := range e.Instances {
-			if strings.Contains(string(i.Transport), w.addr+"/") && i.Worker != nil && i.Worker.PID == w.PID() {
+			at := string(i.Transport) // of a worker before an engine it has no path
+			if (strings.Contains(at, w.addr+"/") || strings.Contains(at, w.addr+`"`)) && i.Worker != nil && i.Worker.PID == w.PID() {
 				found, err = i, nil
 			}
 		}
@@ -250,10 +251,12 @@ func (f *fleet) begin(request func() error) *load {
 }
 
 // post returns requests to a router, each of its own connection.
-func post(url string) func() error {
+func post(url string) func() error { return postTo(url + "/v1/rpc/generate") }
+
+func postTo(url string) func() error {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	return func() error {
-		answer, err := client.Post(url+"/v1/rpc/generate", "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hello"}],"max_tokens":3}`))
+		answer, err := client.Post(url, "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hello"}],"max_tokens":3}`))
 		if err != nil {
 			return err
 		}

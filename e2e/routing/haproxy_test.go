@@ -141,3 +141,35 @@ func TestHAProxy(t *testing.T) {
 	w.turn(`{}`)
 	f.eventually("the next one brings it back", func() error { return h.is(w, "UP") })
 }
+
+// TestHAProxyEngine: an engine is killed, and the worker before it lives, and says 502. What it
+// could not be asked is tried elsewhere.
+func TestHAProxyEngine(t *testing.T) {
+	path := tool(t, "haproxy")
+	agent := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+	f := startFleet(t, "--haproxy-agent", agent)
+	var engine *testkit.Process // of the worker that came last
+	var start func(*worker)
+	for range 2 {
+		at := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+		w := &worker{f: f, addr: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)), control: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))}
+		_, rpc, _ := strings.Cut(w.addr, ":")
+		w.life = func() *exec.Cmd {
+			return f.command("worker", "--component", "backend", "--system-host", "127.0.0.1", "--system-port", "0", "--rpc-host", "127.0.0.1",
+				"--rpc-port", rpc, "--backend", "http://"+at)
+		}
+		start = func(w *worker) {
+			engine = testkit.Start(t, "engine", f.command("mock-engine", "--listen", at, "--control", w.control))
+		}
+		start(w)
+		f.join(w)
+	}
+	f.allReady()
+	h := f.startHAProxy(path, agent)
+	in := func(w *worker) error { return h.is(w, "UP") }
+	for _, w := range f.workers {
+		f.eventually("HAProxy has it up", func() error { return in(w) })
+	}
+	f.survive(t, f.workers[1], fault{"its engine is killed", func(*worker) { engine.Kill() }, start, 2}, postTo(h.url+"/v1/chat/completions"),
+		func(w *worker) error { return h.is(w, "DOWN") }, in)
+}

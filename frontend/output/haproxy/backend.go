@@ -35,11 +35,12 @@ func (b Backend) String() string {
     mode http
     balance leastconn
 
-    # A connection that is refused, or that ends before a byte of the answer, is tried elsewhere. Never 5xx: a retry would hide
-    # errors from observe. A request that hangs is not tried again, for it may still be answered.
+    # A connection that is refused, or that ends before a byte of the answer, is tried elsewhere. So is what a worker could not
+    # ask its engine (502), and what was turned away (503). Not 500, which is an engine's own answer: a retry would hide it from
+    # observe. A request that hangs is not tried again, for it may still be answered.
     retries 2
     option redispatch 1
-    retry-on conn-failure empty-response
+    retry-on conn-failure empty-response 502 503
     timeout connect 2s
     timeout queue 10s
     # The longest silence within an answer, a long prefill before its first byte.
