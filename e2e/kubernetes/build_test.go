@@ -21,7 +21,7 @@ const (
 	staging = "v0.37.2"
 )
 
-var programs = []string{"kube-apiserver", "kube-controller-manager", "kubemark", "kubectl"}
+var programs = []string{"kube-apiserver", "kube-controller-manager", "kubemark", "kube-proxy", "kubectl"}
 
 // build compiles Kubernetes and returns the folder of its programs. It is no module that others may
 // require: each requirement on a module of its own is to be replaced, as here.

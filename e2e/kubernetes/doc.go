@@ -12,5 +12,6 @@
 //	| fleet_test.go      | pods with workers, frontends of dynmesh and of Dynamo            |
 //	| kubernetes_test.go | one cluster, step by step                                        |
 //	| outputs_test.go    | readiness gates and EndpointSlices that dynmesh writes           |
+//	| proxy_test.go      | requests through a real kube-proxy, in a network of their own    |
 //	| thousands_test.go  | ten thousand workers                                             |
 package kubernetes

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -317,38 +318,50 @@ func (f *fleet) isReleased(t *testing.T) {
 	}
 }
 
-// load sends 10 requests a second to Dynamo's frontend.
+// load sends 10 requests a second.
 type load struct {
 	mu         sync.Mutex
 	sent, lost int
-	end        chan struct{}
+	ended      chan struct{}
+	once       sync.Once
 	running    sync.WaitGroup
 }
 
+// startLoad sends them to Dynamo's frontend.
 func startLoad(root string) *load {
-	l := &load{end: make(chan struct{})}
 	body, _ := json.Marshal(object{"model": "tiny", "max_tokens": 4, "messages": []object{{"role": "user", "content": "hello"}}})
 	client := asker()
+	return startRequests(func() error {
+		res, err := client.Post(root+"/v1/chat/completions", "application/json", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		_, err = io.Copy(io.Discard, res.Body)
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = errors.New(res.Status)
+		}
+		return err
+	})
+}
+
+// startRequests makes requests, each of which returns why it was lost.
+func startRequests(request func() error) *load {
+	l := &load{ended: make(chan struct{})}
 	l.running.Go(func() {
 		ticks := time.NewTicker(100 * time.Millisecond)
 		defer ticks.Stop()
 		for {
 			select {
-			case <-l.end:
+			case <-l.ended:
 				return
 			case <-ticks.C:
 				l.running.Go(func() {
-					res, err := client.Post(root+"/v1/chat/completions", "application/json", bytes.NewReader(body))
-					ok := err == nil && res.StatusCode == http.StatusOK
-					if err == nil {
-						_, err = io.Copy(io.Discard, res.Body)
-						ok = ok && err == nil
-						res.Body.Close()
-					}
+					err := request()
 					l.mu.Lock()
 					defer l.mu.Unlock()
 					l.sent++
-					if !ok {
+					if err != nil {
 						l.lost++
 					}
 				})
@@ -365,7 +378,8 @@ func (l *load) counts() (sent, lost int) {
 	return l.sent, l.lost
 }
 
+// stop ends it, and waits for the last answers. It may be called again.
 func (l *load) stop() {
-	close(l.end)
+	l.once.Do(func() { close(l.ended) })
 	l.running.Wait()
 }
