@@ -27,6 +27,9 @@ type meshView struct {
 	} `json:"gossip"`
 	Endpoints []meshEndpoint `json:"endpoints"`
 	Warnings  []string       `json:"warnings"`
+	Causes    []struct {
+		Line string `json:"line"`
+	} `json:"causes"`
 }
 
 type meshEndpoint struct {

@@ -27,8 +27,8 @@
 // and the rest is looked at again. Labels of exactly the same workers stand beside it: host h7
 // (also rack r3).
 //
-// A cause that was named goes on until fewer than half of its workers fail, or another explains
-// the same.
+// A cause that was named goes on until fewer than 60 % of its workers fail, or another explains the
+// same. That is more than half, so that as many new workers as were lost end it, wherever they stand.
 //
 // # Those that vanish
 //

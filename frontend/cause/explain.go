@@ -13,7 +13,7 @@ import (
 // and how often the rest may fail, as a share of that.
 const (
 	nearlyAll, restAtMost = 0.8, 0.5
-	stillMany, restStays  = 0.5, 0.75
+	stillMany, restStays  = 0.6, 0.75
 	coincidence           = 0.05 // values of a name that may look like a cause though none is
 )
 

@@ -50,6 +50,8 @@ type worker struct {
 	vanished int64 // the same, of its registration's end
 	at       int32 // in failing; -1: it is well
 	state    State
+	served   bool   // it has been well
+	replaced bool   // another has come in its place
 	found    *value // what explains that it fails; nil: nothing, or it is well
 	next     *value // the same, while that is found out
 }
@@ -113,13 +115,15 @@ func (t *Table) Put(p Worker) {
 		return
 	}
 	if w == nil {
-		if before := t.places[p.Place]; len(before) > 0 {
-			t.Remove(before[0].id)
-		}
 		w = &worker{id: p.ID, at: -1}
 		t.workers[p.ID] = w
 	} else {
 		t.takeOut(w)
+		w.replaced = w.replaced && p.State == Unreachable
+	}
+	if p.State == Well && !w.served {
+		w.served = true
+		t.replace(p.Place)
 	}
 	labels := slices.Clone(p.Labels)
 	slices.SortFunc(labels, Label.Compare)
@@ -138,6 +142,24 @@ func (t *Table) Put(p Worker) {
 	}
 }
 
+// replace has one that has vanished from a place count no longer, or one that cannot be reached
+// there count no longer once it has: another has come, and is well.
+func (t *Table) replace(place string) {
+	if place == "" {
+		return
+	}
+	if before := t.places[place]; len(before) > 0 {
+		t.Remove(before[0].id)
+		return
+	}
+	for _, w := range t.failing {
+		if w.state == Unreachable && !w.replaced && w.place == place {
+			w.replaced = true
+			return
+		}
+	}
+}
+
 // has says whether the worker has these labels, and no others.
 func (w *worker) has(labels []Label) bool {
 	return len(w.values) == len(labels) && !slices.ContainsFunc(w.values, func(v *value) bool { return !slices.Contains(labels, v.label) })
@@ -150,7 +172,7 @@ func (t *Table) Vanish(id dynmesh.InstanceID, at time.Time) {
 	switch {
 	case w == nil || w.state == Vanished:
 		return
-	case w.state != Unreachable:
+	case w.state != Unreachable || w.replaced:
 		t.Remove(id)
 		return
 	}

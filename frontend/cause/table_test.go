@@ -94,7 +94,7 @@ func TestRackGoesDown(t *testing.T) {
 	s.after(0)
 }
 
-// A cause that was named stays while half of it fails, and one that was not needs nearly all.
+// A cause that was named stays while most of it fails, and one that was not needs nearly all.
 func TestHysteresis(t *testing.T) {
 	s := tell(t, alike{n: 10, labels: "host=h7"}, alike{n: 10, labels: "host=h8"})
 	s.set(0, 7, NotReady)
@@ -103,9 +103,9 @@ func TestHysteresis(t *testing.T) {
 	s.after(time.Minute, "host h7: 8 of 10 not ready")
 	since := s.Causes()[0].Since
 	for range 20 {
-		s.set(5, 8, Well)
-		s.after(time.Second, "host h7: 5 of 10 not ready")
-		s.set(5, 8, NotReady)
+		s.set(6, 8, Well)
+		s.after(time.Second, "host h7: 6 of 10 not ready")
+		s.set(6, 8, NotReady)
 		s.after(time.Second, "host h7: 8 of 10 not ready")
 	}
 	if got := s.Causes()[0].Since; !got.Equal(since) {
@@ -126,9 +126,17 @@ func TestFleetGoesDown(t *testing.T) {
 	s.set(4, 12, Unreachable)
 	s.after(Dwell-1, "host h0: 4 of 4 unreachable")
 	s.after(1, "fleet: 12 of 12 unreachable")
-	s.set(0, 5, Well)
-	s.after(time.Second, "fleet: 7 of 12 unreachable")
-	s.set(5, 8, Well)
+	for n := range 3 {
+		s.set(4*n, 4*n+1, Well)
+	}
+	s.set(1, 2, Well)
+	s.after(time.Second, "fleet: 8 of 12 unreachable")
+	s.set(2, 4, Well)
+	s.after(0)
+	s.set(4, 5, Unreachable)
+	s.set(8, 9, Unreachable)
+	s.after(Dwell, "host h1: 4 of 4 unreachable", "host h2: 4 of 4 unreachable")
+	s.set(4, 8, Well)
 	s.after(Dwell, "host h2: 4 of 4 unreachable")
 }
 
@@ -152,12 +160,29 @@ func TestVanish(t *testing.T) {
 	}
 	t.Run("one after the other is replaced", func(t *testing.T) {
 		s := lose(t)
-		for n, want := range [][]string{{"host h7: 3 of 4 lost"}, {"host h7: 2 of 4 lost"}, nil, nil} {
+		for n, want := range [][]string{{"host h7: 3 of 4 lost"}, nil, nil, nil} {
 			s.Put(Worker{ID: dynmesh.InstanceID(100 + n), Labels: labels("host=h7 version=v2"), Place: "h7", Since: s.now})
 			s.after(time.Second, want...)
 		}
 		if len(s.places)+len(s.failing) != 0 || len(s.Table.workers) != 8 {
 			t.Errorf("%d places, %d failing, %d workers are left", len(s.places), len(s.failing), len(s.Table.workers))
+		}
+	})
+	t.Run("others come before their leases end, again and again", func(t *testing.T) {
+		s := tell(t, fleet...)
+		for life := range 3 {
+			s.set(0, 4, Unreachable)
+			s.after(Dwell, "host h7: 4 of 4 unreachable")
+			dead := slices.Clone(s.workers[:4])
+			for n := range 4 {
+				s.workers[n].ID, s.workers[n].State = dynmesh.InstanceID(100*life+100+n), Well
+				s.Put(s.workers[n])
+			}
+			s.after(0)
+			for _, w := range dead {
+				s.Vanish(w.ID, s.now)
+			}
+			s.after(0)
 		}
 	})
 	t.Run("they come back", func(t *testing.T) {
@@ -188,6 +213,18 @@ func TestVanish(t *testing.T) {
 		s.after(Dwell, "host h7: 4 of 4 lost")
 		s.Put(Worker{ID: 100, Labels: labels("host=h7"), Place: "h7", Since: s.now})
 		s.after(0, "host h7: 3 of 4 lost")
+	})
+	t.Run("as many come elsewhere", func(t *testing.T) {
+		s := tell(t, alike{n: 4, labels: "rack=r3 host=h7"}, alike{n: 4, labels: "rack=r4 host=h8"})
+		s.set(0, 4, Unreachable)
+		for n := range 4 {
+			s.Vanish(s.workers[n].ID, s.now)
+		}
+		s.after(Dwell, "host h7 (also rack r3): 4 of 4 lost")
+		for n := range 4 {
+			s.Put(Worker{ID: dynmesh.InstanceID(100 + n), Labels: labels("rack=r3 host=h9"), Place: "h9", Since: s.now})
+		}
+		s.after(0, "host h7: 4 of 4 lost") // which is true, and the rack is well
 	})
 	t.Run("they leave", func(t *testing.T) {
 		s := tell(t, fleet...)
