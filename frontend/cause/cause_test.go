@@ -105,6 +105,8 @@ func TestCauses(t *testing.T) {
 		{"a label that all share", []alike{{n: 4, failing: 4, labels: "zone=a host=h7"}, {n: 4, labels: "zone=a host=h8"}}, []string{"host h7: 4 of 4 unreachable"}},
 		{"half of each host", each(4, 8, 4, "host=h%d"), nil},
 		{"one of each host", each(20, 8, 1, "host=h%d"), nil},
+		{"a host, while more than half of the rest fails", []alike{{n: 20, failing: 20, labels: "host=h7"}, {n: 20, failing: 11, labels: "host=h8"}}, nil},
+		{"a host, while half of the rest fails", []alike{{n: 20, failing: 20, labels: "host=h7"}, {n: 20, failing: 10, labels: "host=h8"}}, []string{"host h7: 20 of 20 unreachable"}},
 		{"hosts of two among many that fail here and there", slices.Concat(each(5, 2, 2, "host=a%d"), each(90, 2, 1, "host=b%d"), each(405, 2, 0, "host=c%d")), nil},
 		{"a host of eight among many that fail here and there", slices.Concat(each(1, 8, 8, "host=a%d"), each(90, 2, 1, "host=b%d"), each(400, 2, 0, "host=c%d")),
 			[]string{"host a0: 8 of 8 unreachable"}},
@@ -119,6 +121,8 @@ func TestCauses(t *testing.T) {
 			[]string{"rack r3: 9 of 10 unreachable"}},
 		{"a host that is most of its rack", []alike{{n: 8, failing: 8, labels: "rack=r3 host=h7"}, {n: 1, labels: "rack=r3 host=h8"}, {n: 8, labels: "rack=r4 host=h9"}},
 			[]string{"host h7: 8 of 8 unreachable"}},
+		{"a host, and some more of its rack", []alike{{n: 5, failing: 5, labels: "rack=r3 host=h7"}, {n: 5, failing: 3, labels: "rack=r3 host=h8"}, {n: 9, labels: "rack=r4 host=h9"}},
+			[]string{"host h7: 5 of 5 unreachable"}},
 		{"a GPU across hosts", slices.Concat(each(6, 2, 2, "gpu=B200 host=h%d"), each(6, 2, 0, "gpu=H100 host=h%d")), []string{"gpu B200: 12 of 12 unreachable"}},
 		{"a GPU that is all of some hosts", slices.Concat(each(6, 2, 2, "gpu=B200 host=b%d"), each(6, 2, 0, "gpu=H100 host=h%d")), []string{"gpu B200: 12 of 12 unreachable"}},
 
