@@ -43,6 +43,8 @@ type GossipHealth struct {
 	Forged       int        // messages of late that were not signed by the members in whose names they came
 	Impersonated InstanceID // one of those members
 
+	NoKey string // why the registry has no gossip key to give, one line; empty: it has, or need not
+
 	Refused int    // addresses named by others of late to which this member does not connect
 	Refusal string // the first of them, with the reason, such as "x:80 is a link-local address"
 }

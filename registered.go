@@ -22,7 +22,25 @@ type MemberInfo struct {
 	GossipAddr string            `json:"gossip_addr,omitempty"` // host:port; empty when it does not gossip
 	PublicKey  string            `json:"public_key,omitempty"`  // Ed25519, in base64, by which others know what it says; empty when it does not gossip
 	Labels     map[string]string `json:"labels"`
+
+	// GossipKey says where its gossip has its keys from; empty when it does not gossip, and with
+	// earlier versions. KeyStep names the step of a rotation of the registry's keys that it has taken
+	// last; empty: there was none since it began.
+	GossipKey KeySource `json:"gossip_key,omitempty"`
+	KeyStep   string    `json:"gossip_key_step,omitempty"`
 }
+
+// KeySource says where a member has its gossip keys from. Only members that have the same keys hear
+// each other.
+type KeySource string
+
+// The sources.
+const (
+	KeyOfRegistry KeySource = "registry" // etcd keeps them for all members
+	KeyOfOwn      KeySource = "own"      // its own settings
+	KeyNone       KeySource = "none"     // its settings say that there are none: it gossips in the clear
+	KeyMissing    KeySource = "missing"  // the registry has none for it: it does not gossip
+)
 
 // RegisteredMember is a MemberInfo as etcd holds it.
 type RegisteredMember struct {

@@ -22,6 +22,8 @@ const (
 	maxVersion    = 128
 	maxURL        = 512
 	maxGossipAddr = 255 + len(":65535")
+	maxKeySource  = 16
+	maxKeyStep    = 32
 	maxLabels     = 100
 	maxLabelName  = 128
 	maxLabelValue = 256
@@ -42,6 +44,7 @@ func DecodeMember(id dynmesh.InstanceID, value []byte) (dynmesh.RegisteredMember
 	}{
 		{"role", &m.Role}, {"host", &m.Host}, {"pid", &m.PID}, {"version", &m.Version}, {"started_at", &m.StartedAt},
 		{"system_url", &m.SystemURL}, {"gossip_addr", &m.GossipAddr}, {"public_key", &m.PublicKey}, {"labels", &m.Labels},
+		{"gossip_key", &m.GossipKey}, {"gossip_key_step", &m.KeyStep},
 	} {
 		raw, ok := fields[field.name]
 		if !ok {
@@ -71,6 +74,7 @@ func bounded(m dynmesh.MemberInfo) dynmesh.MemberInfo {
 	m.Role = dynmesh.Role(text.Line(string(m.Role), maxRole))
 	m.Host, m.Version = text.Line(m.Host, maxHost), text.Line(m.Version, maxVersion)
 	m.SystemURL = boundedURL(m.SystemURL)
+	m.GossipKey, m.KeyStep = dynmesh.KeySource(text.Line(string(m.GossipKey), maxKeySource)), text.Line(m.KeyStep, maxKeyStep)
 	if m.Labels == nil {
 		return m
 	}

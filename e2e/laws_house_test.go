@@ -66,9 +66,9 @@ var inner = map[string][][]string{
 	},
 	"canary": {{"canary"}, {"canary/kind", "canary/schedule"}},
 	"discovery": {
-		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery"},
+		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery/etcd/meshkey"}, {"discovery"},
 	},
-	"internal": {{"internal/access/calls", "internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/address", "internal/budget", "internal/secretfile", "internal/text", "internal/timers"}},
+	"internal": {{"internal/access/calls", "internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/address", "internal/aeskey", "internal/budget", "internal/secretfile", "internal/text", "internal/timers"}},
 }
 
 // TestHouse holds the packages to sizes and words in which people who are new here find their way.

@@ -57,8 +57,9 @@ type Config struct {
 
 	// Gossip makes the frontend a member of the mesh, in place of a Pool, and registers it in etcd,
 	// so that other members find it. Its ID, Role and LeaseTTL are the frontend's; and where they
-	// are not given, so are its Advertise, Seeds (members that are in etcd), Version and Log.
-	// Default: it is no member.
+	// are not given, so are its Advertise, Seeds (members that are in etcd), Version, Log and Keyring
+	// (the keys that etcd keeps for all members; without etcd, one that nobody else has, and Join is
+	// refused). Default: it is no member.
 	Gossip *gossip.Config
 
 	// ForeignSystemPort is the port at which Dynamo's workers serve their health and metrics, where

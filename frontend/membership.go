@@ -22,6 +22,7 @@ type membership struct {
 	identity  *gossip.Identity
 	host      string // that others reach the HTTP side at
 	pool      *gossip.Pool
+	keyring   *gossip.Keyring
 	registrar *etcd.Registrar // nil until register, and without etcd
 }
 
@@ -41,6 +42,9 @@ func newMembership(cfg Config) (*membership, error) {
 		m.host = cfg.Host
 	}
 	g := *cfg.Gossip
+	if err := m.chooseKeyring(cfg, &g); err != nil {
+		return nil, err
+	}
 	g.Identity, g.Role, g.LeaseTTL = m.identity, dynmesh.RoleFrontend, cfg.LeaseTTL
 	if g.Version == "" {
 		g.Version = cfg.Version
@@ -62,6 +66,28 @@ func newMembership(cfg Config) (*membership, error) {
 	return m, err
 }
 
+// chooseKeyring gives a pool without a keyring the keys that etcd keeps for all members; without
+// etcd, one that nobody else has.
+func (m *membership) chooseKeyring(cfg Config, g *gossip.Config) error {
+	switch {
+	case g.Keyring != nil:
+	case !cfg.NoEtcd:
+		g.Keyring = gossip.NewSharedKeyring()
+	case len(g.Join) > 0:
+		return fmt.Errorf("gossip: %w", dynmesh.NewConfigError("gossip", "Keyring", nil,
+			"a key that all members have (dynmesh keygen), or none, in the clear: there are others to join, and without etcd no registry keeps a key for all"))
+	default:
+		var err error
+		if g.Keyring, err = gossip.NewKeyring(gossip.GenerateKey()); err != nil {
+			return err // unreachable: it is a key
+		}
+		cfg.Log.Info("Gossip has a key that nobody else has, for there is no etcd to keep one for all: " +
+			"several frontends hear each other once all are given the same (DYN_GOSSIP_KEY)")
+	}
+	m.keyring = g.Keyring
+	return nil
+}
+
 // register returns what registers the frontend that listens at addr.
 func (m *membership) register(cfg Config, scheme, addr string) (*etcd.Registrar, error) {
 	name, err := os.Hostname()
@@ -69,11 +95,15 @@ func (m *membership) register(cfg Config, scheme, addr string) (*etcd.Registrar,
 		name = m.host // a name for people: the address serves them too
 	}
 	_, port, _ := net.SplitHostPort(addr) // it is bound: it has one
+	var updateKeys func([]string, error)
+	if m.keyring.Source() == dynmesh.KeyOfRegistry {
+		updateKeys = m.keyring.Update
+	}
 	m.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
-		Etcd: cfg.Etcd, ID: m.identity.ID(), TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
+		Keys: updateKeys, Etcd: cfg.Etcd, ID: m.identity.ID(), TTL: cfg.LeaseTTL, Log: cfg.Log, Member: dynmesh.MemberInfo{
 			Role: dynmesh.RoleFrontend, Host: name, PID: os.Getpid(), Version: cfg.Version, StartedAt: time.Now(),
 			SystemURL: scheme + "://" + net.JoinHostPort(m.host, port), GossipAddr: m.pool.Addr(),
-			PublicKey: gossip.PublicKey(m.identity), Labels: cfg.Labels,
+			PublicKey: gossip.PublicKey(m.identity), GossipKey: m.keyring.Source(), Labels: cfg.Labels,
 		},
 	})
 	return m.registrar, err

@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/internal/address"
+	"github.com/dynmesh/dynmesh/internal/aeskey"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -36,7 +37,7 @@ func PublicKey(i *Identity) string { return identity.Text(i.Public()) }
 type Keyring = swim.Keyring
 
 // GenerateKey returns a new key: 32 random bytes in base64.
-func GenerateKey() string { return swim.GenerateKey() }
+func GenerateKey() string { return aeskey.Generate() }
 
 // NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one
 // that encrypts.
@@ -46,6 +47,15 @@ func NewKeyring(keys ...string) (*Keyring, error) { return swim.NewKeyring(keys.
 // that encrypts; lines that begin with # do not count. A pool that uses it looks at the file every
 // 2 s.
 func LoadKeyring(file string) (*Keyring, error) { return swim.LoadKeyring(file) }
+
+// NewSharedKeyring returns a keyring without keys, which a registry keeps for all members: who
+// follows it, such as an etcd.Registrar, calls Update. Until it has a key, a pool that uses it
+// neither says nor hears anything.
+func NewSharedKeyring() *Keyring { return swim.NewSharedKeyring() }
+
+// Unencrypted returns what says that a pool is to do without keys: anybody who reaches the port can
+// read what members say, and become one; but nobody speaks for another.
+func Unencrypted() *Keyring { return swim.Unencrypted() }
 
 // Config configures a [Pool]. Role must be given; all else has a default.
 type Config struct {
@@ -78,8 +88,8 @@ type Config struct {
 	Label string
 
 	// Keyring encrypts and authenticates all that members say to each other. The idle connections
-	// by which they see each other die say nothing. Nil: anybody who reaches the port can read it,
-	// and may become a member; but nobody speaks for another, with or without.
+	// by which they see each other die say nothing. Default: a new key, so that nobody else can
+	// become a member. Of a worker or a frontend that is registered in etcd: those that etcd keeps.
 	Keyring *Keyring
 
 	// Service is host:port of the member's requests. Others connect there, to see whether they can.
@@ -135,7 +145,13 @@ func (c Config) withDefaults() (Config, error) {
 		return c, dynmesh.NewConfigError("gossip", "Label", c.Label, fmt.Sprintf("at most %d bytes", maxLabel))
 	}
 	if c.Keyring.Empty() {
-		return c, dynmesh.NewConfigError("gossip", "Keyring", nil, "one of NewKeyring or LoadKeyring")
+		return c, dynmesh.NewConfigError("gossip", "Keyring", nil, "one that a function of package gossip has made")
+	}
+	if c.Keyring == nil {
+		var err error
+		if c.Keyring, err = NewKeyring(GenerateKey()); err != nil {
+			return c, err // unreachable: it is a key
+		}
 	}
 	if c.Service != "" && !isService(c.Service) {
 		return c, dynmesh.NewConfigError("gossip", "Service", c.Service, "host:port")

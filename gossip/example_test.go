@@ -20,9 +20,13 @@ func Example() {
 		go func() { ended <- pool.Run(ctx) }()
 		return pool, ended
 	}
-	frontend, frontendEnded := run(gossip.Config{Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0"})
+	keys, err := gossip.NewKeyring(gossip.GenerateKey())
+	if err != nil {
+		panic(err)
+	}
+	frontend, frontendEnded := run(gossip.Config{Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0", Keyring: keys})
 	worker, workerEnded := run(gossip.Config{
-		Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Join: []string{frontend.Addr()},
+		Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: keys, Join: []string{frontend.Addr()},
 	})
 
 	worker.Observe(dynmesh.Report{

@@ -65,7 +65,7 @@ func (f *fleet) start(n int) {
 	seeds = seeds[:min(len(seeds), seedKeys)]
 	h := f.fabric.host(n)
 	pool, err := newPool(Config{
-		Identity: identityOf(dynmesh.InstanceID(7587891994254240587 + 21*n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946",
+		Identity: identityOf(dynmesh.InstanceID(7587891994254240587 + 21*n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Keyring: Unencrypted(),
 		Service: netip.AddrPortFrom(hostAddr(0), servicePort).String(), LeaseTTL: 10 * time.Second, Version: "v1.2.3",
 		Seeds: func(context.Context) ([]string, error) { return seeds, nil },
 	}, metered{h, f.meter}, belongsTo)

@@ -50,6 +50,7 @@ type batch struct {
 	probes   []probe.Event                   // what became of connections
 	forged   map[dynmesh.InstanceID]struct{} // members in whose names somebody else wants to be let in
 	listens  bool                            // somebody wants updates
+	began    *time.Time                      // when gossip did; zero: it waits for a key
 	sought   bool                            // whoever might know members has been asked
 	leaving  *dynmesh.Report                 // the pool leaves, and says so
 }
@@ -90,6 +91,8 @@ func (b *inbox) takePings() []message {
 	b.waiting.pings = nil
 	return taken
 }
+
+func (b *inbox) begin(at time.Time) { b.put(func(w *batch) { w.began = &at }) }
 
 func (b *inbox) peer(e peerEvent) { b.put(func(w *batch) { set(&w.peers, e.peer.Name, e) }) }
 

@@ -21,7 +21,7 @@ const (
 // tell them within a second or so, and where many have died of late, some only with a comparison;
 // until then, nobody holds a tripwire that would tell of its end.
 type introduction struct {
-	began   time.Time
+	began   time.Time                       // zero: it has not
 	told    map[dynmesh.InstanceID]struct{} // watchers
 	sought  bool                            // whoever might know members has been asked
 	over    bool
@@ -39,6 +39,14 @@ type situation struct {
 
 func newIntroduction() introduction {
 	return introduction{told: make(map[dynmesh.InstanceID]struct{}), watched: make(chan struct{})}
+}
+
+// begin notes when gossip began; zero: it has not yet, which is no reason to wait any longer.
+func (i *introduction) begin(at time.Time) {
+	i.began = at
+	if at.IsZero() {
+		i.close()
+	}
 }
 
 // step returns whom to join, since they are to watch this member and may not know it, and when to

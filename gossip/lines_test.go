@@ -22,7 +22,7 @@ func TestNoKeyIsSaidWhereOthersCanReach(t *testing.T) {
 		{"0.0.0.0:0", "192.0.2.1", true},
 	} {
 		log, logged := testkit.Log()
-		p, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: tt.bind, Advertise: tt.advertise, Log: log})
+		p, err := NewPool(Config{Role: dynmesh.RoleWorker, Bind: tt.bind, Advertise: tt.advertise, Keyring: Unencrypted(), Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,6 @@ func newLoop(p *Pool, keys table.Keys) *loop {
 // run goes on until ctx ends.
 func (l *loop) run(ctx context.Context) {
 	now := time.Now()
-	l.introduction.began = now
 	l.housekeeping, l.expiry = now.Add(housekeepingInterval), now.Add(expiryInterval)
 	l.sync.nextProbe = now.Add(jittered(probeInterval))
 	timer := time.NewTimer(0)
@@ -133,6 +132,9 @@ func (l *loop) process(b batch, now time.Time) {
 	}
 	l.leaving = l.leaving || b.leaving != nil
 	l.introduction.sought = l.introduction.sought || b.sought
+	if b.began != nil {
+		l.introduction.begin(*b.began)
+	}
 	for _, e := range b.peers {
 		l.peerChanged(e, now)
 	}
@@ -388,7 +390,7 @@ func (l *loop) spreadHeld(now time.Time) time.Time {
 // introduce makes this member known to those who are to watch it, and returns when to go on; zero:
 // not before something happens.
 func (l *loop) introduce(now time.Time) (next time.Time) {
-	if l.introduction.over {
+	if l.introduction.over || l.introduction.began.IsZero() {
 		return time.Time{}
 	}
 	s := situation{

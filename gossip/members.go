@@ -376,6 +376,7 @@ func (l *loop) publishHealth() {
 	h.Unproven, h.Obstacle = l.prober.Unproven()
 	h.Forged, h.Impersonated = l.forged.total, l.forged.last
 	h.Refused, h.Refusal = l.pool.refused.Now(time.Now())
+	h.NoKey = l.pool.cfg.Keyring.Lacks()
 	l.logUnreported(h.Unreported)
 	l.logUnproven(h)
 	l.logRefused(h)

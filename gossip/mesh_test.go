@@ -67,7 +67,7 @@ func (m *mesh) start(n int, edit func(*Config)) *peer {
 	logger.SetOutput(log)
 	cfg := Config{
 		Identity: identityOf(dynmesh.InstanceID(n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Join: []string{netip4(1) + ":7946"},
-		Log: logrus.NewEntry(logger),
+		Keyring: Unencrypted(), Log: logrus.NewEntry(logger),
 	}
 	if edit != nil {
 		edit(&cfg)

@@ -34,7 +34,7 @@ type real struct {
 
 func startReal(t *testing.T, edit func(*Config)) *real {
 	t.Helper()
-	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0"}
+	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: Unencrypted()}
 	edit(&cfg)
 	cfg.Identity = cmp.Or(cfg.Identity, identityOf(dynmesh.InstanceID(rand.Uint64()>>1)))
 	pool, err := newPool(cfg, swim.Sockets{}, belongsTo)
@@ -127,7 +127,7 @@ func TestChild(t *testing.T) {
 		t.Skip("only as another test's child")
 	}
 	service := listen(t, "127.0.0.1:0")
-	pool, err := newPool(Config{Identity: identityOf(7), Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Join: []string{join}, Service: service.Addr().String()}, swim.Sockets{}, belongsTo)
+	pool, err := newPool(Config{Identity: identityOf(7), Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: Unencrypted(), Join: []string{join}, Service: service.Addr().String()}, swim.Sockets{}, belongsTo)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,11 @@ func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 	return p, nil
 }
 
-// Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Then it leaves,
+// keyTimeout is how long a member that has no key yet waits before it says so.
+const keyTimeout = 5 * time.Second
+
+// Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Where the mesh's
+// key is not known yet, it waits for it first, and only watches foreign workers. Then it leaves,
 // which takes 2 s at most, and returns when all is stopped. That others are away is never an error.
 // It may be called once; with a ctx that has ended it does no more than Close.
 //
@@ -102,14 +107,6 @@ func (p *Pool) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return p.node.Shutdown() // there is nothing to leave
 	}
-	if err := p.node.Start(); err != nil {
-		return errors.Join(fmt.Errorf("gossip: %w", err), p.node.Shutdown())
-	}
-	p.cfg.Log.WithField("addr", p.Addr()).Info("Gossip started")
-	if p.cfg.Keyring == nil && !p.node.Local() {
-		p.cfg.Log.WithField("addr", p.Addr()).
-			Warn("Gossip has no key: whoever reaches this address can read it, and become a member")
-	}
 	p.joiner = newJoiner(ctx, p)
 
 	// What serves others goes on until this member has left.
@@ -119,12 +116,12 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.pings.Start(serving, 8, p.node.SendReliable)
 	p.syncs.Start(serving, 4, p.node.SendReliable)
 	serve.Go(func() { p.loop.run(serving) })
-	if p.cfg.Keyring != nil {
-		serve.Go(func() { p.cfg.Keyring.Follow(serving, p.cfg.Log) })
+	serve.Go(func() { p.cfg.Keyring.Follow(serving, p.cfg.Log) })
+	failed := p.start(ctx)
+	if failed == nil {
+		seek.Go(p.joiner.run)
+		<-ctx.Done()
 	}
-	seek.Go(p.joiner.run)
-
-	<-ctx.Done()
 	begun := time.Now()
 	seek.Wait()
 	p.inbox.leave(dynmesh.Report{
@@ -134,14 +131,43 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.node.Leave(leaveTimeout)
 	stop()
 	serve.Wait()
-	err := p.node.Shutdown() // with all connections
+	err := errors.Join(failed, p.node.Shutdown()) // with all connections
 	p.joiner.wait()
 	p.pings.Wait()
 	p.syncs.Wait()
 	p.loop.dialer.Stop() // a loop that ended otherwise has not
 	p.loop.dialer.Wait()
-	p.cfg.Log.WithField("dur", time.Since(begun)).Info("Left the mesh")
+	if failed == nil {
+		p.cfg.Log.WithField("dur", time.Since(begun)).Info("Left the mesh")
+	}
 	return err
+}
+
+// start has memberlist begin once there is a key, or ctx has ended.
+func (p *Pool) start(ctx context.Context) error {
+	late := time.After(keyTimeout)
+	for waiting := true; waiting; {
+		select {
+		case <-p.cfg.Keyring.Ready():
+			waiting = false
+		case <-late:
+			p.inbox.begin(time.Time{})
+			p.cfg.Log.WithField("err", cmp.Or(p.cfg.Keyring.Lacks(), "it has not been read yet")).
+				Warn("Gossip waits for the key that the registry keeps: until then this member neither says nor hears anything")
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if err := p.node.Start(); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	p.inbox.begin(time.Now())
+	p.cfg.Log.WithField("addr", p.Addr()).Info("Gossip started")
+	if p.cfg.Keyring.Source() == dynmesh.KeyNone && !p.node.Local() {
+		p.cfg.Log.WithField("addr", p.Addr()).
+			Warn("Gossip has no key: whoever reaches this address can read it, and become a member")
+	}
+	return nil
 }
 
 // Close releases the sockets of a pool that never ran.
@@ -174,8 +200,8 @@ func (p *Pool) Self() dynmesh.Observer { return p.self }
 func (p *Pool) Addr() string { return p.node.Addr().String() }
 
 // Watched returns a channel that is closed once the end of this process would be noticed at once:
-// those who are to watch it do, or there is nobody else. It is closed a second after Run began in
-// any case, and when Run returns.
+// those who are to watch it do, or there is nobody else. It is closed a second after gossip began,
+// five after Run began where there is no key to begin with, and when Run returns.
 func (p *Pool) Watched() <-chan struct{} { return p.loop.introduction.watched }
 
 // Observe tells the mesh what was found, in place of what was said of the same subject before. What

@@ -97,7 +97,7 @@ func TestReaderStartsWithAllThatIsKnown(t *testing.T) {
 	inBubble(t, 1, func(m *mesh) {
 		peers := m.starts(2, nil)
 		m.joined(peers...)
-		pool, err := newPool(Config{Role: dynmesh.RoleFrontend, Identity: identityOf(9), Bind: "10.0.0.9:7946", Join: []string{peers[0].Addr()}}, m.host(9), belongsTo)
+		pool, err := newPool(Config{Role: dynmesh.RoleFrontend, Identity: identityOf(9), Bind: "10.0.0.9:7946", Keyring: Unencrypted(), Join: []string{peers[0].Addr()}}, m.host(9), belongsTo)
 		if err != nil {
 			t.Fatal(err)
 		}

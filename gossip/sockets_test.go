@@ -24,7 +24,7 @@ func local(t *testing.T, edit func(*Config)) *peer {
 	log := &testkit.Buffer{}
 	logger := logrus.New()
 	logger.SetOutput(log)
-	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Log: logrus.NewEntry(logger)}
+	cfg := Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: Unencrypted(), Log: logrus.NewEntry(logger)}
 	if edit != nil {
 		edit(&cfg)
 	}

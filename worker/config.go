@@ -37,7 +37,8 @@ type Config struct {
 	// members watch it over the network. Nil: it is no member.
 	//
 	//	the worker's, always           ID, Role, Service, LeaseTTL
-	//	the worker's, unless given     Advertise, Seeds (members that are in etcd), Version, Log
+	//	the worker's, unless given     Advertise, Seeds (members that are in etcd), Version, Log,
+	//	                               Keyring (the keys that etcd keeps for all members)
 	Gossip *gossip.Config
 
 	System SystemConfig

@@ -25,6 +25,7 @@ const drainNotice = 100 * time.Millisecond
 // Config.Gossip is nil it says nothing, to nobody.
 type membership struct {
 	pool                 *gossip.Pool // nil: the worker is no member
+	keyring              *gossip.Keyring
 	identity             *gossip.Identity
 	id                   dynmesh.InstanceID
 	namespace, component string
@@ -51,6 +52,10 @@ func newMembership(cfg Config, identity *gossip.Identity, host, service string, 
 	if g.Log == nil {
 		g.Log = log
 	}
+	if g.Keyring == nil {
+		g.Keyring = gossip.NewSharedKeyring()
+	}
+	m.keyring = g.Keyring
 	var err error
 	m.pool, err = gossip.NewPool(g) // its error names the field
 	return m, err
@@ -89,6 +94,18 @@ func (m *membership) publicKey() string {
 		return ""
 	}
 	return gossip.PublicKey(m.identity)
+}
+
+// keys returns where the pool has its keys from, empty where there is none, and, if that is etcd,
+// what is to be told them.
+func (m *membership) keys() (source dynmesh.KeySource, update func([]string, error)) {
+	if m.pool == nil {
+		return "", nil
+	}
+	if source = m.keyring.Source(); source == dynmesh.KeyOfRegistry {
+		update = m.keyring.Update
+	}
+	return source, update
 }
 
 // close releases the addresses of a pool that never ran. After its Run it does nothing.

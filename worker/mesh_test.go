@@ -102,7 +102,7 @@ func TestMeshShutdown(t *testing.T) {
 
 	// As a supervisor would start it again: on the same ports.
 	_, cfg.RPC.Port = splitPort(t, r.RPCAddr())
-	cfg.Gossip = &gossip.Config{Bind: r.GossipAddr()}
+	cfg.Gossip = &gossip.Config{Bind: r.GossipAddr(), Keyring: gossip.Unencrypted()}
 	again := run(t, cfg, map[string]Handler{"generate": echo})
 	testkit.Eventually(t, waitLimit, "the new one is known", func() bool {
 		return o.says(again.Worker, "generate", dynmesh.Unchecked, true) && o.state(again.Worker) == dynmesh.Alive

@@ -28,7 +28,7 @@ type onlooker struct {
 func startOnlooker(t *testing.T, registry etcd.Config) *onlooker {
 	t.Helper()
 	pool, err := gossip.NewPool(gossip.Config{
-		Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0",
+		Role: dynmesh.RoleFrontend, Bind: "127.0.0.1:0", Keyring: gossip.Unencrypted(),
 		Seeds: func(ctx context.Context) ([]string, error) {
 			members, err := etcd.SampleMembers(ctx, registry, 16)
 			return discovery.GossipAddrs(members), err
@@ -123,6 +123,6 @@ func (o *onlooker) watched(w *Worker) bool {
 func meshed(registry etcd.Config) Config {
 	cfg := local()
 	cfg.Etcd = registry
-	cfg.Gossip = &gossip.Config{Bind: "127.0.0.1:0"}
+	cfg.Gossip = &gossip.Config{Bind: "127.0.0.1:0", Keyring: gossip.Unencrypted()}
 	return cfg
 }

@@ -164,8 +164,8 @@ func newService(getenv func(string) string, options []Option) (*Worker, error) {
 //	requests  DYN_HTTP_RPC_BIND, _PORT (8888), _HOST (or POD_IP) and _ROOT_PATH
 //	status    DYN_SYSTEM_HOST, _PORT (8081), _HEALTH_PATH, _LIVE_PATH and
 //	          _USE_ENDPOINT_HEALTH_STATUS
-//	gossip    DYN_GOSSIP_BIND (off: none), _ADVERTISE, _JOIN, _LABEL, _KEY and _KEYRING_FILE,
-//	          DYN_PROBE_NETWORKS
+//	gossip    DYN_GOSSIP_BIND (off: none), _ADVERTISE, _JOIN, _LABEL, _KEY (none: in the clear) and
+//	          _KEYRING_FILE, DYN_PROBE_NETWORKS
 //	canaries  DYN_HEALTH_CHECK_ENABLED, DYN_HEALTH_CHECK_REQUEST_TIMEOUT, DYN_CANARY_WAIT_TIME,
 //	          _START_TIMEOUT (60 s), _STALL_BUDGET, _FAILURE_THRESHOLD and _SUCCESS_THRESHOLD; and of
 //	          Serve, DYN_HEALTH_CHECK_PAYLOAD
@@ -266,6 +266,8 @@ func (env *environment) gossip() *gossip.Config {
 	switch {
 	case key != "" && file != "":
 		env.fail(errors.New("DYN_GOSSIP_KEY and DYN_GOSSIP_KEYRING_FILE: both are set, want one of them"))
+	case key == "none":
+		c.Keyring = gossip.Unencrypted()
 	case key != "":
 		if c.Keyring, err = gossip.NewKeyring(key); err != nil {
 			env.fail(fmt.Errorf("DYN_GOSSIP_KEY: %w", err))

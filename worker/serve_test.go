@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -34,6 +35,7 @@ func TestServeMeansWhatTheCommandMeans(t *testing.T) {
 		t.Setenv(name, "0")
 	}
 	t.Setenv("DYN_GOSSIP_BIND", "127.0.0.1:0")
+	t.Setenv("DYN_GOSSIP_KEY", "none")
 	o := startOnlooker(t, etcd)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -146,6 +148,11 @@ func TestFromEnvironmentRefuses(t *testing.T) {
 		env := map[string]string{name: value, "KUBERNETES_SERVICE_HOST": "x"}
 		if _, err := FromEnvironment(from(env)); err == nil || !strings.HasPrefix(err.Error(), name) {
 			t.Errorf("%s=%s: %v, want an error that begins with the name", name, value, err)
+		}
+	}
+	for value, want := range map[string]dynmesh.KeySource{"none": dynmesh.KeyNone, gossip.GenerateKey(): dynmesh.KeyOfOwn} {
+		if c, err := FromEnvironment(from(map[string]string{"DYN_GOSSIP_KEY": value})); err != nil || c.Gossip.Keyring.Source() != want {
+			t.Errorf("want a keyring that is %s: %+v, %v", want, c.Gossip, err)
 		}
 	}
 	if _, err := FromEnvironment(from(map[string]string{"DYN_GOSSIP_KEY": "x", "DYN_GOSSIP_KEYRING_FILE": "y"})); err == nil {

@@ -125,9 +125,10 @@ func build(cfg Config) (_ *Worker, err error) {
 		return nil, err
 	}
 	release = append(release, w.mesh.close)
+	_, updateKeys := w.mesh.keys()
 	if w.registrar, err = etcd.NewRegistrar(etcd.RegistrarConfig{
 		Etcd: w.cfg.Etcd, ID: identity.ID(), TTL: w.cfg.LeaseTTL, Bucket: w.cfg.Bucket, Log: w.log, Member: w.member(),
-		MemberFirst: true,
+		MemberFirst: true, Keys: updateKeys,
 	}); err != nil {
 		return nil, err
 	}
@@ -153,6 +154,7 @@ func (w *Worker) member() dynmesh.MemberInfo {
 		PublicKey:  w.mesh.publicKey(),
 		Labels:     w.cfg.Labels,
 	}
+	m.GossipKey, _ = w.mesh.keys()
 	if w.system != nil {
 		m.SystemURL = w.access.Scheme() + "://" + hostPort(w.host, w.system.ln.port())
 	}

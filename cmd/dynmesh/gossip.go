@@ -20,8 +20,10 @@ import (
 	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
-// gossipOff is what DYN_GOSSIP_BIND says where there is to be no gossip.
-const gossipOff = "off"
+const (
+	gossipOff = "off"  // what DYN_GOSSIP_BIND says where there is to be no gossip
+	noKey     = "none" // what DYN_GOSSIP_KEY says where gossip is to go in the clear; no key looks like that
+)
 
 // gossipOptions are the settings of gossip, the same for workers and frontends.
 type gossipOptions struct {
@@ -37,7 +39,7 @@ func (o *gossipOptions) register(flags *pflag.FlagSet) {
 		setting{"gossip-advertise", "DYN_GOSSIP_ADVERTISE", &stringValue{&o.advertise, gossipAdvertise}, "host or host:port that others reach it at; default POD_IP, else the address that leads to etcd"},
 		setting{"gossip-join", "DYN_GOSSIP_JOIN", &listValue{target: &o.join, check: memberAddress}, "members to contact, host:port, besides those that etcd lists"},
 		setting{"gossip-label", "DYN_GOSSIP_LABEL", &stringValue{&o.label, gossipLabel}, "name of the mesh: members with different labels do not mix"},
-		setting{"gossip-key", "DYN_GOSSIP_KEY", &secretValue{stringValue{target: &o.key}}, "encrypts gossip: what dynmesh keygen prints; better given by the variable"},
+		setting{"gossip-key", "DYN_GOSSIP_KEY", &secretValue{stringValue{target: &o.key}}, "encrypts gossip: what dynmesh keygen prints; better given by the variable; " + noKey + ": nothing is encrypted, and whoever reaches gossip can become a member; default: a key that etcd keeps for all members"},
 		setting{"gossip-keyring-file", "DYN_GOSSIP_KEYRING_FILE", &stringValue{target: &o.keyring}, "the same in a file, one key a line, the first encrypts; read again on SIGHUP and when it changes"},
 		setting{"probe-networks", "DYN_PROBE_NETWORKS", &networksValue{&o.networks}, "networks in which all members and workers are, such as 10.0.0.0/8,fd00::/8: nothing else that a registry or a member names is connected to; default: everything but link-local, multicast, and loopback addresses of other hosts"},
 	)
@@ -53,9 +55,11 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 	switch {
 	case o.key != "" && o.keyring != "":
 		return nil, errors.New("DYN_GOSSIP_KEY and DYN_GOSSIP_KEYRING_FILE: both are set, want one of them")
+	case o.key == noKey:
+		cfg.Keyring = gossip.Unencrypted()
 	case o.key != "":
 		if cfg.Keyring, err = gossip.NewKeyring(o.key); err != nil {
-			return nil, fmt.Errorf("DYN_GOSSIP_KEY: %w: want 16, 24 or 32 bytes in base64, as dynmesh keygen prints them", err)
+			return nil, fmt.Errorf("DYN_GOSSIP_KEY: %w: want 16, 24 or 32 bytes in base64, as dynmesh keygen prints them, or %s", err, noKey)
 		}
 	case o.keyring != "":
 		if cfg.Keyring, err = gossip.LoadKeyring(o.keyring); err != nil {

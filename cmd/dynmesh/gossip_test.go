@@ -78,16 +78,17 @@ func TestGossipSettings(t *testing.T) {
 		name string
 		opts gossipOptions
 		none bool
-		key  bool
+		key  dynmesh.KeySource
 	}{
 		{name: "nothing said", opts: gossipOptions{bind: "0.0.0.0:0", label: "dynmesh"}},
 		{name: "off", opts: gossipOptions{bind: "off"}, none: true},
 		{name: "off, whatever the key", opts: gossipOptions{bind: "off", key: "junk"}, none: true},
-		{name: "key", opts: gossipOptions{bind: ":0", key: gossip.GenerateKey()}, key: true},
-		{name: "keyring", opts: gossipOptions{bind: ":0", keyring: file}, key: true},
+		{name: "key", opts: gossipOptions{bind: ":0", key: gossip.GenerateKey()}, key: dynmesh.KeyOfOwn},
+		{name: "no key", opts: gossipOptions{bind: ":0", key: "none"}, key: dynmesh.KeyNone},
+		{name: "keyring", opts: gossipOptions{bind: ":0", keyring: file}, key: dynmesh.KeyOfOwn},
 	} {
 		cfg, err := tt.opts.config()
-		if err != nil || (cfg == nil) != tt.none || cfg != nil && (cfg.Keyring != nil) != tt.key {
+		if err != nil || (cfg == nil) != tt.none || cfg != nil && (cfg.Keyring == nil) != (tt.key == "") || tt.key != "" && cfg.Keyring.Source() != tt.key {
 			t.Errorf("%s: %+v, %v", tt.name, cfg, err)
 		}
 	}
@@ -126,11 +127,15 @@ func TestBadGossipSettingsStopWithOneLine(t *testing.T) {
 			{"join", map[string]string{"DYN_GOSSIP_JOIN": "a:1,b"}, `dynmesh: DYN_GOSSIP_JOIN="a:1,b": "b": want host:port of a member`},
 			{"label", map[string]string{"DYN_GOSSIP_LABEL": strings.Repeat("x", 65)}, `: want 1 to 64 bytes`},
 			{"key", map[string]string{"DYN_GOSSIP_KEY": "c2VjcmV0"}, `dynmesh: DYN_GOSSIP_KEY: key 1 has 6 bytes: want 16, 24 or 32`},
-			{"key that is none", map[string]string{"DYN_GOSSIP_KEY": "s3cret!"}, `dynmesh: DYN_GOSSIP_KEY: key 1 is not base64: want 16, 24 or 32 bytes in base64, as dynmesh keygen prints them`},
+			{"key that is none", map[string]string{"DYN_GOSSIP_KEY": "s3cret!"}, `dynmesh: DYN_GOSSIP_KEY: key 1 is not base64: want 16, 24 or 32 bytes in base64, as dynmesh keygen prints them, or none`},
+			{"no key for all", map[string]string{"DYN_GOSSIP_JOIN": "127.0.0.1:1", "DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": empty, "ONLY": "frontend"}, `dynmesh: DYN_GOSSIP_KEY: gossip: field Keyring: want a key that all members have (dynmesh keygen), or none, in the clear`},
 			{"both", map[string]string{"DYN_GOSSIP_KEY": gossip.GenerateKey(), "DYN_GOSSIP_KEYRING_FILE": empty}, `dynmesh: DYN_GOSSIP_KEY and DYN_GOSSIP_KEYRING_FILE: both are set, want one of them`},
 			{"no file", map[string]string{"DYN_GOSSIP_KEYRING_FILE": "/none"}, `dynmesh: DYN_GOSSIP_KEYRING_FILE: read keyring: open /none: no such file`},
 			{"empty file", map[string]string{"DYN_GOSSIP_KEYRING_FILE": empty}, `no key in it`},
 		} {
+			if only := tt.env["ONLY"]; only != "" && only != command {
+				continue
+			}
 			t.Run(command+" "+tt.name, func(t *testing.T) {
 				t.Setenv("DYN_HTTP_PORT", "0")
 				t.Setenv("DYN_SYSTEM_PORT", "0")
@@ -236,11 +241,10 @@ func TestKeyringIsReadAgain(t *testing.T) {
 // Frontends find each other through etcd, each under its own lease, and a worker finds them.
 func TestFrontendIsAMember(t *testing.T) {
 	registry := startRegistry(t)
-	key := gossip.GenerateKey()
-	front := []string{"frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--gossip-key", key}
+	front := []string{"frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--etcd-endpoints", registry.Endpoints[0]}
 	command(t, front...)
 	_, stopSecond := command(t, front...)
-	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0], "--gossip-key", key)
+	command(t, "worker", "--system-port", "0", "--rpc-port", "0", "--etcd-endpoints", registry.Endpoints[0])
 	testkit.Eventually(t, 20*time.Second, "all are registered", func() bool { return len(sample(t, registry)) == 3 })
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	roles := map[dynmesh.Role]int{}

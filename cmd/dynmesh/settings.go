@@ -157,6 +157,7 @@ func fieldSettings() []fieldSetting {
 		{"gossip", "Advertise", "DYN_GOSSIP_ADVERTISE"},
 		{"gossip", "Bind", "DYN_GOSSIP_BIND"},
 		{"gossip", "Join", "DYN_GOSSIP_JOIN"},
+		{"gossip", "Keyring", "DYN_GOSSIP_KEY"},
 		{"gossip", "Label", "DYN_GOSSIP_LABEL"},
 		{"gossip", "ProbeVia", "DYN_PROBE_VIA"},
 		{"haproxy", "Addr", "DYN_HAPROXY_AGENT"},

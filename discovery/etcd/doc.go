@@ -5,6 +5,7 @@
 //	---------------------- | ---------------------------------- | ----------------------------------
 //	v1/dynmesh/instances/  | instances                          | dynmesh's workers
 //	v1/dynmesh/members/    | what processes say of themselves   | dynmesh's workers and frontends
+//	v1/dynmesh/mesh        | the mesh's gossip keys             | the first member that may; rotations
 //	v1/instances/          | instances, of the same form        | Dynamo's workers; [BucketDynamo]
 //	v1/mdc/                | model cards                        | Dynamo's workers, and nobody else
 //
@@ -13,6 +14,7 @@
 //   - [Registrar] holds one lease and the keys under it, and puts them back under the same instance
 //     ID, whatever happens to the lease, to the connection or to etcd itself. A worker owns one.
 //   - [Watcher] is the discovery.Source for etcd. A frontend owns one.
+//   - [RotateKeys] replaces the gossip key that all members share; package meshkey has the steps.
 //   - [SampleMembers] finds a few processes to begin with, for those who hear of the rest by
 //     gossip.
 //
@@ -27,6 +29,8 @@
 //	watcher.go   | three followers, decoded into one sequence of updates   | –
 //	lease.go     | pure: what a registrar does next; and its calls         | –
 //	registrar.go | the loop that does it                                   | Run's
+//	             | a follower: the process's own key, the mesh's keys      | one
+//	members.go   | reads of members, each bounded                          | –
 //
 // This package is the only home of the etcd client. The server for tests and for `dynmesh up` is in
 // discovery/localetcd, so that programs using this package do not carry it.

@@ -45,6 +45,7 @@ type keyRange struct {
 	key      string
 	prefix   bool
 	optional bool // what may not be read counts as empty
+	silent   bool // somebody else says so
 }
 
 func (r keyRange) options() []clientv3.OpOption {
@@ -64,17 +65,19 @@ type follower struct {
 	staleAfter time.Duration // without an answer for so long, what is known counts as stale
 	log        *logrus.Entry
 
-	elsewhere func(key string) []string                // where what is gone may stand; nil: nowhere
-	onDelta   func(delta)                              // after each full read, and for events
-	onStale   func(lastContact time.Time, cause error) // for each attempt that fails while stale
+	elsewhere func(key string) []string                     // where what is gone may stand; nil: nowhere
+	provide   func(context.Context, *clientv3.Client) error // after each full read, what it lacks; nil: nothing
+	onDelta   func(delta)                                   // after each full read, and for events
+	onStale   func(lastContact time.Time, cause error)      // for each attempt that fails while stale
 
 	keys        keyspace
 	lastContact time.Time
-	caughtUpAt  []time.Time  // when the watch of each range was last known to have delivered everything
-	readable    []keyRange   // those that etcd lets this process read
-	denied      int          // reads of optional ranges in a row that etcd has denied
-	rereads     bool         // something is known to be missing until everything has been read anew
-	fullReads   atomic.Int64 // for metrics
+	caughtUpAt  []time.Time   // when the watch of each range was last known to have delivered everything
+	readable    []keyRange    // those that etcd lets this process read
+	denied      int           // reads of optional ranges in a row that etcd has denied
+	rereads     bool          // something is known to be missing until everything has been read anew
+	resyncIn    time.Duration // everything is to be read anew so soon; 0: when it is due
+	fullReads   atomic.Int64  // for metrics
 }
 
 // reread has a key read anew, and be a put of the next full read, which is made at once.
@@ -132,6 +135,11 @@ func (f *follower) session(ctx context.Context) error {
 		return err
 	}
 	f.onDelta(d)
+	if f.provide != nil {
+		if err := f.provide(ctx, client); err != nil {
+			return err
+		}
+	}
 	if err := f.watch(ctx, client, readable, header.Revision+1); err != nil {
 		return fmt.Errorf("follow %s: %w", f.ranges[0].key, err)
 	}
@@ -148,7 +156,7 @@ func (f *follower) readAll(
 		// Once it may be an expired token, which the next client replaces.
 		if r.optional && f.denied > 0 && errors.Is(err, rpctypes.ErrPermissionDenied) {
 			denied = true
-			if f.denied++; f.denied == 2 {
+			if f.denied++; f.denied == 2 && !r.silent {
 				f.log.WithField("key", r.key).WithField("err", err).
 					Warn("etcd's user may not read this: what is there counts as nothing")
 			}
@@ -230,6 +238,7 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 	// stuck it is. With a leader required, etcd itself ends the watch of a member that is cut off
 	// from its cluster.
 	watcher := clientv3.NewWatcher(client)
+	f.resyncIn = 0 // everything has been read just now
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	probes := prober{
 		client: client, watcher: watcher, key: ranges[0].key, timeout: f.staleAfter,
@@ -270,6 +279,10 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 			}
 			if err := f.handleResponse(ctx, client, e.of, e.response); err != nil {
 				return err
+			}
+			if f.resyncIn > 0 {
+				resync.Reset(f.resyncIn)
+				f.resyncIn = 0
 			}
 		case answer := <-probes.answers:
 			if err := f.handleProbe(answer); err != nil {

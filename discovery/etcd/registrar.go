@@ -18,6 +18,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd/meshkey"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
@@ -27,12 +28,13 @@ const DefaultLeaseTTL = 10 * time.Second
 
 // The registrar's timing.
 const (
-	minLeaseTTL      = 2 * time.Second // etcd itself grants no less with its default election timeout
-	maxCallTime      = 3 * time.Second // bound on one call
-	minCallTime      = time.Second
-	verifyEvery      = 15 * time.Second
-	regrantSpread    = 500 * time.Millisecond
-	leaseWatchSpread = time.Second // so that a storm of registrations is not doubled by one of watches
+	minLeaseTTL    = 2 * time.Second // etcd itself grants no less with its default election timeout
+	maxCallTime    = 3 * time.Second // bound on one call
+	minCallTime    = time.Second
+	verifyEvery    = 15 * time.Second
+	regrantSpread  = 500 * time.Millisecond
+	putBackSpread  = time.Second
+	ownWatchSpread = time.Second // so that a storm of registrations is not doubled by one of watches
 )
 
 // callTime bounds one call. A renewal begins with two thirds of the TTL left; it may hang on a
@@ -48,6 +50,12 @@ type RegistrarConfig struct {
 	Member dynmesh.MemberInfo // what the process says of itself; default of Role: RoleWorker
 	Log    *logrus.Entry      // default: nothing is logged
 
+	// Keys is told the gossip keys that etcd keeps for all members, in base64, the one that encrypts
+	// first, whenever they change; or, without keys, why there are none for this member: those that it
+	// was told before still hold. Where etcd has none, Run puts one there. It must not wait. Nil: they
+	// are not followed, and none is put.
+	Keys func(keys []string, err error)
+
 	// MemberFirst has Run put nothing but what the process says of itself before Publish is called:
 	// members believe a process that is registered, while its instances are not to be used yet.
 	MemberFirst bool
@@ -61,7 +69,9 @@ type Registrar struct {
 	bucket     Bucket
 	log        *logrus.Entry
 	client     *client
-	leaseWatch *follower
+	ownWatch   *follower
+	keys       *meshkey.Keeper // nil: they are not followed
+	keyed      bool            // it was told keys
 	ran        atomic.Bool
 	wakeup     chan struct{} // tells Run that something below has changed
 	verifyNow  atomic.Bool   // lease and keys should be verified
@@ -69,20 +79,21 @@ type Registrar struct {
 	memberKey  string
 
 	mu        sync.Mutex
+	member    dynmesh.MemberInfo
 	desired   map[string]string // every key that should be in etcd, with its value
 	withheld  map[string]string // those of instances that wait for Publish
 	published bool              // none do, or will
 
 	// Of the goroutine that is in Run.
 	lease        lease
-	stream       *leaseStream        // for renewals; nil until the first, and after a failure
-	confirmed    map[string]struct{} // keys that etcd has under the lease
-	failingSince time.Time           // when calls began to fail; zero when they do not
-	expiredSince time.Time           // when the lease was found gone; zero when all keys are in etcd
-	deniedPuts   int                 // since the last put that was not denied
-	deniedReads  int                 // since the last verification that was not denied
-	complete     bool                // all keys have been in etcd once
-	watching     sync.WaitGroup      // leaseWatch
+	stream       *leaseStream      // for renewals; nil until the first, and after a failure
+	confirmed    map[string]string // what etcd has under the lease, as it was put
+	failingSince time.Time         // when calls began to fail; zero when they do not
+	expiredSince time.Time         // when the lease was found gone; zero when all keys are in etcd
+	deniedPuts   int               // since the last put that was not denied
+	deniedReads  int               // since the last verification that was not denied
+	complete     bool              // all keys have been in etcd once
+	watching     sync.WaitGroup    // ownWatch
 
 	status                     atomic.Pointer[registrarStatus]
 	grants, renewals, failures atomic.Int64
@@ -139,29 +150,114 @@ func NewRegistrar(cfg RegistrarConfig) (*Registrar, error) {
 		wakeup:     make(chan struct{}, 1),
 		registered: make(chan struct{}),
 		memberKey:  memberKey(id),
+		member:     cfg.Member,
 		desired:    map[string]string{memberKey(id): string(member)},
 		withheld:   map[string]string{},
 		published:  !cfg.MemberFirst,
 		lease:      lease{ttl: cfg.TTL},
-		confirmed:  make(map[string]struct{}),
+		confirmed:  make(map[string]string),
 	}
 	// All keys go with the lease, so one of them tells of a revocation at once. It is watched on a
 	// client of its own: a watch must never hold up a renewal.
-	r.leaseWatch = &follower{
+	r.ownWatch = &follower{
 		client:     newClient(cfg.Etcd, log),
 		ranges:     []keyRange{{key: r.memberKey}},
 		staleAfter: maxCallTime,
 		log:        log,
-		onDelta: func(d delta) {
-			if d.full || len(d.deletes) > 0 {
-				r.verifyNow.Store(true)
-				r.wake()
-			}
-		},
-		onStale: func(time.Time, error) {},
+		onDelta:    r.ownChanged,
+		onStale:    func(time.Time, error) {},
+	}
+	if cfg.Keys != nil {
+		r.followKeys(cfg.Keys)
 	}
 	r.status.Store(&registrarStatus{})
 	return r, nil
+}
+
+// followKeys has the watch of the process's own key follow the mesh's gossip keys as well.
+func (r *Registrar) followKeys(up func(keys []string, err error)) {
+	r.keys = meshkey.NewKeeper(func(keys []string, err error) {
+		source := dynmesh.KeyOfRegistry
+		if err != nil && !r.keyed {
+			source = dynmesh.KeyMissing
+		}
+		r.keyed = r.keyed || err == nil
+		r.say(func(m *dynmesh.MemberInfo) { m.GossipKey = source })
+		up(keys, err)
+	}, r.log)
+	f := r.ownWatch
+	// Who may not read its own key, which is optional, hears of the others' all the same.
+	f.ranges = []keyRange{{key: meshkey.Path}, {key: r.memberKey, optional: true, silent: true}}
+	f.provide = r.provideKeys
+	f.onStale = func(_ time.Time, cause error) {
+		if errors.Is(cause, rpctypes.ErrPermissionDenied) {
+			r.keys.Lack(fmt.Errorf("etcd's user may not read %s: %w", meshkey.Path, cause))
+		}
+	}
+}
+
+// provideKeys puts gossip keys into etcd where a full read has found none.
+func (r *Registrar) provideKeys(ctx context.Context, client *clientv3.Client) error {
+	if _, there := r.ownWatch.keys.revisions[meshkey.Path]; there {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxCallTime)
+	defer cancel()
+	kv, err := r.keys.Provide(ctx, client)
+	if kv != nil {
+		r.ownWatch.keys.revisions[meshkey.Path] = kv.ModRevision
+		r.takeKeys(kv.Value)
+	}
+	return err
+}
+
+// takeKeys takes over gossip keys, and says in a rotation of them that it has.
+func (r *Registrar) takeKeys(value []byte) {
+	if step, changed := r.keys.Take(value); changed && step != "" {
+		r.say(func(m *dynmesh.MemberInfo) { m.KeyStep = step })
+	}
+}
+
+// say changes what the process says of itself.
+func (r *Registrar) say(change func(*dynmesh.MemberInfo)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.member)
+	member, err := json.Marshal(r.member)
+	if err != nil {
+		panic(err) // unreachable: it was marshalled before, and what changes is text
+	}
+	if r.desired[r.memberKey] != string(member) {
+		r.desired[r.memberKey] = string(member)
+		r.wake()
+	}
+}
+
+// ownChanged takes in what happened to the process's own key, and to the mesh's gossip keys.
+func (r *Registrar) ownChanged(d delta) {
+	for _, kv := range d.puts {
+		if string(kv.Key) == meshkey.Path && r.keys != nil {
+			r.takeKeys(kv.Value)
+		}
+	}
+	gone := d.full
+	for _, key := range d.deletes {
+		if key == r.memberKey {
+			gone = true
+			continue
+		}
+		// Each member puts them back. The first that does tells the others.
+		r.ownWatch.resyncIn = time.Millisecond + rand.N(putBackSpread)
+	}
+	select {
+	case <-r.registered:
+	default:
+		return // nothing is to be there yet
+	}
+	if gone {
+		r.verifyNow.Store(true)
+		r.wake()
+	}
 }
 
 // ID returns the instance ID: the ID of the lease, the same for as long as the process lives.
@@ -228,6 +324,9 @@ func (r *Registrar) Run(ctx context.Context) error {
 	defer r.client.close()
 	defer r.closeStream()
 	defer r.watching.Wait()
+	if r.keys != nil { // at once: without them, this member hears nobody
+		r.watching.Go(func() { r.ownWatch.run(ctx) })
+	}
 	for ctx.Err() == nil {
 		if r.verifyNow.Swap(false) {
 			r.lease.verifyAt = time.Time{}
@@ -259,14 +358,15 @@ func (r *Registrar) Run(ctx context.Context) error {
 func (r *Registrar) missing() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.desired) == len(r.confirmed) {
-		return nil // nothing that is desired is ever taken away
-	}
-	missing := make(map[string]string)
+	var missing map[string]string
 	for key, value := range r.desired {
-		if _, ok := r.confirmed[key]; !ok {
-			missing[key] = value
+		if put, ok := r.confirmed[key]; ok && put == value {
+			continue
 		}
+		if missing == nil {
+			missing = make(map[string]string)
+		}
+		missing[key] = value
 	}
 	return missing
 }
@@ -356,9 +456,7 @@ func (r *Registrar) put(ctx context.Context, client *clientv3.Client, missing ma
 		return fmt.Errorf("put %d keys: %w", len(missing), err)
 	}
 	r.deniedPuts, r.lease.putAt = 0, time.Time{}
-	for key := range missing {
-		r.confirmed[key] = struct{}{}
-	}
+	maps.Copy(r.confirmed, missing)
 	r.lease.verified(time.Now())
 	return nil
 }
@@ -476,12 +574,14 @@ func (r *Registrar) succeeded(ctx context.Context) {
 		r.complete = true
 		close(r.registered)
 		r.log.WithField("endpoints", r.endpoints()).WithField("ttl", r.lease.ttl).Info("Registered")
-		r.watching.Go(func() {
-			// A loss meanwhile shows in the first full read.
-			if timers.Sleep(ctx, rand.N(leaseWatchSpread)) == nil {
-				r.leaseWatch.run(ctx)
-			}
-		})
+		if r.keys == nil {
+			r.watching.Go(func() {
+				// A loss meanwhile shows in the first full read.
+				if timers.Sleep(ctx, rand.N(ownWatchSpread)) == nil {
+					r.ownWatch.run(ctx)
+				}
+			})
+		}
 		return
 	}
 	if !r.expiredSince.IsZero() {

@@ -46,6 +46,7 @@ func startWorker(t *testing.T, program string) *victim {
 		fmt.Sprint("GOMEMLIMIT=", goLimit), "ETCD_ENDPOINTS=http://127.0.0.1:1",
 		"DYN_HTTP_RPC_BIND=127.0.0.1", "DYN_HTTP_RPC_PORT="+port(v.requests),
 		"DYN_SYSTEM_HOST=127.0.0.1", "DYN_SYSTEM_PORT="+port(v.status), "DYN_GOSSIP_BIND="+v.gossip,
+		"DYN_GOSSIP_KEY=none", // so that strangers get as far as they can
 	)
 	v.Process = testkit.Start(t, "worker", cmd)
 	testkit.Eventually(t, patience, "the worker lives", v.lives)

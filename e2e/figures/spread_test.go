@@ -159,7 +159,7 @@ func startPools(t *testing.T, n int, changed func(u dynmesh.GossipUpdate, seen *
 	alive := make([]int, n)
 	var mu sync.Mutex
 	for i := range n {
-		cfg := gossip.Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0"}
+		cfg := gossip.Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: gossip.Unencrypted()}
 		if i > 0 {
 			cfg.Join = []string{p.pools[0].Addr()}
 		}

@@ -75,7 +75,7 @@ func (f *fleet) startFrontend(t *testing.T, place, account string, args ...strin
 	cmd := exec.Command(f.dynmesh, append([]string{"frontend", "--http-host", "127.0.0.1", "--http-port", fmt.Sprint(port)}, args...)...)
 	cmd.Env = []string{
 		"KUBECONFIG=" + config, "DYN_DISCOVERY_BACKEND=kubernetes", "DYN_GOSSIP_BIND=" + gossip, "DYN_GOSSIP_JOIN=" + strings.Join(others, ","),
-		"DYN_GOSSIP_LABEL=" + f.network.Addr(),
+		"DYN_GOSSIP_LABEL=" + f.network.Addr(), "DYN_GOSSIP_KEY=" + testKey,
 	}
 	one := &frontend{Process: testkit.Start(t, name, cmd), root: fmt.Sprintf("http://127.0.0.1:%d", port), user: "system:serviceaccount:" + place + ":" + account, gossip: gossip}
 	f.frontends = append(f.frontends, one)

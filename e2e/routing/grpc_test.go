@@ -46,9 +46,9 @@ func serveReplica(addr string) (code int) {
 		if err != nil {
 			return err
 		}
-		identity := gossip.NewIdentity()
+		identity, keys := gossip.NewIdentity(), gossip.NewSharedKeyring()
 		r, err := etcd.NewRegistrar(etcd.RegistrarConfig{
-			Etcd: etcd.Config{Endpoints: []string{os.Getenv(replicaEtcd)}}, ID: identity.ID(), TTL: time.Minute,
+			Etcd: etcd.Config{Endpoints: []string{os.Getenv(replicaEtcd)}}, ID: identity.ID(), TTL: time.Minute, Keys: keys.Update,
 			Member: dynmesh.MemberInfo{Role: dynmesh.RoleWorker, Host: "127.0.0.1", PID: os.Getpid(), PublicKey: gossip.PublicKey(identity)},
 		})
 		if err != nil {
@@ -58,7 +58,7 @@ func serveReplica(addr string) (code int) {
 			return err
 		}
 		pool, err := gossip.NewPool(gossip.Config{
-			Identity: identity, Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Service: addr, LeaseTTL: time.Minute, Seeds: r.Seeds,
+			Identity: identity, Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Service: addr, LeaseTTL: time.Minute, Seeds: r.Seeds, Keyring: keys,
 		})
 		if err != nil {
 			return err

@@ -63,7 +63,7 @@ type Registry struct {
 func New(cfg Config, now time.Time) *Fleet {
 	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, refused: map[*Instance]string{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
-	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, marks: &f.marks}
+	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, keys: map[dynmesh.KeySource]int{}, marks: &f.marks}
 	return f
 }
 
@@ -300,6 +300,7 @@ func (f *Fleet) Warnings() []string {
 	default:
 		w.gossip(f.health)
 	}
+	w.keys(f.health.NoKey, f.processes.keys)
 	w.partitions(f.endpoints.order)
 	w.refused(f.refused)
 	w.rejects(f.rejected)

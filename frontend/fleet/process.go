@@ -161,9 +161,10 @@ type processes struct {
 	self      dynmesh.Observer
 	byID      map[dynmesh.InstanceID]*Process
 	marks     *marks
-	registers bool // the registry holds what processes tell of themselves, and that has been read
-	gossiping int  // others that, by the registry, take part in gossip
-	peers     int  // other members that may have an opinion: those that are alive and not unreachable
+	registers bool                      // the registry holds what processes tell of themselves, and that has been read
+	keys      map[dynmesh.KeySource]int // members that have their gossip keys from there, this one as well
+	gossiping int                       // others that, by the registry, take part in gossip
+	peers     int                       // other members that may have an opinion: those that are alive and not unreachable
 }
 
 // get returns a process, a new one where there is none.
@@ -186,9 +187,17 @@ func (ps *processes) collect(p *Process) {
 	}
 }
 
+// keySource says where a process that is registered has its gossip keys from; empty: it does not say.
+func (p *Process) keySource() dynmesh.KeySource {
+	if !p.listed || p.told == nil {
+		return ""
+	}
+	return p.told.GossipKey
+}
+
 // inform sets what the registry has of a process itself; nil: nothing any more.
 func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
-	before := p.gossips()
+	before, had := p.gossips(), p.keySource()
 	if p.listed = info != nil; p.listed {
 		p.told = info
 	}
@@ -200,6 +209,11 @@ func (ps *processes) inform(p *Process, info *dynmesh.MemberInfo) {
 		} else {
 			ps.gossiping++
 		}
+	}
+	if has := p.keySource(); has != had {
+		ps.marks.status = true
+		ps.keys[had]--
+		ps.keys[has]++
 	}
 	ps.marks.target(p)
 	if p.member != nil {

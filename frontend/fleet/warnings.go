@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
@@ -53,6 +54,32 @@ func (w *warnings) gossip(h dynmesh.GossipHealth) {
 	}
 	if h.Unreported > 0 {
 		w.add("instances whose workers are no members, and of which this frontend has no room to report (of 60,000 at most, and of 1,024 addresses of one host): %d; run more frontends, or nothing but their leases vouches for them", h.Unreported)
+	}
+}
+
+// keys tells who cannot hear whom because their gossip has other keys, or none.
+func (w *warnings) keys(lacking string, by map[dynmesh.KeySource]int) {
+	if lacking != "" {
+		w.add("the gossip keys of the mesh cannot be had: %s; without one this frontend hears nobody", lacking)
+	}
+	if n := by[dynmesh.KeyMissing]; n > 0 {
+		w.add("members that take no part in gossip, for want of the key that etcd keeps: %d; their logs say why", n)
+	}
+	var kinds []string
+	for _, kind := range []struct {
+		source dynmesh.KeySource
+		words  string
+	}{
+		{dynmesh.KeyOfRegistry, "with the key that etcd keeps"},
+		{dynmesh.KeyOfOwn, "with a key from their settings"},
+		{dynmesh.KeyNone, "without a key"},
+	} {
+		if n := by[kind.source]; n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, kind.words))
+		}
+	}
+	if len(kinds) > 1 {
+		w.add("members gossip with different keys, and do not hear each other: %s; want the same DYN_GOSSIP_KEY or DYN_GOSSIP_KEYRING_FILE for all, or for none", strings.Join(kinds, ", "))
 	}
 }
 

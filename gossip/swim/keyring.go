@@ -4,18 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 	"github.com/sirupsen/logrus"
 
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/aeskey"
 	"github.com/dynmesh/dynmesh/internal/secretfile"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
@@ -32,18 +33,29 @@ const maxKeys = 16
 //  2. when all have it, put it first;
 //  3. when all have done that, remove the old one.
 type Keyring struct {
-	file string // empty: the keys do not change
-	ring *memberlist.Keyring
+	source dynmesh.KeySource   // empty: it was not made by a function of this package
+	file   string              // empty: nobody reads one
+	ring   *memberlist.Keyring // nil: there is to be none
+	ready  chan struct{}       // closed once it has a key, or shall have none
+	lacks  atomic.Pointer[string]
 
 	mu   sync.Mutex
 	read []byte // the file's content when its keys were last installed; nil: never
 }
 
-// GenerateKey returns a new key: 32 random bytes in base64.
-func GenerateKey() string {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return base64.StdEncoding.EncodeToString(key)
+func newKeyring(source dynmesh.KeySource) *Keyring {
+	return &Keyring{source: source, ring: &memberlist.Keyring{}, ready: make(chan struct{})}
+}
+
+// NewSharedKeyring returns a keyring without keys, which a registry keeps for all members: who
+// follows it calls Update. Until then a node that has it is not to start.
+func NewSharedKeyring() *Keyring { return newKeyring(dynmesh.KeyOfRegistry) }
+
+// Unencrypted returns what says that there is to be no key.
+func Unencrypted() *Keyring {
+	k := &Keyring{source: dynmesh.KeyNone, ready: make(chan struct{})}
+	close(k.ready)
+	return k
 }
 
 // NewKeyring returns a keyring of keys in base64, each of 16, 24 or 32 bytes. The first is the one
@@ -53,7 +65,7 @@ func NewKeyring(keys ...string) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{ring: &memberlist.Keyring{}}
+	k := newKeyring(dynmesh.KeyOfOwn)
 	k.install(parsed)
 	return k, nil
 }
@@ -62,16 +74,51 @@ func NewKeyring(keys ...string) (*Keyring, error) {
 // that encrypts; lines that begin with # do not count. A file that others on the host can use is
 // refused: see package internal/secretfile. [Keyring.Follow] looks at the file every 2 s.
 func LoadKeyring(file string) (*Keyring, error) {
-	k := &Keyring{file: file, ring: &memberlist.Keyring{}}
+	k := newKeyring(dynmesh.KeyOfOwn)
+	k.file = file
 	if err := k.Reload(); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
-// Empty reports whether there is a keyring and it has no key: one that was not made by NewKeyring
-// or LoadKeyring.
-func (k *Keyring) Empty() bool { return k != nil && k.ring == nil }
+// Empty reports whether there is a keyring that was not made by a function of this package.
+func (k *Keyring) Empty() bool { return k != nil && k.source == "" }
+
+// Source says where the keys come from.
+func (k *Keyring) Source() dynmesh.KeySource { return k.source }
+
+// Ready returns a channel that is closed once there is a key, or there is to be none.
+func (k *Keyring) Ready() <-chan struct{} { return k.ready }
+
+// Lacks says why whoever keeps the keys has none to give now, for people; empty: it has. Those that
+// were there before are used on.
+func (k *Keyring) Lacks() string {
+	if why := k.lacks.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// Update takes over the keys of [NewSharedKeyring], as NewKeyring takes them; or, with an error, why
+// there are none.
+func (k *Keyring) Update(keys []string, err error) {
+	var parsed [][]byte
+	if err == nil {
+		parsed, err = parseKeys(keys)
+	}
+	if err != nil {
+		k.lacks.Store(new(err.Error()))
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.install(parsed)
+	k.lacks.Store(nil)
+}
+
+// encrypts says whether a node that has the keyring encrypts.
+func (k *Keyring) encrypts() bool { return k != nil && k.source != dynmesh.KeyNone }
 
 // Reload reads the keyring's file again; it does nothing where there is none. When it fails the
 // keys stay as they were.
@@ -119,12 +166,9 @@ func parseKeys(lines []string) ([][]byte, error) {
 	}
 	var keys [][]byte
 	for i, line := range lines {
-		key, err := base64.StdEncoding.DecodeString(line)
+		key, err := aeskey.Parse(line)
 		if err != nil {
-			return nil, fmt.Errorf("key %d is not base64", i+1)
-		}
-		if memberlist.ValidateKey(key) != nil {
-			return nil, fmt.Errorf("key %d has %d bytes: want 16, 24 or 32", i+1, len(key))
+			return nil, fmt.Errorf("key %d %w", i+1, err)
 		}
 		keys = append(keys, key)
 	}
@@ -160,6 +204,9 @@ func (k *Keyring) install(keys [][]byte) {
 	}
 	for _, key := range keys {
 		must(k.ring.AddKey(key))
+	}
+	if len(old) == 0 {
+		close(k.ready)
 	}
 }
 

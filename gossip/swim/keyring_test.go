@@ -64,7 +64,7 @@ func TestKeyringRefusesWhatIsNoKey(t *testing.T) {
 		t.Error("a file that is not there was loaded")
 	}
 	for range 3 {
-		k, err := NewKeyring(GenerateKey(), key('b', 16), key('c', 24))
+		k, err := NewKeyring(key('a', 32), key('b', 16), key('c', 24))
 		if err != nil || len(k.ring.GetKeys()) != 3 {
 			t.Errorf("got %v, %v", k, err)
 		}

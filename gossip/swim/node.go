@@ -2,6 +2,7 @@ package swim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"math"
@@ -24,7 +25,7 @@ type Config struct {
 	Bind      string                      // host:port to listen at, over TCP and UDP
 	Advertise string                      // where others reach it, host or host:port; empty: the address that Bind names, or one of the host's
 	Label     string                      // keeps meshes apart that reach each other by accident
-	Keyring   *Keyring
+	Keyring   *Keyring                    // nil: as Unencrypted
 	Network   Network // nil: the host's
 	Delegate  Delegate
 	Counters  Counters
@@ -95,14 +96,14 @@ type Node struct {
 // Listen binds the node's sockets, so that Addr is true from then on. Nothing is read before Start.
 func Listen(cfg Config) (*Node, error) {
 	if cfg.Keyring.Empty() {
-		return nil, dynmesh.NewConfigError("gossip", "Keyring", nil, "one of NewKeyring or LoadKeyring")
+		return nil, dynmesh.NewConfigError("gossip", "Keyring", nil, "one that this package has made")
 	}
 	if cfg.Network == nil {
 		cfg.Network = Sockets{}
 	}
 	adapter := &logAdapter{log: cfg.Log, reject: cfg.Counters.Reject, signal: cfg.Delegate.Signal}
 	var keys func() [][]byte
-	if cfg.Keyring != nil {
+	if cfg.Keyring.encrypts() {
 		keys = cfg.Keyring.ring.GetKeys
 	}
 	g := newGuard(cfg.Label, keys, func(line string) { _, _ = adapter.Write([]byte(line)) })
@@ -113,8 +114,12 @@ func Listen(cfg Config) (*Node, error) {
 	return &Node{cfg: cfg, transport: t, log: adapter}, nil
 }
 
-// Start begins to serve others. It must be followed by Shutdown, also when it fails.
+// Start begins to serve others. It must be followed by Shutdown, also when it fails, as it does
+// where there is to be a key and is none yet.
 func (n *Node) Start() error {
+	if n.cfg.Keyring.encrypts() && len(n.cfg.Keyring.ring.GetKeys()) == 0 {
+		return errors.New("there is no key") // memberlist would go on in the clear
+	}
 	n.transport.start()
 	list, err := memberlist.Create(n.memberlistConfig())
 	if err != nil {
@@ -135,7 +140,7 @@ func (n *Node) memberlistConfig() *memberlist.Config {
 	c.UDPBufferSize = packetSize
 	c.EnableCompression = false
 	c.DelegateProtocolMin, c.DelegateProtocolMax, c.DelegateProtocolVersion = delegateVersion, delegateVersion, delegateVersion
-	if n.cfg.Keyring != nil {
+	if n.cfg.Keyring.encrypts() {
 		c.Keyring = n.cfg.Keyring.ring
 	}
 	c.Logger = log.New(n.log, "", 0)

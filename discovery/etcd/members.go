@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/discovery"
+	"github.com/dynmesh/dynmesh/discovery/etcd/meshkey"
 	"github.com/dynmesh/dynmesh/internal/logging"
 )
 
@@ -58,6 +59,58 @@ func (r *Registrar) SampleMembers(ctx context.Context, n int) ([]dynmesh.Registe
 		return nil, fmt.Errorf("sample members: %w", err)
 	}
 	return members, nil
+}
+
+// RotateKeys replaces the mesh's gossip key, which etcd keeps for all members, while they gossip:
+// they follow step by step, and none goes on before all that are registered say that they have.
+// within bounds how long they may take at each. say is told how far it is. It may be interrupted and
+// run again, and by several at once.
+func RotateKeys(ctx context.Context, cfg Config, within time.Duration, say func(line string)) error {
+	return rotateKeys(ctx, cfg, within, keysSettle, say)
+}
+
+func rotateKeys(ctx context.Context, cfg Config, within, settle time.Duration, say func(line string)) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("rotate the gossip key: %w", err)
+	}
+	c := newClient(cfg, logging.OrDiscard(nil))
+	defer c.close()
+	dialCtx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	client, err := c.get(dialCtx)
+	cancel()
+	if err == nil {
+		err = meshkey.Rotation{
+			Client: client, Within: within, Settle: settle, Say: say,
+			Members: func(ctx context.Context) ([]dynmesh.RegisteredMember, error) { return allMembers(ctx, client) },
+		}.Run(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("rotate the gossip key: %w", c.withLastError(err))
+	}
+	return nil
+}
+
+// keysSettle is how long a step of a rotation stands at least. Members that cannot say that they have
+// taken it, because they may not write to etcd, hear of it within milliseconds.
+const keysSettle = 3 * time.Second
+
+// allMembers reads the bucket of members. Entries that are no members are passed over.
+func allMembers(ctx context.Context, client *clientv3.Client) (members []dynmesh.RegisteredMember, err error) {
+	for from := membersPrefix; ; {
+		page, err := client.Get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(membersPrefix)), clientv3.WithLimit(pageSize))
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range page.Kvs {
+			if member, err := decodeMember(string(kv.Key), kv.Value); err == nil {
+				members = append(members, member)
+			}
+		}
+		if !page.More || len(page.Kvs) == 0 {
+			return members, nil
+		}
+		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+	}
 }
 
 // Seeds returns where some of the members that gossip are reached, host:port. One that answers is
