@@ -19,8 +19,8 @@ func shared(m *mesh, n int) (peers []*peer, keyrings []*Keyring) {
 	return peers, keyrings
 }
 
-// Without the mesh's key a member says and hears nothing, in the clear least of all. Once it has it,
-// it joins.
+// Without the mesh's key a member says and hears nothing, in the clear least of all. Once it has
+// it, it joins.
 func TestPoolWaitsForTheKey(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {
@@ -85,8 +85,8 @@ func TestPoolEndsWithoutAKey(t *testing.T) {
 	})
 }
 
-// A key is replaced while all members say something several times a second. Nothing of it is lost or
-// late, though members take the steps at different times.
+// A key is replaced while all members say something several times a second. Nothing of it is lost
+// or late, though members take the steps at different times.
 func TestRotationLosesNothing(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

@@ -51,8 +51,8 @@ func keyOf(t *testing.T, registry etcd.Config) string {
 	return string(r.Kvs[0].Value)
 }
 
-// The key of a mesh that runs is replaced by one command: nobody is lost, nothing is refused, and no
-// key is printed anywhere.
+// The key of a mesh that runs is replaced by one command: nobody is lost, nothing is refused, and
+// no key is printed anywhere.
 func TestKeygenRotates(t *testing.T) {
 	registry := startRegistry(t)
 	front, _ := command(t, "frontend", "--http-host", "127.0.0.1", "--http-port", "0", "--gossip-bind", "127.0.0.1:0", "--etcd-endpoints", registry.Endpoints[0], "--log", "debug")

@@ -63,8 +63,8 @@ func (r *Registrar) SampleMembers(ctx context.Context, n int) ([]dynmesh.Registe
 
 // RotateKeys replaces the mesh's gossip key, which etcd keeps for all members, while they gossip:
 // they follow step by step, and none goes on before all that are registered say that they have.
-// within bounds how long they may take at each. say is told how far it is. It may be interrupted and
-// run again, and by several at once.
+// within bounds how long they may take at each. say is told how far it is. It may be interrupted
+// and run again, and by several at once.
 func RotateKeys(ctx context.Context, cfg Config, within time.Duration, say func(line string)) error {
 	return rotateKeys(ctx, cfg, within, keysSettle, say)
 }
@@ -90,8 +90,8 @@ func rotateKeys(ctx context.Context, cfg Config, within, settle time.Duration, s
 	return nil
 }
 
-// keysSettle is how long a step of a rotation stands at least. Members that cannot say that they have
-// taken it, because they may not write to etcd, hear of it within milliseconds.
+// keysSettle is how long a step of a rotation stands at least. Members that cannot say that they
+// have taken it, because they may not write to etcd, hear of it within milliseconds.
 const keysSettle = 3 * time.Second
 
 // allMembers reads the bucket of members. Entries that are no members are passed over.

@@ -103,8 +103,8 @@ func configOf(s *localetcd.Server) etcd.Config {
 	return etcd.Config{Endpoints: []string{s.Endpoint()}}
 }
 
-// Of many that are the first at the same time, one makes the key, and all have that one. It outlives
-// them.
+// Of many that are the first at the same time, one makes the key, and all have that one. It
+// outlives them.
 func TestFirstMembersAgreeOnAKey(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})

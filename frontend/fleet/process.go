@@ -187,7 +187,8 @@ func (ps *processes) collect(p *Process) {
 	}
 }
 
-// keySource says where a process that is registered has its gossip keys from; empty: it does not say.
+// keySource says where a process that is registered has its gossip keys from; empty: it does not
+// say.
 func (p *Process) keySource() dynmesh.KeySource {
 	if !p.listed || p.told == nil {
 		return ""

@@ -100,8 +100,8 @@ func (k *Keyring) Lacks() string {
 	return ""
 }
 
-// Update takes over the keys of [NewSharedKeyring], as NewKeyring takes them; or, with an error, why
-// there are none.
+// Update takes over the keys of [NewSharedKeyring], as NewKeyring takes them; or, with an error,
+// why there are none.
 func (k *Keyring) Update(keys []string, err error) {
 	var parsed [][]byte
 	if err == nil {

@@ -35,8 +35,8 @@ type Rotation struct {
 	Say func(line string) // is told how far it is
 }
 
-// Run returns nil when the old key is understood by nobody any longer, and an error when that cannot
-// be done now: what etcd holds then is a step at which all members understand each other.
+// Run returns nil when the old key is understood by nobody any longer, and an error when that
+// cannot be done now: what etcd holds then is a step at which all members understand each other.
 func (r Rotation) Run(ctx context.Context) error {
 	begun, resumed := false, false
 	for {
