@@ -5,7 +5,7 @@
 //	---------------------- | ---------------------------------- | ----------------------------------
 //	v1/dynmesh/instances/  | instances                          | dynmesh's workers
 //	v1/dynmesh/members/    | what processes say of themselves   | dynmesh's workers and frontends
-//	v1/dynmesh/mesh        | the mesh's gossip keys             | the first member that may; rotations
+//	v1/dynmesh/mesh        | the gossip keys of all members     | the first that may; rotations
 //	v1/instances/          | instances, of the same form        | Dynamo's workers; [BucketDynamo]
 //	v1/mdc/                | model cards                        | Dynamo's workers, and nobody else
 //
