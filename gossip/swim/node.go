@@ -26,7 +26,7 @@ type Config struct {
 	Advertise string                      // where others reach it, host or host:port; empty: the address that Bind names, or one of the host's
 	Label     string                      // keeps meshes apart that reach each other by accident
 	Keyring   *Keyring                    // nil: as Unencrypted
-	Network   Network // nil: the host's
+	Network   Network                     // nil: the host's
 	Delegate  Delegate
 	Counters  Counters
 	Log       *logrus.Entry
