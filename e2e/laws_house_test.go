@@ -47,7 +47,7 @@ var inner = map[string][][]string{
 	"frontend": {
 		{"frontend", "frontend/console", "frontend/watch"},
 		{"frontend/api", "frontend/client", "frontend/output/dynamo", "frontend/output/haproxy", "frontend/output/kubernetes", "frontend/output/xds"},
-		{"frontend/snapshot", "frontend/web"},
+		{"frontend/history", "frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
 		{"frontend/output"},
 		{"frontend/cause", "frontend/expect", "frontend/verdict"},

@@ -31,6 +31,8 @@ var homes = []home{
 		"only discovery/etcd knows how the registry is stored, and what its client does when it fails"},
 	{module + "/discovery/localetcd", []string{"cmd"}, []string{"discovery", "e2e", "frontend", "worker", "gossip", "canary"},
 		"it brings an etcd server along"},
+	{"go.etcd.io/bbolt", []string{"discovery/localetcd", "frontend/history"}, nil,
+		"it maps files into memory, so that a bad page is a fault, which only frontend/history guards against"},
 	{"github.com/hashicorp/memberlist", []string{"gossip/swim", "e2e/bare"}, []string{"e2e/figures"},
 		"its delegates have rules of their own, which only gossip/swim keeps; e2e holds gossip against it"},
 	{"github.com/gofiber/fiber", []string{"frontend"}, nil, "its values are only good within a handler"},

@@ -1,0 +1,124 @@
+package history
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// twoFiles makes a history of two files, of which the first is sealed, and returns their paths.
+func twoFiles(t *testing.T) (k *kept, paths []string) {
+	t.Helper()
+	k = open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	for range 2 {
+		k.many(none, ready)
+		k.many(ready, none)
+		k.now = k.now.Add(longest)
+		k.step()
+	}
+	k.many(none, ready)
+	k.store.Load().sealing.Wait()
+	k.kill()
+	paths, err := filepath.Glob(filepath.Join(k.dir, "*"+suffix))
+	if err != nil || len(paths) != 3 {
+		t.Fatalf("got %v, %v: want three files", paths, err)
+	}
+	slices.Sort(paths)
+	return k, paths
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever is wrong with a file, the others are there, what can be read of it is, and it is said.
+// The frontend goes on and writes.
+func TestDamagedFiles(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file   int // of three; the last one was written to
+		damage func([]byte) []byte
+		least  int // changes that are still there
+		says   string
+	}{
+		"the newest ends in its middle":  {2, func(b []byte) []byte { return b[:len(b)/3] }, 800, "is damaged"},
+		"the newest is cut off early":    {2, func(b []byte) []byte { return b[:9000] }, 800, "is damaged"},
+		"the newest is empty":            {2, func([]byte) []byte { return nil }, 800, "has nothing in it"},
+		"the newest is noise":            {2, func(b []byte) []byte { return bytes.Repeat([]byte("noise "), len(b)/6) }, 800, "nothing of it can be read"},
+		"the first page of the newest":   {2, func(b []byte) []byte { clear(b[:4096]); return b }, 800, "did not end in order"}, // bbolt has two of them, and goes back by a commit
+		"all but the metas is noise":     {2, func(b []byte) []byte { return append(b[:8192], bytes.Repeat([]byte{0xa5}, len(b)-8192)...) }, 800, "is damaged"},
+		"an old one ends in its middle":  {0, func(b []byte) []byte { return b[:len(b)/2] }, 600, "is damaged"},
+		"an old one has a page of zeros": {0, func(b []byte) []byte { clear(b[5*4096 : 6*4096]); return b }, 600, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, paths := twoFiles(t)
+			content, err := os.ReadFile(paths[tt.file])
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, paths[tt.file], tt.damage(content))
+			again := open(t, k.dir, k.now, newFleet())
+			again.step()
+			page, err := again.Select(Query{Limit: 1_000_000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d of 1,000 changes, %d parts damaged: %s", len(page.Entries), page.Damaged, again.log)
+			if len(page.Entries) < tt.least {
+				t.Errorf("got %d changes, want at least %d", len(page.Entries), tt.least)
+			}
+			if !strings.Contains(again.log.String(), tt.says) {
+				t.Errorf("got %q, want %q in it", again.log, tt.says)
+			}
+			again.change(0xabc, none, ready)
+			if got, want := again.story(Query{ID: 0xabc}), "abc:>ready"; got != want {
+				t.Errorf("got %q, want %q: it goes on", got, want)
+			}
+			again.stood(at("28T03:00:10")) // which must not end the process
+			if _, err := again.Counts(at("28T03:00:00"), again.now, 10); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Blocks that are cut or changed anywhere are told from whole ones.
+func TestDamagedBlocks(t *testing.T) {
+	c, err := newCoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	now := at("28T03:00:00")
+	data := instance(testkit.Key("d", "b", "g", 1), ready, now)
+	whole := c.encode([]head{headOf(Entry{At: now, To: ready}), headOf(Entry{At: now, From: ready, To: unreachable, Carried: true})}, [][]byte{data, data})
+	read := func(b []byte) ([][]byte, error) {
+		h, err := heads(b)
+		if err != nil {
+			return nil, err
+		}
+		return c.data(b, len(h))
+	}
+	got, err := read(whole)
+	if err != nil || len(got) != 2 || !bytes.Equal(got[1], data) {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	for n := range whole {
+		if _, err := read(whole[:n]); err == nil {
+			t.Errorf("the first %d bytes pass for a block", n)
+		}
+		changed := bytes.Clone(whole)
+		changed[n] ^= 0x10
+		if _, err := read(changed); err == nil {
+			t.Errorf("a block with another byte at %d passes", n)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+//go:build linux
+
+package history
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// small mounts a disk that is soon full.
+func small(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("dynmesh-test", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("left out: a small disk cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// A disk that is full, and has room again.
+func TestFullDisk(t *testing.T) {
+	dir := small(t)
+	ballast := filepath.Join(dir, "ballast")
+	write(t, ballast, make([]byte, 800<<10))
+	k := open(t, filepath.Join(dir, "history"), at("28T03:00:00"), newFleet())
+	k.step()
+	var err error
+	n := uint64(0)
+	for n < 10_000 && err == nil {
+		n++
+		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, k.now)}, false)
+		if err = k.Journal.step(k.now); err != nil {
+			k.fail(err)
+		}
+	}
+	if err == nil {
+		t.Fatal("the disk has room for everything")
+	}
+	for range 3 {
+		n++
+		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, k.now)}, false)
+		if err := k.Journal.step(k.now); err != nil {
+			k.fail(err)
+		}
+	}
+	if got := strings.Count(k.log.String(), "no space left on device"); got != 1 {
+		t.Errorf("got %d lines, want one: %s", got, k.log)
+	}
+	if got := strings.Count(k.story(Query{Limit: 100_000}), ":"); got != int(n)-4 {
+		t.Errorf("while the disk is full: got %d changes, want the %d that were written", got, n-4)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	k.step()
+	k.recover()
+	if got := strings.Count(k.story(Query{Limit: 100_000}), ":"); got != int(n) || k.dropped != 0 {
+		t.Errorf("got %d changes and %d dropped, want all %d", got, k.dropped, n)
+	}
+}
+
+// A disk that can only be read: what is on it cannot be had, since it cannot be locked, and it is
+// said.
+func TestReadOnlyDisk(t *testing.T) {
+	dir := small(t)
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Skipf("left out: %v", err)
+	}
+	k := open(t, filepath.Join(dir, "history"), at("28T03:00:00"), newFleet())
+	err := k.Journal.step(k.now)
+	if err == nil || !strings.Contains(err.Error(), "read-only file system") {
+		t.Fatalf("got %v", err)
+	}
+	k.fail(err)
+	if got := k.log.String(); strings.Count(got, "\n") != 1 {
+		t.Errorf("got %q, want one line", got)
+	}
+}

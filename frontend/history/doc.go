@@ -1,0 +1,30 @@
+// Package history keeps on disk how verdicts changed, with the evidence of each change. It is for
+// the frontend, whose loop calls [Journal.Record], and for what answers questions about the past:
+// [Journal.Select], [Journal.At] and [Journal.Counts].
+//
+// # Files
+//
+// A folder holds files of bbolt, one for each stretch of at most six hours, so that age and size
+// are bounded by removing whole files, and damage to one stays in it. A file stands for itself: it
+// begins with how everything stood (entries that are Carried), and each change follows as an
+// [Entry]. The newest is written to; one that is full is rewritten once, compressed by instance,
+// and read from then on.
+//
+//	bucket       key                        value
+//	"runs"       begin                      until when somebody watched; whether it ended in order
+//	"subjects"   endpoint, 0, instance ID   number
+//	"entries"    number, time               block: entries of one instance from that time on
+//
+// A run is a stretch within which nothing was missed. Another begins, with how everything stands,
+// when a process starts, when entries had to be dropped, and when the clock went back.
+//
+// # Goroutines and waits
+//
+// Record copies what changed into a queue that is bounded, and never waits. [Journal.Run] alone
+// writes: a disk that is full, slow, read-only or another process's is its matter, and said once.
+// When the queue is full it is dropped and counted, and the next run begins once the disk is back.
+// Each commit is synced before it counts.
+//
+// bbolt maps files into memory, and so a page that cannot be read, or makes no sense, is a fault or
+// a panic: all that touches a file runs within guarded, which makes an error of either.
+package history

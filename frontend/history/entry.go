@@ -1,0 +1,163 @@
+package history
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/dynmesh/dynmesh"
+)
+
+// Subject says what an entry is about: one instance, or, where it is zero, the frontend itself.
+type Subject struct {
+	Endpoint string // dyn://namespace.component.endpoint
+	ID       dynmesh.InstanceID
+}
+
+// Entry is one change, or how something stood when a run began.
+type Entry struct {
+	Subject
+	At       time.Time            // to the millisecond
+	From, To dynmesh.VerdictState // empty: it was not shown, or is not shown any longer
+	Carried  bool                 // nothing changed: a run began with it
+
+	// Data is the instance as /mesh had it then, but for Changes; of the frontend itself, what stands
+	// around the instances. Empty where To is.
+	Data json.RawMessage
+}
+
+// words are the states that a header can hold. Files have them by number: new ones are added at the
+// end.
+func words() []dynmesh.VerdictState {
+	return []dynmesh.VerdictState{"", dynmesh.Ready, dynmesh.NotReady, dynmesh.Unreachable, dynmesh.Draining}
+}
+
+const otherWord = 0x3f // one that is not among them: only Data has it
+
+func numberOf(word dynmesh.VerdictState) byte {
+	if n := slices.Index(words(), word); n >= 0 {
+		return byte(n)
+	}
+	return otherWord
+}
+
+func wordOf(n byte) dynmesh.VerdictState {
+	if int(n) < len(words()) {
+		return words()[n]
+	}
+	return "other"
+}
+
+// head is what of an entry is read without its Data.
+type head struct {
+	at       int64 // unix milliseconds
+	from, to byte
+	carried  bool
+}
+
+func headOf(e Entry) head {
+	return head{at: e.At.UnixMilli(), from: numberOf(e.From), to: numberOf(e.To), carried: e.Carried}
+}
+
+// A block is entries of one subject, in order of time:
+//
+//	version (1) · count (2)
+//	count × [ time (8) · from (1), with 0x80 where carried · to (1) ]
+//	zstd of the Data, a line each
+//	CRC-32C of all before it (4)
+const (
+	blockVersion = 1
+	blockPrefix  = 3
+	headSize     = 10
+	sumSize      = 4
+	carriedBit   = 0x80
+)
+
+var errBlock = errors.New("a block is damaged")
+
+// coder makes blocks and reads them. It may be used by any goroutine.
+type coder struct {
+	to   *zstd.Encoder
+	from *zstd.Decoder
+}
+
+const maxBlock = 64 << 20 // bytes of one block's Data
+
+func newCoder() (*coder, error) {
+	// One at a time, with little memory: the writer is one goroutine, and blocks are small.
+	to, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<18), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	from, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxBlock))
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	return &coder{to, from}, nil
+}
+
+func (c *coder) close() {
+	_ = c.to.Close()
+	c.from.Close()
+}
+
+// table says how a CRC is made.
+func table() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// encode makes a block. Data must have no line ends, as what encoding/json writes.
+func (c *coder) encode(heads []head, data [][]byte) []byte {
+	b := make([]byte, 0, blockPrefix+headSize*len(heads)+256)
+	b = append(b, blockVersion)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(heads)))
+	for _, h := range heads {
+		b = binary.BigEndian.AppendUint64(b, uint64(h.at))
+		from := h.from
+		if h.carried {
+			from |= carriedBit
+		}
+		b = append(b, from, h.to)
+	}
+	b = c.to.EncodeAll(bytes.Join(data, []byte{'\n'}), b)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, table()))
+}
+
+// heads reads what stands before the Data. They are not checked: [coder.data] does.
+func heads(block []byte) ([]head, error) {
+	if len(block) < blockPrefix+sumSize || block[0] != blockVersion {
+		return nil, errBlock
+	}
+	n := int(binary.BigEndian.Uint16(block[1:]))
+	if n == 0 || len(block) < blockPrefix+n*headSize+sumSize {
+		return nil, errBlock
+	}
+	all := make([]head, n)
+	for i := range all {
+		b := block[blockPrefix+i*headSize:]
+		all[i] = head{at: int64(binary.BigEndian.Uint64(b)), from: b[8] &^ carriedBit, to: b[9], carried: b[8]&carriedBit != 0}
+	}
+	return all, nil
+}
+
+// data reads the Data of each entry of a block whose heads have been read.
+func (c *coder) data(block []byte, n int) ([][]byte, error) {
+	end := len(block) - sumSize
+	if crc32.Checksum(block[:end], table()) != binary.BigEndian.Uint32(block[end:]) {
+		return nil, errBlock
+	}
+	text, err := c.from.DecodeAll(block[blockPrefix+n*headSize:end], nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBlock, err)
+	}
+	lines := bytes.Split(text, []byte{'\n'})
+	if len(lines) != n {
+		return nil, errBlock
+	}
+	return lines, nil
+}

@@ -1,0 +1,427 @@
+package history
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+var (
+	bucketRuns     = []byte("runs")
+	bucketSubjects = []byte("subjects")
+	bucketEntries  = []byte("entries")
+	bucketSealed   = []byte("sealed") // is there in a file that is not written to any more
+)
+
+// errDamaged is the error of a file that cannot be read as it should.
+var errDamaged = errors.New("the file is damaged")
+
+// guarded runs what touches a file. A page that cannot be read is a fault, since bbolt maps files,
+// and one that makes no sense a panic: neither is to end the frontend.
+func guarded(touch func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: %s", errDamaged, text.Line(fmt.Sprint(cause), 200))
+		}
+	}()
+	return touch()
+}
+
+// run is a stretch within which nothing was missed.
+type run struct {
+	begin, until int64 // unix milliseconds
+	closed       bool  // the end was in order
+}
+
+// file is one stretch of the history.
+type file struct {
+	path   string
+	db     *bolt.DB
+	sealed bool
+	runs   []run        // in order of their beginning; at least one, but for a file that is new
+	size   atomic.Int64 // bytes
+}
+
+const lockTimeout = time.Second // for bbolt's own lock on a file, which nobody else should hold
+
+// openFile opens a file, and makes it where it is not there. What is damaged is errDamaged.
+func openFile(path string) (*file, error) {
+	f := &file{path: path}
+	err := guarded(func() error {
+		var err error
+		if f.db, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: lockTimeout}); err != nil {
+			return err
+		}
+		if err = f.read(); err == nil && f.sealed { // which is not written to: it takes less memory
+			err = f.reopen()
+		}
+		if err != nil {
+			return errors.Join(err, f.db.Close())
+		}
+		return nil
+	})
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return f, err
+}
+
+// reopen has the file open to be read alone.
+func (f *file) reopen() error {
+	err := f.db.Close()
+	if err == nil {
+		f.db, err = bolt.Open(f.path, 0o640, &bolt.Options{Timeout: lockTimeout, ReadOnly: true})
+	}
+	return err
+}
+
+// read reads what is known of a file while it is open, and finds one whose end is missing. One that
+// is new gets its buckets.
+func (f *file) read() error {
+	fresh := false
+	err := f.db.View(func(tx *bolt.Tx) error {
+		info, err := os.Stat(f.path)
+		if err != nil {
+			return err
+		}
+		if info.Size() < tx.Size() {
+			return fmt.Errorf("%w: it has %d bytes of %d", errDamaged, info.Size(), tx.Size())
+		}
+		f.sealed = tx.Bucket(bucketSealed) != nil
+		f.size.Store(tx.Size())
+		runs := tx.Bucket(bucketRuns)
+		if fresh = runs == nil; fresh {
+			return nil
+		}
+		if tx.Bucket(bucketSubjects) == nil || tx.Bucket(bucketEntries) == nil {
+			return errDamaged
+		}
+		return runs.ForEach(func(k, v []byte) error {
+			if len(k) != 8 || len(v) != 9 {
+				return errDamaged
+			}
+			f.runs = append(f.runs, run{int64(binary.BigEndian.Uint64(k)), int64(binary.BigEndian.Uint64(v)), v[8] != 0})
+			return nil
+		})
+	})
+	if err != nil || !fresh {
+		return err
+	}
+	return f.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketRuns, bucketSubjects, bucketEntries} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (f *file) close() error { return guarded(f.db.Close) }
+
+// begin is when the first run began.
+func (f *file) begin() int64 { return f.runs[0].begin }
+
+// until is when the last run ended.
+func (f *file) until() int64 { return f.runs[len(f.runs)-1].until }
+
+// update writes to the file.
+func (f *file) update(write func(*bolt.Tx) error) error {
+	return guarded(func() error {
+		return f.db.Update(func(tx *bolt.Tx) error {
+			err := write(tx)
+			f.size.Store(tx.Size())
+			return err
+		})
+	})
+}
+
+// view reads the file.
+func (f *file) view(read func(*bolt.Tx) error) error {
+	return guarded(func() error { return f.db.View(read) })
+}
+
+func putRun(tx *bolt.Tx, r run) error {
+	v := binary.BigEndian.AppendUint64(nil, uint64(r.until))
+	if r.closed {
+		v = append(v, 1)
+	} else {
+		v = append(v, 0)
+	}
+	return tx.Bucket(bucketRuns).Put(binary.BigEndian.AppendUint64(nil, uint64(r.begin)), v)
+}
+
+func (s Subject) key() []byte {
+	return append(append([]byte(s.Endpoint), 0), s.ID.String()...)
+}
+
+func subjectOf(key []byte) (Subject, error) {
+	end := bytes.LastIndexByte(key, 0) // names of others may hold one
+	if end < 0 {
+		return Subject{}, errDamaged
+	}
+	id, err := dynmesh.ParseInstanceID(string(key[end+1:]))
+	if err != nil {
+		return Subject{}, errDamaged
+	}
+	return Subject{string(key[:end]), id}, nil
+}
+
+// numberOfSubject returns the number of a subject in a file, a new one where it has none.
+func numberOfSubject(tx *bolt.Tx, s Subject) ([]byte, error) {
+	b, key := tx.Bucket(bucketSubjects), s.key()
+	if n := b.Get(key); n != nil {
+		return bytes.Clone(n), nil
+	}
+	next, err := b.NextSequence()
+	if err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.AppendUint32(nil, uint32(next))
+	return n, b.Put(key, n)
+}
+
+func entryKey(number []byte, at int64) []byte {
+	return binary.BigEndian.AppendUint64(bytes.Clone(number), uint64(at))
+}
+
+// putEntry adds an entry. Two of one subject never have the same time: the later one is a
+// millisecond later.
+func putEntry(tx *bolt.Tx, c *coder, e Entry) error {
+	number, err := numberOfSubject(tx, e.Subject)
+	if err != nil {
+		return err
+	}
+	b, h := tx.Bucket(bucketEntries), headOf(e)
+	key := entryKey(number, h.at)
+	for b.Get(key) != nil {
+		h.at++
+		key = entryKey(number, h.at)
+	}
+	return b.Put(key, c.encode([]head{h}, [][]byte{e.Data}))
+}
+
+// subjects returns those that a question is about, by their numbers.
+func subjects(tx *bolt.Tx, wanted func(Subject) bool) (map[uint32]Subject, error) {
+	all := map[uint32]Subject{}
+	err := tx.Bucket(bucketSubjects).ForEach(func(k, v []byte) error {
+		s, err := subjectOf(k)
+		if err != nil || len(v) != 4 {
+			return errDamaged
+		}
+		if wanted(s) {
+			all[binary.BigEndian.Uint32(v)] = s
+		}
+		return nil
+	})
+	return all, err
+}
+
+// block is a block as it stands in a file: it is good while the transaction is.
+type block struct {
+	number uint32
+	heads  []head
+	value  []byte
+}
+
+// blocks ranges over the blocks of some subjects, by subject and time. A block that cannot be read
+// is passed over, and counted in skipped.
+func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
+	return func(yield func(block) bool) {
+		c := tx.Bucket(bucketEntries).Cursor()
+		one := func(k, v []byte) bool {
+			h, err := heads(v)
+			if err != nil || len(k) != 12 {
+				*skipped++
+				return true
+			}
+			return yield(block{binary.BigEndian.Uint32(k), h, v})
+		}
+		if len(of) <= fewSubjects {
+			for _, number := range sortedNumbers(of) {
+				prefix := binary.BigEndian.AppendUint32(nil, number)
+				for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+					if !one(k, v) {
+						return
+					}
+				}
+			}
+			return
+		}
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if len(k) >= 4 {
+				if _, wanted := of[binary.BigEndian.Uint32(k)]; !wanted {
+					continue
+				}
+			}
+			if !one(k, v) {
+				return
+			}
+		}
+	}
+}
+
+// fewSubjects is up to how many are looked up one by one: more are found sooner by going through
+// all.
+const fewSubjects = 64
+
+func sortedNumbers(of map[uint32]Subject) []uint32 {
+	all := make([]uint32, 0, len(of))
+	for n := range of {
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	return all
+}
+
+const (
+	maxBlockEntries = 32 // of a file that is sealed: enough to compress well, and soon decompressed
+	sealBatch       = 256
+)
+
+// seal writes all that is in f into a new file at path, compressed, and leaves f as it is. What
+// cannot be read is left out, and counted in skipped: it is also how a damaged file is saved.
+func (f *file) seal(path string, c *coder) (skipped int, err error) {
+	_ = os.Remove(path)
+	to, err := bolt.Open(path, 0o640, &bolt.Options{Timeout: lockTimeout, NoSync: true})
+	if err != nil {
+		return 0, err
+	}
+	err = f.view(func(tx *bolt.Tx) error {
+		return copySealed(to, tx, c, &skipped)
+	})
+	if errors.Is(err, errDamaged) { // what was copied before it is something
+		skipped++
+		err = nil
+	}
+	if err == nil {
+		err = to.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists(bucketSealed)
+			return err
+		})
+	}
+	if err == nil {
+		err = to.Sync()
+	}
+	return skipped, errors.Join(err, to.Close())
+}
+
+func copySealed(to *bolt.DB, from *bolt.Tx, c *coder, skipped *int) error {
+	out, err := to.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Rollback() }() // nothing, after a commit
+	for _, name := range [][]byte{bucketRuns, bucketSubjects} {
+		b, err := out.CreateBucketIfNotExists(name)
+		if err != nil {
+			return err
+		}
+		if err := from.Bucket(name).ForEach(b.Put); err != nil {
+			return err
+		}
+	}
+	if _, err := out.CreateBucketIfNotExists(bucketEntries); err != nil {
+		return err
+	}
+	if err := out.Commit(); err != nil { // what follows may meet damage
+		return err
+	}
+	all, err := subjects(from, func(Subject) bool { return true })
+	if err != nil {
+		return err
+	}
+	w := sealing{to: to, coder: c}
+	for _, number := range sortedNumbers(all) {
+		// What cannot be read of one is no reason to lose the others.
+		err := guarded(func() error { return w.subject(from, number, all[number], skipped) })
+		if errors.Is(err, errDamaged) {
+			*skipped++
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return w.commit()
+}
+
+// subject copies all of one subject.
+func (w *sealing) subject(from *bolt.Tx, number uint32, s Subject, skipped *int) error {
+	for b := range blocks(from, map[uint32]Subject{number: s}, skipped) {
+		data, err := w.coder.data(b.value, len(b.heads))
+		if err != nil {
+			*skipped++
+			continue
+		}
+		if err := w.add(number, b.heads, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealing gathers entries of one subject into blocks, and blocks into transactions.
+type sealing struct {
+	to     *bolt.DB
+	coder  *coder
+	number uint32
+	heads  []head
+	data   [][]byte
+	keys   [][]byte
+	values [][]byte
+}
+
+func (w *sealing) add(number uint32, heads []head, data [][]byte) error {
+	if number != w.number || len(w.heads) >= maxBlockEntries {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		w.number = number
+	}
+	w.heads = append(w.heads, heads...)
+	w.data = append(w.data, data...)
+	return nil
+}
+
+func (w *sealing) flush() error {
+	if len(w.heads) > 0 {
+		w.keys = append(w.keys, entryKey(binary.BigEndian.AppendUint32(nil, w.number), w.heads[0].at))
+		w.values = append(w.values, w.coder.encode(w.heads, w.data))
+		w.heads, w.data = nil, nil
+	}
+	if len(w.keys) >= sealBatch {
+		return w.commit()
+	}
+	return nil
+}
+
+func (w *sealing) commit() error {
+	err := w.to.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketEntries)
+		b.FillPercent = 0.95 // they come in order
+		for i, k := range w.keys {
+			if err := b.Put(k, w.values[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.keys, w.values = nil, nil
+	return err
+}

@@ -1,0 +1,130 @@
+package history
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// TestGoals measures what docs/benchmarks.md says of the history: a whole month of a large fleet.
+// It takes minutes, and so runs where DYNMESH_BENCH is set.
+func TestGoals(t *testing.T) {
+	if os.Getenv("DYNMESH_BENCH") == "" {
+		t.Skip("DYNMESH_BENCH is not set")
+	}
+	const instances, days, daily = 1000, 30, 50
+	dir := t.TempDir()
+	f := newFleet()
+	began := at("01T00:00:00")
+	k := open(t, dir, began, f)
+	k.step()
+	random := rand.New(rand.NewPCG(1, 2))
+	state := make([]dynmesh.VerdictState, instances)
+	key := func(n int) dynmesh.InstanceKey {
+		return testkit.Key("dynamo", fmt.Sprintf("backend-%d", n%8), "generate", 0x694d9b9000000000+uint64(n)*0x9e3779b97)
+	}
+	step := 24 * time.Hour / (instances * daily)
+	appear := func(n int) {
+		to := ready
+		if state[n] == ready {
+			to = unreachable
+		}
+		k.Record(f, []Change{k.set(key(n), state[n], to, k.now)}, false)
+		state[n] = to
+	}
+	for n := range instances {
+		appear(n)
+	}
+	cpu, clock, changes := used(t), time.Now(), 0
+	for k.now.Before(began.AddDate(0, 0, days)) {
+		for range 16 { // each commit has what comes within a few ms in the real thing: here 28 s
+			k.now = k.now.Add(step)
+			appear(random.IntN(instances))
+			changes++
+		}
+		k.step()
+	}
+	k.store.Load().sealing.Wait()
+	t.Logf("%d changes in %v: %v of a core a change with 16 a commit", changes, time.Since(clock).Round(time.Second), ((used(t) - cpu) / time.Duration(changes)).Round(time.Microsecond))
+	bytes := k.store.Load().bytes()
+	t.Logf("%d files, %.0f MB, %.0f bytes a change", len(k.store.Load().files), float64(bytes)/1e6, float64(bytes)/float64(changes))
+	if bytes > 500e6 {
+		t.Errorf("got %d bytes, want at most 500 MB", bytes)
+	}
+	measure := func(what string, ask func(n int) int) {
+		t.Helper()
+		times, found := make([]time.Duration, 20), 0
+		for n := range times {
+			began := time.Now()
+			found = ask(n)
+			times[n] = time.Since(began)
+		}
+		slices.Sort(times)
+		t.Logf("%-44s %8v (median) %8v (most), %d found", what, times[10].Round(10*time.Microsecond), times[19].Round(10*time.Microsecond), found)
+		if times[10] > 100*time.Millisecond {
+			t.Errorf("%s: got %v, want at most 100ms", what, times[10])
+		}
+	}
+	sel := func(q Query) func(int) int {
+		return func(int) int {
+			q.Limit = 1000
+			page, err := k.Select(q)
+			if err != nil || page.Damaged > 0 {
+				t.Fatal(page.Damaged, err)
+			}
+			return len(page.Entries)
+		}
+	}
+	measure("the last two hours of all", sel(Query{Since: k.now.Add(-2 * time.Hour)}))
+	measure("two hours of all, three weeks ago", sel(Query{Since: k.now.AddDate(0, 0, -21), Until: k.now.AddDate(0, 0, -21).Add(2 * time.Hour)}))
+	one := key(17)
+	measure("all of one instance, 1,000 of 30 days", sel(Query{Endpoint: one.Endpoint.String(), ID: one.ID}))
+	measure("an instance that never was, 30 days", sel(Query{ID: 1}))
+	measure("an endpoint, a day", sel(Query{Endpoint: one.Endpoint.String(), Since: k.now.AddDate(0, 0, -1)}))
+	measure("how everything stood, at any time", func(n int) int {
+		s, err := k.At(began.Add(time.Duration(n+1) * 30 * time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(s.Entries)
+	})
+	measure("how many in which state, a day in 200 points", func(n int) int {
+		p, err := k.Counts(k.now.AddDate(0, 0, -1-n), k.now.AddDate(0, 0, -n), 200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(p)
+	})
+
+	// At the rate of such a fleet, one change a commit.
+	cpu = used(t)
+	const one64 = 64
+	for range one64 {
+		k.now = k.now.Add(step)
+		appear(random.IntN(instances))
+		k.step()
+	}
+	each := (used(t) - cpu) / one64
+	share := float64(each) * instances * daily / float64(24*time.Hour) * 100
+	t.Logf("one change a commit: %v of a core each, %.2f %% of a core at %d instances × %d a day", each.Round(time.Microsecond), share, instances, daily)
+	if share > 1 {
+		t.Errorf("got %.2f %% of a core, want at most 1 %%", share)
+	}
+}
+
+// used is the processor time of this process.
+func used(t *testing.T) time.Duration {
+	t.Helper()
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}

@@ -1,0 +1,476 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+// Picture is how everything stands as the loop has rendered it. It never changes.
+type Picture interface {
+	// About is what stands around the instances, a JSON object.
+	About() []byte
+
+	// Each ranges over the instances as /mesh has them, by the name of their endpoint.
+	Each() iter.Seq2[Subject, []byte]
+
+	// Of returns one of them; nil: it is not shown.
+	Of(dynmesh.InstanceKey) []byte
+}
+
+// Change is one that [Journal.Record] is told of.
+type Change struct {
+	At       time.Time
+	Key      dynmesh.InstanceKey
+	From, To dynmesh.VerdictState // empty: it was not shown, or is not shown any longer
+}
+
+// Config says where the history is kept.
+type Config struct {
+	Dir      string        // a folder of this frontend's own; it is made where there is none
+	MaxAge   time.Duration // of what is kept; default 30 days
+	MaxBytes int64         // of all files; default 500 MB
+
+	// Newest returns how everything stands. Any goroutine may call it.
+	Newest func() Picture
+
+	Log *logrus.Entry
+}
+
+// The defaults.
+const (
+	DefaultMaxAge   = 30 * 24 * time.Hour
+	DefaultMaxBytes = 500_000_000
+)
+
+const (
+	maxQueued  = 32 << 20              // bytes of changes that wait for the disk
+	maxName    = 16 << 10              // bytes of an endpoint's name: bbolt's keys are bounded
+	commitRest = 25 * time.Millisecond // between two commits: what changes within it shares one
+	retryAfter = 5 * time.Second       // after the disk has failed
+	pruneEvery = time.Hour
+	aboutEvery = time.Second
+	leap       = time.Second // by which a clock may go back unnoticed
+)
+
+// Journal keeps the history. Its methods may be called by any goroutine.
+type Journal struct {
+	cfg  Config
+	log  *logrus.Entry
+	wake chan struct{} // holds one
+
+	mu      sync.Mutex
+	queue   []Entry
+	size    int  // bytes of the queue
+	missed  bool // something that changed is in no run: another must begin, with how everything stands
+	around  bool // what stands around the instances may be another
+	dropped uint64
+
+	store   atomic.Pointer[store]
+	readers sync.RWMutex // who reads holds it, and who ends the store
+	problem atomic.Pointer[string]
+
+	written atomic.Uint64
+
+	began   time.Time // when nothing stood yet, and from when on changes are queued
+	running bool      // Run has begun a run
+}
+
+// New checks cfg. It touches no file: [Journal.Run] does.
+func New(cfg Config) (*Journal, error) {
+	if cfg.Dir == "" {
+		return nil, dynmesh.NewConfigError("history", "Dir", cfg.Dir, "a folder")
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = DefaultMaxAge
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = DefaultMaxBytes
+	}
+	switch {
+	case cfg.MaxAge < 0:
+		return nil, dynmesh.NewConfigError("history", "MaxAge", cfg.MaxAge, "a positive duration")
+	case cfg.MaxBytes < 0:
+		return nil, dynmesh.NewConfigError("history", "MaxBytes", cfg.MaxBytes, "a positive number")
+	}
+	return &Journal{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), began: time.Now()}, nil
+}
+
+// Record takes in what has changed, of which p is the newest picture: [Config.Newest] returns it,
+// or one that is newer. around says that what stands around the instances has changed, too. Record
+// does not block. One goroutine calls it.
+func (j *Journal) Record(p Picture, changes []Change, around bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.around = j.around || around
+	for n, c := range changes {
+		if j.missed { // the run that is to begin has how it ends
+			j.dropped += uint64(len(changes) - n)
+			break
+		}
+		e := Entry{At: c.At, From: c.From, To: c.To}
+		if e.Subject = (Subject{strings.ToValidUTF8(c.Key.Endpoint.String(), "\uFFFD"), c.Key.ID}); c.To != "" {
+			// Rendered bytes are shared: a copy keeps nothing else in memory.
+			e.Data = append(json.RawMessage(nil), p.Of(c.Key)...)
+		}
+		if j.size += len(e.Data) + len(e.Endpoint) + 100; j.size > maxQueued {
+			j.drop(len(changes) - n)
+			break
+		}
+		j.queue = append(j.queue, e)
+	}
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drop forgets what is queued, and more that is not.
+func (j *Journal) drop(more int) {
+	j.dropped += uint64(len(j.queue) + more)
+	j.queue, j.size, j.missed = nil, 0, true
+}
+
+// Run writes until ctx ends. Everything that it started has ended when it returns.
+func (j *Journal) Run(ctx context.Context) {
+	defer j.end()
+	alive, prune := time.NewTicker(aboutEvery), time.NewTicker(pruneEvery)
+	defer alive.Stop()
+	defer prune.Stop()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.wake:
+		case <-alive.C:
+		case <-prune.C:
+			if s := j.store.Load(); s != nil {
+				s.prune(time.Now())
+			}
+		}
+		pause := commitRest
+		if err := j.step(time.Now()); err != nil {
+			j.fail(err)
+			pause = retryAfter
+		} else {
+			j.recover()
+		}
+		rest.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-rest.C:
+		}
+	}
+}
+
+// end writes what is left, and gives the folder back.
+func (j *Journal) end() {
+	s := j.store.Load()
+	if s == nil {
+		return
+	}
+	if err := j.step(time.Now()); err != nil {
+		j.fail(err)
+	}
+	j.readers.Lock()
+	defer j.readers.Unlock()
+	j.store.Store(nil)
+	if err := s.close(time.Now()); err != nil {
+		j.log.WithError(err).Warn("History was not closed in order")
+	}
+}
+
+// step writes what has come in.
+func (j *Journal) step(now time.Time) error {
+	s := j.store.Load()
+	if s == nil {
+		var err error
+		if s, err = openStore(j.cfg, now); err != nil {
+			return err
+		}
+		s.prune(now)
+		j.store.Store(s)
+	}
+	j.mu.Lock()
+	missed := j.missed
+	j.mu.Unlock()
+	if !j.running && !missed { // nothing stood when this process began, and all since then is queued
+		if err := s.begin(j.began, func(func(Entry) bool) {}); err != nil {
+			return err
+		}
+		j.running = true
+	}
+	if s.live == nil || missed || s.full(s.live, now) {
+		return j.begin(s, now)
+	}
+	last := time.UnixMilli(s.live.runs[len(s.live.runs)-1].until)
+	if back := last.Sub(now); back > leap {
+		j.log.Warnf("History: the clock went back by %v: what happened in that time stands there twice", back.Round(time.Millisecond))
+		return j.begin(s, now)
+	}
+	return j.flush(s, now, now.Sub(last) >= aliveEvery)
+}
+
+// begin begins a run, after what is queued has been written to the one before. What comes in from
+// then on is queued for it: where the picture has it too, it is there twice, as nothing new.
+func (j *Journal) begin(s *store, now time.Time) error {
+	j.mu.Lock()
+	queue := j.queue
+	j.queue, j.size, j.missed, j.around = nil, 0, false, false
+	j.mu.Unlock()
+	err := error(nil)
+	if s.live == nil {
+		j.count(0, len(queue))
+	} else if len(queue) > 0 {
+		if err = j.write(s, queue, nil, now); err != nil {
+			j.count(0, len(queue))
+		}
+	}
+	if err == nil {
+		if err = s.begin(now, entriesOf(j.cfg.Newest())); errors.Is(err, errDamaged) && s.live != nil {
+			err = errors.Join(err, s.abandon(err))
+		}
+	}
+	if err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.drop(0)
+		return err
+	}
+	j.running = true
+	s.prune(now)
+	return nil
+}
+
+// count counts changes that have been written, and that have not.
+func (j *Journal) count(written, dropped int) {
+	j.written.Add(uint64(written))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dropped += uint64(dropped)
+}
+
+// entriesOf has all of a picture as entries.
+func entriesOf(p Picture) iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		if !yield(Entry{Data: p.About()}) {
+			return
+		}
+		for subject, data := range p.Each() {
+			e := Entry{Subject: subject, Data: data}
+			if len(subject.Endpoint) <= maxName && slim(&e) && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// slim takes out of an entry what the history itself has, and fills in its state. It says whether
+// the entry can be kept.
+func slim(e *Entry) bool {
+	if len(e.Data) == 0 {
+		return e.To == ""
+	}
+	var i mesh.Instance
+	if json.Unmarshal(e.Data, &i) != nil {
+		return false
+	}
+	i.Changes = []mesh.Change{}
+	if e.To == "" {
+		e.To = i.Verdict
+	}
+	e.Data = text.JSON(i)
+	return true
+}
+
+// flush writes what is queued; where there is nothing, that somebody is watching, if that is due.
+func (j *Journal) flush(s *store, now time.Time, due bool) error {
+	j.mu.Lock()
+	queue, size, around := j.queue, j.size, j.around
+	j.queue, j.size, j.around = nil, 0, false
+	j.mu.Unlock()
+	if len(queue) == 0 && !around && !due {
+		return nil
+	}
+	var about []byte
+	if around {
+		about = j.cfg.Newest().About()
+	}
+	err := j.write(s, queue, about, now)
+	switch {
+	case err == nil:
+		j.count(len(queue), 0)
+		return nil
+	case errors.Is(err, errDamaged):
+		j.count(0, len(queue))
+		return err
+	}
+	j.mu.Lock() // it is tried again
+	defer j.mu.Unlock()
+	j.around = j.around || around
+	j.queue, j.size = append(queue, j.queue...), j.size+size
+	if j.missed || j.size > maxQueued {
+		j.drop(0)
+	}
+	return err
+}
+
+// write writes changes, and what stands around the instances, unless that is nil.
+func (j *Journal) write(s *store, queue []Entry, about []byte, now time.Time) error {
+	entries := make([]Entry, 0, len(queue)+1)
+	if about != nil {
+		entries = append(entries, Entry{At: now, Data: about})
+	}
+	for _, e := range queue {
+		if len(e.Endpoint) <= maxName && slim(&e) {
+			entries = append(entries, e)
+		}
+	}
+	err := s.write(entries, now, false)
+	if errors.Is(err, errDamaged) {
+		err = errors.Join(err, s.abandon(err))
+	}
+	return err
+}
+
+// fail says once why nothing can be written.
+func (j *Journal) fail(err error) {
+	cause := text.Line(describe(j.cfg.Dir, err), 300)
+	if old := j.problem.Swap(&cause); old == nil || *old != cause {
+		j.log.WithField("err", cause).Warn("History cannot be written: the frontend goes on without, keeps what fits in memory, and tries again")
+	}
+}
+
+// describe names the folder, where an error does not.
+func describe(dir string, err error) string {
+	if said := err.Error(); strings.Contains(said, dir) {
+		return said
+	}
+	return fmt.Sprintf("%s: %v", dir, err)
+}
+
+// recover says that it can be written again.
+func (j *Journal) recover() {
+	if j.problem.Swap(nil) == nil {
+		return
+	}
+	j.mu.Lock()
+	dropped := j.dropped
+	j.mu.Unlock()
+	j.log.WithField("dropped", dropped).Info("History is written again; dropped is how many changes it lacks since this process began")
+}
+
+// ErrAway is the error of a question while the folder cannot be read, or has not been yet.
+var ErrAway = errors.New("the history cannot be read")
+
+// ask runs a question.
+func (j *Journal) ask(question func(*store) error) error {
+	j.readers.RLock()
+	defer j.readers.RUnlock()
+	s := j.store.Load()
+	if s == nil {
+		if cause := j.problem.Load(); cause != nil {
+			return fmt.Errorf("%w: %s", ErrAway, *cause)
+		}
+		return fmt.Errorf("%w: it has not been opened yet", ErrAway)
+	}
+	return question(s)
+}
+
+// Select returns the newest changes that a question is about.
+func (j *Journal) Select(q Query) (page Page, err error) {
+	err = j.ask(func(s *store) error {
+		page, err = s.sel(q)
+		return err
+	})
+	return page, err
+}
+
+// At returns how everything stood. Where nobody watched then, the error is a [NoneError].
+func (j *Journal) At(at time.Time) (state State, err error) {
+	err = j.ask(func(s *store) error {
+		state, err = s.at(at)
+		return err
+	})
+	return state, err
+}
+
+// Counts returns n points between two times, the last one at until.
+func (j *Journal) Counts(since, until time.Time, n int) (points []Point, err error) {
+	err = j.ask(func(s *store) error {
+		points, err = s.counts(since, until, n)
+		return err
+	})
+	return points, err
+}
+
+// Begins returns when what is kept begins; zero: there is nothing.
+func (j *Journal) Begins() (at time.Time) {
+	_ = j.ask(func(s *store) error {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if len(s.files) > 0 {
+			at = time.UnixMilli(s.files[0].begin()).UTC()
+		}
+		return nil
+	})
+	return at
+}
+
+// Problem says why nothing can be written now; empty: it can.
+func (j *Journal) Problem() string {
+	if cause := j.problem.Load(); cause != nil {
+		return *cause
+	}
+	return ""
+}
+
+// The metrics.
+var (
+	descWritten = prometheus.NewDesc("dynmesh_history_changes_total", "Changes of verdicts that have been written to the history.", nil, nil)
+	descDropped = prometheus.NewDesc("dynmesh_history_dropped_total", "Changes of verdicts that the history lacks, because the disk could not take them.", nil, nil)
+	descBytes   = prometheus.NewDesc("dynmesh_history_bytes", "Size of the history's files.", nil, nil)
+	descUp      = prometheus.NewDesc("dynmesh_history_writable", "1 while the history can be written.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (j *Journal) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descWritten, descDropped, descBytes, descUp} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (j *Journal) Collect(ch chan<- prometheus.Metric) {
+	j.mu.Lock()
+	dropped := j.dropped
+	j.mu.Unlock()
+	bytes, up := int64(0), 0.0
+	_ = j.ask(func(s *store) error { // where it is away, there is nothing
+		bytes = s.bytes()
+		if j.problem.Load() == nil {
+			up = 1
+		}
+		return nil
+	})
+	ch <- prometheus.MustNewConstMetric(descWritten, prometheus.CounterValue, float64(j.written.Load()))
+	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(dropped))
+	ch <- prometheus.MustNewConstMetric(descBytes, prometheus.GaugeValue, float64(bytes))
+	ch <- prometheus.MustNewConstMetric(descUp, prometheus.GaugeValue, up)
+}

@@ -1,0 +1,109 @@
+package history
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// writeUntilKilled is the process that is killed: it says each change on its output once it has
+// been handed to the history, and when that was.
+func writeUntilKilled(dir string) {
+	f := newFleet()
+	j, err := New(Config{Dir: dir, Newest: func() Picture { return f }, Log: testkit.Quiet()})
+	if err != nil {
+		panic(err)
+	}
+	go j.Run(context.Background())
+	first, _ := strconv.ParseUint(os.Getenv("DYNMESH_HISTORY_FIRST"), 10, 64)
+	every := time.NewTicker(2 * time.Millisecond)
+	for n := first; ; n++ {
+		now := <-every.C
+		j.Record(f, []Change{f.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, now)}, false)
+		if _, err := fmt.Printf("%d %d\n", n, time.Now().UnixNano()); err != nil {
+			return
+		}
+	}
+}
+
+// A frontend that is killed, again and again, loses at most what changed in the last 100 ms. With
+// DYNMESH_KILLS the machine is expected to be idle; else what others take of it is allowed for.
+func TestKilledAgainAndAgain(t *testing.T) {
+	kills, most := 5, 10*time.Second
+	if n, err := strconv.Atoi(os.Getenv("DYNMESH_KILLS")); err == nil {
+		kills, most = n, 100*time.Millisecond
+	}
+	dir := t.TempDir()
+	next, worst := uint64(1), time.Duration(0)
+	for range kills {
+		told, killed := killWriter(t, dir, next)
+		k := open(t, dir, time.Now(), newFleet())
+		if err := k.Journal.step(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		page, err := k.Select(Query{Limit: 1_000_000})
+		if err != nil || page.Damaged > 0 {
+			t.Fatalf("got %d damaged, %v", page.Damaged, err)
+		}
+		has := map[uint64]bool{}
+		for _, e := range page.Entries {
+			has[uint64(e.ID)] = true
+		}
+		last := next
+		for n, at := range told {
+			if last = max(last, n); !has[n] {
+				worst = max(worst, killed.Sub(at))
+			}
+		}
+		next = last + 1
+		k.kill()
+	}
+	t.Logf("killed %d times, %d changes: the oldest that was lost had happened %v before the kill", kills, next-1, worst)
+	if worst > most {
+		t.Errorf("a change was lost that had happened %v before the kill, want at most %v", worst, most)
+	}
+}
+
+// killWriter runs a process for a while, and kills it. It returns what it said, and when it was
+// killed.
+func killWriter(t *testing.T, dir string, first uint64) (told map[uint64]time.Time, killed time.Time) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "DYNMESH_HISTORY_WRITER="+dir, "DYNMESH_HISTORY_FIRST="+strconv.FormatUint(first, 10))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }() // it was killed
+	told = map[uint64]time.Time{}
+	enough := 50 + rand.IntN(200)
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var n uint64
+		var at int64
+		if _, err := fmt.Sscan(lines.Text(), &n, &at); err != nil {
+			break // the last line may be half of one
+		}
+		told[n] = time.Unix(0, at)
+		if len(told) == enough {
+			killed = time.Now()
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if killed.IsZero() {
+		t.Fatal("the process ended by itself")
+	}
+	return told, killed
+}

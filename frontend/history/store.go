@@ -1,0 +1,386 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	bolt "go.etcd.io/bbolt"
+)
+
+var errInUse = errors.New("another process keeps its history there: each frontend wants a folder of its own")
+
+const (
+	suffix    = ".history"
+	damaged   = ".damaged" // after the name of a file that could not be read: one is kept, to look into
+	unsealed  = ".sealing" // of one that is being written
+	lockName  = "lock"
+	nameForm  = "20060102T150405.000Z"
+	longest   = 6 * time.Hour  // that one file covers: what damage to it can cost
+	fileShare = 8              // one file takes at most this part of all
+	ahead     = 24 * time.Hour // by which no clock is
+)
+
+// store is the folder. One goroutine writes; any may read.
+type store struct {
+	dir      string
+	maxAge   time.Duration
+	maxBytes int64
+	log      *logrus.Entry
+	coder    *coder
+	lock     *os.File
+
+	mu    sync.RWMutex // files: who reads holds it while a question lasts
+	files []*file      // in order of their beginning
+	live  *file        // that is written to; nil: the next run begins another
+
+	sealing sync.WaitGroup
+}
+
+// openStore takes the folder, and opens what is in it.
+func openStore(cfg Config, now time.Time) (_ *store, err error) {
+	s := &store{dir: cfg.Dir, maxAge: cfg.MaxAge, maxBytes: cfg.MaxBytes, log: cfg.Log}
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		return nil, err
+	}
+	if s.lock, err = lock(filepath.Join(s.dir, lockName)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.lock.Close()
+		}
+	}()
+	if s.coder, err = newCoder(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.dir, e.Name())
+		switch {
+		case strings.HasSuffix(path, unsealed):
+			_ = os.Remove(path)
+		case strings.HasSuffix(path, suffix):
+			if err := s.add(path); err != nil {
+				return nil, errors.Join(err, s.close(now))
+			}
+		}
+	}
+	s.order()
+	s.resume(now)
+	return s, nil
+}
+
+// add opens a file, or saves what of it can be read.
+func (s *store) add(path string) error {
+	f, err := openFile(path)
+	switch {
+	case errors.Is(err, errDamaged):
+		return s.rescue(f, err)
+	case err != nil:
+		return fmt.Errorf("open %s: %w", filepath.Base(path), err)
+	case len(f.runs) == 0: // a process ended before it had begun, or nothing is left
+		s.log.Warnf("History: %s has nothing in it, and is removed", filepath.Base(path))
+		_ = f.close()
+		return os.Remove(path)
+	}
+	s.files = append(s.files, f)
+	return nil
+}
+
+func (s *store) order() {
+	slices.SortFunc(s.files, func(a, b *file) int { return int(a.begin() - b.begin()) })
+}
+
+// resume goes on with the newest file, and says so where the last process did not end in order.
+func (s *store) resume(now time.Time) {
+	if len(s.files) == 0 {
+		return
+	}
+	f := s.files[len(s.files)-1]
+	if last := f.runs[len(f.runs)-1]; !last.closed {
+		s.log.Infof("History: the frontend before did not end in order: of the last tenth of a second before %s, changes may be missing", stamp(last.until))
+	}
+	if !f.sealed && !s.full(f, now) {
+		s.mu.Lock()
+		s.live = f
+		s.mu.Unlock()
+	}
+	s.sealRest()
+}
+
+// full says whether a file covers enough, or the clock went back before its beginning.
+func (s *store) full(f *file, now time.Time) bool {
+	at := now.UnixMilli()
+	return at-f.begin() >= longest.Milliseconds() || f.size.Load() > s.maxBytes/fileShare || at < f.begin()
+}
+
+// begin begins a run with how everything stands.
+func (s *store) begin(now time.Time, all iter.Seq[Entry]) error {
+	f := s.live
+	if f == nil || s.full(f, now) {
+		at := now
+		path := s.path(at)
+		for _, err := os.Lstat(path); err == nil; _, err = os.Lstat(path) {
+			at = at.Add(time.Millisecond)
+			path = s.path(at)
+		}
+		var err error
+		if f, err = openFile(path); err != nil {
+			return err
+		}
+	}
+	r := run{begin: now.UnixMilli(), until: now.UnixMilli()}
+	for _, other := range f.runs {
+		r.begin = max(r.begin, other.begin+1) // two do not begin as one
+	}
+	var batch []Entry
+	write := func(last bool) error {
+		return f.update(func(tx *bolt.Tx) error {
+			for _, e := range batch {
+				if err := putEntry(tx, s.coder, e); err != nil {
+					return err
+				}
+			}
+			if !last {
+				return nil
+			}
+			return putRun(tx, r) // at the end: a run that has only part of how everything stood is none
+		})
+	}
+	var err error
+	for e := range all {
+		e.At, e.Carried, e.From = time.UnixMilli(r.begin), true, ""
+		if batch = append(batch, e); len(batch) == sealBatch {
+			if err = write(false); err != nil {
+				break
+			}
+			batch = batch[:0]
+		}
+	}
+	if err == nil {
+		err = write(true)
+	}
+	if err != nil {
+		if len(f.runs) == 0 {
+			_ = f.close()
+			_ = os.Remove(f.path)
+		}
+		return err
+	}
+	s.mu.Lock()
+	f.runs = append(f.runs, r)
+	if s.live != f {
+		s.files = append(s.files, f)
+		s.order()
+		s.live = f
+	}
+	s.mu.Unlock()
+	s.sealRest()
+	return nil
+}
+
+func (s *store) path(at time.Time) string {
+	return filepath.Join(s.dir, at.UTC().Format(nameForm)+suffix)
+}
+
+// write adds entries, and says that somebody has been watching until now.
+func (s *store) write(entries []Entry, now time.Time, closed bool) error {
+	f := s.live
+	r := f.runs[len(f.runs)-1]
+	r.until, r.closed = max(r.until, now.UnixMilli()), closed
+	for _, e := range entries {
+		r.until = max(r.until, e.At.UnixMilli())
+	}
+	err := f.update(func(tx *bolt.Tx) error {
+		for _, e := range entries {
+			if err := putEntry(tx, s.coder, e); err != nil {
+				return err
+			}
+		}
+		return putRun(tx, r)
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	f.runs[len(f.runs)-1] = r
+	s.mu.Unlock()
+	return nil
+}
+
+// sealRest has all files rewritten that are written to no longer, beside what goes on. Files that
+// are being sealed already are left alone: one goroutine does it at a time.
+func (s *store) sealRest() {
+	s.sealing.Wait()
+	s.mu.RLock()
+	rest := slices.DeleteFunc(slices.Clone(s.files), func(f *file) bool { return f.sealed || f == s.live })
+	s.mu.RUnlock()
+	if len(rest) == 0 {
+		return
+	}
+	s.sealing.Go(func() {
+		for _, f := range rest {
+			if err := s.sealOne(f); err != nil {
+				s.log.WithError(err).Warnf("History: %s could not be compressed, and stays as it is", filepath.Base(f.path))
+			}
+		}
+	})
+}
+
+func (s *store) sealOne(f *file) error {
+	tmp := f.path + unsealed
+	skipped, err := f.seal(tmp, s.coder)
+	if err != nil {
+		_ = os.Remove(tmp)
+		return err
+	}
+	s.sayLost(f, skipped)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.files, f) { // it was too old meanwhile
+		return os.Remove(tmp)
+	}
+	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
+	if err := errors.Join(f.close(), os.Rename(tmp, f.path)); err != nil {
+		return err
+	}
+	err = s.add(f.path)
+	s.order()
+	return err
+}
+
+func (s *store) sayLost(f *file, skipped int) {
+	if skipped > 0 {
+		s.log.Warnf("History: %d parts of %s are damaged and left out", skipped, filepath.Base(f.path))
+	}
+}
+
+// rescue keeps what can be read of a damaged file, and the file itself beside it.
+func (s *store) rescue(f *file, cause error) error {
+	name, tmp := filepath.Base(f.path), f.path+unsealed
+	old, _ := filepath.Glob(filepath.Join(s.dir, "*"+damaged)) // the pattern is right
+	for _, path := range old {
+		_ = os.Remove(path)
+	}
+	skipped := 0
+	err := guarded(func() (err error) {
+		if f.db != nil {
+			_ = f.db.Close()
+		}
+		if f.db, err = bolt.Open(f.path, 0o640, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err != nil {
+			return err
+		}
+		skipped, err = f.seal(tmp, s.coder)
+		return errors.Join(err, f.db.Close())
+	})
+	if err := os.Rename(f.path, f.path+damaged); err != nil {
+		return fmt.Errorf("set damaged %s aside: %w", name, err)
+	}
+	if err == nil {
+		err = os.Rename(tmp, f.path)
+	}
+	var saved *file
+	if err == nil {
+		saved, err = openFile(f.path)
+	}
+	if err != nil || len(saved.runs) == 0 {
+		if err == nil {
+			_ = saved.close()
+		}
+		_ = os.Remove(tmp)
+		_ = os.Remove(f.path)
+		s.log.WithError(cause).Warnf("History: %s is damaged, and nothing of it can be read: what happened from then to the next file is lost; it stands as %s", name, name+damaged)
+		return nil
+	}
+	s.files = append(s.files, saved)
+	s.log.WithError(cause).Warnf("History: %s is damaged: what can be read is kept, up to %s, without %d parts; the file as it was stands as %s", name, stamp(saved.until()), skipped, name+damaged)
+	return nil
+}
+
+// abandon saves the newest file, which has turned out to be damaged. The next run begins another.
+func (s *store) abandon(cause error) error {
+	s.sealing.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.live
+	s.live = nil
+	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
+	err := s.rescue(f, cause)
+	s.order()
+	return err
+}
+
+// prune removes the oldest file where it is too old: one at a time, so that a clock that is wrong
+// for a moment does not cost the whole history. Where it is all too much, it removes as many as
+// need be: first those of a clock that was ahead. It never removes the one that is written to.
+func (s *store) prune(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total := int64(0)
+	for _, f := range s.files {
+		total += f.size.Load()
+	}
+	drop := func(is func(*file) bool) {
+		s.files = slices.DeleteFunc(s.files, func(f *file) bool {
+			if f == s.live || !is(f) {
+				return false
+			}
+			total -= f.size.Load()
+			if err := errors.Join(f.close(), os.Remove(f.path)); err != nil {
+				s.log.WithError(err).Warnf("History: %s is too old, or too much, and could not be removed", filepath.Base(f.path))
+			}
+			return true
+		})
+	}
+	first := true
+	drop(func(f *file) bool {
+		old := first && f.until() < now.Add(-s.maxAge).UnixMilli()
+		first = false
+		return old
+	})
+	drop(func(f *file) bool { return total > s.maxBytes && f.begin() > now.Add(ahead).UnixMilli() })
+	drop(func(*file) bool { return total > s.maxBytes })
+}
+
+// bytes is what the files take.
+func (s *store) bytes() (total int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, f := range s.files {
+		total += f.size.Load()
+	}
+	return total
+}
+
+// close ends the last run in order, and gives the folder back.
+func (s *store) close(now time.Time) error {
+	var err error
+	if s.live != nil && len(s.live.runs) > 0 {
+		err = s.write(nil, now, true)
+	}
+	s.sealing.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		err = errors.Join(err, f.close())
+	}
+	s.files, s.live = nil, nil
+	s.coder.close()
+	return errors.Join(err, s.lock.Close())
+}
+
+// stamp writes a time as all of dynmesh does.
+func stamp(milli int64) string {
+	return time.UnixMilli(milli).UTC().Format("2006-01-02T15:04:05.000Z")
+}
