@@ -46,7 +46,7 @@ var notOurWords = []struct{ room, words string }{
 var inner = map[string][][]string{
 	"frontend": {
 		{"frontend", "frontend/console", "frontend/watch"},
-		{"frontend/api", "frontend/client", "frontend/output/dynamo", "frontend/output/haproxy", "frontend/output/kubernetes", "frontend/output/xds"},
+		{"frontend/api", "frontend/client", "frontend/otlp", "frontend/output/dynamo", "frontend/output/haproxy", "frontend/output/kubernetes", "frontend/output/xds"},
 		{"frontend/history", "frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
 		{"frontend/output"},

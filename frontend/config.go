@@ -14,6 +14,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/access"
@@ -104,6 +105,11 @@ type Config struct {
 
 	// Access says who may ask over HTTP. Default: everybody, in plain.
 	Access access.Config
+
+	// History is where changes of verdicts are kept, with their evidence; its Newest and Log are the
+	// frontend's. Default: nowhere, and what is known of the past is the last changes of each
+	// instance.
+	History *history.Config
 
 	Metrics []prometheus.Collector // of the program around the frontend, served at /metrics as well
 

@@ -97,6 +97,14 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 		names = append(names, s.Name)
 	}
 	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) }, names...)
+	history, err := openHistory(cfg, func() *snapshot.Mesh { return f.server.Newest().Mesh })
+	if err != nil {
+		return nil, err
+	}
+	if f.loop.history = history; history != nil {
+		served.History = history
+		served.Collectors = append(served.Collectors, history)
+	}
 	if f.loop.router != nil {
 		served.Collectors = append(served.Collectors, outputMetrics{f.loop.router})
 	}
@@ -108,7 +116,6 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 			served.Collectors = append(served.Collectors, c)
 		}
 	}
-	var err error
 	if f.server, err = api.New(served, f.loop.builder.Snapshot(), f.loop.builder.Epoch()); err != nil {
 		return nil, err
 	}
@@ -159,6 +166,12 @@ func (f *Frontend) run(ctx context.Context) error {
 	updates := make(chan dynmesh.RegistryUpdate, 64)
 	line.Go(func() { followAll(watching, f.sources, updates, fail) })
 	line.Go(func() { f.loop.run(updates) })
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	var kept sync.WaitGroup
+	if f.loop.history != nil {
+		kept.Go(func() { f.loop.history.Run(keeping) })
+	}
 	var leaving error
 	if f.cfg.Pool != nil {
 		gossips.Go(func() {
@@ -195,6 +208,8 @@ func (f *Frontend) run(ctx context.Context) error {
 	gossips.Wait()
 	stopWatching()
 	line.Wait()
+	stopKeeping()
+	kept.Wait()
 	select {
 	case cause := <-failed:
 		if err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
@@ -36,7 +37,8 @@ type loop struct {
 	transitions transitionLog
 	router      *router
 	causes      causes
-	rendered    time.Time // end of the last rendering
+	history     *history.Journal // nil: none
+	rendered    time.Time        // end of the last rendering
 }
 
 func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string) *loop {
@@ -139,6 +141,7 @@ func (l *loop) render(now time.Time) {
 	if s := l.builder.Next(changes, now); s != nil {
 		l.publish(s)
 	}
+	record(l.history, before, l.builder.Snapshot(), changes.Transitions)
 	l.rendered = time.Now()
 	l.logDiscovery(before, l.rendered)
 }

@@ -1,17 +1,25 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/console"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 func newExplainCommand() *cobra.Command {
 	var ask askOptions
+	at := ""
 	cmd := &cobra.Command{
 		Use:   "explain INSTANCE",
 		Short: "Say why a frontend believes what it says of one instance",
@@ -19,10 +27,14 @@ func newExplainCommand() *cobra.Command {
 the newest. INSTANCE is an ID in hex or the beginning of one, with or without its endpoint before it; an ID in decimal digits, as in
 /health, is understood too. Without an endpoint, everything that the worker serves is explained.
 
+With --at it is explained as it was at that moment, by the history of a frontend whose DYN_HISTORY_DIR names a folder: with the evidence
+of its last change before then.
+
 Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the frontend cannot be asked, or a setting cannot be used.`,
 		Example: `  dynmesh explain 694d9b90ff8deb4b
   dynmesh explain 694d
-  dynmesh explain dyn://dynamo.backend.generate/694d9b90ff8deb4b`,
+  dynmesh explain dyn://dynamo.backend.generate/694d9b90ff8deb4b
+  dynmesh explain 694d --at 2026-11-28T03:12Z`,
 		Args: oneArgument("an instance: its ID in hex, the beginning of that, or dyn://namespace.component.endpoint/ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := console.ParseTarget(args[0])
@@ -34,18 +46,28 @@ Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the fr
 				return err
 			}
 			defer c.Close()
-			mesh, err := c.Mesh(cmd.Context())
+			m, err := askMesh(cmd.Context(), c, at)
 			if err != nil {
+				if errors.Is(err, client.ErrNotFound) {
+					return runFailure(err)
+				}
 				return err // exit code 2
 			}
-			found, err := target.In(mesh)
+			found, err := target.In(m)
 			if err != nil {
 				return runFailure(err)
+			}
+			if at != "" {
+				for n := range found {
+					if err := fillChanges(cmd.Context(), c, &found[n], m.Now); err != nil {
+						return err
+					}
+				}
 			}
 			style := console.Style{Color: console.WantsColor(cmd.OutOrStdout())}
 			var parts []string
 			for _, f := range found {
-				parts = append(parts, console.Explain(mesh, f, mesh.Now, style))
+				parts = append(parts, console.Explain(m, f, m.Now, style))
 			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), strings.Join(parts, "\n"))
 			return runFailure(err)
@@ -54,5 +76,35 @@ Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the fr
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	ask.register(flags)
+	register(flags, setting{"at", "DYN_EXPLAIN_AT", &stringValue{&at, pastMoment}, "the moment to explain: a time such as 2026-11-28T03:12Z, or how long ago, such as 2h; default: now"})
 	return cmd
+}
+
+// askMesh asks for how everything stands, or stood.
+func askMesh(ctx context.Context, c *client.Client, at string) (*client.Mesh, error) {
+	if at == "" {
+		return c.Mesh(ctx)
+	}
+	when, err := parse.Moment(at, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return c.MeshAt(ctx, when)
+}
+
+// fillChanges gives an instance of the past the changes that led there: /mesh of the past has none.
+func fillChanges(ctx context.Context, c *client.Client, f *console.Found, at time.Time) error {
+	h, err := c.History(ctx, client.Past{Endpoint: f.Endpoint, ID: f.ID, Until: at, Limit: 32})
+	if err != nil {
+		return err
+	}
+	for _, t := range h.Transitions {
+		var i mesh.Instance
+		change := mesh.Change{At: t.At, From: t.From, To: t.To}
+		if json.Unmarshal(t.Instance, &i) == nil && len(i.Reasons) > 0 {
+			change.Reason = i.Reasons[0]
+		}
+		f.Changes = append(f.Changes, change)
+	}
+	return nil
 }

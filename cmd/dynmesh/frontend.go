@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
@@ -29,6 +30,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	var registries discoveryOptions
 	outputs := outputOptions{kinds: outputKinds(&cfg, &registries)}
 	foreignHealth, probeVia := false, ""
+	kept, keptMB := history.Config{MaxAge: history.DefaultMaxAge}, history.DefaultMaxBytes/1_000_000
 	cmd := &cobra.Command{
 		Use:   "frontend",
 		Short: "Say what is registered, and whether it works",
@@ -39,6 +41,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
   GET /mesh     for each instance whether it works, and why; /mesh/{endpoint} and /mesh/{endpoint}/{id} for less
   GET /ready    200 once the registry has been read and the fleet has what --expect asks for, else 503 and what is missing
   GET /events   the content of /mesh, then each change, as server-sent events
+  GET /history  how verdicts changed, with the evidence, where --history-dir names a folder; then /mesh?at=TIME says how it stood
   GET /metrics  Prometheus; GET /sd/prometheus lists what it can scrape
   GET /         a page that shows the mesh live
 
@@ -75,6 +78,10 @@ enough for them; without etcd, each other through --gossip-join.`,
 				return err
 			}
 			cfg.OutputMinHealthy, cfg.OutputDryRun = outputs.minHealthy, outputs.dryRun
+			if kept.Dir != "" {
+				kept.MaxBytes = int64(keptMB) * 1_000_000
+				cfg.History = &kept
+			}
 			f, err := frontend.New(cfg)
 			if err != nil {
 				var renamed []fieldSetting
@@ -101,6 +108,11 @@ enough for them; without etcd, each other through --gossip-join.`,
 		setting{"instance-metrics", "DYN_METRICS_PER_INSTANCE", &boolValue{&cfg.InstanceMetrics}, "put the verdict on each instance into /metrics, too"},
 	)
 	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
+	register(flags,
+		setting{"history-dir", "DYN_HISTORY_DIR", &stringValue{target: &kept.Dir}, "folder of this frontend's own, in which it keeps how verdicts changed; default: it keeps the last changes of each instance, in memory"},
+		setting{"history-max-age", "DYN_HISTORY_MAX_AGE", &secondsValue{target: &kept.MaxAge}, "how long that is kept"},
+		setting{"history-max-mb", "DYN_HISTORY_MAX_MB", &countValue{&keptMB, 1_000_000}, "how many MB it may take; the oldest goes first"},
+	)
 	opts.register(flags)
 	register(flags,
 		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{target: &cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},

@@ -81,6 +81,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
   dynmesh worker --backend http://127.0.0.1:8000 --engine vllm    the sidecar of an engine
   dynmesh canary --backend http://127.0.0.1:8000 --engine vllm    one canary, now
   dynmesh status                               who is ready, who is not, and why
+  dynmesh history --since 2h                   how that changed
   dynmesh wait --expect 'dyn://dynamo.*.generate>=16'             until so many are
   dynmesh release                              put back what outputs have withdrawn, after an uninstall
   dynmesh keygen                               a key that encrypts gossip`,
@@ -94,7 +95,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 	}
 	logging.register(root.PersistentFlags())
 	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newVersionCommand())
-	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand(), newHAProxyConfigCommand(), newWatchCommand(logging), newEnvoyConfigCommand(), newReleaseCommand())
+	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand(), newHistoryCommand(), newHAProxyConfigCommand(), newWatchCommand(logging), newEnvoyConfigCommand(), newReleaseCommand())
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 

@@ -23,6 +23,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/static"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/output/haproxy"
 	outputs "github.com/dynmesh/dynmesh/frontend/output/kubernetes"
 	"github.com/dynmesh/dynmesh/frontend/output/xds"
@@ -269,6 +270,7 @@ func TestFieldSettings(t *testing.T) {
 		"frontend":       {reflect.TypeFor[frontend.Config]()},
 		"gossip":         {reflect.TypeFor[gossip.Config]()},
 		"haproxy":        {reflect.TypeFor[haproxy.Config]()},
+		"history":        {reflect.TypeFor[history.Config]()},
 		"kubernetes":     {reflect.TypeFor[kubernetes.Config]()},
 		"mocker":         {reflect.TypeFor[mocker.ServerConfig]()},
 		"sidecar":        {reflect.TypeFor[sidecar.Config]()},

@@ -39,6 +39,8 @@ type Config struct {
 
 	Access access.Config // who may ask; default everybody, in plain
 
+	History History // answers what was; nil: nothing is kept
+
 	Collectors []prometheus.Collector // of other parts, for /metrics
 	Version    string                 // shown in dynmesh_frontend_info
 	Log        *logrus.Entry
@@ -97,10 +99,10 @@ func (c Config) validate() error {
 
 // reservedPaths belong to the other routes, present or announced: a health check moved onto one of
 // them today would break at the next upgrade.
-var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, pagePath}
+var reservedPaths = []string{metricsPath, readyPath, meshPath, eventsPath, targetsPath, historyPath, pagePath}
 
 // reservedTrees are reserved with all that is below them: /v1/ is that of requests to engines.
-var reservedTrees = []string{meshPath + "/", filesPath, "/v1/"}
+var reservedTrees = []string{meshPath + "/", historyPath + "/", filesPath, "/v1/"}
 
 // wantedPath says what is wanted where a path cannot be used: what the router would read as a
 // pattern, besides what is no path at all.

@@ -26,6 +26,7 @@ const (
 	meshPath    = "/mesh"
 	eventsPath  = "/events"
 	targetsPath = "/sd/prometheus"
+	historyPath = "/history"
 	pagePath    = "/"
 	filesPath   = "/page/" // of the page; the hash of all of them follows
 )
@@ -38,7 +39,11 @@ var (
 )
 
 // answers answers requests from the newest snapshot.
-type answers struct{ *state }
+type answers struct {
+	*state
+	history   History       // nil: none
+	questions chan struct{} // holds as many as are asked of it
+}
 
 // live touches nothing: whatever hangs, the process answers for itself. It does so while it drains,
 // too, as Dynamo's frontend does: who drains is to be left alone, not to be killed.
@@ -56,6 +61,9 @@ func (a answers) health(c *fiber.Ctx) error {
 
 func (a answers) mesh(c *fiber.Ctx) error {
 	s := a.newest.Load()
+	if at := c.Query("at"); at != "" {
+		return a.meshAt(c, at, "", nil)
+	}
 	return reply(c, s, &s.Mesh.Response)
 }
 
@@ -65,12 +73,17 @@ func (a answers) narrow(c *fiber.Ctx) error {
 	s := a.newest.Load()
 	name := "dyn://" + strings.TrimPrefix(unescape(c.Params("endpoint")), "dyn://")
 	var found *snapshot.Representation
-	var id dynmesh.InstanceID
+	var id *dynmesh.InstanceID
 	var err error
-	if wanted := unescape(c.Params("instance")); wanted == "" {
-		found = s.Mesh.Narrow(name, nil)
-	} else if id, err = dynmesh.ParseInstanceID(wanted); err == nil {
-		found = s.Mesh.Narrow(name, &id)
+	if wanted := unescape(c.Params("instance")); wanted != "" {
+		id = new(dynmesh.InstanceID)
+		*id, err = dynmesh.ParseInstanceID(wanted)
+	}
+	if at := c.Query("at"); at != "" && err == nil {
+		return a.meshAt(c, at, name, id)
+	}
+	if err == nil {
+		found = s.Mesh.Narrow(name, id)
 	}
 	if found != nil {
 		return reply(c, s, &snapshot.Response{Identity: found})

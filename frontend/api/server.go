@@ -143,7 +143,7 @@ func (s *Server) newApp() *fiber.App {
 		}
 	}
 	app.Use(s.direct, readOnly, s.admit)
-	a := answers{&s.state}
+	a := answers{&s.state, s.cfg.History, make(chan struct{}, maxQuestions)}
 	for _, route := range []struct {
 		path   string
 		answer fiber.Handler
@@ -156,6 +156,8 @@ func (s *Server) newApp() *fiber.App {
 		{modelsPath + "*", a.model},
 		{targetsPath, a.targets},
 		{eventsPath, s.events.serve},
+		{historyPath, a.transitions},
+		{historyPath + "/counts", a.counts},
 	} {
 		app.Get(route.path, func(c *fiber.Ctx) error {
 			if s.draining.Load() {

@@ -17,7 +17,11 @@ import (
 // to the newest. m is the whole mesh, which says who the observers are; now is the frontend's.
 func Explain(m *client.Mesh, f Found, now time.Time, style Style) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of %s is %s\n\n", style.paint(bold, f.ID.String()), plain.Text(f.Endpoint, maxName), style.paint(colourOf(f.Instance), verdict(f.Instance, true)))
+	is := "is"
+	if !m.At.IsZero() {
+		is = "was, at " + formatTime(m.At.Time) + ","
+	}
+	fmt.Fprintf(&b, "%s of %s %s %s\n\n", style.paint(bold, f.ID.String()), plain.Text(f.Endpoint, maxName), is, style.paint(colourOf(f.Instance), verdict(f.Instance, true)))
 	fmt.Fprintf(&b, "since     %s (%s)", formatTime(f.Since.Time), age(f.Since.Time, now))
 	if f.Flaps > 0 {
 		fmt.Fprintf(&b, "; its verdict changed %s lately", times(f.Flaps))

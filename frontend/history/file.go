@@ -8,7 +8,7 @@ import (
 	"iter"
 	"os"
 	"runtime/debug"
-	"slices"
+	"sort"
 	"sync/atomic"
 	"time"
 
@@ -284,7 +284,7 @@ func sortedNumbers(of map[uint32]Subject) []uint32 {
 	for n := range of {
 		all = append(all, n)
 	}
-	slices.Sort(all)
+	sort.Slice(all, func(i, k int) bool { return all[i] < all[k] })
 	return all
 }
 

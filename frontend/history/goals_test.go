@@ -19,7 +19,7 @@ func TestGoals(t *testing.T) {
 	if os.Getenv("DYNMESH_BENCH") == "" {
 		t.Skip("DYNMESH_BENCH is not set")
 	}
-	const instances, days, daily = 1000, 30, 50
+	const instances, days, daily, batch = 1000, 30, 50, 256
 	dir := t.TempDir()
 	f := newFleet()
 	began := at("01T00:00:00")
@@ -44,7 +44,7 @@ func TestGoals(t *testing.T) {
 	}
 	cpu, clock, changes := used(t), time.Now(), 0
 	for k.now.Before(began.AddDate(0, 0, days)) {
-		for range 16 { // each commit has what comes within a few ms in the real thing: here 28 s
+		for range batch { // in the real thing, each commit has what comes within 25 ms
 			k.now = k.now.Add(step)
 			appear(random.IntN(instances))
 			changes++
@@ -52,7 +52,7 @@ func TestGoals(t *testing.T) {
 		k.step()
 	}
 	k.store.Load().sealing.Wait()
-	t.Logf("%d changes in %v: %v of a core a change with 16 a commit", changes, time.Since(clock).Round(time.Second), ((used(t) - cpu) / time.Duration(changes)).Round(time.Microsecond))
+	t.Logf("%d changes in %v: %v of a core a change with %d a commit", changes, time.Since(clock).Round(time.Second), ((used(t) - cpu) / time.Duration(changes)).Round(time.Microsecond), batch)
 	bytes := k.store.Load().bytes()
 	t.Logf("%d files, %.0f MB, %.0f bytes a change", len(k.store.Load().files), float64(bytes)/1e6, float64(bytes)/float64(changes))
 	if bytes > 500e6 {
@@ -60,16 +60,18 @@ func TestGoals(t *testing.T) {
 	}
 	measure := func(what string, ask func(n int) int) {
 		t.Helper()
-		times, found := make([]time.Duration, 20), 0
+		times, works, found := make([]time.Duration, 20), make([]time.Duration, 20), 0
 		for n := range times {
-			began := time.Now()
+			began, worked := time.Now(), used(t)
 			found = ask(n)
-			times[n] = time.Since(began)
+			times[n], works[n] = time.Since(began), used(t)-worked
 		}
 		slices.Sort(times)
-		t.Logf("%-44s %8v (median) %8v (most), %d found", what, times[10].Round(10*time.Microsecond), times[19].Round(10*time.Microsecond), found)
-		if times[10] > 100*time.Millisecond {
-			t.Errorf("%s: got %v, want at most 100ms", what, times[10])
+		slices.Sort(works)
+		t.Logf("%-44s %8v of a core (median) %8v (most); %8v on the clock; %d found", what,
+			works[10].Round(10*time.Microsecond), works[19].Round(10*time.Microsecond), times[10].Round(10*time.Microsecond), found)
+		if works[10] > 100*time.Millisecond { // one goroutine: so long it takes where nobody else works
+			t.Errorf("%s: got %v, want at most 100ms", what, works[10])
 		}
 	}
 	sel := func(q Query) func(int) int {

@@ -109,8 +109,8 @@ func TestPagesLoseNothingAndTellNothingTwice(t *testing.T) {
 	if got := strings.Join(parts, " "); got != whole || strings.Count(whole, ":") != 60 {
 		t.Errorf("got  %s\nwant %s", got, whole)
 	}
-	if _, err := k.Select(Query{Limit: 1, Before: "1.-2.3"}); !errors.Is(err, errCursor) {
-		t.Errorf("got %v, want %v", err, errCursor)
+	if _, err := k.Select(Query{Limit: 1, Before: "1.-2.3"}); !errors.Is(err, ErrCursor) {
+		t.Errorf("got %v, want %v", err, ErrCursor)
 	}
 }
 

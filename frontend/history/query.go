@@ -2,10 +2,12 @@ package history
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,19 @@ type Query struct {
 
 func (q Query) about(s Subject) bool {
 	return s != (Subject{}) && (q.Endpoint == "" || s.Endpoint == q.Endpoint) && (q.ID == 0 || s.ID == q.ID)
+}
+
+// subjects returns those that it is about, by their numbers.
+func (q Query) subjects(tx *bolt.Tx) (map[uint32]Subject, error) {
+	if q.Endpoint == "" || q.ID == 0 {
+		return subjects(tx, q.about)
+	}
+	s := Subject{q.Endpoint, q.ID} // found without a look at the others
+	n := tx.Bucket(bucketSubjects).Get(s.key())
+	if len(n) != 4 {
+		return nil, nil
+	}
+	return map[uint32]Subject{binary.BigEndian.Uint32(n): s}, nil
 }
 
 // bounds returns Since and Until in milliseconds.
@@ -60,18 +75,18 @@ func (p position) compare(o position) int {
 
 func (p position) String() string { return fmt.Sprintf("%d.%d.%d", p.file, p.at, p.number) }
 
-// errCursor is the error of a Before that no page had.
-var errCursor = errors.New("before: want what an answer has given as before")
+// ErrCursor is the error of a Before that no page had.
+var ErrCursor = errors.New("before: want what an answer has given as before")
 
 func parsePosition(s string) (p position, err error) {
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 {
-		return p, errCursor
+		return p, ErrCursor
 	}
 	var n [3]int64
 	for i, part := range parts {
 		if n[i], err = strconv.ParseInt(part, 10, 64); err != nil || n[i] < 0 {
-			return p, errCursor
+			return p, ErrCursor
 		}
 	}
 	return position{n[0], n[1], uint32(n[2])}, nil
@@ -105,7 +120,7 @@ func (s *store) sel(q Query) (page Page, err error) {
 			break
 		}
 		err := f.view(func(tx *bolt.Tx) error {
-			all, err := subjects(tx, q.about)
+			all, err := q.subjects(tx)
 			if err != nil || len(all) == 0 {
 				return err
 			}
@@ -118,7 +133,7 @@ func (s *store) sel(q Query) (page Page, err error) {
 					}
 				}
 			}
-			slices.SortFunc(some, func(a, b found) int { return a.compare(b.position) })
+			sort.Slice(some, func(i, k int) bool { return some[i].compare(some[k].position) < 0 })
 			if room := q.Limit - len(page.Entries); len(some) > room {
 				some = some[len(some)-room:]
 				page.Before = some[0].String()
@@ -244,8 +259,9 @@ func (s *store) at(at time.Time) (state State, err error) {
 		state.Entries = s.read(some, all, &state.Damaged)
 		return nil
 	})
-	slices.SortFunc(state.Entries, func(a, b Entry) int {
-		return cmp.Or(strings.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.ID, b.ID))
+	sort.Slice(state.Entries, func(i, k int) bool {
+		a, b := &state.Entries[i], &state.Entries[k]
+		return cmp.Or(strings.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.ID, b.ID)) < 0
 	})
 	if len(state.Entries) > 0 && state.Entries[0].Subject == (Subject{}) {
 		state.About, state.Entries = state.Entries[0].Data, state.Entries[1:]
@@ -274,7 +290,7 @@ func (s *store) counts(since, until time.Time, n int) (points []Point, err error
 		if f.begin() > until.UnixMilli() || f.until() < from-2*aliveEvery.Milliseconds() {
 			continue
 		}
-		var all []found
+		var all []moved
 		skipped := 0
 		err := f.view(func(tx *bolt.Tx) error {
 			of, err := subjects(tx, func(s Subject) bool { return s != (Subject{}) })
@@ -283,7 +299,7 @@ func (s *store) counts(since, until time.Time, n int) (points []Point, err error
 			}
 			for b := range blocks(tx, of, &skipped) {
 				for _, h := range b.heads {
-					all = append(all, found{position: position{at: h.at, number: b.number}, head: h})
+					all = append(all, moved{b.number, h})
 				}
 			}
 			return nil
@@ -291,7 +307,7 @@ func (s *store) counts(since, until time.Time, n int) (points []Point, err error
 		if err != nil {
 			continue // what is known of the others is something
 		}
-		slices.SortFunc(all, func(a, b found) int { return a.compare(b.position) })
+		sort.Slice(all, func(i, k int) bool { return all[i].at < all[k].at })
 		for _, r := range f.runs {
 			tally(points, r, all, from, step)
 		}
@@ -299,8 +315,14 @@ func (s *store) counts(since, until time.Time, n int) (points []Point, err error
 	return points, nil
 }
 
+// moved is a change without its Data.
+type moved struct {
+	number uint32
+	head
+}
+
 // tally fills in the points of one run.
-func tally(points []Point, r run, all []found, from, step int64) {
+func tally(points []Point, r run, all []moved, from, step int64) {
 	state := map[uint32]byte{}
 	var counts [otherWord + 1]int
 	next := max(0, int((r.begin-from)/step)) // the first point that is not before the run
@@ -318,14 +340,14 @@ func tally(points []Point, r run, all []found, from, step int64) {
 			}
 		}
 	}
-	i, _ := slices.BinarySearchFunc(all, r.begin, func(x found, at int64) int { return cmp.Compare(x.head.at, at) })
-	for ; i < len(all) && all[i].head.at <= r.until; i++ {
+	i := sort.Search(len(all), func(i int) bool { return all[i].at >= r.begin })
+	for ; i < len(all) && all[i].at <= r.until; i++ {
 		x := all[i]
-		fill(x.head.at)
+		fill(x.at)
 		counts[min(state[x.number], otherWord)]--
 		counts[min(x.to, otherWord)]++
 		state[x.number] = x.to
-		if at := x.head.at - from; !x.carried && at > 0 && int((at-1)/step) < len(points) {
+		if at := x.at - from; !x.carried && at > 0 && int((at-1)/step) < len(points) {
 			points[(at-1)/step].Changes++
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func (s *store) add(path string) error {
 }
 
 func (s *store) order() {
-	slices.SortFunc(s.files, func(a, b *file) int { return int(a.begin() - b.begin()) })
+	sort.Slice(s.files, func(i, k int) bool { return s.files[i].begin() < s.files[k].begin() })
 }
 
 // resume goes on with the newest file, and says so where the last process did not end in order.

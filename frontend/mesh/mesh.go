@@ -18,8 +18,9 @@ type Mesh struct {
 
 // Head is what stands before the endpoints.
 type Head struct {
-	Version    uint64    `json:"version"` // counts the changes of what this frontend knows
+	Version    uint64    `json:"version"` // counts the changes of what this frontend knows; 0 of the past
 	RenderedAt Time      `json:"rendered_at"`
+	At         Time      `json:"at,omitzero"` // the moment that was asked for; zero: it is as it stands
 	Discovery  Discovery `json:"discovery"`
 	Gossip     Gossip    `json:"gossip"`
 

@@ -1,7 +1,9 @@
 package snapshot
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
@@ -335,4 +337,41 @@ func (m *Mesh) Headline() string {
 		line += ", by what the registry said last"
 	}
 	return line
+}
+
+// Around returns what stands around the instances, as a JSON object: it is for a history, which
+// keeps it as it was.
+func (m *Mesh) Around() []byte {
+	var a mesh.Around
+	if err := json.Unmarshal(slices.Concat(bytes.TrimSuffix(m.head, []byte(meshEndpoints)), []byte("}")), &a); err != nil {
+		panic(err) // what this package has rendered
+	}
+	a.Warnings = m.warnings
+	return text.JSON(a)
+}
+
+// InstancesJSON ranges over all instances: the name of the endpoint, the ID, and the part of the
+// answer, which is shared and must not be changed.
+func (m *Mesh) InstancesJSON(yield func(endpoint string, id dynmesh.InstanceID, json []byte) bool) {
+	for _, e := range m.Endpoints {
+		for _, c := range e.instances.chunks {
+			for i := range c.elements {
+				x := c.at(i)
+				if !yield(e.Name, dynmesh.InstanceID(x.key), x.json) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// InstanceJSON returns an instance's part of the answer, which is shared and must not be changed;
+// nil where it is not shown.
+func (m *Mesh) InstanceJSON(key dynmesh.InstanceKey) []byte {
+	n, found := slices.BinarySearchFunc(m.Endpoints, key.Endpoint, func(e *Endpoint, k dynmesh.Endpoint) int { return e.endpoint.Compare(k) })
+	if !found {
+		return nil
+	}
+	x, _ := m.Endpoints[n].instances.find(instanceKey(key.ID))
+	return x.json
 }

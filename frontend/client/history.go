@@ -1,0 +1,117 @@
+package client
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+)
+
+// MeshAt asks for everything as it was at a moment. A frontend that keeps no history, or did not
+// watch then, is ErrNotFound, and the error says which.
+func (c *Client) MeshAt(ctx context.Context, at time.Time) (*Mesh, error) {
+	a, err := c.get(ctx, meshPath+"?at="+url.QueryEscape(stamp(at)), "")
+	if err != nil {
+		return nil, err
+	}
+	m := new(Mesh)
+	if err := c.decode(a, m, "at", "discovery", "endpoints"); err != nil {
+		return nil, err
+	}
+	m.Now, m.JSON = m.At.Time, a.body
+	return m, nil
+}
+
+// Past says which changes are wanted.
+type Past struct {
+	Endpoint     string             // dyn://namespace.component.endpoint; empty: of all
+	ID           dynmesh.InstanceID // 0: of all
+	Since, Until time.Time          // both within; zero: without a bound
+	Limit        int                // the newest so many; 0: as many as a frontend tells at once
+}
+
+// History is what a frontend tells of the past.
+type History struct {
+	mesh.History
+	Now time.Time `json:"-"` // when it answered, by its own clock to about a second
+}
+
+// History asks for the newest changes, the oldest first. A frontend that keeps no history is
+// ErrNotFound.
+func (c *Client) History(ctx context.Context, p Past) (*History, error) { return c.history(ctx, p, "") }
+
+func (c *Client) history(ctx context.Context, p Past, before string) (*History, error) {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	set("endpoint", p.Endpoint)
+	if p.ID != 0 {
+		set("id", p.ID.String())
+	}
+	if !p.Since.IsZero() {
+		set("since", stamp(p.Since))
+	}
+	if !p.Until.IsZero() {
+		set("until", stamp(p.Until))
+	}
+	if p.Limit > 0 {
+		set("limit", strconv.Itoa(p.Limit))
+	}
+	set("before", before)
+	a, err := c.get(ctx, "/history?"+q.Encode(), "")
+	if err != nil {
+		return nil, err
+	}
+	h := &History{Now: a.at}
+	return h, c.decode(a, h, "transitions")
+}
+
+// window is how much of the past is asked for, and held, at a time.
+const window = 6 * time.Hour
+
+// EachTransition has f called with all changes in the order in which they happened, some at a time.
+func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Transition) error) error {
+	first, err := c.History(ctx, Past{Limit: 1})
+	if err != nil {
+		return err
+	}
+	if p.Since.Before(first.Begins.Time) {
+		p.Since = first.Begins.Time
+	}
+	if p.Until.IsZero() {
+		p.Until = first.Now
+	}
+	for since := p.Since; !since.After(p.Until); since = since.Add(window) {
+		part := p
+		part.Since, part.Until = since, since.Add(window-time.Millisecond)
+		if part.Until.After(p.Until) {
+			part.Until = p.Until
+		}
+		var all []mesh.Transition
+		for before := ""; ; {
+			h, err := c.history(ctx, part, before)
+			if err != nil {
+				return err
+			}
+			all = slices.Concat(h.Transitions, all)
+			if before = h.Before; before == "" {
+				break
+			}
+		}
+		if len(all) > 0 {
+			if err := f(all); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func stamp(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

@@ -1,0 +1,123 @@
+package console
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/frontend/plain"
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+// ParseSubject reads what a history is wanted of: an instance, as [ParseTarget] does, or an
+// endpoint.
+func ParseSubject(s string) (Target, error) {
+	rest := strings.TrimPrefix(s, "dyn://")
+	if !strings.Contains(rest, "/") && strings.Contains(rest, ".") {
+		return Target{endpoint: "dyn://" + rest}, nil
+	}
+	t, err := ParseTarget(s)
+	if err != nil {
+		err = errors.New("want an endpoint, dyn://namespace.component.endpoint, or an instance: its ID in hex, the beginning of that, or both with a slash between them")
+	}
+	return t, err
+}
+
+// Past narrows a question to the target, as far as a frontend can be asked for it: what comes is to
+// be [Target.Meant].
+func (t Target) Past(p client.Past) client.Past {
+	p.Endpoint = t.endpoint
+	// Fewer digits may be the beginning of an ID.
+	if id, err := dynmesh.ParseInstanceID(t.id); err == nil && len(t.id) == 16 {
+		p.ID = id
+	}
+	return p
+}
+
+// Meant returns the changes that the target means. Instances that are no more cannot be told from
+// each other by what is registered now: the beginning of an ID means all that begin so.
+func (t Target) Meant(all []mesh.Transition) []mesh.Transition {
+	decimal, err := strconv.ParseUint(t.id, 10, 64)
+	return slices.DeleteFunc(all, func(x mesh.Transition) bool {
+		id := strings.HasPrefix(x.ID.String(), t.id) || err == nil && x.ID == dynmesh.InstanceID(decimal)
+		return t.endpoint != "" && x.Endpoint != t.endpoint || !id
+	})
+}
+
+// Remembered returns the changes that a frontend without a history still knows, from since on, the
+// oldest first.
+func Remembered(m *client.Mesh, since, until time.Time) (all []mesh.Transition) {
+	for _, e := range m.Endpoints {
+		for _, i := range e.Instances {
+			for _, c := range i.Changes {
+				if c.At.Before(since) || c.At.After(until) {
+					continue
+				}
+				all = append(all, mesh.Transition{
+					At: c.At, Endpoint: e.Name, ID: i.ID, From: c.From, To: c.To,
+					Instance: text.JSON(map[string]any{"id": i.ID, "verdict": c.To, "reasons": []string{c.Reason}, "worker": i.Worker}),
+				})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b mesh.Transition) int { return a.At.Compare(b.At.Time) })
+	return all
+}
+
+// History renders changes as a table, or as more of one that has begun.
+func History(all []mesh.Transition, now time.Time, begun bool, style Style) string {
+	t := table{style: style, right: []bool{false, true, false, false, false, false}}
+	if !begun {
+		t.heads("TIME", "+AGE", "INSTANCE", "ENDPOINT", "CHANGE", "WHY")
+	}
+	for _, x := range all {
+		var i mesh.Instance
+		_ = json.Unmarshal(x.Instance, &i) // what cannot be read is not shown
+		name := x.ID.String()
+		if i.Worker != nil && i.Worker.Host != "" {
+			name += " on " + plain.Text(i.Worker.Host, maxName)
+		}
+		why := ""
+		if len(i.Reasons) > 0 {
+			why = plain.Text(strings.Join(i.Reasons[:reasonsShown(i, style)], "; "), maxReason)
+		}
+		t.row(cell{formatTime(x.At.Time), dim}, cell{age(x.At.Time, now), noColour}, cell{name, noColour}, cell{plain.Text(x.Endpoint, maxName), noColour},
+			cell{way(x), wayColour(x)}, cell{why, noColour})
+	}
+	var b strings.Builder
+	t.write(&b)
+	return b.String()
+}
+
+// reasonsShown is how many reasons a line has.
+func reasonsShown(i mesh.Instance, style Style) int {
+	if style.Wide {
+		return len(i.Reasons)
+	}
+	return 1
+}
+
+// way says how a verdict changed.
+func way(x mesh.Transition) string {
+	from, to := plain.Text(cmp.Or(x.From, "new"), 20), plain.Text(cmp.Or(x.To, "left"), 20)
+	return from + " → " + to
+}
+
+func wayColour(x mesh.Transition) colour {
+	switch x.To {
+	case dynmesh.Ready:
+		return green
+	case dynmesh.NotReady:
+		return yellow
+	case dynmesh.Unreachable:
+		return red
+	}
+	return noColour
+}
