@@ -34,7 +34,8 @@ const (
 
 const (
 	// connCost is what a connection takes at least, in bytes: buffers and the stack of net/http, and
-	// the kernel's. firstHead is how much of a request's head goes with it.
+	// the kernel's; more where files are scarcer than memory. firstHead is how much of a request's head
+	// goes with it.
 	connCost  = 16 << 10
 	firstHead = 16 << 10
 
@@ -54,6 +55,7 @@ type listener struct {
 	log    *logrus.Entry
 	unread time.Duration // maxUnread, or what takes its place
 	room   *budget.Budget
+	cost   int64 // of room, that a connection takes: connCost at least
 
 	mu    sync.Mutex
 	full  time.Time          // when it was last logged that there is no room
@@ -73,21 +75,23 @@ type conn struct {
 	count atomic.Pointer[traffic.Request] // of the request that is answered
 
 	room  *budget.Claim
-	extra int64       // of room, beyond connCost; its server's goroutine only
+	extra int64       // of room, beyond the listener's cost; its server's goroutine only
 	head  int64       // bytes read of the head; its server's goroutine only
 	asked atomic.Bool // the head has been read
 
 	fast fastWriter
 }
 
-// listen binds an address. All connections to it share a part in so many of the memory, and most
-// bytes at most.
+// listen binds an address. All connections to it share a part in so many of the memory, and of the
+// files that may be open, and most bytes at most.
 func listen(host string, port int, parts, most int64, log *logrus.Entry) (*listener, error) {
 	ln, err := net.Listen("tcp", hostPort(host, port))
 	if err != nil {
 		return nil, err
 	}
-	return newListener(ln, budget.Share(parts, most), log), nil
+	l := newListener(ln, budget.Share(parts, most), log)
+	l.cost = budget.PerConnection(budget.Share(parts, most), connCost, parts)
+	return l, nil
 }
 
 func newListener(ln net.Listener, room int64, log *logrus.Entry) *listener {
@@ -96,6 +100,7 @@ func newListener(ln net.Listener, room int64, log *logrus.Entry) *listener {
 		log:      log,
 		unread:   maxUnread,
 		room:     budget.New(room),
+		cost:     connCost,
 		conns:    make(map[*conn]struct{}),
 		drain:    make(chan struct{}),
 		empty:    make(chan struct{}),
@@ -155,7 +160,7 @@ func (l *listener) add(inner net.Conn) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	c := &conn{Conn: inner, ln: l, room: l.room.Claim(budget.HostOf(inner), func() { _ = inner.Close() })}
-	if !c.room.Grow(connCost) {
+	if !c.room.Grow(l.cost) {
 		_ = inner.Close()
 		if now := time.Now(); now.Sub(l.full) >= sayFullEvery {
 			l.full = now

@@ -23,7 +23,7 @@ const (
 	maxReplaced = 256 << 20
 
 	// connCost is what a connection takes at least, in bytes: the server's buffers and stack, and the
-	// kernel's. All of them together have maxConns, or an eighth of the memory.
+	// kernel's. All of them together have maxConns, or an eighth of the memory, and a quarter of the files.
 	connCost = 16 << 10
 	maxConns = 1 << 30
 )
@@ -39,6 +39,7 @@ type connections struct {
 	once        sync.Once
 	cut         atomic.Uint64 // connections closed because they kept replaced answers
 	room        *budget.Budget
+	cost        int64 // of room, that a connection takes: connCost at least
 
 	mu      sync.Mutex
 	open    map[*conn]struct{}
@@ -46,8 +47,9 @@ type connections struct {
 }
 
 func newConnections(ln net.Listener, log *logrus.Entry) *connections {
+	room := budget.Share(8, maxConns)
 	return &connections{
-		Listener: ln, log: log, maxReplaced: budget.Share(8, maxReplaced), room: budget.New(budget.Share(8, maxConns)),
+		Listener: ln, log: log, maxReplaced: budget.Share(8, maxReplaced), room: budget.New(room), cost: budget.PerConnection(room, connCost, 4),
 		stop: make(chan struct{}), open: map[*conn]struct{}{},
 	}
 }
@@ -60,7 +62,7 @@ func (c *connections) Accept() (net.Conn, error) {
 		inner, err := c.Listener.Accept()
 		if err == nil {
 			accepted := &conn{Conn: inner, set: c, room: c.room.Claim(budget.HostOf(inner), func() { closeAtOnce(inner) })}
-			if !accepted.room.Grow(connCost) {
+			if !accepted.room.Grow(c.cost) {
 				closeAtOnce(inner) // unreachable, unless there is room for none
 				continue
 			}

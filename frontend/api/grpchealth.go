@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -47,12 +48,12 @@ type grpcHealth struct {
 }
 
 // newGRPCHealth binds addr. It is a health check to access, as the listing is.
-func newGRPCHealth(addr string, who *access.Access, state *state, broadcaster *broadcaster) (*grpcHealth, error) {
+func newGRPCHealth(addr string, log *logrus.Entry, who *access.Access, state *state, broadcaster *broadcaster) (*grpcHealth, error) {
 	ln, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	h := &grpcHealth{state: state, broadcaster: broadcaster, listener: ln, server: grpc.NewServer(append(calls.Options(who, access.Health),
+	h := &grpcHealth{state: state, broadcaster: broadcaster, listener: newConnections(ln, log), server: grpc.NewServer(append(calls.Options(who, access.Health),
 		grpc.MaxRecvMsgSize(4<<10), // a name
 		grpc.MaxConcurrentStreams(128),
 		grpc.ConnectionTimeout(readTimeout),

@@ -80,7 +80,7 @@ func TestOneAddressCannotTakeAllStreams(t *testing.T) {
 // Connections that say nothing keep nobody out.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	t.Parallel()
-	f := start(t, Config{}, nil, func(s *Server) { s.connections.room = budget.New(8 * connCost) })
+	f := start(t, Config{}, nil, func(s *Server) { s.connections.room, s.connections.cost = budget.New(8*connCost), connCost })
 	var idle []net.Conn
 	for range 20 {
 		c, _ := f.from(9, "")

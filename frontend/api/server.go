@@ -92,7 +92,7 @@ func New(cfg Config, first *snapshot.Snapshot, epoch string) (*Server, error) {
 	s.events = &events{broadcaster: s.broadcaster, heartbeat: heartbeat, writeTimeout: writeTimeout}
 	s.compressors.health, s.compressors.mesh = newCompressor(), newCompressor()
 	if cfg.GRPCHealthAddr != "" {
-		if s.grpcHealth, err = newGRPCHealth(cfg.GRPCHealthAddr, s.access, &s.state, s.broadcaster); err != nil {
+		if s.grpcHealth, err = newGRPCHealth(cfg.GRPCHealthAddr, s.log, s.access, &s.state, s.broadcaster); err != nil {
 			_ = ln.Close()
 			return nil, &dynmesh.ConfigError{Config: "frontend", Field: "GRPCHealthAddr", Err: err}
 		}

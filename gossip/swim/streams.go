@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/gossip/frame"
+	"github.com/dynmesh/dynmesh/internal/budget"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -15,7 +16,8 @@ const (
 	tripwireByte   = 0xd7            // an idle connection that its holder watches: it ends when this process does
 )
 
-// Bounds on connections that others open.
+// Bounds on connections that others open. Where few files may be open, an eighth and a sixteenth of
+// them are less.
 const (
 	firstByteTimeout = 5 * time.Second
 	MaxInbound       = 512 // connections that members, or others, have opened and that say something
@@ -23,6 +25,7 @@ const (
 )
 
 func (t *transport) accept() {
+	maxInbound := int(budget.Files(8, MaxInbound))
 	var wait time.Duration
 	for {
 		conn, err := t.listener.Accept()
@@ -34,7 +37,7 @@ func (t *transport) accept() {
 			continue
 		}
 		wait = 0
-		if !t.reserve(&t.inbound, MaxInbound) {
+		if !t.reserve(&t.inbound, maxInbound) {
 			_ = conn.Close()
 			t.counters.Reject("too_many_streams")
 			continue
@@ -86,7 +89,7 @@ func (t *transport) dispatch(conn *trackedConn) {
 // keepalive ends those of hosts that are gone.
 func (t *transport) holdTripwire(conn *trackedConn) {
 	defer func() { _ = conn.Close() }()
-	if !t.reserve(&t.tripwires, MaxTripwires) {
+	if maxTripwires := int(budget.Files(16, MaxTripwires)); !t.reserve(&t.tripwires, maxTripwires) {
 		t.counters.Reject("too_many_tripwires")
 		return
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/output"
+	"github.com/dynmesh/dynmesh/internal/budget"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -62,7 +63,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, &dynmesh.ConfigError{Config: "haproxy", Field: "Addr", Err: err}
 	}
 	return &Agent{
-		log: cfg.Log, listener: ln, slots: make(chan struct{}, maxConnections),
+		log: cfg.Log, listener: ln, slots: make(chan struct{}, budget.Files(16, maxConnections)),
 		withdrawn: withdrawals{names: map[asker]bool{}, none: make(chan struct{})},
 	}, nil
 }

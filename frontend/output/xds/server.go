@@ -31,6 +31,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/access/calls"
+	"github.com/dynmesh/dynmesh/internal/budget"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -94,7 +95,7 @@ func New(cfg Config) (*Server, error) {
 		log: log, stop: stop, most: int64(most), metrics: newMetrics(),
 		// Random, so that a client never takes one frontend's versions for another's.
 		caches:   newCaches(strconv.FormatUint(rand.Uint64(), 36) + "."),
-		listener: netutil.LimitListener(ln, most),
+		listener: netutil.LimitListener(ln, int(budget.Files(8, int64(most)))),
 	}
 	s.grpc = grpc.NewServer(append(calls.Options(who, access.Fleet),
 		grpc.MaxRecvMsgSize(maxRequest),
