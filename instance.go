@@ -37,7 +37,7 @@ func (id *InstanceID) UnmarshalText(text []byte) error {
 func ParseInstanceID(s string) (InstanceID, error) {
 	n, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || InstanceID(n).String() != s {
-		return 0, fmt.Errorf("instance ID %q: want 64 bits in lower-case hexadecimal without padding", s)
+		return 0, fmt.Errorf("instance ID %.64q: want 64 bits in lower-case hexadecimal without padding", s)
 	}
 	return InstanceID(n), nil
 }

@@ -58,6 +58,10 @@ func TestChart(t *testing.T) {
 				}
 			},
 		},
+		{
+			name: "TLS and tokens", values: []string{"access.tlsSecret=dynmesh-tls", "access.tokenSecret=dynmesh-tokens", "serviceMonitor.enabled=true"}, registries: "kubernetes", monitors: 1,
+			check: func(t *testing.T, c cluster) { sameAs(t, c, component(t, "registry", "frontend-access")) },
+		},
 		{name: "etcd without a client's certificate", values: []string{"etcd.endpoints={https://etcd:2379}", "etcd.tlsSecret=ca", "etcd.clientCertificate=false"}, registries: "etcd,kubernetes"},
 		{
 			name: "an etcd of its own", values: []string{"etcd.install.enabled=true"}, registries: "etcd,kubernetes",
@@ -216,6 +220,10 @@ func sameAs(t *testing.T, got, want cluster) {
 	}
 	for _, env := range [][]corev1.EnvVar{container.Env, wd.Spec.Template.Spec.Containers[0].Env} { // none refers to another
 		slices.SortFunc(env, func(a, b corev1.EnvVar) int { return strings.Compare(a.Name, b.Name) })
+	}
+	for _, pod := range []*corev1.PodSpec{&gd.Spec.Template.Spec, &wd.Spec.Template.Spec} { // in any order
+		slices.SortFunc(pod.Volumes, func(a, b corev1.Volume) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(pod.Containers[0].VolumeMounts, func(a, b corev1.VolumeMount) int { return strings.Compare(a.Name, b.Name) })
 	}
 	compare("Deployment", gd.Spec, wd.Spec)
 

@@ -128,7 +128,7 @@ func TestClock(t *testing.T) {
 		r.steady("clocks are "+by.String()+" off", func() bool { return passes(wrong) > canaries+2 })
 	}
 	for _, process := range []*testkit.Process{r.frontend, right.Process, wrong.Process} {
-		if log := process.Log.String(); strings.Contains(log, "xpired") || strings.Contains(log, "stale") {
+		if log := process.Log.String(); strings.Contains(log, "Lease is gone") || strings.Contains(log, "cannot be kept up") || strings.Contains(log, "is stale") {
 			t.Errorf("a lease or the registry was lost:\n%s", log)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ type rig struct {
 	frontend *testkit.Process
 	workers  []*member
 	client   *client.Client
+
+	namespace []string // of all processes: the command that they are arguments of; nil: none
 }
 
 // member is a worker and where it is reached, host:port.
@@ -71,6 +74,9 @@ func (r *rig) command(shell, command string, settings ...string) *exec.Cmd {
 	if shell != "" {
 		cmd = exec.Command("sh", "-c", shell+` && exec "$0" "$@"`, r.program, command)
 	}
+	if len(r.namespace) > 0 {
+		cmd = exec.Command(r.namespace[0], append(slices.Clone(r.namespace[1:]), cmd.Args...)...)
+	}
 	cmd.Dir = r.t.TempDir()
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "ETCD_ENDPOINTS=" + r.etcd, fmt.Sprint("ETCD_LEASE_TTL=", leaseTTL), "DYN_GOSSIP_BIND=127.0.0.1:0",
@@ -109,7 +115,7 @@ func (r *rig) verdicts() (all []mesh.Instance, err error) {
 	for _, e := range m.Endpoints {
 		for _, i := range e.Instances {
 			for n, w := range r.workers {
-				if strings.Contains(string(i.Transport), w.requests+"/") {
+				if strings.Contains(string(i.Transport), ":"+portOf(w.requests)+"/") {
 					all[n] = i
 				}
 			}

@@ -91,6 +91,11 @@ subjects:
   verbs: [get, update]
 {{- end -}}
 
+{{/* Kubelets ask in TLS where there is nothing else, and look at no certificate. */}}
+{{- define "dynmesh.probeScheme" -}}
+{{- if .Values.access.tlsSecret }}, scheme: HTTPS{{ end -}}
+{{- end -}}
+
 {{/* What no schema can say of values that do not go together. */}}
 {{- define "dynmesh.check" -}}
 {{- with .Values -}}
