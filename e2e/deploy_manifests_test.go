@@ -43,6 +43,16 @@ type serviceMonitor struct {
 			Path        string `json:"path"`
 			Interval    string `json:"interval,omitempty"`
 			HonorLabels bool   `json:"honorLabels,omitempty"`
+			Scheme      string `json:"scheme,omitempty"`
+			TLSConfig   *struct {
+				ServerName string `json:"serverName"`
+				CA         struct {
+					Secret corev1.SecretKeySelector `json:"secret"`
+				} `json:"ca"`
+			} `json:"tlsConfig,omitempty"`
+			Authorization *struct {
+				Credentials corev1.SecretKeySelector `json:"credentials"`
+			} `json:"authorization,omitempty"`
 		} `json:"endpoints"`
 	} `json:"spec"`
 }

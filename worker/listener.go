@@ -34,8 +34,8 @@ const (
 
 const (
 	// connCost is what a connection takes at least, in bytes: buffers and the stack of net/http, and
-	// the kernel's; more where files are scarcer than memory. firstHead is how much of a request's head
-	// goes with it.
+	// the kernel's; more where files are scarcer than memory. firstHead is how much of a request's
+	// head goes with it.
 	connCost  = 16 << 10
 	firstHead = 16 << 10
 

@@ -23,7 +23,8 @@ const (
 	maxReplaced = 256 << 20
 
 	// connCost is what a connection takes at least, in bytes: the server's buffers and stack, and the
-	// kernel's. All of them together have maxConns, or an eighth of the memory, and a quarter of the files.
+	// kernel's; more where files are scarcer. All of them together have maxConns, or an eighth of the
+	// memory, and a quarter of the files.
 	connCost = 16 << 10
 	maxConns = 1 << 30
 )

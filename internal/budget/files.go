@@ -2,8 +2,8 @@ package budget
 
 import "math"
 
-// Files is one part in so many of the files that this process may have open, sockets among them, and
-// at most most; one at least.
+// Files is one part in so many of the files that this process may have open, sockets among them,
+// and at most most; one at least.
 func Files(parts, most int64) int64 { return share(maxFiles(), parts, most) }
 
 func share(files, parts, most int64) int64 {
