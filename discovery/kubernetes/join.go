@@ -330,8 +330,8 @@ func (e sliceEndpoint) pod(unsaid bool) *dynmesh.Pod {
 }
 
 // rolloutOf returns the name of the ReplicaSet that has made a pod, by the pod's: a Deployment's
-// name, the hash of its template, and five characters of the pod's own. Empty where it does not look
-// like that: pods of others do not say their revision in their names.
+// name, the hash of its template, and five characters of the pod's own. Empty where it does not
+// look like that: pods of others do not say their revision in their names.
 func rolloutOf(pod string) string {
 	const (
 		letters = "bcdfghjklmnpqrstvwxz2456789" // of which Kubernetes makes both: no vowels, and nothing that is taken for another

@@ -28,7 +28,8 @@
 // (also rack r3).
 //
 // A cause that was named goes on until fewer than 60 % of its workers fail, or another explains the
-// same. That is more than half, so that as many new workers as were lost end it, wherever they stand.
+// same. That is more than half, so that as many new workers as were lost end it, wherever they
+// stand.
 //
 // # Those that vanish
 //
