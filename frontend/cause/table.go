@@ -50,7 +50,7 @@ type worker struct {
 	vanished int64 // the same, of its registration's end
 	at       int32 // in failing; -1: it is well
 	state    State
-	served   bool   // it has been well
+	wasWell  bool
 	replaced bool   // another has come in its place
 	found    *value // what explains that it fails; nil: nothing, or it is well
 	next     *value // the same, while that is found out
@@ -121,8 +121,8 @@ func (t *Table) Put(p Worker) {
 		t.takeOut(w)
 		w.replaced = w.replaced && p.State == Unreachable
 	}
-	if p.State == Well && !w.served {
-		w.served = true
+	if p.State == Well && !w.wasWell {
+		w.wasWell = true
 		t.replace(p.Place)
 	}
 	labels := slices.Clone(p.Labels)
