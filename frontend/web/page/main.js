@@ -79,7 +79,7 @@ function drawTools() {
 function snapshot(picture) {
   const came = new Fleet();
   came.replace(picture.endpoints);
-  came.setHead({ discovery: picture.discovery, gossip: picture.gossip, causes: picture.causes ?? [], outputs: picture.outputs ?? [], warnings: picture.warnings });
+  came.setHead({ discovery: picture.discovery, gossip: picture.gossip, causes: picture.causes ?? [], outputs: outputs.known(picture.outputs), warnings: picture.warnings });
   came.setMembers(picture.members ?? []);
   if (picture.discovery.state !== 'syncing' || fleet.instances.size === 0) {
     adopt(came);
@@ -100,7 +100,7 @@ function change(change) {
     if (registered + unregistered === 0) target.group(endpoint); // the others come with what they have, unless that is not shown
   }
   for (const data of change.instances ?? []) target.put(data.endpoint, data);
-  target.setHead({ discovery: change.discovery, gossip: change.gossip, causes: change.causes ?? [], outputs: change.outputs ?? [], ...(change.warnings && { warnings: change.warnings }) });
+  target.setHead({ discovery: change.discovery, gossip: change.gossip, causes: change.causes ?? [], outputs: outputs.known(change.outputs), ...(change.warnings && { warnings: change.warnings }) });
   target.changeMembers(change.members ?? [], change.members_gone ?? []);
   if (next && next.head.discovery.state !== 'syncing') adopt(next);
 }

@@ -15,6 +15,9 @@ const states = [
 // stateOf is what an output has told of an instance. A state of a later version shows as what it is called.
 export const stateOf = ({ state }) => states.find((s) => s.state === state) ?? { state, kind: 'notready', word: plain(state, 20) };
 
+// known are the outputs of which a frontend says what they have told: behind one address there may be one of an earlier version.
+export const known = (outputs) => (outputs ?? []).filter((o) => o.servers);
+
 const total = (outputs, name) => outputs.reduce((n, o) => n + o.servers[name], 0);
 
 // glance is the state of all outputs in a few words: of how many instances fleet says that they are withdrawn, and what holds
