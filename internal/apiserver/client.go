@@ -38,7 +38,8 @@ const (
 type Client struct {
 	config      *rest.Config
 	server      *url.URL
-	lastContact atomic.Int64 // when something came from the server, in ns since 1970
+	made        time.Time
+	lastContact atomic.Int64 // when something came from the server, in ns since made
 }
 
 // ErrNoCluster says that there is no Kubernetes that could be meant.
@@ -75,15 +76,16 @@ func newClient(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: errors.New(text.Error(err, 200))}
 	}
-	c := &Client{config: config, server: server}
+	c := &Client{config: config, server: server, made: time.Now()}
 	if _, _, err := c.Connect(); err != nil {
 		return nil, &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: errors.New(text.Error(err, 200))}
 	}
 	return c, nil
 }
 
-// LastContact returns when something came from the server last.
-func (c *Client) LastContact() time.Time { return time.Unix(0, c.lastContact.Load()) }
+// LastContact returns when something came from the server last, by a clock that nobody sets; when
+// the client was made, if nothing has.
+func (c *Client) LastContact() time.Time { return c.made.Add(time.Duration(c.lastContact.Load())) }
 
 // Connect returns what makes requests over connections of its own, and closes them.
 func (c *Client) Connect() (http.RoundTripper, func(), error) {
@@ -108,7 +110,7 @@ func (c *Client) Connect() (http.RoundTripper, func(), error) {
 			if err != nil {
 				return nil, err
 			}
-			return &noted{conn, &c.lastContact}, nil
+			return &noted{conn, c}, nil
 		},
 	}
 	if t.Proxy == nil {
@@ -121,13 +123,13 @@ func (c *Client) Connect() (http.RoundTripper, func(), error) {
 // noted is a connection that notes when something came, be it the answer to a ping.
 type noted struct {
 	net.Conn
-	at *atomic.Int64
+	client *Client
 }
 
 func (n *noted) Read(b []byte) (int, error) {
 	k, err := n.Conn.Read(b)
 	if k > 0 {
-		n.at.Store(time.Now().UnixNano())
+		n.client.lastContact.Store(int64(time.Since(n.client.made)))
 	}
 	return k, err
 }
