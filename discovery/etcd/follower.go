@@ -66,6 +66,7 @@ type follower struct {
 	log        *logrus.Entry
 
 	elsewhere func(key string) []string                     // where what is gone may stand; nil: nowhere
+	again     chan struct{}                                 // has it read everything anew; nil: nothing does
 	provide   func(context.Context, *clientv3.Client) error // after each full read, what it lacks; nil: nothing
 	onDelta   func(delta)                                   // after each full read, and for events
 	onStale   func(lastContact time.Time, cause error)      // for each attempt that fails while stale
@@ -272,6 +273,8 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-resync.C:
+			return nil
+		case <-f.again:
 			return nil
 		case e := <-events:
 			if !e.ok {

@@ -186,6 +186,7 @@ func (r *Registrar) followKeys(up func(keys []string, err error)) {
 		up(keys, err)
 	}, r.log)
 	f := r.ownWatch
+	f.again = make(chan struct{}, 1)
 	// Who may not read its own key, which is optional, hears of the others' all the same.
 	f.ranges = []keyRange{{key: meshkey.Path}, {key: r.memberKey, optional: true, silent: true}}
 	f.provide = r.provideKeys
@@ -421,6 +422,11 @@ func (r *Registrar) perform(ctx context.Context, what action, missing map[string
 		clear(r.confirmed)
 		if r.expiredSince.IsZero() {
 			r.expiredSince = now
+		}
+		// An etcd that was emptied may say nothing of it on a watch that goes on at a later revision.
+		select {
+		case r.ownWatch.again <- struct{}{}:
+		default: // it is to read anew already, or nothing but the own key
 		}
 		r.log.WithField("endpoints", r.endpoints()).
 			Warn("Lease is gone (expired or revoked): taking it again under the same ID")
