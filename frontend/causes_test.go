@@ -85,7 +85,7 @@ func TestHostDies(t *testing.T) {
 			t.Errorf("it is not logged: %s", log)
 		}
 
-		golden(t, "mesh-cause.json", string(r.now().Mesh.Narrow("dyn://d.b.g", &keys[0].ID).Bytes()))
+		golden(t, "mesh-cause-instance.json", string(r.now().Mesh.Narrow("dyn://d.b.g", &keys[0].ID).Bytes()))
 
 		r.rest(10 * time.Second)
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), MembersGone: []dynmesh.InstanceID{1, 2, 3}})
@@ -93,7 +93,7 @@ func TestHostDies(t *testing.T) {
 		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Deletes: keys[:3]})
 		r.wantCauses([]string{"host h0 (also rack r0): 3 of 3 lost"}, keys[0])
 
-		golden(t, "mesh-lost.json", string(r.now().Mesh.Narrow("dyn://d.b.g", &keys[8].ID).Bytes()))
+		golden(t, "mesh-lost-instance.json", string(r.now().Mesh.Narrow("dyn://d.b.g", &keys[8].ID).Bytes()))
 
 		for n := range 3 {
 			k := testkit.Key("d", "b", "g", uint64(n+100))

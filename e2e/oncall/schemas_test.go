@@ -65,7 +65,7 @@ func TestSchemasOfGoldenFiles(t *testing.T) {
 	s := readSchemas(t)
 	for file, schema := range map[string]string{
 		"mesh.json": "mesh.json", "mesh-empty.json": "mesh.json", "mesh-endpoint.json": "mesh-endpoint.json",
-		"mesh-instance.json": "mesh-instance.json", "mesh-cause.json": "mesh-instance.json", "mesh-lost.json": "mesh-instance.json", "targets.json": "frontend-sd-prometheus.json",
+		"mesh-instance.json": "mesh-instance.json", "mesh-cause-instance.json": "mesh-instance.json", "mesh-lost-instance.json": "mesh-instance.json", "targets.json": "frontend-sd-prometheus.json",
 	} {
 		document, err := os.ReadFile("../../frontend/testdata/" + file)
 		if err == nil {
