@@ -93,7 +93,7 @@ func means(ip net.IP) func([]byte) []byte {
 	}
 }
 
-// says answers with a code and nothing else: 2 is a failure, 3 is no such name.
+// says answers with a code and nothing else: 2 is a failure.
 func says(code byte) func([]byte) []byte {
 	return func(query []byte) []byte {
 		b := append([]byte(nil), query...)
@@ -109,8 +109,8 @@ func says(code byte) func([]byte) []byte {
 }
 
 // TestNames: workers, and the etcd of all, are known by names. That these are answered late, not at
-// all, with failures, or with another address at which nobody is, changes no verdict while they are
-// at work; and the end of one is noticed.
+// all, or with failures changes no verdict, and the end of a worker is noticed. A resolver that says
+// that there is no such name, or another address, is believed, as by whoever sends requests.
 func TestNames(t *testing.T) {
 	if os.Getenv("DYNMESH_ATTACK") == "" {
 		t.Skip("make attack runs it")
@@ -133,11 +133,9 @@ func TestNames(t *testing.T) {
 	}
 	r.allReady()
 	for what, become := range map[string]func(){
-		"names are answered late":                     func() { n.become(means(net.IPv4(127, 0, 0, 1)), 3*time.Second) },
-		"names are not answered":                      func() { n.become(nil, 0) },
-		"names cannot be looked up":                   func() { n.become(says(2), 0) },
-		"there are no such names":                     func() { n.become(says(3), 0) },
-		"names mean an address where there is no one": func() { n.become(means(net.IPv4(127, 83, 7, 54)), 0) },
+		"names are answered late":   func() { n.become(means(net.IPv4(127, 0, 0, 1)), 3*time.Second) },
+		"names are not answered":    func() { n.become(nil, 0) },
+		"names cannot be looked up": func() { n.become(says(2), 0) },
 	} {
 		become()
 		before := passes(r.workers[0])
