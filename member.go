@@ -45,6 +45,10 @@ type GossipHealth struct {
 
 	NoKey string // why the registry has no gossip key to give, one line; empty: it has, or need not
 
+	Stopped time.Duration // for how long this process did not run, some seconds ago at most; 0: it has run
+
+	Shut bool // others do not reach this member's own port of gossip, though it reaches them
+
 	Refused int    // addresses named by others of late to which this member does not connect
 	Refusal string // the first of them, with the reason, such as "x:80 is a link-local address"
 }

@@ -67,7 +67,7 @@ type Report struct {
 	Finding  Finding       // Path, System and Pinned: Pass or Fail. Process: Pass
 	Ready    bool          // Canary and Traffic: the worker's own conclusion, thresholds included
 	Draining bool          // Process and System: it takes no new requests and will leave
-	Reason   Reason        // where Finding is Fail
+	Reason   Reason        // where Finding is Fail; of a Path that passes: its port of gossip is cut off
 	Detail   string        // one line of valid UTF-8, at most MaxDetail bytes; may be empty
 	Latency  time.Duration // of what was asked, where there was an answer; microseconds on the wire
 	At       time.Time     // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire

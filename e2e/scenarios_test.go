@@ -39,6 +39,7 @@ func TestScenarios(t *testing.T) {
 		{"mesh: all restarted, then frozen", allRestartedThenFrozen},
 		{"mesh: a rack fails", inShort(rackFails)},
 		{"mesh: the network parts", inShort(networkParts)},
+		{"mesh: a gossip port cut off", gossipPortCutOff},
 		{"mesh: etcd away", inShort(registryAway)},
 		{"mesh: packets lost", inShort(packetsLost)},
 		{"mesh: processors starved", inShort(processorsStarved)},

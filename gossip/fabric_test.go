@@ -37,10 +37,11 @@ type faults struct {
 type host struct {
 	fabric  *fabric
 	addr    netip.Addr
-	side    int  // hosts of different sides do not reach each other
-	gone    bool // nothing gets in or out
-	paused  bool // what comes in waits, and nothing goes out
-	udpDown bool // packets are lost, connections work
+	side    int    // hosts of different sides do not reach each other
+	gone    bool   // nothing gets in or out
+	paused  bool   // what comes in waits, and nothing goes out
+	udpDown bool   // packets are lost, connections work
+	cutPort uint16 // nothing gets in to this port or out of it
 	ports   map[uint16]*port
 	next    uint16
 	conns   map[*memConn]struct{}
@@ -117,6 +118,11 @@ func (h *host) kill() {
 // blocked is called under the lock.
 func (f *fabric) blocked(from, to *host) bool {
 	return from.gone || to.gone || from.paused || from.side != to.side
+}
+
+// isCut is called under the lock.
+func (h *host) isCut(at netip.AddrPort) bool {
+	return h.addr == at.Addr() && h.cutPort != 0 && h.cutPort == at.Port()
 }
 
 func (f *fabric) chance(p float64) bool { return p > 0 && f.rng.Float64() < p }
@@ -214,7 +220,7 @@ func (c packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 		f.sniff(c.at, to, append([]byte(nil), b...))
 	}
 	dest := f.hosts[to.Addr()]
-	if dest == nil || f.blocked(c.host, dest) || c.host.udpDown || dest.udpDown {
+	if dest == nil || f.blocked(c.host, dest) || c.host.udpDown || dest.udpDown || c.host.isCut(c.at) || dest.isCut(to) {
 		return len(b), nil
 	}
 	for n := 0; n == 0 || n < 3 && f.chance(f.faults.duplicate); n++ {
@@ -265,7 +271,7 @@ func (h *host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	for wait := time.Second; ; wait *= 2 {
 		f.mu.Lock()
 		dest := f.hosts[to.Addr()]
-		lost := dest == nil || f.blocked(h, dest) || f.chance(f.faults.loss) || f.chance(f.faults.loss)
+		lost := dest == nil || f.blocked(h, dest) || dest.isCut(to) || f.chance(f.faults.loss) || f.chance(f.faults.loss)
 		trip := f.latency() + f.latency()
 		f.mu.Unlock()
 		if lost {

@@ -76,7 +76,7 @@ func (c *memConn) cut() (cut, stopped bool) {
 	f := c.host.fabric
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.blocked(c.peerHost, c.host) || c.host.paused, c.host.paused
+	return f.blocked(c.peerHost, c.host) || c.host.paused || c.host.isCut(c.local) || c.peerHost.isCut(c.remote), c.host.paused
 }
 
 func (c *memConn) Read(b []byte) (int, error) {

@@ -237,6 +237,48 @@ func TestReplayHasNoEffect(t *testing.T) {
 	}
 }
 
+// memberlist keeps whoever signs for itself, so there is a bound on how many do. Those who are in
+// stay in, and who comes later gets in when somebody has gone.
+func TestMembersAreBounded(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleFrontend, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	x := p.exchange
+	x.most = 100
+	at := netip.MustParseAddrPort("10.0.0.2:7946")
+	join := func(id dynmesh.InstanceID) (swim.Peer, error) {
+		name := memberName(dynmesh.Observer{ID: id, Epoch: 1})
+		peer := peerOf(name, at, encodeMeta(identityOf(id), name, at, dynmesh.Member{Role: dynmesh.RoleWorker}))
+		err := x.Admit(peer)
+		if err == nil {
+			x.PeerChanged(peer, true)
+		}
+		return peer, err
+	}
+	var first swim.Peer
+	for id := range dynmesh.InstanceID(300) {
+		peer, err := join(10 + id)
+		if id == 0 {
+			first = peer
+		}
+		if want := id >= 100; (err != nil) != want {
+			t.Fatalf("number %d: %v", id, err)
+		}
+	}
+	if err := x.Admit(first); err != nil {
+		t.Errorf("one that is in: %v", err)
+	}
+	x.PeerChanged(first, false)
+	if _, err := join(500); err != nil {
+		t.Errorf("when there is room: %v", err)
+	}
+	if n := rejectedBy(&peer{Pool: p})["full"]; n != 200 {
+		t.Errorf("%v are counted", n)
+	}
+}
+
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 1, func(m *mesh) {

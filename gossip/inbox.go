@@ -179,6 +179,13 @@ func set[K comparable, V any](m *map[K]V, k K, v V) {
 	(*m)[k] = v
 }
 
+// maxMembers is how many members are alive at most, as many as a push/pull may name. memberlist has
+// no bound of its own, and takes whoever signs for itself.
+const maxMembers = 16384
+
+// errCrowd refuses one more.
+var errCrowd = errors.New("there are as many members as there may be")
+
 // Bounds of the memory for members that left.
 const (
 	maxLeft      = 4096
@@ -199,6 +206,8 @@ type exchange struct {
 	members atomic.Int64           // alive ones
 
 	mu    sync.Mutex
+	alive map[string]struct{} // names of those whom memberlist holds alive
+	most  int                 // of them
 	queue table.BroadcastQueue
 	room  time.Time            // when memberlist last had room for some of the queue
 	left  map[string]time.Time // names of members that left, and when
@@ -210,7 +219,24 @@ var _ swim.Delegate = (*exchange)(nil)
 func (x *exchange) Receive(message []byte) { x.inbox.message(message) }
 
 // PeerChanged is for memberlist.
-func (x *exchange) PeerChanged(p swim.Peer, alive bool) { x.inbox.peer(peerEvent{p, alive}) }
+func (x *exchange) PeerChanged(p swim.Peer, alive bool) {
+	x.inbox.peer(peerEvent{p, alive})
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if alive {
+		set(&x.alive, p.Name, struct{}{})
+	} else {
+		delete(x.alive, p.Name)
+	}
+}
+
+// full says whether there is no room for a member of that name.
+func (x *exchange) full(name string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, known := x.alive[name]
+	return !known && len(x.alive) >= x.most && name != x.self
+}
 
 // Signal is for memberlist.
 func (x *exchange) Signal(name string, s swim.Signal) { x.inbox.signal(name, s) }
@@ -232,6 +258,10 @@ func (x *exchange) Admit(p swim.Peer) error {
 	}
 	if x.hasLeft(p.Name) {
 		return errLeft // some have not heard yet, so it is not counted
+	}
+	if x.full(p.Name) {
+		x.metrics.Reject("full")
+		return errCrowd
 	}
 	if err := x.admission.verify(p, m); err != nil {
 		x.metrics.Reject("forged")

@@ -47,7 +47,8 @@ type joiner struct {
 
 	mu       sync.Mutex
 	underWay map[string]struct{}
-	searched bool // once at least
+	searched bool      // once at least
+	reached  time.Time // when somebody was joined last
 	wg       sync.WaitGroup
 }
 
@@ -185,8 +186,20 @@ func (j *joiner) try(addr string) bool {
 	if err != nil && j.ctx.Err() == nil {
 		j.failed(addr, strings.Join(strings.Fields(err.Error()), " "))
 	}
-	j.ended(func() { delete(j.underWay, addr) })
+	j.ended(func() {
+		delete(j.underWay, addr)
+		if err == nil {
+			j.reached = time.Now()
+		}
+	})
 	return err == nil
+}
+
+// reachedSince reports whether somebody has been joined since then.
+func (j *joiner) reachedSince(then time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.reached.After(then)
 }
 
 // busy reports whether an attempt is under way.

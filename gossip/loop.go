@@ -37,11 +37,12 @@ type loop struct {
 	hostAddrs []netip.Addr
 
 	unknownObservers map[dynmesh.Observer]time.Time // observers that are no members, and since when
-	heard            []probe.Reported               // from changes of the table; the prober has not been told yet
+	heard            []probe.Event                  // from changes of the table; the prober has not been told yet
 	direct           []table.Entry                  // own findings that go to others without waiting for gossip
 	resends          []resend
 	sync             syncState
 	introduction     introduction
+	hearing          hearing
 
 	strangersGo bool // the table is full: what was said by those who are no members makes room
 
@@ -59,7 +60,7 @@ type loop struct {
 	died       []string // members, since that was last logged
 	joined     []string
 
-	housekeeping, expiry, spread time.Time // when they are due
+	housekeeping, expiry, nextHeld time.Time // when they are due
 }
 
 // resend is what goes out again, in case it was lost the first time.
@@ -102,6 +103,7 @@ func newLoop(p *Pool, keys table.Keys) *loop {
 // run goes on until ctx ends.
 func (l *loop) run(ctx context.Context) {
 	now := time.Now()
+	l.hearing.next = now
 	l.housekeeping, l.expiry = now.Add(housekeepingInterval), now.Add(expiryInterval)
 	l.sync.nextProbe = now.Add(jittered(probeInterval))
 	timer := time.NewTimer(0)
@@ -154,6 +156,7 @@ func (l *loop) process(b batch, now time.Time) {
 		if r == nil {
 			l.apply(l.table.Withdraw(s), false, now)
 		} else {
+			l.hearing.own(s, l.pool.self)
 			l.observe(*r, now)
 		}
 	}
@@ -191,7 +194,7 @@ func (l *loop) runDue(now time.Time) time.Time {
 		l.forged.expire(now)
 	}
 	l.syncDue(now)
-	next := earliest(l.housekeeping, l.sync.nextProbe, l.tick(), l.introduce(now))
+	next := earliest(l.housekeeping, l.sync.nextProbe, l.listen(now), l.tick(), l.introduce(now))
 	for len(l.resends) > 0 && !now.Before(l.resends[0].at) {
 		l.sendDirect(l.resends[0].messages, l.resends[0].to)
 		l.resends = l.resends[1:]
@@ -272,6 +275,7 @@ func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 	}
 	l.tableDirty = true
 	l.pool.exchange.broadcast(low, c.Entries...)
+	l.owe(c.Entries)
 	l.hear(c)
 	if l.hasReader {
 		l.pool.updates.observations(c.Set, c.Withdrawn)
@@ -296,8 +300,11 @@ func (l *loop) hear(c table.Changes) {
 		add(k, false)
 	}
 	for _, o := range c.Set {
-		if o.Kind == dynmesh.KindPath {
+		switch {
+		case o.Kind == dynmesh.KindPath:
 			add(o.Key(), o.Finding == dynmesh.Fail)
+		case o.Kind == dynmesh.KindProcess && o.Observer != l.pool.self:
+			l.heard = append(l.heard, probe.Spoke{Observer: o.Observer})
 		}
 	}
 }
@@ -369,22 +376,22 @@ func (l *loop) tick() time.Time {
 	return l.origin.Add(min(l.prober.Next(now), now+time.Hour))
 }
 
-// spreadHeld sends what memberlist has no room for, as memberlist gossips, and returns when to do so
-// again; zero: nothing waits.
+// spreadHeld sends what memberlist has no room for, as memberlist gossips, and returns when to do
+// so again; zero: nothing waits.
 func (l *loop) spreadHeld(now time.Time) time.Time {
 	if l.pool.exchange.waiting() == 0 {
 		return time.Time{}
 	}
-	if now.Before(l.spread) {
-		return l.spread
+	if now.Before(l.nextHeld) {
+		return l.nextHeld
 	}
-	l.spread = now.Add(spreadInterval)
+	l.nextHeld = now.Add(spreadInterval)
 	for _, m := range l.pick(spreadWidth) {
 		for _, b := range l.pool.exchange.held(now) {
 			l.pool.node.Send(m.peer, b)
 		}
 	}
-	return l.spread
+	return l.nextHeld
 }
 
 // introduce makes this member known to those who are to watch it, and returns when to go on; zero:

@@ -263,6 +263,7 @@ func (l *loop) pinged(m message, now time.Time) {
 		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
 		return
 	}
+	l.hearing.pingedBy(m.from.ID, now)
 	to, err := peerAt(m.from, m.addr)
 	if err != nil {
 		l.pool.metrics.Reject("malformed")
@@ -375,6 +376,7 @@ func (l *loop) publishHealth() {
 	h.Score, h.Unreported = l.pool.node.Score(), l.prober.Unreported()
 	h.Unproven, h.Obstacle = l.prober.Unproven()
 	h.Forged, h.Impersonated = l.forged.total, l.forged.last
+	h.Shut, h.Stopped = l.hearing.shut, l.hearing.stopped
 	h.Refused, h.Refusal = l.pool.refused.Now(time.Now())
 	h.NoKey = l.pool.cfg.Keyring.Lacks()
 	l.logUnreported(h.Unreported)

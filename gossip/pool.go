@@ -66,7 +66,7 @@ func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 	}
 	p.inbox = newInbox(p.metrics)
 	p.exchange = &exchange{
-		inbox: p.inbox, metrics: p.metrics, admission: newAdmission(belongs),
+		inbox: p.inbox, metrics: p.metrics, most: maxMembers, admission: newAdmission(belongs),
 		self: memberName(p.self), policy: cfg.Probe, refused: &p.refused,
 	}
 	p.node, err = swim.Listen(swim.Config{
@@ -78,6 +78,7 @@ func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 		},
 		Bind: cfg.Bind, Advertise: cfg.Advertise, Label: cfg.Label, Keyring: cfg.Keyring,
 		Network: n, Delegate: p.exchange, Counters: p.metrics, Log: cfg.Log,
+		Incarnations: maxIncarnation,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)

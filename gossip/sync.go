@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
@@ -181,4 +183,119 @@ func (l *loop) merge(b []byte, compared bool, now time.Time) {
 	}
 	l.apply(changes, compared, now)
 	l.answerPings()
+}
+
+// listen looks whether others reach this member, and speaks where they do not. It returns when to
+// do so again; zero: never.
+func (l *loop) listen(now time.Time) time.Time {
+	h := &l.hearing
+	switch {
+	case l.leaving:
+		return time.Time{}
+	case now.Before(h.next):
+		return h.next
+	}
+	l.healthDirty = h.ran(now) || l.healthDirty
+	var present []dynmesh.InstanceID
+	for _, id := range l.prober.Watchers(l.pool.self.ID) {
+		if m := l.members[id]; m != nil && m.alive() && !l.cutOff(id) {
+			present = append(present, id)
+		}
+	}
+	silent := h.overdue(present, now)
+	h.next = now.Add(listenInterval)
+	switch deaf := len(silent) > 0 && now.Sub(l.pool.node.Heard()) >= unheardAfter; {
+	case deaf && h.deaf.IsZero():
+		h.deaf = now
+		l.probe(probe.Heard{Deaf: true})
+	case !deaf && !h.deaf.IsZero():
+		h.deaf = time.Time{}
+		l.probe(probe.Heard{})
+	}
+	if shut := !h.deaf.IsZero() && l.pool.joiner.reachedSince(h.deaf); shut != h.shut {
+		h.shut, l.healthDirty = shut, true
+		l.logShut()
+	}
+	switch {
+	case len(silent) == 0 && h.speaking && (len(present) == 0 || now.Sub(h.last) < unheardAfter):
+		h.speaking, h.owed = false, nil
+		if h.ours {
+			h.ours = false
+			l.apply(l.table.Withdraw(dynmesh.Subject{ID: l.pool.self.ID}), false, now)
+		}
+	case (len(silent) > 0 || h.speaking) && now.Sub(h.spoke) >= speakInterval: // others may be to watch it meanwhile
+		l.speak(silent, now)
+	}
+	return h.next
+}
+
+// cutOff reports whether somebody else has found that a member's port of gossip is cut off: that it
+// does not ask says nothing of this member's.
+func (l *loop) cutOff(id dynmesh.InstanceID) bool {
+	for _, by := range l.prober.Watchers(id) {
+		o, said := l.table.Get(by, dynmesh.Subject{ID: id})
+		if said && by != l.pool.self.ID && o.Finding == dynmesh.Pass && o.Reason != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// speak says that this process is there, to those who should have asked, and to others who pass it
+// on. A push/pull with one of them has memberlist tell them that it is alive, and whether it is
+// suspected: that it refutes with the next.
+func (l *loop) speak(silent []dynmesh.InstanceID, now time.Time) {
+	h, whole := &l.hearing, dynmesh.Subject{ID: l.pool.self.ID}
+	if !h.speaking {
+		h.speaking, h.owed = true, l.table.Own()
+	}
+	h.spoke = now
+	if _, said := l.table.Get(l.pool.self.ID, whole); !said {
+		h.ours = true
+		l.observe(dynmesh.Report{Subject: whole, Kind: dynmesh.KindProcess, Finding: dynmesh.Pass, At: now}, now)
+	}
+	l.apply(l.table.Repeat(whole, now), false, now)
+	messages := table.Packets(h.owed)
+	h.owed = nil
+	to := make(map[*member]struct{})
+	for n, m := range l.pick(speakWidth) {
+		if to[m] = struct{}{}; n == 0 { // in a large mesh it costs much
+			l.pool.joiner.attempt(m.Addr)
+		}
+	}
+	for _, id := range silent {
+		to[l.members[id]] = struct{}{}
+	}
+	frontends := 0
+	for _, m := range l.members { // in no order: some other ones the next time
+		if m.Role == dynmesh.RoleFrontend && l.reachable(m) && frontends < speakWidth {
+			frontends++
+			to[m] = struct{}{}
+		}
+	}
+	for m := range to {
+		l.pool.syncs.Send(m.peer, messages...)
+	}
+}
+
+// owe keeps what this member says while it speaks: nothing that it broadcasts may get out.
+func (l *loop) owe(entries []table.Entry) {
+	if !l.hearing.speaking {
+		return
+	}
+	for _, e := range entries {
+		if e.Key().Observer == l.pool.self {
+			l.hearing.owed = append(l.hearing.owed, e)
+		}
+	}
+}
+
+// logShut tells an operator what is the matter.
+func (l *loop) logShut() {
+	entry := l.log.WithField("addr", l.pool.Addr())
+	if l.hearing.shut {
+		entry.Warn("Others do not reach this member's port of gossip, though it reaches them: open the port, for TCP and UDP")
+	} else {
+		entry.Info("Others reach this member's port of gossip again")
+	}
 }

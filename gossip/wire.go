@@ -206,6 +206,17 @@ func parseName(name string) (dynmesh.Observer, error) {
 	return o, nil
 }
 
+// maxIncarnation is the highest incarnation that a member of the name can have by then: twice as
+// many as it refutes claims since it began, and what clocks that differ by half an hour make of it.
+func maxIncarnation(name string, now time.Time) int64 {
+	const atFirst, aSecond = 1 << 16, 40
+	o, err := parseName(name)
+	if err != nil || o.Epoch > uint64(now.UnixMilli()) {
+		return atFirst
+	}
+	return atFirst + (now.UnixMilli()-int64(o.Epoch))/1000*aSecond
+}
+
 // errLeft refuses a member that has left.
 var errLeft = errors.New("it has left")
 

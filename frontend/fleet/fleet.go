@@ -63,7 +63,7 @@ type Registry struct {
 func New(cfg Config, now time.Time) *Fleet {
 	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, refused: map[*Instance]string{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
-	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, keys: map[dynmesh.KeySource]int{}, marks: &f.marks}
+	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, keys: map[dynmesh.KeySource]int{}, marks: &f.marks, shut: map[*Process]struct{}{}}
 	return f
 }
 
@@ -207,6 +207,8 @@ func (f *Fleet) Suspicion() string {
 		return fmt.Sprintf("this frontend is slow or cut off (health score %d)", f.health.Score)
 	case f.alone():
 		return "this frontend reaches nobody of those who gossip"
+	case f.health.Stopped > 0:
+		return fmt.Sprintf("this frontend did not run for %v, a moment ago", f.health.Stopped.Round(time.Second/10))
 	}
 	return ""
 }
@@ -301,6 +303,7 @@ func (f *Fleet) Warnings() []string {
 		w.gossip(f.health)
 	}
 	w.keys(f.health.NoKey, f.processes.keys)
+	w.shut(&f.processes)
 	w.partitions(f.endpoints.order)
 	w.refused(f.refused)
 	w.rejects(f.rejected)

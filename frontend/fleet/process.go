@@ -165,6 +165,7 @@ type processes struct {
 	keys      map[dynmesh.KeySource]int // members that have their gossip keys from there, this one as well
 	gossiping int                       // others that, by the registry, take part in gossip
 	peers     int                       // other members that may have an opinion: those that are alive and not unreachable
+	shut      map[*Process]struct{}     // whose ports of gossip are, and nothing else
 }
 
 // get returns a process, a new one where there is none.
@@ -254,13 +255,15 @@ func (ps *processes) rename(p *Process) {
 // reevaluate takes note that what others say of a process may count differently now, and so what it
 // says of others. A process that is unreachable stays so until somebody reaches it.
 func (ps *processes) reevaluate(p *Process) {
-	missed, reached := false, false
+	missed, reached, shut := false, false, false
 	seen := p.seen()
 	for i := range seen.paths {
 		r := &seen.paths[i]
 		missed = missed || !r.stale && r.finding.Value() == dynmesh.Fail && ps.stateOf(r.observer) == dynmesh.Alive && ps.vouched(r.observer)
-		reached = reached || r.finding.Value() == dynmesh.Pass && ps.path(r).Counts()
+		passes := r.finding.Value() == dynmesh.Pass && ps.path(r).Counts()
+		reached, shut = reached || passes, shut || passes && r.reason.Value() != ""
 	}
+	ps.setShut(p, shut)
 	ps.marks.process(p)
 	ps.collect(p)
 	if unreachable := missed || seen.unreachable && !reached; unreachable != seen.unreachable {
@@ -270,6 +273,19 @@ func (ps *processes) reevaluate(p *Process) {
 		}
 	}
 	ps.countPeer(p)
+}
+
+// setShut takes note of a process whose port of gossip is cut off, and nothing else of it.
+func (ps *processes) setShut(p *Process, is bool) {
+	if _, was := ps.shut[p]; was == is {
+		return
+	}
+	ps.marks.status = true
+	if is {
+		ps.shut[p] = struct{}{}
+	} else {
+		delete(ps.shut, p)
+	}
 }
 
 // countPeer keeps peers. Who is left alone, or no longer, looks again at all that somebody cannot

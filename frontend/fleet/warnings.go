@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
@@ -39,6 +42,12 @@ func (w *warnings) registries(whole Registry, each []dynmesh.RegistryState) {
 func (w *warnings) gossip(h dynmesh.GossipHealth) {
 	if h.Score >= verdict.Unwell {
 		w.add("this frontend is slow or cut off (health score %d): that gossip declares a worker dead is not believed unless somebody else says so", h.Score)
+	}
+	if h.Stopped > 0 {
+		w.add("this frontend did not run for %v, a moment ago (it was stopped, or starved of CPU): what it shows may be from before", h.Stopped.Round(time.Second/10))
+	}
+	if h.Shut {
+		w.add("others do not reach this frontend's own port of gossip, though it reaches them: what they find arrives late or never; open the port to all members, for TCP and UDP")
 	}
 	if h.UDPDegraded > 0 {
 		w.add("members that answer over TCP and not over UDP: %d; look for a firewall, because their loss is noticed later", h.UDPDegraded)
@@ -80,6 +89,24 @@ func (w *warnings) keys(lacking string, by map[dynmesh.KeySource]int) {
 	}
 	if len(kinds) > 1 {
 		w.add("members gossip with different keys, and do not hear each other: %s; want the same DYN_GOSSIP_KEY or DYN_GOSSIP_KEYRING_FILE for all, or for none", strings.Join(kinds, ", "))
+	}
+}
+
+// maxShut is the most members that the warnings name for their ports of gossip.
+const maxShut = 5
+
+// shut tells whose ports of gossip are cut off, and nothing else of them.
+func (w *warnings) shut(ps *processes) {
+	all := slices.SortedFunc(maps.Keys(ps.shut), func(a, b *Process) int { return cmp.Compare(a.id, b.id) })
+	for _, p := range all[:min(len(all), maxShut)] {
+		who := ps.nameOf(dynmesh.Observer{ID: p.id})
+		if p.member != nil {
+			who += " (" + p.member.Addr + ")"
+		}
+		w.add("the gossip port of %s is cut off: others do not reach it, and its word comes by connections of its own; open the port to all members, for TCP and UDP", who)
+	}
+	if more := len(all) - maxShut; more > 0 {
+		w.add("so are those of %d more", more)
 	}
 }
 

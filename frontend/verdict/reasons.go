@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -244,6 +245,9 @@ func (e Evidence) objections() []string {
 	}
 	if fails > 0 {
 		add("%s", e.watchers(dynmesh.Fail))
+	}
+	if n := slices.IndexFunc(e.Paths, func(p Path) bool { return p.Finding == dynmesh.Pass && p.Reason != "" && p.Counts() }); n >= 0 {
+		add("its gossip port is cut off, %s has found since %s: its word comes by connections of its own", e.Paths[n].By, at(e.Paths[n].At))
 	}
 	return r
 }

@@ -12,6 +12,9 @@ const (
 	typePing         = 0
 	typeIndirectPing = 1
 	typeAck          = 2
+	typeSuspect      = 3
+	typeAlive        = 4
+	typeDead         = 5
 	typePushPull     = 6
 	typeCompound     = 7
 	typeUser         = 8
@@ -48,12 +51,31 @@ var (
 	ErrCompressed = errors.New("it is compressed, which members never do")
 	ErrTooLong    = errors.New("it is longer than anything that members say")
 	ErrMalformed  = errors.New("it is no message of memberlist's")
+	ErrRunAway    = errors.New("it says that a member has refuted its death more often than it can have")
 )
 
 // Rules are what the members of a mesh agree on.
 type Rules struct {
 	Label string
 	Keys  func() [][]byte // nil: nothing is encrypted
+
+	// Claim returns why what is said of a member is refused. Nil: nothing is.
+	Claim func(Claim) error
+}
+
+// Claim is what somebody says of a member, in memberlist's words, which nobody signs.
+type Claim struct {
+	Node        string
+	Incarnation int64
+	Alive       bool // else it is suspected, or dead
+}
+
+// claimed judges a claim.
+func (r Rules) claimed(h header, alive bool) error {
+	if r.Claim == nil {
+		return nil
+	}
+	return r.Claim(Claim{h.node, h.incarnation, alive})
 }
 
 // keys returns nil where there are none.
@@ -90,11 +112,11 @@ func (r Rules) Packet(b []byte) (relays int, err error) {
 	if len(b) >= 5 && b[0] == typeCRC {
 		b = b[5:]
 	}
-	return command(b)
+	return r.command(b)
 }
 
 // command looks into a message of a packet. Each step inwards makes it shorter.
-func command(b []byte) (relays int, err error) {
+func (r Rules) command(b []byte) (relays int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
@@ -103,6 +125,15 @@ func command(b []byte) (relays int, err error) {
 		return 0, ErrCompressed
 	case typeIndirectPing:
 		return 1, nil
+	case typeSuspect, typeAlive, typeDead:
+		h, n, err := readMap(b[1:], maxNode)
+		if err == nil && n == 0 {
+			err = ErrMalformed
+		}
+		if err != nil {
+			return 0, err
+		}
+		return 0, r.claimed(h, b[0] == typeAlive)
 	case typeCompound:
 	default:
 		return 0, nil
@@ -116,7 +147,7 @@ func command(b []byte) (relays int, err error) {
 		if n > len(parts) {
 			break // memberlist drops the rest
 		}
-		more, err := command(parts[:n])
+		more, err := r.command(parts[:n])
 		if err != nil {
 			return 0, err
 		}

@@ -2,8 +2,12 @@ package frame
 
 import "encoding/binary"
 
-// header is what is announced in a document; 0 where it is not.
-type header struct{ nodes, state, message int64 }
+// header is what counts of a document; 0 where it is not there.
+type header struct {
+	nodes, state, message int64  // that are announced
+	incarnation, status   int64  // of a member
+	node                  string // its name
+}
 
 // readMap reads a document of memberlist's: a map of names to numbers, texts and truths, never to
 // further maps or lists. n is how many bytes it has, and 0 where b ends before it does, which is
@@ -43,7 +47,12 @@ func readMap(b []byte, most int) (h header, n int, err error) {
 			return short()
 		}
 		rest = rest[size:]
-		if announced := h.field(string(name.text)); announced != nil {
+		if key := string(name.text); key == "Node" || key == "Name" {
+			if value.text == nil || h.node != "" {
+				return h, 0, ErrMalformed
+			}
+			h.node = string(value.text)
+		} else if announced := h.field(key); announced != nil {
 			if value.text != nil || !value.whole || *announced != 0 {
 				return h, 0, ErrMalformed
 			}
@@ -56,7 +65,7 @@ func readMap(b []byte, most int) (h header, n int, err error) {
 	return h, n, nil
 }
 
-// field is where an announcement of that name stands; nil: it is none.
+// field is where a number of that name stands; nil: it does not count.
 func (h *header) field(name string) *int64 {
 	switch name {
 	case "Nodes":
@@ -65,6 +74,10 @@ func (h *header) field(name string) *int64 {
 		return &h.state
 	case "UserMsgLen":
 		return &h.message
+	case "Incarnation":
+		return &h.incarnation
+	case "State":
+		return &h.status
 	}
 	return nil
 }

@@ -14,7 +14,9 @@ type Stream struct {
 }
 
 // Stream returns the reader of a message. Answers to what this member has sent have no label.
-func (r Rules) Stream(answer bool) *Stream { return &Stream{rules: r, answer: answer} }
+func (r Rules) Stream(answer bool) *Stream {
+	return &Stream{rules: r, answer: answer, body: body{rules: r}}
+}
 
 // Len returns how many bytes the message has that begins with b, as soon as that is known, 0
 // before, or why it is refused. b must be what it was the time before, and more. What memberlist is
@@ -75,7 +77,7 @@ func (s *Stream) Verify(b []byte) error {
 	if plain == nil {
 		return err
 	}
-	n, err := new(body).len(plain)
+	n, err := (&body{rules: s.rules}).len(plain)
 	if err == nil && n != len(plain) && (n != 1 || known(plain[0])) {
 		err = ErrMalformed
 	}
@@ -89,6 +91,7 @@ func known(typ byte) bool {
 
 // body is a message without label and encryption, as far as it has been read.
 type body struct {
+	rules  Rules
 	at     int  // so many bytes have been read
 	begun  bool // the header has been read
 	nodes  int  // that are to come
@@ -114,12 +117,15 @@ func (m *body) len(b []byte) (int, error) {
 		m.begun, m.at = true, 1+n
 	}
 	for m.nodes > 0 {
-		_, n, err := readMap(b[m.at:], maxNode)
+		h, n, err := readMap(b[m.at:], maxNode)
 		if n == 0 || err != nil {
 			return 0, err
 		}
 		if n < minNode {
 			return 0, ErrMalformed
+		}
+		if err := m.rules.claimed(h, h.status == 0); err != nil {
+			return 0, err
 		}
 		m.at += n
 		m.nodes--

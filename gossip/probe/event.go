@@ -47,6 +47,12 @@ type (
 		Nonce uint64
 	}
 
+	// Spoke is a new word of a member's, of its own process. That it comes says that it is there.
+	Spoke struct{ Observer dynmesh.Observer }
+
+	// Heard says whether others reach this member at all: Deaf, it finds nothing out of silence.
+	Heard struct{ Deaf bool }
+
 	// DialEnded is how one of [Actions].Dials ended. Of a connection that is kept TripwireClosed
 	// follows.
 	DialEnded struct {
@@ -75,6 +81,8 @@ func (MemberGone) isEvent()     {}
 func (Reported) isEvent()       {}
 func (ForeignWatched) isEvent() {}
 func (Ponged) isEvent()         {}
+func (Spoke) isEvent()          {}
+func (Heard) isEvent()          {}
 func (DialEnded) isEvent()      {}
 func (TripwireClosed) isEvent() {}
 func (Tick) isEvent()           {}

@@ -42,6 +42,7 @@ type Prober struct {
 	deadlines timers.Queue[time.Duration, *target] // of targets
 	queues    dialQueues
 	health    localHealth
+	deaf      bool // nothing of what others send reaches this member
 
 	now time.Duration // of the event that is being handled
 	out Actions       // what follows from it
@@ -103,6 +104,12 @@ func (p *Prober) Handle(e Event, now time.Duration) Actions {
 		}
 	case Ponged:
 		p.ponged(e)
+	case Spoke:
+		if t := p.targets[e.Observer.ID]; t != nil && t.member.Observer == e.Observer {
+			p.step(t, watch.Event{Kind: watch.Spoke})
+		}
+	case Heard:
+		p.deaf = e.Deaf
 	case Tick:
 		p.tick()
 	case Stop:
@@ -452,7 +459,7 @@ func (p *Prober) reconsiderReportedBy(by dynmesh.InstanceID) {
 // unhealthy reports whether what this process does not hear of a member says nothing: there are
 // other members, and it does not hear them either.
 func (p *Prober) unhealthy(id dynmesh.InstanceID) bool {
-	if p.health.well(id, p.now) {
+	if !p.deaf && p.health.well(id, p.now) {
 		return false
 	}
 	for other, m := range p.members {

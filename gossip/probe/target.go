@@ -111,7 +111,7 @@ func (t *target) fails() bool {
 // report says what a watch finds, of one subject.
 func (p *Prober) report(s dynmesh.Subject, t *target) {
 	f, rtt := t.finding()
-	if f.Finding != dynmesh.Pass {
+	if f.Finding != dynmesh.Pass || f.Reason != "" {
 		rtt = 0
 	}
 	r := dynmesh.Report{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -24,6 +25,10 @@ const (
 	// each other for less than one.
 	maxRelays = 256
 	relayTime = 500 * time.Millisecond
+
+	// maxRefuted is how many claims this member refutes in refuteTime. Each counts its incarnation up.
+	maxRefuted = 20
+	refuteTime = time.Second
 )
 
 // errNoRoom refuses a stream for which there is no room, or no longer.
@@ -38,13 +43,56 @@ type guard struct {
 	relays  int // since began; one goroutine reads packets
 	began   time.Time
 	streams *budget.Budget
+
+	claims claims
 }
 
 func newGuard(label string, keys func() [][]byte, complain func(string)) *guard {
-	return &guard{
-		rules: frame.Rules{Label: label, Keys: keys}, complain: complain,
-		streams: budget.New(budget.Share(16, maxStreams)),
+	g := &guard{complain: complain, streams: budget.New(budget.Share(16, maxStreams))}
+	g.rules = frame.Rules{Label: label, Keys: keys, Claim: func(c frame.Claim) error { return g.claims.judge(c, time.Now()) }}
+	return g
+}
+
+// claims judges what is said of members in memberlist's words, lest incarnations run away.
+//
+// A member that is suspected, or said to be dead, refutes that by an incarnation above the claim's.
+// One that a forged claim has brought near 2^32 could refute nothing any longer. So a claim counts
+// only where the member can have come that far since it began, and each member refutes no more than
+// that: what it does not refute now comes again. It is safe for concurrent use.
+type claims struct {
+	self string
+	most func(name string, now time.Time) int64 // the highest incarnation of a member by now; nil: any
+
+	mu      sync.Mutex
+	refuted int64 // the highest incarnation that this member has refuted: its own is one above
+	began   time.Time
+	count   int // since began
+}
+
+// judge returns why a claim is refused.
+func (c *claims) judge(said frame.Claim, now time.Time) error {
+	if c.most == nil {
+		return nil
 	}
+	if said.Incarnation < 0 || said.Incarnation > c.most(said.Node, now) {
+		return frame.ErrRunAway
+	}
+	if said.Node != c.self {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if said.Incarnation <= c.refuted || said.Alive && said.Incarnation == c.refuted+1 {
+		return nil // nothing is counted up for that
+	}
+	if now.Sub(c.began) >= refuteTime {
+		c.began, c.count = now, 0
+	}
+	if c.count++; c.count > maxRefuted {
+		return errNoRoom
+	}
+	c.refuted = said.Incarnation
+	return nil
 }
 
 // admit says whether memberlist is to have a packet.

@@ -51,6 +51,7 @@ func linePatterns() []linePattern {
 		{reject: "oversized", warning: garbage, texts: []string{frame.ErrTooLong.Error()}},
 		{reject: "malformed", warning: garbage, texts: []string{frame.ErrMalformed.Error()}},
 		{reject: "overload", warning: overload, texts: []string{errNoRoom.Error()}},
+		{reject: "incarnation", warning: "Somebody claims of a member what cannot be: it is not believed", texts: []string{frame.ErrRunAway.Error()}},
 		{reject: "label", warning: "Something with another label talks to this port: another pool, or nothing of the kind",
 			texts: []string{"unacceptable label", "label header", "cannot decode label"}},
 		{reject: "key", warning: "Something without this pool's key talks to this port",

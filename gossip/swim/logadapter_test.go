@@ -56,7 +56,7 @@ func TestPatternsAreOfThisMemberlist(t *testing.T) {
 	}
 	system := []string{
 		"i/o timeout", "use of closed network connection", "connection reset by peer", "broken pipe",
-		frame.ErrCompressed.Error(), frame.ErrTooLong.Error(), frame.ErrMalformed.Error(), errNoRoom.Error(),
+		frame.ErrCompressed.Error(), frame.ErrTooLong.Error(), frame.ErrMalformed.Error(), errNoRoom.Error(), frame.ErrRunAway.Error(),
 	}
 	for _, p := range linePatterns() {
 		for _, text := range p.texts {

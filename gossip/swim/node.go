@@ -30,6 +30,10 @@ type Config struct {
 	Delegate  Delegate
 	Counters  Counters
 	Log       *logrus.Entry
+
+	// Incarnations is the highest incarnation that a member of the name can have reached by then; nil:
+	// any. A member refutes 20 claims in a second at most.
+	Incarnations func(name string, now time.Time) int64
 }
 
 // Delegate is told what happens. It is called from many goroutines, mostly while memberlist holds
@@ -107,6 +111,7 @@ func Listen(cfg Config) (*Node, error) {
 		keys = cfg.Keyring.ring.GetKeys
 	}
 	g := newGuard(cfg.Label, keys, func(line string) { _, _ = adapter.Write([]byte(line)) })
+	g.claims.self, g.claims.most = cfg.Name, cfg.Incarnations
 	t, err := newTransport(cfg.Network, cfg.Bind, cfg.Advertise, cfg.Counters, g, cfg.Delegate.TripwireOpened)
 	if err != nil {
 		return nil, err
@@ -157,6 +162,9 @@ func (n *Node) Port() int { return n.transport.listener.Addr().(*net.TCPAddr).Po
 
 // Conns counts the connections that there are now.
 func (n *Node) Conns() Conns { return n.transport.conns() }
+
+// Heard is when a packet or a connection of others came in last; before the first: 1970.
+func (n *Node) Heard() time.Time { return time.Unix(0, n.transport.heard.Load()) }
 
 // Local says whether other hosts are neither meant to reach the node nor can.
 func (n *Node) Local() bool { return n.transport.local() }

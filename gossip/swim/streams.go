@@ -37,6 +37,7 @@ func (t *transport) accept() {
 			continue
 		}
 		wait = 0
+		t.heard.Store(time.Now().UnixNano())
 		if !t.reserve(&t.inbound, maxInbound) {
 			_ = conn.Close()
 			t.counters.Reject("too_many_streams")

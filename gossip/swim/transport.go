@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -29,7 +30,8 @@ type transport struct {
 	advertise  netip.AddrPort
 	counters   Counters
 	guard      *guard
-	onTripwire func() // is called when another member has opened one; must not wait
+	heard      atomic.Int64 // when something came last that others began, in Unix nanoseconds
+	onTripwire func()       // is called when another member has opened one; must not wait
 
 	packetCh chan *memberlist.Packet
 	streamCh chan net.Conn
@@ -125,6 +127,7 @@ func (t *transport) receive() {
 			continue
 		}
 		t.counters.Received("udp", n)
+		t.heard.Store(now.UnixNano())
 		if !t.guard.admit(buf[:n], from, now) {
 			continue
 		}

@@ -54,6 +54,21 @@ func (t *Table) Observe(f dynmesh.Report) (Changes, error) {
 	return r.changes(), nil
 }
 
+// Repeat says what this member says of a subject again, as of that time, so that others hear it
+// anew.
+func (t *Table) Repeat(s dynmesh.Subject, at time.Time) Changes {
+	own, r := t.incarnation(t.self.ID), t.recorder()
+	if e := own.entries[s]; e != nil && e.stands {
+		f := e.observation().Report
+		f.At = timeOf(at.UnixMilli())
+		t.say(own, s, &f, r)
+	}
+	return r.changes()
+}
+
+// Own returns all that this member says.
+func (t *Table) Own() []Entry { return t.incarnation(t.self.ID).appendAll(nil) }
+
 // Withdraw takes back what this member says of a subject.
 func (t *Table) Withdraw(s dynmesh.Subject) Changes {
 	own, r := t.incarnation(t.self.ID), t.recorder()

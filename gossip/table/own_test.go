@@ -61,7 +61,8 @@ func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 		if _, err := o.At.MarshalJSON(); err != nil || o.Latency < 0 || o.Latency > 24*time.Hour {
 			rt.Fatalf("at %v, latency %v: %v", o.At, o.Latency, err)
 		}
-		if want := f.Reason; f.Finding == dynmesh.Fail && o.Reason != want || f.Finding != dynmesh.Fail && o.Reason != "" {
+		said := f.Finding == dynmesh.Fail || f.Finding == dynmesh.Pass && f.Kind == dynmesh.KindPath
+		if want := f.Reason; said && o.Reason != want || !said && o.Reason != "" {
 			rt.Fatalf("reason %q, of %s for %q", o.Reason, o.Finding, want)
 		}
 		if o.Subject != f.Subject || o.Kind != f.Kind || o.Finding != f.Finding || o.Ready != f.Ready || o.Draining != f.Draining || o.Observer != self {

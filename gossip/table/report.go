@@ -66,7 +66,7 @@ func checkReport(self dynmesh.Observer, r dynmesh.Report) (dynmesh.Report, error
 	if findingNumber(r.Finding) == 0 {
 		return r, fmt.Errorf("finding is %q, which has no number", r.Finding)
 	}
-	if r.Finding != dynmesh.Fail {
+	if r.Finding != dynmesh.Fail && (r.Finding != dynmesh.Pass || r.Kind != dynmesh.KindPath) {
 		r.Reason = ""
 	}
 	if r.Reason != "" && reasonNumber(r.Reason) == 0 {

@@ -9,6 +9,10 @@
 //     is a reason to verify at once.
 //   - The port of requests, which must accept connections.
 //
+// Where the port of gossip alone is cut off, the first two say nothing. The worker then says by
+// connections of its own that it is there, and is believed for as long as it goes on, and its port
+// of requests accepts connections.
+//
 // The first two ask the same process, so a failure is never concluded from one packet or one
 // connection. A [Member] verifies first. A failure is only one of these:
 //

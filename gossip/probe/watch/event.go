@@ -23,6 +23,7 @@ const (
 	SystemRead                 // SystemAsks.Read has ended
 	Readdressed                // the port of requests is another one now, or is gone, or is there at last
 	Inherited                  // the former watcher is lost, and nobody knows what became of the worker since then
+	Spoke                      // a new word of the worker's, of itself, has come by others, or by a connection of its own
 )
 
 // Outcome is how an attempt to connect ended.
@@ -102,6 +103,6 @@ type Actions struct {
 // Finding is what a watcher says of a worker.
 type Finding struct {
 	Finding dynmesh.Finding // Pass, Fail, or empty: nothing
-	Reason  dynmesh.Reason  // of a Fail
+	Reason  dynmesh.Reason  // of a Fail, or of a Pass whose port of gossip is cut off
 	Detail  string
 }

@@ -21,6 +21,9 @@ type processProbe struct {
 	provenFrom uint64              // answers to earlier pings prove nothing
 	nextPing   time.Duration       // when the next one goes out
 
+	spoke    time.Duration // when a word of its own came last by others; before the first: -wordAge
+	failedAt time.Duration // when it was last found to fail
+
 	misses       int // heartbeats since the last answer, but for those of which nothing can be said
 	unanswered   int // all of them
 	dial         dialState
@@ -51,7 +54,7 @@ const (
 // newProcessProbe begins to watch. Heartbeats of watches that begin together do not go out
 // together.
 func newProcessProbe(seed uint64, now time.Duration) processProbe {
-	p := processProbe{jitter: jitter(seed), nonce: Mix(seed) >> 1}
+	p := processProbe{jitter: jitter(seed), nonce: Mix(seed) >> 1, spoke: now - wordAge}
 	p.provenFrom = p.nonce + 1
 	p.nextPing = now + p.jitter.within(heartbeat)
 	p.tripwire.at = now
@@ -79,6 +82,8 @@ func (p *processProbe) step(e Event, now time.Duration, late bool, a *Actions) {
 		if p.phase == watching {
 			p.suspect(true, now, a)
 		}
+	case Spoke:
+		p.heard(now)
 	case Tick, ServiceDialed, Readdressed: // what is due
 	}
 	switch p.phase {
@@ -93,14 +98,17 @@ func (p *processProbe) step(e Event, now time.Duration, late bool, a *Actions) {
 
 // wake is when something is due next.
 func (p *processProbe) wake() time.Duration {
-	switch {
-	case p.phase == watching:
+	if p.phase == watching {
 		return min(p.nextPing, p.tripwire.due())
-	case p.phase == failed && p.verification.pings >= quickPings:
-		return p.verification.deadline
-	default:
-		return min(p.nextPing, p.verification.deadline)
 	}
+	at := p.verification.deadline
+	if p.phase == verifying || p.verification.pings < quickPings {
+		at = min(at, p.nextPing)
+	}
+	if p.speaks() {
+		at = min(at, p.spoke+wordAge)
+	}
+	return at
 }
 
 // sendHeartbeats sends heartbeats, and verifies when too many of them had no answer.

@@ -39,6 +39,17 @@ func (s *serviceProbe) step(e Event, now time.Duration, worthwhile bool, a *Acti
 	}
 }
 
+// recheck has the port tried within that time, and what was found of it forgotten where anew is
+// set.
+func (s *serviceProbe) recheck(within time.Duration, anew bool, now time.Duration) {
+	if anew {
+		s.finding = Finding{}
+	}
+	if s.at > now+within {
+		s.schedule(Once, now+within)
+	}
+}
+
 // due is when the next attempt is.
 func (s *serviceProbe) due() time.Duration {
 	if !s.there || s.trying != None {

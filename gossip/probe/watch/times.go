@@ -53,6 +53,13 @@ const (
 	degradedMisses    = 3
 	degradedWait      = 3 * time.Second
 
+	// A worker whose port of gossip does not answer says once a second that it is there. Its word is
+	// believed for wordAge, where its port of requests accepts connections: that is tried each
+	// wordPeriod, since there is no tripwire. lastWords is how long its last one may be under way.
+	wordAge    = 3 * time.Second
+	wordPeriod = time.Second
+	lastWords  = 2 * time.Second
+
 	// A tripwire that did not hold for shortLived is opened again after a pause that doubles from
 	// minReopen to maxReopen.
 	shortLived = 10 * time.Second

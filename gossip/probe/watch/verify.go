@@ -107,9 +107,13 @@ func (p *processProbe) gossipDialed(o Outcome, now time.Duration, a *Actions) {
 	}
 }
 
-// failSilent is a failure for want of answers, in the words that tell most.
+// failSilent is a failure for want of answers, in the words that tell most; but none where the
+// worker's own word comes by another way.
 func (p *processProbe) failSilent(now time.Duration, a *Actions) {
 	switch {
+	case now-p.spoke < wordAge:
+		p.believe()
+		p.backOff(now, a)
 	case p.verification.accepted > 0:
 		p.fail(dynmesh.ReasonFrozen, "accepts connections but does not answer", now, a)
 	case p.verification.noWay:
@@ -120,12 +124,34 @@ func (p *processProbe) failSilent(now time.Duration, a *Actions) {
 }
 
 // fail says that the worker cannot be reached. Where that has been said, only a better reason
-// replaces the first.
+// replaces the first. What becomes of its port of gossip says nothing of one that speaks.
 func (p *processProbe) fail(r dynmesh.Reason, detail string, now time.Duration, a *Actions) {
+	if p.speaks() {
+		return
+	}
 	if p.finding.Finding != dynmesh.Fail || r != dynmesh.ReasonTimeout {
-		p.finding = Finding{dynmesh.Fail, r, detail}
+		p.finding, p.failedAt = Finding{dynmesh.Fail, r, detail}, now
 	}
 	p.backOff(now, a)
+}
+
+// heard takes a word of the worker's own. One that died has said its last as it did so, which comes
+// later by others: what refuses connections is believed only when it goes on.
+func (p *processProbe) heard(now time.Duration) {
+	p.spoke = now
+	if p.phase == failed && (p.finding.Reason != dynmesh.ReasonRefused || now-p.failedAt >= lastWords) {
+		p.believe()
+	}
+}
+
+// believe takes the worker's own word for it that its process is there.
+func (p *processProbe) believe() {
+	p.finding = Finding{dynmesh.Pass, dynmesh.ReasonUnreachable, "its port of gossip does not answer, and its own word comes by other ways"}
+}
+
+// speaks reports whether nothing but its own word says that it is there.
+func (p *processProbe) speaks() bool {
+	return p.phase == failed && p.finding.Finding == dynmesh.Pass
 }
 
 // abstain takes back what was said: this process is in no state to say anything.
@@ -148,6 +174,11 @@ func (p *processProbe) backOff(now time.Duration, a *Actions) {
 // retry asks again after each pause. The first right answer ends it.
 func (p *processProbe) retry(now time.Duration, late, unwell bool, a *Actions) {
 	c := &p.verification
+	if p.speaks() && now-p.spoke >= wordAge { // it may be heard again
+		p.suspect(true, now, a)
+		p.verify(now, late, unwell, a)
+		return
+	}
 	if now >= c.deadline {
 		if p.finding.Finding == "" && !late && !unwell {
 			p.failSilent(now, a)

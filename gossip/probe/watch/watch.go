@@ -27,8 +27,16 @@ func NewMember(seed uint64, service bool, now time.Duration) Member {
 // Step is what was, and what happens, to what is, and what to do.
 func (w Member) Step(e Event, now time.Duration) (Member, Actions) {
 	var a Actions
+	spoke := w.process.speaks()
 	w.process.step(e, now, now-w.wake > lateness, &a)
-	reach := w.process.phase == watching && w.process.finding.Finding == dynmesh.Pass
+	speaks := w.process.speaks()
+	reach := w.process.finding.Finding == dynmesh.Pass && (speaks || w.process.phase == watching)
+	switch {
+	case speaks && !spoke:
+		w.service.recheck(0, true, now)
+	case speaks:
+		w.service.recheck(wordPeriod, false, now)
+	}
 	w.service.step(e, now, reach, &a)
 	said := w.conclude()
 	a.Changed = said != w.reported
@@ -43,7 +51,7 @@ func (w Member) Step(e Event, now time.Duration) (Member, Actions) {
 
 // conclude takes the worse of what the two signs say. Nothing is said before both have been seen.
 func (w *Member) conclude() Finding {
-	if w.process.finding.Finding != dynmesh.Pass || !w.service.there {
+	if w.process.finding.Finding != dynmesh.Pass || !w.service.there || w.process.finding.Reason != "" && w.service.finding.Finding == dynmesh.Pass {
 		return w.process.finding
 	}
 	return w.service.finding
