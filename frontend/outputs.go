@@ -47,7 +47,8 @@ func newRouter(cfg Config) *router {
 	}
 }
 
-// take has the policy decide on what has changed, and says whether outputs are shown in another way.
+// take has the policy decide on what has changed, and says whether outputs are shown in another
+// way.
 func (r *router) take(f *fleet.Fleet, c fleet.Changes, now time.Time) (changed bool) {
 	if r == nil {
 		return false

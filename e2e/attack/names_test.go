@@ -109,8 +109,8 @@ func says(code byte) func([]byte) []byte {
 }
 
 // TestNames: workers, and the etcd of all, are known by names. That these are answered late, not at
-// all, or with failures changes no verdict, and the end of a worker is noticed. A resolver that says
-// that there is no such name, or another address, is believed, as by whoever sends requests.
+// all, or with failures changes no verdict, and the end of a worker is noticed. A resolver that
+// says that there is no such name, or another address, is believed, as by whoever sends requests.
 func TestNames(t *testing.T) {
 	if os.Getenv("DYNMESH_ATTACK") == "" {
 		t.Skip("make attack runs it")

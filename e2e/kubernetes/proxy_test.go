@@ -35,10 +35,10 @@ var services = []struct{ name, ip string }{{"steered", "10.96.0.80"}, {"plain", 
 // inside is set in the process that has a network of its own.
 const inside = "DYNMESH_KUBEPROXY_INSIDE"
 
-// TestKubeProxy counts requests to a Service's address, which a real kube-proxy leads to replicas by
-// rules of iptables, while one of them is killed, and one frozen: with slices that dynmesh writes,
-// and without. All of it runs in a network namespace that ends with it, so that no rule is the
-// machine's.
+// TestKubeProxy counts requests to a Service's address, which a real kube-proxy leads to replicas
+// by rules of iptables, while one of them is killed, and one frozen: with slices that dynmesh
+// writes, and without. All of it runs in a network namespace that ends with it, so that no rule is
+// the machine's.
 func TestKubeProxy(t *testing.T) {
 	if os.Getenv("DYNMESH_KUBERNETES") == "" {
 		t.Skip("left out: Kubernetes is compiled first; run make kubernetes")
@@ -151,8 +151,8 @@ func countThroughProxy(t *testing.T) {
 	}
 }
 
-// replicas are dynmesh's workers, each at an address of its own, registered in the etcd that the API
-// server has.
+// replicas are dynmesh's workers, each at an address of its own, registered in the etcd that the
+// API server has.
 type replicas struct {
 	*plane
 	dynmesh  string

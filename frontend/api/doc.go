@@ -11,8 +11,8 @@
 // /events (docs/events.md) and /mesh, with less in it at /mesh/{namespace}.{component}.{endpoint}
 // and …/{instance id}; and the page of package web at /. Every other path answers 404, every other
 // method 405, both in JSON. grpc.health.v1 has a port of its own, if it is wanted. All of them tell
-// the state of one snapshot, whose version /mesh and /events show. Only /history and /mesh?at= tell what
-// was: they read files (package history), a few at a time.
+// the state of one snapshot, whose version /mesh and /events show. Only /history and /mesh?at= tell
+// what was: they read files (package history), a few at a time.
 //
 // # Goroutines
 //

@@ -52,7 +52,8 @@ func (f *Feed) AppliedOne(t *Target, s *Server, now time.Time) {
 	f.hub.applied(f.output, t, []Server{*s}, false, now)
 }
 
-// Lead reports whether this process is the one that does what is decided, where of several one does.
+// Lead reports whether this process is the one that does what is decided, where of several one
+// does.
 func (f *Feed) Lead(leads bool) { f.hub.lead(f.output, leads) }
 
 // Failed reports that a target could not be told. It stands until the target is Applied.
