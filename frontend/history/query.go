@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
@@ -149,30 +150,30 @@ func (s *store) sel(q Query) (page Page, err error) {
 	return page, nil
 }
 
-// read reads the Data of entries. It outlives the transaction.
+// read reads the Data of entries. It outlives the transaction, and keeps nothing else of the blocks
+// in memory: of a large fleet they are many times as much.
 func (s *store) read(some []found, subjects map[uint32]Subject, skipped *int) []Entry {
-	entries := make([]Entry, 0, len(some))
-	open := map[*byte][][]byte{} // blocks that are decompressed
-	for _, x := range some {
-		first := &x.block.value[0]
-		data, known := open[first]
-		if !known {
-			var err error
-			if data, err = s.coder.data(x.block.value, len(x.block.heads)); err != nil {
-				*skipped++
-			}
-			open[first] = data
-		}
-		if data == nil {
+	in := map[*byte][]int{} // what is wanted of each block, which is decompressed once
+	for n, x := range some {
+		in[&x.block.value[0]] = append(in[&x.block.value[0]], n)
+	}
+	entries := make([]Entry, len(some))
+	for _, wanted := range in {
+		b := some[wanted[0]].block
+		data, err := s.coder.data(b.value, len(b.heads))
+		if err != nil {
+			*skipped++
 			continue
 		}
-		e := Entry{Subject: subjects[x.block.number], At: time.UnixMilli(x.head.at).UTC(), From: wordOf(x.from), To: wordOf(x.to), Carried: x.carried}
-		if x.to != 0 || e.Subject == (Subject{}) {
-			e.Data = json.RawMessage(data[x.index])
+		for _, n := range wanted {
+			x, e := some[n], &entries[n]
+			*e = Entry{Subject: subjects[x.block.number], At: time.UnixMilli(x.head.at).UTC(), From: wordOf(x.from), To: wordOf(x.to), Carried: x.carried}
+			if x.to != 0 || e.Subject == (Subject{}) {
+				e.Data = bytes.Clone(data[x.index])
+			}
 		}
-		entries = append(entries, e)
 	}
-	return entries
+	return slices.DeleteFunc(entries, func(e Entry) bool { return e.At.IsZero() }) // of blocks that are damaged
 }
 
 // NoneError says that nothing is known of a moment, and why.
