@@ -85,8 +85,15 @@ func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Trans
 	if p.Since.Before(first.Begins.Time) {
 		p.Since = first.Begins.Time
 	}
+	if first.Begins.IsZero() {
+		return nil // there is nothing
+	}
+	// Nothing is later but by clocks that were ahead: a time that is far off would be asked for in
+	// vain, a window after the other.
 	if p.Until.IsZero() {
 		p.Until = first.Now
+	} else if last := first.Now.Add(window); p.Until.After(last) {
+		p.Until = last
 	}
 	for since := p.Since; !since.After(p.Until); since = since.Add(window) {
 		part := p
