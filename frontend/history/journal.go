@@ -212,7 +212,7 @@ func (j *Journal) step(now time.Time) error {
 	j.mu.Unlock()
 	if !j.running && !missed { // nothing stood when this process began, and all since then is queued
 		if err := s.begin(j.began, func(func(Entry) bool) {}); err != nil {
-			return err
+			return abandoned(s, err)
 		}
 		j.running = true
 	}
@@ -243,9 +243,7 @@ func (j *Journal) begin(s *store, now time.Time) error {
 		}
 	}
 	if err == nil {
-		if err = s.begin(now, entriesOf(j.cfg.Newest())); errors.Is(err, errDamaged) && s.live != nil {
-			err = errors.Join(err, s.abandon(err))
-		}
+		err = abandoned(s, s.begin(now, entriesOf(j.cfg.Newest())))
 	}
 	if err != nil {
 		j.mu.Lock()
@@ -342,8 +340,12 @@ func (j *Journal) write(s *store, queue []Entry, about []byte, now time.Time) er
 			entries = append(entries, e)
 		}
 	}
-	err := s.write(entries, now, false)
-	if errors.Is(err, errDamaged) {
+	return abandoned(s, s.write(entries, now, false))
+}
+
+// abandoned has the newest file go on no longer where err says that it is damaged.
+func abandoned(s *store, err error) error {
+	if errors.Is(err, errDamaged) && s.live != nil {
 		err = errors.Join(err, s.abandon(err))
 	}
 	return err
