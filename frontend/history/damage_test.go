@@ -2,11 +2,13 @@ package history
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
@@ -87,6 +89,102 @@ func TestDamagedFiles(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A file that another process cuts off or removes while it is written to holds nothing up: what can
+// be read is kept, and the history goes on in another.
+func TestCutOffWhileOpen(t *testing.T) {
+	const removed = -1
+	for _, size := range []int64{0, 4096, 9000, removed} {
+		k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+		k.step()
+		k.many(none, ready)
+		path := k.store.Load().live.path
+		var err error
+		if size == removed {
+			err = os.Remove(path)
+		} else {
+			err = os.Truncate(path, size)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page, err := k.Select(Query{Limit: 1000}); err != nil || page.Damaged == 0 {
+			t.Errorf("cut to %d: got %d damaged, %v", size, page.Damaged, err)
+		}
+		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", 7), ready, unreachable, k.now)}, false)
+		if err := k.Journal.step(k.now); !errors.Is(err, errDamaged) {
+			t.Errorf("cut to %d: got %v", size, err)
+		}
+		k.step()
+		k.change(8, ready, unreachable)
+		if got, want := k.story(Query{ID: 8, Since: k.now}), "8:ready>unreachable"; got != want {
+			t.Errorf("cut to %d: got %q, want %q", size, got, want)
+		}
+		if size != removed && !strings.Contains(k.log.String(), "is damaged") {
+			t.Errorf("cut to %d: got %q", size, k.log)
+		}
+	}
+}
+
+// Files of others in the folder are left alone.
+func TestForeignFiles(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	names := []string{"notes.history", "empty.history", "mine.damaged", "work.sealing", "x.history.damaged"}
+	for n, name := range names {
+		write(t, filepath.Join(k.dir, name), make([]byte, 5*(n%2)))
+	}
+	if err := os.Mkdir(filepath.Join(k.dir, "20261128T030000.000Z.history"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	k.step()
+	k.change(1, none, ready)
+	there := k.names()
+	for _, name := range names {
+		if !slices.Contains(there, name) {
+			t.Errorf("%s is gone: there is %v", name, there)
+		}
+	}
+	if got, want := k.story(Query{}), "1:>ready"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A fleet that fills more than one file's part of what is allowed does not begin a file each step.
+func TestFleetLargerThanAFile(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.cfg.MaxBytes = 1
+	k.step()
+	k.many(none, ready)
+	for range 5 {
+		k.now = k.now.Add(time.Second)
+		k.step()
+	}
+	first := len(k.store.Load().live.runs)
+	began := k.store.Load().live.begin()
+	for range 20 {
+		k.now = k.now.Add(time.Second)
+		k.step()
+	}
+	if live := k.store.Load().live; live.begin() != began || len(live.runs) != first {
+		t.Errorf("got a file of %s, want that of %s still", stamp(live.begin()), stamp(began))
+	}
+}
+
+// A clock that goes back behind the beginning of a run, in the middle of a file.
+func TestClockThatWentBackBehindARun(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	k.change(0xa, none, ready)
+	k.kill()
+	k = open(t, k.dir, at("28T05:00:00"), k.fleet)
+	k.step()
+	k.change(0xa, none, ready)
+	k.now = at("28T04:00:00")
+	k.change(0xa, ready, unreachable)
+	if got, want := k.stood(k.now), "a:unreachable"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -54,6 +54,7 @@ type file struct {
 	sealed bool
 	runs   []run        // in order of their beginning; at least one, but for a file that is new
 	size   atomic.Int64 // bytes
+	first  int64        // bytes once the first run had begun; 0: another process began it
 }
 
 const lockTimeout = time.Second // for bbolt's own lock on a file, which nobody else should hold
@@ -94,15 +95,11 @@ func (f *file) reopen() error {
 func (f *file) read() error {
 	fresh := false
 	err := f.db.View(func(tx *bolt.Tx) error {
-		info, err := os.Stat(f.path)
-		if err != nil {
+		f.size.Store(tx.Size())
+		if err := f.whole(); err != nil {
 			return err
 		}
-		if info.Size() < tx.Size() {
-			return fmt.Errorf("%w: it has %d bytes of %d", errDamaged, info.Size(), tx.Size())
-		}
 		f.sealed = tx.Bucket(bucketSealed) != nil
-		f.size.Store(tx.Size())
 		runs := tx.Bucket(bucketRuns)
 		if fresh = runs == nil; fresh {
 			return nil
@@ -131,6 +128,23 @@ func (f *file) read() error {
 	})
 }
 
+// whole says whether the file is as long as it was. It is asked before each transaction: where the
+// first page is missing, bbolt faults with locks that it never gives back, and all that touches the
+// file afterwards would wait for them.
+func (f *file) whole() error {
+	info, err := os.Stat(f.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist): // what is written there is lost with the process
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	case err != nil:
+		return err
+	}
+	if size := f.size.Load(); info.Size() < size {
+		return fmt.Errorf("%w: it has %d bytes of %d", errDamaged, info.Size(), size)
+	}
+	return nil
+}
+
 func (f *file) close() error { return guarded(f.db.Close) }
 
 // begin is when the first run began.
@@ -142,17 +156,30 @@ func (f *file) until() int64 { return f.runs[len(f.runs)-1].until }
 // update writes to the file.
 func (f *file) update(write func(*bolt.Tx) error) error {
 	return guarded(func() error {
-		return f.db.Update(func(tx *bolt.Tx) error {
+		if err := f.whole(); err != nil {
+			return err
+		}
+		size := int64(0)
+		err := f.db.Update(func(tx *bolt.Tx) error {
 			err := write(tx)
-			f.size.Store(tx.Size())
+			size = tx.Size()
 			return err
 		})
+		if err == nil { // else the file may not have grown
+			f.size.Store(size)
+		}
+		return err
 	})
 }
 
 // view reads the file.
 func (f *file) view(read func(*bolt.Tx) error) error {
-	return guarded(func() error { return f.db.View(read) })
+	return guarded(func() error {
+		if err := f.whole(); err != nil {
+			return err
+		}
+		return f.db.View(read)
+	})
 }
 
 func putRun(tx *bolt.Tx, r run) error {
@@ -301,8 +328,8 @@ func (f *file) seal(path string, c *coder) (skipped int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = f.view(func(tx *bolt.Tx) error {
-		return copySealed(to, tx, c, &skipped)
+	err = guarded(func() error { // not view: a file that was cut off has something, too
+		return f.db.View(func(tx *bolt.Tx) error { return copySealed(to, tx, c, &skipped) })
 	})
 	if errors.Is(err, errDamaged) { // what was copied before it is something
 		skipped++

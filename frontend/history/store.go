@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -43,6 +44,7 @@ type store struct {
 	live  *file        // that is written to; nil: the next run begins another
 
 	sealing sync.WaitGroup
+	took    atomic.Int64 // bytes, when they were last asked for
 }
 
 // openStore takes the folder, and opens what is in it.
@@ -69,9 +71,10 @@ func openStore(cfg Config, now time.Time) (_ *store, err error) {
 	for _, e := range entries {
 		path := filepath.Join(s.dir, e.Name())
 		switch {
-		case strings.HasSuffix(path, unsealed):
+		case !e.Type().IsRegular():
+		case isOwn(strings.TrimSuffix(e.Name(), unsealed)) && strings.HasSuffix(path, unsealed):
 			_ = os.Remove(path)
-		case strings.HasSuffix(path, suffix):
+		case isOwn(e.Name()):
 			if err := s.add(path); err != nil {
 				return nil, errors.Join(err, s.close(now))
 			}
@@ -80,6 +83,13 @@ func openStore(cfg Config, now time.Time) (_ *store, err error) {
 	s.order()
 	s.resume(now)
 	return s, nil
+}
+
+// isOwn says whether a file has a name that this package gives: others are left alone.
+func isOwn(name string) bool {
+	begin, is := strings.CutSuffix(name, suffix)
+	_, err := time.Parse(nameForm, begin)
+	return is && err == nil
 }
 
 // add opens a file, or saves what of it can be read.
@@ -120,10 +130,11 @@ func (s *store) resume(now time.Time) {
 	s.sealRest()
 }
 
-// full says whether a file covers enough, or the clock went back before its beginning.
+// full says whether a file covers enough, or the clock went back before its last run began. One
+// that how everything stands has filled is not full: each step would begin another.
 func (s *store) full(f *file, now time.Time) bool {
 	at := now.UnixMilli()
-	return at-f.begin() >= longest.Milliseconds() || f.size.Load() > s.maxBytes/fileShare || at < f.begin()
+	return at-f.begin() >= longest.Milliseconds() || f.size.Load() > max(s.maxBytes/fileShare, 2*f.first) || at < f.runs[len(f.runs)-1].begin
 }
 
 // begin begins a run with how everything stands.
@@ -178,6 +189,9 @@ func (s *store) begin(now time.Time, all iter.Seq[Entry]) error {
 			_ = os.Remove(f.path)
 		}
 		return err
+	}
+	if len(f.runs) == 0 {
+		f.first = f.size.Load()
 	}
 	s.mu.Lock()
 	f.runs = append(f.runs, r)
@@ -240,6 +254,9 @@ func (s *store) sealRest() {
 }
 
 func (s *store) sealOne(f *file) error {
+	if err := f.whole(); err != nil {
+		return err
+	}
 	tmp := f.path + unsealed
 	skipped, err := f.seal(tmp, s.coder)
 	if err != nil {
@@ -270,7 +287,7 @@ func (s *store) sayLost(f *file, skipped int) {
 // rescue keeps what can be read of a damaged file, and the file itself beside it.
 func (s *store) rescue(f *file, cause error) error {
 	name, tmp := filepath.Base(f.path), f.path+unsealed
-	old, _ := filepath.Glob(filepath.Join(s.dir, "*"+damaged)) // the pattern is right
+	old, _ := filepath.Glob(filepath.Join(s.dir, "*Z"+suffix+damaged)) // the pattern is right
 	for _, path := range old {
 		_ = os.Remove(path)
 	}
@@ -354,10 +371,14 @@ func (s *store) prune(now time.Time) {
 	drop(func(*file) bool { return total > s.maxBytes })
 }
 
-// bytes is what the files take.
+// bytes is what the files take; while a file is exchanged, what they took before. Metrics are asked
+// for it, and must not wait for the disk.
 func (s *store) bytes() (total int64) {
-	s.mu.RLock()
+	if !s.mu.TryRLock() {
+		return s.took.Load()
+	}
 	defer s.mu.RUnlock()
+	defer func() { s.took.Store(total) }()
 	for _, f := range s.files {
 		total += f.size.Load()
 	}
