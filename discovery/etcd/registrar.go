@@ -193,6 +193,7 @@ func (r *Registrar) followKeys(up func(keys []string, err error)) {
 	f.onStale = func(_ time.Time, cause error) {
 		if errors.Is(cause, rpctypes.ErrPermissionDenied) {
 			r.keys.Lack(fmt.Errorf("etcd's user may not read %s: %w", meshkey.Path, cause))
+			delete(f.keys.revisions, meshkey.Path) // once it may again, it is told of what has not changed, too
 		}
 	}
 }

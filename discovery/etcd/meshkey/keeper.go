@@ -61,11 +61,17 @@ func (k *Keeper) Take(held []byte) (step string, changed bool) {
 	if k.known && k.lacks == "" && value.Equal(k.value) {
 		return "", false
 	}
-	first := !k.known
+	said := "Keys changed"
+	switch {
+	case !k.known:
+		said = ""
+	case value.Equal(k.value):
+		said = "The mesh's gossip keys can be had from etcd again, and are the same"
+	}
 	k.value, k.known, k.lacks = value, true, ""
 	k.up(value.Keys(), nil)
-	if !first {
-		k.log.WithField("keys", len(value.Keys())).Info("Keys changed")
+	if said != "" {
+		k.log.WithField("keys", len(value.Keys())).Info(said)
 	}
 	return value.Step(), true
 }
