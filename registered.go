@@ -30,6 +30,9 @@ type MemberInfo struct {
 	KeyStep   string    `json:"gossip_key_step,omitempty"`
 }
 
+// Gossips says whether the process takes part in gossip.
+func (m MemberInfo) Gossips() bool { return m.GossipAddr != "" && m.GossipKey != KeyMissing }
+
 // KeySource says where a member has its gossip keys from. Only members that have the same keys hear
 // each other.
 type KeySource string

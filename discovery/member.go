@@ -116,7 +116,7 @@ func isDialable(addr string) bool {
 func GossipAddrs(members []dynmesh.RegisteredMember) []string {
 	var addrs []string
 	for _, m := range members {
-		if m.GossipAddr != "" {
+		if m.Gossips() {
 			addrs = append(addrs, m.GossipAddr)
 		}
 	}

@@ -159,7 +159,7 @@ func (m *membership) watched(ctx context.Context) bool {
 		return true
 	}
 	select {
-	case <-m.pool.Watched(): // which takes a second at most
+	case <-m.pool.Watched(): // which takes a second at most; five where there is no key to gossip with
 		return true
 	case <-ctx.Done():
 		return false

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,36 @@ func TestForeignWorkerThatJoins(t *testing.T) {
 	}
 	r.gossip(dynmesh.GossipUpdate{Forgotten: []dynmesh.Observer{{ID: a.ID, Epoch: 1}}})
 	r.want(a, dynmesh.Ready, "1 of 2 watchers cannot reach it: worker b on host-b since 2000-01-01T00:00:00.020Z (timeout)")
+}
+
+// A worker that has no key for gossip is none that has yet to join: nobody waits for it, it is
+// watched from without, and a warning counts it, until it says that it has one.
+func TestWorkerWithoutAKey(t *testing.T) {
+	r := newRig(t)
+	a := key("b", 0xa)
+	tell := func(source dynmesh.KeySource) {
+		u := synced(put(a))
+		m := registered(a.ID, "host-a")
+		m.GossipKey = source
+		u.Members = []dynmesh.RegisteredMember{m}
+		r.discover(u)
+	}
+	tell(dynmesh.KeyMissing)
+	warned := func() bool {
+		return slices.Contains(r.f.Warnings(), "members that take no part in gossip, for want of the key that etcd keeps: 1; their logs say why")
+	}
+	r.want(a, dynmesh.Ready, "its worker takes no part in gossip")
+	r.rest(foreignAfter)
+	if got := r.watched[subject(a)]; got != "10.0.0.1:9000" || !warned() {
+		t.Errorf("watched at %q, warned %v", got, warned())
+	}
+	if r.f.Suspicion() != "" {
+		t.Errorf("it is said to be missed: %q", r.f.Suspicion())
+	}
+	tell(dynmesh.KeyOfRegistry)
+	if warned() || r.f.Suspicion() == "" {
+		t.Errorf("with a key: warned %v, suspicion %q", warned(), r.f.Suspicion())
+	}
 }
 
 // Who takes no part in gossip has nothing watched.

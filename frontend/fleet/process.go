@@ -136,7 +136,7 @@ func (p *Process) observe(id dynmesh.InstanceID) {
 }
 
 // gossips says whether the process has told the registry that it takes part in gossip.
-func (p *Process) gossips() bool { return p.listed && p.told.GossipAddr != "" }
+func (p *Process) gossips() bool { return p.listed && p.told.Gossips() }
 
 // empty says whether nothing is known of the process any more.
 func (p *Process) empty() bool {
