@@ -58,7 +58,8 @@ func TestComparisonsBringTheSameFewTimes(t *testing.T) {
 		if took := time.Since(begun); took > restlessFor {
 			t.Errorf("all know it after %v", took)
 		}
-		if each := float64(f.meter[comparisons].Load()-before) / members / findings; each > 4*size {
+		// By the seed it is 3 to 4 times as much; where each asks all at once, 12 times.
+		if each := float64(f.meter[comparisons].Load()-before) / members / findings; each > 6*size {
 			t.Errorf("each member has sent %.0f bytes for each finding, which has %d", each, size)
 		}
 	})
