@@ -89,9 +89,7 @@ func TestKeygenRotates(t *testing.T) {
 	for _, log := range []*testkit.Buffer{front, worker} {
 		testkit.Eventually(t, 60*time.Second, "the old key is dropped", func() bool { return strings.Count(log.String(), "Keys changed") == 3 })
 	}
-	if !met() {
-		t.Error("they have lost each other")
-	}
+	testkit.Eventually(t, 30*time.Second, "they have not lost each other", met) // one that got no processor may be suspected
 	if metrics := get("/metrics"); strings.Contains(metrics, "dynmesh_gossip_rejected_total{") {
 		t.Errorf("something was refused:\n%s", metrics)
 	}
