@@ -89,7 +89,7 @@ func TestKeygenRotates(t *testing.T) {
 	for _, log := range []*testkit.Buffer{front, worker} {
 		testkit.Eventually(t, 60*time.Second, "the old key is dropped", func() bool { return strings.Count(log.String(), "Keys changed") == 3 })
 	}
-	testkit.Eventually(t, 30*time.Second, "they have not lost each other", met) // one that got no processor may be suspected
+	testkit.Eventually(t, 60*time.Second, "they still know each other", met) // one may be suspected for a moment, of being slow
 	if metrics := get("/metrics"); strings.Contains(metrics, "dynmesh_gossip_rejected_total{") {
 		t.Errorf("something was refused:\n%s", metrics)
 	}

@@ -82,14 +82,13 @@ func (k *Keeper) Lack(why error) {
 		return
 	}
 	k.lacks = why.Error()
-	k.up(nil, why)
-	entry := k.log.WithField("err", why)
-	if k.known {
+	if entry := k.log.WithField("err", why); k.known {
 		entry.Error("The mesh's gossip keys cannot be had from etcd: going on with those that were there. Members that start now cannot join")
-		return
+	} else {
+		entry.Warn("This member does not gossip: there is no key for it. Give it one (DYN_GOSSIP_KEY), or the right to " + Path + " in etcd; " +
+			"verdicts rest on the registry meanwhile")
 	}
-	entry.Warn("This member does not gossip: there is no key for it. Give it one (DYN_GOSSIP_KEY), or the right to " + Path + " in etcd; " +
-		"verdicts rest on the registry meanwhile")
+	k.up(nil, why)
 }
 
 // create puts the value unless there is one, without a lease, and returns what is there then.
