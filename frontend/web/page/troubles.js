@@ -32,7 +32,7 @@ export function draw(fleet, matches) {
   items.push(...others);
   keep(byID('trouble-list'), items.slice(0, most), keyOf, newItem, drawItem);
   const notes = [];
-  if (rows.length > most) notes.push(`and ${number(rows.length - most)} more: choose an endpoint or filter to see them`);
+  if (items.length > most) notes.push(`and ${number(items.length - most)} more: choose an endpoint or filter to see them`);
   if (hidden > 0) notes.push(`${count(hidden, 'more is', 'more are')} not well outside this filter`);
   const lost = causes.reduce((sum, cause) => sum + cause.lost, 0); // a worker that two of them explain counts twice: rare
   if (rows.length === 0 && hidden === 0 && causes.length === 0) notes.push('Everyone is well.');
