@@ -228,3 +228,45 @@ func TestLateAnswerEndsSuspicion(t *testing.T) {
 		}
 	}
 }
+
+// Where many join or die at once, memberlist's own news fill its packets for half a minute. What
+// waits meanwhile goes by itself, as often as memberlist gossips, and only then.
+func TestFindingsGoWhereMemberlistHasNoRoom(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // its loop never runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	l, x, now := p.loop, p.exchange, time.Now()
+	if next := l.spreadHeld(now); !next.IsZero() {
+		t.Errorf("nothing waits, and it is looked at again at %v", next)
+	}
+	o := dynmesh.Observer{ID: 2, Epoch: 1}
+	l.members[o.ID] = &member{Member: dynmesh.Member{Observer: o, State: dynmesh.Alive}}
+	x.members.Store(2)
+	said, err := l.table.Observe(canaryOf(1, "generate", dynmesh.Pass))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.broadcast(false, said.Entries...)
+
+	x.Broadcasts(0, spreadSize) // there is room
+	if got := x.held(now.Add(2*spreadInterval - 1)); got != nil {
+		t.Errorf("%d messages go by themselves though memberlist has just taken some", len(got))
+	}
+	if got := x.held(x.room.Add(2 * spreadInterval)); len(got) != 1 {
+		t.Errorf("got %d messages, want one: memberlist has taken nothing for two of its rounds", len(got))
+	}
+	now = x.room.Add(2 * spreadInterval)
+	rounds := 0
+	for ; x.waiting() > 0 && rounds < 50; rounds++ {
+		next := l.spreadHeld(now)
+		if again := l.spreadHeld(now.Add(spreadInterval - 1)); x.waiting() > 0 && again != next {
+			t.Fatalf("round %d: asked too early, it goes again at %v, want %v", rounds, again, next)
+		}
+		now = next
+	}
+	if rounds != 2 { // of the four times that two members tell each other
+		t.Errorf("it has gone %d times by itself, want 2", rounds)
+	}
+}

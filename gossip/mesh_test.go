@@ -226,29 +226,3 @@ func everythingOf(tb *table.Table) [][]byte {
 	}
 	return all
 }
-
-// Where many members join at once, memberlist's own news of them fill its packets for half a
-// minute. What members find meanwhile spreads all the same.
-func TestFindingsSpreadWhileManyJoin(t *testing.T) {
-	t.Parallel()
-	inBubble(t, 1, func(m *mesh) {
-		peers := m.starts(100, nil)
-		m.joined(peers...)
-		m.pass(3 * time.Second)
-		said := canaryOf(1, "generate", dynmesh.Pass)
-		key := dynmesh.ObservationKey{Observer: peers[0].Self(), Subject: said.Subject}
-		peers[0].Observe(said)
-		took := m.within(time.Minute, "heard by all but one", func() bool {
-			deaf := 0
-			for _, p := range peers {
-				if p.read(); p.observations[key].Finding != dynmesh.Pass {
-					deaf++
-				}
-			}
-			return deaf <= 1
-		})
-		if t.Logf("heard by all but one after %v", took); took > 4*time.Second {
-			t.Errorf("heard by all but one after %v", took)
-		}
-	})
-}
