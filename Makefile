@@ -61,7 +61,7 @@ histories: ## Run HISTORIES (10000) random histories of a mesh on virtual time, 
 
 # More at once than there are cores: the scenarios mostly wait.
 e2e: ## Run the scenarios: real processes, real etcd, real routers, real faults; in docker where an engine answers
-	DYNMESH_E2E=1 go test -p 1 -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy|Chart|HAProxy|Nginx|GRPC)$$' $(TESTFLAGS) ./e2e ./e2e/routing
+	DYNMESH_E2E=1 go test -p 1 -v -count=1 -timeout 15m -parallel 4 -run '^Test(Scenarios|Deploy|Chart|HAProxy(Engine)?|Nginx|GRPC)$$' $(TESTFLAGS) ./e2e ./e2e/routing
 
 # Its clocks that jump take a Go library of their own, which everything is compiled with once.
 attack: ## Attack real processes as strangers could: memory, files, HTTP, secrets; and have clocks jump; some minutes
