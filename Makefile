@@ -51,7 +51,7 @@ etcd-image: ## Build the image dynmesh-etcd:dev (ETCDIMAGE=name:tag), which depl
 
 test: ## Run all tests that need nothing but Go, with the race detector; says what it leaves out
 	@$(if $(RACE),,echo 'make test: no C compiler (go env CGO_ENABLED is not 1), so the race detector is LEFT OUT')
-	go run $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- $(RACE) -timeout 10m $(TESTFLAGS) $(PKG)
+	go run $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- $(RACE) -timeout 20m $(TESTFLAGS) $(PKG)
 
 pictures: ## Take the pictures in docs/img anew, with Chromium
 	DYNMESH_BROWSER=require DYNMESH_PICTURES=$(CURDIR)/docs/img go test -count=1 -timeout 5m -run '^TestPictures$$' ./frontend/web
