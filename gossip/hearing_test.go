@@ -102,6 +102,37 @@ func TestPortOfGossipIsCutOff(t *testing.T) {
 	}
 }
 
+// A frontend whose workers all stand still hears nobody, as one whose own port is shut. Its word is
+// all there is, and it does not take longer for that.
+func TestAllOthersStandStill(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		frontend, all := m.fleet(2)
+		defer m.endAll()
+		m.pass(5 * time.Second)
+		still := func(paused bool) {
+			m.set(func() {
+				for _, p := range all {
+					if p != frontend {
+						p.host.paused = paused
+					}
+				}
+			})
+		}
+		still(true)
+		took := m.within(6*time.Second, "found to stand still", func() bool {
+			for _, p := range all {
+				if p != frontend && frontend.views(worker(p.Self().ID))[frontend.Self().ID].Finding != dynmesh.Fail {
+					return false
+				}
+			}
+			return true
+		})
+		t.Logf("found to stand still after %v", took)
+		still(false)
+	})
+}
+
 func valuesOf(views map[dynmesh.InstanceID]dynmesh.Observation) (all []dynmesh.Observation) {
 	for _, o := range views {
 		all = append(all, o)

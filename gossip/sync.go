@@ -207,13 +207,12 @@ func (l *loop) listen(now time.Time) time.Time {
 	switch deaf := len(silent) > 0 && now.Sub(l.pool.node.Heard()) >= unheardAfter; {
 	case deaf && h.deaf.IsZero():
 		h.deaf = now
-		l.probe(probe.Heard{Deaf: true})
-	case !deaf && !h.deaf.IsZero():
+	case !deaf:
 		h.deaf = time.Time{}
-		l.probe(probe.Heard{})
 	}
 	if shut := !h.deaf.IsZero() && l.pool.joiner.reachedSince(h.deaf); shut != h.shut {
 		h.shut, l.healthDirty = shut, true
+		l.probe(probe.Shut(shut))
 		l.logShut()
 	}
 	switch {

@@ -114,8 +114,8 @@ const (
 // member still reaches others by connections of its own. So it speaks: it signs anew that it is
 // there, once a second, and sends that, and whatever else it has to say, to some of them.
 //
-// Where nothing reaches it at all, it is deaf: then that others do not answer says nothing of them.
-// Where it does reach others, its own port is what is shut.
+// Where nothing reaches it at all, it is deaf: it is cut off, or all of the others stand still.
+// Where it does reach others, its own port is shut, and that they do not answer says nothing.
 type hearing struct {
 	next     time.Time                        // when it is looked again
 	watchers map[dynmesh.InstanceID]time.Time // who is to ask, and when each has, or has begun to be one

@@ -12,7 +12,7 @@
 //	ForeignWatched               instances whose workers are no members (frontends only)
 //	Ponged                       an answer to a ping
 //	Spoke                        a member has said anew that it is there
-//	Heard                        whether anything reaches this member
+//	Shut                         whether nothing reaches this member that reaches others
 //	DialEnded, TripwireClosed    what became of a connection
 //	Tick                         time has passed: [Prober.Next] says when it is due
 //	Stop                         this member leaves: nothing is watched any longer

@@ -50,8 +50,9 @@ type (
 	// Spoke is a new word of a member's, of its own process. That it comes says that it is there.
 	Spoke struct{ Observer dynmesh.Observer }
 
-	// Heard says whether others reach this member at all: Deaf, it finds nothing out of silence.
-	Heard struct{ Deaf bool }
+	// Shut says whether nothing reaches this member though it reaches others: then silence says
+	// nothing of them. Where it reaches nobody either, all of them may well stand still.
+	Shut bool
 
 	// DialEnded is how one of [Actions].Dials ended. Of a connection that is kept TripwireClosed
 	// follows.
@@ -82,7 +83,7 @@ func (Reported) isEvent()       {}
 func (ForeignWatched) isEvent() {}
 func (Ponged) isEvent()         {}
 func (Spoke) isEvent()          {}
-func (Heard) isEvent()          {}
+func (Shut) isEvent()           {}
 func (DialEnded) isEvent()      {}
 func (TripwireClosed) isEvent() {}
 func (Tick) isEvent()           {}

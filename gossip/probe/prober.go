@@ -42,7 +42,7 @@ type Prober struct {
 	deadlines timers.Queue[time.Duration, *target] // of targets
 	queues    dialQueues
 	health    localHealth
-	deaf      bool // nothing of what others send reaches this member
+	shut      bool // nothing reaches this member, though it reaches others
 
 	now time.Duration // of the event that is being handled
 	out Actions       // what follows from it
@@ -108,8 +108,8 @@ func (p *Prober) Handle(e Event, now time.Duration) Actions {
 		if t := p.targets[e.Observer.ID]; t != nil && t.member.Observer == e.Observer {
 			p.step(t, watch.Event{Kind: watch.Spoke})
 		}
-	case Heard:
-		p.deaf = e.Deaf
+	case Shut:
+		p.shut = bool(e)
 	case Tick:
 		p.tick()
 	case Stop:
@@ -459,7 +459,7 @@ func (p *Prober) reconsiderReportedBy(by dynmesh.InstanceID) {
 // unhealthy reports whether what this process does not hear of a member says nothing: there are
 // other members, and it does not hear them either.
 func (p *Prober) unhealthy(id dynmesh.InstanceID) bool {
-	if !p.deaf && p.health.well(id, p.now) {
+	if !p.shut && p.health.well(id, p.now) {
 		return false
 	}
 	for other, m := range p.members {
