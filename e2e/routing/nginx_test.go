@@ -2,6 +2,7 @@ package routing
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,7 +68,13 @@ func TestNginx(t *testing.T) {
 	}
 	testkit.Start(t, "nginx", exec.Command(path, "-p", dir, "-e", dir+"/error.log", "-c", config, "-g", "daemon off;"))
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
-	f.eventually("nginx listens", func() error { return exec.Command(path, "-p", dir, "-e", dir+"/error.log", "-t", "-c", config).Run() })
+	f.eventually("nginx listens", func() error { // nginx -t would bind its port, and keep it from it
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err
+	})
 	watcher := &process{testkit.Start(t, "watch", f.command(append(args, "--exec", nginx+` -s reload -c "$DYNMESH_FILE" && cp "$DYNMESH_FILE" `+dir+"/applied")...))}
 
 	applied := func(w *worker, wanted bool) error {
