@@ -22,7 +22,13 @@ func killedYoung(t *testing.T, w *world, full bool) {
 	others := w.startWorkers(e, 1, 4, "generate")
 	awaitVerdict(t, settled, frontends, "ready", others...)
 	times = append(times, w.killYoung(e, frontends, first, kills)...)
-	report(t, full, "killed young → unreachable on every frontend", times, 300*time.Millisecond, 500*time.Millisecond)
+	half, longest := 300*time.Millisecond, 500*time.Millisecond
+	if !full {
+		// A container's network goes with it: a watcher that gets no processor for that long finds
+		// nobody to refuse its connection, and waits. On a busy machine one of six may.
+		half, longest = longest, 3*time.Second
+	}
+	report(t, true, "killed young → unreachable on every frontend", times, half, longest)
 }
 
 // killYoung kills a worker, and each of its next lives when it has been listed for up to two
