@@ -106,14 +106,15 @@ func (p *Prober) frontendChanged(id dynmesh.InstanceID, alive bool) {
 	}
 }
 
-// admit has an instance reported of that had to wait, if it is still ours, and reports whether it
-// was.
+// admit has an instance reported of that had to wait, if it is still ours and there is room, and
+// says whether it is. Where its host is crowded it goes on waiting, behind the others.
 func (p *Prober) admit(s dynmesh.Subject) bool {
 	f := p.foreign
 	for _, at := range f.instances[s.ID] {
 		if at.subject == s && f.assignment.Mine(s.ID) {
 			p.attach(s, at.Foreign)
-			return true
+			_, waits := f.overflow.set[s]
+			return !waits
 		}
 	}
 	return false
@@ -232,11 +233,14 @@ func (p *Prober) detach(s dynmesh.Subject, addr string) {
 	}
 }
 
-// fill has one of those that wait take the place that is free, if it still is.
+// fill has one of those that wait take the place that is free, if it still is. Those of crowded
+// hosts go behind the others: with a bound, as they would come round again.
 func (p *Prober) fill() {
 	f := p.foreign
-	for f.reported < f.limit && len(f.overflow.set) > 0 && !p.admit(f.overflow.next()) {
-		continue
+	for range min(len(f.overflow.set), MaxHostPorts) {
+		if f.reported >= f.limit || p.admit(f.overflow.next()) {
+			return
+		}
 	}
 }
 

@@ -88,6 +88,32 @@ func TestOneHostsPortsDoNotHoldUpOthers(t *testing.T) {
 	t.Error("the other host has not been tried in 5 s")
 }
 
+// A host that names more ports than it may have watched, and that waits first for a place, leaves
+// the place that gets free to others.
+func TestACrowdedHostLeavesPlacesToOthers(t *testing.T) {
+	p := New(self, true, 1)
+	id := 10
+	named := func(addr string) dynmesh.Subject {
+		id++
+		s := dynmesh.Subject{ID: dynmesh.InstanceID(id)}
+		p.Handle(ForeignWatched{s, dynmesh.Foreign{Addr: addr}}, 0)
+		return s
+	}
+	p.foreign.limit = MaxHostPorts + 1
+	for n := range MaxHostPorts {
+		named(fmt.Sprint("bad:", n))
+	}
+	last := named("another:1")
+	for n := range 10 {
+		named(fmt.Sprint("bad:", MaxHostPorts+n))
+	}
+	named("good:1")
+	p.Handle(ForeignWatched{last, dynmesh.Foreign{}}, 0)
+	if p.foreign.targets["good:1"] == nil || p.Unreported() != 10 {
+		t.Errorf("a place is free: the good one is watched %v, and %d wait", p.foreign.targets["good:1"] != nil, p.Unreported())
+	}
+}
+
 // Hosts whose time is over are forgotten.
 func TestHostsAreForgotten(t *testing.T) {
 	q := newDialQueues()

@@ -21,7 +21,7 @@ type processProbe struct {
 	provenFrom uint64              // answers to earlier pings prove nothing
 	nextPing   time.Duration       // when the next one goes out
 
-	spoke    time.Duration // when a word of its own came last by others; before the first: -wordAge
+	spoke    time.Duration // when a word of its own came last by others; before the first: too long ago to count
 	failedAt time.Duration // when it was last found to fail
 
 	misses       int // heartbeats since the last answer, but for those of which nothing can be said
