@@ -63,6 +63,7 @@ func TestPortOfGossipIsCutOff(t *testing.T) {
 				m.within(20*time.Second, "still known to be cut off", passes(dynmesh.ReasonUnreachable))
 				for _, p := range all {
 					if p != victim {
+						p.read()
 						for key, o := range p.paths {
 							if o.Finding == dynmesh.Fail {
 								t.Errorf("%s says %+v of %s", key.Observer.ID, o, key.Subject.ID)
@@ -103,34 +104,40 @@ func TestPortOfGossipIsCutOff(t *testing.T) {
 }
 
 // A frontend whose workers all stand still hears nobody, as one whose own port is shut. Its word is
-// all there is, and it does not take longer for that.
+// all there is: it comes after three to four seconds, and once in a hundred after ten. Who took its
+// own port for shut would wait until memberlist has given all of them up.
 func TestAllOthersStandStill(t *testing.T) {
 	t.Parallel()
-	inBubble(t, 1, func(m *mesh) {
-		frontend, all := m.fleet(2)
-		defer m.endAll()
-		m.pass(5 * time.Second)
-		still := func(paused bool) {
-			m.set(func() {
+	var times []time.Duration
+	for range 5 {
+		inBubble(t, 1, func(m *mesh) {
+			frontend, all := m.fleet(2)
+			defer m.endAll()
+			m.pass(5 * time.Second)
+			still := func(paused bool) {
+				m.set(func() {
+					for _, p := range all {
+						if p != frontend {
+							p.host.paused = paused
+						}
+					}
+				})
+			}
+			still(true)
+			times = append(times, m.within(time.Minute, "found to stand still", func() bool {
 				for _, p := range all {
-					if p != frontend {
-						p.host.paused = paused
+					if p != frontend && frontend.views(worker(p.Self().ID))[frontend.Self().ID].Finding != dynmesh.Fail {
+						return false
 					}
 				}
-			})
-		}
-		still(true)
-		took := m.within(6*time.Second, "found to stand still", func() bool {
-			for _, p := range all {
-				if p != frontend && frontend.views(worker(p.Self().ID))[frontend.Self().ID].Finding != dynmesh.Fail {
-					return false
-				}
-			}
-			return true
+				return true
+			}))
+			still(false)
 		})
-		t.Logf("found to stand still after %v", took)
-		still(false)
-	})
+	}
+	if slices.Sort(times); times[len(times)/2] > 6*time.Second {
+		t.Errorf("found to stand still after %v", times)
+	}
 }
 
 func valuesOf(views map[dynmesh.InstanceID]dynmesh.Observation) (all []dynmesh.Observation) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/frame"
 	"github.com/dynmesh/dynmesh/gossip/identity"
 	"github.com/dynmesh/dynmesh/gossip/probe"
 	"github.com/dynmesh/dynmesh/gossip/swim"
@@ -181,7 +182,7 @@ func set[K comparable, V any](m *map[K]V, k K, v V) {
 
 // maxMembers is how many members are alive at most, as many as a push/pull may name. memberlist has
 // no bound of its own, and takes whoever signs for itself.
-const maxMembers = 16384
+const maxMembers = frame.MaxNodes
 
 // errCrowd refuses one more.
 var errCrowd = errors.New("there are as many members as there may be")

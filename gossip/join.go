@@ -195,11 +195,11 @@ func (j *joiner) try(addr string) bool {
 	return err == nil
 }
 
-// reachedSince reports whether somebody has been joined since then.
+// reachedSince reports whether somebody has been joined then or since.
 func (j *joiner) reachedSince(then time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.reached.After(then)
+	return !j.reached.Before(then)
 }
 
 // busy reports whether an attempt is under way.

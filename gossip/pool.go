@@ -93,10 +93,10 @@ func newPool(cfg Config, n swim.Network, belongs belongs) (*Pool, error) {
 // keyTimeout is how long a member that has no key yet waits before it says so.
 const keyTimeout = 5 * time.Second
 
-// Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Where the mesh's
-// key is not known yet, it waits for it first, and only watches foreign workers. Then it leaves,
-// which takes 2 s at most, and returns when all is stopped. That others are away is never an error.
-// It may be called once; with a ctx that has ended it does no more than Close.
+// Run joins the mesh, and again whenever it is alone or cut off, until ctx ends. Then it leaves,
+// which takes 2 s at most, and returns when all is stopped. Where the mesh's key is not known yet,
+// it waits for it before it joins, and only watches foreign workers. That others are away is never
+// an error. It may be called once; with a ctx that has ended it does no more than Close.
 //
 // Where a probe of memberlist is under way, one goroutine of it may outlive Run for some seconds;
 // it touches nothing.
@@ -118,8 +118,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.syncs.Start(serving, 4, p.node.SendReliable)
 	serve.Go(func() { p.loop.run(serving) })
 	serve.Go(func() { p.cfg.Keyring.Follow(serving, p.cfg.Log) })
-	failed := p.start(ctx)
-	if failed == nil {
+	began, failed := p.start(ctx)
+	if began {
 		seek.Go(p.joiner.run)
 		<-ctx.Done()
 	}
@@ -138,14 +138,14 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.syncs.Wait()
 	p.loop.dialer.Stop() // a loop that ended otherwise has not
 	p.loop.dialer.Wait()
-	if failed == nil {
+	if began {
 		p.cfg.Log.WithField("dur", time.Since(begun)).Info("Left the mesh")
 	}
 	return err
 }
 
-// start has memberlist begin once there is a key, or ctx has ended.
-func (p *Pool) start(ctx context.Context) error {
+// start has memberlist begin once there is a key, and says whether it has: not where ctx has ended.
+func (p *Pool) start(ctx context.Context) (began bool, err error) {
 	late := time.After(keyTimeout)
 	for waiting := true; waiting; {
 		select {
@@ -156,11 +156,11 @@ func (p *Pool) start(ctx context.Context) error {
 			p.cfg.Log.WithField("err", cmp.Or(p.cfg.Keyring.Lacks(), "it has not been read yet")).
 				Warn("Gossip waits for the key that the registry keeps: until then this member neither says nor hears anything")
 		case <-ctx.Done():
-			return nil
+			return false, nil
 		}
 	}
 	if err := p.node.Start(); err != nil {
-		return fmt.Errorf("gossip: %w", err)
+		return false, fmt.Errorf("gossip: %w", err)
 	}
 	p.inbox.begin(time.Now())
 	p.cfg.Log.WithField("addr", p.Addr()).Info("Gossip started")
@@ -168,7 +168,7 @@ func (p *Pool) start(ctx context.Context) error {
 		p.cfg.Log.WithField("addr", p.Addr()).
 			Warn("Gossip has no key: whoever reaches this address can read it, and become a member")
 	}
-	return nil
+	return true, nil
 }
 
 // Close releases the sockets of a pool that never ran.

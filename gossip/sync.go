@@ -207,6 +207,9 @@ func (l *loop) listen(now time.Time) time.Time {
 	switch deaf := len(silent) > 0 && now.Sub(l.pool.node.Heard()) >= unheardAfter; {
 	case deaf && h.deaf.IsZero():
 		h.deaf = now
+		for _, m := range l.pick(speakWidth) { // at once: soon it would take silence for theirs
+			l.pool.joiner.attempt(m.Addr)
+		}
 	case !deaf:
 		h.deaf = time.Time{}
 	}
