@@ -168,7 +168,7 @@ func (s *server) direct(w http.ResponseWriter, r *http.Request) *refusal {
 		}
 	}
 	if !s.hosts.Admits(r.Host) {
-		return &refusal{status: http.StatusForbidden, text: access.Misdirected(r.Host), closes: true}
+		return &refusal{status: http.StatusForbidden, text: s.hosts.Misdirected(r.Host), closes: true}
 	}
 	return nil
 }

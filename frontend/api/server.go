@@ -193,7 +193,7 @@ func (s *Server) direct(c *fiber.Ctx) error {
 		return &refusal{fiber.StatusBadRequest, access.Ambiguous}
 	case !s.hosts.Admits(host):
 		c.Response().Header.SetConnectionClose()
-		return &refusal{fiber.StatusForbidden, access.Misdirected(host)}
+		return &refusal{fiber.StatusForbidden, s.hosts.Misdirected(host)}
 	}
 	return c.Next()
 }

@@ -73,6 +73,10 @@ const Ambiguous = "where the request ends is said twice: want one Content-Length
 const maxHostShown = 100
 
 // Misdirected is what to tell whose request is for another host.
-func Misdirected(host string) string {
-	return fmt.Sprintf("requests for the host %q are not answered here: want an address, a name without a dot, this host's name, or one of DYN_ALLOWED_HOSTS", text.Line(host, maxHostShown))
+func (h Hosts) Misdirected(host string) string {
+	besides := "a name without a dot"
+	if h.given {
+		besides = "localhost"
+	}
+	return fmt.Sprintf("requests for the host %q are not answered here: want an address, %s, this host's name, or one of DYN_ALLOWED_HOSTS", text.Line(host, maxHostShown), besides)
 }

@@ -50,7 +50,10 @@ func TestHosts(t *testing.T) {
 	if !(access.Hosts{}).Admits("evil.example") {
 		t.Error("the zero value refuses something")
 	}
-	if said := access.Misdirected("evil\x1b[31m\u202e" + strings.Repeat("x", 500)); len(said) > 300 || strings.ContainsAny(said, "\x1b\u202e") {
+	if of, with := loopback.Misdirected("a.b"), named.Misdirected("a.b"); !strings.Contains(of, "without a dot") || strings.Contains(with, "without a dot") {
+		t.Errorf("said: %q, and with names %q", of, with)
+	}
+	if said := loopback.Misdirected("evil\x1b[31m\u202e" + strings.Repeat("x", 500)); len(said) > 300 || strings.ContainsAny(said, "\x1b\u202e") {
 		t.Errorf("said: %q", said)
 	}
 }
