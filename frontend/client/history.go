@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -108,9 +109,13 @@ func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Trans
 				return err
 			}
 			all = slices.Concat(h.Transitions, all)
-			if before = h.Before; before == "" {
+			if h.Before == "" {
 				break
 			}
+			if h.Before == before {
+				return c.failure("/history", errors.New("it tells to ask for the same again"))
+			}
+			before = h.Before
 		}
 		if len(all) > 0 {
 			if err := f(all); err != nil {

@@ -84,24 +84,13 @@ func History(all []mesh.Transition, now time.Time, begun bool, style Style) stri
 		if i.Worker != nil && i.Worker.Host != "" {
 			name += " on " + plain.Text(i.Worker.Host, maxName)
 		}
-		why := ""
-		if len(i.Reasons) > 0 {
-			why = plain.Text(strings.Join(i.Reasons[:reasonsShown(i, style)], "; "), maxReason)
-		}
+		why := plain.Text(strings.Join(reasons(i, style.Wide), "; "), maxReason)
 		t.row(cell{formatTime(x.At.Time), dim}, cell{age(x.At.Time, now), noColour}, cell{name, noColour}, cell{plain.Text(x.Endpoint, maxName), noColour},
 			cell{way(x), wayColour(x)}, cell{why, noColour})
 	}
 	var b strings.Builder
 	t.write(&b)
 	return b.String()
-}
-
-// reasonsShown is how many reasons a line has.
-func reasonsShown(i mesh.Instance, style Style) int {
-	if style.Wide {
-		return len(i.Reasons)
-	}
-	return 1
 }
 
 // way says how a verdict changed.
@@ -118,6 +107,8 @@ func wayColour(x mesh.Transition) colour {
 		return yellow
 	case dynmesh.Unreachable:
 		return red
+	case dynmesh.Draining:
+		return cyan
 	}
 	return noColour
 }

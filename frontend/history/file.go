@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"runtime/debug"
-	"sort"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -279,7 +280,7 @@ func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
 			return yield(block{binary.BigEndian.Uint32(k), h, v})
 		}
 		if len(of) <= fewSubjects {
-			for _, number := range sortedNumbers(of) {
+			for _, number := range slices.Sorted(maps.Keys(of)) {
 				prefix := binary.BigEndian.AppendUint32(nil, number)
 				for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
 					if !one(k, v) {
@@ -305,15 +306,6 @@ func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
 // fewSubjects is up to how many are looked up one by one: more are found sooner by going through
 // all.
 const fewSubjects = 64
-
-func sortedNumbers(of map[uint32]Subject) []uint32 {
-	all := make([]uint32, 0, len(of))
-	for n := range of {
-		all = append(all, n)
-	}
-	sort.Slice(all, func(i, k int) bool { return all[i] < all[k] })
-	return all
-}
 
 const (
 	maxBlockEntries = 32 // of a file that is sealed: enough to compress well, and soon decompressed
@@ -373,7 +365,7 @@ func copySealed(to *bolt.DB, from *bolt.Tx, c *coder, skipped *int) error {
 		return err
 	}
 	w := sealing{to: to, coder: c}
-	for _, number := range sortedNumbers(all) {
+	for _, number := range slices.Sorted(maps.Keys(all)) {
 		// What cannot be read of one is no reason to lose the others.
 		err := guarded(func() error { return w.subject(from, number, all[number], skipped) })
 		if errors.Is(err, errDamaged) {

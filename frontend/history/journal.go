@@ -240,6 +240,8 @@ func (j *Journal) begin(s *store, now time.Time) error {
 	} else if len(queue) > 0 {
 		if err = j.write(s, queue, nil, now); err != nil {
 			j.count(0, len(queue))
+		} else {
+			j.count(len(queue), 0)
 		}
 	}
 	if err == nil {

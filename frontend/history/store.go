@@ -270,10 +270,10 @@ func (s *store) sealOne(f *file) error {
 		return os.Remove(tmp)
 	}
 	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
-	if err := errors.Join(f.close(), os.Rename(tmp, f.path)); err != nil {
-		return err
+	if err = errors.Join(f.close(), os.Rename(tmp, f.path)); err != nil {
+		_ = os.Remove(tmp)
 	}
-	err = s.add(f.path)
+	err = errors.Join(err, s.add(f.path)) // as it was, where it could not be exchanged
 	s.order()
 	return err
 }
