@@ -50,6 +50,7 @@ func startAnswering(t *testing.T, mesh, ready string) (url string) {
 func TestAskCommands(t *testing.T) {
 	well, gone, hostile := startAnswering(t, meshOf(readyOne), yes), startAnswering(t, meshOf(readyOne, goneOne), no), startAnswering(t, meshOf(hostileOne), yes)
 	older, garbage := startAnswering(t, meshOf(readyOne), ""), startAnswering(t, "<html>\x1b[2J", "<html>\x1b[2J")
+	nothing := startAnswering(t, "", "") // something else's server
 	behind := startAnswering(t, meshOf(readyOne), "<html>503")
 	const nobody = "http://127.0.0.1:1"
 	for _, tt := range []struct {
@@ -74,6 +75,8 @@ func TestAskCommands(t *testing.T) {
 		{"explain a.b.c/5 --frontend " + gone, 0, "5f0c of dyn://a.b.c is ready\n", ""},
 		{"explain 1 --frontend " + gone, 1, "", "dynmesh: no instance 1 among the 2 that are known"},
 		{"explain worker --frontend " + gone, 2, "", `dynmesh: argument "worker": want an instance`},
+		{"explain 1 --frontend " + nothing, 2, "", "/mesh: "},
+		{"explain 1 --frontend " + nothing + " --at 2h", 1, "", "/mesh"},
 		{"explain 1 --frontend " + garbage, 2, "", "no JSON object"},
 		{"explain --frontend " + gone, 2, "", "0 arguments: want one, an instance: its ID in hex"},
 		{"wait --frontend " + well, 0, "ready after 0s\n", ""},

@@ -30,7 +30,7 @@ the newest. INSTANCE is an ID in hex or the beginning of one, with or without it
 With --at it is explained as it was at that moment, by the history of a frontend whose DYN_HISTORY_DIR names a folder: with the evidence
 of its last change before then.
 
-Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the frontend cannot be asked, or a setting cannot be used.`,
+Exit codes: 0 explained; 1 there is no such instance, or more than one, or nobody watched at that moment; 2 the frontend cannot be asked, or a setting cannot be used.`,
 		Example: `  dynmesh explain 694d9b90ff8deb4b
   dynmesh explain 694d
   dynmesh explain dyn://dynamo.backend.generate/694d9b90ff8deb4b
@@ -48,7 +48,7 @@ Exit codes: 0 explained; 1 there is no such instance, or more than one; 2 the fr
 			defer c.Close()
 			m, err := askMesh(cmd.Context(), c, at)
 			if err != nil {
-				if errors.Is(err, client.ErrNotFound) {
+				if at != "" && errors.Is(err, client.ErrNotFound) { // nobody watched then, or there is no history
 					return runFailure(err)
 				}
 				return err // exit code 2
