@@ -1,7 +1,6 @@
 package meshkey
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/dynmesh/dynmesh/internal/aeskey"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Path is the key in etcd under which the value stands.
@@ -67,13 +67,7 @@ func Decode(b []byte) (Value, error) {
 }
 
 // Encode returns the value as etcd holds it.
-func (v Value) Encode() string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // base64 has a plus
-	_ = enc.Encode(v)        // strings never fail
-	return string(bytes.TrimSpace(b.Bytes()))
-}
+func (v Value) Encode() string { return string(text.JSON(v)) }
 
 // Keys returns all keys, the one that encrypts first.
 func (v Value) Keys() []string {
