@@ -35,17 +35,12 @@ type victim struct {
 
 func startWorker(t *testing.T, program string) *victim {
 	t.Helper()
-	at := func() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(testkit.FreePort(t))) }
-	v := &victim{t: t, requests: at(), status: at(), gossip: at()}
-	port := func(addr string) string {
-		_, p, _ := net.SplitHostPort(addr)
-		return p
-	}
+	v := &victim{t: t, requests: free(t), status: free(t), gossip: free(t)}
 	cmd := exec.Command(program, "worker")
 	cmd.Env = append(os.Environ(),
 		fmt.Sprint("GOMEMLIMIT=", goLimit), "ETCD_ENDPOINTS=http://127.0.0.1:1",
-		"DYN_HTTP_RPC_BIND=127.0.0.1", "DYN_HTTP_RPC_PORT="+port(v.requests),
-		"DYN_SYSTEM_HOST=127.0.0.1", "DYN_SYSTEM_PORT="+port(v.status), "DYN_GOSSIP_BIND="+v.gossip,
+		"DYN_HTTP_RPC_BIND=127.0.0.1", "DYN_HTTP_RPC_PORT="+portOf(v.requests),
+		"DYN_SYSTEM_HOST=127.0.0.1", "DYN_SYSTEM_PORT="+portOf(v.status), "DYN_GOSSIP_BIND="+v.gossip,
 		"DYN_GOSSIP_KEY=none", // so that strangers get as far as they can
 	)
 	v.Process = testkit.Start(t, "worker", cmd)

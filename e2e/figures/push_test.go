@@ -158,7 +158,11 @@ func follow(t *testing.T, xds string, n int) *xdsClients {
 					break
 				}
 				for _, one := range r.GetResources() { // acknowledged
-					c.heard <- one.GetName()
+					select {
+					case c.heard <- one.GetName():
+					case <-ctx.Done():
+						return
+					}
 				}
 				if r, err = stream.Recv(); err != nil {
 					break

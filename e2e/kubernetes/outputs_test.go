@@ -330,9 +330,13 @@ type load struct {
 // startLoad sends them to Dynamo's frontend.
 func startLoad(root string) *load {
 	body, _ := json.Marshal(object{"model": "tiny", "max_tokens": 4, "messages": []object{{"role": "user", "content": "hello"}}})
-	client := asker()
-	return startRequests(func() error {
-		res, err := client.Post(root+"/v1/chat/completions", "application/json", bytes.NewReader(body))
+	return startRequests(posting(asker(), root+"/v1/chat/completions", body))
+}
+
+// posting returns a request that is lost unless it is answered with 200, whole.
+func posting(client *http.Client, url string, body []byte) func() error {
+	return func() error {
+		res, err := client.Post(url, "application/json", bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
@@ -342,7 +346,7 @@ func startLoad(root string) *load {
 			err = errors.New(res.Status)
 		}
 		return err
-	})
+	}
 }
 
 // startRequests makes requests, each of which returns why it was lost.

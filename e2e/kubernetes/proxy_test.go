@@ -1,11 +1,8 @@
 package kubernetes
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -238,16 +235,5 @@ func (r *replicas) inSlice(t *testing.T, addr string) bool {
 func (r *replicas) request(ip string) func() error {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	body := []byte(`{"messages":[{"role":"user","content":"hello"}],"max_tokens":3}`)
-	return func() error {
-		res, err := client.Post("http://"+ip+"/v1/rpc/generate", "application/json", bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		_, err = io.Copy(io.Discard, res.Body)
-		if err == nil && res.StatusCode != http.StatusOK {
-			err = errors.New(res.Status)
-		}
-		return err
-	}
+	return posting(client, "http://"+ip+"/v1/rpc/generate", body)
 }

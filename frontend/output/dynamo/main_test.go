@@ -148,6 +148,17 @@ func steerOverNetwork(t *testing.T) (r *registry, net *testkit.Network, f *steer
 	return r, net, f
 }
 
+// stops ends it, and wants these in Dynamo's bucket after that.
+func (f *steersman) stops(r *registry, want string) {
+	f.Helper()
+	if err := f.stop(); err != nil {
+		f.Error(err)
+	}
+	if got := r.listed(); got != want {
+		f.Errorf("after its stop, Dynamo's bucket has %q, want %q", got, want)
+	}
+}
+
 // decides publishes an assignment, in which these are out.
 func (f *steersman) decides(out ...int) {
 	f.version++

@@ -29,12 +29,7 @@ func TestWithdrawsAndPutsBack(t *testing.T) {
 	f.says("in in in")
 	f.decides(1, 3)
 	r.lists("2")
-	if err := f.stop(); err != nil {
-		t.Error(err)
-	}
-	if got := r.listed(); got != "1 2 3" {
-		t.Errorf("after the stop, Dynamo's bucket has %q", got)
-	}
+	f.stops(r, "1 2 3")
 	if got, err := r.client.Get(t.Context(), "v1/dynmesh/", clientv3.WithPrefix()); err != nil || len(got.Kvs) > 0 {
 		t.Errorf("after the stop, there is %v, %v", got.Kvs, err)
 	}
@@ -79,12 +74,7 @@ func TestFrozenLeavesItToAnother(t *testing.T) {
 	second.hub.Freeze(true)
 	first.decides(3)
 	r.lists("1 2")
-	if err := second.stop(); err != nil {
-		t.Error(err)
-	}
-	if got := r.listed(); got != "1 2" {
-		t.Errorf("one that leaves it to another has left %q", got)
-	}
+	second.stops(r, "1 2")
 }
 
 // One that was no candidate, because it doubted itself, is the last one to stop all the same.
@@ -107,12 +97,7 @@ func TestStopsWhileFrozen(t *testing.T) {
 	last.hub.Freeze(true)
 	last.decides(2)
 	last.says("in out in") // it has looked
-	if err := last.stop(); err != nil {
-		t.Error(err)
-	}
-	if got := r.listed(); got != "1 2 3" {
-		t.Errorf("after the last one's stop, Dynamo's bucket has %q", got)
-	}
+	last.stops(r, "1 2 3")
 }
 
 // One whose lease has ended unnoticed, as that of a process that was suspended, puts all back, too.
@@ -129,12 +114,7 @@ func TestStopsWithoutItsLease(t *testing.T) {
 	if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(got.Kvs[0].Lease)); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.stop(); err != nil {
-		t.Error(err)
-	}
-	if got := r.listed(); got != "1 2 3" {
-		t.Errorf("after its stop, Dynamo's bucket has %q", got)
-	}
+	f.stops(r, "1 2 3")
 }
 
 // A worker that puts its key back itself is believed for a while.
@@ -165,12 +145,7 @@ func TestWorkerEnds(t *testing.T) {
 	r.lists("3")
 	f.decides()
 	r.lists("1 3")
-	if err := f.stop(); err != nil {
-		t.Error(err)
-	}
-	if got := r.listed(); got != "1 3" {
-		t.Errorf("after the stop, Dynamo's bucket has %q", got)
-	}
+	f.stops(r, "1 3")
 }
 
 // Of two, one steers. When it stops, the other goes on from where it was, and nothing flickers; the
@@ -215,12 +190,7 @@ func TestHandsOver(t *testing.T) {
 				revision, before.Header.Revision, after.Header.Revision, got, err)
 		}
 	}
-	if err := second.stop(); err != nil {
-		t.Error(err)
-	}
-	if got := r.listed(); got != "1 2 3" {
-		t.Errorf("after the last one's stop, Dynamo's bucket has %q", got)
-	}
+	second.stops(r, "1 2 3")
 }
 
 // One that is cut off, or killed, is replaced: the next one decides about what it has withdrawn.
