@@ -73,6 +73,55 @@ func TestPace(t *testing.T) {
 	})
 }
 
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(newEngine(t, Knobs{Prefill: 2 * time.Second, FirstTokenDelay: time.Second, TokenDelay: 500 * time.Millisecond, Slow: 3}), three)
+		c.wait(t)
+		if want := seconds(9, 10.5, 12); c.err != nil || !slices.Equal(c.at, want) {
+			t.Errorf("chunks came at %v (%v), want %v", c.at, c.err, want)
+		}
+	})
+}
+
+// TestWords: two engines give the same words, but for the faults of what is written.
+func TestWords(t *testing.T) {
+	words := func(k Knobs) []string {
+		var words []string
+		c := start(newEngine(t, k), `{"prompt":"hello there","max_tokens":64}`)
+		c.wait(t)
+		for _, chunk := range c.chunks {
+			var doc document
+			if err := json.Unmarshal([]byte(chunk), &doc); err != nil {
+				t.Fatal(err)
+			}
+			words = append(words, *doc.Choices[0].Text)
+		}
+		return words
+	}
+	right := words(Knobs{Tokens: 64})
+	differ := func(k Knobs) (n int) {
+		for i, w := range words(k) {
+			if w != right[i] {
+				n++
+			}
+		}
+		return n
+	}
+	if n := differ(Knobs{Tokens: 64}); n != 0 {
+		t.Errorf("%d of 64 words of two healthy engines differ, want none", n)
+	}
+	if n := differ(Knobs{Tokens: 64, Wrong: 1}); n != 64 {
+		t.Errorf("%d of 64 words are wrong at probability 1, want all", n)
+	}
+	// All 64 wrong, or none, each has a chance of 2^-64.
+	if n := differ(Knobs{Tokens: 64, Wrong: 0.5}); n == 0 || n == 64 {
+		t.Errorf("%d of 64 words are wrong at probability 0.5, want some", n)
+	}
+	if got := words(Knobs{Tokens: 5, Repeat: new(2)}); !slices.Equal(got, []string{right[0], right[1], right[2], right[2], right[2]}) {
+		t.Errorf("got %q, want the third over and over", got)
+	}
+}
+
 func TestClearingADelayEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine(t, Knobs{FirstTokenDelay: time.Hour})

@@ -15,6 +15,8 @@ const (
 
 	defaultTokens       = 16
 	defaultMaxSequences = 256 // vLLM's max_num_seqs
+
+	maxSlow = 1000
 )
 
 // Knobs are the pace and the faults of an [Engine]. The zero value is a healthy engine that answers
@@ -35,12 +37,18 @@ type Knobs struct {
 	// of ordinary requests behind it.
 	Prefill time.Duration
 
+	Slow float64 // factor on the three delays above, 1 to 1000; default 1
+
 	ErrorStatus int  // 400 to 599: requests fail with this status, before any stream; 0 is off
 	ErrorChunk  *int // after n tokens: an error object in the stream, which then ends as if nothing had happened
 	Freeze      *int // after n tokens: nothing more, until the knob is cleared or the client leaves
 	Drop        *int // after n tokens: the connection is cut
 	Refuse      bool // the HTTP listener is closed, and its connections with it; Generate fails with status 503
 	Empty       bool // status 200 and a stream that ends without content
+
+	// Faults that nothing but what is written tells from health.
+	Wrong  float64 // probability, 0 to 1, that a token is another one than it should be, each by itself
+	Repeat *int    // after n tokens: the next one, over and over
 }
 
 // settle fills in defaults and refuses what no engine could do, naming the knob.
@@ -51,6 +59,9 @@ func (k Knobs) withDefaults() (Knobs, error) {
 	}
 	if k.MaxSequences == 0 {
 		k.MaxSequences = defaultMaxSequences
+	}
+	if k.Slow == 0 {
+		k.Slow = 1
 	}
 	for _, d := range []struct {
 		name string
@@ -66,7 +77,7 @@ func (k Knobs) withDefaults() (Knobs, error) {
 		name string
 		v    *int
 	}{
-		{"error_chunk", k.ErrorChunk}, {"freeze", k.Freeze}, {"drop", k.Drop},
+		{"error_chunk", k.ErrorChunk}, {"freeze", k.Freeze}, {"drop", k.Drop}, {"repeat", k.Repeat},
 	} {
 		if n.v != nil && (*n.v < 0 || *n.v > maxTokens) {
 			return Knobs{}, fmt.Errorf("knob %s is %d: want 0 to %d tokens, or null", n.name, *n.v, maxTokens)
@@ -81,12 +92,21 @@ func (k Knobs) withDefaults() (Knobs, error) {
 	if k.ErrorStatus != 0 && (k.ErrorStatus < 400 || k.ErrorStatus > 599) {
 		return Knobs{}, fmt.Errorf("knob error_status is %d: want 400 to 599, or 0", k.ErrorStatus)
 	}
+	if !(k.Slow >= 1 && k.Slow <= maxSlow) {
+		return Knobs{}, fmt.Errorf("knob slow is %v: want a factor of 1 to %d", k.Slow, maxSlow)
+	}
+	if !(k.Wrong >= 0 && k.Wrong <= 1) {
+		return Knobs{}, fmt.Errorf("knob wrong is %v: want a probability of 0 to 1", k.Wrong)
+	}
 	return k, nil
 }
 
+// slowed is a delay as the knob slow stretches it.
+func (k Knobs) slowed(d time.Duration) time.Duration { return time.Duration(float64(d) * k.Slow) }
+
 // clone makes sure that no caller holds a pointer into the engine's knobs.
 func (k Knobs) clone() Knobs {
-	for _, p := range []**int{&k.ErrorChunk, &k.Freeze, &k.Drop} {
+	for _, p := range []**int{&k.ErrorChunk, &k.Freeze, &k.Drop, &k.Repeat} {
 		if *p != nil {
 			*p = new(**p)
 		}

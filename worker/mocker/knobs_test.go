@@ -10,15 +10,15 @@ import (
 
 func TestKnobsJSON(t *testing.T) {
 	k := Knobs{
-		FirstTokenDelay: 150 * time.Millisecond, TokenDelay: 2 * time.Second, Tokens: 3, MaxSequences: 4, Prefill: time.Minute,
-		ErrorStatus: 503, ErrorChunk: new(0), Freeze: new(1), Drop: new(2), Refuse: true, Empty: true,
+		FirstTokenDelay: 150 * time.Millisecond, TokenDelay: 2 * time.Second, Tokens: 3, MaxSequences: 4, Prefill: time.Minute, Slow: 2.5,
+		ErrorStatus: 503, ErrorChunk: new(0), Freeze: new(1), Drop: new(2), Refuse: true, Empty: true, Wrong: 0.25, Repeat: new(4),
 	}
 	got, err := json.Marshal(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"first_token_delay":"150ms","token_delay":"2s","tokens":3,"max_sequences":4,"prefill":"1m0s",` +
-		`"error_status":503,"error_chunk":0,"freeze":1,"drop":2,"refuse":true,"empty":true}`
+	want := `{"first_token_delay":"150ms","token_delay":"2s","tokens":3,"max_sequences":4,"prefill":"1m0s","slow":2.5,` +
+		`"error_status":503,"error_chunk":0,"freeze":1,"drop":2,"refuse":true,"empty":true,"wrong":0.25,"repeat":4}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -54,6 +54,10 @@ func TestKnobsRefuseNonsense(t *testing.T) {
 		{`{"max_sequences":-1}`, "knob max_sequences is -1"},
 		{`{"freeze":-1}`, "knob freeze is -1: want 0 to"},
 		{`{"error_status":200}`, "knob error_status is 200: want 400 to 599, or 0"},
+		{`{"repeat":-1}`, "knob repeat is -1: want 0 to"},
+		{`{"slow":0.5}`, "knob slow is 0.5: want a factor of 1 to 1000"},
+		{`{"slow":"2"}`, "slow is a string: want a number"},
+		{`{"wrong":1.5}`, "knob wrong is 1.5: want a probability of 0 to 1"},
 		{`null`, "want a JSON object"},
 		{`[]`, "want a JSON object"},
 		{``, "unexpected end of JSON input"},

@@ -3,6 +3,7 @@ package mocker
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finis
 	}
 	defer e.queue.leave()
 	if k, _ := e.knobStore.get(); k.Prefill > 0 {
-		if err := e.prefill(ctx, k.Prefill); err != nil {
+		if err := e.prefill(ctx, k.slowed(k.Prefill)); err != nil {
 			return "", err
 		}
 	}
@@ -94,7 +95,7 @@ func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finis
 			if made == want-1 {
 				reason = finish
 			}
-			if err := sink(made, word(made), reason); err != nil {
+			if err := sink(made, k.token(made), reason); err != nil {
 				return "", err
 			}
 			e.tokens.Add(1)
@@ -128,7 +129,7 @@ func (e *Engine) awaitToken(ctx context.Context, made int) error {
 		if made == 0 {
 			delay = k.FirstTokenDelay
 		}
-		left := delay - time.Since(start)
+		left := k.slowed(delay) - time.Since(start)
 		if left <= 0 {
 			return e.device.wait(ctx)
 		}
@@ -145,7 +146,19 @@ func (e *Engine) awaitToken(ctx context.Context, made int) error {
 	}
 }
 
-// word is the text of a sequence's nth token.
+// token is the text of a sequence's nth token, as the faults have it.
+func (k Knobs) token(n int) string {
+	if k.Repeat != nil {
+		n = min(n, *k.Repeat)
+	}
+	if k.Wrong > 0 && rand.Float64() < k.Wrong {
+		wrong := [...]string{" glass", " seven", " of", " quietly", "ing", " Rome", " under", "?"}
+		return wrong[rand.IntN(len(wrong))]
+	}
+	return word(n)
+}
+
+// word is the text of a healthy sequence's nth token.
 func word(n int) string {
 	words := [...]string{
 		" the", " mesh", " knows", " which", " workers", " are", " there", " and", " why", " it", " believes", " so",

@@ -311,8 +311,8 @@ func TestServerWaitsForItsPort(t *testing.T) {
 
 func TestControl(t *testing.T) {
 	r := serve(t, Knobs{Tokens: 5})
-	const defaults = `{"first_token_delay":"0s","token_delay":"0s","tokens":16,"max_sequences":256,"prefill":"0s",` +
-		`"error_status":0,"error_chunk":null,"freeze":null,"drop":null,"refuse":false,"empty":false}` + "\n"
+	const defaults = `{"first_token_delay":"0s","token_delay":"0s","tokens":16,"max_sequences":256,"prefill":"0s","slow":1,` +
+		`"error_status":0,"error_chunk":null,"freeze":null,"drop":null,"refuse":false,"empty":false,"wrong":0,"repeat":null}` + "\n"
 	if status, body := r.setKnobs("GET", ""); status != 200 || body != strings.Replace(defaults, ":16", ":5", 1) {
 		t.Errorf("GET: got %d %s", status, body)
 	}

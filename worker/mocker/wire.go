@@ -12,17 +12,20 @@ import (
 
 // wireKnobs is Knobs as JSON.
 type wireKnobs struct {
-	FirstTokenDelay string `json:"first_token_delay"`
-	TokenDelay      string `json:"token_delay"`
-	Tokens          int    `json:"tokens"`
-	MaxSequences    int    `json:"max_sequences"`
-	Prefill         string `json:"prefill"`
-	ErrorStatus     int    `json:"error_status"`
-	ErrorChunk      *int   `json:"error_chunk"`
-	Freeze          *int   `json:"freeze"`
-	Drop            *int   `json:"drop"`
-	Refuse          bool   `json:"refuse"`
-	Empty           bool   `json:"empty"`
+	FirstTokenDelay string  `json:"first_token_delay"`
+	TokenDelay      string  `json:"token_delay"`
+	Tokens          int     `json:"tokens"`
+	MaxSequences    int     `json:"max_sequences"`
+	Prefill         string  `json:"prefill"`
+	Slow            float64 `json:"slow"`
+	ErrorStatus     int     `json:"error_status"`
+	ErrorChunk      *int    `json:"error_chunk"`
+	Freeze          *int    `json:"freeze"`
+	Drop            *int    `json:"drop"`
+	Refuse          bool    `json:"refuse"`
+	Empty           bool    `json:"empty"`
+	Wrong           float64 `json:"wrong"`
+	Repeat          *int    `json:"repeat"`
 }
 
 func (k Knobs) wire() wireKnobs {
@@ -32,12 +35,15 @@ func (k Knobs) wire() wireKnobs {
 		Tokens:          k.Tokens,
 		MaxSequences:    k.MaxSequences,
 		Prefill:         k.Prefill.String(),
+		Slow:            k.Slow,
 		ErrorStatus:     k.ErrorStatus,
 		ErrorChunk:      k.ErrorChunk,
 		Freeze:          k.Freeze,
 		Drop:            k.Drop,
 		Refuse:          k.Refuse,
 		Empty:           k.Empty,
+		Wrong:           k.Wrong,
+		Repeat:          k.Repeat,
 	}
 }
 
@@ -57,8 +63,11 @@ func (k *Knobs) UnmarshalJSON(b []byte) error {
 	if err := dec.Decode(&w); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			want := "a " + wrong.Type.String()
-			if wrong.Type.Kind() == reflect.Int {
+			switch wrong.Type.Kind() {
+			case reflect.Int:
 				want = "a whole number"
+			case reflect.Float64:
+				want = "a number"
 			}
 			return fmt.Errorf("%s is a %s: want %s", wrong.Field, wrong.Value, want)
 		}
@@ -76,6 +85,9 @@ func (k *Knobs) UnmarshalJSON(b []byte) error {
 		Drop:         w.Drop,
 		Refuse:       w.Refuse,
 		Empty:        w.Empty,
+		Slow:         w.Slow,
+		Wrong:        w.Wrong,
+		Repeat:       w.Repeat,
 	}
 	for _, d := range []struct {
 		name, text string
