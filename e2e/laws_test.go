@@ -29,7 +29,7 @@ var homes = []home{
 		"a program that uses the library packages must not carry an etcd server"},
 	{"go.etcd.io/etcd", []string{"discovery/etcd", "discovery/localetcd"}, []string{"e2e", "frontend", "worker", "cmd"},
 		"only discovery/etcd knows how the registry is stored, and what its client does when it fails"},
-	{module + "/discovery/localetcd", []string{"cmd"}, []string{"discovery", "e2e", "frontend", "worker", "gossip", "canary"},
+	{module + "/discovery/localetcd", []string{"cmd", "e2e/rig"}, []string{"discovery", "e2e", "frontend", "worker", "gossip", "canary"},
 		"it brings an etcd server along"},
 	{"go.etcd.io/bbolt", []string{"discovery/localetcd", "frontend/history"}, nil,
 		"it maps files into memory, so that a bad page is a fault, which only frontend/history guards against"},

@@ -4,22 +4,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // cell is a router before replicas.
 type cell struct {
 	t        *testing.T
-	tools    *tools
+	tools    *rig.Tools
 	replicas []*replica
 }
 
-// addrs are where the router finds replicas.
-func (c *cell) addrs() (all []string) {
+// stand is where its router stands, which finds the replicas where they are by now.
+func (c *cell) stand() *rig.Stand {
+	s := &rig.Stand{T: c.t, Tools: c.tools}
 	for _, r := range c.replicas {
-		all = append(all, r.addr)
+		s.Addrs = append(s.Addrs, r.addr)
 	}
-	return all
+	return s
 }
 
 const (
@@ -31,7 +33,7 @@ const (
 )
 
 // measure runs a cell.
-func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
+func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome) {
 	c := &cell{t: t, tools: b}
 	var model string
 	c.replicas, model = startReplicas(t, b, s)
@@ -39,9 +41,9 @@ func measure(t *testing.T, b *tools, pace *testkit.Pace, s spec) (o outcome) {
 	ctx := t.Context()
 
 	probe := newLoad(url, model)
-	testkit.Eventually(t, startup, "a request gets through "+s.router.name, func() bool { return probe.complete(ctx, "hello") == nil })
+	testkit.Eventually(t, rig.Startup, "a request gets through "+s.router.name, func() bool { return probe.complete(ctx, "hello") == nil })
 	warm := newLoad(url, model)
-	testkit.Eventually(t, startup, "the replica that is to break has answered some requests", func() bool {
+	testkit.Eventually(t, rig.Startup, "the replica that is to break has answered some requests", func() bool {
 		warm.send(ctx, warmup*s.engines, max(s.rate, 40))
 		return s.kind != mock || c.replicas[0].done(ctx) >= warmup
 	})

@@ -7,8 +7,9 @@
 //	cell_test.go      one cell: replicas, a router, requests, a fault
 //	fault_test.go     what is done to a replica, and how much may be lost
 //	load_test.go      requests, and what became of them
-//	replicas_test.go  engines, and dynmesh before them
-//	routers_test.go   Envoy, nginx and HAProxy, alone and steered
-//	peers_test.go     routers for inference that decide by themselves
+//	replicas_test.go  engines, and workers before them
+//	routers_test.go   which routers there are, and how dynmesh steers some
 //	table_test.go     what is printed
+//
+// Routers by themselves, dynmesh and engines are started by e2e/rig.
 package loss

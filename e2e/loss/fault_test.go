@@ -1,7 +1,6 @@
 package loss
 
 import (
-	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,7 +38,7 @@ const (
 
 func faults() []fault {
 	turned := func(knobs string) func(*testing.T, []*replica) {
-		return func(t *testing.T, all []*replica) { all[0].turn(t, knobs) }
+		return func(t *testing.T, all []*replica) { all[0].engine.Turn(t, knobs) }
 	}
 	sent := func(s syscall.Signal) func(*testing.T, []*replica) {
 		return func(t *testing.T, all []*replica) { all[0].signal(t, s) }
@@ -58,7 +57,7 @@ func faults() []fault {
 		{name: "S", what: "its engine is 20 times slower", inject: turned(knobs(slower)), knobs: true},
 		{name: "L", what: "nothing breaks: all engines take 8 s for a first token, as behind long prompts", inject: func(t *testing.T, all []*replica) {
 			for _, r := range all {
-				r.turn(t, `{"first_token_delay":"8s","max_sequences":4096,"token_delay":"`+token.String()+`"}`)
+				r.engine.Turn(t, `{"first_token_delay":"8s","max_sequences":4096,"token_delay":"`+token.String()+`"}`)
 			}
 		}, knobs: true},
 	}
@@ -75,23 +74,6 @@ func knobs(times int, more ...string) string {
 		`"first_token_delay":"` + (firstToken * time.Duration(times)).String() + `"`,
 		`"token_delay":"` + (token * time.Duration(times)).String() + `"`,
 	}, more...), ",") + "}"
-}
-
-// turn sets the knobs of a replica's engine.
-func (r *replica) turn(t *testing.T, knobs string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+r.control+"/mock/knobs", strings.NewReader(knobs))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := newAsker().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("knobs %s: %s", knobs, resp.Status)
-	}
 }
 
 // signal sends a signal to a replica's engine.

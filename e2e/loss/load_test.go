@@ -1,16 +1,13 @@
 package loss
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/dynmesh/dynmesh/e2e/rig"
 )
 
 const (
@@ -38,23 +35,13 @@ type load struct {
 }
 
 func newLoad(url, model string) *load {
-	return &load{url: url + "/v1/chat/completions", model: model, client: &http.Client{
-		Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true},
-	}}
+	return &load{url: url, model: model, client: rig.NewClient(patience)}
 }
 
 // send sends n requests, so many a second, whatever becomes of the earlier ones, and returns when
 // the last was sent and its time is over.
 func (l *load) send(ctx context.Context, n, rate int) {
-	began := time.Now()
-	next := time.NewTimer(0)
-	defer next.Stop()
-	for i := range n {
-		select {
-		case <-next.C:
-		case <-ctx.Done():
-			return
-		}
+	rig.Pace(ctx, n, rate, func(i int) {
 		l.mu.Lock()
 		r := &request{sent: time.Now()}
 		l.requests = append(l.requests, r)
@@ -66,12 +53,7 @@ func (l *load) send(ctx context.Context, n, rate int) {
 			defer l.mu.Unlock()
 			r.ended, r.err = time.Now(), err
 		})
-		next.Reset(time.Until(began.Add(time.Duration(i+1) * time.Second / time.Duration(rate))))
-	}
-	select {
-	case <-next.C:
-	case <-ctx.Done():
-	}
+	})
 }
 
 // wait waits for all answers, as long as clients do.
@@ -79,35 +61,7 @@ func (l *load) wait() { l.running.Wait() }
 
 // complete sends a request for a stream and reads it to its end.
 func (l *load) complete(ctx context.Context, prompt string) error {
-	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":%q}],"max_tokens":8,"ignore_eos":true,"stream":true}`, l.model, prompt)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := l.client.Do(req)
-	if err != nil {
-		return word(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil:
-		return fmt.Errorf("its stream breaks off: %w", word(err))
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s: %.100s", resp.Status, bytes.TrimSpace(answer))
-	case !bytes.Contains(answer, []byte(`"finish_reason":"`)):
-		return errors.New("200, and a stream without an end")
-	}
-	return nil
-}
-
-// word shortens what net/http says.
-func word(err error) error {
-	if os.IsTimeout(err) {
-		return fmt.Errorf("no whole answer within %v", patience)
-	}
-	return err
+	return rig.Complete(ctx, l.client, l.url, rig.Chat(l.model, prompt, ""))
 }
 
 // answered returns how many requests have ended, and of them how many well.

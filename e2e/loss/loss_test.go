@@ -1,12 +1,9 @@
 package loss
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -35,49 +33,14 @@ const variable = "DYNMESH_LOSS_"
 
 // selected reads the selection, or says what is wrong with it.
 func selected(getenv func(string) string) (s selection, err error) {
-	list := func(name, instead string) []string { return strings.Split(cmp.Or(getenv(variable+name), instead), ",") }
-	numbers := func(name, instead string, least int) (all []int) {
-		for _, v := range list(name, instead) {
-			n, wrong := strconv.Atoi(v)
-			if wrong != nil || n < least || n > 1000 {
-				err = cmp.Or(err, fmt.Errorf("%s%s: %q: want numbers from %d to 1000, with commas between them", variable, name, v, least))
-			}
-			all = append(all, n)
-		}
-		return all
-	}
-	if s.routers, err = choose("ROUTERS", list("ROUTERS", strings.Join(names(routers()), ",")), routers()); err != nil {
-		return s, err
-	}
-	if s.faults, err = choose("FAULTS", list("FAULTS", "K,Z,H,E,S,L,iK,iZ,iH,iE"), faults()); err != nil {
-		return s, err
-	}
-	if s.kinds, err = choose("KINDS", list("KINDS", mock.String()), []kind{mock, llama}); err != nil {
-		return s, err
-	}
-	s.engines = numbers("ENGINES", "2,8", 2) // who is alone cannot be withdrawn
-	s.rates = numbers("RATES", "10,100", 1)
-	s.atOnce = int64(numbers("AT_ONCE", "4", 1)[0])
-	return s, err
-}
-
-// choose returns those that are named.
-func choose[T fmt.Stringer](name string, wanted []string, from []T) (all []T, err error) {
-	for _, v := range wanted {
-		i := slices.Index(names(from), v)
-		if i < 0 {
-			return nil, fmt.Errorf("%s%s: %q: want some of %s, with commas between them", variable, name, v, strings.Join(names(from), ","))
-		}
-		all = append(all, from[i])
-	}
-	return all, nil
-}
-
-func names[T fmt.Stringer](of []T) (all []string) {
-	for _, one := range of {
-		all = append(all, one.String())
-	}
-	return all
+	c := &rig.Chooser{Variable: variable, Getenv: getenv}
+	s.routers = rig.Choose(c, "ROUTERS", strings.Join(rig.Names(routers()), ","), routers())
+	s.faults = rig.Choose(c, "FAULTS", "K,Z,H,E,S,L,iK,iZ,iH,iE", faults())
+	s.kinds = rig.Choose(c, "KINDS", mock.String(), []kind{mock, llama})
+	s.engines = c.Numbers("ENGINES", "2,8", 2) // who is alone cannot be withdrawn
+	s.rates = c.Numbers("RATES", "10,100", 1)
+	s.atOnce = int64(c.Numbers("AT_ONCE", "4", 1)[0])
+	return s, c.Err
 }
 
 // cells are all that there are, in the order of the tables.
@@ -109,7 +72,7 @@ func TestLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	cells := s.cells()
-	b := newTools(t)
+	b := rig.NewTools(t)
 	tab := &table{}
 	began := time.Now()
 	took := expected(cells) / time.Duration(s.atOnce)

@@ -3,6 +3,8 @@ package loss
 import (
 	"strings"
 	"testing"
+
+	"github.com/dynmesh/dynmesh/e2e/rig"
 )
 
 func TestSelection(t *testing.T) {
@@ -60,13 +62,10 @@ func TestGoals(t *testing.T) {
 		{"envoy+dynmesh+retries", "Z", 2, 100, 1, true},
 		{"envoy", "K", 2, 10, 0, false},
 	} {
-		r, err := choose("ROUTERS", []string{c.router}, routers())
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := choose("FAULTS", []string{c.fault}, faults())
-		if err != nil {
-			t.Fatal(err)
+		chosen := &rig.Chooser{Getenv: func(string) string { return "" }}
+		r, f := rig.Choose(chosen, "ROUTERS", c.router, routers()), rig.Choose(chosen, "FAULTS", c.fault, faults())
+		if chosen.Err != nil {
+			t.Fatal(chosen.Err)
 		}
 		s := spec{mock, c.engines, c.rate, r[0], f[0]}
 		if most, held := s.goal(); most != c.most || held != c.held {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dynmesh/dynmesh/e2e/rig"
 )
 
 // starved is a wait for a processor that makes a cell worth little.
@@ -116,7 +118,7 @@ func (b *table) print(all []router) string {
 			}
 		}
 		fmt.Fprintf(&text, "\n%d engines (%s), %d requests/s:\n\n| router | %s |\n|%s\n", of.engines, of.kind, of.rate,
-			strings.Join(names(columns), " | "), strings.Repeat(" --- |", len(columns)+1))
+			strings.Join(rig.Names(columns), " | "), strings.Repeat(" --- |", len(columns)+1))
 		for _, r := range all {
 			line := "| " + r.name + " |"
 			for _, f := range columns {

@@ -21,7 +21,13 @@ type Network struct {
 // StartNetwork returns a network before the server at target, host:port, until the test ends.
 func StartNetwork(t testing.TB, target string) *Network {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return StartNetworkAt(t, "127.0.0.1:0", target)
+}
+
+// StartNetworkAt is the same, for clients elsewhere: it listens at a host:port.
+func StartNetworkAt(t testing.TB, addr, target string) *Network {
+	t.Helper()
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,17 @@ type Engine struct {
 	queue     queue
 	device    device
 
-	tokens   atomic.Uint64 // made, over all requests
+	arrived  atomic.Uint64 // requests, which go to ranks in turn
+	ranks    [maxRanks]rank
 	prompted atomic.Uint64 // prompt tokens of the requests that were taken
-	stopped  atomic.Uint64 // requests that ended well, by their finish reason
-	cut      atomic.Uint64
+}
+
+// rank is one of the engines behind the server.
+type rank struct {
+	running atomic.Int64  // requests
+	tokens  atomic.Uint64 // made, over all requests
+	stopped atomic.Uint64 // requests that ended well, by their finish reason
+	cut     atomic.Uint64
 }
 
 // New returns an engine, or an error that names the knob that cannot be.
@@ -94,7 +101,11 @@ func (e *Engine) accept(raw []byte, chat bool) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.BrokenPair != "" && req.KVTransfer.RemoteEngine == k.BrokenPair {
+		return nil, &Error{Status: http.StatusInternalServerError, Type: errorType(http.StatusInternalServerError), Message: "KV cache cannot be loaded from " + k.BrokenPair}
+	}
 	e.prompted.Add(uint64(req.promptTokens))
+	req.rank = int(e.arrived.Add(1)-1) % k.Ranks
 	return req, nil
 }
 
@@ -114,7 +125,7 @@ func engineError() *Error {
 // protocol does.
 func (e *Engine) stream(ctx context.Context, req *request, send func(chunk any) error) error {
 	a := newResponse(req, e.model)
-	finish, err := e.sequence(ctx, req.limit, func(n int, text, finish string) error {
+	finish, err := e.sequence(ctx, req, func(n int, text, finish string) error {
 		if n == 0 && req.chat {
 			if err := send(a.opening()); err != nil {
 				return err
@@ -134,14 +145,14 @@ func (e *Engine) stream(ctx context.Context, req *request, send func(chunk any) 
 			return err
 		}
 	}
-	e.succeed(finish)
+	e.ranks[req.rank].succeed(finish)
 	return nil
 }
 
 // whole makes an answer in one piece.
 func (e *Engine) whole(ctx context.Context, req *request) (document, error) {
 	a := newResponse(req, e.model)
-	finish, err := e.sequence(ctx, req.limit, func(_ int, text, finish string) error {
+	finish, err := e.sequence(ctx, req, func(_ int, text, finish string) error {
 		a.add(text, finish)
 		return nil
 	})
@@ -153,14 +164,14 @@ func (e *Engine) whole(ctx context.Context, req *request) (document, error) {
 	case err != nil:
 		return document{}, err
 	}
-	e.succeed(finish)
+	e.ranks[req.rank].succeed(finish)
 	return a.whole(), nil
 }
 
-func (e *Engine) succeed(finish string) {
+func (r *rank) succeed(finish string) {
 	if finish == "length" {
-		e.cut.Add(1)
+		r.cut.Add(1)
 	} else {
-		e.stopped.Add(1)
+		r.stopped.Add(1)
 	}
 }

@@ -16,7 +16,8 @@ const (
 	defaultTokens       = 16
 	defaultMaxSequences = 256 // vLLM's max_num_seqs
 
-	maxSlow = 1000
+	maxSlow  = 1000
+	maxRanks = 16
 )
 
 // Knobs are the pace and the faults of an [Engine]. The zero value is a healthy engine that answers
@@ -45,10 +46,21 @@ type Knobs struct {
 	Drop        *int // after n tokens: the connection is cut
 	Refuse      bool // the HTTP listener is closed, and its connections with it; Generate fails with status 503
 	Empty       bool // status 200 and a stream that ends without content
+	IdleGauges  bool // the metrics say that nothing runs or waits, whatever does
 
 	// Faults that nothing but what is written tells from health.
 	Wrong  float64 // probability, 0 to 1, that a token is another one than it should be, each by itself
 	Repeat *int    // after n tokens: the next one, over and over
+
+	// Ranks are engines behind the one server, as data parallelism has them: requests go to them in
+	// turn, and each has metrics of its own; default 1. DeadRank, counted from 0, is one of them that
+	// makes no tokens.
+	Ranks    int
+	DeadRank *int
+
+	// BrokenPair is the ID of an engine whose KV cache cannot be had: requests whose
+	// kv_transfer_params name it as remote_engine_id fail with status 500, and no others do.
+	BrokenPair string
 }
 
 // settle fills in defaults and refuses what no engine could do, naming the knob.
@@ -62,6 +74,9 @@ func (k Knobs) withDefaults() (Knobs, error) {
 	}
 	if k.Slow == 0 {
 		k.Slow = 1
+	}
+	if k.Ranks == 0 {
+		k.Ranks = 1
 	}
 	for _, d := range []struct {
 		name string
@@ -98,6 +113,12 @@ func (k Knobs) withDefaults() (Knobs, error) {
 	if !(k.Wrong >= 0 && k.Wrong <= 1) {
 		return Knobs{}, fmt.Errorf("knob wrong is %v: want a probability of 0 to 1", k.Wrong)
 	}
+	if k.Ranks < 1 || k.Ranks > maxRanks {
+		return Knobs{}, fmt.Errorf("knob ranks is %d: want 1 to %d", k.Ranks, maxRanks)
+	}
+	if k.DeadRank != nil && (*k.DeadRank < 0 || *k.DeadRank >= k.Ranks) {
+		return Knobs{}, fmt.Errorf("knob dead_rank is %d: want 0 to %d, for so many are the ranks, or null", *k.DeadRank, k.Ranks-1)
+	}
 	return k, nil
 }
 
@@ -106,7 +127,7 @@ func (k Knobs) slowed(d time.Duration) time.Duration { return time.Duration(floa
 
 // clone makes sure that no caller holds a pointer into the engine's knobs.
 func (k Knobs) clone() Knobs {
-	for _, p := range []**int{&k.ErrorChunk, &k.Freeze, &k.Drop, &k.Repeat} {
+	for _, p := range []**int{&k.ErrorChunk, &k.Freeze, &k.Drop, &k.Repeat, &k.DeadRank} {
 		if *p != nil {
 			*p = new(**p)
 		}

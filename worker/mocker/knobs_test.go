@@ -12,13 +12,15 @@ func TestKnobsJSON(t *testing.T) {
 	k := Knobs{
 		FirstTokenDelay: 150 * time.Millisecond, TokenDelay: 2 * time.Second, Tokens: 3, MaxSequences: 4, Prefill: time.Minute, Slow: 2.5,
 		ErrorStatus: 503, ErrorChunk: new(0), Freeze: new(1), Drop: new(2), Refuse: true, Empty: true, Wrong: 0.25, Repeat: new(4),
+		IdleGauges: true, Ranks: 4, DeadRank: new(3), BrokenPair: "p0",
 	}
 	got, err := json.Marshal(k)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"first_token_delay":"150ms","token_delay":"2s","tokens":3,"max_sequences":4,"prefill":"1m0s","slow":2.5,` +
-		`"error_status":503,"error_chunk":0,"freeze":1,"drop":2,"refuse":true,"empty":true,"wrong":0.25,"repeat":4}`
+		`"error_status":503,"error_chunk":0,"freeze":1,"drop":2,"refuse":true,"empty":true,"wrong":0.25,"repeat":4,` +
+		`"idle_gauges":true,"ranks":4,"dead_rank":3,"broken_pair":"p0"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -58,6 +60,8 @@ func TestKnobsRefuseNonsense(t *testing.T) {
 		{`{"slow":0.5}`, "knob slow is 0.5: want a factor of 1 to 1000"},
 		{`{"slow":"2"}`, "slow is a string: want a number"},
 		{`{"wrong":1.5}`, "knob wrong is 1.5: want a probability of 0 to 1"},
+		{`{"ranks":17}`, "knob ranks is 17: want 1 to 16"},
+		{`{"ranks":2,"dead_rank":2}`, "knob dead_rank is 2: want 0 to 1"},
 		{`null`, "want a JSON object"},
 		{`[]`, "want a JSON object"},
 		{``, "unexpected end of JSON input"},

@@ -1,6 +1,10 @@
 package mocker
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics shows an engine's counters under vLLM's names (vllm/v1/metrics/loggers.py), which are
 // what sidecars read.
@@ -11,9 +15,9 @@ type metrics struct {
 }
 
 func newMetrics(e *Engine) *metrics {
-	labels := prometheus.Labels{"model_name": e.model, "engine": "0"}
+	labels := prometheus.Labels{"model_name": e.model}
 	desc := func(name, help string, variable ...string) *prometheus.Desc {
-		return prometheus.NewDesc("vllm:"+name, help, variable, labels)
+		return prometheus.NewDesc("vllm:"+name, help, append([]string{"engine"}, variable...), labels)
 	}
 	return &metrics{
 		engine:  e,
@@ -33,17 +37,26 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	e := m.engine
-	running, waiting := e.queue.depth()
-	gauge := func(d *prometheus.Desc, v int) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	k, _ := e.knobStore.get()
+	_, waiting := e.queue.depth()
+	prompted := e.prompted.Load()
+	for n := range k.Ranks {
+		r, engine := &e.ranks[n], strconv.Itoa(n)
+		gauge := func(d *prometheus.Desc, v int) {
+			if k.IdleGauges {
+				v = 0
+			}
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), engine)
+		}
+		count := func(d *prometheus.Desc, v uint64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{engine}, labels...)...)
+		}
+		gauge(m.running, int(r.running.Load()))
+		gauge(m.waiting, waiting)
+		count(m.tokens, r.tokens.Load())
+		count(m.prompts, prompted)
+		count(m.success, r.stopped.Load(), "stop")
+		count(m.success, r.cut.Load(), "length")
+		waiting, prompted = 0, 0 // what is of all is told of the first
 	}
-	count := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	gauge(m.running, running)
-	gauge(m.waiting, waiting)
-	count(m.tokens, e.tokens.Load())
-	count(m.prompts, e.prompted.Load())
-	count(m.success, e.stopped.Load(), "stop")
-	count(m.success, e.cut.Load(), "length")
 }

@@ -52,11 +52,15 @@ type request struct {
 	StreamOptions       *struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
-	N *int `json:"n"`
+	N          *int `json:"n"`
+	KVTransfer struct {
+		RemoteEngine string `json:"remote_engine_id"`
+	} `json:"kv_transfer_params"`
 
 	chat         bool
 	promptTokens int
 	limit        int // on tokens; 0 where the request sets none
+	rank         int // which it goes to
 }
 
 // Canary returns the smallest request that the engine answers: vLLM's canary, without a model's

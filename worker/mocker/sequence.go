@@ -57,11 +57,14 @@ type tokenSink func(n int, text, finish string) error
 
 // sequence runs one request through the engine: it waits in line, prefills and makes its tokens one
 // by one.
-func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finish string, err error) {
+func (e *Engine) sequence(ctx context.Context, req *request, sink tokenSink) (finish string, err error) {
 	if err := e.queue.enter(ctx); err != nil {
 		return "", err
 	}
 	defer e.queue.leave()
+	rank := &e.ranks[req.rank]
+	rank.running.Add(1)
+	defer rank.running.Add(-1)
 	if k, _ := e.knobStore.get(); k.Prefill > 0 {
 		if err := e.prefill(ctx, k.slowed(k.Prefill)); err != nil {
 			return "", err
@@ -71,9 +74,12 @@ func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finis
 	if k.Empty {
 		return "", errEmpty
 	}
-	want, finish := length(k, limit)
+	want, finish := length(k, req.limit)
 	for made := 0; ; {
 		k, changed := e.knobStore.get()
+		if k.DeadRank != nil && *k.DeadRank == req.rank {
+			k.Freeze = new(0)
+		}
 		switch decide(k, made, want) {
 		case stepFreeze:
 			select {
@@ -98,7 +104,7 @@ func (e *Engine) sequence(ctx context.Context, limit int, sink tokenSink) (finis
 			if err := sink(made, k.token(made), reason); err != nil {
 				return "", err
 			}
-			e.tokens.Add(1)
+			rank.tokens.Add(1)
 			made++
 		}
 	}

@@ -173,7 +173,10 @@ func TestServerMetrics(t *testing.T) {
 			}
 		}()
 	}
-	testkit.Eventually(t, patience, "one runs and one waits", func() bool { n, w := r.engine.queue.depth(); return n == 1 && w == 1 })
+	testkit.Eventually(t, patience, "one runs and one waits", func() bool {
+		_, waiting := r.engine.queue.depth()
+		return r.engine.ranks[0].running.Load() == 1 && waiting == 1
+	})
 	_, body := r.get("http://" + r.Addr() + "/metrics")
 	for _, want := range []string{
 		`vllm:num_requests_running{engine="0",model_name="mock"} 1`,
@@ -184,6 +187,57 @@ func TestServerMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(body, want+"\n") {
 			t.Errorf("/metrics lacks %s:\n%s", want, body)
+		}
+	}
+}
+
+// TestServerRanks: each has metrics of its own, and one that is dead keeps its requests.
+func TestServerRanks(t *testing.T) {
+	r := serve(t, Knobs{Ranks: 2, DeadRank: new(1)})
+	_, _, _ = r.answer("/v1/completions", `{"prompt":"x","max_tokens":3}`)
+	ctx, leave := context.WithCancel(t.Context())
+	t.Cleanup(leave)
+	gone := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.Addr()+"/v1/completions", strings.NewReader(streamed))
+		if err == nil {
+			var resp *http.Response
+			if resp, err = r.client.Do(req); err == nil {
+				err = resp.Body.Close()
+			}
+		}
+		gone <- err
+	}()
+	testkit.Eventually(t, patience, "the second is at the dead rank", func() bool { return r.engine.ranks[1].running.Load() == 1 })
+	_, _, _ = r.answer("/v1/completions", `{"prompt":"x","max_tokens":2}`)
+	metrics := func() string { _, body := r.get("http://" + r.Addr() + "/metrics"); return body }
+	for _, want := range []string{
+		`vllm:num_requests_running{engine="0",model_name="mock"} 0`,
+		`vllm:num_requests_running{engine="1",model_name="mock"} 1`,
+		`vllm:generation_tokens_total{engine="0",model_name="mock"} 5`,
+		`vllm:generation_tokens_total{engine="1",model_name="mock"} 0`,
+	} {
+		if body := metrics(); !strings.Contains(body, want+"\n") {
+			t.Errorf("/metrics lacks %s:\n%s", want, body)
+		}
+	}
+	setKnobs(t, r.engine, Knobs{Ranks: 2, DeadRank: new(1), IdleGauges: true})
+	if body := metrics(); !strings.Contains(body, `vllm:num_requests_running{engine="1",model_name="mock"} 0`+"\n") {
+		t.Errorf("idle_gauges: the gauge of a rank that has a request is not 0:\n%s", body)
+	}
+	leave()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("at the dead rank: %v, want nothing until its client left", err)
+	}
+}
+
+func TestServerBrokenPair(t *testing.T) {
+	r := serve(t, Knobs{BrokenPair: "p1"})
+	for more, want := range map[string]int{
+		``: 200, `,"kv_transfer_params":{"remote_engine_id":"p0"}`: 200, `,"kv_transfer_params":{"remote_engine_id":"p1"}`: 500,
+	} {
+		if status, body, _ := r.answer("/v1/completions", `{"prompt":"x"`+more+`}`); status != want {
+			t.Errorf("%s: got %d %s, want %d", more, status, body, want)
 		}
 	}
 }
@@ -312,7 +366,8 @@ func TestServerWaitsForItsPort(t *testing.T) {
 func TestControl(t *testing.T) {
 	r := serve(t, Knobs{Tokens: 5})
 	const defaults = `{"first_token_delay":"0s","token_delay":"0s","tokens":16,"max_sequences":256,"prefill":"0s","slow":1,` +
-		`"error_status":0,"error_chunk":null,"freeze":null,"drop":null,"refuse":false,"empty":false,"wrong":0,"repeat":null}` + "\n"
+		`"error_status":0,"error_chunk":null,"freeze":null,"drop":null,"refuse":false,"empty":false,"wrong":0,"repeat":null,` +
+		`"idle_gauges":false,"ranks":1,"dead_rank":null,"broken_pair":""}` + "\n"
 	if status, body := r.setKnobs("GET", ""); status != 200 || body != strings.Replace(defaults, ":16", ":5", 1) {
 		t.Errorf("GET: got %d %s", status, body)
 	}

@@ -26,6 +26,10 @@ type wireKnobs struct {
 	Empty           bool    `json:"empty"`
 	Wrong           float64 `json:"wrong"`
 	Repeat          *int    `json:"repeat"`
+	IdleGauges      bool    `json:"idle_gauges"`
+	Ranks           int     `json:"ranks"`
+	DeadRank        *int    `json:"dead_rank"`
+	BrokenPair      string  `json:"broken_pair"`
 }
 
 func (k Knobs) wire() wireKnobs {
@@ -44,6 +48,10 @@ func (k Knobs) wire() wireKnobs {
 		Empty:           k.Empty,
 		Wrong:           k.Wrong,
 		Repeat:          k.Repeat,
+		IdleGauges:      k.IdleGauges,
+		Ranks:           k.Ranks,
+		DeadRank:        k.DeadRank,
+		BrokenPair:      k.BrokenPair,
 	}
 }
 
@@ -88,6 +96,10 @@ func (k *Knobs) UnmarshalJSON(b []byte) error {
 		Slow:         w.Slow,
 		Wrong:        w.Wrong,
 		Repeat:       w.Repeat,
+		IdleGauges:   w.IdleGauges,
+		Ranks:        w.Ranks,
+		DeadRank:     w.DeadRank,
+		BrokenPair:   w.BrokenPair,
 	}
 	for _, d := range []struct {
 		name, text string
