@@ -51,6 +51,9 @@ type GossipHealth struct {
 
 	Refused int    // addresses named by others of late to which this member does not connect
 	Refusal string // the first of them, with the reason, such as "x:80 is a link-local address"
+
+	Unresolved   int    // workers' names that could not be looked up of late, and had answered before
+	Unresolvable string // the first of them, with the reason, such as "x:80 is a name without an address: no such host"
 }
 
 // GossipUpdate is what has changed since the last one was taken. Observations of members that are

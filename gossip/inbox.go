@@ -201,7 +201,7 @@ type exchange struct {
 	admission *admission
 	self      string // this member's name
 	policy    address.Policy
-	refused   *address.Refused // of members
+	refused   *address.Noted // of members
 
 	state   atomic.Pointer[[]byte] // a State message
 	members atomic.Int64           // alive ones

@@ -40,7 +40,7 @@ type joiner struct {
 	seeds     func(context.Context) ([]string, error)
 	addresses *addressBook
 	policy    address.Policy
-	refused   *address.Refused
+	refused   *address.Noted
 	sought    func() // is called when a search and what it began is over; must not wait
 	log       *logrus.Entry
 	throttle  swim.Throttle

@@ -56,6 +56,7 @@ type loop struct {
 	unreported int      // foreign instances without a report, as said last
 	unproven   bool     // it was said last that canaries do not reach their workers
 	refused    bool     // it was said last that others name addresses that are not connected to
+	unresolved bool     // it was said last that names cannot be looked up
 	leaving    bool     // it is this member that goes, and no news that others are no longer there
 	died       []string // members, since that was last logged
 	joined     []string

@@ -378,10 +378,12 @@ func (l *loop) publishHealth() {
 	h.Forged, h.Impersonated = l.forged.total, l.forged.last
 	h.Shut, h.Stopped = l.hearing.shut, l.hearing.stopped
 	h.Refused, h.Refusal = l.pool.refused.Now(time.Now())
+	h.Unresolved, h.Unresolvable = l.dialer.Unresolved(time.Now())
 	h.NoKey = l.pool.cfg.Keyring.Lacks()
 	l.logUnreported(h.Unreported)
 	l.logUnproven(h)
 	l.logRefused(h)
+	l.logUnresolved(h)
 	l.pool.exchange.members.Store(int64(max(1, h.Alive+h.Suspect)))
 	if l.hasReader {
 		l.pool.updates.setHealth(h)
@@ -437,6 +439,19 @@ func (l *loop) logRefused(h dynmesh.GossipHealth) {
 		l.log.WithFields(logrus.Fields{"addresses": h.Refused, "err": h.Refusal}).
 			Warn("Others name addresses to which this process does not connect")
 	}
+}
+
+// logUnresolved says once that names cannot be looked up, until all can again.
+func (l *loop) logUnresolved(h dynmesh.GossipHealth) {
+	if l.unresolved == (h.Unresolved > 0) {
+		return
+	}
+	if l.unresolved = !l.unresolved; !l.unresolved {
+		l.log.Info("All workers' names can be looked up again")
+		return
+	}
+	l.log.WithFields(logrus.Fields{"addresses": h.Unresolved, "err": h.Unresolvable}).
+		Warn("Workers' names cannot be looked up, and are taken for the addresses that they stood for before")
 }
 
 // logMembership logs who came and who died, together: a rack that loses its power is one line.

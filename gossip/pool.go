@@ -31,7 +31,7 @@ type Pool struct {
 	node      *swim.Node
 	inbox     *inbox
 	exchange  *exchange
-	refused   address.Refused // where nothing is sent, though others have named it
+	refused   address.Noted // where nothing is sent, though others have named it
 	updates   *updates
 	addresses *addressBook
 	pings     *swim.SendQueue // and pongs, over TCP
@@ -182,7 +182,7 @@ func (p *Pool) Close() error {
 // watchedNetwork is the node's, which takes note of what is not connected to, and why.
 type watchedNetwork struct {
 	*swim.Node
-	refused *address.Refused
+	refused *address.Noted
 }
 
 // Dial connects to what is to be watched.

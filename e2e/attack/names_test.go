@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/e2e/install"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
@@ -93,7 +95,7 @@ func means(ip net.IP) func([]byte) []byte {
 	}
 }
 
-// says answers with a code and nothing else: 2 is a failure.
+// says answers with a code and nothing else: 2 is a failure, 3 that there is no such name.
 func says(code byte) func([]byte) []byte {
 	return func(query []byte) []byte {
 		b := append([]byte(nil), query...)
@@ -109,8 +111,8 @@ func says(code byte) func([]byte) []byte {
 }
 
 // TestNames: workers, and the etcd of all, are known by names. That these are answered late, not at
-// all, or with failures changes no verdict, and the end of a worker is noticed. A resolver that
-// says that there is no such name, or another address, is believed, as by whoever sends requests.
+// all, with failures, or that there are no such names, changes no verdict, and the end of a worker
+// is noticed. A resolver that says another address is believed, as by whoever sends requests.
 func TestNames(t *testing.T) {
 	if os.Getenv("DYNMESH_ATTACK") == "" {
 		t.Skip("make attack runs it")
@@ -127,22 +129,43 @@ func TestNames(t *testing.T) {
 	r := newRig(t, testkit.Build(t, "github.com/dynmesh/dynmesh/cmd/dynmesh", "-tags", "noetcd"))
 	r.etcd = strings.Replace(r.etcd, "127.0.0.1", "etcd.test", 1)
 	r.namespace = []string{"unshare", "-m", "sh", "-c", "mount --bind " + conf + ` /etc/resolv.conf && exec "$0" "$@"`}
-	r.startFrontend("")
-	for range 2 {
-		r.startWorker("", "DYN_HTTP_RPC_HOST=worker.test")
+	here := "DYN_PROBE_NETWORKS=127.0.0.0/8" // a name may mean it
+	r.startFrontend("", here)
+	for range 3 {
+		r.startWorker("", here, "DYN_HTTP_RPC_HOST=worker.test")
 	}
 	r.allReady()
-	for what, become := range map[string]func(){
-		"names are answered late":   func() { n.become(means(net.IPv4(127, 0, 0, 1)), 3*time.Second) },
-		"names are not answered":    func() { n.become(nil, 0) },
-		"names cannot be looked up": func() { n.become(says(2), 0) },
+	told := func() bool {
+		return slices.ContainsFunc(r.warnings(), func(w string) bool { return strings.HasPrefix(w, "names of workers cannot be looked up") })
+	}
+	for _, now := range []struct {
+		what   string
+		become func()
+		told   bool
+	}{
+		{"names are answered late", func() { n.become(means(net.IPv4(127, 0, 0, 1)), 3*time.Second) }, true},
+		{"names are answered again", func() { n.become(means(net.IPv4(127, 0, 0, 1)), 0) }, false},
+		{"names are not answered", func() { n.become(nil, 0) }, true},
+		{"names cannot be looked up", func() { n.become(says(2), 0) }, true},
+		{"there are no such names", func() { n.become(says(3), 0) }, true},
 	} {
-		become()
+		now.become()
 		before := passes(r.workers[0])
-		r.steady(what, func() bool { return passes(r.workers[0]) > before+2 })
+		r.steady(now.what, func() bool { return passes(r.workers[0]) > before+2 && told() == now.told })
 		if n.count() == 0 {
-			t.Errorf("%s: nobody has asked, so nothing was tried", what)
+			t.Errorf("%s: nobody has asked, so nothing was tried", now.what)
 		}
 	}
+	r.notices(r.workers[2])
+	n.become(means(net.IPv4(127, 0, 0, 2)), 0)
+	become := func(what string, v dynmesh.VerdictState) {
+		testkit.Eventually(t, soon, what, func() bool {
+			all, err := r.verdicts()
+			return err == nil && all[0].Verdict == v && all[1].Verdict == v
+		})
+	}
+	become("who has moved to where nobody answers is out of reach", dynmesh.Unreachable)
+	n.become(means(net.IPv4(127, 0, 0, 1)), 0)
+	become("who has moved to where he answers is ready", dynmesh.Ready)
 	r.notices(r.workers[1])
 }

@@ -124,6 +124,17 @@ func (r *rig) verdicts() (all []mesh.Instance, err error) {
 	return all, nil
 }
 
+// warnings are the frontend's.
+func (r *rig) warnings() []string {
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	m, err := r.client.Mesh(ctx)
+	if err != nil {
+		return nil
+	}
+	return m.Warnings
+}
+
 // allReady waits until canaries vouch for all workers.
 func (r *rig) allReady() {
 	r.t.Helper()

@@ -61,6 +61,9 @@ func (w *warnings) gossip(h dynmesh.GossipHealth) {
 	if h.Refused > 0 {
 		w.add("others name addresses to which this frontend does not connect (%d): %s", h.Refused, h.Refusal)
 	}
+	if h.Unresolved > 0 {
+		w.add("names of workers cannot be looked up from here (%d), and are taken for the addresses that they stood for before: %s", h.Unresolved, h.Unresolvable)
+	}
 	if h.Unreported > 0 {
 		w.add("instances whose workers are no members, and of which this frontend has no room to report (of 60,000 at most, and of 1,024 addresses of one host): %d; run more frontends, or nothing but their leases vouches for them", h.Unreported)
 	}

@@ -3,6 +3,7 @@ package dial
 import (
 	"context"
 	"net"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ type Network interface {
 // Dialer connects beside its caller. Its methods may be called from any goroutine, and none but
 // Wait waits.
 type Dialer struct {
-	network  Network
+	network  *names
 	report   func(probe.Event)
 	systems  systemPorts
 	canaries canaries
@@ -38,13 +39,20 @@ type Dialer struct {
 // New returns a dialer. Report is given DialEnded and TripwireClosed, from many goroutines, and
 // must not wait. Canaries go through the frontend of Dynamo's at via; nil: there are none. The
 // dialer must be followed by Stop and Wait.
-func New(n Network, via *url.URL, report func(probe.Event)) *Dialer {
+func New(network Network, via *url.URL, report func(probe.Event)) *Dialer {
+	n := &names{Network: network, last: make(map[string]netip.AddrPort)}
 	d := &Dialer{
 		network: n, report: report, systems: newSystemPorts(n), canaries: canaries{via},
 		tripwires: make(map[*probe.Dial]context.CancelFunc),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
+}
+
+// Unresolved is how many names could not be looked up of late, in whose last addresses others were
+// sought, and the first of them, with the reason.
+func (d *Dialer) Unresolved(now time.Time) (n int, first string) {
+	return d.network.unresolved.Now(now)
 }
 
 // Start begins a connection.

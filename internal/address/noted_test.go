@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/address"
 )
 
-func TestRefusedIsBoundedAndForgets(t *testing.T) {
-	var r address.Refused
+func TestNotedIsBoundedAndForgets(t *testing.T) {
+	var r address.Noted
 	now := time.Unix(1_800_000_000, 0)
 	if n, first := r.Now(now); n != 0 || first != "" {
 		t.Errorf("of none: got %d, %q", n, first)
@@ -25,5 +25,9 @@ func TestRefusedIsBoundedAndForgets(t *testing.T) {
 	r.Note("h0001:80", address.LinkLocal, now.Add(4*time.Minute))
 	if n, first := r.Now(now.Add(6 * time.Minute)); n != 1 || !strings.HasPrefix(first, "h0001:80") {
 		t.Errorf("later: got %d, %q; want the one that was named again", n, first)
+	}
+	r.Forget("h0001:80")
+	if n, first := r.Now(now.Add(6 * time.Minute)); n != 0 {
+		t.Errorf("what was taken back is still noted: %d, %q", n, first)
 	}
 }
