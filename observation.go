@@ -15,7 +15,21 @@ type Observer struct {
 type Subject struct {
 	ID       InstanceID
 	Endpoint Endpoint // zero: the whole process, with all its instances
+	Measure  Measure  // zero: how it is
 }
+
+// Measure is what a worker measures of its endpoint, so that frontends can compare it with its
+// peers.
+type Measure uint8
+
+// The measures. What another version calls by another number is kept and passed on.
+const (
+	MeasureAnswers Measure = 1 // what it answers
+	MeasurePace    Measure = 2 // how fast it answers, and under which load
+)
+
+// MaxSample is the length of the longest sample, in bytes.
+const MaxSample = 160
 
 // Kind is what a finding rests on.
 type Kind uint8
@@ -29,18 +43,19 @@ const (
 	KindProcess Kind = 4 // what a process says of itself as a whole: that it is there, or drains
 	KindSystem  Kind = 5 // what the system port of a worker that is no member told another member
 	KindPinned  Kind = 6 // another member's canaries, sent to a worker that is no member through Dynamo's frontend
+	KindMeasure Kind = 7 // what a worker measures of its own endpoint: it concludes nothing by itself
 )
 
 // Own says whether it is what a worker says of its own endpoint, as kinds of other versions may be.
 func (k Kind) Own() bool {
 	switch k {
-	case KindPath, KindProcess, KindSystem, KindPinned:
+	case KindPath, KindProcess, KindSystem, KindPinned, KindMeasure:
 		return false
 	}
 	return true
 }
 
-// String returns canary, traffic, path, process, system or pinned.
+// String returns canary, traffic, path, process, system, pinned or measure.
 func (k Kind) String() string {
 	switch k {
 	case KindCanary:
@@ -55,6 +70,8 @@ func (k Kind) String() string {
 		return "system"
 	case KindPinned:
 		return "pinned"
+	case KindMeasure:
+		return "measure"
 	}
 	return "unknown"
 }
@@ -64,13 +81,14 @@ func (k Kind) String() string {
 type Report struct {
 	Subject  Subject
 	Kind     Kind
-	Finding  Finding       // Path, System and Pinned: Pass or Fail. Process: Pass
+	Finding  Finding       // Path, System and Pinned: Pass or Fail. Process and Measure: Pass
 	Ready    bool          // Canary and Traffic: the worker's own conclusion, thresholds included
 	Draining bool          // Process and System: it takes no new requests and will leave
 	Reason   Reason        // where Finding is Fail; of a Path that passes: its port of gossip is cut off
 	Detail   string        // one line of valid UTF-8, at most MaxDetail bytes; may be empty
 	Latency  time.Duration // of what was asked, where there was an answer; microseconds on the wire
 	At       time.Time     // by the observer's clock, for people: nothing is ordered by it; milliseconds on the wire
+	Sample   string        // Measure: what was measured, at most MaxSample bytes; any bytes, in a form of the measure's own
 }
 
 // Observation is a finding with its author and its place among the author's findings.

@@ -13,6 +13,7 @@
 //	sources             a registry's watcher, and the pool where there is one: they tell what changed
 //	frontend/fleet      files it, and concludes on the instances that it concerns (frontend/verdict)
 //	frontend/cause      says what workers that fail have in common
+//	remarks             on instances that work, and differ from their peers in what they measure
 //	frontend/snapshot   renders what is new, once, into an immutable snapshot
 //	frontend/api        answers requests, streams and scrapes from the newest snapshot
 //

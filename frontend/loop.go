@@ -37,6 +37,7 @@ type loop struct {
 	transitions transitionLog
 	router      *router
 	causes      causes
+	remarks     remarks
 	history     *history.Journal // nil: none
 	rendered    time.Time        // end of the last rendering
 }
@@ -51,7 +52,7 @@ func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string)
 	f, r, c := fleet.New(known, now), newRouter(cfg), newCauses(cfg.Log)
 	return &loop{
 		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, r.shown(), c.table, now), publish: publish,
-		transitions: transitionLog{log: cfg.Log}, router: r, causes: c,
+		transitions: transitionLog{log: cfg.Log}, router: r, causes: c, remarks: newRemarks(),
 	}
 }
 
@@ -85,7 +86,7 @@ func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
 			continue
 		}
 		now := time.Now()
-		if l.fleet.Pending(now) || l.router.due(now) || l.causes.due(now) {
+		if l.fleet.Pending(now) || l.router.due(now) || l.causes.due(now) || l.remarks.due(now) {
 			if wait := renderIn(l.rendered, now); wait > 0 {
 				window.Reset(wait)
 				waiting = true
@@ -108,7 +109,7 @@ func (l *loop) next(now time.Time) (at time.Time, ok bool) {
 		return now, true
 	}
 	at, ok = l.fleet.Next()
-	for _, due := range []time.Time{l.router.next(), l.causes.next()} {
+	for _, due := range []time.Time{l.router.next(), l.causes.next(), l.remarks.next()} {
 		if !due.IsZero() && (!ok || due.Before(at)) {
 			at, ok = due, true
 		}
@@ -137,6 +138,7 @@ func (l *loop) render(now time.Time) {
 	if l.causes.take(l.fleet, changes, now) {
 		changes.Status = true
 	}
+	l.remarks.take(l.fleet, changes, now)
 	l.transitions.add(changes.Transitions, now)
 	if s := l.builder.Next(changes, now); s != nil {
 		l.publish(s)

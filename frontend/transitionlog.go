@@ -42,11 +42,25 @@ func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
 		if t.To == "" || t.From == "" && (t.To == dynmesh.Ready || t.To == dynmesh.NotReady && t.Evidence.Unspoken) {
 			continue
 		}
+		if t.Remark != nil {
+			l.remark(t)
+			continue
+		}
 		if len(l.lines) == 0 {
 			l.began = now
 		}
 		l.lines = append(l.lines, transitionLine{key: t.Key, from: t.From, to: t.To, reason: t.Reasons[0], auxiliary: t.Auxiliary})
 	}
+}
+
+// remark writes at once: few instances of many ever differ from the others.
+func (l *transitionLog) remark(t fleet.Transition) {
+	log := l.log.WithField("endpoint", strings.ToValidUTF8(t.Key.Endpoint.String(), "\uFFFD")).WithField("instance", t.Key.ID.String())
+	if t.Remark.Text == "" {
+		log.Infof("Instance differs from its peers no longer: %s", fleet.RemarkKind(t.Remark.Measure))
+		return
+	}
+	log.Warnf("Instance is %s, and differs from its peers: %s", t.To, t.Remark.Text)
 }
 
 // due returns when the lines are to be written; false if there are none.

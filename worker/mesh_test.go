@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"net"
 	"slices"
 	"strings"
@@ -65,6 +66,65 @@ func TestMesh(t *testing.T) {
 	slices.Sort(addrs)
 	if want := slices.Sorted(slices.Values([]string{a.GossipAddr(), b.GossipAddr()})); !slices.Equal(addrs, want) {
 		t.Errorf("etcd has %v for gossip, want %v", addrs, want)
+	}
+}
+
+// saying is a measurer that says one thing, and what became of it.
+type saying struct {
+	sample string
+	ended  chan struct{}
+}
+
+func (s saying) Measure() dynmesh.Measure { return dynmesh.MeasurePace }
+
+func (s saying) Run(ctx context.Context, say func(string)) {
+	defer close(s.ended)
+	say(s.sample)
+	<-ctx.Done()
+}
+
+// What is measured of an endpoint is told to the mesh, and measuring ends before the worker does.
+func TestMeasured(t *testing.T) {
+	registry, _ := startEtcd(t)
+	w, err := New(meshed(registry))
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := saying{"\x00sample", make(chan struct{})}
+	if err := w.Measure("generate", by); err == nil {
+		t.Error("an endpoint that is not declared is measured")
+	}
+	if err := w.Handle("generate", echo); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Measure("generate", by); err != nil {
+		t.Fatal(err)
+	}
+	o := startOnlooker(t, registry)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	of := dynmesh.Subject{
+		ID: w.ID(), Endpoint: dynmesh.Endpoint{Namespace: w.cfg.Namespace, Component: w.cfg.Component, Name: "generate"}, Measure: dynmesh.MeasurePace,
+	}
+	testkit.Eventually(t, waitLimit, "the sample is told", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.findings[dynmesh.ObservationKey{Observer: w.mesh.pool.Self(), Subject: of}].Sample == by.sample
+	})
+	stop()
+	running.Wait()
+	select {
+	case <-by.ended:
+	default:
+		t.Error("the worker has ended, and measures on")
+	}
+	if err := w.Measure("generate", by); err == nil {
+		t.Error("a worker that has run is measured")
 	}
 }
 

@@ -48,6 +48,7 @@ type Worker struct {
 	stage     stage
 	backend   Backend              // nil: endpoints have handlers
 	endpoints map[string]*endpoint // not changed once stage is running: requests read it without mu
+	measured  []measured           // likewise
 }
 
 type stage uint8
@@ -292,6 +293,21 @@ func (w *Worker) declare(e *endpoint, path string, checks []Check) error {
 	return nil
 }
 
+// Measure has an endpoint measured while the worker runs, where it is a member of the mesh. It must
+// be called before Run, for an endpoint that is declared, and once a measure.
+func (w *Worker) Measure(name string, by Measurer) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stage != declaring:
+		return fmt.Errorf("measure endpoint %q: the worker runs already", name)
+	case w.endpoints[name] == nil:
+		return fmt.Errorf("measure endpoint %q: there is none of that name", name)
+	}
+	w.measured = append(w.measured, measured{name, by})
+	return nil
+}
+
 // Recheck tells that what is behind the endpoints may work again: those whose last canary failed
 // get the next one now. It does nothing where there are no canaries.
 func (w *Worker) Recheck() {
@@ -398,12 +414,17 @@ func (w *Worker) run(ctx context.Context) error {
 	if w.monitor != nil {
 		unwatch = start(ctx, group, w.checkEndpoints)
 	}
+	unmeasure := start(ctx, group, func(ctx context.Context) error {
+		w.mesh.measure(ctx, w.measured)
+		return nil
+	})
 	deregister := start(ctx, group, w.register)
 	<-stopping.Done()
 
 	w.log.WithField("cause", context.Cause(stopping)).Info("Shutting down: not ready")
 	w.stopping.Store(true)
 	w.mesh.drain()
+	unmeasure()
 	if w.monitor != nil {
 		w.monitor.Drain() // no more canaries, and metrics say why
 	}

@@ -138,6 +138,10 @@ var (
 		"Labels that explain why several workers fail: a host, a rack, a version, or the whole fleet.", nil, nil)
 	causeDesc = prometheus.NewDesc("dynmesh_frontend_common_cause_failing_workers",
 		"Workers that fail and have this in common, LABEL=VALUE or fleet, by which it is explained; at most 20 at a time.", []string{"cause"}, nil)
+	remarkedDesc = prometheus.NewDesc("dynmesh_frontend_remarked_instances",
+		"Instances that work, and differ from their peers: in their answers (answers), or because they are slow (slow).", []string{"kind"}, nil)
+	remarkDesc = prometheus.NewDesc("dynmesh_frontend_instance_remark",
+		"1 for each instance that works, and differs from its peers.", []string{"endpoint", "instance", "kind"}, nil)
 	instanceDesc = prometheus.NewDesc("dynmesh_frontend_instance_verdict",
 		"1 for the verdict on each instance, registered or not.", []string{"endpoint", "instance", "verdict"}, nil)
 )
@@ -146,7 +150,7 @@ var (
 func fleetDescs() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		readyDesc, warningsDesc, verdictsDesc, verifiedDesc, unregisteredDesc, expectedDesc, phantomsDesc,
-		metDesc, haveDesc, wantDesc, causesDesc, causeDesc, instanceDesc,
+		metDesc, haveDesc, wantDesc, causesDesc, causeDesc, remarkedDesc, remarkDesc, instanceDesc,
 	}
 }
 
@@ -192,8 +196,36 @@ func collectFleet(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Des
 			gauge(causeDesc, c.Failing(), c.Key())
 		}
 	}
+	collectRemarks(m, instances, gauge)
 	if instances {
 		collectInstances(m, gauge)
+	}
+}
+
+// collectRemarks tells how many instances differ from their peers, and which if that is asked for.
+func collectRemarks(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Desc, v int, labels ...string)) {
+	type series struct{ endpoint, id, kind string }
+	seen, counts := map[series]bool{}, map[string]int{}
+	for _, e := range m.Endpoints {
+		for id, status := range e.Instances() {
+			for _, in := range fleet.Measures() {
+				if !status.Differs(in) {
+					continue
+				}
+				s := series{e.Name, id.String(), fleet.RemarkKind(in)}
+				if seen[s] {
+					continue // odd foreign names can be alike
+				}
+				seen[s] = true
+				counts[s.kind]++
+				if instances {
+					gauge(remarkDesc, 1, s.endpoint, s.id, s.kind)
+				}
+			}
+		}
+	}
+	for _, in := range fleet.Measures() {
+		gauge(remarkedDesc, counts[fleet.RemarkKind(in)], fleet.RemarkKind(in))
 	}
 }
 

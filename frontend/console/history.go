@@ -85,6 +85,9 @@ func History(all []mesh.Transition, now time.Time, begun bool, style Style) stri
 			name += " on " + plain.Text(i.Worker.Host, maxName)
 		}
 		why := plain.Text(strings.Join(reasons(i, style.Wide), "; "), maxReason)
+		if x.From == x.To && len(i.Remarks) == 0 {
+			why = "no longer differs from its peers"
+		}
 		t.row(cell{formatTime(x.At.Time), dim}, cell{age(x.At.Time, now), noColour}, cell{name, noColour}, cell{plain.Text(x.Endpoint, maxName), noColour},
 			cell{way(x), wayColour(x)}, cell{why, noColour})
 	}

@@ -444,7 +444,11 @@ func reasons(i mesh.Instance, all bool) []string {
 	case all:
 		return i.Reasons
 	}
-	return i.Reasons[:1] // it decides
+	shown := i.Reasons[:1:1] // it decides
+	for _, r := range i.Remarks {
+		shown = append(shown, r.Text)
+	}
+	return shown
 }
 
 func workerCells(w *mesh.Worker) []cell {

@@ -41,7 +41,8 @@ type Fleet struct {
 	registries    []dynmesh.RegistryState
 	pods          map[*Instance]*dynmesh.Pod // of those that Kubernetes knows: few fleets have any
 	withdrawn     map[*Instance]*dynmesh.Withdrawal
-	refused       map[*Instance]string // to whose addresses gossip must not connect: what comes of it, and why
+	remarks       map[*Instance]*remarks // few instances have any
+	refused       map[*Instance]string   // to whose addresses gossip must not connect: what comes of it, and why
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
 	processes     processes
@@ -61,7 +62,7 @@ type Registry struct {
 
 // New returns a fleet that knows nothing yet.
 func New(cfg Config, now time.Time) *Fleet {
-	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, refused: map[*Instance]string{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
+	f := &Fleet{cfg: cfg, registries: unread(cfg.Registries, now), pods: map[*Instance]*dynmesh.Pod{}, withdrawn: map[*Instance]*dynmesh.Withdrawal{}, remarks: map[*Instance]*remarks{}, refused: map[*Instance]string{}, began: now, registry: Registry{Since: now}, endpoints: newEndpoints(cfg.Expect)}
 	f.deadlines = deadlines{began: now, timer: map[*Instance]*timers.Timer[time.Duration, *Instance]{}}
 	f.processes = processes{self: cfg.Self, byID: map[dynmesh.InstanceID]*Process{}, keys: map[dynmesh.KeySource]int{}, marks: &f.marks, shut: map[*Process]struct{}{}}
 	return f
@@ -75,7 +76,8 @@ type Changes struct {
 	Targets     []*Process  // whose scrape target may differ
 	Transitions []Transition
 	Watches     []Watch
-	Status      bool // what stands around the instances may differ: Registry, Health, Warnings
+	Measures    []dynmesh.Observation // of instances' own workers, which are alive: nothing is concluded from them here
+	Status      bool                  // what stands around the instances may differ: Registry, Health, Warnings
 }
 
 // Changed is an instance whose part of an answer may differ.
@@ -147,6 +149,55 @@ func (f *Fleet) Withdrawn(i *Instance) *dynmesh.Withdrawal { return f.withdrawn[
 // Worker returns a process by its ID; nil: nothing is known of it.
 func (f *Fleet) Worker(id dynmesh.InstanceID) *Process { return f.processes.byID[id] }
 
+// Remark says how an instance differs from its peers, in one line; empty: it does not, or no
+// longer. The next Reconcile looks at it again. One that is not shown cannot be remarked on.
+func (f *Fleet) Remark(key dynmesh.InstanceKey, m dynmesh.Measure, text string, now time.Time) {
+	i := f.endpoints.find(key.Endpoint, key.ID)
+	if i == nil || !i.Shown() {
+		return
+	}
+	r := f.remarks[i]
+	if r == nil {
+		r = &remarks{}
+	}
+	at, stands := slices.BinarySearchFunc(r.all, m, func(o Remark, m dynmesh.Measure) int { return int(o.Measure) - int(m) })
+	switch {
+	case !stands && text == "", stands && r.all[at].Text == text:
+		return
+	case text == "":
+		r.all = slices.Delete(r.all, at, at+1)
+		r.news = append(r.news, Remark{Measure: m, Since: now})
+	case stands:
+		r.all[at].Text = text
+	default:
+		r.all = slices.Insert(r.all, at, Remark{m, text, now})
+		r.news = append(r.news, r.all[at])
+	}
+	f.remarks[i] = r
+	f.marks.instance(i)
+}
+
+// Remarks returns those on an instance, by measure.
+func (f *Fleet) Remarks(i *Instance) []Remark {
+	if r := f.remarks[i]; r != nil {
+		return r.all
+	}
+	return nil
+}
+
+// takeNews returns what has begun and ended since it was asked last.
+func (f *Fleet) takeNews(i *Instance) []Remark {
+	r := f.remarks[i]
+	if r == nil {
+		return nil
+	}
+	news := r.news
+	if r.news = nil; len(r.all) == 0 {
+		delete(f.remarks, i)
+	}
+	return news
+}
+
 // Health returns what gossip knows of itself.
 func (f *Fleet) Health() dynmesh.GossipHealth { return f.health }
 
@@ -191,6 +242,11 @@ func (f *Fleet) Observed(i *Instance) bool {
 	return false
 }
 
+// Instance returns an instance; nil: nothing is known of it.
+func (f *Fleet) Instance(key dynmesh.InstanceKey) *Instance {
+	return f.endpoints.find(key.Endpoint, key.ID)
+}
+
 // Mark has the next Reconcile look at an instance again, if it is known.
 func (f *Fleet) Mark(of dynmesh.InstanceKey) {
 	if i := f.endpoints.find(of.Endpoint, of.ID); i != nil {
@@ -224,6 +280,7 @@ func (f *Fleet) collect(i *Instance) {
 		return
 	}
 	f.unrefuse(i)
+	delete(f.remarks, i)
 	delete(i.endpoint.instances, i.process.id)
 	i.process.instances = slices.DeleteFunc(i.process.instances, func(o *Instance) bool { return o == i })
 	f.processes.collect(i.process)
@@ -234,6 +291,7 @@ type marks struct {
 	instances []*Instance
 	targets   []*Process
 	members   []*Process
+	measures  []dynmesh.Observation
 	status    bool // what stands around the instances has changed
 }
 
@@ -270,7 +328,7 @@ func (m *marks) member(p *Process) {
 
 // pending says whether anything is marked.
 func (m *marks) pending() bool {
-	return len(m.instances)+len(m.targets)+len(m.members) > 0 || m.status
+	return len(m.instances)+len(m.targets)+len(m.members)+len(m.measures) > 0 || m.status
 }
 
 // clear forgets all marks. The lists are handed on, but for the first.

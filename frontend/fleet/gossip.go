@@ -32,6 +32,20 @@ func (f *Fleet) Gossip(u dynmesh.GossipUpdate) {
 			f.observe(&u.Observations[n])
 		}
 	}
+	for n := range u.Observations { // by now the worker's first word of the instance has been filed
+		f.measure(&u.Observations[n])
+	}
+}
+
+// measure hands on what a worker that is alive has measured of an instance that is known.
+func (f *Fleet) measure(o *dynmesh.Observation) {
+	if o.Kind != dynmesh.KindMeasure || o.Observer.ID != o.Subject.ID {
+		return
+	}
+	i := f.endpoints.find(o.Subject.Endpoint, o.Subject.ID)
+	if i != nil && i.process.isAlive() && i.process.member.Observer == o.Observer {
+		f.marks.measures = append(f.marks.measures, *o)
+	}
 }
 
 // join takes in what gossip says of a member.
@@ -71,6 +85,9 @@ func (f *Fleet) forget(o dynmesh.Observer) {
 // observe files an observation under its subject. What only a worker itself can know, nobody else's
 // observation says.
 func (f *Fleet) observe(o *dynmesh.Observation) {
+	if o.Subject.Measure != 0 {
+		return
+	}
 	p := f.processes.get(o.Subject.ID)
 	own, whole := o.Observer.ID == p.id, o.Subject.Endpoint == (dynmesh.Endpoint{})
 	r := newReport(o)
@@ -101,7 +118,7 @@ func (f *Fleet) observe(o *dynmesh.Observation) {
 // withdraw forgets an observation.
 func (f *Fleet) withdraw(key dynmesh.ObservationKey) {
 	by, p := f.processes.byID[key.Observer.ID], f.processes.byID[key.Subject.ID]
-	if by == nil || p == nil {
+	if by == nil || p == nil || key.Subject.Measure != 0 {
 		return
 	}
 	if key.Subject.Endpoint == (dynmesh.Endpoint{}) {

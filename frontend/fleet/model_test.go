@@ -156,7 +156,7 @@ func (m *model) step() {
 	for _, x := range m.last.Transitions {
 		unspoken := m.unspoken[x.Key] && x.From == ""
 		m.unspoken[x.Key] = x.Evidence.Unspoken && x.To == dynmesh.NotReady
-		if m.states[x.Key] != x.From && !unspoken || x.From == x.To || (x.To == "") != (len(x.Reasons) == 0) {
+		if m.states[x.Key] != x.From && !unspoken || (x.From == x.To) != (x.Remark != nil) || (x.To == "") != (len(x.Reasons) == 0) {
 			m.Fatalf("got %+v after %q", x, m.states[x.Key])
 		}
 		m.states[x.Key] = x.To

@@ -54,7 +54,7 @@ func (r *reconciliation) run() {
 		f.collect(i.Instance)
 	}
 	f.endpoints.collect(c.Endpoints)
-	c.Members, c.Targets, c.Status = f.marks.members, f.marks.targets, f.marks.status
+	c.Members, c.Targets, c.Measures, c.Status = f.marks.members, f.marks.targets, f.marks.measures, f.marks.status
 	f.marks.clear()
 	for _, e := range c.Endpoints {
 		e.marked = false
@@ -96,6 +96,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 	if !i.registered && (!i.process.isAlive() || !i.process.current(i.own)) {
 		i.state, i.verified, i.changes = hidden, false, nil
 		i.missing = nothing
+		delete(f.remarks, i)
 		r.unwatch(i)
 		f.deadlines.set(i, time.Time{})
 		if before != "" {
@@ -105,6 +106,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 	}
 	evidence, again := r.evidence(i)
 	v := verdict.Of(evidence)
+	v.Reasons = f.remarks[i].reasons(v.Reasons)
 	i.state, i.verified, i.counted = stateOf(v.State), v.Verified, i.registered
 	i.endpoint.counts.Add(i.counts(), +1)
 	waits := evidence.Unspoken && v.State == dynmesh.NotReady
@@ -126,6 +128,11 @@ func (r *reconciliation) instance(i *Instance) []string {
 		}
 		r.changes.Transitions = append(r.changes.Transitions, Transition{
 			At: r.now, Key: i.Key(), From: before, To: v.State, Reasons: v.Reasons, Evidence: evidence, Auxiliary: i.Auxiliary(),
+		})
+	}
+	for _, news := range f.takeNews(i) {
+		r.changes.Transitions = append(r.changes.Transitions, Transition{
+			At: r.now, Key: i.Key(), From: v.State, To: v.State, Reasons: v.Reasons, Remark: &news, Evidence: evidence, Auxiliary: i.Auxiliary(),
 		})
 	}
 	_, calmer := i.flaps(r.now)

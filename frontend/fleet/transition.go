@@ -1,13 +1,14 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
-// Transition is a change of the verdict on one instance: what logs, events, metrics and histories
+// Transition is a change of the verdict on one instance, or of what stands beside it: what logs, events, metrics and histories
 // tell of. It has memory of its own and does not change.
 type Transition struct {
 	At       time.Time
@@ -15,6 +16,7 @@ type Transition struct {
 	From     dynmesh.VerdictState // empty: the instance was not shown, or its worker had not spoken yet
 	To       dynmesh.VerdictState // empty: the instance is shown no longer, and there are no Reasons
 	Reasons  []string             // the first one decides
+	Remark   *Remark              // that began or ended, where From and To are the same; nil: they are not
 	Evidence verdict.Evidence     // from which To follows
 
 	Auxiliary bool // its worker serves models, and none at this endpoint: what is told of the worker is told of it
@@ -52,4 +54,43 @@ func kept(changes []change, c change) []change {
 		return changes
 	}
 	return append(changes, c)
+}
+
+// Remark is what stands beside a verdict, which stays what it is: an instance works, and differs
+// from its peers in what it measures.
+type Remark struct {
+	Measure dynmesh.Measure // in which it differs
+	Text    string          // one line; empty: it differs no longer
+	Since   time.Time       // when it began, or ended
+}
+
+// Measures are those that there are remarks on.
+func Measures() []dynmesh.Measure {
+	return []dynmesh.Measure{dynmesh.MeasureAnswers, dynmesh.MeasurePace}
+}
+
+// RemarkKind is a remark of a measure in one word: answers or slow.
+func RemarkKind(m dynmesh.Measure) string {
+	if m == dynmesh.MeasurePace {
+		return "slow"
+	}
+	return "answers"
+}
+
+// remarks are those on one instance.
+type remarks struct {
+	all  []Remark // by measure
+	news []Remark // of all, those that began since the last Reconcile, and those that ended
+}
+
+// reasons returns those of a verdict, of which the first decides, with the remarks behind them.
+func (r *remarks) reasons(of []string) []string {
+	if r == nil {
+		return of
+	}
+	of = slices.Clip(of)
+	for _, o := range r.all {
+		of = append(of, o.Text)
+	}
+	return of
 }

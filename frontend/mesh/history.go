@@ -15,7 +15,8 @@ type History struct {
 	Problem     string       `json:"problem,omitempty"` // why changes of now cannot be written
 }
 
-// Transition is one change of a verdict.
+// Transition is one change of a verdict. Where From and To are the same, remarks on the instance
+// began or ended.
 type Transition struct {
 	At       Time                 `json:"at"`
 	Endpoint string               `json:"endpoint"` // dyn://namespace.component.endpoint

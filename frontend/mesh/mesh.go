@@ -143,7 +143,8 @@ type Instance struct {
 	Registered   bool                 `json:"registered"` // it is listed
 	Since        Time                 `json:"since"`      // when Verdict began
 	Reasons      []string             `json:"reasons"`
-	Cause        string               `json:"cause,omitempty"` // the name of one of Head.Causes, which explains why it fails
+	Remarks      []Remark             `json:"remarks,omitempty"` // how it differs from its peers; among the reasons, too
+	Cause        string               `json:"cause,omitempty"`   // the name of one of Head.Causes, which explains why it fails
 	Observations []Observation        `json:"observations"`
 	Worker       *Worker              `json:"worker"`              // nil: nothing is known of the process
 	Pod          *Pod                 `json:"pod,omitempty"`       // nil: Kubernetes does not know it
@@ -154,6 +155,13 @@ type Instance struct {
 	Changes      []Change             `json:"changes"`             // the latest ones
 	Outputs      []Output             `json:"outputs,omitempty"`   // what routers were told of it
 	Withdrawn    *Withdrawal          `json:"withdrawn,omitempty"` // nil: it stands in etcd where its worker has registered it
+}
+
+// Remark is how an instance differs from its peers. Its verdict stays what it is.
+type Remark struct {
+	Kind  string `json:"kind"` // answers or slow
+	Text  string `json:"text"`
+	Since Time   `json:"since"`
 }
 
 // Withdrawal says who has taken an instance out of Dynamo's bucket in etcd.

@@ -18,7 +18,8 @@ import (
 type Status struct {
 	verdict              uint8 // index in verdict.States
 	Verified, Registered bool
-	auxiliary            bool // it serves no model, and its worker does elsewhere
+	auxiliary            bool  // it serves no model, and its worker does elsewhere
+	remarks              uint8 // a bit for each measure in which it differs from its peers
 
 	cards *[]*dynmesh.ModelCard // of the models that it serves; nil: none
 }
@@ -31,12 +32,18 @@ func (s Status) Cards() []*dynmesh.ModelCard {
 	return *s.cards
 }
 
+// Differs says whether the instance differs from its peers in a measure.
+func (s Status) Differs(in dynmesh.Measure) bool { return s.remarks&(1<<in) != 0 }
+
 // Verdict is the verdict on the instance.
 func (s Status) Verdict() dynmesh.VerdictState { return verdict.States()[s.verdict] }
 
-func statusOf(i *fleet.Instance) Status {
+func statusOf(i *fleet.Instance, remarks []fleet.Remark) Status {
 	states := verdict.States()
 	s := Status{verdict: uint8(max(0, slices.Index(states[:], i.State()))), Verified: i.Verified(), Registered: i.Registered()}
+	for _, r := range remarks {
+		s.remarks |= 1 << r.Measure
+	}
 	cards, serves := i.Cards()
 	s.auxiliary = !serves
 	if len(cards) > 0 {
@@ -54,6 +61,9 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, causes *caus
 	}
 	if of, ok := causes.Of(i.ID()); ok && (i.State() == dynmesh.Unreachable || i.State() == dynmesh.NotReady) {
 		j.Cause = of.Key()
+	}
+	for _, r := range f.Remarks(i.Instance) {
+		j.Remarks = append(j.Remarks, mesh.Remark{Kind: fleet.RemarkKind(r.Measure), Text: r.Text, Since: mesh.Time{Time: r.Since}})
 	}
 	cards, serves := i.Cards()
 	j.Auxiliary = !serves

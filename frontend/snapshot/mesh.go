@@ -141,7 +141,7 @@ func (r *meshRenderer) take(c fleet.Changes, now time.Time) {
 	for _, i := range c.Instances {
 		e := r.endpoint(i.Endpoint())
 		if i.Shown() {
-			e.batch.put(instanceKey(i.ID()), statusOf(i.Instance), func(dst []byte) []byte { return append(dst, instanceJSON(r.fleet, i, r.outputs, r.causes, now)...) })
+			e.batch.put(instanceKey(i.ID()), statusOf(i.Instance, r.fleet.Remarks(i.Instance)), func(dst []byte) []byte { return append(dst, instanceJSON(r.fleet, i, r.outputs, r.causes, now)...) })
 		} else {
 			e.batch.remove(instanceKey(i.ID()))
 		}

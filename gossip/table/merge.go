@@ -14,7 +14,7 @@ import (
 // (another version or type, malformed) the table is as it was.
 //
 // An entry is taken only if its observer has signed it, and if it is its observer's to say: canary,
-// traffic and process of itself, path of others, and nothing under this member's own name. Who sent
+// traffic, process and measures of itself, path of others, and nothing under this member's own name. Who sent
 // it is not looked at, since everything is relayed. A signature is looked at only where it would
 // have an effect: what is known costs nothing.
 func (t *Table) Merge(message []byte) (Changes, error) {
@@ -171,9 +171,11 @@ func (t *Table) mergeOwn(p batchPart, entries []Entry, r *recorder) {
 func mayReport(observer dynmesh.InstanceID, s dynmesh.Subject, k dynmesh.Kind) bool {
 	switch k {
 	case dynmesh.KindCanary, dynmesh.KindTraffic, dynmesh.KindProcess:
-		return observer == s.ID
+		return observer == s.ID && s.Measure == 0
 	case dynmesh.KindPath, dynmesh.KindSystem, dynmesh.KindPinned:
-		return observer != s.ID
+		return observer != s.ID && s.Measure == 0
+	case dynmesh.KindMeasure:
+		return observer == s.ID && s.Measure != 0 && s.Endpoint != dynmesh.Endpoint{}
 	}
 	return true
 }

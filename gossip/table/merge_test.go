@@ -159,6 +159,7 @@ func TestStructuralOwnership(t *testing.T) {
 		{"path of itself", other, 8, dynmesh.KindPath, dynmesh.Pass, table.CauseNotOwner, false},
 		{"path of another", other, 9, dynmesh.KindPath, dynmesh.Fail, 0, true},
 		{"path of this member", other, 7, dynmesh.KindPath, dynmesh.Fail, 0, true},
+		{"measure of a whole process", other, 8, dynmesh.KindMeasure, dynmesh.Pass, table.CauseNotOwner, false},
 		{"a kind to come, of itself", other, 8, 77, dynmesh.Pass, 0, true},
 		{"a kind to come, of another", other, 9, 77, dynmesh.Pass, 0, true},
 		{"under our name", self, 7, dynmesh.KindCanary, dynmesh.Pass, table.CauseForged, false},

@@ -16,6 +16,59 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/table"
 )
 
+// A measure stands beside what is found of the endpoint, and its sample comes as it was said; what
+// no reader would take is refused.
+func TestMeasures(t *testing.T) {
+	self := dynmesh.Observer{ID: 7, Epoch: 5}
+	s := dynmesh.Subject{ID: 7, Endpoint: generate, Measure: dynmesh.MeasurePace}
+	measure := dynmesh.Report{Subject: s, Kind: dynmesh.KindMeasure, Finding: dynmesh.Pass, Sample: "\x00\xff\n" + strings.Repeat("x", dynmesh.MaxSample-3)}
+	tb, others := newTable(self), newTable(reader)
+	var queue table.BroadcastQueue
+	for _, r := range []dynmesh.Report{measure, {Subject: dynmesh.Subject{ID: 7, Endpoint: generate}, Kind: dynmesh.KindCanary, Finding: dynmesh.Fail, Reason: dynmesh.ReasonCut}} {
+		c, err := tb.Observe(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		queue.Add(c.Entries...)
+	}
+	first := mustMerge(t, others, queue.Packet(0, 400, 3)...) // of two that do not fit one packet
+	if len(first.Set) != 1 || first.Set[0].Kind != dynmesh.KindCanary {
+		t.Errorf("first comes %v, want what is found: measures wait", first.Set)
+	}
+	mustMerge(t, others, queue.Packet(0, 1200, 3)...)
+	if o, ok := others.Get(7, s); !ok || o.Sample != measure.Sample || o.Subject != s {
+		t.Errorf("others have %+v, %v", o, ok)
+	}
+	if o, ok := others.Get(7, dynmesh.Subject{ID: 7, Endpoint: generate}); !ok || o.Finding != dynmesh.Fail || o.Sample != "" {
+		t.Errorf("beside it others have %+v, %v", o, ok)
+	}
+	if tb.Digest() == newTable(self).Digest() || others.Digest() != merged(t, append(everything(tb), everything(others)...)).Digest() {
+		t.Error("digests do not tell tables with measures apart")
+	}
+	for name, change := range map[string]func(*dynmesh.Report){
+		"of another":     func(r *dynmesh.Report) { r.Subject.ID = 8 },
+		"without a name": func(r *dynmesh.Report) { r.Subject.Measure = 0 },
+		"of a process":   func(r *dynmesh.Report) { r.Subject.Endpoint = dynmesh.Endpoint{} },
+		"too long":       func(r *dynmesh.Report) { r.Sample += "x" },
+		"of no measure":  func(r *dynmesh.Report) { r.Kind, r.Subject.Measure = dynmesh.KindCanary, 0 },
+	} {
+		bad := measure
+		change(&bad)
+		if _, err := tb.Observe(bad); err == nil {
+			t.Errorf("a measure %s is taken", name)
+		}
+	}
+	// Another measure's name on a signed sample is another subject: nobody has signed that.
+	e := tb.Own()[0]
+	if e.Key().Subject != s {
+		e = tb.Own()[1]
+	}
+	forged := e.Of(self, dynmesh.Subject{ID: 7, Endpoint: generate, Measure: dynmesh.MeasureAnswers})
+	if got := mustMerge(t, newTable(reader), table.Pack([]table.Entry{forged}, table.MaxBatch)...); len(got.Set) != 0 {
+		t.Errorf("a sample of one measure was taken for one of another: %v", got.Set)
+	}
+}
+
 // Whatever Observe accepts, others read as it was returned.
 func TestWhatIsObservedIsReadTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -56,6 +56,9 @@ func (p *packer) add(e Entry) bool {
 		if e.subject.ID != e.observer.ID {
 			size += 9
 		}
+		if e.subject.Measure != 0 {
+			size += 3
+		}
 		if e.subject.Endpoint != (dynmesh.Endpoint{}) {
 			name, named = p.names[e.subject.Endpoint]
 			size += 1 + lengthSize
@@ -107,12 +110,18 @@ func appendEntry(b []byte, e Entry, name int) []byte {
 	if e.subject.ID != e.observer.ID {
 		n += 9
 	}
+	if e.subject.Measure != 0 {
+		n += 1 + sizeVarint(uint64(e.subject.Measure))
+	}
 	b = appendLength(b, 4, n)
 	if name > 0 {
 		b = appendVarint(b, fieldEndpoint, uint64(name))
 	}
 	if e.subject.ID != e.observer.ID {
 		b = appendFixed64(b, fieldSubject, uint64(e.subject.ID))
+	}
+	if e.subject.Measure != 0 {
+		b = appendVarint(b, fieldMeasure, uint64(e.subject.Measure))
 	}
 	return append(b, e.raw...)
 }

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"unique"
 
 	"github.com/dynmesh/dynmesh"
@@ -128,6 +129,11 @@ func parseEntry(body []byte, observer dynmesh.InstanceID, names []dynmesh.Endpoi
 			}
 		case f.number == fieldSubject && f.typ == fixed64Type:
 			e.subject.ID = dynmesh.InstanceID(f.value)
+		case f.number == fieldMeasure && f.typ == varintType:
+			if f.value > math.MaxUint8 {
+				return e, malformed("measure %d", f.value)
+			}
+			e.subject.Measure = dynmesh.Measure(f.value)
 		default:
 			if f.number == fieldSeq && f.typ == varintType {
 				e.seq = f.value

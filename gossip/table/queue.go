@@ -55,10 +55,10 @@ type queueItem struct {
 // Len returns how many entries wait.
 func (q *BroadcastQueue) Len() int { return len(q.items) + len(q.oversized) }
 
-// Add takes news to be passed on.
+// Add takes news to be passed on. Measures wait behind all other news.
 func (q *BroadcastQueue) Add(entries ...Entry) {
 	for _, e := range entries {
-		q.add(e, false)
+		q.add(e, e.subject.Measure != 0)
 	}
 }
 

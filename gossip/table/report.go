@@ -30,6 +30,8 @@ const (
 	fieldLatency
 	fieldAt
 	fieldSignature // the last one of an entry
+	fieldMeasure
+	fieldSample
 )
 
 const (
@@ -54,7 +56,7 @@ func reasons() [18]dynmesh.Reason {
 
 // checkReport returns the report as every member will read it, or why no member would.
 func checkReport(self dynmesh.Observer, r dynmesh.Report) (dynmesh.Report, error) {
-	if !mayReport(self.ID, r.Subject, r.Kind) || r.Kind < dynmesh.KindCanary || r.Kind > dynmesh.KindPinned {
+	if !mayReport(self.ID, r.Subject, r.Kind) || r.Kind < dynmesh.KindCanary || r.Kind > dynmesh.KindMeasure {
 		return r, fmt.Errorf("kind is %s, which %s cannot say of %s", r.Kind, self.ID, r.Subject.ID)
 	}
 	if r.Subject.ID == 0 {
@@ -71,6 +73,9 @@ func checkReport(self dynmesh.Observer, r dynmesh.Report) (dynmesh.Report, error
 	}
 	if r.Reason != "" && reasonNumber(r.Reason) == 0 {
 		return r, fmt.Errorf("reason is %q, which has no number", r.Reason)
+	}
+	if len(r.Sample) > dynmesh.MaxSample || r.Sample != "" && r.Kind != dynmesh.KindMeasure {
+		return r, fmt.Errorf("sample has %d bytes, want at most %d of a measure", len(r.Sample), dynmesh.MaxSample)
 	}
 	r.Detail = text.Line(r.Detail, dynmesh.MaxDetail)
 	r.Latency = min(max(r.Latency, 0), maxLatency)
@@ -114,6 +119,9 @@ func encodeReport(seq uint64, r *dynmesh.Report) []byte {
 	if !r.At.IsZero() {
 		number(fieldAt, uint64(r.At.UnixMilli()))
 	}
+	if r.Sample != "" {
+		b = appendBytes(b, fieldSample, r.Sample)
+	}
 	return b
 }
 
@@ -126,8 +134,13 @@ func decodeReport(raw []byte) (r dynmesh.Report, seq uint64, stands bool) {
 			return r, seq, stands
 		}
 		raw = rest
-		if f.typ == bytesType && f.number == fieldDetail {
-			r.Detail = text.Line(string(f.bytes[:min(len(f.bytes), lineInput)]), dynmesh.MaxDetail)
+		if f.typ == bytesType {
+			switch {
+			case f.number == fieldDetail:
+				r.Detail = text.Line(string(f.bytes[:min(len(f.bytes), lineInput)]), dynmesh.MaxDetail)
+			case f.number == fieldSample && len(f.bytes) <= dynmesh.MaxSample:
+				r.Sample = string(f.bytes)
+			}
 		}
 		if f.typ != varintType {
 			continue

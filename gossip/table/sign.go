@@ -69,5 +69,8 @@ func appendSubject(b []byte, s dynmesh.Subject) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(len(part)))
 		b = append(b, part...)
 	}
+	if s.Measure != 0 { // no entry begins with a byte 0
+		b = append(b, 0, byte(s.Measure))
+	}
 	return b
 }

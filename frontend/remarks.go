@@ -1,0 +1,101 @@
+package frontend
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
+)
+
+// A comparer finds out which instances differ from their peers in what they measure. It is pure; the
+// loop owns it.
+type comparer interface {
+	// Take takes in a sample of an instance, which is compared with those of the same group.
+	Take(key dynmesh.InstanceKey, group string, o dynmesh.Observation, now time.Time)
+
+	// Drop forgets an instance: it serves no longer.
+	Drop(key dynmesh.InstanceKey)
+
+	// Conclude returns what is new: how instances differ, in one line each; empty: no longer.
+	Conclude(now time.Time) map[dynmesh.InstanceKey]string
+
+	// Next returns when Conclude may have something new though nothing was taken in; zero: never.
+	Next() time.Time
+}
+
+// comparers are all of them, by what they compare.
+func comparers() map[dynmesh.Measure]comparer {
+	return map[dynmesh.Measure]comparer{}
+}
+
+// remarks has instances compared with their peers. The loop owns it.
+type remarks struct {
+	by    map[dynmesh.Measure]comparer
+	known map[dynmesh.InstanceKey]struct{} // to comparers
+}
+
+func newRemarks() remarks {
+	return remarks{by: comparers(), known: map[dynmesh.InstanceKey]struct{}{}}
+}
+
+// take takes in what has changed. Instances of which there is something to remark, or no longer, are
+// rendered anew with the next changes.
+func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
+	for _, i := range changes.Instances {
+		if _, known := r.known[i.Key()]; known && !serves(i.Instance) {
+			delete(r.known, i.Key())
+			for m, c := range r.by {
+				c.Drop(i.Key())
+				f.Remark(i.Key(), m, "", now)
+			}
+		}
+	}
+	for _, o := range changes.Measures {
+		key := dynmesh.InstanceKey{Endpoint: o.Subject.Endpoint, ID: o.Subject.ID}
+		c, i := r.by[o.Subject.Measure], f.Instance(key)
+		if c == nil || i == nil || !serves(i) {
+			continue
+		}
+		r.known[key] = struct{}{}
+		c.Take(key, groupOf(f, i), o, now)
+	}
+	for m, c := range r.by {
+		for key, text := range c.Conclude(now) {
+			f.Remark(key, m, text, now)
+		}
+	}
+}
+
+// serves says whether an instance is to be compared: one that does not work is remarked on by its
+// verdict.
+func serves(i *fleet.Instance) bool {
+	return i.State() == dynmesh.Ready || i.State() == dynmesh.Draining
+}
+
+// groupOf names those with which an instance can be compared: they serve the same model in the same
+// role, on the same hardware.
+func groupOf(f *fleet.Fleet, i *fleet.Instance) string {
+	parts := []string{i.Endpoint().Name()}
+	if cards, _ := i.Cards(); len(cards) > 0 {
+		parts = append(parts, cards[0].Model, cards[0].WorkerType)
+	}
+	labels := labelsOf(f, i.Process(), i)
+	parts = append(parts, cmp.Or(labelNamed(labels, "gpu"), labelNamed(labels, "nvidia.com/gpu.product")))
+	return strings.Join(parts, "\x00")
+}
+
+// next returns when there is something to do though nothing comes in; zero: never.
+func (r *remarks) next() (at time.Time) {
+	for _, c := range r.by {
+		at = sooner(at, c.Next())
+	}
+	return at
+}
+
+// due says whether there is something to do.
+func (r *remarks) due(now time.Time) bool {
+	at := r.next()
+	return !at.IsZero() && !now.Before(at)
+}
