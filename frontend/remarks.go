@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 )
 
-// A comparer finds out which instances differ from their peers in what they measure. It is pure; the
-// loop owns it.
+// A comparer finds out which instances differ from their peers in what they measure. It is pure;
+// the loop owns it.
 type comparer interface {
 	// Take takes in a sample of an instance, which is compared with those of the same group.
 	Take(key dynmesh.InstanceKey, group string, o dynmesh.Observation, now time.Time)
@@ -40,8 +40,8 @@ func newRemarks() remarks {
 	return remarks{by: comparers(), known: map[dynmesh.InstanceKey]struct{}{}}
 }
 
-// take takes in what has changed. Instances of which there is something to remark, or no longer, are
-// rendered anew with the next changes.
+// take takes in what has changed. Instances of which there is something to remark, or no longer,
+// are rendered anew with the next changes.
 func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 	for _, i := range changes.Instances {
 		if _, known := r.known[i.Key()]; known && !serves(i.Instance) {

@@ -166,12 +166,12 @@ func (f *Fleet) Remark(key dynmesh.InstanceKey, m dynmesh.Measure, text string, 
 		return
 	case text == "":
 		r.all = slices.Delete(r.all, at, at+1)
-		r.news = append(r.news, Remark{Measure: m, Since: now})
+		r.untold = append(r.untold, Remark{Measure: m, Since: now})
 	case stands:
 		r.all[at].Text = text
 	default:
 		r.all = slices.Insert(r.all, at, Remark{m, text, now})
-		r.news = append(r.news, r.all[at])
+		r.untold = append(r.untold, r.all[at])
 	}
 	f.remarks[i] = r
 	f.marks.instance(i)
@@ -185,17 +185,17 @@ func (f *Fleet) Remarks(i *Instance) []Remark {
 	return nil
 }
 
-// takeNews returns what has begun and ended since it was asked last.
-func (f *Fleet) takeNews(i *Instance) []Remark {
+// takeUntold returns what has begun and ended since it was asked last.
+func (f *Fleet) takeUntold(i *Instance) []Remark {
 	r := f.remarks[i]
 	if r == nil {
 		return nil
 	}
-	news := r.news
-	if r.news = nil; len(r.all) == 0 {
+	untold := r.untold
+	if r.untold = nil; len(r.all) == 0 {
 		delete(f.remarks, i)
 	}
-	return news
+	return untold
 }
 
 // Health returns what gossip knows of itself.

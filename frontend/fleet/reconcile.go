@@ -130,9 +130,9 @@ func (r *reconciliation) instance(i *Instance) []string {
 			At: r.now, Key: i.Key(), From: before, To: v.State, Reasons: v.Reasons, Evidence: evidence, Auxiliary: i.Auxiliary(),
 		})
 	}
-	for _, news := range f.takeNews(i) {
+	for _, remark := range f.takeUntold(i) {
 		r.changes.Transitions = append(r.changes.Transitions, Transition{
-			At: r.now, Key: i.Key(), From: v.State, To: v.State, Reasons: v.Reasons, Remark: &news, Evidence: evidence, Auxiliary: i.Auxiliary(),
+			At: r.now, Key: i.Key(), From: v.State, To: v.State, Reasons: v.Reasons, Remark: &remark, Evidence: evidence, Auxiliary: i.Auxiliary(),
 		})
 	}
 	_, calmer := i.flaps(r.now)

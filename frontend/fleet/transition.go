@@ -8,8 +8,8 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/verdict"
 )
 
-// Transition is a change of the verdict on one instance, or of what stands beside it: what logs, events, metrics and histories
-// tell of. It has memory of its own and does not change.
+// Transition is a change of the verdict on one instance, or of what stands beside it: what logs,
+// events, metrics and histories tell of. It has memory of its own and does not change.
 type Transition struct {
 	At       time.Time
 	Key      dynmesh.InstanceKey
@@ -79,8 +79,8 @@ func RemarkKind(m dynmesh.Measure) string {
 
 // remarks are those on one instance.
 type remarks struct {
-	all  []Remark // by measure
-	news []Remark // of all, those that began since the last Reconcile, and those that ended
+	all    []Remark // by measure
+	untold []Remark // of all, those that began since the last Reconcile, and those that ended
 }
 
 // reasons returns those of a verdict, of which the first decides, with the remarks behind them.

@@ -14,9 +14,9 @@ import (
 // (another version or type, malformed) the table is as it was.
 //
 // An entry is taken only if its observer has signed it, and if it is its observer's to say: canary,
-// traffic, process and measures of itself, path of others, and nothing under this member's own name. Who sent
-// it is not looked at, since everything is relayed. A signature is looked at only where it would
-// have an effect: what is known costs nothing.
+// traffic, process and measures of itself, path of others, and nothing under this member's own
+// name. Who sent it is not looked at, since everything is relayed. A signature is looked at only
+// where it would have an effect: what is known costs nothing.
 func (t *Table) Merge(message []byte) (Changes, error) {
 	b, err := parseBatch(message)
 	if err != nil {
