@@ -49,6 +49,11 @@ type Activity struct {
 	// completion. How much it grows means nothing; 0 where nobody reads such counters.
 	Steps uint64
 
+	// Still names a part of the endpoint that has requests and does not move, such as one of several
+	// engines behind one server; "" where all do. What the others do meanwhile is no sign of life: for
+	// as long as it lasts, Progress and Steps count as if they had not grown.
+	Still string
+
 	// StepsInPrefill says that Steps also grows while the engine reads a long prompt in chunks.
 	StepsInPrefill bool
 }

@@ -182,6 +182,22 @@ func TestStalls(t *testing.T) {
 				{4500 * ms, busyFails(dynmesh.ReasonTimeout, left), "notready stalled failed"},
 			}
 		}},
+		{"a part stands still beside others that answer", true, func(a Activity) []line {
+			a.InFlight, a.Still = 5, "rank 1 of 2"
+			first := a
+			a.Progress, a.Steps = a.Progress+50, a.Steps+9
+			second, late := a, busyFails(dynmesh.ReasonTimeout, a)
+			a.Still = ""
+			return []line{
+				{0, seen(first), "ready busy"},
+				{1400 * ms, seen(second), "ready busy"},
+				{1500 * ms, tick(), "ready busy send"},
+				{4500 * ms, tick(), "ready busy cut(late)"},
+				{4500 * ms, late, "notready stalled failed"},
+				{4700 * ms, seen(Activity{InFlight: 5, Progress: second.Progress + 9, Steps: 99, Still: "rank 1 of 2", LargestAnswered: 1000, StepsInPrefill: true}), "notready stalled"},
+				{4800 * ms, seen(Activity{InFlight: 4, Progress: second.Progress + 10, Steps: 100, LargestAnswered: 1000, StepsInPrefill: true}), "ready busy"},
+			}
+		}},
 		{"the engine's own steps are a sign of life, and no proof", true, func(a Activity) []line {
 			a.InFlight = 5
 			first := a

@@ -73,9 +73,10 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	moving := b.canary || now < t.echoUntil
 	echo := t.countsProbes && moving
 	evidence, unanswered := a.evidence(), a.unanswered()
-	grown := evidence > t.evidence // counters that went back are those of an engine that began again
+	// Counters that went back are those of an engine that began again.
+	grown, stepped := evidence > t.evidence && a.Still == "", a.Steps != t.steps && a.Still == ""
 	found := nothing
-	if grown || a.Steps != t.steps {
+	if grown || stepped {
 		t.counters = now
 		if grown && !echo || !moving || b.steady {
 			t.move(b, now)
@@ -102,7 +103,7 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	if a.ErrorsInRow < t.errorsInRow {
 		t.rowFrom = 0 // a new row
 	}
-	if inFlight > 0 || unanswered > t.unanswered && !grown {
+	if inFlight > 0 || a.Still == "" && unanswered > t.unanswered && !grown {
 		t.wait(now)
 	}
 	t.evidence, t.errors, t.errorsInRow, t.unanswered, t.steps = evidence, a.Errors, a.ErrorsInRow, unanswered, a.Steps

@@ -45,7 +45,7 @@ func startReplicas(t *testing.T, b *rig.Tools, s spec) (all []*replica, model st
 				"--threads", "1", "--n-gpu-layers", "0", "--no-warmup", "--metrics", "--model", file, "--alias", "tiny"))
 			model = "tiny"
 		} else {
-			engine = rig.MockEngine(t, b, name)
+			engine = rig.MockEngine(t, b, rig.Here(), name)
 		}
 		all = append(all, &replica{addr: engine.Addr, engine: engine})
 	}
@@ -76,7 +76,7 @@ func (r *replica) done(ctx context.Context) int {
 // steer starts a frontend with more arguments, and workers, which routers find from now on.
 func (c *cell) steer(more ...string) *rig.Fleet {
 	c.t.Helper()
-	f := rig.StartFleet(c.t, c.tools, "127.0.0.1", more...)
+	f := rig.StartFleet(c.t, c.tools, rig.Here(), more...)
 	for n, r := range c.replicas {
 		r.worker, r.addr = f.Worker(fmt.Sprintf("worker %d", n), r.engine.Addr)
 	}

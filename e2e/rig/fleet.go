@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,29 @@ import (
 // Target is the endpoint that workers serve.
 const Target = "dyn://dynamo.backend.generate"
 
+// Place is where programs run.
+type Place struct {
+	Host  string   // address at which others reach them
+	Enter []string // the beginning of a command that has it run there; empty: beside the test
+}
+
+// Here is this machine, where nobody else reaches it.
+func Here() Place { return Place{Host: "127.0.0.1"} }
+
+func (p Place) command(program string, args ...string) *exec.Cmd {
+	all := slices.Concat(p.Enter, []string{program}, args)
+	return exec.Command(all[0], all[1:]...)
+}
+
+func (p Place) address(t testing.TB) string {
+	t.Helper()
+	_, port, _ := strings.Cut(Address(t), ":")
+	return net.JoinHostPort(p.Host, port)
+}
+
+// paths are where programs find others.
+const paths = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+
 // Engine is a process that answers, and where its knobs are if it is a mock engine.
 type Engine struct {
 	*testkit.Process
@@ -27,11 +51,11 @@ type Engine struct {
 }
 
 // MockEngine starts one.
-func MockEngine(t testing.TB, b *Tools, name string) *Engine {
+func MockEngine(t testing.TB, b *Tools, at Place, name string) *Engine {
 	t.Helper()
-	e := &Engine{Addr: Address(t), Control: Address(t)}
-	cmd := exec.Command(b.Dynmesh, "mock-engine", "--listen", e.Addr, "--control", e.Control)
-	cmd.Env = []string{}
+	e := &Engine{Addr: at.address(t), Control: at.address(t)}
+	cmd := at.command(b.Dynmesh, "mock-engine", "--listen", e.Addr, "--control", e.Control)
+	cmd.Env = []string{paths}
 	e.Process = testkit.Start(t, name, cmd)
 	return e
 }
@@ -69,40 +93,51 @@ type Fleet struct {
 
 	t       testing.TB
 	program string
-	host    string
+	place   Place // of all but those workers that run elsewhere
 }
 
-// StartFleet starts an etcd, and a frontend with more arguments. Its members are at host; they
-// find each other there.
-func StartFleet(t testing.TB, b *Tools, host string, more ...string) *Fleet {
+// StartFleet starts an etcd, and a frontend at a place with more arguments.
+func StartFleet(t testing.TB, b *Tools, at Place, more ...string) *Fleet {
 	t.Helper()
-	f := &Fleet{t: t, program: b.Dynmesh, host: host}
+	f := &Fleet{t: t, program: b.Dynmesh, place: at}
 	var err error
 	if f.Etcd, err = localetcd.Start(localetcd.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Etcd.Close() })
-	_, port, _ := strings.Cut(Address(t), ":")
-	f.Root = "http://" + net.JoinHostPort(host, port)
-	testkit.Start(t, "frontend", f.Command(append([]string{"frontend", "--http-host", host, "--http-port", port}, more...)...))
+	addr := at.address(t)
+	f.Root = "http://" + addr
+	_, port, _ := strings.Cut(addr, ":")
+	testkit.Start(t, "frontend", f.Command(append([]string{"frontend", "--http-host", at.Host, "--http-port", port}, more...)...))
 	return f
 }
 
 // Worker starts one before the engine at a host:port, and returns where it takes requests.
 func (f *Fleet) Worker(name, engine string, more ...string) (worker *testkit.Process, addr string) {
 	f.t.Helper()
-	_, port, _ := strings.Cut(Address(f.t), ":")
-	cmd := f.Command(append([]string{"worker", "--backend", "http://" + engine, "--component", "backend",
-		"--rpc-host", f.host, "--rpc-bind", f.host, "--rpc-port", port, "--system-host", f.host, "--system-port", "0"}, more...)...)
-	return testkit.Start(f.t, name, cmd), net.JoinHostPort(f.host, port)
+	return f.WorkerAt(f.place, f.Etcd.Endpoint(), name, engine, more...)
+}
+
+// WorkerAt starts one at a place that reaches etcd at a URL.
+func (f *Fleet) WorkerAt(at Place, etcd, name, engine string, more ...string) (worker *testkit.Process, addr string) {
+	f.t.Helper()
+	addr = at.address(f.t)
+	_, port, _ := strings.Cut(addr, ":")
+	cmd := f.command(at, etcd, append([]string{"worker", "--backend", "http://" + engine, "--component", "backend",
+		"--rpc-host", at.Host, "--rpc-bind", at.Host, "--rpc-port", port, "--system-host", at.Host, "--system-port", "0"}, more...)...)
+	return testkit.Start(f.t, name, cmd), addr
 }
 
 // Command is dynmesh with the defaults of all that is not named here.
 func (f *Fleet) Command(args ...string) *exec.Cmd {
-	cmd := exec.Command(f.program, args...)
-	cmd.Env = []string{"ETCD_ENDPOINTS=" + f.Etcd.Endpoint(), "DYN_GOSSIP_BIND=" + f.host + ":0",
+	return f.command(f.place, f.Etcd.Endpoint(), args...)
+}
+
+func (f *Fleet) command(at Place, etcd string, args ...string) *exec.Cmd {
+	cmd := at.command(f.program, args...)
+	cmd.Env = []string{paths, "ETCD_ENDPOINTS=" + etcd, "DYN_GOSSIP_BIND=" + at.Host + ":0",
 		// Other meshes come and go on this machine, and with them their ports.
-		"DYN_GOSSIP_LABEL=" + strings.TrimPrefix(f.Etcd.Endpoint(), "http://"), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+		"DYN_GOSSIP_LABEL=" + strings.TrimPrefix(f.Etcd.Endpoint(), "http://")}
 	return cmd
 }
 

@@ -33,6 +33,10 @@ type Counters struct {
 	// nothing has ended for a second, and a reading is something that ends.
 	Every time.Duration
 
+	// Rank is the label that tells apart the engines behind one server, as data parallelism has them;
+	// "" where none does.
+	Rank string
+
 	// Stepwise: the engine sets its gauges when its scheduler takes a step, and an idle one takes
 	// none. So they show the last step's requests for ever, or for half a minute with SGLang.
 	//
@@ -81,14 +85,18 @@ type Scrape struct {
 	// StepsInPrefill: some of the counters of steps that are there move with each chunk of a
 	// prompt. Versions of an engine differ.
 	StepsInPrefill bool
+
+	// Ranks are the totals of each engine behind the server, by its label; nil where there are less
+	// than two.
+	Ranks map[string]Totals
 }
 
 // Stepped says whether the engine has moved between two scrapes, in whichever order they were
 // taken. One that began again has. Aborted and Failed do not tell: servers count them by
 // themselves, also before an engine that hangs.
-func (r Scrape) Stepped(other Scrape) bool {
+func (t Totals) Stepped(other Totals) bool {
 	for _, q := range []Quantity{Tokens, Steps, Gauge, Completed} {
-		if r.Totals[q] != other.Totals[q] {
+		if t[q] != other[q] {
 			return true
 		}
 	}
@@ -119,11 +127,12 @@ var (
 // Reader adds up the counters of one model. Make it with [Counters.Reader].
 type Reader struct {
 	wanted map[string][]Series // by name
+	rank   string              // label
 }
 
 // Reader returns a reader of the counters that concern a model.
 func (c Counters) Reader(model string) Reader {
-	r := Reader{wanted: map[string][]Series{}}
+	r := Reader{wanted: map[string][]Series{}, rank: c.Rank}
 	for _, s := range c.Series {
 		s.Values = slices.Clone(s.Values)
 		for i := range s.Values {
@@ -143,7 +152,7 @@ func (c Counters) Reader(model string) Reader {
 func (r Reader) Read(text io.Reader) (Scrape, error) {
 	lines := sse.NewLines(text, maxSample, maxExposition)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	var sum Scrape
+	sum := Scrape{Ranks: map[string]Totals{}}
 	found, samples := false, 0
 	for {
 		line, err := lines.Next()
@@ -154,7 +163,7 @@ func (r Reader) Read(text io.Reader) (Scrape, error) {
 			if samples++; samples > maxSamples {
 				return Scrape{}, errTooMany
 			}
-			found = add(&sum, &parser, series, line) || found
+			found = r.add(&sum, &parser, series, line) || found
 		}
 		if err != nil {
 			break
@@ -163,11 +172,14 @@ func (r Reader) Read(text io.Reader) (Scrape, error) {
 	if !found {
 		return Scrape{}, errNoCounters
 	}
+	if len(sum.Ranks) < 2 {
+		sum.Ranks = nil
+	}
 	return sum, nil
 }
 
 // add adds the sample of a line, and says whether it could be read.
-func add(sum *Scrape, parser *expfmt.TextParser, series []Series, line []byte) bool {
+func (r Reader) add(sum *Scrape, parser *expfmt.TextParser, series []Series, line []byte) bool {
 	sample, ok := sampleOf(line)
 	if !ok {
 		return false
@@ -184,15 +196,22 @@ func add(sum *Scrape, parser *expfmt.TextParser, series []Series, line []byte) b
 				continue
 			}
 			read = true
-			for _, s := range series {
-				value := ""
+			value := func(name string) (value string) {
 				for _, label := range metric.GetLabel() {
-					if label.GetName() == s.Label {
+					if label.GetName() == name {
 						value = label.GetValue()
 					}
 				}
-				if s.Label == "" || slices.Contains(s.Values, value) != s.Except {
+				return value
+			}
+			for _, s := range series {
+				if s.Label == "" || slices.Contains(s.Values, value(s.Label)) != s.Except {
 					sum.Totals[s.Counts] += v
+					if rank := value(r.rank); rank != "" {
+						of := sum.Ranks[rank]
+						of[s.Counts] += v
+						sum.Ranks[rank] = of
+					}
 					sum.StepsInPrefill = sum.StepsInPrefill || s.InPrefill
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -132,9 +133,33 @@ func TestSteps(t *testing.T) {
 			return got
 		}
 		before, after := read(tt.before), read(tt.after)
-		if after.Stepped(before) != tt.stepped || before.Stepped(after) != tt.stepped || after.StepsInPrefill != tt.inPrefill {
-			t.Errorf("%s: got %v, %v, in a prefill %v; want %v, and %v", tt.name, after.Stepped(before), before.Stepped(after), after.StepsInPrefill, tt.stepped, tt.inPrefill)
+		if after.Stepped(before.Totals) != tt.stepped || before.Stepped(after.Totals) != tt.stepped || after.StepsInPrefill != tt.inPrefill {
+			t.Errorf("%s: got %v, %v, in a prefill %v; want %v, and %v", tt.name, after.Stepped(before.Totals), before.Stepped(after.Totals), after.StepsInPrefill, tt.stepped, tt.inPrefill)
 		}
+	}
+}
+
+// The engines behind one server are told apart where there are several.
+func TestRanks(t *testing.T) {
+	read := func(text string) Scrape {
+		got, err := vllm().Counters.Reader("m").Read(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	one := `vllm:num_requests_running{engine="0",model_name="m"} 1
+vllm:generation_tokens_total{engine="0",model_name="m"} 7
+`
+	if got := read(one); got.Ranks != nil {
+		t.Errorf("one engine: %v, want no ranks", got.Ranks)
+	}
+	got := read(one + `vllm:num_requests_running{model_name="m",engine="1"} 2
+vllm:num_requests_waiting{model_name="m",engine="1"} 3
+`)
+	want := map[string]Totals{"0": {InFlight: 1, Tokens: 7}, "1": {InFlight: 5}}
+	if !reflect.DeepEqual(got.Ranks, want) || got.Totals != (Totals{InFlight: 6, Tokens: 7}) {
+		t.Errorf("got %v, want %v, and their sum", got, want)
 	}
 }
 
@@ -151,7 +176,7 @@ func TestCountersRefused(t *testing.T) {
 		"samples without end":   {testkit.Endless("vllm:generation_tokens_total 1\n"), errTooMany},
 		"an end before the end": {io.MultiReader(strings.NewReader("vllm:generation_tokens_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 	} {
-		if got, err := x.Read(tt.r); !errors.Is(err, tt.want) || got != (Scrape{}) {
+		if got, err := x.Read(tt.r); !errors.Is(err, tt.want) || !reflect.DeepEqual(got, Scrape{}) {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, tt.want)
 		}
 	}
@@ -165,7 +190,7 @@ func FuzzCounters(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, err := x.Read(bytes.NewReader(text))
 		slow, slowErr := x.Read(iotest.OneByteReader(bytes.NewReader(text)))
-		if got != slow || !errors.Is(slowErr, err) {
+		if !reflect.DeepEqual(got, slow) || !errors.Is(slowErr, err) {
 			t.Errorf("got %v, %v at once, and %v, %v byte by byte", got, err, slow, slowErr)
 		}
 		for q, v := range got.Totals {

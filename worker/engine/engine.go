@@ -18,6 +18,7 @@ type Engine struct {
 	Dies        bool   // Health says 503 of an engine that is dead for good, and of no other
 	ListsModels bool   // Ready answers with OpenAI's list of models
 	Counters    Counters
+	RankHeader  string // of requests: which of the engines behind the server is to answer, counted from 0; "" where it cannot be said
 
 	kinds   []kind.Kind // that it may serve, the likeliest first
 	errorIn func(chunk []byte) string

@@ -19,6 +19,9 @@ import (
 //     /sleep. What sleeps does not wake up for requests.
 //   - vllm/entrypoints/serve/instrumentator/health.py: /health is 503 for EngineDeadError only. A
 //     request has to wait for what is left of the engine meanwhile.
+//   - vllm/v1/metrics/loggers.py: the label engine tells data-parallel engines apart.
+//   - vllm/entrypoints/openai, _get_data_parallel_rank: the header X-data-parallel-rank has one of
+//     them answer.
 //   - Errors within a stream are {"error":…} events, and [DONE] follows. Older versions have
 //     {"object":"error","message":…}.
 func vllm() Engine {
@@ -37,7 +40,8 @@ func vllm() Engine {
 		},
 		errorIn:  vllmError,
 		rests:    vllmRests,
-		Counters: Counters{Path: "/metrics", Series: vllmSeries()},
+		Counters: Counters{Path: "/metrics", Series: vllmSeries(), Rank: "engine"},
+		RankHeader: "X-data-parallel-rank",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,9 @@ func (s *Server) completions(chat bool) http.HandlerFunc {
 		if err != nil {
 			writeError(w, err)
 			return
+		}
+		if rank, err := strconv.Atoi(r.Header.Get("X-Data-Parallel-Rank")); err == nil && rank >= 0 && rank < s.engine.Knobs().Ranks {
+			req.rank = rank
 		}
 		if req.Stream != nil && *req.Stream {
 			s.stream(w, r, req)

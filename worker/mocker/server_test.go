@@ -193,14 +193,15 @@ func TestServerMetrics(t *testing.T) {
 
 // TestServerRanks: each has metrics of its own, and one that is dead keeps its requests.
 func TestServerRanks(t *testing.T) {
-	r := serve(t, Knobs{Ranks: 2, DeadRank: new(1)})
-	_, _, _ = r.answer("/v1/completions", `{"prompt":"x","max_tokens":3}`)
+	r := serve(t, Knobs{Ranks: 4, DeadRank: new(3)})
+	_, _, _ = r.answer("/v1/completions", `{"prompt":"x","max_tokens":3}`) // at the first
 	ctx, leave := context.WithCancel(t.Context())
 	t.Cleanup(leave)
 	gone := make(chan error, 1)
 	go func() {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.Addr()+"/v1/completions", strings.NewReader(streamed))
 		if err == nil {
+			req.Header.Set("X-Data-Parallel-Rank", "3")
 			var resp *http.Response
 			if resp, err = r.client.Do(req); err == nil {
 				err = resp.Body.Close()
@@ -208,21 +209,22 @@ func TestServerRanks(t *testing.T) {
 		}
 		gone <- err
 	}()
-	testkit.Eventually(t, patience, "the second is at the dead rank", func() bool { return r.engine.ranks[1].running.Load() == 1 })
+	testkit.Eventually(t, patience, "the second, which it was not the turn of, is at the dead rank", func() bool { return r.engine.ranks[3].running.Load() == 1 })
 	_, _, _ = r.answer("/v1/completions", `{"prompt":"x","max_tokens":2}`)
 	metrics := func() string { _, body := r.get("http://" + r.Addr() + "/metrics"); return body }
 	for _, want := range []string{
 		`vllm:num_requests_running{engine="0",model_name="mock"} 0`,
-		`vllm:num_requests_running{engine="1",model_name="mock"} 1`,
-		`vllm:generation_tokens_total{engine="0",model_name="mock"} 5`,
-		`vllm:generation_tokens_total{engine="1",model_name="mock"} 0`,
+		`vllm:num_requests_running{engine="3",model_name="mock"} 1`,
+		`vllm:generation_tokens_total{engine="0",model_name="mock"} 3`,
+		`vllm:generation_tokens_total{engine="2",model_name="mock"} 2`,
+		`vllm:generation_tokens_total{engine="3",model_name="mock"} 0`,
 	} {
 		if body := metrics(); !strings.Contains(body, want+"\n") {
 			t.Errorf("/metrics lacks %s:\n%s", want, body)
 		}
 	}
-	setKnobs(t, r.engine, Knobs{Ranks: 2, DeadRank: new(1), IdleGauges: true})
-	if body := metrics(); !strings.Contains(body, `vllm:num_requests_running{engine="1",model_name="mock"} 0`+"\n") {
+	setKnobs(t, r.engine, Knobs{Ranks: 4, DeadRank: new(3), IdleGauges: true})
+	if body := metrics(); !strings.Contains(body, `vllm:num_requests_running{engine="3",model_name="mock"} 0`+"\n") {
 		t.Errorf("idle_gauges: the gauge of a rank that has a request is not 0:\n%s", body)
 	}
 	leave()

@@ -58,7 +58,7 @@ func (p *poller) activity() canary.Activity { return p.last.Load().activityAt(ti
 // add adds what the counters say of the engine to what is known of requests.
 func (p *poller) add(a canary.Activity) canary.Activity {
 	own := p.activity()
-	a.Engine, a.Steps, a.StepsInPrefill = own.InFlight, own.Steps, own.StepsInPrefill
+	a.Engine, a.Steps, a.StepsInPrefill, a.Still = own.InFlight, own.Steps, own.StepsInPrefill, own.Still
 	return a
 }
 
@@ -243,6 +243,7 @@ type sample struct {
 	at       time.Time // when the engine was asked for the scrape; zero before the first time
 	scrape   engine.Scrape
 	moved    time.Time // when it last stepped
+	ranks    ranksMoved
 	activity canary.Activity
 }
 
@@ -252,7 +253,9 @@ type sample struct {
 func (s sample) next(scrape engine.Scrape, at time.Time, stepwise bool) sample {
 	n := sample{at: at, scrape: scrape, moved: s.moved, activity: s.activity}
 	n.activity.StepsInPrefill = scrape.StepsInPrefill
-	if !s.at.IsZero() && scrape.Stepped(s.scrape) {
+	n.ranks = s.ranks.next(s.scrape, scrape, at, s.at.IsZero() || at.Sub(s.at) > maxAge)
+	n.activity.Still = n.ranks.still(at)
+	if !s.at.IsZero() && scrape.Stepped(s.scrape.Totals) {
 		n.moved = at
 		n.activity.Steps++
 	}
@@ -281,7 +284,7 @@ func (s sample) next(scrape engine.Scrape, at time.Time, stepwise bool) sample {
 func (s sample) activityAt(now time.Time) canary.Activity {
 	a := s.activity
 	if now.Sub(s.at) > maxAge {
-		a.InFlight, a.StaleGauges = 0, false
+		a.InFlight, a.StaleGauges, a.Still = 0, false, ""
 	}
 	return a
 }

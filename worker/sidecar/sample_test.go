@@ -1,9 +1,18 @@
 package sidecar
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker/engine"
 )
@@ -77,4 +86,110 @@ func TestReading(t *testing.T) {
 			t.Errorf("%s, stale: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// One of several engines behind a server that has requests and takes no step is named, after a
+// while.
+func TestRankStandsStill(t *testing.T) {
+	busy := func(tokens, other float64) engine.Scrape {
+		return engine.Scrape{Ranks: map[string]engine.Totals{
+			"0": {engine.InFlight: 1, engine.Tokens: tokens}, "1": {engine.InFlight: 2, engine.Tokens: other},
+		}}
+	}
+	idle := engine.Scrape{Ranks: map[string]engine.Totals{"0": {}, "1": {engine.Tokens: 7}}}
+	for _, tt := range []struct {
+		name    string
+		scrapes []engine.Scrape // a second apart
+		want    string
+	}{
+		{"both step", []engine.Scrape{busy(1, 1), busy(2, 2), busy(3, 3), busy(4, 4), busy(5, 5)}, ""},
+		{"one does not, not for long", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7)}, ""},
+		{"one does not", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7), busy(4, 7)}, "rank 1 of 2"},
+		{"both do not", []engine.Scrape{busy(1, 7), busy(1, 7), busy(1, 7), busy(1, 7)}, "rank 0 of 2"},
+		{"it had nothing to do", []engine.Scrape{busy(1, 7), busy(2, 7), idle, busy(4, 7), busy(5, 7)}, ""},
+		{"it steps again", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7), busy(4, 7), busy(5, 8)}, ""},
+		{"one engine alone", []engine.Scrape{{}, {}, {}, {}, {}}, ""},
+	} {
+		var r sample
+		at := time.Now()
+		for _, s := range tt.scrapes {
+			at = at.Add(time.Second)
+			r = r.next(s, at, false)
+		}
+		if got := r.activityAt(at).Still; got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+		if got := r.next(tt.scrapes[len(tt.scrapes)-1], at.Add(maxAge+1), false).activity.Still; got != "" {
+			t.Errorf("%s, across a gap: got %q, want nothing", tt.name, got)
+		}
+	}
+}
+
+// Canaries go to each of several engines behind a server, once it is known how many there are.
+func TestCanariesGoToEachRank(t *testing.T) {
+	var mu sync.Mutex
+	pinned := map[string]int{}
+	dead := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics":
+			fmt.Fprint(w, "vllm:generation_tokens_total{engine=\"0\"} 1\nvllm:generation_tokens_total{engine=\"1\"} 1\n")
+		case "/v1/models":
+			fmt.Fprint(w, `{"data":[{"id":"m","owned_by":"vllm"}]}`)
+		case "/v1/completions":
+			rank := r.Header.Get("X-Data-Parallel-Rank")
+			mu.Lock()
+			pinned[rank]++
+			hangs := rank != "" && rank == dead
+			mu.Unlock()
+			if hangs {
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+				return
+			}
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	s, err := New(Config{Backend: server.URL, Engine: "vllm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.client.http.CloseIdleConnections()
+	if got := canary.Check(t.Context(), s.Probe()); got.Failure != nil || got.Unasked != "" {
+		t.Fatalf("the first canary: %+v", got)
+	}
+	scrape, err := sourceFor(t, s).read(t.Context(), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s.poller.last.Load().next(scrape, time.Now(), false)
+	s.poller.last.Store(&first)
+	if got := canary.Check(t.Context(), s.Probe()); got.Failure != nil {
+		t.Errorf("both answer: %v", got.Failure)
+	}
+	mu.Lock()
+	if want := map[string]int{"": 2, "0": 1, "1": 1}; !maps.Equal(pinned, want) {
+		t.Errorf("canaries by rank: %v, want %v", pinned, want)
+	}
+	dead = "1"
+	mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if f := canary.Check(ctx, s.Probe()).Failure; f == nil || f.Reason != dynmesh.ReasonTimeout || !strings.HasPrefix(f.Detail, "rank 1 of 2: ") {
+		t.Errorf("one is dead: %v, want a timeout of rank 1 of 2", f)
+	}
+}
+
+// sourceFor is where the counters of a sidecar's engine are read.
+func sourceFor(t *testing.T, s *Sidecar) source {
+	t.Helper()
+	found, ok := s.monitor.current()
+	if !ok {
+		t.Fatal("nothing is known of the engine")
+	}
+	return s.poller.sourceOf(found, source{})
 }

@@ -165,6 +165,9 @@ func (s *Sidecar) Probe() canary.Probe {
 		defer s.poller.canary()()
 		err := s.send(ctx, found)
 		if err == nil {
+			err = s.askRanks(ctx)
+		}
+		if err == nil {
 			s.monitor.canaryPassed()
 			s.poller.mark()
 		}
@@ -215,7 +218,7 @@ func (s *Sidecar) checkRest(ctx context.Context, found serving) error {
 // send sends the first kind of request that the engine does not refuse to serve.
 func (s *Sidecar) send(ctx context.Context, found serving) error {
 	for len(found.kinds) > 0 {
-		probe, err := s.probeFor(found)
+		probe, err := s.probeFor(found, "")
 		if err != nil {
 			return err
 		}
@@ -232,15 +235,20 @@ func (s *Sidecar) send(ctx context.Context, found serving) error {
 	return &canary.Unasked{Why: found.why}
 }
 
-// probeFor makes the probe of the likeliest kind. It holds nothing that would have to be closed.
-func (s *Sidecar) probeFor(found serving) (canary.Probe, error) {
+// probeFor makes the probe of the likeliest kind, for one of the engines behind the server or, "",
+// for any. It holds nothing that would have to be closed.
+func (s *Sidecar) probeFor(found serving, rank string) (canary.Probe, error) {
 	k := found.kinds[0]
 	path, body, err := k.Request(found.model)
 	if err != nil {
 		return nil, err
 	}
+	header := s.client.header()
+	if rank != "" {
+		header.Set(found.engine.RankHeader, rank)
+	}
 	return canary.HTTP(canary.HTTPConfig{
-		URL: s.client.url(path), Body: body, Header: s.client.header(), TLS: s.client.tls,
+		URL: s.client.url(path), Body: body, Header: header, TLS: s.client.tls,
 		WantDone: k.Streams, Answer: k.Answer, ErrorIn: found.engine.ErrorIn, Want: s.cfg.Expect,
 	})
 }

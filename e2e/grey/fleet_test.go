@@ -1,0 +1,230 @@
+package grey
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/e2e/rig"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// replica is an engine, and what stands before it.
+type replica struct {
+	t      *testing.T
+	engine *rig.Engine
+	addr   string           // that takes requests
+	worker *testkit.Process // of dynmesh's; nil before a router
+	front  *front           // before a router; nil else
+}
+
+// fleet is dynmesh before replicas, of which the first breaks.
+type fleet struct {
+	*rig.Fleet
+	t        *testing.T
+	replicas []*replica
+	broken   dynmesh.InstanceID // which is to be found
+	network  *oneWay            // that the first is in; nil: the others'
+
+	running sync.WaitGroup
+	leave   context.CancelFunc // ends all that runs
+	ctx     context.Context
+}
+
+const (
+	// patience is how long clients wait for a whole answer.
+	patience = 30 * time.Second
+	// warmup is how many requests each replica has answered before: of one that has answered none,
+	// dynmesh does not know how fast it is.
+	warmup = 20
+	// polled is how often the frontend is asked. What it says is known that much later.
+	polled = 100 * time.Millisecond
+)
+
+// measured are the settings of what dynmesh measures only if it is told to, for faults that only
+// answers tell.
+func measured() []string { return nil }
+
+// startFleet starts replicas, and waits until all are ready and have been used.
+func startFleet(t *testing.T, b *rig.Tools, s spec) *fleet {
+	t.Helper()
+	f := &fleet{t: t}
+	f.ctx, f.leave = context.WithCancel(t.Context())
+	t.Cleanup(f.end)
+	home := rig.Here()
+	if s.fault.name == "one-way" {
+		f.network = newOneWay(t)
+		home.Host = f.network.near
+	}
+	f.Fleet = rig.StartFleet(t, b, home)
+	for n := range s.replicas {
+		r := &replica{t: t}
+		at, etcd := home, f.Etcd.Endpoint()
+		if n == 0 && f.network != nil {
+			at, etcd = f.network.place(), f.network.etcd(f.Fleet)
+		}
+		r.engine = rig.MockEngine(t, b, at, fmt.Sprintf("engine %d", n))
+		r.engine.Answers(t)
+		r.engine.Turn(t, withPace(s.fault.before))
+		r.worker, r.addr = f.WorkerAt(at, etcd, fmt.Sprintf("worker %d", n), r.engine.Addr, measured()...)
+		f.replicas = append(f.replicas, r)
+	}
+	f.AllReady(s.replicas)
+	f.broken = f.id(f.replicas[0])
+	f.load(warmup*s.replicas, 10*s.replicas)
+	return f
+}
+
+// end ends requests, and waits for them.
+func (f *fleet) end() {
+	f.leave()
+	f.running.Wait()
+}
+
+// id is that of a replica's instance.
+func (f *fleet) id(r *replica) dynmesh.InstanceID {
+	f.t.Helper()
+	for _, i := range instances(f.Mesh(f.t.Context())) {
+		if bytes.Contains(i.Transport, []byte(r.addr)) {
+			return i.ID
+		}
+	}
+	f.t.Fatalf("nothing is registered at %s", r.addr)
+	return 0
+}
+
+func instances(m mesh.Mesh) []mesh.Instance {
+	for _, e := range m.Endpoints {
+		if e.Name == rig.Target {
+			return e.Instances
+		}
+	}
+	return nil
+}
+
+// load sends requests to the replicas in turn, as a router does that knows nothing of them, and
+// returns when the last was sent.
+func (f *fleet) load(n, rate int) {
+	client := rig.NewClient(patience)
+	rig.Pace(f.ctx, n, rate, func(i int) {
+		r := f.replicas[i%len(f.replicas)]
+		f.running.Go(func() {
+			_ = rig.Complete(f.ctx, client, "http://"+r.addr, body(i)) // what becomes of requests is e2e/loss's to count
+		})
+	})
+}
+
+// body is that of a request. Its pair changes whenever each replica has had one.
+func body(i int) string {
+	pair := pairs()[i/8%len(pairs())]
+	return rig.Chat("mock", fmt.Sprintf("%x bottles of %d kinds", i*7919, i), fmt.Sprintf(`,"kv_transfer_params":{"remote_engine_id":%q}`, pair))
+}
+
+// measure runs a cell of dynmesh's.
+func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome) {
+	f := startFleet(t, b, s)
+	defer f.end()
+	o = outcome{spec: s}
+	if s.idle {
+		// Canaries of an idle engine are 10 s apart: the fault comes at another moment of that in each cell.
+		select {
+		case <-time.After(2*time.Second + time.Duration(s.number*37%100)*100*time.Millisecond):
+		case <-t.Context().Done():
+		}
+	} else {
+		f.running.Go(func() { f.load(1000*s.rate, s.rate) })
+		select {
+		case <-time.After(5 * time.Second):
+		case <-t.Context().Done():
+		}
+	}
+	calm := f.named(nil)
+	if len(calm) > 0 {
+		o.alarms = calm
+	}
+	struck := time.Now()
+	if s.fault.knobs != "" {
+		f.replicas[0].engine.Turn(t, withPace(s.fault.knobs))
+	} else {
+		s.fault.strike(f)
+	}
+	ticks := time.NewTicker(polled)
+	defer ticks.Stop()
+	for time.Since(struck) < s.window() && !o.right {
+		m := f.Mesh(t.Context())
+		for _, name := range f.named(&m) {
+			if !slices.Contains(o.alarms, name) {
+				o.alarms = append(o.alarms, name)
+			}
+		}
+		said, verdict := f.of(m)
+		right := s.fault.said(said)
+		if verdict != "" && verdict != dynmesh.Ready || right != "" && s.fault.beside {
+			if !o.found {
+				o.found, o.after = true, time.Since(struck)
+			}
+			o.right, o.reason = right != "", cmp.Or(right, first(said))
+			if time.Since(struck) > o.after+reasoning {
+				break
+			}
+		}
+		select {
+		case <-ticks.C:
+		case <-t.Context().Done():
+			return o
+		}
+	}
+	o.late = pace.Longest(struck)
+	return o
+}
+
+// reasoning is how much later than the verdict the right reason may be there.
+const reasoning = 5 * time.Second
+
+// of is what is said of the one that is broken.
+func (f *fleet) of(m mesh.Mesh) (said []string, verdict dynmesh.VerdictState) {
+	for _, i := range instances(m) {
+		if i.ID == f.broken {
+			said, verdict = i.Reasons, i.Verdict
+			if i.Cause != "" {
+				for _, c := range m.Causes {
+					if c.Name == i.Cause {
+						said = append(said, c.Line)
+					}
+				}
+			}
+		}
+	}
+	return said, verdict
+}
+
+// named are those of which something bad is said, but for the one that is broken.
+func (f *fleet) named(m *mesh.Mesh) (all []string) {
+	if m == nil {
+		asked := f.Mesh(f.t.Context())
+		m = &asked
+	}
+	for _, i := range instances(*m) {
+		if i.ID != f.broken && isBad(i) {
+			all = append(all, fmt.Sprintf("%s %s: %s", i.ID, i.Verdict, first(i.Reasons)))
+		}
+	}
+	return all
+}
+
+// isBad says whether an instance would be looked at by who is on call.
+func isBad(i mesh.Instance) bool { return i.Verdict != dynmesh.Ready }
+
+func first(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0]
+}

@@ -1,0 +1,139 @@
+package grey
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// starved is a wait for a processor that makes a cell worth little.
+const starved = time.Second
+
+// outcome is what became of one cell.
+type outcome struct {
+	spec   spec
+	found  bool          // in whatever words
+	after  time.Duration // that long after the fault
+	right  bool          // and for the right reason
+	reason string        // what was said
+	alarms []string      // of replicas that were well
+	late   time.Duration // the longest that this process waited for its turn meanwhile
+	err    string        // why nothing was measured
+}
+
+// met says whether a cell of dynmesh's is as it should be; of others nothing is wanted.
+func (o outcome) met() bool {
+	return !o.spec.held() || o.err != "" || o.right && o.after <= o.spec.fault.goal && len(o.alarms) == 0
+}
+
+// String is a cell of the table.
+func (o outcome) String() string {
+	text := "not found"
+	switch {
+	case o.err != "":
+		return o.err
+	case o.right && o.spec.idle && o.spec.router.start != nil:
+		text = "found"
+	case o.right:
+		text = fmt.Sprintf("%.1f s", o.after.Seconds())
+	case o.found:
+		text = fmt.Sprintf("%.1f s, wrong reason", o.after.Seconds())
+	}
+	if n := len(o.alarms); n > 0 {
+		text += fmt.Sprintf(", %d false", n)
+	}
+	if o.late > starved {
+		text += fmt.Sprintf(" (starved for %.1f s)", o.late.Seconds())
+	}
+	if !o.met() {
+		text = "**" + text + "**"
+	}
+	return text
+}
+
+// table collects cells, from tests that run at the same time.
+type table struct {
+	mu   sync.Mutex
+	rows []outcome
+}
+
+func (b *table) add(o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = append(b.rows, o)
+}
+
+// missed are the cells of dynmesh that are not as they should be.
+func (b *table) missed() (all []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range b.rows {
+		if !o.met() {
+			all = append(all, fmt.Sprintf("%s: %s; it says: %q; of others: %q", o.spec, o, o.reason, o.alarms))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// print writes a line for each fault and a column for each router, idle and under load, then the
+// sums, and a legend.
+func (b *table) print(s selection) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cells := map[string]outcome{}
+	for _, o := range b.rows {
+		cells[o.spec.String()] = o
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n| fault |")
+	for _, r := range s.routers {
+		for _, when := range s.when {
+			fmt.Fprintf(&text, " %s, %s |", r, when)
+		}
+	}
+	fmt.Fprintf(&text, "\n|%s\n", strings.Repeat(" --- |", 1+len(s.routers)*len(s.when)))
+	found, all := map[string]int{}, map[string]int{}
+	for _, f := range s.faults {
+		line := "| " + f.name + " |"
+		for _, r := range s.routers {
+			for _, when := range s.when {
+				said := "–"
+				if o, ok := cells[spec{router: r, fault: f, idle: when == idle, replicas: s.replicas, rate: s.rate}.String()]; ok {
+					said = o.String()
+					all[r.name+when.String()]++
+					if o.right && o.err == "" {
+						found[r.name+when.String()]++
+					}
+				}
+				line += " " + said + " |"
+			}
+		}
+		fmt.Fprintln(&text, line)
+	}
+	line := "| found |"
+	for _, r := range s.routers {
+		for _, when := range s.when {
+			key := r.name + when.String()
+			line += fmt.Sprintf(" %d of %d |", found[key], all[key])
+		}
+	}
+	fmt.Fprintf(&text, `%s
+
+%d replicas, under load %d streaming requests/s; seconds from the fault until it is found. dynmesh: within %v, or %v where the goal is %v, and for the right reason.
+Routers: from when on the one that broke is asked no more than every %v, in %v under load; while idle, whether it is asked after %v at all.
+In bold: a goal that dynmesh misses. false: replicas that were well, and named. starved: this machine kept the bench from running for so long: measure it again.
+
+`, line, s.replicas, s.rate, spec{fault: fault{goal: soon}}.window(), spec{fault: fault{goal: later}}.window(), later, trial, observed, idleTime)
+	for _, f := range s.faults {
+		fmt.Fprintf(&text, "- %s: %s; goal %v\n", f.name, f.what, f.goal)
+	}
+	fmt.Fprintln(&text)
+	for _, r := range s.routers {
+		fmt.Fprintf(&text, "- %s: %s\n", r.name, cmp.Or(r.what, "its defaults"))
+	}
+	return text.String()
+}
