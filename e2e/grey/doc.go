@@ -8,6 +8,7 @@
 //	router_test.go    one cell of a router's: when requests stop to come to the replica that broke
 //	oneway_test.go    a network that carries packets one way
 //	saturate_test.go  a time of saturation, in which nobody may be named
+//	select_test.go    tests of the choice of cells, and of the score
 //	score_test.go     what counts as found, and the tables
 //
 // Engines, dynmesh and routers are started by e2e/rig.

@@ -84,7 +84,7 @@ func (s spec) String() string {
 }
 
 // held says whether there is a goal: for dynmesh, where the fault shows in the state it comes in.
-func (s spec) held() bool { return s.router.start == nil && !(s.idle && s.fault.loaded) }
+func (s spec) held() bool { return s.router.start == nil && (!s.idle || !s.fault.loaded) }
 
 // window is how long a cell of dynmesh's is looked at.
 func (s spec) window() time.Duration { return s.fault.goal + 30*time.Second }

@@ -38,9 +38,9 @@ func vllm() Engine {
 			kind.Chat().WithBody(`{"model":{model},"messages":[{"role":"user","content":"Test"}],` + counted),
 			kind.Embeddings(), kind.Rerank(), kind.Score(), kind.Classify(), kind.Responses(),
 		},
-		errorIn:  vllmError,
-		rests:    vllmRests,
-		Counters: Counters{Path: "/metrics", Series: vllmSeries(), Rank: "engine"},
+		errorIn:    vllmError,
+		rests:      vllmRests,
+		Counters:   Counters{Path: "/metrics", Series: vllmSeries(), Rank: "engine"},
 		RankHeader: "X-data-parallel-rank",
 	}
 }

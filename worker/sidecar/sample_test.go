@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -133,9 +132,9 @@ func TestCanariesGoToEachRank(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/metrics":
-			fmt.Fprint(w, "vllm:generation_tokens_total{engine=\"0\"} 1\nvllm:generation_tokens_total{engine=\"1\"} 1\n")
+			_, _ = io.WriteString(w, "vllm:generation_tokens_total{engine=\"0\"} 1\nvllm:generation_tokens_total{engine=\"1\"} 1\n")
 		case "/v1/models":
-			fmt.Fprint(w, `{"data":[{"id":"m","owned_by":"vllm"}]}`)
+			_, _ = io.WriteString(w, `{"data":[{"id":"m","owned_by":"vllm"}]}`)
 		case "/v1/completions":
 			rank := r.Header.Get("X-Data-Parallel-Rank")
 			mu.Lock()
@@ -148,7 +147,7 @@ func TestCanariesGoToEachRank(t *testing.T) {
 				return
 			}
 			w.Header().Set("Content-Type", "text/event-stream")
-			fmt.Fprint(w, "data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
+			_, _ = io.WriteString(w, "data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
 		default:
 			http.NotFound(w, r)
 		}

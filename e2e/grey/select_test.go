@@ -1,0 +1,101 @@
+package grey
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSelection(t *testing.T) {
+	with := func(pairs ...string) func(string) string {
+		return func(name string) string {
+			for i := 0; i < len(pairs); i += 2 {
+				if name == variable+pairs[i] {
+					return pairs[i+1]
+				}
+			}
+			return ""
+		}
+	}
+	s, err := selected(with())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(s.cells()); got != 30 {
+		t.Errorf("by default there are %d cells, want 15 faults idle and under load", got)
+	}
+	if s, err = selected(with("ROUTERS", "nginx,dynmesh", "FAULTS", "rank", "WHEN", "load")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range s.cells() {
+		got = append(got, c.String())
+	}
+	if want := "nginx/rank/load dynmesh/rank/load"; strings.Join(got, " ") != want {
+		t.Errorf("cells %v, want %s", got, want)
+	}
+	for name, wrong := range map[string]string{"ROUTERS": "apache", "FAULTS": "X", "WHEN": "now", "REPLICAS": "2", "RATE": "fast", "AT_ONCE": "0"} {
+		if _, err := selected(with(name, wrong)); err == nil || !strings.HasPrefix(err.Error(), variable+name+": ") || !strings.Contains(err.Error(), "want") {
+			t.Errorf("%s=%s: %v, want it refused by name, with what is accepted", name, wrong, err)
+		}
+	}
+}
+
+func TestScore(t *testing.T) {
+	frozen, slow := faults()[0], faults()[9]
+	dynmesh, nginx := routers()[0], routers()[1]
+	for _, tt := range []struct {
+		name string
+		o    outcome
+		said string
+	}{
+		{"in time", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, right: true, after: 4 * time.Second}, "4.0 s"},
+		{"late", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, right: true, after: 16 * time.Second}, "**16.0 s**"},
+		{"what shows under load, late", outcome{spec: spec{router: dynmesh, fault: slow}, found: true, right: true, after: 61 * time.Second}, "**61.0 s**"},
+		{"while idle, that has no goal", outcome{spec: spec{router: dynmesh, fault: slow, idle: true}}, "not found"},
+		{"for another reason", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, after: time.Second}, "**1.0 s, wrong reason**"},
+		{"and another replica, too", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, right: true, after: time.Second, alarms: []string{"x"}}, "**1.0 s, 1 false**"},
+		{"not at all", outcome{spec: spec{router: dynmesh, fault: frozen}}, "**not found**"},
+		{"a router has no goal", outcome{spec: spec{router: nginx, fault: frozen}}, "not found"},
+		{"what it does while idle has no time", outcome{spec: spec{router: nginx, fault: frozen, idle: true}, found: true, right: true, after: idleTime}, "found"},
+		{"not measured", outcome{spec: spec{router: dynmesh, fault: frozen}, err: "left out"}, "left out"},
+	} {
+		if got := tt.o.String(); got != tt.said {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.said)
+		}
+		b := &table{}
+		b.add(tt.o)
+		if missed := len(b.missed()) > 0; missed != strings.HasPrefix(tt.said, "**") {
+			t.Errorf("%s: missed %v", tt.name, missed)
+		}
+	}
+}
+
+func TestLeftAlone(t *testing.T) {
+	const s = time.Second
+	every := func(d, from, until time.Duration) (all []time.Duration) {
+		for at := from; at < until; at += d {
+			all = append(all, at)
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name  string
+		asked []time.Duration
+		after time.Duration
+		found bool
+	}{
+		{"from the first on", nil, 0, true},
+		{"after one request", []time.Duration{s}, s, true},
+		{"after some", every(s, 0, 6*s), 5 * s, true},
+		{"and tried each 10 s", append(every(s, 0, 6*s), 15*s, 25*s, 35*s, 45*s, 55*s), 5 * s, true},
+		{"until the end", every(s, 0, 60*s), 59 * s, false},
+		{"less often, and on", every(3*s, 0, 60*s), 57 * s, false},
+		{"it came back", append(every(s, 0, 6*s), every(s, 40*s, 60*s)...), 59 * s, false},
+		{"in whichever order", []time.Duration{15 * s, s, 2 * s, 25 * s}, 2 * s, true},
+	} {
+		if after, found := leftAlone(tt.asked, 60*s); after != tt.after || found != tt.found {
+			t.Errorf("%s: %v, %v, want %v, %v", tt.name, after, found, tt.after, tt.found)
+		}
+	}
+}
