@@ -133,7 +133,7 @@ func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome)
 	defer f.end()
 	o = outcome{spec: s}
 	if s.idle {
-		// Canaries of an idle engine are 10 s apart: the fault comes at another moment of that in each cell.
+		// Canaries of an idle engine are 10 s apart: the fault comes at another moment in each cell.
 		select {
 		case <-time.After(2*time.Second + time.Duration(s.number*37%100)*100*time.Millisecond):
 		case <-t.Context().Done():

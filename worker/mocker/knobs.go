@@ -53,9 +53,8 @@ type Knobs struct {
 	Repeat *int    // after n tokens: the next one, over and over
 
 	// Ranks are engines behind the one server, as data parallelism has them: requests go to them in
-	// turn, or to the one that the header X-Data-Parallel-Rank names, as with vLLM; each has metrics of
-	// its own; default 1. DeadRank, counted from 0, is one of them that
-	// makes no tokens.
+	// turn, or to the one that the header X-Data-Parallel-Rank names, as with vLLM; each has metrics
+	// of its own; default 1. DeadRank, counted from 0, is one of them that makes no tokens.
 	Ranks    int
 	DeadRank *int
 

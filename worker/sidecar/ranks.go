@@ -55,8 +55,8 @@ func (r ranksMoved) still(at time.Time) (part string) {
 
 func (r ranksMoved) part(name string) string { return fmt.Sprintf("rank %s of %d", name, len(r)) }
 
-// pinnable is how many ranks requests can be pinned to: all, where they are counted from 0. A server
-// that has some of a larger deployment's numbers them otherwise.
+// pinnable is how many ranks requests can be pinned to: all, where they are counted from 0. A
+// server that has some of a larger deployment's numbers them otherwise.
 func (r ranksMoved) pinnable() int {
 	for n := range len(r) {
 		if _, ok := r[strconv.Itoa(n)]; !ok {
