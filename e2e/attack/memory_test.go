@@ -58,16 +58,17 @@ func (v *victim) lives() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// peak is the most that the process has had resident, in bytes.
-func (v *victim) peak() int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", v.PID()))
+// peak is the most that a process has had resident, in bytes.
+func peak(t *testing.T, p *testkit.Process) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
-		v.t.Fatalf("the worker is gone: %v", err)
+		t.Fatalf("it is gone: %v", err)
 	}
 	_, after, _ := strings.Cut(string(status), "VmHWM:")
 	kib, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
 	if err != nil {
-		v.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return kib << 10
 }
@@ -81,7 +82,7 @@ func (v *victim) stands() {
 	default:
 	}
 	testkit.Eventually(v.t, patience, "the worker answers", v.lives)
-	if peak := v.peak(); peak > limit {
+	if peak := peak(v.t, v.Process); peak > limit {
 		v.t.Errorf("it had %d MiB, more than %d", peak>>20, limit>>20)
 	} else {
 		v.t.Logf("it had %d MiB at most", peak>>20)

@@ -152,20 +152,25 @@ func (r *rig) allReady() {
 	})
 }
 
-// steady checks that the frontend answers, and calls all workers ready, for two leases and until
-// enough has happened; nil: then it has.
+// holds checks that the frontend answers, and calls all workers ready.
+func (r *rig) holds(while string) {
+	r.t.Helper()
+	all, err := r.verdicts()
+	if err != nil {
+		r.t.Fatalf("%s: the frontend does not answer: %v", while, err)
+	}
+	for n, i := range all {
+		if i.Verdict != dynmesh.Ready {
+			r.t.Fatalf("%s: worker %d is %q: %q", while, n, i.Verdict, i.Reasons)
+		}
+	}
+}
+
+// steady checks that all holds for two leases, and until enough has happened; nil: then it has.
 func (r *rig) steady(while string, enough func() bool) {
 	r.t.Helper()
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		all, err := r.verdicts()
-		if err != nil {
-			r.t.Fatalf("%s: the frontend does not answer: %v", while, err)
-		}
-		for n, i := range all {
-			if i.Verdict != dynmesh.Ready {
-				r.t.Fatalf("%s: worker %d is %q: %q", while, n, i.Verdict, i.Reasons)
-			}
-		}
+		r.holds(while)
 		took := time.Since(began)
 		if took > 2*leaseTTL*time.Second && (enough == nil || enough()) {
 			return
