@@ -237,6 +237,56 @@ func TestReplayHasNoEffect(t *testing.T) {
 	}
 }
 
+// One dies without a word. Once memberlist has forgotten that, and later all members have, every
+// packet comes again in which it said that it was there, and what it found of others. It stays as
+// dead as it was, and what it said is nowhere.
+func TestReplayBringsNobodyBack(t *testing.T) {
+	t.Parallel()
+	for _, keyed := range []bool{true, false} {
+		inBubble(t, 1, func(m *mesh) {
+			var sniffed []spied
+			m.set(func() {
+				m.sniff = func(from, to netip.AddrPort, b []byte) { sniffed = append(sniffed, spied{from, to, b}) }
+			})
+			peers := m.starts(4, func(c *Config) {
+				if keyed {
+					c.Keyring, _ = NewKeyring(key('a'))
+				}
+			})
+			m.joined(peers...)
+			peers[3].Observe(dynmesh.Report{
+				Kind: dynmesh.KindPath, Finding: dynmesh.Fail, Reason: dynmesh.ReasonTimeout, Subject: dynmesh.Subject{ID: 2},
+			})
+			m.pass(10 * time.Second)
+			m.set(func() { m.sniff = nil })
+			m.kill(peers[3])
+			peers = peers[:3]
+			for _, after := range []time.Duration{40 * time.Second, 5 * time.Minute, 20 * time.Minute} {
+				m.pass(after)
+				for i, c := range sniffed {
+					m.inject(c.from, c.to, c.b)
+					if i%5 == 0 {
+						m.pass(10 * time.Millisecond)
+					}
+					p := peers[i%len(peers)]
+					if s := p.state(4); s == dynmesh.Alive || s == dynmesh.Suspect {
+						t.Fatalf("keyed %v, %v later: %s believes that the member that died is %s", keyed, after, p.Self().ID, s)
+					}
+				}
+				for _, p := range peers {
+					p.read()
+					for k := range p.paths {
+						if k.Observer.ID == 4 && p.state(4) == "" {
+							t.Errorf("keyed %v, %v later: %s holds what it said: %v", keyed, after, p.Self().ID, k)
+						}
+					}
+				}
+				m.pass(30 * time.Second)
+			}
+		})
+	}
+}
+
 // memberlist keeps whoever signs for itself, so there is a bound on how many do. Those who are in
 // stay in, and who comes later gets in when somebody has gone.
 func TestMembersAreBounded(t *testing.T) {

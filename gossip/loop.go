@@ -36,6 +36,9 @@ type loop struct {
 
 	hostAddrs []netip.Addr
 
+	deaths  map[string]time.Time           // names of those who were found dead, and when
+	doubted map[dynmesh.InstanceID]*member // those who are said to have come back from that
+
 	unknownObservers map[dynmesh.Observer]time.Time // observers that are no members, and since when
 	heard            []probe.Event                  // from changes of the table; the prober has not been told yet
 	direct           []table.Entry                  // own findings that go to others without waiting for gossip
@@ -85,6 +88,7 @@ const (
 func newLoop(p *Pool, keys table.Keys) *loop {
 	l := &loop{
 		pool: p, log: p.cfg.Log, table: table.New(p.self, keys), members: make(members), alone: true,
+		deaths: make(map[string]time.Time), doubted: make(map[dynmesh.InstanceID]*member),
 		unknownObservers: make(map[dynmesh.Observer]time.Time), origin: time.Now(), introduction: newIntroduction(),
 		prober: probe.New(p.self.ID, p.cfg.Role == dynmesh.RoleFrontend, rand.Uint64()),
 		dialer: dial.New(watchedNetwork{p.node, &p.refused}, p.via, p.inbox.probe), hostAddrs: hostAddrs(p.node.Addr().Addr()),

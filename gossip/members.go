@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -22,9 +23,11 @@ const (
 	keepDead = time.Minute
 	keepLeft = 10 * time.Second
 
-	// rememberForgotten is how long what forgotten members said is ignored. Those who have not
-	// forgotten them yet do so within a minute, and after a partition within another one.
-	rememberForgotten = 10 * time.Minute
+	// rememberForgotten is how long what forgotten members said is ignored, and who died must answer
+	// before it is held for alive again. Those who have not forgotten them yet do so within a minute,
+	// and after a partition within another one: the rest is for those who have recorded it.
+	rememberForgotten = time.Hour
+	maxDeaths         = maxMembers
 
 	// keepUnknown is how long observations are kept whose observer has not become a member.
 	keepUnknown = time.Minute
@@ -35,7 +38,7 @@ type member struct {
 	dynmesh.Member
 	peer     swim.Peer
 	key      []byte
-	nonce    uint64    // of the pings that are to end its suspicion; 0: none has been sent
+	nonce    uint64    // of the pings that are to end its suspicion, or a doubt; 0: none has been sent
 	degraded bool      // answers over TCP and not over UDP
 	compared time.Time // when its State was last answered
 }
@@ -110,6 +113,13 @@ func (l *loop) peerChanged(e peerEvent, now time.Time) {
 	if known != nil && m.Epoch < known.Epoch {
 		return // an earlier incarnation: the address answers for it no longer
 	}
+	if d := l.doubted[m.ID]; d != nil && (!e.alive && d.Observer == m.Observer || m.Epoch > d.Epoch) {
+		delete(l.doubted, m.ID)
+	}
+	if _, died := l.deaths[e.peer.Name]; died && e.alive {
+		l.doubt(m)
+		return
+	}
 	if !e.alive {
 		if known != nil && known.Observer == m.Observer && known.alive() {
 			l.memberLost(known, now)
@@ -134,6 +144,20 @@ func (l *loop) peerChanged(e peerEvent, now time.Time) {
 	l.members[m.ID] = m
 	l.pool.addresses.joined(m.Addr)
 	l.memberChanged(m)
+}
+
+// doubt asks a member whether it has come back that was found dead. It may have been cut off; and
+// what it said before it died can be said again by whoever has recorded it, once memberlist has
+// forgotten it. So it is as dead as before until it answers.
+func (l *loop) doubt(m *member) {
+	if before := l.doubted[m.ID]; before != nil { // of the same incarnation
+		m.nonce = before.nonce // who is slow answers an earlier one
+	}
+	for m.nonce == 0 {
+		m.nonce = rand.Uint64()
+	}
+	l.doubted[m.ID] = m
+	l.sendPing(m, m.nonce, false)
 }
 
 // memberLost is called for a member that memberlist has given up, or that left.
@@ -162,8 +186,17 @@ func (l *loop) setState(m *member, s dynmesh.MemberState, now time.Time) {
 	if s == dynmesh.Dead || s == dynmesh.Left {
 		l.membershipChanged(now)
 	}
-	if s == dynmesh.Left {
+	switch s {
+	case dynmesh.Left:
 		l.pool.exchange.remember(m.peer.Name, now)
+	case dynmesh.Dead:
+		for name := range l.deaths {
+			if len(l.deaths) < maxDeaths {
+				break
+			}
+			delete(l.deaths, name)
+		}
+		l.deaths[m.peer.Name] = now
 	}
 	m.State, m.Since, m.nonce = s, now, 0
 	l.memberChanged(m)
@@ -260,6 +293,11 @@ func (l *loop) pinged(m message, now time.Time) {
 		if from := l.members.current(m.from); from != nil && from.nonce != 0 && from.nonce == m.nonce {
 			l.unsuspect(from, now)
 		}
+		if back := l.doubted[m.from.ID]; back != nil && back.Observer == m.from && back.nonce == m.nonce {
+			delete(l.deaths, back.peer.Name)
+			delete(l.doubted, back.ID)
+			l.peerChanged(peerEvent{back.peer, true}, now)
+		}
 		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
 		return
 	}
@@ -295,8 +333,8 @@ func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 	}
 }
 
-// pingSuspects ends suspicions: memberlist does not say when one is over, and its next own probe
-// may be minutes away.
+// pingSuspects ends suspicions, and doubts: memberlist does not say when one is over, and its next
+// own probe may be minutes away.
 func (l *loop) pingSuspects() {
 	for _, m := range l.members {
 		if m.State == dynmesh.Suspect {
@@ -306,10 +344,15 @@ func (l *loop) pingSuspects() {
 			l.sendPing(m, m.nonce, false)
 		}
 	}
+	for _, m := range l.doubted {
+		l.sendPing(m, m.nonce, false)
+		l.sendPing(m, m.nonce, true)
+	}
 }
 
 // forgetGone drops members that are gone for long, and what they said.
 func (l *loop) forgetGone(now time.Time) {
+	maps.DeleteFunc(l.deaths, func(_ string, at time.Time) bool { return now.Sub(at) >= rememberForgotten })
 	for _, m := range l.members {
 		keep := keepDead
 		if m.State == dynmesh.Left {
