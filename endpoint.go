@@ -11,6 +11,12 @@ const MaxNameLength = 255
 
 const endpointScheme = "dyn://"
 
+// DrillNamespace is where dynmesh drill has its phantoms: workers that are there to be broken. What
+// is in it has a verdict, as every instance has, and is nothing that serves. It stands in /mesh and
+// what follows changes; expectations, outputs, /health, causes and metrics of the fleet pass it
+// over.
+const DrillNamespace = "dynmesh-drill"
+
 // Endpoint names one endpoint by Dynamo's three levels. It is comparable, and its zero value names
 // nothing.
 type Endpoint struct {
@@ -53,6 +59,9 @@ func (e Endpoint) Validate() error {
 	}
 	return nil
 }
+
+// IsDrill says whether an endpoint is a phantom's: see [DrillNamespace].
+func (e Endpoint) IsDrill() bool { return e.Namespace == DrillNamespace }
 
 // Compare orders endpoints by namespace, component and name.
 func (e Endpoint) Compare(o Endpoint) int {

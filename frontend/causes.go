@@ -35,7 +35,7 @@ func newCauses(log *logrus.Entry) causes {
 func (c *causes) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) (changed bool) {
 	seen := make(map[dynmesh.InstanceID]*fleet.Process, len(changes.Instances))
 	for _, i := range changes.Instances {
-		if p := i.Process(); seen[p.ID()] == nil {
+		if p := i.Process(); seen[p.ID()] == nil && !i.Key().Endpoint.IsDrill() {
 			seen[p.ID()] = p
 			c.put(f, p, now)
 		}

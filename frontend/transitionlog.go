@@ -33,7 +33,7 @@ type transitionLine struct {
 	from, to dynmesh.VerdictState // from is empty for an instance that is new
 	reason   string
 
-	auxiliary bool // its worker serves models, and none at this endpoint
+	auxiliary bool // see fleet.Instance.Auxiliary
 	more      int  // endpoints of its worker that went the same way
 }
 

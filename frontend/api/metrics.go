@@ -162,7 +162,9 @@ func collectFleet(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.Des
 	phantoms := 0
 	known := make([]endpointTotals, 0, len(m.Endpoints))
 	for _, e := range m.Endpoints {
-		known = append(known, endpointTotals{e.Name, e.Counts, e.Expected})
+		if !e.IsDrill() {
+			known = append(known, endpointTotals{e.Name, e.Counts, e.Expected})
+		}
 	}
 	for _, t := range totalsByName(known) {
 		c := t.counts
@@ -238,6 +240,9 @@ func collectInstances(m *snapshot.Mesh, gauge func(d *prometheus.Desc, v int, la
 	}
 	seen := map[series]bool{}
 	for _, e := range m.Endpoints {
+		if e.IsDrill() {
+			continue
+		}
 		for id, status := range e.Instances() {
 			s := series{e.Name, id.String(), status.Verdict()}
 			if !seen[s] {

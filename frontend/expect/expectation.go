@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dynmesh/dynmesh"
 )
 
 // MaxCount is the most instances that one expectation may ask for.
@@ -14,6 +16,7 @@ const (
 	model    = "model:"
 	verified = "{verified}"
 	wild     = "*" // stands for any characters of a part
+	drill    = scheme + dynmesh.DrillNamespace + "."
 )
 
 // An Expectation is how many instances of an endpoint, or of several, are to be ready.
@@ -85,8 +88,11 @@ func glob(pattern, text string) bool {
 
 // Matches says whether an endpoint of this name counts. Others may have registered names that
 // dynmesh would refuse; one that does not have three parts matches nothing, because it cannot be
-// told which part is which.
+// told which part is which. What is there for a drill never counts.
 func (e Expectation) Matches(name string) bool {
+	if strings.HasPrefix(name, drill) {
+		return false
+	}
 	if e.Endpoint == name {
 		return true
 	}

@@ -49,7 +49,7 @@ func (e *Endpoint) Empty() bool { return len(e.instances) == 0 && e.expected == 
 
 // suspect says whether the suspicion of a partition has changed.
 func (e *Endpoint) suspect() bool {
-	suspected := verdict.PartitionSuspected(e.counts.unreachable, e.counts.Registered+e.counts.Unregistered)
+	suspected := !e.key.IsDrill() && verdict.PartitionSuspected(e.counts.unreachable, e.counts.Registered+e.counts.Unregistered)
 	changed := suspected != e.suspected
 	e.suspected = suspected
 	return changed

@@ -151,10 +151,11 @@ func (i *Instance) serves() dynmesh.Served {
 	return s
 }
 
-// Auxiliary says whether its worker serves models, and none at this endpoint.
+// Auxiliary says whether nobody is to be sent there: its worker serves models, and none at this
+// endpoint, or it is the phantom of a drill.
 func (i *Instance) Auxiliary() bool {
 	_, serves := i.Cards()
-	return !serves
+	return !serves || i.endpoint.key.IsDrill()
 }
 
 // deal sets a model card of a process; nil: it is gone.

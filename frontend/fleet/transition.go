@@ -19,7 +19,7 @@ type Transition struct {
 	Remark   *Remark              // that began or ended, where From and To are the same; nil: they are not
 	Evidence verdict.Evidence     // from which To follows
 
-	Auxiliary bool // its worker serves models, and none at this endpoint: what is told of the worker is told of it
+	Auxiliary bool // see Instance.Auxiliary
 }
 
 const (

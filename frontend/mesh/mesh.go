@@ -150,7 +150,7 @@ type Instance struct {
 	Pod          *Pod                 `json:"pod,omitempty"`       // nil: Kubernetes does not know it
 	Transport    json.RawMessage      `json:"transport"`           // how it is reached, as the registry has it; null: it is not registered
 	Models       []Model              `json:"models,omitempty"`    // that it serves, by its worker's model cards
-	Auxiliary    bool                 `json:"auxiliary,omitempty"` // its worker serves models, and none here: people see it under its worker
+	Auxiliary    bool                 `json:"auxiliary,omitempty"` // its worker serves models, and none here: people see it under its worker; or it is the phantom of a drill, which serves nobody
 	Flaps        int                  `json:"flaps"`               // changes of the verdict within the last minutes
 	Changes      []Change             `json:"changes"`             // the latest ones
 	Outputs      []Output             `json:"outputs,omitempty"`   // what routers were told of it

@@ -18,7 +18,7 @@ import (
 type Status struct {
 	verdict              uint8 // index in verdict.States
 	Verified, Registered bool
-	auxiliary            bool  // it serves no model, and its worker does elsewhere
+	auxiliary            bool  // see fleet.Instance.Auxiliary
 	remarks              uint8 // a bit for each measure in which it differs from its peers
 
 	cards *[]*dynmesh.ModelCard // of the models that it serves; nil: none
@@ -44,8 +44,8 @@ func statusOf(i *fleet.Instance, remarks []fleet.Remark) Status {
 	for _, r := range remarks {
 		s.remarks |= 1 << r.Measure
 	}
-	cards, serves := i.Cards()
-	s.auxiliary = !serves
+	cards, _ := i.Cards()
+	s.auxiliary = i.Auxiliary()
 	if len(cards) > 0 {
 		s.cards = &cards
 	}
@@ -65,8 +65,8 @@ func instanceJSON(f *fleet.Fleet, i fleet.Changed, outputs Outputs, causes *caus
 	for _, r := range f.Remarks(i.Instance) {
 		j.Remarks = append(j.Remarks, mesh.Remark{Kind: fleet.RemarkKind(r.Measure), Text: r.Text, Since: mesh.Time{Time: r.Since}})
 	}
-	cards, serves := i.Cards()
-	j.Auxiliary = !serves
+	cards, _ := i.Cards()
+	j.Auxiliary = i.Auxiliary()
 	for _, card := range cards {
 		j.Models = append(j.Models, mesh.Model{Name: card.Model, WorkerType: card.WorkerType})
 	}

@@ -59,6 +59,9 @@ type Endpoint struct {
 	own       int      // bytes of buffers that are not the chunks'
 }
 
+// IsDrill says whether the endpoint is a phantom's.
+func (e *Endpoint) IsDrill() bool { return e.endpoint.IsDrill() }
+
 // Instances ranges over the endpoint's instances, by ID.
 func (e *Endpoint) Instances() iter.Seq2[dynmesh.InstanceID, Status] {
 	return func(yield func(dynmesh.InstanceID, Status) bool) {

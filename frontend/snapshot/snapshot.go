@@ -73,6 +73,9 @@ func (b *Builder) Epoch() string { return b.mesh.epoch }
 func (b *Builder) Register(all []fleet.Registration) (changed bool) {
 	b.health.batch.changes = slices.Grow(b.health.batch.changes, len(all))
 	for _, r := range all {
+		if r.Endpoint().Key().IsDrill() {
+			continue
+		}
 		k := healthKey{b.mesh.endpoint(r.Endpoint()).endpoint, r.ID()}
 		if r.Put == nil {
 			b.health.batch.remove(k)
