@@ -62,8 +62,14 @@ func (o *fakeOutput) breakWith(err error) {
 
 // routed runs f with a rig that has one output.
 func routed(t *testing.T, dryRun bool, f func(*rig, *fakeOutput)) {
+	routing(t, Config{OutputDryRun: dryRun}, f)
+}
+
+// routing is routed with more in the Config.
+func routing(t *testing.T, cfg Config, f func(*rig, *fakeOutput)) {
 	o := &fakeOutput{}
-	configured(t, Config{Outputs: []output.Output{o}, OutputDryRun: dryRun}, false, func(r *rig) {
+	cfg.Outputs = []output.Output{o}
+	configured(t, cfg, false, func(r *rig) {
 		ctx, stop := context.WithCancel(r.t.Context())
 		done := make(chan struct{})
 		go func() {

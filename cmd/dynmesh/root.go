@@ -83,6 +83,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
   dynmesh status                               who is ready, who is not, and why
   dynmesh history --since 2h                   how that changed
   dynmesh wait --expect 'dyn://dynamo.*.generate>=16'             until so many are
+  dynmesh drill                                whether a frontend finds what is broken on purpose
   dynmesh release                              put back what outputs have withdrawn, after an uninstall
   dynmesh keygen                               a key that encrypts gossip`,
 		SilenceUsage:  true,
@@ -94,7 +95,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	logging.register(root.PersistentFlags())
-	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newVersionCommand())
+	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newDrillCommand(logging), newVersionCommand())
 	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand(), newHistoryCommand(), newHAProxyConfigCommand(), newWatchCommand(logging), newEnvoyConfigCommand(), newReleaseCommand())
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2

@@ -168,6 +168,11 @@ func upEngine(log *logrus.Logger, target string, front **worker.Worker) (engine,
 	if err != nil {
 		return engine{}, err
 	}
+	return mockBehind(m, log, target, front)
+}
+
+// mockBehind puts a mock engine behind HTTP, and what puts a worker before it.
+func mockBehind(m *mocker.Engine, log *logrus.Logger, target string, front **worker.Worker) (engine, error) {
 	server, err := mocker.NewServer(mocker.ServerConfig{Engine: m, Log: log.WithField(targetKey, target)})
 	if err != nil {
 		return engine{}, err

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/frontend/drill"
+	"github.com/dynmesh/dynmesh/internal/parse"
+	"github.com/dynmesh/dynmesh/worker"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+)
+
+// phantomName is the command that a drill has its phantoms run.
+const phantomName = "phantom"
+
+// phantomOptions are the settings of phantoms. A drill has them too, and hands them on.
+type phantomOptions struct {
+	check  canary.Config
+	gossip gossipOptions
+	host   string
+	podIP  string
+	etcd   etcd.Config
+	ttl    time.Duration
+}
+
+func (o *phantomOptions) register(flags *pflag.FlagSet) {
+	o.check = canary.Config{Wait: 10 * time.Second, Timeout: 3 * time.Second}
+	register(flags,
+		setting{"canary-wait-time", "DYN_CANARY_WAIT_TIME", &secondsValue{target: &o.check.Wait}, "idle time after which a phantom's canary goes out"},
+		setting{"health-check-request-timeout", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &secondsValue{target: &o.check.Timeout}, "bound on its whole answer"},
+		setting{"rpc-host", "DYN_HTTP_RPC_HOST", &stringValue{&o.host, reachableHost}, "host that others reach phantoms at; default POD_IP, else the address that leads to etcd"},
+		setting{"pod-ip", "POD_IP", &stringValue{&o.podIP, reachableHost}, "the same, as Kubernetes gives it"},
+	)
+	o.gossip.register(flags)
+	registerLeaseTTL(flags, &o.ttl)
+	registerEtcd(flags, &o.etcd)
+}
+
+// validate finds settings that no phantom could use, before one is started.
+func (o *phantomOptions) validate() error {
+	if err := checkEtcd(o.etcd); err != nil {
+		return err
+	}
+	_, err := o.gossip.config()
+	return err
+}
+
+func newPhantomCommand(logging *logSettings) *cobra.Command {
+	var opts phantomOptions
+	cmd := &cobra.Command{
+		Use:    phantomName,
+		Short:  "Be a worker that a drill breaks",
+		Hidden: true,
+		Args:   noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := logging.logger()
+			engine, err := mocker.New(mocker.Config{})
+			if err != nil {
+				return err
+			}
+			var w *worker.Worker
+			behind, err := mockBehind(engine, log, "engine", &w)
+			if err != nil {
+				return err
+			}
+			cfg := worker.Config{
+				Namespace: drill.Endpoint().Namespace, Component: drill.Endpoint().Component, GracefulShutdownTimeout: time.Second,
+				Version: version(), Etcd: opts.etcd, LeaseTTL: opts.ttl, Bucket: etcd.BucketDynmesh, Canary: &opts.check,
+				RegisterAfter: behind.registerAfter, Log: log.WithField(targetKey, phantomName),
+			}
+			if cfg.RPC.AdvertiseHost = opts.host; cfg.RPC.AdvertiseHost == "" {
+				cfg.RPC.AdvertiseHost = opts.podIP
+			}
+			cfg.System.Port = parse.NoPort
+			if cfg.Gossip, err = opts.gossip.config(); err != nil {
+				return err
+			}
+			if w, err = worker.New(cfg); err != nil {
+				return withSetting(err)
+			}
+			if err := behind.serve(w, drill.Endpoint().Name); err != nil {
+				return err
+			}
+			run := func(ctx context.Context) error { return besideEach(ctx, behind.runs, w.Run) }
+			return runFailure(beside(cmd.Context(), "worker", run, func(ctx context.Context) error {
+				select {
+				case <-w.Registered():
+				case <-ctx.Done():
+					return nil
+				}
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), w.ID()); err != nil {
+					return err
+				}
+				return drill.Obey(ctx, func(o drill.Order) error { return obey(engine, o) })
+			}))
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	opts.register(flags)
+	return cmd
+}
+
+// obey has an engine do what a drill says.
+func obey(engine *mocker.Engine, o drill.Order) error {
+	switch o {
+	case drill.OrderHang:
+		return engine.SetKnobs(mocker.Knobs{Freeze: new(0)})
+	case drill.OrderErrors:
+		return engine.SetKnobs(mocker.Knobs{ErrorStatus: 500})
+	}
+	return fmt.Errorf("an order that is not known here: %q", o)
+}
