@@ -1,0 +1,294 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+)
+
+// fakeFleet is a frontend, and the phantoms that it knows. Its fields say what is wrong with it.
+type fakeFleet struct {
+	finds map[Kind]time.Duration // after so long; a kind that is missing is never found
+	reads map[Kind]string        // the reason, in place of the usual one
+	drops map[Kind]time.Duration // the registry drops it after so long
+
+	unwatched bool          // nobody else watches phantoms
+	startErr  error         // no phantom can be started
+	startFrom int           // from this phantom on
+	away      error         // the frontend cannot be asked
+	awayFrom  time.Duration // since the fleet began
+	neverWell bool          // phantoms never get ready
+	crashes   bool          // phantoms end by themselves, before they are ready
+
+	mu      sync.Mutex // all below and above: one test changes them while drills go on
+	began   time.Time
+	started int
+	current *fakePhantom
+	open    int
+}
+
+func (f *fakeFleet) start(context.Context) (Phantom, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.started++
+	if f.startErr != nil && f.started >= f.startFrom {
+		return nil, f.startErr
+	}
+	f.open++
+	f.current = &fakePhantom{fleet: f, id: dynmesh.InstanceID(0xf0 + f.started), born: time.Now(), ended: make(chan struct{})}
+	if f.crashes {
+		f.current.err = errors.New("exit status 2")
+		close(f.current.ended)
+	}
+	return f.current, nil
+}
+
+func (f *fakeFleet) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
+}
+
+// Instance implements Frontend.
+func (f *fakeFleet) Instance(ctx context.Context, endpoint string, id dynmesh.InstanceID) (*client.Mesh, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away != nil && time.Since(f.began) >= f.awayFrom {
+		return nil, f.away
+	}
+	p := f.current
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if p == nil || p.id != id || time.Since(p.born) < 100*time.Millisecond {
+		return nil, fmt.Errorf("ask: %w", client.ErrNotFound)
+	}
+	i := mesh.Instance{ID: id, Verdict: dynmesh.Ready, Reasons: []string{"its canary passed"}}
+	if !f.unwatched && time.Since(p.born) > 700*time.Millisecond {
+		i.Observations = []mesh.Observation{{Kind: "path", Finding: dynmesh.Pass, Counts: true}}
+	}
+	if f.neverWell || time.Since(p.born) < 500*time.Millisecond {
+		i.Verdict, i.Reasons = dynmesh.NotReady, []string{"it has said nothing yet"}
+	}
+	if p.fault != "" {
+		since := time.Since(p.broken)
+		if after, drops := f.drops[p.fault]; drops && since >= after {
+			return nil, fmt.Errorf("ask: %w", client.ErrNotFound)
+		}
+		if after, finds := f.finds[p.fault]; finds && since >= after {
+			usual := map[Kind]mesh.Instance{
+				Killed: {Verdict: dynmesh.Unreachable, Reasons: []string{"2 of 2 watchers cannot reach it: refused"}},
+				Frozen: {Verdict: dynmesh.Unreachable, Reasons: []string{"gossip declared its worker dead, and no watcher reaches it"}},
+				Hung:   {Verdict: dynmesh.NotReady, Reasons: []string{"its worker's canaries have failed: timeout: no answer"}},
+				Errors: {Verdict: dynmesh.NotReady, Reasons: []string{"its worker's canaries have failed: status 500"}},
+			}[p.fault]
+			i.Verdict, i.Reasons = usual.Verdict, usual.Reasons
+			if reason, other := f.reads[p.fault]; other {
+				i.Reasons = []string{reason}
+			}
+		}
+	}
+	m := &client.Mesh{}
+	m.Endpoints = []mesh.Endpoint{{Instances: []mesh.Instance{{ID: 1}, i}}}
+	return m, nil
+}
+
+type fakePhantom struct {
+	fleet  *fakeFleet
+	id     dynmesh.InstanceID
+	born   time.Time
+	broken time.Time
+	fault  Kind
+	ended  chan struct{}
+	err    error
+}
+
+func (p *fakePhantom) ID() dynmesh.InstanceID { return p.id }
+func (p *fakePhantom) Ended() <-chan struct{} { return p.ended }
+func (p *fakePhantom) Err() error             { return p.err }
+func (p *fakePhantom) Kill() error            { close(p.ended); return p.breakAs(Killed) }
+func (p *fakePhantom) Freeze() error          { return p.breakAs(Frozen) }
+func (p *fakePhantom) Close() error {
+	p.fleet.mu.Lock()
+	defer p.fleet.mu.Unlock()
+	p.fleet.open--
+	return nil
+}
+func (p *fakePhantom) Order(o Order) error {
+	return p.breakAs(map[Order]Kind{OrderHang: Hung, OrderErrors: Errors}[o])
+}
+
+func (p *fakePhantom) breakAs(k Kind) error {
+	p.fleet.mu.Lock()
+	defer p.fleet.mu.Unlock()
+	p.fault, p.broken = k, time.Now()
+	return nil
+}
+
+func found() map[Kind]time.Duration {
+	return map[Kind]time.Duration{Killed: 300 * time.Millisecond, Frozen: 3 * time.Second, Hung: 13 * time.Second, Errors: 10 * time.Second}
+}
+
+// but returns what found does, with one kind at another time; 0: never.
+func but(k Kind, at time.Duration) map[Kind]time.Duration {
+	all := found()
+	if all[k] = at; at == 0 {
+		delete(all, k)
+	}
+	return all
+}
+
+func TestDrill(t *testing.T) {
+	const all = "killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 10s"
+	for _, tt := range []struct {
+		name  string
+		fleet *fakeFleet
+		want  string
+		err   string
+	}{
+		{"all is found", &fakeFleet{finds: found()}, all, ""},
+		{"nobody watches", &fakeFleet{finds: found(), unwatched: true}, all, ""},
+		{"one is never found", &fakeFleet{finds: but(Frozen, 0)},
+			"killed unreachable 300ms; frozen ready 30s: the verdict stays ready; hung notready 13s; errors notready 10s", ""},
+		{"one is found too late", &fakeFleet{finds: but(Hung, 31*time.Second)},
+			"killed unreachable 300ms; frozen unreachable 3s; hung ready 30s: the verdict stays ready; errors notready 10s", ""},
+		{"one is found for another reason", &fakeFleet{finds: found(), reads: map[Kind]string{Errors: "it has not spoken for 10 s"}},
+			`killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 30s: the verdict is right, and its reason is another one: none of ["500"]`, ""},
+		{"only the lease tells of one", &fakeFleet{finds: but(Killed, 0), drops: map[Kind]time.Duration{Killed: 10 * time.Second}},
+			"killed ready 10s: the registry dropped it before a verdict said so; frozen unreachable 3s; hung notready 13s; errors notready 10s", ""},
+		{"phantoms are never ready", &fakeFleet{neverWell: true},
+			"killed notready 30s: it was never ready: it is notready: it has said nothing yet; frozen notready 30s: it was never ready: it is notready: it has said nothing yet; " +
+				"hung notready 30s: it was never ready: it is notready: it has said nothing yet; errors notready 30s: it was never ready: it is notready: it has said nothing yet", ""},
+		{"the frontend goes away", &fakeFleet{finds: found(), away: errors.New("refused"), awayFrom: 2 * time.Second},
+			"killed unreachable 300ms; frozen ready 30s: the frontend cannot be asked: refused; hung none 30s: it was never ready: the frontend cannot be asked: refused; " +
+				"errors none 30s: it was never ready: the frontend cannot be asked: refused", ""},
+		{"nobody can be asked", &fakeFleet{away: errors.New("refused")}, "", "refused"},
+		{"no phantom starts", &fakeFleet{startErr: errors.New("no etcd")}, "", "drill killed: no etcd"},
+		{"one does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 3}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: no etcd"},
+		{"phantoms crash", &fakeFleet{crashes: true}, "", "drill killed: the phantom ended by itself: exit status 2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.fleet.began = time.Now()
+				var lines []string
+				results, err := New(Config{Frontend: tt.fleet, Start: tt.fleet.start, Report: func(line string) { lines = append(lines, line) }}).Run(t.Context())
+				if got := shown(results); got != tt.want || fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
+					t.Errorf("got  %s, %v\nwant %s, %s", got, err, tt.want, tt.err)
+				}
+				if tt.fleet.open != 0 {
+					t.Errorf("%d phantoms are left", tt.fleet.open)
+				}
+				if len(results) > 0 && !slices.Contains(lines, "killed: starting a phantom") {
+					t.Errorf("nobody is told: %q", lines)
+				}
+			})
+		})
+	}
+}
+
+// shown is results in words; times to the tenth of a second, since a frontend is asked every 50 ms.
+func shown(all []Result) string {
+	var words []string
+	for _, r := range all {
+		verdict := string(r.Verdict)
+		if verdict == "" {
+			verdict = "none"
+		}
+		w := fmt.Sprintf("%s %s %v", r.Kind, verdict, r.Took.Truncate(100*time.Millisecond))
+		if !r.Found() {
+			w += ": " + r.Problem
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, "; ")
+}
+
+// A drill that is broken off ends its phantom, and says nothing of the frontend.
+func TestDrillIsBrokenOff(t *testing.T) {
+	for _, after := range []time.Duration{0, 50 * time.Millisecond, 600 * time.Millisecond, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			fleet := &fakeFleet{finds: but(Killed, 0), began: time.Now()}
+			ctx, stop := context.WithCancelCause(t.Context())
+			timer := time.AfterFunc(after, func() { stop(errors.New("signal: interrupt")) })
+			defer timer.Stop()
+			results, err := New(Config{Frontend: fleet, Start: fleet.start}).Run(ctx)
+			if len(results) != 0 || err == nil || fleet.open != 0 || after > 0 && !strings.HasSuffix(err.Error(), "signal: interrupt") {
+				t.Errorf("after %v: got %v, %v, %d phantoms left", after, results, err, fleet.open)
+			}
+		})
+	}
+}
+
+// TestRepeat: drills go on, what they find is in the metrics, and one that has failed is repeated
+// sooner.
+func TestRepeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := &fakeFleet{finds: but(Frozen, 0), began: time.Now()}
+		log := logrus.New()
+		log.SetOutput(io.Discard)
+		m := NewMetrics()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			New(Config{Frontend: fleet, Start: fleet.start}).Repeat(ctx, 24*time.Hour, m, logrus.NewEntry(log))
+		}()
+		want := func(works, failed float64, samples int) {
+			t.Helper()
+			synctest.Wait()
+			fleet.mu.Lock()
+			defer fleet.mu.Unlock()
+			got := fmt.Sprint(testutil.ToFloat64(m.works.WithLabelValues("frozen")), testutil.ToFloat64(m.failed.WithLabelValues("frozen")), fleet.started)
+			if w := fmt.Sprint(works, failed, samples); got != w {
+				t.Errorf("after %v: got %s, want %s (works, failed, phantoms)", time.Since(fleet.began), got, w)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		want(0, 1, 4)
+		time.Sleep(7 * time.Minute)
+		want(0, 1, 4)
+		fleet.change(func() { fleet.finds = found() })
+		time.Sleep(3 * time.Minute)
+		want(1, 1, 8)
+		time.Sleep(23 * time.Hour)
+		want(1, 1, 8)
+		fleet.change(func() { fleet.startErr = errors.New("no etcd") })
+		time.Sleep(time.Hour)
+		want(0, 2, 9)
+		if n := testutil.CollectAndCount(m, "dynmesh_detection_seconds", "dynmesh_detection_failed_total", "dynmesh_detection_works"); n != 12 {
+			t.Errorf("got %d series, want 3 for each of 4 kinds", n)
+		}
+		stop()
+		<-done
+	})
+}
+
+func TestTable(t *testing.T) {
+	got := Table([]Result{
+		{Kind: Killed, Wants: "unreachable", Verdict: dynmesh.Unreachable, Reason: "2 of 2 watchers cannot reach it\x1b[2J", Took: 312 * time.Millisecond},
+		{Kind: Frozen, Wants: "unreachable", Verdict: dynmesh.Ready, Reason: "its canary passed", Took: 30 * time.Second, Problem: "the verdict stays ready"},
+		{Kind: Hung, Wants: "notready", Took: 30 * time.Second, Problem: "it was never ready: the frontend does not know it"},
+	})
+	want := `KIND    WANTED       SECONDS  VERDICT      OK   REASON
+killed  unreachable  0.31     unreachable  yes  2 of 2 watchers cannot reach it?[2J
+frozen  unreachable  30.00    ready        no   the verdict stays ready; its reason: its canary passed
+hung    notready     30.00    none         no   it was never ready: the frontend does not know it
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
