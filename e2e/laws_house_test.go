@@ -45,7 +45,7 @@ var notOurWords = []struct{ room, words string }{
 // only. So each package can be understood from the bottom up, and a circle cannot even begin.
 var inner = map[string][][]string{
 	"frontend": {
-		{"frontend", "frontend/console", "frontend/watch"},
+		{"frontend", "frontend/console", "frontend/drill", "frontend/watch"},
 		{"frontend/api", "frontend/client", "frontend/otlp", "frontend/output/dynamo", "frontend/output/haproxy", "frontend/output/kubernetes", "frontend/output/xds"},
 		{"frontend/history", "frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},

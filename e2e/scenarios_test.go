@@ -43,6 +43,7 @@ func TestScenarios(t *testing.T) {
 		{"mesh: etcd away", inShort(registryAway)},
 		{"mesh: packets lost", inShort(packetsLost)},
 		{"mesh: processors starved", inShort(processorsStarved)},
+		{"drill: faults are found, and one who does not see is found out", drills},
 		{"page: what happens to workers", pageShows},
 		{"oncall: nine of fourteen are missing", nineMissing},
 		{"oncall: all say the same", allSaySame},

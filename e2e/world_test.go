@@ -75,9 +75,15 @@ func (w *world) startFrontends(e *etcd, count int) []*frontend {
 // startFrontendsWith is startFrontends with more settings.
 func (w *world) startFrontendsWith(e *etcd, count int, more map[string]string) []*frontend {
 	w.t.Helper()
+	return w.startFrontendsAs(e, "frontend", count, more)
+}
+
+// startFrontendsAs is startFrontendsWith with names that begin otherwise.
+func (w *world) startFrontendsAs(e *etcd, name string, count int, more map[string]string) []*frontend {
+	w.t.Helper()
 	var out []*frontend
 	for i := range count {
-		p := w.site.reserve(fmt.Sprintf("frontend%d", i), httpPort)
+		p := w.site.reserve(fmt.Sprintf("%s%d", name, i), httpPort)
 		env := map[string]string{"DYN_HTTP_HOST": p.bind, "DYN_HTTP_PORT": p.number(httpPort)}
 		maps.Copy(env, more)
 		out = append(out, &frontend{program: w.launch(spec{

@@ -105,6 +105,7 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 		served.History = history
 		served.Collectors = append(served.Collectors, history)
 	}
+	served.Collectors = append(served.Collectors, f.loop.senses)
 	if f.loop.router != nil {
 		served.Collectors = append(served.Collectors, outputMetrics{f.loop.router})
 	}

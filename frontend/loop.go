@@ -39,7 +39,8 @@ type loop struct {
 	causes      causes
 	remarks     remarks
 	history     *history.Journal // nil: none
-	rendered    time.Time        // end of the last rendering
+	senses      *senses
+	rendered    time.Time // end of the last rendering
 }
 
 func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string) *loop {
@@ -52,13 +53,13 @@ func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string)
 	f, r, c := fleet.New(known, now), newRouter(cfg), newCauses(cfg.Log)
 	return &loop{
 		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, r.shown(), c.table, now), publish: publish,
-		transitions: transitionLog{log: cfg.Log}, router: r, causes: c, remarks: newRemarks(),
+		transitions: transitionLog{log: cfg.Log}, router: r, causes: c, remarks: newRemarks(), senses: newSenses(now),
 	}
 }
 
 // run applies updates until the channel is closed.
 func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
-	window, wake := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
+	window, wake := time.NewTimer(time.Hour), time.NewTimer(heartbeat)
 	defer window.Stop()
 	defer wake.Stop()
 	var gossiped <-chan struct{}
@@ -86,6 +87,7 @@ func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
 			continue
 		}
 		now := time.Now()
+		l.senses.observe(now, l.fleet.Alone())
 		if l.fleet.Pending(now) || l.router.due(now) || l.causes.due(now) || l.remarks.due(now) {
 			if wait := renderIn(l.rendered, now); wait > 0 {
 				window.Reset(wait)
@@ -94,9 +96,11 @@ func (l *loop) run(updates <-chan dynmesh.RegistryUpdate) {
 			}
 			l.render(now)
 		}
+		sleep := heartbeat
 		if at, ok := l.next(time.Now()); ok {
-			wake.Reset(time.Until(at))
+			sleep = min(sleep, time.Until(at))
 		}
+		wake.Reset(sleep)
 	}
 }
 

@@ -20,7 +20,8 @@ type fakePool struct {
 	mu      sync.Mutex
 	next    dynmesh.GossipUpdate
 	watched map[dynmesh.Subject]string
-	closed  bool // Run was called with a context that had ended
+	closed  bool          // Run was called with a context that had ended
+	stuck   chan struct{} // Take returns once it is closed; nil: at once
 }
 
 func newFakePool() *fakePool {
@@ -52,6 +53,12 @@ func (p *fakePool) Self() dynmesh.Observer { return dynmesh.Observer{ID: 0xfe, E
 func (p *fakePool) Changed() <-chan struct{} { return p.changed }
 
 func (p *fakePool) Take() dynmesh.GossipUpdate {
+	p.mu.Lock()
+	stuck := p.stuck
+	p.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.next

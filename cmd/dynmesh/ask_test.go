@@ -85,6 +85,8 @@ func TestAskCommands(t *testing.T) {
 		{"wait --frontend " + gone + " --timeout 0.2", 1, "", "after 0s: not ready: dyn://a.b.c: 1 of 2 ready\ndynmesh: not within 200ms: not ready: dyn://a.b.c: 1 of 2 ready\n"},
 		{"wait --frontend " + garbage + " --timeout 0.2", 2, "", "dynmesh: not within 200ms: the frontend never gave a usable answer: ask " + garbage + "/ready: 200 OK, and no JSON object"},
 		{"wait --frontend " + nobody + " --timeout 0.2", 2, "", "never gave a usable answer: ask http://127.0.0.1:1/ready: connect: connection refused"},
+		{"drill --frontend " + nobody, 2, "", "dynmesh: ask http://127.0.0.1:1/ready: connect: connection refused\n"},
+		{"drill --frontend " + garbage, 2, "", "no JSON object"},
 		{"wait --expect dyn://a.b>=1", 2, "", "want . and the endpoint: a name has three parts\n  dyn://a.b>=1\n           ^\n"},
 		{"wait --timeout 0", 2, "", "want seconds above 0"},
 		{"status -o wide --frontend " + hostile, 0, "?[2J?31m", ""},

@@ -127,11 +127,8 @@ func environmentOf(flags *pflag.FlagSet) (env []string) {
 	flags.Visit(func(f *pflag.Flag) {
 		for _, name := range f.Annotations[envAnnotation] {
 			value := f.Value.String()
-			switch v := f.Value.(type) {
-			case *secretValue:
-				value = *v.target
-			case *urlListValue:
-				value = v.listValue.String()
+			if secret, ok := f.Value.(*secretValue); ok {
+				value = *secret.target
 			}
 			env = append(env, name+"="+value)
 		}

@@ -74,7 +74,7 @@ dynmesh keygen.`,
 	cfg.System.Host, cfg.RPC.Host, cfg.System.Port, cfg.RPC.Port = "0.0.0.0", "0.0.0.0", 8081, 8888
 	cfg.System.HealthPath, cfg.System.LivePath, cfg.RPC.RootPath = "/health", "/live", "/v1/rpc"
 	register(flags,
-		setting{"namespace", "DYN_NAMESPACE", &stringValue{&cfg.Namespace, namePart(func(e *dynmesh.Endpoint, s string) { e.Namespace = s })}, "first part of the endpoints' names"},
+		setting{"namespace", "DYN_NAMESPACE", &stringValue{&cfg.Namespace, namespaceName}, "first part of the endpoints' names"},
 		setting{"component", "DYN_COMPONENT", &stringValue{&cfg.Component, namePart(func(e *dynmesh.Endpoint, s string) { e.Component = s })}, "second part of the endpoints' names"},
 		setting{"endpoint", "DYN_ENDPOINTS", &listValue{target: &opts.endpoints, once: true, check: namePart(func(e *dynmesh.Endpoint, s string) { e.Name = s })}, "endpoints to serve"},
 		labelSetting(&cfg.Labels),
@@ -102,6 +102,14 @@ dynmesh keygen.`,
 	register(flags, setting{"register-bucket", "DYN_REGISTER_BUCKET", &stringValue{bucket, oneOf(string(etcd.BucketDynmesh), string(etcd.BucketDynamo))}, "where in etcd it registers: dynmesh, which Dynamo does not look at, or dynamo, whose frontends warn of it from 1.5 on"})
 	registerEtcd(flags, &cfg.Etcd)
 	return cmd
+}
+
+// namespaceName accepts a namespace of workers that serve.
+func namespaceName(s string) error {
+	if s == dynmesh.DrillNamespace {
+		return errors.New("nobody is sent there: it is for the phantoms of dynmesh drill")
+	}
+	return namePart(func(e *dynmesh.Endpoint, s string) { e.Namespace = s })(s)
 }
 
 // newWorker puts an engine behind a worker. The returned function runs both, and what belongs to

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
@@ -28,6 +29,9 @@ func Endpoint() dynmesh.Endpoint {
 
 // Frontend is who is tried. *[client.Client] is one.
 type Frontend interface {
+	// Ready asks for what only a frontend can answer.
+	Ready(ctx context.Context) (expect.Result, error)
+
 	// Instance asks for one instance; one that is not known is client.ErrNotFound.
 	Instance(ctx context.Context, endpoint string, id dynmesh.InstanceID) (*client.Mesh, error)
 }
@@ -85,8 +89,8 @@ func New(cfg Config) *Drill {
 // is of the drill, not of what it tries: the frontend cannot be asked, a phantom cannot be started,
 // or ctx has ended. What was found out until then comes with it.
 func (d *Drill) Run(ctx context.Context) (all []Result, err error) {
-	if s := d.ask(ctx, 0); s.err != nil {
-		return nil, s.err
+	if _, err := d.cfg.Frontend.Ready(ctx); err != nil {
+		return nil, err
 	}
 	for _, f := range faults() {
 		r, err := d.try(ctx, f)
@@ -115,8 +119,8 @@ func (d *Drill) try(ctx context.Context, f fault) (r Result, err error) {
 	r = Result{Kind: f.kind, Wants: f.wants}
 	began := time.Now()
 	s, why := d.await(ctx, p.ID(), p.Ended(), startWithin, isReady)
-	if why == "" {
-		_, _ = d.await(ctx, p.ID(), p.Ended(), watchedWithin, isWatched) // where nobody watches, the rest is tried
+	if why == "" && s.gossip == mesh.GossipJoined {
+		_, _ = d.await(ctx, p.ID(), p.Ended(), watchedWithin, isWatched) // where nobody does, the rest is tried
 	}
 	if ctx.Err() != nil {
 		return r, context.Cause(ctx)
@@ -156,8 +160,9 @@ func (d *Drill) finish(r Result, s sight, took time.Duration, why string, report
 
 // sight is what a frontend says of a phantom.
 type sight struct {
-	instance *mesh.Instance // nil: it knows nothing of it
-	err      error          // it could not be asked
+	instance *mesh.Instance   // nil: it knows nothing of it
+	gossip   mesh.GossipState // whether the frontend takes part
+	err      error            // it could not be asked
 }
 
 func (d *Drill) ask(ctx context.Context, id dynmesh.InstanceID) sight {
@@ -171,7 +176,7 @@ func (d *Drill) ask(ctx context.Context, id dynmesh.InstanceID) sight {
 	for _, e := range m.Endpoints {
 		for n := range e.Instances {
 			if e.Instances[n].ID == id {
-				return sight{instance: &e.Instances[n]}
+				return sight{instance: &e.Instances[n], gossip: m.Gossip.State}
 			}
 		}
 	}

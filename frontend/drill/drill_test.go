@@ -17,6 +17,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
@@ -27,6 +28,7 @@ type fakeFleet struct {
 	drops map[Kind]time.Duration // the registry drops it after so long
 
 	unwatched bool          // nobody else watches phantoms
+	gossipOff bool          // the frontend does not gossip
 	startErr  error         // no phantom can be started
 	startFrom int           // from this phantom on
 	away      error         // the frontend cannot be asked
@@ -61,6 +63,16 @@ func (f *fakeFleet) change(how func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	how()
+}
+
+// Ready implements Frontend.
+func (f *fakeFleet) Ready(context.Context) (expect.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.awayFrom == 0 {
+		return expect.Result{}, f.away
+	}
+	return expect.Result{}, nil
 }
 
 // Instance implements Frontend.
@@ -103,6 +115,9 @@ func (f *fakeFleet) Instance(ctx context.Context, endpoint string, id dynmesh.In
 		}
 	}
 	m := &client.Mesh{}
+	if m.Gossip.State = mesh.GossipJoined; f.gossipOff {
+		m.Gossip.State = mesh.GossipOff
+	}
 	m.Endpoints = []mesh.Endpoint{{Instances: []mesh.Instance{{ID: 1}, i}}}
 	return m, nil
 }
@@ -162,6 +177,7 @@ func TestDrill(t *testing.T) {
 	}{
 		{"all is found", &fakeFleet{finds: found()}, all, ""},
 		{"nobody watches", &fakeFleet{finds: found(), unwatched: true}, all, ""},
+		{"without gossip", &fakeFleet{finds: found(), gossipOff: true}, all, ""},
 		{"one is never found", &fakeFleet{finds: but(Frozen, 0)},
 			"killed unreachable 300ms; frozen ready 30s: the verdict stays ready; hung notready 13s; errors notready 10s", ""},
 		{"one is found too late", &fakeFleet{finds: but(Hung, 31*time.Second)},

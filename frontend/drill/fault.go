@@ -38,8 +38,8 @@ type fault struct {
 	lacks func(*mesh.Instance) string
 }
 
-// faults are all, in their order. One that changes no verdict, such as wrong answers, has a lacks of
-// its own.
+// faults are all, in their order. One that changes no verdict, such as wrong answers, has a lacks
+// of its own.
 func faults() []fault {
 	unreached := []string{"cannot reach it", "declared its worker dead", "it is frozen"}
 	return []fault{

@@ -261,7 +261,7 @@ func (f *Fleet) Suspicion() string {
 	switch others := f.health.Alive + f.health.Suspect - 1; {
 	case f.health.Score >= verdict.Unwell && others > 0:
 		return fmt.Sprintf("this frontend is slow or cut off (health score %d)", f.health.Score)
-	case f.alone():
+	case f.Alone():
 		return "this frontend reaches nobody of those who gossip"
 	case f.health.Stopped > 0:
 		return fmt.Sprintf("this frontend did not run for %v, a moment ago", f.health.Stopped.Round(time.Second/10))
@@ -269,8 +269,8 @@ func (f *Fleet) Suspicion() string {
 	return ""
 }
 
-// alone says whether others gossip, by what the registry knows, and none is reached.
-func (f *Fleet) alone() bool {
+// Alone says whether others gossip, by what the registry knows, and none is reached.
+func (f *Fleet) Alone() bool {
 	return f.cfg.Gossip && f.processes.gossiping > 0 && f.health.Alive+f.health.Suspect <= 1
 }
 
@@ -355,7 +355,7 @@ func (f *Fleet) Warnings() []string {
 	switch {
 	case !f.cfg.Gossip:
 		w.add("this frontend takes no part in gossip: verdicts rest on %s alone", f.listedBy())
-	case f.alone():
+	case f.Alone():
 		w.add("gossip is alone: of %d others that gossip, by what %[2]s knows, none is reached; verdicts rest on %[2]s and on what this frontend sees itself", f.processes.gossiping, f.listedBy())
 	default:
 		w.gossip(f.health)

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+
+	"github.com/dynmesh/dynmesh/frontend/drill"
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/logging"
+)
+
+// A phantom gets what the drill's command line says, by variables; secrets, too.
+func TestPhantomsEnvironment(t *testing.T) {
+	var opts phantomOptions
+	flags := pflag.NewFlagSet("drill", pflag.ContinueOnError)
+	opts.register(flags)
+	err := flags.Parse([]string{
+		"--etcd-endpoints", "http://a:1,http://b:2", "--etcd-password", "hunter2", "--canary-wait-time", "1.5", "--etcd-lease-ttl=5", "--gossip-join", "a:1,b:2",
+		"--probe-networks", "10.0.0.0/8",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := environmentOf(flags)
+	slices.Sort(env)
+	want := "DYN_CANARY_WAIT_TIME=1.5s\nDYN_GOSSIP_JOIN=a:1,b:2\nDYN_PROBE_NETWORKS=10.0.0.0/8\nETCD_AUTH_PASSWORD=hunter2\n" +
+		"ETCD_ENDPOINTS=http://a:1,http://b:2\nETCD_LEASE_TTL=5s"
+	if got := strings.Join(env, "\n"); got != want {
+		t.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	var read phantomOptions
+	again := pflag.NewFlagSet("phantom", pflag.ContinueOnError)
+	read.register(again)
+	if err := readEnvironment(again); err != nil {
+		t.Fatal(err)
+	}
+	if read.check.Wait != opts.check.Wait || read.check.Timeout != opts.check.Timeout || read.ttl != opts.ttl || read.etcd.Password != "hunter2" || !slices.Equal(read.etcd.Endpoints, opts.etcd.Endpoints) {
+		t.Errorf("got %+v, want %+v", read, opts)
+	}
+}
+
+func TestDrillMetrics(t *testing.T) {
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(tokens, []byte("a-token-of-16-bytes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	who, err := access.New(access.Config{TokenFile: tokens}, logging.OrDiscard(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(drill.NewMetrics())
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- serveDrill(ctx, ln, who, registry) }()
+	for _, tt := range []struct {
+		path, host, token string
+		code              int
+		words             string
+	}{
+		{"/metrics", "", "", 401, "DYN_API_TOKEN_FILE"},
+		{"/metrics", "", "a-token-of-16-bytes", 200, `dynmesh_detection_failed_total{kind="frozen"} 0`},
+		{"/metrics", "evil.example.com", "a-token-of-16-bytes", 403, "evil.example.com"},
+		{"/live", "", "", 200, `"status":"live"`},
+		{"/", "", "a-token-of-16-bytes", 404, ""},
+	} {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ln.Addr().String()+tt.path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = tt.host
+		if tt.token != "" {
+			r.Header.Set("Authorization", "Bearer "+tt.token)
+		}
+		a, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(a.Body)
+		_ = a.Body.Close()
+		if err != nil || a.StatusCode != tt.code || !strings.Contains(string(body), tt.words) {
+			t.Errorf("%s: got %d, %s, %v, want %d and %q", tt.path, a.StatusCode, body, err, tt.code, tt.words)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
