@@ -2,6 +2,7 @@ package drill
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -19,10 +20,27 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// lateDrill starts a phantom, says which process it is, and waits to be killed.
+func lateDrill(frozen bool) (code int) {
+	p, err := Start(context.Background(), os.Args[0], nil, []string{actsAs + "=well"})
+	if err == nil && frozen {
+		err = p.Freeze()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(p.cmd.Process.Pid)
+	<-p.Ended()
+	return 0
+}
+
 // phantom is what a child process does.
 func phantom(act string) (code int) {
 	fmt.Fprintln(os.Stderr, "a phantom says something")
 	switch act {
+	case "drill", "drill-frozen":
+		return lateDrill(act == "drill-frozen")
 	case "garbage":
 		fmt.Println("usage: something else")
 	case "crash":

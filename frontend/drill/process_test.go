@@ -15,7 +15,7 @@ import (
 // patience bounds every wait for a process.
 const patience = 30 * time.Second
 
-func startAs(t *testing.T, ctx context.Context, act string) (*Process, error) {
+func startAs(ctx context.Context, t *testing.T, act string) (*Process, error) {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -46,7 +46,7 @@ func TestProcess(t *testing.T) {
 		{"crashes", func(t *testing.T, p *Process) error { defer p.ended(t); return p.Order("crash") }, "exit status 4: told to crash", "exit status 4"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := startAs(t, t.Context(), "well")
+			p, err := startAs(t.Context(), t, "well")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestProcessThatIsNone(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeoutCause(t.Context(), within, errors.New("too late"))
 			defer cancel()
-			p, err := startAs(t, ctx, act)
+			p, err := startAs(ctx, t, act)
 			if p != nil || err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("got %v, %v, want %s", p, err, want)
 			}
