@@ -12,7 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// drills: a frontend finds what a drill breaks, whose phantoms are nowhere but in /mesh; and a drill
+// drills: a frontend finds what a drill breaks, whose phantoms are nowhere but in /mesh; a drill
 // finds out a frontend that does not see.
 func drills(t *testing.T, w *world) {
 	e := w.startEtcd(1)
