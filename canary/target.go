@@ -110,8 +110,8 @@ func (l *loop) apply(t *target, e schedule.Event, now schedule.Instant) schedule
 func (l *loop) sayStalled(t *target, now schedule.Instant) {
 	t.status.Detail = fmt.Sprintf("%d in flight, no progress for %v (budget %v)", t.state.InFlight(),
 		l.policy.Still(t.state, now).Round(100*time.Millisecond), l.policy.Budget(t.state).Round(100*time.Millisecond))
-	if t.activity.Still != "" {
-		t.status.Detail = t.activity.Still + " stands still beside the others: " + t.status.Detail
+	if still := t.state.Still(); still != "" {
+		t.status.Detail = still + ": " + t.status.Detail
 	}
 	next := "it stays ready, since nobody can ask it"
 	if t.Probe != nil {

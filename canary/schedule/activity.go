@@ -13,6 +13,10 @@ type Activity struct {
 	Failed    uint64 // requests that ended otherwise, those whose client left included
 	Progress  uint64 // grows with each chunk streamed without error and with each request that ends, however
 
+	// Begun is how many of Progress were the first chunk of a request. For as long as nothing but such
+	// chunks comes, they prove nothing after 3 s. 0 where nobody tells them from others.
+	Begun uint64
+
 	// Blocked is how many of those in flight wait for their client to read: they stand still, and
 	// it is not the endpoint's fault.
 	Blocked uint64
@@ -49,7 +53,7 @@ type Activity struct {
 	// completion. How much it grows means nothing; 0 where nobody reads such counters.
 	Steps uint64
 
-	// Still names a part of the endpoint that has requests and does not move, such as one of several
+	// Still says which part of the endpoint has requests and does not move, such as one of several
 	// engines behind one server; "" where all do. What the others do meanwhile is no sign of life: for
 	// as long as it lasts, Progress and Steps count as if they had not grown.
 	Still string
@@ -65,6 +69,12 @@ func (a Activity) evidence() uint64 {
 		return 0 // the counters were read while they moved
 	}
 	return a.Progress - a.Failed
+}
+
+// further is evidence without first chunks.
+func (a Activity) further() uint64 {
+	evidence := a.evidence()
+	return evidence - min(a.Begun, evidence)
 }
 
 // unblocked is how many requests ought to make progress.

@@ -178,6 +178,7 @@ func (p Policy) succeed(s *State, now Instant, a *Actions) {
 		s.traffic.ignoreHanging()
 	}
 	suspicious := s.traffic.failing
+	s.traffic.firstsAt = 0
 	s.traffic.succeeded(now)
 	s.rechecks, s.starting = 0, false
 	s.due = now + jitter(&s.seed, p.Wait)

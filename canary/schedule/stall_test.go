@@ -198,6 +198,23 @@ func TestStalls(t *testing.T) {
 				{4800 * ms, seen(Activity{InFlight: 4, Progress: second.Progress + 10, Steps: 100, LargestAnswered: 1000, StepsInPrefill: true}), "ready busy"},
 			}
 		}},
+		{"no answer gets further than its first chunk", false, func(a Activity) []line {
+			lines := []line{}
+			for at := time.Duration(0); at < 20*s; at += s {
+				a.InFlight, a.Progress, a.Begun, a.Steps = a.InFlight+1, a.Progress+1, a.Begun+1, a.Steps+1
+				switch {
+				case at == 10*s: // the first chunks of 3 s count as proof: 3 s, and 7 of 10 that are the budget
+					lines = append(lines, line{at, seen(a), "ready busy send"})
+				case at == 13*s:
+					lines = append(lines, line{at, tick(), "ready busy cut(late)"}, line{at, busyFails(dynmesh.ReasonTimeout, a), "notready stalled failed"})
+				case at > 13*s:
+				default:
+					lines = append(lines, line{at, seen(a), "ready busy"})
+				}
+			}
+			a.Progress++ // a second chunk
+			return append(lines, line{20 * s, seen(a), "ready busy"})
+		}},
 		{"the engine's own steps are a sign of life, and no proof", true, func(a Activity) []line {
 			a.InFlight = 5
 			first := a

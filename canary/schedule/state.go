@@ -48,6 +48,9 @@ type State struct {
 // InFlight is how many requests are in flight and ought to move.
 func (s State) InFlight() uint64 { return s.traffic.inFlight }
 
+// Still says which part of the endpoint stands still beside others that do not; "" where none does.
+func (s State) Still() string { return s.traffic.still }
+
 // ErrorsInRow is how many real requests have failed in a row.
 func (s State) ErrorsInRow() uint64 { return s.traffic.row() }
 

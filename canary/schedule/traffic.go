@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
@@ -19,6 +20,10 @@ type traffic struct {
 	ignored     uint64 // of those in flight, the ones that hang although the endpoint answers others
 	sized       bool   // it is known how large those are that were answered
 	larger      bool   // one in flight is larger than any of those
+
+	further  uint64  // evidence without first chunks
+	firstsAt Instant // when the first of those came that nothing has followed since, at any request; 0: there is none
+	still    string  // which part of it stands still
 
 	last     Instant // when something last proved that the endpoint works, or when it was registered
 	stepped  Instant // when it was last seen to move, by more than a canary, which may prove nothing
@@ -42,7 +47,7 @@ type traffic struct {
 // newTraffic begins with the counters as they are.
 func newTraffic(a Activity, countsProbes bool, echoUntil, now Instant) traffic {
 	return traffic{
-		evidence: a.evidence(), errors: a.Errors, errorsInRow: a.ErrorsInRow, rowFrom: a.ErrorsInRow, reason: dynmesh.ReasonError, unanswered: a.unanswered(), steps: a.Steps,
+		evidence: a.evidence(), further: a.further(), errors: a.Errors, errorsInRow: a.ErrorsInRow, rowFrom: a.ErrorsInRow, reason: dynmesh.ReasonError, unanswered: a.unanswered(), steps: a.Steps,
 		inFlight: a.unblocked(), waiting: a.unblocked() > 0, staleGauges: a.StaleGauges, sized: a.LargestAnswered > 0, larger: a.hasLarger(),
 		since: now, last: now, stepped: now, stepsInPrefill: a.StepsInPrefill,
 		countsProbes: countsProbes, echoUntil: echoUntil,
@@ -73,8 +78,9 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	moving := b.canary || now < t.echoUntil
 	echo := t.countsProbes && moving
 	evidence, unanswered := a.evidence(), a.unanswered()
+	t.still = cmp.Or(a.Still, t.firstsOnly(a, now))
 	// Counters that went back are those of an engine that began again.
-	grown, stepped := evidence > t.evidence && a.Still == "", a.Steps != t.steps && a.Still == ""
+	grown, stepped := evidence > t.evidence && t.still == "", a.Steps != t.steps && t.still == ""
 	found := nothing
 	if grown || stepped {
 		t.counters = now
@@ -103,13 +109,34 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	if a.ErrorsInRow < t.errorsInRow {
 		t.rowFrom = 0 // a new row
 	}
-	if inFlight > 0 || a.Still == "" && unanswered > t.unanswered && !grown {
+	if inFlight > 0 || t.still == "" && unanswered > t.unanswered && !grown {
 		t.wait(now)
 	}
 	t.evidence, t.errors, t.errorsInRow, t.unanswered, t.steps = evidence, a.Errors, a.ErrorsInRow, unanswered, a.Steps
 	t.inFlight, t.staleGauges, t.engine = inFlight, a.StaleGauges, a.Engine
 	t.sized, t.larger, t.stepsInPrefill = a.LargestAnswered > 0, a.hasLarger(), a.StepsInPrefill
 	return found
+}
+
+// firstsProve is how long first chunks alone are a sign of life. Each takes an engine a prefill, and
+// what comes after it takes others: one that gets no further answers nobody.
+const firstsProve = 3 * time.Second
+
+// firstsOnly says that nothing but first chunks has come for too long. An engine whose own steps
+// show what it does in a prefill is believed about that.
+func (t *traffic) firstsOnly(a Activity, now Instant) (still string) {
+	further := a.further()
+	switch {
+	case further != t.further || a.InFlight == 0:
+		t.firstsAt = 0
+	case a.evidence() > t.evidence && t.firstsAt == 0:
+		t.firstsAt = now
+	}
+	t.further = further
+	if t.firstsAt == 0 || now-t.firstsAt <= firstsProve || a.StepsInPrefill {
+		return ""
+	}
+	return "no answer gets further than its first chunk"
 }
 
 // wait begins the time in which something ought to move. Impatient requests that come and go do not

@@ -48,7 +48,7 @@ const (
 func pairs() []string { return []string{"prefill-0", "prefill-1"} }
 
 func faults() []fault {
-	hangs := `(?i)timeout|stall|no progress|deadline`
+	hangs := `(?i)timeout|frozen|stall|no progress`
 	return []fault{
 		{name: "frozen", what: "its engine is stopped (SIGSTOP), and its kernel takes connections", reason: hangs, goal: soon,
 			strike: func(f *fleet) { f.signal(f.replicas[0].engine.PID(), syscall.SIGSTOP) },

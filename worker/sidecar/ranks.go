@@ -39,8 +39,9 @@ func (r ranksMoved) next(before, now engine.Scrape, at time.Time, gap bool) rank
 
 func inFlight(t engine.Totals) float64 { return max(t[engine.InFlight], t[engine.Queued]) }
 
-// still names the one that has stood still for the longest, if for long enough; else "".
-func (r ranksMoved) still(at time.Time) (part string) {
+// still says which has stood still for the longest, if for long enough; else "".
+func (r ranksMoved) still(at time.Time) string {
+	part := ""
 	longest := rankStill
 	for name, moved := range r {
 		if stood := at.Sub(moved); stood > longest || stood == longest && (part == "" || name < part) {
@@ -48,7 +49,7 @@ func (r ranksMoved) still(at time.Time) (part string) {
 		}
 	}
 	if part != "" {
-		part = r.part(part)
+		part = r.part(part) + " stands still"
 	}
 	return part
 }

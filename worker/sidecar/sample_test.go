@@ -103,8 +103,8 @@ func TestRankStandsStill(t *testing.T) {
 	}{
 		{"both step", []engine.Scrape{busy(1, 1), busy(2, 2), busy(3, 3), busy(4, 4), busy(5, 5)}, ""},
 		{"one does not, not for long", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7)}, ""},
-		{"one does not", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7), busy(4, 7)}, "rank 1 of 2"},
-		{"both do not", []engine.Scrape{busy(1, 7), busy(1, 7), busy(1, 7), busy(1, 7)}, "rank 0 of 2"},
+		{"one does not", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7), busy(4, 7)}, "rank 1 of 2 stands still"},
+		{"both do not", []engine.Scrape{busy(1, 7), busy(1, 7), busy(1, 7), busy(1, 7)}, "rank 0 of 2 stands still"},
 		{"it had nothing to do", []engine.Scrape{busy(1, 7), busy(2, 7), idle, busy(4, 7), busy(5, 7)}, ""},
 		{"it steps again", []engine.Scrape{busy(1, 7), busy(2, 7), busy(3, 7), busy(4, 7), busy(5, 8)}, ""},
 		{"one engine alone", []engine.Scrape{{}, {}, {}, {}, {}}, ""},

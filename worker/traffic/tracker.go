@@ -21,7 +21,7 @@ const (
 // took, after an hour of work.
 const sizesKept = 25 * time.Minute
 
-// Tracker counts requests: two atomic additions a request and one a chunk, no clock, no lock, no
+// Tracker counts requests: three atomic additions a request and one a chunk, no clock, no lock, no
 // allocation. Each request counts on a shard picked at random, because cores that count on one
 // cache line slow each other down: two of them, doing nothing else, from 15 ns a request to 90. The
 // pick costs 6 ns. The zero value is ready, and must not be copied.
@@ -29,9 +29,10 @@ type Tracker struct {
 	_      [cacheLine]byte // keeps what lies before a tracker off its first line
 	shards [shards]counters
 
-	// What follows is written rarely: after an error, and for bodies that are larger than any
-	// before.
+	// What follows is written rarely: after an error or a refusal, and for bodies that are larger
+	// than any before.
 	errorsInRow atomic.Uint64
+	busy        atomic.Uint64 // of failed, those that were refused by an endpoint that is busy
 	answered    atomic.Uint64 // bytes of the largest body that was answered since then
 
 	mu      sync.Mutex
@@ -48,9 +49,9 @@ type counters struct {
 	failed    atomic.Uint64
 	errors    atomic.Uint64 // of failed, those that are the endpoint's own
 	chunks    atomic.Uint64
+	begun     atomic.Uint64 // of chunks, those that were the first of a request
 	blocked   atomic.Uint64 // times that a request began to wait for its client
 	unblocked atomic.Uint64
-	busy      atomic.Uint64 // of failed, those that were refused by an endpoint that is busy
 }
 
 // Request is one request that is counted. It belongs to one goroutine at a time, Block and Unblock
@@ -99,6 +100,9 @@ func (r *Request) Size(bytes uint64) {
 // Chunk counts a piece of the answer that is no error.
 func (r *Request) Chunk() {
 	r.count.chunks.Add(1)
+	if !r.moved {
+		r.count.begun.Add(1)
+	}
 	if !r.moved || r.tracker.errorsInRow.Load() > 0 {
 		r.succeed()
 	}
@@ -156,7 +160,7 @@ func (r *Request) End(o Outcome) {
 		r.tracker.errorsInRow.Add(1)
 		r.count.errors.Add(1)
 	case Busy:
-		r.count.busy.Add(1)
+		r.tracker.busy.Add(1)
 	}
 	r.count.failed.Add(1)
 }
@@ -168,18 +172,19 @@ func (t *Tracker) Activity() canary.Activity {
 	for i := range t.shards {
 		c := &t.shards[i]
 		completed, failed := c.completed.Load(), c.failed.Load()
-		// Both are counted just before failed.
-		a.Errors += min(c.errors.Load(), failed)
-		a.Busy += min(c.busy.Load(), failed)
+		a.Errors += min(c.errors.Load(), failed) // which are counted just before failed
 		unblocked := c.unblocked.Load()
 		blocked := c.blocked.Load() - unblocked
 		a.Completed += completed
 		a.Failed += failed
+		begun := c.begun.Load() // each is counted just after its chunk
+		a.Begun += begun
 		a.Progress += c.chunks.Load() + completed + failed
 		inFlight := c.started.Load() - completed - failed
 		a.InFlight += inFlight
 		a.Blocked += min(blocked, inFlight) // one may have blocked twice between the two loads
 	}
+	a.Busy = min(t.busy.Load(), a.Failed) // as above
 	a.ErrorsInRow = t.errorsInRow.Load()
 	t.mu.Lock()
 	defer t.mu.Unlock()
