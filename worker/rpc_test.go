@@ -70,7 +70,7 @@ func TestRequests(t *testing.T) {
 		})
 	}
 	for name, want := range map[string]canary.Activity{
-		"echo": {Completed: 5, Progress: 10}, "silent": {Completed: 1, Progress: 1}, "broken": {Failed: 1, Errors: 1, Progress: 1},
+		"echo": {Completed: 5, Progress: 10, Begun: 5}, "silent": {Completed: 1, Progress: 1}, "broken": {Failed: 1, Errors: 1, Progress: 1},
 		"panics": {Failed: 1, Errors: 1, Progress: 1}, "exits": {Failed: 1, Errors: 1, Progress: 1},
 		"unsendable": {Failed: 1, Errors: 1, Progress: 1}, "bad": {Failed: 1, Progress: 1}, "coded": {Failed: 1, Progress: 1},
 	} {
@@ -97,7 +97,7 @@ func TestStreaming(t *testing.T) {
 		t.Errorf("got %q first", got)
 	}
 	arrives(t, "the handler goes on", g.entered)
-	if got, want := r.activity("generate"), (canary.Activity{InFlight: 1, Progress: 1}); got != want {
+	if got, want := r.activity("generate"), (canary.Activity{InFlight: 1, Progress: 1, Begun: 1}); got != want {
 		t.Errorf("activity: got %+v, want %+v", got, want)
 	}
 	close(g.open)
@@ -107,7 +107,7 @@ func TestStreaming(t *testing.T) {
 	if remainder, err := io.ReadAll(lines); err != nil || len(remainder) > 0 {
 		t.Errorf("got %q (%v) after the end", remainder, err)
 	}
-	if got, want := r.activity("generate"), (canary.Activity{Completed: 1, Progress: 3}); got != want {
+	if got, want := r.activity("generate"), (canary.Activity{Completed: 1, Progress: 3, Begun: 1}); got != want {
 		t.Errorf("activity: got %+v, want %+v", got, want)
 	}
 }

@@ -116,13 +116,13 @@ func (f *fleet) etcd() *clientv3.Client {
 // keepLease keeps the lease of the replica that breaks alive, whose number is its ID.
 func (f *fleet) keepLease() {
 	f.t.Helper()
-	kept, err := f.etcd().KeepAlive(f.t.Context(), clientv3.LeaseID(f.broken))
+	kept, err := f.etcd().KeepAlive(f.ctx, clientv3.LeaseID(f.broken))
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	<-kept
 	f.running.Go(func() {
-		for range kept { // until the test's context ends
+		for range kept { // until the cell ends
 		}
 	})
 }

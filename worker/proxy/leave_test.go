@@ -51,14 +51,14 @@ func TestClientLeaves(t *testing.T) {
 					t.Fatalf("got %q", head)
 				}
 			}
-			s.becomes(t, canary.Activity{InFlight: 1, Progress: tt.chunks})
+			s.becomes(t, canary.Activity{InFlight: 1, Progress: tt.chunks, Begun: min(tt.chunks, 1)})
 			pace, left := testkit.Paced(t), time.Now()
 			tt.leave(conn)
 			<-gone
 			if took := pace.Since(left); took > atOnce {
 				t.Errorf("the engine knew after %v, want %v", took, atOnce)
 			}
-			s.becomes(t, canary.Activity{Failed: 1, Progress: 1 + tt.chunks})
+			s.becomes(t, canary.Activity{Failed: 1, Progress: 1 + tt.chunks, Begun: min(tt.chunks, 1)})
 			if got := s.reasons(); len(got) > 0 {
 				t.Errorf("the engine is blamed: %v", got)
 			}

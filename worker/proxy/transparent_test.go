@@ -135,7 +135,7 @@ func TestStreamsAtOnce(t *testing.T) {
 		}
 	}
 	next <- struct{}{}
-	s.becomes(t, canary.Activity{Completed: 1, Progress: 4})
+	s.becomes(t, canary.Activity{Completed: 1, Progress: 4, Begun: 1})
 }
 
 // TestPiecesOfAnyAnswerAtOnce: nor does what is no stream of events wait for its rest.
