@@ -118,8 +118,8 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	return found
 }
 
-// firstsProve is how long first chunks alone are a sign of life. Each takes an engine a prefill, and
-// what comes after it takes others: one that gets no further answers nobody.
+// firstsProve is how long first chunks alone are a sign of life. An engine that gets no further
+// answers nobody.
 const firstsProve = 3 * time.Second
 
 // firstsOnly says that nothing but first chunks has come for too long. An engine whose own steps
