@@ -177,3 +177,22 @@ func TestProcessThatDidNotRunSaysSo(t *testing.T) {
 	}
 	looks(0, 0)
 }
+
+// Who was found dead, and comes back with its port of gossip cut off, cannot be asked whether it
+// has: that it goes on to refute its death is what brings it back.
+func TestDeadMemberComesBackWithItsPortCutOff(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(m *mesh) {
+		frontend, all := m.fleet(5)
+		defer m.endAll()
+		victim := all[2]
+		id := victim.Self().ID
+		m.pass(5 * time.Second)
+		m.set(func() { victim.host.gone = true })
+		m.within(30*time.Second, "dead", func() bool { return frontend.state(id) == dynmesh.Dead })
+		m.pass(10 * time.Second)
+		m.set(func() { victim.host.gone, victim.host.cutPort = false, 7946 })
+		took := m.within(2*doubtFor, "back", func() bool { return frontend.state(id) == dynmesh.Alive })
+		t.Logf("back after %v", took)
+	})
+}

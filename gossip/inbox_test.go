@@ -215,14 +215,14 @@ func TestLateAnswerEndsSuspicion(t *testing.T) {
 	p.loop.members[o.ID] = m
 	for range 2 {
 		p.loop.setState(m, dynmesh.Suspect, time.Now())
-		p.loop.pingSuspects()
+		p.loop.pingSuspects(time.Now())
 		answer := message{typ: typePong, from: o, nonce: m.nonce}
-		p.loop.pingSuspects()
+		p.loop.pingSuspects(time.Now())
 		if p.loop.pinged(answer, time.Now()); m.State != dynmesh.Alive {
 			t.Fatal("the answer to the first ping ends nothing")
 		}
 		p.loop.setState(m, dynmesh.Suspect, time.Now())
-		p.loop.pingSuspects()
+		p.loop.pingSuspects(time.Now())
 		if p.loop.pinged(answer, time.Now()); m.State != dynmesh.Suspect {
 			t.Fatal("an answer from an earlier suspicion ends the next one")
 		}

@@ -193,7 +193,7 @@ func (l *loop) runDue(now time.Time) time.Time {
 			l.forgetUnknown(0, now)
 		}
 		l.forgetGone(now)
-		l.pingSuspects()
+		l.pingSuspects(now)
 		l.logMembership()
 		l.healthDirty = true // memberlist's score tells nobody when it changes
 		l.forged.expire(now)

@@ -29,6 +29,10 @@ const (
 	rememberForgotten = time.Hour
 	maxDeaths         = maxMembers
 
+	// doubtFor is how long who has come back is doubted without an answer. One that is dead memberlist
+	// gives up in less; one whose port is cut off refutes that by connections of its own.
+	doubtFor = time.Minute
+
 	// keepUnknown is how long observations are kept whose observer has not become a member.
 	keepUnknown = time.Minute
 )
@@ -117,6 +121,7 @@ func (l *loop) peerChanged(e peerEvent, now time.Time) {
 		delete(l.doubted, m.ID)
 	}
 	if _, died := l.deaths[e.peer.Name]; died && e.alive {
+		m.Since = now
 		l.doubt(m)
 		return
 	}
@@ -148,16 +153,23 @@ func (l *loop) peerChanged(e peerEvent, now time.Time) {
 
 // doubt asks a member whether it has come back that was found dead. It may have been cut off; and
 // what it said before it died can be said again by whoever has recorded it, once memberlist has
-// forgotten it. So it is as dead as before until it answers.
+// forgotten it. So it is as dead as before until it answers, or goes on to be there.
 func (l *loop) doubt(m *member) {
 	if before := l.doubted[m.ID]; before != nil { // of the same incarnation
-		m.nonce = before.nonce // who is slow answers an earlier one
+		m.nonce, m.Since = before.nonce, before.Since // who is slow answers an earlier one
 	}
 	for m.nonce == 0 {
 		m.nonce = rand.Uint64()
 	}
 	l.doubted[m.ID] = m
 	l.sendPing(m, m.nonce, false)
+}
+
+// believe ends a doubt.
+func (l *loop) believe(m *member, now time.Time) {
+	delete(l.deaths, m.peer.Name)
+	delete(l.doubted, m.ID)
+	l.peerChanged(peerEvent{m.peer, true}, now)
 }
 
 // memberLost is called for a member that memberlist has given up, or that left.
@@ -294,9 +306,7 @@ func (l *loop) pinged(m message, now time.Time) {
 			l.unsuspect(from, now)
 		}
 		if back := l.doubted[m.from.ID]; back != nil && back.Observer == m.from && back.nonce == m.nonce {
-			delete(l.deaths, back.peer.Name)
-			delete(l.doubted, back.ID)
-			l.peerChanged(peerEvent{back.peer, true}, now)
+			l.believe(back, now)
 		}
 		l.probe(probe.Ponged{From: m.from, Nonce: m.nonce})
 		return
@@ -335,7 +345,7 @@ func (l *loop) sendPing(m *member, nonce uint64, stream bool) {
 
 // pingSuspects ends suspicions, and doubts: memberlist does not say when one is over, and its next
 // own probe may be minutes away.
-func (l *loop) pingSuspects() {
+func (l *loop) pingSuspects(now time.Time) {
 	for _, m := range l.members {
 		if m.State == dynmesh.Suspect {
 			for m.nonce == 0 { // the same until it is over: who is slow answers an earlier one
@@ -345,6 +355,10 @@ func (l *loop) pingSuspects() {
 		}
 	}
 	for _, m := range l.doubted {
+		if now.Sub(m.Since) >= doubtFor {
+			l.believe(m, now)
+			continue
+		}
 		l.sendPing(m, m.nonce, false)
 		l.sendPing(m, m.nonce, true)
 	}
