@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
@@ -34,7 +35,7 @@ func TestChart(t *testing.T) {
 		t.Skip("left out: it compiles Helm; run make e2e")
 	}
 	helm := chart{install.Go(t, install.Helm, 15*time.Minute)}
-	help := askForHelp(t, "frontend", "worker")
+	help := askForHelp(t, "frontend", "worker", "drill")
 	for _, tt := range []struct {
 		name       string
 		values     []string
@@ -61,6 +62,20 @@ func TestChart(t *testing.T) {
 		{
 			name: "TLS and tokens", values: []string{"access.tlsSecret=dynmesh-tls", "access.tokenSecret=dynmesh-tokens", "serviceMonitor.enabled=true"}, registries: "kubernetes", monitors: 1,
 			check: func(t *testing.T, c cluster) { sameAs(t, c, component(t, "registry", "frontend-access")) },
+		},
+		{
+			name: "drills", values: []string{"kubernetes.enabled=false", "etcd.endpoints={http://etcd:2379}", "drill.enabled=true", "serviceMonitor.enabled=true"}, registries: "etcd", monitors: 1,
+			check: func(t *testing.T, c cluster) { sameDrill(t, c, component(t, "drill")) },
+		},
+		{
+			name: "drills with TLS and tokens", values: []string{"etcd.install.enabled=true", "drill.enabled=true", "access.tlsSecret=tls", "access.tokenSecret=tokens"}, registries: "etcd,kubernetes",
+			check: func(t *testing.T, c cluster) {
+				for _, m := range c.members(t, help) {
+					if m.help.name == "drill" && (m.env["DYN_FRONTEND_CA"] == "" || m.env["DYN_API_TOKEN_FILE"] == "" || !strings.HasPrefix(m.env["DYN_FRONTEND_URL"], "https://")) {
+						t.Errorf("it does not ask over TLS with a token: %v", m.env)
+					}
+				}
+			},
 		},
 		{name: "etcd without a client's certificate", values: []string{"etcd.endpoints={https://etcd:2379}", "etcd.tlsSecret=ca", "etcd.clientCertificate=false"}, registries: "etcd,kubernetes"},
 		{
@@ -249,6 +264,31 @@ func sameAs(t *testing.T, got, want cluster) {
 	}
 }
 
+// sameDrill holds the chart's drill against that of deploy/kubernetes.
+func sameDrill(t *testing.T, got, want cluster) {
+	t.Helper()
+	isDrill := func(d *appsv1.Deployment) bool { return d.Name == "dynmesh-drill" }
+	g, w := slices.IndexFunc(got.deployments, isDrill), slices.IndexFunc(want.deployments, isDrill)
+	if g < 0 || w < 0 {
+		t.Fatalf("there is none: %d, %d", g, w)
+	}
+	gd, wd := got.deployments[g].Spec, want.deployments[w].Spec
+	for _, m := range []map[string]string{gd.Selector.MatchLabels, gd.Template.Labels} {
+		delete(m, "app.kubernetes.io/instance")
+	}
+	gd.Template.Annotations, gd.Template.Spec.Containers[0].ImagePullPolicy = nil, ""
+	for _, env := range [][]corev1.EnvVar{gd.Template.Spec.Containers[0].Env, wd.Template.Spec.Containers[0].Env} {
+		for i := range env {
+			env[i].Value = strings.Replace(env[i].Value, "-frontend.dynmesh.svc:", "-frontend:", 1)
+		}
+	}
+	if !reflect.DeepEqual(gd, wd) {
+		g, _ := yaml.Marshal(gd)
+		w, _ := yaml.Marshal(wd)
+		t.Errorf("the chart has\n%sand deploy/kubernetes\n%s", g, w)
+	}
+}
+
 // refuses: what cannot be used is refused before anything is made, in one line that names the value
 // and what is accepted.
 func (h chart) refuses(t *testing.T) {
@@ -273,6 +313,8 @@ func (h chart) refuses(t *testing.T) {
 		{[]string{"etcd.install.enabled=true", "etcd.endpoints={http://etcd:2379}"}, "etcd.install.enabled is for where there is no etcd"},
 		{[]string{"kubernetes.endpointSlices={llm}"}, `at '/kubernetes/endpointSlices/0': 'llm' does not match pattern`},
 		{[]string{"kubernetes.enabled=false", "etcd.endpoints={http://etcd:2379}", "kubernetes.readinessGate=true"}, "kubernetes.endpointSlices, kubernetes.readinessGate: want kubernetes.enabled"},
+		{[]string{"drill.enabled=true"}, "drill.enabled: want etcd.endpoints or etcd.install.enabled"},
+		{[]string{"drill.every=daily"}, `at '/drill/every': 'daily' does not match pattern`},
 		{[]string{"rbac.create=false"}, "rbac.create is false: want serviceAccountName"},
 	} {
 		args := []string{"template", "dynmesh", testKey}

@@ -144,11 +144,22 @@ func readCluster(t *testing.T, from string, documents [][]byte) (c cluster) {
 // itself.
 func TestManifests(t *testing.T) {
 	t.Run("files", eachFileIsGoodAndUsed)
-	help := askForHelp(t, "frontend", "worker", "mock-engine")
+	help := askForHelp(t, "frontend", "worker", "mock-engine", "drill")
 	for _, folder := range []string{"frontend", "example"} {
 		t.Run(folder, func(t *testing.T) { kustomized(t, folder).check(t, help, folder == "example") })
 	}
 	t.Run("registry", checkRegistry)
+	t.Run("drill", func(t *testing.T) {
+		c := component(t, "drill", "etcd-tls", "monitoring")
+		c.monitors = nil // what it says of workers is held against the example
+		c.services = slices.DeleteFunc(c.services, func(s *corev1.Service) bool { return s.Name == "dynmesh-workers" })
+		c.check(t, help, false)
+		for _, m := range c.members(t, help) {
+			if m.env["ETCD_AUTH_CA"] == "" {
+				t.Errorf("%s does not know etcd's authority", m.name)
+			}
+		}
+	})
 	t.Run("compose", func(t *testing.T) { checkCompose(t, help) })
 }
 

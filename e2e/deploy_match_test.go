@@ -92,6 +92,12 @@ func (c cluster) check(t *testing.T, help map[string]commandHelp, whole bool) {
 				}
 				m.checkGrace(t, m.Lifecycle.PreStop.Sleep.Seconds, seconds(t, m.setting("DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS"))+endings)
 				c.checkJoin(t, m)
+			case "drill":
+				_, metrics, _ := strings.Cut(m.setting("DYN_DRILL_LISTEN"), ":")
+				m.checkPorts(t, map[string]string{"http": metrics, "phantom": m.setting("DYN_HTTP_RPC_PORT")}, "gossip", "gossip-udp")
+				m.checkProbes(t, "http", "/live", "/live")
+				c.checkJoin(t, m)
+				c.checkAsks(t, m)
 			case "worker":
 				m.checkPorts(t, map[string]string{"dynmesh-rpc": m.setting("DYN_HTTP_RPC_PORT"), "dynmesh-system": m.setting("DYN_SYSTEM_PORT")},
 					"dynmesh-gossip", "dynmesh-gsp-udp")
@@ -111,6 +117,7 @@ func (c cluster) check(t *testing.T, help map[string]commandHelp, whole bool) {
 	}
 	c.checkSelectors(t)
 	c.checkMonitors(t, help)
+	delete(commands, "drill") // who wants it
 	if want := map[bool]int{false: 1, true: 3}[whole]; len(commands) != want {
 		t.Errorf("got %d commands, want %d: %v", len(commands), want, commands)
 	}

@@ -3,8 +3,10 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +91,21 @@ func (m member) checkEngineOutlives(t *testing.T) {
 		}
 		m.checkGrace(t, sleeps, 10*time.Second)
 	}
+}
+
+// checkAsks: the frontend that a drill asks is a Service's.
+func (c cluster) checkAsks(t *testing.T, m member) {
+	asked, err := url.Parse(m.env["DYN_FRONTEND_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, _, _ := strings.Cut(asked.Hostname(), ".")
+	for _, s := range c.services {
+		if s.Name == name && fmt.Sprint(s.Spec.Ports[0].Port) == asked.Port() && s.Spec.Selector["dynmesh/role"] == "frontend" {
+			return
+		}
+	}
+	t.Errorf("DYN_FRONTEND_URL is %s, and there is no such Service", asked)
 }
 
 // checkJoin: the name that members join by is a Service's that has addresses before anybody is

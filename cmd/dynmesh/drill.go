@@ -51,8 +51,10 @@ expectation, output, /health, cause or alert about the fleet counts it. They are
 workers do, never among Dynamo's, and write no model card. They take 60 MB while they run, and end with the drill, however that ends;
 what is registered of one that was killed goes with its lease.
 
-Fleets wait for canaries as long as their workers are told to: give the drill their DYN_CANARY_WAIT_TIME. With --every it goes on,
-asks for nothing but etcd and the frontend, and tells Prometheus at /metrics what it has found.
+Fleets wait for canaries as long as their workers are told to: give the drill their DYN_CANARY_WAIT_TIME. With --every it goes on, and serves
+
+  GET /metrics   Prometheus: how soon each fault was found, and whether the last ones were
+  GET /live      200 as long as it runs
 
 Exit codes: 0 all of it was found in time; 1 something was not; 2 a setting cannot be used, or it could not be tried: the frontend cannot
 be asked, or no phantom can be started.`,

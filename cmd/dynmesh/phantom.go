@@ -25,6 +25,7 @@ type phantomOptions struct {
 	gossip gossipOptions
 	host   string
 	podIP  string
+	port   int
 	etcd   etcd.Config
 	ttl    time.Duration
 }
@@ -36,6 +37,7 @@ func (o *phantomOptions) register(flags *pflag.FlagSet) {
 		setting{"health-check-request-timeout", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", &secondsValue{target: &o.check.Timeout}, "bound on its whole answer"},
 		setting{"rpc-host", "DYN_HTTP_RPC_HOST", &stringValue{&o.host, reachableHost}, "host that others reach phantoms at; default POD_IP, else the address that leads to etcd"},
 		setting{"pod-ip", "POD_IP", &stringValue{&o.podIP, reachableHost}, "the same, as Kubernetes gives it"},
+		setting{"rpc-port", "DYN_HTTP_RPC_PORT", &portValue{target: &o.port}, "port of their requests, for firewalls; 0: any free one"},
 	)
 	o.gossip.register(flags)
 	registerLeaseTTL(flags, &o.ttl)
@@ -77,7 +79,7 @@ func newPhantomCommand(logging *logSettings) *cobra.Command {
 			if cfg.RPC.AdvertiseHost = opts.host; cfg.RPC.AdvertiseHost == "" {
 				cfg.RPC.AdvertiseHost = opts.podIP
 			}
-			cfg.System.Port = parse.NoPort
+			cfg.System.Port, cfg.RPC.Port = parse.NoPort, opts.port
 			if cfg.Gossip, err = opts.gossip.config(); err != nil {
 				return err
 			}

@@ -25,6 +25,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 dynmesh/role: frontend
 {{- end -}}
 
+{{- define "dynmesh.drillSelector" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+dynmesh/role: drill
+{{- end -}}
+
 {{- define "dynmesh.etcdSelector" -}}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: etcd
@@ -106,6 +111,7 @@ subjects:
 {{- range .etcd.endpoints }}
 {{- if ne (hasPrefix "https://" .) (ne $.Values.etcd.tlsSecret "") }}{{ fail (printf "etcd.endpoints: %s: endpoints are https with etcd.tlsSecret, and http without" .) }}{{ end -}}
 {{- end -}}
+{{- if and .drill.enabled (not (include "dynmesh.etcdEndpoints" $)) }}{{ fail "drill.enabled: want etcd.endpoints or etcd.install.enabled: its phantoms are registered there" }}{{ end -}}
 {{- if and .kubernetes.services (not .kubernetes.enabled) }}{{ fail "kubernetes.services: want kubernetes.enabled" }}{{ end -}}
 {{- if and (or .kubernetes.endpointSlices .kubernetes.readinessGate) (not .kubernetes.enabled) }}{{ fail "kubernetes.endpointSlices, kubernetes.readinessGate: want kubernetes.enabled" }}{{ end -}}
 {{- if and .kubernetes.enabled (not .rbac.create) (not .serviceAccountName) }}{{ fail "rbac.create is false: want serviceAccountName, an account that may list and watch endpointslices and dynamoworkermetadatas" }}{{ end -}}
