@@ -12,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/cause"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // startTime is how long a worker that has never been ready is taken to be starting, which is no
@@ -67,19 +68,11 @@ func (c *causes) start(f *fleet.Fleet, now time.Time) {
 		case p == nil:
 			delete(c.starting, id)
 		case now.Before(until):
-			c.started = sooner(c.started, until)
+			c.started = timers.Earlier(c.started, until)
 		default:
 			c.put(f, p, now)
 		}
 	}
-}
-
-// sooner returns the earlier of two times, of which zero is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // put takes in how a worker is.
@@ -103,7 +96,7 @@ func (c *causes) put(f *fleet.Fleet, p *fleet.Process, now time.Time) {
 	until := w.Since.Add(startTime)
 	starting := w.State == cause.NotReady && now.Before(until) && !slices.ContainsFunc(shown, hasServed)
 	if starting {
-		c.starting[p.ID()], c.started = until, sooner(c.started, until)
+		c.starting[p.ID()], c.started = until, timers.Earlier(c.started, until)
 	}
 	if draining || starting {
 		c.table.Remove(p.ID())
@@ -240,7 +233,7 @@ func (c *causes) next() time.Time {
 	if len(c.starting) == 0 {
 		c.started = time.Time{}
 	}
-	return sooner(c.table.Next(), c.started)
+	return timers.Earlier(c.table.Next(), c.started)
 }
 
 // due says whether there is something to do.

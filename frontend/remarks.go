@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // A comparer finds out which instances differ from their peers in what they measure. It is pure;
@@ -89,7 +90,7 @@ func groupOf(f *fleet.Fleet, i *fleet.Instance) string {
 // next returns when there is something to do though nothing comes in; zero: never.
 func (r *remarks) next() (at time.Time) {
 	for _, c := range r.by {
-		at = sooner(at, c.Next())
+		at = timers.Earlier(at, c.Next())
 	}
 	return at
 }

@@ -10,12 +10,13 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // MeshAt asks for everything as it was at a moment. A frontend that keeps no history, or did not
 // watch then, is ErrNotFound, and the error says which.
 func (c *Client) MeshAt(ctx context.Context, at time.Time) (*Mesh, error) {
-	a, err := c.get(ctx, meshPath+"?at="+url.QueryEscape(stamp(at)), "")
+	a, err := c.get(ctx, meshPath+"?at="+url.QueryEscape(text.Time(at)), "")
 	if err != nil {
 		return nil, err
 	}
@@ -57,10 +58,10 @@ func (c *Client) history(ctx context.Context, p Past, before string) (*History, 
 		set("id", p.ID.String())
 	}
 	if !p.Since.IsZero() {
-		set("since", stamp(p.Since))
+		set("since", text.Time(p.Since))
 	}
 	if !p.Until.IsZero() {
-		set("until", stamp(p.Until))
+		set("until", text.Time(p.Until))
 	}
 	if p.Limit > 0 {
 		set("limit", strconv.Itoa(p.Limit))
@@ -125,5 +126,3 @@ func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Trans
 	}
 	return nil
 }
-
-func stamp(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

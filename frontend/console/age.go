@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // formatDuration writes a duration as people say it: 3s, 2m10s, 4h, 3d. Below a second it is 0s:
@@ -50,7 +52,7 @@ func formatTime(at time.Time) string {
 	if at.IsZero() {
 		return "unknown"
 	}
-	return at.UTC().Format("2006-01-02T15:04:05.000Z")
+	return text.Time(at)
 }
 
 // timestamps finds times in texts, and the parenthesis that may follow one. It is never changed.

@@ -21,6 +21,8 @@ func TestLoopbackOfAnotherHost(t *testing.T) {
 		"of a host that is unknown": {"http://127.0.0.1:9000/v1/rpc/g", "", "host-f", false},
 		"seen from such a host":     {"http://127.0.0.1:9000/v1/rpc/g", "host-a", "", false},
 		"no loopback":               {"http://10.127.0.1:9000/v1/rpc/g", "host-a", "host-f", false},
+		"localhost, loudly":         {"http://LOCALHOST:9000/v1/rpc/g", "host-a", "host-f", true},
+		"an address of IPv6":        {"http://[0:0:0:0:0:0:0:1]:9000/v1/rpc/g", "host-a", "host-f", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rigOf(t, Config{Gossip: true, Self: self, Host: tt.self})

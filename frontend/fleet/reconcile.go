@@ -136,7 +136,7 @@ func (r *reconciliation) instance(i *Instance) []string {
 		})
 	}
 	_, calmer := i.flaps(r.now)
-	f.deadlines.set(i, earlier(again, calmer))
+	f.deadlines.set(i, timers.Earlier(again, calmer))
 	return v.Reasons
 }
 
@@ -170,7 +170,7 @@ func (r *reconciliation) evidence(i *Instance) (e verdict.Evidence, again time.T
 	if !e.Unspoken && i.missing == member && i.toSpeak() && i.watch != undialable {
 		e.Unspoken = !slices.ContainsFunc(e.Paths, func(p verdict.Path) bool { return p.Finding == dynmesh.Pass && p.Counts() })
 	}
-	return e, earlier(again, overdue)
+	return e, timers.Earlier(again, overdue)
 }
 
 // toSpeak says whether the worker is to become a member, and has never been one.
@@ -187,7 +187,7 @@ func (r *reconciliation) wait(i *Instance, reported bool) (unreported, unspoken 
 		again = r.watch(i)
 		if i.toSpeak() {
 			if deadline := r.missing(i, member, memberDeadline); r.now.Before(deadline) {
-				return false, true, earlier(again, deadline)
+				return false, true, timers.Earlier(again, deadline)
 			}
 		}
 		return false, false, again
@@ -266,14 +266,6 @@ func (r *reconciliation) tombstone(p *Process) (last *dynmesh.Member, until time
 		return nil, time.Time{}
 	}
 	return p.lastMember, until
-}
-
-// earlier returns the earlier of two times, of which zero is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // deadlines say which instances are to be looked at again when, though nothing comes in: those for

@@ -268,8 +268,9 @@ func (f *Fleet) loopback(i *Instance) string {
 	if f.cfg.Host == "" || told == nil || told.Host == "" || told.Host == f.cfg.Host {
 		return ""
 	}
-	if !strings.Contains(i.transport, "127.") && !strings.Contains(i.transport, "localhost") && !strings.Contains(i.transport, "[::1]") {
-		return "" // most are none, and there are many
+	// Most are none, and there are many. An address of IPv6 has many forms.
+	if lower := strings.ToLower(i.transport); !strings.Contains(lower, "127.") && !strings.Contains(lower, "localhost") && !strings.Contains(lower, "[") {
+		return ""
 	}
 	addr, _ := parseTransport(i.transport)
 	if host, _, err := net.SplitHostPort(addr); err != nil || !address.IsLoopback(host) {

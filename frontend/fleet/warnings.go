@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // maxSuspected is the most endpoints that the warnings name.
@@ -34,7 +35,7 @@ func (w *warnings) registries(whole Registry, each []dynmesh.RegistryState) {
 		case dynmesh.Syncing:
 			w.add("%s has not been read yet: what is registered%s is not known", r.Name, there)
 		case dynmesh.Stale:
-			w.add("%s cannot be read since %s: what is registered%s is shown as it was then", r.Name, r.Since.UTC().Format(verdict.Time), there)
+			w.add("%s cannot be read since %s: what is registered%s is shown as it was then", r.Name, text.Time(r.Since), there)
 		}
 	}
 }

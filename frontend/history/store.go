@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
 )
@@ -403,6 +404,4 @@ func (s *store) close(now time.Time) error {
 }
 
 // stamp writes a time as all of dynmesh does.
-func stamp(milli int64) string {
-	return time.UnixMilli(milli).UTC().Format("2006-01-02T15:04:05.000Z")
-}
+func stamp(milli int64) string { return text.Time(time.UnixMilli(milli)) }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Mesh is the whole answer, as a client reads it. A frontend writes it piece by piece: Head, then
@@ -246,13 +247,10 @@ type Member struct {
 	Unregistered bool `json:"unregistered,omitempty"` // no registry vouches for it, where members are registered: what it finds of others does not count
 }
 
-// timeFormat is how all of /mesh writes times, in UTC.
-const timeFormat = "2006-01-02T15:04:05.000Z"
-
 // Time is a moment, to the millisecond where it is written.
 type Time struct{ time.Time }
 
 // MarshalJSON writes the time in UTC with milliseconds.
 func (t Time) MarshalJSON() ([]byte, error) {
-	return t.UTC().AppendFormat(make([]byte, 0, len(timeFormat)+2), `"`+timeFormat+`"`), nil
+	return t.UTC().AppendFormat(make([]byte, 0, len(text.TimeFormat)+2), `"`+text.TimeFormat+`"`), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // Hub hands assignments to outputs, and keeps what they report. Its methods may be called from any
@@ -339,7 +340,7 @@ func (h *Hub) LongestOut() map[string]time.Time {
 	defer h.mu.Unlock()
 	since := map[string]time.Time{}
 	for key, began := range h.out {
-		since[key.output] = earlier(since[key.output], began)
+		since[key.output] = timers.Earlier(since[key.output], began)
 	}
 	return since
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // heardWithin is how long a worker that is registered may be silent before it is judged without its
@@ -216,17 +217,9 @@ func (p *Policy) Next() (at time.Time) {
 		return p.read.Add(heardWithin)
 	}
 	for _, t := range p.targets {
-		at = earlier(at, t.again)
+		at = timers.Earlier(at, t.again)
 	}
 	return at
-}
-
-// earlier returns the earlier of two times, of which zero is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // assign applies floors, and puts together the targets that differ.

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/frontend/verdict"
+	"github.com/dynmesh/dynmesh/internal/text"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // ruling is what follows for one server of a target, before the floor.
@@ -32,7 +33,7 @@ func (p *Policy) rule(t *target, now time.Time) {
 	for _, i := range t.best() {
 		r, again := p.ruling(i, now)
 		t.rulings = append(t.rulings, r)
-		t.again = earlier(t.again, again)
+		t.again = timers.Earlier(t.again, again)
 		if r.counted {
 			t.counted++
 		}
@@ -104,7 +105,7 @@ func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) 
 	switch {
 	case i.Verdict != dynmesh.Ready:
 	case !until.IsZero():
-		r.reason = fmt.Sprintf("it works again, and is back in at %s if it still does", until.UTC().Format(verdict.Time))
+		r.reason = fmt.Sprintf("it works again, and is back in at %s if it still does", text.Time(until))
 	case i.Failing:
 		r.state = Degraded
 	default:
@@ -127,7 +128,7 @@ func (p *Policy) Outlook(of dynmesh.InstanceKey, told State, held bool) string {
 	case told == Degraded:
 		return "all of its weight once its worker's canary passes again"
 	case !i.entered && i.Verdict == dynmesh.Ready:
-		return "in once anybody has heard it, at " + i.since.Add(heardWithin).UTC().Format(verdict.Time) + " in any case"
+		return "in once anybody has heard it, at " + text.Time(i.since.Add(heardWithin)) + " in any case"
 	case !i.entered:
 		return "in as soon as it works"
 	}
@@ -135,7 +136,7 @@ func (p *Policy) Outlook(of dynmesh.InstanceKey, told State, held bool) string {
 	if i.Verdict != dynmesh.Ready || d.failing {
 		return fmt.Sprintf("in once it has worked for %.0f s", d.probation().Seconds())
 	}
-	return "in at " + d.works.Add(d.probation()).UTC().Format(verdict.Time) + ", if it still works then"
+	return "in at " + text.Time(d.works.Add(d.probation())) + ", if it still works then"
 }
 
 // fares returns how the address of an instance has fared.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // reasons says why v follows, what else is known that an operator would want to know, and what
@@ -293,11 +294,8 @@ func PartitionSuspected(unreachable, instances int) bool {
 // PartitionReason is the last reason of each unreachable instance of such an endpoint.
 const PartitionReason = "more than half of this endpoint's instances are unreachable from here: it may be this frontend that is cut off"
 
-// at writes a time as all of /mesh does: UTC, RFC 3339, milliseconds.
-func at(t time.Time) string { return t.UTC().Format(Time) }
-
-// Time is the form of times in reasons, for programs that make ages of them.
-const Time = "2006-01-02T15:04:05.000Z"
+// at writes a time as all of /mesh does.
+func at(t time.Time) string { return text.Time(t) }
 
 // said is what a system port told, in words.
 func (p Path) said() string { return cmp.Or(p.Detail, "its system port: "+cause(p.Reason, "")) }

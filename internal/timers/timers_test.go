@@ -82,3 +82,15 @@ func TestJitter(t *testing.T) {
 		t.Errorf("from %v to %v, want 0.9 s to 1.1 s", low, high)
 	}
 }
+
+func TestEarlier(t *testing.T) {
+	first := time.Unix(1, 0)
+	then := first.Add(1)
+	for _, tt := range []struct{ a, b, want time.Time }{
+		{first, then, first}, {then, first, first}, {first, time.Time{}, first}, {time.Time{}, first, first}, {},
+	} {
+		if got := timers.Earlier(tt.a, tt.b); got != tt.want {
+			t.Errorf("of %v and %v: got %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
