@@ -18,6 +18,10 @@ import (
 // second. What follows is the endpoint's stall budget, and a canary.
 const rankStill = 3 * time.Second
 
+// maxPinned is how many ranks get a canary each, all at once; a server that says that it has more of
+// them than any machine has GPUs gets none.
+const maxPinned = 16
+
 // ranksMoved is when each of the engines behind a server last took a step, or had nothing to do.
 type ranksMoved map[string]time.Time
 
@@ -59,6 +63,9 @@ func (r ranksMoved) part(name string) string { return fmt.Sprintf("rank %s of %d
 // pinnable is how many ranks requests can be pinned to: all, where they are counted from 0. A
 // server that has some of a larger deployment's numbers them otherwise.
 func (r ranksMoved) pinnable() int {
+	if len(r) > maxPinned {
+		return 0
+	}
 	for n := range len(r) {
 		if _, ok := r[strconv.Itoa(n)]; !ok {
 			return 0

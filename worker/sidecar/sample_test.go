@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -180,6 +181,29 @@ func TestCanariesGoToEachRank(t *testing.T) {
 	defer cancel()
 	if f := canary.Check(ctx, s.Probe()).Failure; f == nil || f.Reason != dynmesh.ReasonTimeout || !strings.HasPrefix(f.Detail, "rank 1 of 2: ") {
 		t.Errorf("one is dead: %v, want a timeout of rank 1 of 2", f)
+	}
+}
+
+// Requests can be pinned to ranks that are counted from 0, and to no more than a machine can have.
+func TestPinnable(t *testing.T) {
+	of := func(names ...int) ranksMoved {
+		r := ranksMoved{}
+		for _, n := range names {
+			r[fmt.Sprint(n)] = time.Time{}
+		}
+		return r
+	}
+	many := make([]int, maxPinned+1)
+	for n := range many {
+		many[n] = n
+	}
+	for _, tt := range []struct {
+		ranks []int
+		want  int
+	}{{nil, 0}, {[]int{0, 1}, 2}, {[]int{4, 5}, 0}, {many[:maxPinned], maxPinned}, {many, 0}} {
+		if got := of(tt.ranks...).pinnable(); got != tt.want {
+			t.Errorf("of %v: got %d, want %d", tt.ranks, got, tt.want)
+		}
 	}
 }
 
