@@ -31,9 +31,9 @@ type Table struct {
 	fleet    *value // that of all
 	values   map[Label]*value
 	names    map[string]*name
-	failing  []*worker // in any order
-	vanished []ending  // the oldest first; also some of those that have come back
-	places   map[string][]*worker
+	failing  []*worker            // in any order
+	vanished []ending             // the oldest first; also some of those that have come back
+	places   map[string][]*worker // where some have vanished, or cannot be reached
 
 	causes  []Cause
 	named   []*value // of these causes
@@ -118,7 +118,7 @@ func (t *Table) Put(p Worker) {
 		w = &worker{id: p.ID, at: -1}
 		t.workers[p.ID] = w
 	} else {
-		t.takeOut(w)
+		t.count(w, -1)
 		w.replaced = w.replaced && p.State == Unreachable
 	}
 	if p.State == Well && !w.wasWell {
@@ -148,15 +148,11 @@ func (t *Table) replace(place string) {
 	if place == "" {
 		return
 	}
-	if before := t.places[place]; len(before) > 0 {
-		t.Remove(before[0].id)
-		return
-	}
-	for _, w := range t.failing {
-		if w.state == Unreachable && !w.replaced && w.place == place {
-			w.replaced = true
-			return
-		}
+	lost := t.places[place]
+	if n := slices.IndexFunc(lost, func(w *worker) bool { return w.state == Vanished }); n >= 0 {
+		t.Remove(lost[n].id)
+	} else if n := slices.IndexFunc(lost, func(w *worker) bool { return !w.replaced }); n >= 0 {
+		lost[n].replaced = true
 	}
 }
 
@@ -180,9 +176,6 @@ func (t *Table) Vanish(id dynmesh.InstanceID, at time.Time) {
 	w.state, w.vanished = Vanished, at.UnixNano()
 	t.count(w, +1)
 	t.vanished = append(t.vanished, ending{w, w.vanished})
-	if w.place != "" {
-		t.places[w.place] = append(t.places[w.place], w)
-	}
 	if len(t.vanished) > MaxVanished {
 		t.forget()
 	}
@@ -204,22 +197,10 @@ func (t *Table) Remove(id dynmesh.InstanceID) {
 	if w == nil {
 		return
 	}
-	t.takeOut(w)
+	t.count(w, -1)
 	delete(t.workers, id)
 	for _, v := range w.values {
 		t.collect(v)
-	}
-}
-
-// takeOut has a worker count no longer.
-func (t *Table) takeOut(w *worker) {
-	t.count(w, -1)
-	if w.state != Vanished || w.place == "" {
-		return
-	}
-	others := slices.DeleteFunc(t.places[w.place], func(o *worker) bool { return o == w })
-	if t.places[w.place] = others; len(others) == 0 {
-		delete(t.places, w.place)
 	}
 }
 
@@ -275,5 +256,20 @@ func (t *Table) count(w *worker, sign int32) {
 		t.failing[last] = nil
 		t.failing = t.failing[:last]
 		w.at = -1
+	}
+	if w.place != "" && (w.state == Vanished || w.state == Unreachable) {
+		t.lose(w, sign)
+	}
+}
+
+// lose has a worker stand among those that its place has lost, or with a sign of -1 no longer.
+func (t *Table) lose(w *worker, sign int32) {
+	if sign > 0 {
+		t.places[w.place] = append(t.places[w.place], w)
+		return
+	}
+	others := slices.DeleteFunc(t.places[w.place], func(o *worker) bool { return o == w })
+	if t.places[w.place] = others; len(others) == 0 {
+		delete(t.places, w.place)
 	}
 }

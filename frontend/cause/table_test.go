@@ -396,3 +396,19 @@ func BenchmarkConclude(b *testing.B) {
 		})
 	}
 }
+
+// Workers that start together are not well at first, and each of them that gets well may be another
+// one's successor.
+func BenchmarkColdStart(b *testing.B) {
+	for b.Loop() {
+		t := NewTable()
+		for _, state := range []State{NotReady, Well} {
+			for n := range 10_000 {
+				t.Put(Worker{
+					ID: dynmesh.InstanceID(n + 1), State: state, Since: time.Unix(1, 0), Place: fmt.Sprint("node-", n/8),
+					Labels: []Label{{Name: "host", Value: fmt.Sprint("node-", n/8)}},
+				})
+			}
+		}
+	}
+}
