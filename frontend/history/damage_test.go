@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -92,19 +93,22 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
-// A file that another process cuts off or removes while it is written to holds nothing up: what can
-// be read is kept, and the history goes on in another.
+// A file that another process cuts off, removes or overwrites while it is written to holds nothing
+// up: what can be read is kept, and the history goes on in another.
 func TestCutOffWhileOpen(t *testing.T) {
-	const removed = -1
-	for _, size := range []int64{0, 4096, 9000, removed} {
+	const removed, overwritten = -1, -2
+	for _, size := range []int64{0, 4096, 9000, removed, overwritten} {
 		k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
 		k.step()
 		k.many(none, ready)
 		path := k.store.Load().live.path
 		var err error
-		if size == removed {
+		switch size {
+		case removed:
 			err = os.Remove(path)
-		} else {
+		case overwritten:
+			err = overwrite(path)
+		default:
 			err = os.Truncate(path, size)
 		}
 		if err != nil {
@@ -126,6 +130,19 @@ func TestCutOffWhileOpen(t *testing.T) {
 			t.Errorf("cut to %d: got %q", size, k.log)
 		}
 	}
+}
+
+// overwrite has noise stand in a file, which is as long as before.
+func overwrite(path string) error {
+	to, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	info, err := to.Stat()
+	if err == nil {
+		_, err = to.Write(bytes.Repeat([]byte{0xa5}, int(info.Size())))
+	}
+	return errors.Join(err, to.Close())
 }
 
 // Files of others in the folder are left alone.
@@ -219,4 +236,30 @@ func TestDamagedBlocks(t *testing.T) {
 			t.Errorf("a block with another byte at %d passes", n)
 		}
 	}
+}
+
+// A disk that does not answer keeps no process from ending.
+func TestDiskThatHangs(t *testing.T) {
+	t.Parallel()
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	s := k.store.Load()
+	s.mu.Lock() // as a write does that hangs
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		k.Run(ctx)
+	}()
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(10 * endWithin):
+		t.Fatal("it waits for the disk")
+	}
+	if !strings.Contains(k.log.String(), "the disk has not answered for 3s") {
+		t.Errorf("got %q", k.log)
+	}
+	s.mu.Unlock()
+	testkit.Eventually(t, time.Minute, "the disk answers, and all is closed in order", func() bool { return k.store.Load() == nil })
 }

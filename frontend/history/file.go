@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"iter"
 	"maps"
 	"os"
@@ -55,6 +56,7 @@ type file struct {
 	sealed bool
 	runs   []run        // in order of their beginning; at least one, but for a file that is new
 	size   atomic.Int64 // bytes
+	page   int64        // bytes of each
 	first  int64        // bytes once the first run had begun; 0: another process began it
 }
 
@@ -68,6 +70,7 @@ func openFile(path string) (*file, error) {
 		if f.db, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: lockTimeout}); err != nil {
 			return err
 		}
+		f.page = int64(f.db.Info().PageSize)
 		if err = f.read(); err == nil && f.sealed { // which is not written to: it takes less memory
 			err = f.reopen()
 		}
@@ -129,21 +132,47 @@ func (f *file) read() error {
 	})
 }
 
-// whole says whether the file is as long as it was. It is asked before each transaction: where the
-// first page is missing, bbolt faults with locks that it never gives back, and all that touches the
-// file afterwards would wait for them.
+// whole says whether the file is as long as it was, and begins as bbolt's do. It is asked before
+// each transaction: where the first pages are missing or make no sense, bbolt faults or panics with
+// locks that it never gives back, and all that touches the file afterwards would wait for them.
 func (f *file) whole() error {
-	info, err := os.Stat(f.path)
+	to, err := os.Open(f.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist): // what is written there is lost with the process
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	case err != nil:
 		return err
 	}
+	defer func() { _ = to.Close() }() // it was read
+	info, err := to.Stat()
+	if err != nil {
+		return err
+	}
 	if size := f.size.Load(); info.Size() < size {
 		return fmt.Errorf("%w: it has %d bytes of %d", errDamaged, info.Size(), size)
 	}
-	return nil
+	for _, at := range []int64{0, f.page} {
+		var head [pageHeader + metaSize]byte
+		if _, err := to.ReadAt(head[:], at); err == nil && isMeta(head[pageHeader:]) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: its first pages make no sense", errDamaged)
+}
+
+// What bbolt writes at the beginning of each of the first two pages, and checks for itself.
+const (
+	pageHeader = 16
+	metaSize   = 64
+	metaSum    = 56 // where the checksum of what is before it stands
+	metaMagic  = 0xED0CDAED
+)
+
+// isMeta says whether bbolt would take that for its own. Its numbers are those of the host.
+func isMeta(b []byte) bool {
+	sum := fnv.New64a()
+	_, _ = sum.Write(b[:metaSum])
+	return binary.NativeEndian.Uint32(b) == metaMagic && binary.NativeEndian.Uint64(b[metaSum:]) == sum.Sum64()
 }
 
 func (f *file) close() error { return guarded(f.db.Close) }

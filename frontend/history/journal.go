@@ -144,8 +144,30 @@ func (j *Journal) drop(more int) {
 	j.queue, j.size, j.missed = nil, 0, true
 }
 
-// Run writes until ctx ends. Everything that it started has ended when it returns.
+// endWithin is for how long Run waits for a disk once ctx has ended.
+const endWithin = 3 * time.Second
+
+// Run writes until ctx ends. Everything that it started has ended when it returns, unless the disk
+// does not answer: what the kernel holds up ends with the process, which is not to wait for it.
 func (j *Journal) Run(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		j.run(ctx)
+	}()
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+	case <-time.After(endWithin):
+		j.log.Warnf("History: the disk has not answered for %v: what has not been written is lost", endWithin)
+	}
+}
+
+func (j *Journal) run(ctx context.Context) {
 	defer j.end()
 	alive, prune := time.NewTicker(aboutEvery), time.NewTicker(pruneEvery)
 	defer alive.Stop()
