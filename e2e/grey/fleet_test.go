@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -145,10 +146,8 @@ func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome)
 		case <-t.Context().Done():
 		}
 	}
-	calm := f.named(nil)
-	if len(calm) > 0 {
-		o.alarms = calm
-	}
+	alarms := alarms{}
+	alarms.look(f, f.Mesh(t.Context()))
 	struck := time.Now()
 	if s.fault.knobs != "" {
 		f.replicas[0].engine.Turn(t, withPace(s.fault.knobs))
@@ -159,11 +158,7 @@ func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome)
 	defer ticks.Stop()
 	for time.Since(struck) < s.window() && !o.right {
 		m := f.Mesh(t.Context())
-		for _, name := range f.named(&m) {
-			if !slices.Contains(o.alarms, name) {
-				o.alarms = append(o.alarms, name)
-			}
-		}
+		alarms.look(f, m)
 		said, verdict := f.of(m)
 		right := s.fault.said(said)
 		if verdict != "" && verdict != dynmesh.Ready || right != "" && s.fault.beside {
@@ -181,7 +176,7 @@ func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome)
 			return o
 		}
 	}
-	o.late = pace.Longest(struck)
+	o.alarms, o.late = alarms.lines(), pace.Longest(struck)
 	return o
 }
 
@@ -205,22 +200,24 @@ func (f *fleet) of(m mesh.Mesh) (said []string, verdict dynmesh.VerdictState) {
 	return said, verdict
 }
 
-// named are those of which something bad is said, but for the one that is broken.
-func (f *fleet) named(m *mesh.Mesh) (all []string) {
-	if m == nil {
-		asked := f.Mesh(f.t.Context())
-		m = &asked
-	}
-	for _, i := range instances(*m) {
-		if i.ID != f.broken && isBad(i) {
-			all = append(all, fmt.Sprintf("%s %s: %s", i.ID, i.Verdict, first(i.Reasons)))
+// alarms are what is said first of each that is well.
+type alarms map[dynmesh.InstanceID]string
+
+// look takes in what a frontend says of those that are not broken.
+func (a alarms) look(f *fleet, m mesh.Mesh) {
+	for _, i := range instances(m) {
+		if i.ID == f.broken || a[i.ID] != "" {
+			continue
+		}
+		if i.Verdict != dynmesh.Ready {
+			a[i.ID] = fmt.Sprintf("%s %s: %s", i.ID, i.Verdict, first(i.Reasons))
+		} else if len(i.Remarks) > 0 {
+			a[i.ID] = fmt.Sprintf("%s: %s", i.ID, i.Remarks[0].Text)
 		}
 	}
-	return all
 }
 
-// isBad says whether an instance would be looked at by who is on call.
-func isBad(i mesh.Instance) bool { return i.Verdict != dynmesh.Ready }
+func (a alarms) lines() []string { return slices.Sorted(maps.Values(a)) }
 
 func first(lines []string) string {
 	if len(lines) == 0 {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/e2e/rig"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
 const (
@@ -58,16 +58,14 @@ func TestSaturation(t *testing.T) {
 			})
 		}
 	}
-	var alarms []string
+	alarms := alarms{}
 	ticks := time.NewTicker(2 * polled)
 	defer ticks.Stop()
 	long := time.Now()
+	var last mesh.Mesh
 	for time.Since(began) < lasts {
-		for _, name := range f.named(nil) {
-			if !slices.Contains(alarms, name) {
-				alarms = append(alarms, name)
-			}
-		}
+		last = f.Mesh(t.Context())
+		alarms.look(f, last)
 		if time.Since(long) > longEvery {
 			long = time.Now()
 			f.prefill(f.replicas[rand.IntN(len(f.replicas))])
@@ -78,18 +76,19 @@ func TestSaturation(t *testing.T) {
 			return
 		}
 	}
-	changes := 0
-	for _, i := range instances(f.Mesh(t.Context())) {
-		for _, c := range i.Changes {
-			if c.At.After(began) && c.To != dynmesh.Ready {
-				changes++
-				alarms = append(alarms, fmt.Sprintf("%s %s at %v: %s", i.ID, c.To, c.At.Sub(began), c.Reason))
+	for _, i := range instances(last) {
+		for _, c := range i.Changes { // what came and went between two looks
+			if c.At.After(began) && c.To != dynmesh.Ready && alarms[i.ID] == "" {
+				alarms[i.ID] = fmt.Sprintf("%s %s at %v: %s", i.ID, c.To, c.At.Sub(began), c.Reason)
 			}
 		}
 	}
-	fmt.Printf("saturation: %d replicas for %v, %d clients each of which %d are served at once, a prompt of %v each %v: %d false alarms, %d changes of a verdict\n",
-		len(f.replicas), lasts, crowd, sequences, longPrefill, longEvery, len(alarms), changes)
-	for _, a := range alarms {
+	fmt.Printf("saturation: %d replicas for %v, %d clients each, of which %d are served at once, a prompt of %v each %v: %d false alarms\n",
+		len(instances(last)), lasts, crowd, sequences, longPrefill, longEvery, len(alarms))
+	if got := len(instances(last)); got != len(f.replicas) {
+		t.Errorf("the frontend knows %d replicas, want %d", got, len(f.replicas))
+	}
+	for _, a := range alarms.lines() {
 		t.Errorf("false alarm: %s", a)
 	}
 }
