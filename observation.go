@@ -26,6 +26,8 @@ type Measure uint8
 const (
 	MeasureAnswers Measure = 1 // what it answers
 	MeasurePace    Measure = 2 // how fast it answers, and under which load
+
+	MeasureFailures Measure = 3 // that a part of its real requests fails
 )
 
 // MaxSample is the length of the longest sample, in bytes.

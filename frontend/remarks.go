@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/failures"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
@@ -28,7 +29,7 @@ type comparer interface {
 
 // comparers are all of them, by what they compare.
 func comparers() map[dynmesh.Measure]comparer {
-	return map[dynmesh.Measure]comparer{}
+	return map[dynmesh.Measure]comparer{dynmesh.MeasureFailures: &failures.Table{}}
 }
 
 // remarks has instances compared with their peers. The loop owns it.

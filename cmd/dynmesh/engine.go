@@ -19,6 +19,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/failures"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/proxy"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
@@ -78,6 +79,7 @@ type engine struct {
 	sidecar       *sidecar.Sidecar // where there is a proxy
 	watch         canary.Endpoint  // but for its name
 	registerAfter <-chan struct{}  // closed once it can be registered; nil: at once
+	failures      *failures.Watch  // nil where there is a handler
 	runs          []component      // what must run beside the worker
 }
 
@@ -122,10 +124,12 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 	if err != nil {
 		return engine{}, err
 	}
+	var fails *failures.Watch
 	p, err := proxy.New(proxy.Config{
 		Backend: o.backend.Backend, APIKey: o.backend.APIKey, TLS: s.TLS(),
 		OnFailure: func(f *dynmesh.Failure) {
 			s.RequestFailed(f)
+			fails.Failed(f)
 			(*front).RequestFailed(f)
 		},
 		Log: log.WithField(targetKey, "proxy"),
@@ -133,10 +137,12 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 	if err != nil {
 		return engine{}, err
 	}
+	activity := s.Activity(p.Activity)
+	fails = failures.New(activity)
 	return engine{
-		proxy: p, sidecar: s,
+		proxy: p, sidecar: s, failures: fails,
 		watch: canary.Endpoint{
-			Probe: s.Probe(), Activity: s.Activity(p.Activity), CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics,
+			Probe: s.Probe(), Activity: activity, CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics,
 		},
 		registerAfter: s.Answered(),
 		runs:          []component{{"sidecar", s.Run}, {"proxy", untilClosed(p)}},

@@ -66,13 +66,16 @@ type Remark struct {
 
 // Measures are those that there are remarks on.
 func Measures() []dynmesh.Measure {
-	return []dynmesh.Measure{dynmesh.MeasureAnswers, dynmesh.MeasurePace}
+	return []dynmesh.Measure{dynmesh.MeasureAnswers, dynmesh.MeasurePace, dynmesh.MeasureFailures}
 }
 
-// RemarkKind is a remark of a measure in one word: answers or slow.
+// RemarkKind is a remark of a measure in one word: answers, slow or failures.
 func RemarkKind(m dynmesh.Measure) string {
-	if m == dynmesh.MeasurePace {
+	switch m {
+	case dynmesh.MeasurePace:
 		return "slow"
+	case dynmesh.MeasureFailures:
+		return "failures"
 	}
 	return "answers"
 }

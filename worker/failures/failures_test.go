@@ -1,0 +1,65 @@
+package failures
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
+)
+
+func TestMany(t *testing.T) {
+	for _, tt := range []struct {
+		failed, ended uint64
+		stands, want  bool
+	}{
+		{0, 0, false, false}, {2, 2, false, false}, {3, 3, false, true}, {3, 15, false, true}, {3, 16, false, false}, {19, 100, false, false},
+		{10, 100, true, true}, {9, 100, true, false}, {0, 0, true, false},
+	} {
+		if got := isMany(tt.failed, tt.ended, tt.stands); got != tt.want {
+			t.Errorf("%d of %d, standing %v: got %v, want %v", tt.failed, tt.ended, tt.stands, got, tt.want)
+		}
+	}
+}
+
+// Each second request fails for a while, and none after that: it is said once, again for those who
+// have forgotten it, and taken back.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		fails := func() time.Duration { return min(time.Since(began), 50*time.Second) }
+		w := New(func() canary.Activity {
+			return canary.Activity{Completed: uint64(time.Since(began).Seconds()), Errors: uint64(fails().Seconds())}
+		})
+		w.Failed(&dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500: no KV cache"})
+		var said []string
+		var at []time.Duration
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		w.Run(ctx, func(s string) { said, at = append(said, s), append(at, time.Since(began)) })
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Fatal("it ended before its context")
+		}
+		if len(said) != 4 || !strings.HasPrefix(said[0], "3 of 6 within 30s, the last: ") || !strings.Contains(said[0], "no KV cache") ||
+			said[1] != said[0] || said[2] != said[0] || said[3] != "" {
+			t.Errorf("it said %q", said)
+		}
+		if want := []time.Duration{4 * time.Second, 34 * time.Second, 64 * time.Second}; len(at) != 4 || !slices.Equal(at[:3], want) || at[3] < 79*time.Second || at[3] > 81*time.Second {
+			t.Errorf("it said so at %v, want %v, and took it back when less than 3 of 30 had failed", at, want)
+		}
+	})
+}
+
+func TestCounterThatWentBack(t *testing.T) {
+	var c counts
+	now := time.Now()
+	c.add(sample{now, 100, 200})
+	if failed, ended := c.add(sample{now.Add(time.Second), 1, 2}); failed != 0 || ended != 0 {
+		t.Errorf("an engine that began again: %d of %d, want none", failed, ended)
+	}
+}
