@@ -3,6 +3,7 @@ package failures
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// What is too many: so many within window, and so large a part of the requests that ended. It is
-// over once it is less than half of that part.
+// What is too many: so many within window, or within a third of it, and so large a part of the
+// requests that ended then. It is over once it is less than half of that part of window's.
 const (
 	window = 30 * time.Second
 	least  = 3
@@ -55,12 +56,19 @@ func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 		}
 		now := time.Now()
 		a := w.activity()
-		failed, ended := seen.add(sample{now, a.Errors, a.Completed + a.Errors})
+		seen = seen.add(sample{now, a.Errors, a.Completed + a.Errors})
+		within := window
+		failed, ended := seen.within(within)
 		is := isMany(failed, ended, standing != "")
+		if !is && standing == "" {
+			within = window / 3
+			failed, ended = seen.within(within)
+			is = isMany(failed, ended, false)
+		}
 		switch {
 		case !said.IsZero() && now.Sub(said) < apart:
 		case is && standing == "":
-			standing, said = w.text(failed, ended), now
+			standing, said = w.text(failed, ended, within), now
 			say(standing)
 		case is && now.Sub(said) >= repeat:
 			said = now
@@ -72,8 +80,8 @@ func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 	}
 }
 
-func (w *Watch) text(failed, ended uint64) string {
-	s := fmt.Sprintf("%d of %d within %v", failed, ended, window)
+func (w *Watch) text(failed, ended uint64, within time.Duration) string {
+	s := fmt.Sprintf("%d of %d within %v", failed, ended, within)
 	if f := w.last.Load(); f != nil {
 		s += ", the last: " + f.Error()
 	}
@@ -98,16 +106,20 @@ type sample struct {
 // counts are samples of the window, the oldest first.
 type counts []sample
 
-// add takes in a sample, and returns what has happened within the window. Counters that went back
-// begin anew.
-func (c *counts) add(s sample) (failed, ended uint64) {
-	if n := len(*c); n > 0 && (s.failed < (*c)[n-1].failed || s.ended < (*c)[n-1].ended) {
-		*c = nil
+// add takes in a sample. Counters that went back begin anew.
+func (c counts) add(s sample) counts {
+	if n := len(c); n > 0 && (s.failed < c[n-1].failed || s.ended < c[n-1].ended) {
+		c = nil
 	}
-	*c = append(*c, s)
-	for len(*c) > 1 && s.at.Sub((*c)[0].at) > window {
-		*c = (*c)[1:]
+	for len(c) > 0 && s.at.Sub(c[0].at) > window {
+		c = c[1:]
 	}
-	first := (*c)[0]
-	return s.failed - first.failed, s.ended - first.ended
+	return append(c, s)
+}
+
+// within returns what has happened of late.
+func (c counts) within(d time.Duration) (failed, ended uint64) {
+	last := c[len(c)-1]
+	first := c[slices.IndexFunc(c, func(s sample) bool { return last.at.Sub(s.at) <= d })]
+	return last.failed - first.failed, last.ended - first.ended
 }

@@ -55,11 +55,25 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-func TestCounterThatWentBack(t *testing.T) {
-	var c counts
+// What begins among many that succeeded is noticed within a third of the window.
+func TestShortWindow(t *testing.T) {
 	now := time.Now()
-	c.add(sample{now, 100, 200})
-	if failed, ended := c.add(sample{now.Add(time.Second), 1, 2}); failed != 0 || ended != 0 {
+	var c counts
+	for s := range 31 { // 10 a second; of the last three seconds' all fail
+		c = c.add(sample{now.Add(time.Duration(s) * time.Second), uint64(max(0, s-27) * 10), uint64(s * 10)})
+	}
+	if failed, ended := c.within(window); failed != 30 || ended != 300 || isMany(failed, ended, false) {
+		t.Errorf("within %v: %d of %d are many", window, failed, ended)
+	}
+	if failed, ended := c.within(window / 3); failed != 30 || ended != 100 || !isMany(failed, ended, false) {
+		t.Errorf("within %v: %d of %d are not many", window/3, failed, ended)
+	}
+}
+
+func TestCounterThatWentBack(t *testing.T) {
+	now := time.Now()
+	c := counts{}.add(sample{now, 100, 200}).add(sample{now.Add(time.Second), 1, 2})
+	if failed, ended := c.within(window); failed != 0 || ended != 0 {
 		t.Errorf("an engine that began again: %d of %d, want none", failed, ended)
 	}
 }
