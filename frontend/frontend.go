@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
+	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
@@ -47,6 +48,7 @@ type Frontend struct {
 	member  *etcd.Registrar // nil: it is not registered
 	loop    *loop
 	server  *api.Server
+	history *history.Journal // nil: it keeps none
 	started atomic.Bool
 }
 
@@ -97,13 +99,14 @@ func newFrontend(cfg Config, sources ...discovery.Named) (*Frontend, error) {
 		names = append(names, s.Name)
 	}
 	f.loop = newLoop(cfg, func(s *snapshot.Snapshot) { f.server.Publish(s) }, names...)
-	history, err := openHistory(cfg, func() *snapshot.Mesh { return f.server.Newest().Mesh })
-	if err != nil {
+	var err error
+	if f.history, err = openHistory(cfg, func() *snapshot.Mesh { return f.server.Newest().Mesh }); err != nil {
 		return nil, err
 	}
-	if f.loop.history = history; history != nil {
-		served.History = history
-		served.Collectors = append(served.Collectors, history)
+	if f.history != nil {
+		f.loop.recorder = newRecorder(f.history, f.loop.causes.table, f.loop.router.shown())
+		served.History = f.history
+		served.Collectors = append(served.Collectors, f.history)
 	}
 	served.Collectors = append(served.Collectors, f.loop.senses)
 	if f.loop.router != nil {
@@ -170,8 +173,8 @@ func (f *Frontend) run(ctx context.Context) error {
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 	var kept sync.WaitGroup
-	if f.loop.history != nil {
-		kept.Go(func() { f.loop.history.Run(keeping) })
+	if f.history != nil {
+		kept.Go(func() { f.history.Run(keeping) })
 	}
 	var leaving error
 	if f.cfg.Pool != nil {

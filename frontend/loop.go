@@ -8,7 +8,6 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
-	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
 )
 
@@ -38,7 +37,7 @@ type loop struct {
 	router      *router
 	causes      causes
 	remarks     remarks
-	history     *history.Journal // nil: none
+	recorder    *recorder // nil: there is no history
 	senses      *senses
 	rendered    time.Time // end of the last rendering
 }
@@ -147,7 +146,7 @@ func (l *loop) render(now time.Time) {
 	if s := l.builder.Next(changes, now); s != nil {
 		l.publish(s)
 	}
-	record(l.history, before, l.builder.Snapshot(), changes.Transitions)
+	l.recorder.record(l.fleet, before, l.builder.Snapshot(), changes, now)
 	l.rendered = time.Now()
 	l.logDiscovery(before, l.rendered)
 }

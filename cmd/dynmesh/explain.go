@@ -13,7 +13,6 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/console"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
-	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -85,11 +84,7 @@ func askMesh(ctx context.Context, c *client.Client, at string) (*client.Mesh, er
 	if at == "" {
 		return c.Mesh(ctx)
 	}
-	when, err := parse.Moment(at, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	return c.MeshAt(ctx, when)
+	return c.MeshAt(ctx, at)
 }
 
 // fillChanges gives an instance of the past the changes that led there: /mesh of the past has none.
@@ -101,8 +96,17 @@ func fillChanges(ctx context.Context, c *client.Client, f *console.Found, at tim
 	for _, t := range h.Transitions {
 		var i mesh.Instance
 		change := mesh.Change{At: t.At, From: t.From, To: t.To}
-		if json.Unmarshal(t.Instance, &i) == nil && len(i.Reasons) > 0 {
-			change.Reason = i.Reasons[0]
+		if json.Unmarshal(t.Instance, &i) != nil || len(i.Reasons) == 0 {
+			f.Changes = append(f.Changes, change)
+			continue
+		}
+		change.Reason = i.Reasons[0]
+		if t.From == t.To { // it is of what is remarked on it
+			var texts []string
+			for _, r := range i.Remarks {
+				texts = append(texts, r.Text)
+			}
+			change.Reason = strings.Join(texts, "; ")
 		}
 		f.Changes = append(f.Changes, change)
 	}

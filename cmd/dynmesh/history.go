@@ -26,7 +26,8 @@ func newHistoryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history [ENDPOINT|INSTANCE]",
 		Short: "Show how verdicts changed, and why",
-		Long: `history asks a frontend how verdicts changed, the oldest change first. ENDPOINT is dyn://namespace.component.endpoint; INSTANCE is an ID
+		Long: `history asks a frontend how verdicts changed, the oldest change first; of the whole fleet also what failures had in common, when that was
+found and when it ended. ENDPOINT is dyn://namespace.component.endpoint; INSTANCE is an ID
 in hex, or the beginning of one, with or without its endpoint before it. Without either it is all of the fleet.
 
   -o table   a line each, with the reason that decided
@@ -109,7 +110,7 @@ func tellHistory(ctx context.Context, c *client.Client, target console.Target, s
 		_, _ = fmt.Fprintf(stderr, "dynmesh: the history begins at %s\n", first.Begins.UTC().Format(time.RFC3339))
 	}
 	shown := 0
-	err = c.EachTransition(ctx, target.Past(client.Past{Since: from, Until: to}), func(all []mesh.Transition) error {
+	damaged, err := c.EachTransition(ctx, target.Past(client.Past{Since: from, Until: to}), func(all []mesh.Transition) error {
 		all = target.Meant(all)
 		shown += len(all)
 		if len(all) == 0 {
@@ -117,6 +118,9 @@ func tellHistory(ctx context.Context, c *client.Client, target console.Target, s
 		}
 		return show(all, first.Now)
 	})
+	if damaged {
+		_, _ = fmt.Fprintln(stderr, "dynmesh: parts of the history are damaged and cannot be read: what is shown is not all; the frontend's log says which")
+	}
 	if err == nil && shown == 0 {
 		err = show(nil, first.Now)
 	}

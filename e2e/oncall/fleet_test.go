@@ -60,8 +60,14 @@ func newFleet(t *testing.T) *fleet {
 	}
 	t.Cleanup(func() { _ = f.client.Close() })
 	for n := range 2 {
-		f.frontends = append(f.frontends, f.run(fmt.Sprintf("frontend%d", n), "frontend", "--http-host", "127.0.0.1", "--http-port", "0",
-			"--expect", backendName+">=3", "--expect", prefillName+">=2", "--expect", "dyn://dynamo.*.generate>=1{verified}", "--xds", "127.0.0.1:0", "--steer-dynamo"))
+		args := []string{
+			"frontend", "--http-host", "127.0.0.1", "--http-port", "0",
+			"--expect", backendName + ">=3", "--expect", prefillName + ">=2", "--expect", "dyn://dynamo.*.generate>=1{verified}", "--xds", "127.0.0.1:0", "--steer-dynamo",
+		}
+		if n == 0 {
+			args = append(args, "--history-dir", t.TempDir())
+		}
+		f.frontends = append(f.frontends, f.run(fmt.Sprintf("frontend%d", n), args...))
 	}
 	for n := range 3 {
 		f.backends = append(f.backends, f.worker(fmt.Sprintf("backend%d", n), "backend"))

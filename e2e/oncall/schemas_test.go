@@ -66,6 +66,7 @@ func TestSchemasOfGoldenFiles(t *testing.T) {
 	for file, schema := range map[string]string{
 		"mesh.json": "mesh.json", "mesh-empty.json": "mesh.json", "mesh-endpoint.json": "mesh-endpoint.json",
 		"mesh-instance.json": "mesh-instance.json", "mesh-cause-instance.json": "mesh-instance.json", "mesh-lost-instance.json": "mesh-instance.json", "targets.json": "frontend-sd-prometheus.json",
+		"history.json": "history.json", "history-counts.json": "history-counts.json", "mesh-at.json": "mesh.json",
 	} {
 		document, err := os.ReadFile("../../frontend/testdata/" + file)
 		if err == nil {
@@ -86,6 +87,10 @@ func TestSchemasRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	mesh := string(golden)
+	if golden, err = os.ReadFile("../../frontend/testdata/history.json"); err != nil {
+		t.Fatal(err)
+	}
+	past := string(golden)
 	health := `{"endpoints":["dyn://a.b.c"],"instances":[{"component":"b","endpoint":"c","instance_id":18446744073709551615,"namespace":"a","transport":"x","newer":1}],"status":"healthy"}`
 	for _, good := range []struct{ schema, document string }{
 		{"frontend-health.json", health},
@@ -107,6 +112,9 @@ func TestSchemasRefuse(t *testing.T) {
 		{"mesh-endpoint.json", mesh, "", ""}, // it has members
 		{"frontend-health.json", health, `"status"`, `"message":"No endpoints available","status"`},
 		{"frontend-health.json", health, `"transport":"x",`, ``},
+		{"history.json", past, `"to": "named"`, `"to": "ready"`},
+		{"history.json", past, `"damaged": 2`, `"damaged": 0`},
+		{"history-counts.json", `{"points":[{"at":"2026-11-28T03:00:00.000Z","known":true,"counts":{"ready":1}}]}`, `"known":true,`, ``},
 		{"frontend-ready.json", `{"discovery":"synced","expectations":[],"ready":false,"reasons":[]}`, "", ""},
 	} {
 		document := strings.Replace(bad.document, bad.was, bad.is, 1)
@@ -145,6 +153,11 @@ func (f *fleet) answersFit(t *testing.T, s schemas) {
 		{front, "GET", "/ready", "", "frontend-ready.json", []int{200, 503}},
 		{front, "GET", "/mesh", "", "mesh.json", []int{200}},
 		{front, "GET", "/sd/prometheus", "", "frontend-sd-prometheus.json", []int{200}},
+		{front, "GET", "/mesh?at=0s", "", "mesh.json", []int{200}},
+		{front, "GET", "/history", "", "history.json", []int{200}},
+		{front, "GET", "/history/counts?since=10m", "", "history-counts.json", []int{200}},
+		{front, "GET", "/history?since=yesterday", "", "frontend-error.json", []int{400}},
+		{f.frontends[1], "GET", "/history", "", "frontend-error.json", []int{404}},
 		{front, "GET", "/nothing", "", "frontend-error.json", []int{404}},
 		{front, "POST", "/health", "{}", "frontend-error.json", []int{405}},
 		{front, "GET", "/mesh/a.b.c", "", "frontend-error.json", []int{404}},

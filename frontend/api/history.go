@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,7 +112,13 @@ func (a answers) transitions(c *fiber.Ctx) error {
 			Damaged: page.Damaged, Problem: a.history.Problem(),
 		}
 		for i, e := range page.Entries {
-			h.Transitions[i] = mesh.Transition{At: mesh.Time{Time: e.At}, Endpoint: e.Endpoint, ID: e.ID, From: e.From, To: e.To, Instance: e.Data}
+			t := mesh.Transition{At: mesh.Time{Time: e.At}, From: e.From, To: e.To}
+			if _, is := e.Cause(); is {
+				t.Cause = e.Data
+			} else {
+				t.Endpoint, t.ID, t.Instance = e.Endpoint, e.ID, e.Data
+			}
+			h.Transitions[i] = t
 		}
 		return h, nil
 	})
@@ -218,6 +226,13 @@ func (a answers) meshAt(c *fiber.Ctx, asked, name string, id *dynmesh.InstanceID
 			m.Warnings = withWarning(m.Warnings, fmt.Sprintf("%d parts of the history cannot be read: what is shown of %s is not all", state.Damaged, at.UTC().Format(time.RFC3339)))
 		}
 		for _, e := range state.Entries {
+			if _, is := e.Cause(); is {
+				var c mesh.Cause
+				if json.Unmarshal(e.Data, &c) == nil {
+					m.Causes = append(m.Causes, c)
+				}
+				continue
+			}
 			if n := len(m.Endpoints); n == 0 || m.Endpoints[n-1].Name != e.Endpoint {
 				m.Endpoints = append(m.Endpoints, pastEndpoint{EndpointHead: mesh.EndpointHead{Name: e.Endpoint}, Instances: []json.RawMessage{}})
 			}
@@ -227,6 +242,7 @@ func (a answers) meshAt(c *fiber.Ctx, asked, name string, id *dynmesh.InstanceID
 				of.Instances = append(of.Instances, e.Data)
 			}
 		}
+		slices.SortStableFunc(m.Causes, func(a, b mesh.Cause) int { return cmp.Compare(b.Failing, a.Failing) })
 		if name != "" {
 			m.Endpoints, m.Members = only(m.Endpoints, name, id), []mesh.Member{}
 			if len(m.Endpoints) == 0 {

@@ -105,7 +105,19 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%s is imported and not named by the index: it is asked for one round trip later", name)
 		}
 	}
-	t.Logf("%d files, %d bytes in all", len(listed)+1, size)
+	// What only some frontends need is loaded where they do.
+	later := 0
+	for _, name := range []string{"past.js", "past.css"} {
+		res, content := ask(t, strings.Replace("/"+references.FindStringSubmatch(index)[1], "icon.svg", name, 1))
+		if res.code != http.StatusOK || listed[name] {
+			t.Errorf("%s: got %d, and that the index names it is %v", name, res.code, listed[name])
+		}
+		later += len(content)
+	}
+	if later > 10_000 {
+		t.Errorf("what a history takes is %d bytes, want less than 10 KB", later)
+	}
+	t.Logf("%d files, %d bytes in all; %d more where there is a history", len(listed)+1, size, later)
 	if size > 100_000 || len(listed) < 10 {
 		t.Errorf("%d files of %d bytes, want less than 100 KB", len(listed)+1, size)
 	}

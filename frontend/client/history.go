@@ -13,10 +13,11 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// MeshAt asks for everything as it was at a moment. A frontend that keeps no history, or did not
-// watch then, is ErrNotFound, and the error says which.
-func (c *Client) MeshAt(ctx context.Context, at time.Time) (*Mesh, error) {
-	a, err := c.get(ctx, meshPath+"?at="+url.QueryEscape(text.Time(at)), "")
+// MeshAt asks for everything as it was at a moment: a time such as 2026-11-28T03:12Z, or how long
+// ago by the frontend's clock, such as 2h. A frontend that keeps no history, or did not watch then,
+// is ErrNotFound, and the error says which.
+func (c *Client) MeshAt(ctx context.Context, at string) (*Mesh, error) {
+	a, err := c.get(ctx, meshPath+"?at="+url.QueryEscape(at), "")
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +80,17 @@ func (c *Client) history(ctx context.Context, p Past, before string) (*History, 
 const window = 6 * time.Hour
 
 // EachTransition has f called with all changes in the order in which they happened, some at a time.
-func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Transition) error) error {
+// damaged says that parts of the history cannot be read: there may have been more.
+func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Transition) error) (damaged bool, err error) {
 	first, err := c.History(ctx, Past{Limit: 1})
 	if err != nil {
-		return err
+		return false, err
 	}
 	if p.Since.Before(first.Begins.Time) {
 		p.Since = first.Begins.Time
 	}
 	if first.Begins.IsZero() {
-		return nil // there is nothing
+		return false, nil // there is nothing
 	}
 	// Nothing is later but by clocks that were ahead: a time that is far off would be asked for in
 	// vain, a window after the other.
@@ -107,22 +109,23 @@ func (c *Client) EachTransition(ctx context.Context, p Past, f func([]mesh.Trans
 		for before := ""; ; {
 			h, err := c.history(ctx, part, before)
 			if err != nil {
-				return err
+				return damaged, err
 			}
+			damaged = damaged || h.Damaged > 0
 			all = slices.Concat(h.Transitions, all)
 			if h.Before == "" {
 				break
 			}
 			if h.Before == before {
-				return c.failure("/history", errors.New("it tells to ask for the same again"))
+				return damaged, c.failure("/history", errors.New("it tells to ask for the same again"))
 			}
 			before = h.Before
 		}
 		if len(all) > 0 {
 			if err := f(all); err != nil {
-				return err
+				return damaged, err
 			}
 		}
 	}
-	return nil
+	return damaged, nil
 }

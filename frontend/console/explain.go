@@ -337,10 +337,17 @@ func withDetail(detail string) string {
 	return ": " + plain.Text(detail, maxReason)
 }
 
-// describeChange says what a change of the verdict was. decided is the reason that decides now: it
+// describeChange says what a change of the verdict was; where there was none, what is remarked on
+// the instance since then. decided is the reason that decides now: it
 // stands above already.
 func describeChange(c mesh.Change, decided string) string {
 	from, to := plain.Text(c.From, 20), plain.Text(c.To, 20)
+	if c.From == c.To {
+		if c.Reason == "" {
+			return "it differs from its peers no longer"
+		}
+		return "it differs from its peers: " + plain.Text(c.Reason, maxReason)
+	}
 	text := "verdict: " + to
 	if from != "" {
 		text = "verdict: from " + from + " to " + to

@@ -46,6 +46,9 @@ func (t Target) Past(p client.Past) client.Past {
 func (t Target) Meant(all []mesh.Transition) []mesh.Transition {
 	decimal, err := strconv.ParseUint(t.id, 10, 64)
 	return slices.DeleteFunc(all, func(x mesh.Transition) bool {
+		if x.Cause != nil {
+			return t != (Target{}) // it is of no one of them
+		}
 		id := strings.HasPrefix(x.ID.String(), t.id) || err == nil && x.ID == dynmesh.InstanceID(decimal)
 		return t.endpoint != "" && x.Endpoint != t.endpoint || !id
 	})
@@ -78,6 +81,13 @@ func History(all []mesh.Transition, now time.Time, begun bool, style Style) stri
 		t.heads("TIME", "+AGE", "INSTANCE", "ENDPOINT", "CHANGE", "WHY")
 	}
 	for _, x := range all {
+		if x.Cause != nil {
+			var c mesh.Cause
+			_ = json.Unmarshal(x.Cause, &c) // as below
+			t.row(cell{formatTime(x.At.Time), dim}, cell{age(x.At.Time, now), noColour}, cell{"", noColour}, cell{plain.Text(c.Name, maxName), noColour},
+				cell{way(x), wayColour(x)}, cell{plain.Text(c.Line, maxReason), noColour})
+			continue
+		}
 		var i mesh.Instance
 		_ = json.Unmarshal(x.Instance, &i) // what cannot be read is not shown
 		name := x.ID.String()
@@ -99,11 +109,19 @@ func History(all []mesh.Transition, now time.Time, begun bool, style Style) stri
 // way says how a verdict changed.
 func way(x mesh.Transition) string {
 	from, to := plain.Text(cmp.Or(x.From, "new"), 20), plain.Text(cmp.Or(x.To, "left"), 20)
+	switch {
+	case x.Cause != nil && x.To != "":
+		return "in common"
+	case x.Cause != nil:
+		return "no longer in common"
+	}
 	return from + " → " + to
 }
 
 func wayColour(x mesh.Transition) colour {
 	switch x.To {
+	case mesh.Named:
+		return red
 	case dynmesh.Ready:
 		return green
 	case dynmesh.NotReady:

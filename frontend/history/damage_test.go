@@ -117,7 +117,7 @@ func TestCutOffWhileOpen(t *testing.T) {
 		if page, err := k.Select(Query{Limit: 1000}); err != nil || page.Damaged == 0 {
 			t.Errorf("cut to %d: got %d damaged, %v", size, page.Damaged, err)
 		}
-		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", 7), ready, unreachable, k.now)}, false)
+		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", 7), ready, unreachable, k.now)}, false)
 		if err := k.Journal.step(k.now); !errors.Is(err, errDamaged) {
 			t.Errorf("cut to %d: got %v", size, err)
 		}

@@ -34,7 +34,7 @@ func TestFullDisk(t *testing.T) {
 	n := uint64(0)
 	for n < 10_000 && err == nil {
 		n++
-		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, k.now)}, false)
+		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, k.now)}, false)
 		if err = k.Journal.step(k.now); err != nil {
 			k.fail(err)
 		}
@@ -44,7 +44,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for range 3 {
 		n++
-		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, k.now)}, false)
+		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, k.now)}, false)
 		if err := k.Journal.step(k.now); err != nil {
 			k.fail(err)
 		}

@@ -7,7 +7,8 @@
 // A folder holds files of bbolt, one for each stretch of at most six hours, so that age and size
 // are bounded by removing whole files, and damage to one stays in it. A file stands for itself: it
 // begins with how everything stood (entries that are Carried), and each change follows as an
-// [Entry]. The newest is written to; one that is full is rewritten once, compressed by instance,
+// [Entry]: of an instance, of a cause that several failures have, or of what stands around them.
+// The newest is written to; one that is full is rewritten once, compressed by instance,
 // and read from then on.
 //
 //	bucket       key                        value

@@ -8,35 +8,57 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
-// Subject says what an entry is about: one instance, or, where it is zero, the frontend itself.
+// Subject says what an entry is about: one instance; a cause that several failures have; or, where
+// it is zero, the frontend itself.
 type Subject struct {
 	Endpoint string // dyn://namespace.component.endpoint
 	ID       dynmesh.InstanceID
 }
 
-// Entry is one change, or how something stood when a run began.
+const causePrefix = "cause:" // no endpoint's name begins so
+
+// OfCause is the subject of a cause, such as host=h7.
+func OfCause(name string) Subject { return Subject{Endpoint: causePrefix + name} }
+
+// Cause returns the name of the cause that the subject is.
+func (s Subject) Cause() (name string, is bool) { return strings.CutPrefix(s.Endpoint, causePrefix) }
+
+func (s Subject) isInstance() bool {
+	_, cause := s.Cause()
+	return s != (Subject{}) && !cause
+}
+
+// Entry is one change, or how something stood from then on.
 type Entry struct {
 	Subject
-	At       time.Time            // to the millisecond
-	From, To dynmesh.VerdictState // empty: it was not shown, or is not shown any longer
-	Carried  bool                 // nothing changed: a run began with it
+	At time.Time // to the millisecond
 
-	// Data is the instance as /mesh had it then, but for Changes; of the frontend itself, what stands
-	// around the instances. Empty where To is.
+	// From and To are empty where it was not shown, or is not any longer. A cause is [mesh.Named].
+	From, To dynmesh.VerdictState
+
+	// Carried says that nobody is told of it as a change: a run began with it, or the verdict is
+	// what it was, and what else is known of the instance is not.
+	Carried bool
+
+	// Data is the instance as /mesh had it then, but for Changes; a cause, as /mesh had it or had it
+	// last; of the frontend itself, what stands around the instances. Empty of an instance where To
+	// is.
 	Data json.RawMessage
 }
 
 // words are the states that a header can hold. Files have them by number: new ones are added at the
 // end.
 func words() []dynmesh.VerdictState {
-	return []dynmesh.VerdictState{"", dynmesh.Ready, dynmesh.NotReady, dynmesh.Unreachable, dynmesh.Draining}
+	return []dynmesh.VerdictState{"", dynmesh.Ready, dynmesh.NotReady, dynmesh.Unreachable, dynmesh.Draining, mesh.Named}
 }
 
 const otherWord = 0x3f // one that is not among them: only Data has it

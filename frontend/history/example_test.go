@@ -13,17 +13,14 @@ import (
 )
 
 // one is a fleet of one instance.
-type one struct{ key dynmesh.InstanceKey }
+type one struct {
+	history.Subject
+	json []byte
+}
 
 func (one) About() []byte { return []byte(`{}`) }
 func (o one) Each() iter.Seq2[history.Subject, []byte] {
-	return func(yield func(history.Subject, []byte) bool) {
-		yield(history.Subject{Endpoint: o.key.Endpoint.String(), ID: o.key.ID}, o.Of(o.key))
-	}
-}
-
-func (one) Of(dynmesh.InstanceKey) []byte {
-	return []byte(`{"id":"694d","verdict":"ready","reasons":["its canary passed"]}`)
+	return func(yield func(history.Subject, []byte) bool) { yield(o.Subject, o.json) }
 }
 
 func Example() {
@@ -32,7 +29,10 @@ func Example() {
 		panic(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	fleet := one{dynmesh.InstanceKey{Endpoint: dynmesh.Endpoint{Namespace: "dynamo", Component: "backend", Name: "generate"}, ID: 0x694d}}
+	fleet := one{
+		history.Subject{Endpoint: "dyn://dynamo.backend.generate", ID: 0x694d},
+		[]byte(`{"id":"694d","verdict":"ready","reasons":["its canary passed"]}`),
+	}
 	j, err := history.New(history.Config{Dir: dir, Newest: func() history.Picture { return fleet }, Log: testkit.Quiet()})
 	if err != nil {
 		panic(err)
@@ -43,7 +43,7 @@ func Example() {
 		defer close(ended)
 		j.Run(ctx)
 	}()
-	j.Record(fleet, []history.Change{{At: time.Now(), Key: fleet.key, To: dynmesh.Ready}}, false)
+	j.Record([]history.Entry{{Subject: fleet.Subject, At: time.Now(), To: dynmesh.Ready, Data: fleet.json}}, false)
 	for {
 		if page, err := j.Select(history.Query{Limit: 10}); err == nil && len(page.Entries) > 0 {
 			e := page.Entries[0]

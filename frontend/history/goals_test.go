@@ -36,7 +36,7 @@ func TestGoals(t *testing.T) {
 		if state[n] == ready {
 			to = unreachable
 		}
-		k.Record(f, []Change{k.set(key(n), state[n], to, k.now)}, false)
+		k.Record([]Entry{k.set(key(n), state[n], to, k.now)}, false)
 		state[n] = to
 	}
 	for n := range instances {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"sync"
@@ -24,18 +25,8 @@ type Picture interface {
 	// About is what stands around the instances, a JSON object.
 	About() []byte
 
-	// Each ranges over the instances as /mesh has them, by the name of their endpoint.
+	// Each ranges over the instances and the causes, as /mesh has them.
 	Each() iter.Seq2[Subject, []byte]
-
-	// Of returns one of them; nil: it is not shown.
-	Of(dynmesh.InstanceKey) []byte
-}
-
-// Change is one that [Journal.Record] is told of.
-type Change struct {
-	At       time.Time
-	Key      dynmesh.InstanceKey
-	From, To dynmesh.VerdictState // empty: it was not shown, or is not shown any longer
 }
 
 // Config says where the history is kept.
@@ -47,7 +38,7 @@ type Config struct {
 	// Newest returns how everything stands. Any goroutine may call it.
 	Newest func() Picture
 
-	Log *logrus.Entry
+	Log *logrus.Entry // default: discarded
 }
 
 // The defaults.
@@ -100,6 +91,11 @@ func New(cfg Config) (*Journal, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = DefaultMaxBytes
 	}
+	if cfg.Log == nil {
+		discard := logrus.New()
+		discard.SetOutput(io.Discard)
+		cfg.Log = logrus.NewEntry(discard)
+	}
 	switch {
 	case cfg.MaxAge < 0:
 		return nil, dynmesh.NewConfigError("history", "MaxAge", cfg.MaxAge, "a positive duration")
@@ -109,25 +105,21 @@ func New(cfg Config) (*Journal, error) {
 	return &Journal{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), began: time.Now()}, nil
 }
 
-// Record takes in what has changed, of which p is the newest picture: [Config.Newest] returns it,
-// or one that is newer. around says that what stands around the instances has changed, too. Record
-// does not block. One goroutine calls it.
-func (j *Journal) Record(p Picture, changes []Change, around bool) {
+// Record takes in what has changed: [Config.Newest] returns a picture that has it already. Data of
+// an instance may be as /mesh has it, and is not kept. around says that what stands around the
+// instances has changed, too. Record does not block. One goroutine calls it.
+func (j *Journal) Record(changes []Entry, around bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.around = j.around || around
-	for n, c := range changes {
+	for n, e := range changes {
 		if j.missed { // the run that is to begin has how it ends
-			j.dropped += uint64(len(changes) - n)
+			j.dropped += told(changes[n:])
 			break
 		}
-		e := Entry{At: c.At, From: c.From, To: c.To}
-		if e.Subject = (Subject{strings.ToValidUTF8(c.Key.Endpoint.String(), "\uFFFD"), c.Key.ID}); c.To != "" {
-			// Rendered bytes are shared: a copy keeps nothing else in memory.
-			e.Data = append(json.RawMessage(nil), p.Of(c.Key)...)
-		}
+		e.Data = append(json.RawMessage(nil), e.Data...) // which is shared: a copy keeps nothing else in memory
 		if j.size += len(e.Data) + len(e.Endpoint) + 100; j.size > maxQueued {
-			j.drop(len(changes) - n)
+			j.drop(told(changes[n:]))
 			break
 		}
 		j.queue = append(j.queue, e)
@@ -138,9 +130,19 @@ func (j *Journal) Record(p Picture, changes []Change, around bool) {
 	}
 }
 
+// told counts those of which people are told as changes.
+func told(entries []Entry) (n uint64) {
+	for _, e := range entries {
+		if !e.Carried {
+			n++
+		}
+	}
+	return n
+}
+
 // drop forgets what is queued, and more that is not.
-func (j *Journal) drop(more int) {
-	j.dropped += uint64(len(j.queue) + more)
+func (j *Journal) drop(more uint64) {
+	j.dropped += told(j.queue) + more
 	j.queue, j.size, j.missed = nil, 0, true
 }
 
@@ -258,12 +260,12 @@ func (j *Journal) begin(s *store, now time.Time) error {
 	j.mu.Unlock()
 	err := error(nil)
 	if s.live == nil {
-		j.count(0, len(queue))
+		j.count(0, told(queue))
 	} else if len(queue) > 0 {
 		if err = j.write(s, queue, nil, now); err != nil {
-			j.count(0, len(queue))
+			j.count(0, told(queue))
 		} else {
-			j.count(len(queue), 0)
+			j.count(told(queue), 0)
 		}
 	}
 	if err == nil {
@@ -281,11 +283,11 @@ func (j *Journal) begin(s *store, now time.Time) error {
 }
 
 // count counts changes that have been written, and that have not.
-func (j *Journal) count(written, dropped int) {
-	j.written.Add(uint64(written))
+func (j *Journal) count(written, dropped uint64) {
+	j.written.Add(written)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.dropped += uint64(dropped)
+	j.dropped += dropped
 }
 
 // entriesOf has all of a picture as entries.
@@ -296,6 +298,9 @@ func entriesOf(p Picture) iter.Seq[Entry] {
 		}
 		for subject, data := range p.Each() {
 			e := Entry{Subject: subject, Data: data}
+			if _, is := subject.Cause(); is {
+				e.To = mesh.Named
+			}
 			if len(subject.Endpoint) <= maxName && slim(&e) && !yield(e) {
 				return
 			}
@@ -308,6 +313,9 @@ func entriesOf(p Picture) iter.Seq[Entry] {
 func slim(e *Entry) bool {
 	if len(e.Data) == 0 {
 		return e.To == ""
+	}
+	if !e.isInstance() {
+		return true
 	}
 	var i mesh.Instance
 	if json.Unmarshal(e.Data, &i) != nil {
@@ -337,10 +345,10 @@ func (j *Journal) flush(s *store, now time.Time, due bool) error {
 	err := j.write(s, queue, about, now)
 	switch {
 	case err == nil:
-		j.count(len(queue), 0)
+		j.count(told(queue), 0)
 		return nil
 	case errors.Is(err, errDamaged):
-		j.count(0, len(queue))
+		j.count(0, told(queue))
 		return err
 	}
 	j.mu.Lock() // it is tried again

@@ -226,7 +226,7 @@ func TestFolderInUse(t *testing.T) {
 	if _, err := second.Select(Query{Limit: 1}); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("got %v, want ErrAway, and why", err)
 	}
-	second.Record(second.fleet, []Change{second.set(testkit.Key("d", "b", "g", 1), none, ready, second.now)}, false)
+	second.Record([]Entry{second.set(testkit.Key("d", "b", "g", 1), none, ready, second.now)}, false)
 	first.end()
 	second.step()
 	second.recover()
@@ -261,10 +261,10 @@ func TestQueueIsBounded(t *testing.T) {
 	k := open(t, t.TempDir(), at("28T03:00:00"), f)
 	key := testkit.Key("dynamo", "backend", "generate", 1)
 	big := f.set(key, none, ready, k.now)
-	size := len(f.Of(key))
+	size := len(big.Data)
 	n := maxQueued/size + 10
 	for range n {
-		k.Record(f, []Change{big}, false)
+		k.Record([]Entry{big}, false)
 		if k.size > maxQueued {
 			t.Fatalf("got %d bytes queued, want at most %d", k.size, maxQueued)
 		}
@@ -361,7 +361,7 @@ func TestForeignNames(t *testing.T) {
 	k := open(t, t.TempDir(), at("28T03:00:00"), f)
 	k.step()
 	for n, name := range []string{"a\x00b", "\xff\xfe", "ü\n", strings.Repeat("x", 20<<10)} {
-		k.Record(f, []Change{f.set(testkit.Key(name, "b", "g", uint64(n)+1), none, ready, k.now)}, false)
+		k.Record([]Entry{f.set(testkit.Key(name, "b", "g", uint64(n)+1), none, ready, k.now)}, false)
 	}
 	k.step()
 	if got, want := k.story(Query{}), "1:>ready 2:>ready 3:>ready"; got != want { // the last is too long for a key

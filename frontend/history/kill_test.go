@@ -27,7 +27,7 @@ func writeUntilKilled(dir string) {
 	every := time.NewTicker(2 * time.Millisecond)
 	for n := first; ; n++ {
 		now := <-every.C
-		j.Record(f, []Change{f.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, now)}, false)
+		j.Record([]Entry{f.set(testkit.Key("dynamo", "backend", "generate", n), none, ready, now)}, false)
 		if _, err := fmt.Printf("%d %d\n", n, time.Now().UnixNano()); err != nil {
 			return
 		}

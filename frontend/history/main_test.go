@@ -48,12 +48,6 @@ func (f *fleet) Each() iter.Seq2[Subject, []byte] {
 	return maps.All(maps.Clone(f.all))
 }
 
-func (f *fleet) Of(k dynmesh.InstanceKey) []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.all[Subject{strings.ToValidUTF8(k.Endpoint.String(), "\uFFFD"), k.ID}]
-}
-
 // instance is what /mesh says of an instance, with evidence as real ones have it.
 func instance(k dynmesh.InstanceKey, to dynmesh.VerdictState, at time.Time) []byte {
 	stamp := mesh.Time{Time: at}
@@ -84,7 +78,7 @@ func instance(k dynmesh.InstanceKey, to dynmesh.VerdictState, at time.Time) []by
 }
 
 // set makes an instance be in a state, and returns the change.
-func (f *fleet) set(k dynmesh.InstanceKey, from, to dynmesh.VerdictState, at time.Time) Change {
+func (f *fleet) set(k dynmesh.InstanceKey, from, to dynmesh.VerdictState, at time.Time) Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Subject{strings.ToValidUTF8(k.Endpoint.String(), "\uFFFD"), k.ID}
@@ -93,7 +87,7 @@ func (f *fleet) set(k dynmesh.InstanceKey, from, to dynmesh.VerdictState, at tim
 	} else {
 		f.all[s] = instance(k, to, at)
 	}
-	return Change{At: at, Key: k, From: from, To: to}
+	return Entry{Subject: s, At: at, From: from, To: to, Data: f.all[s]}
 }
 
 // kept is a journal under test, whose steps are taken by hand, at times of the test's own.
@@ -147,7 +141,7 @@ func (k *kept) change(id uint64, from, to dynmesh.VerdictState) {
 	k.t.Helper()
 	k.now = k.now.Add(time.Second)
 	key := testkit.Key("dynamo", "backend", "generate", id)
-	k.Record(k.fleet, []Change{k.set(key, from, to, k.now)}, false)
+	k.Record([]Entry{k.set(key, from, to, k.now)}, false)
 	k.step()
 }
 
@@ -156,7 +150,7 @@ func (k *kept) many(from, to dynmesh.VerdictState) {
 	k.t.Helper()
 	for n := range uint64(200) {
 		k.now = k.now.Add(time.Second)
-		k.Record(k.fleet, []Change{k.set(testkit.Key("dynamo", "backend", "generate", n+1), from, to, k.now)}, false)
+		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", n+1), from, to, k.now)}, false)
 	}
 	k.step()
 }

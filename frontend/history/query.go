@@ -168,8 +168,8 @@ func (s *store) read(some []found, subjects map[uint32]Subject, skipped *int) []
 		for _, n := range wanted {
 			x, e := some[n], &entries[n]
 			*e = Entry{Subject: subjects[x.block.number], At: time.UnixMilli(x.head.at).UTC(), From: wordOf(x.from), To: wordOf(x.to), Carried: x.carried}
-			if x.to != 0 || e.Subject == (Subject{}) {
-				e.Data = bytes.Clone(data[x.index])
+			if line := data[x.index]; len(line) > 0 {
+				e.Data = bytes.Clone(line)
 			}
 		}
 	}
@@ -225,7 +225,7 @@ func (s *store) runAt(at time.Time) (*file, run, error) {
 type State struct {
 	At      time.Time
 	About   json.RawMessage // what stood around the instances; nil: it is not known
-	Entries []Entry         // the last one of each instance that was shown, by endpoint and ID
+	Entries []Entry         // the last one of each cause and each instance that was shown, by endpoint and ID
 	Damaged int             // parts of files that could not be read
 }
 
@@ -294,7 +294,7 @@ func (s *store) counts(since, until time.Time, n int) (points []Point, err error
 		var all []moved
 		skipped := 0
 		err := f.view(func(tx *bolt.Tx) error {
-			of, err := subjects(tx, func(s Subject) bool { return s != (Subject{}) })
+			of, err := subjects(tx, Subject.isInstance)
 			if err != nil {
 				return err
 			}

@@ -11,8 +11,11 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// EventName is that of all events.
-const EventName = "dynmesh.verdict.changed"
+// The names of events.
+const (
+	EventName      = "dynmesh.verdict.changed"
+	CauseEventName = "dynmesh.cause.changed"
+)
 
 type (
 	request struct {
@@ -75,6 +78,9 @@ func of(key, s string) attribute { return attribute{key, value{StringValue: &s}}
 
 // recordOf makes an event of a change.
 func recordOf(t mesh.Transition) record {
+	if t.Cause != nil {
+		return causeOf(t)
+	}
 	var i mesh.Instance
 	if t.To != "" {
 		_ = json.Unmarshal(t.Instance, &i) // a newer frontend may send what is not known here: the rest is something
@@ -106,6 +112,21 @@ func recordOf(t mesh.Transition) record {
 		r.Attributes = append(r.Attributes, of("dynmesh.observation."+o.Kind+"."+o.Observer, observation(o)))
 	}
 	r.Body = value{StringValue: &said}
+	return r
+}
+
+// causeOf makes an event of a cause that was named, or has ended.
+func causeOf(t mesh.Transition) record {
+	var c mesh.Cause
+	_ = json.Unmarshal(t.Cause, &c) // as of an instance
+	at, named := strconv.FormatInt(t.At.UnixNano(), 10), t.To != ""
+	r := record{
+		TimeUnixNano: at, ObservedTimeUnixNano: at, SeverityNumber: info, SeverityText: "INFO", EventName: CauseEventName, Body: value{StringValue: &c.Line},
+		Attributes: []attribute{of("dynmesh.cause", c.Name), {"dynmesh.cause.named", value{BoolValue: &named}}},
+	}
+	if named {
+		r.SeverityNumber, r.SeverityText = warn, "WARN"
+	}
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -351,6 +352,17 @@ func (m *Mesh) Around() []byte {
 	}
 	a.Warnings = m.warnings
 	return text.JSON(a)
+}
+
+// CausesJSON ranges over the causes: the name of each, and the part of the answer.
+func (m *Mesh) CausesJSON() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, c := range m.Causes {
+			if j := causeJSON(c); !yield(strings.ToValidUTF8(j.Name, "\uFFFD"), text.JSON(j)) {
+				return
+			}
+		}
+	}
 }
 
 // InstancesJSON ranges over all instances: the name of the endpoint, the ID, and the part of the

@@ -3,8 +3,8 @@
 //
 // The page is plain HTML, CSS and JavaScript modules, embedded as they stand in the folder page:
 // there is nothing to build but the Go program. It asks for nothing but its own files, /events,
-// /mesh and /ready, by addresses relative to its own, so it also works behind a proxy that puts a
-// path before it.
+// /mesh, /ready and /history, by addresses relative to its own, so it also works behind a proxy
+// that puts a path before it.
 //
 // # What comes from elsewhere is text
 //

@@ -20,6 +20,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
 	"github.com/dynmesh/dynmesh/frontend"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
@@ -36,7 +37,8 @@ type mesh struct {
 	want   []expect.Expectation
 	told   []output.Output // that the next frontend has
 	dryRun bool
-	port   int // the same for all lives of the frontend
+	kept   string // the folder of its history; empty: none
+	port   int    // the same for all lives of the frontend
 	stop   func()
 	seq    uint64
 
@@ -80,10 +82,14 @@ func newMesh(t testing.TB, expected ...string) *mesh {
 func (m *mesh) start() {
 	m.t.Helper()
 	m.pool = newPool()
+	var kept *history.Config
+	if m.kept != "" {
+		kept = &history.Config{Dir: m.kept}
+	}
 	f, err := frontend.New(frontend.Config{
 		Host: "127.0.0.1", Port: m.port, GracefulShutdownTimeout: 200 * time.Millisecond,
 		Etcd: etcd.Config{Endpoints: []string{m.server.Endpoint()}}, Pool: m.pool, Expect: m.want,
-		Outputs: m.told, OutputDryRun: m.dryRun,
+		Outputs: m.told, OutputDryRun: m.dryRun, History: kept,
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -41,6 +41,9 @@ func TestPage(t *testing.T) {
 		{"what routers would be told", dryRun},
 		{"keys", keys},
 		{"a phone", phone},
+		{"what was", whatWas},
+		{"what was, and nobody knows", whatNobodyKnows},
+		{"no history", noHistory},
 	} {
 		t.Run(scenario.name, func(t *testing.T) { scenario.run(t, b) })
 	}

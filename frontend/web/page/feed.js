@@ -2,7 +2,7 @@
 // there. A cable that was pulled says nothing, and the browser does not show the comments that keep a stream alive.
 //
 // It sets out as soon as it is loaded, before the rest of the page is: the first picture is large.
-import { setClock, now } from './time.js';
+import { setClock, present } from './time.js';
 
 const every = 5000; // ms between questions
 const patience = 4000; // ms for an answer
@@ -25,7 +25,7 @@ export function follow(on) {
 }
 
 function state(is) {
-  if (is) heard = now();
+  if (is) heard = present();
   if (is !== live || !is) {
     live = is;
     tell('state', { live, since: heard, tried: true });
@@ -88,7 +88,7 @@ async function question() {
   try {
     const { expectations } = await (await ask('ready', 'GET')).json(); // with 503, too
     if (Array.isArray(expectations)) tell('expectations', expectations);
-    if (live) heard = now();
+    if (live) heard = present();
   } catch {
     if (live) lost();
   }

@@ -1,8 +1,9 @@
 // What is looked at: filter, kinds, endpoint, selection and size. It stands in the address behind the #, so that a look can
 // be shared, and is never sent to a server: names of 10 KB would not fit into a request.
 import { kinds } from './verdicts.js';
+import { moment } from './time.js';
 
-const empty = { q: '', kinds: [], ep: '', at: '', of: '', zoom: 0 };
+const empty = { q: '', kinds: [], ep: '', at: '', of: '', zoom: 0, when: '' };
 
 let look = read();
 let told = () => {};
@@ -16,6 +17,7 @@ function read() {
     ep: given.get('ep') ?? '', // only this endpoint
     at: given.get('at') ?? '', // the id of the instance that is shown
     of: given.get('of') ?? '', // and its endpoint: a worker's endpoints share an id
+    when: moment(given.get('when')) > 0 ? given.get('when') : '', // the moment that is looked at, if it is past
     zoom: [1, 2, 3].find((n) => String(n) === given.get('zoom')) ?? 0, // 0: by the size of the fleet
   };
 }

@@ -1,7 +1,7 @@
 // The page: what comes from the frontend goes into the fleet, and what changed there is drawn, at most once a frame.
 import { byID, keep, make, setAttribute, write } from './dom.js';
 import { number } from './plain.js';
-import { now, tick } from './time.js';
+import { moment, setPast, tick } from './time.js';
 import { Fleet } from './fleet.js';
 import { follow } from './feed.js';
 import { outcomes } from './expected.js';
@@ -17,8 +17,12 @@ import * as voice from './voice.js';
 const fleet = new Fleet();
 const grace = 15000; // ms for which the picture of before stays when a frontend has begun anew and knows nothing yet
 let link = { live: false, since: NaN, tried: false };
-let next = null; // what such a frontend says meanwhile
+let next = null; // what the frontend says, while the picture is one of before, or of the past
 let before = 0; // of when the picture of before is
+let past = null; // past.js, where the frontend keeps a history
+let when = ''; // the moment of the past that is looked at
+let shown = ''; // that of the picture
+let unknown = ''; // why there is none of it
 let waiting = 0; // timer of the grace
 let planned = false;
 let frame = 0;
@@ -28,16 +32,17 @@ function draw() {
   planned = false;
   cancelAnimationFrame(frame);
   clearTimeout(latest);
-  sources.draw(fleet, link, next ? before : 0);
+  sources.draw(fleet, link, before);
+  drawPast();
   if (!fleet.head) return;
   outputs.draw(fleet);
   byID('first')?.remove(); // what the index came with
   const matches = look.matcher();
-  const expected = outcomes(fleet);
+  const expected = when === '' ? outcomes(fleet) : []; // what was expected then is not known
   const total = fleet.tally();
   sources.drawOutputs(outputs.glance(link.live ? fleet.head.outputs : [], total.withdrawn));
   const empty = fleet.instances.size === 0;
-  sources.drawEmpty(fleet, empty);
+  sources.drawEmpty(fleet, empty && when === '');
   sources.drawNotes(fleet.head.warnings ?? []);
   byID('counts').hidden = empty && expected.length === 0;
   byID('troubles').hidden = byID('fleet').hidden = empty;
@@ -46,7 +51,7 @@ function draw() {
   grid.draw(fleet, matches, fleet.take());
   detail.draw(fleet);
   drawTools();
-  write(document.querySelector('title'), `${link.live ? '' : '(old) '}${unlucky > 0 ? `${number(unlucky)} not well · ` : ''}dynmesh`);
+  write(document.querySelector('title'), `${when !== '' ? '(past) ' : link.live ? '' : '(old) '}${unlucky > 0 ? `${number(unlucky)} not well · ` : ''}dynmesh`);
   voice.say(voice.sentence(total, unlucky, link.live));
 }
 
@@ -57,6 +62,17 @@ function plan() {
   planned = true;
   frame = requestAnimationFrame(draw);
   latest = setTimeout(draw, 500);
+}
+
+// drawPast says of when the picture is.
+function drawPast() {
+  if (!past) return;
+  past.draw();
+  const asking = when !== shown;
+  byID('past-banner').hidden = when === '';
+  if (when !== '') write(byID('past-words'), asking ? `Asking for ${past.words()}` : unknown ? `${past.words()}: ${unknown}` : `As of ${past.words()}, not now.`);
+  document.body.classList.toggle('asking', asking);
+  document.body.classList.toggle('unknown', !asking && unknown !== '');
 }
 
 function drawTools() {
@@ -74,13 +90,22 @@ function drawTools() {
   });
 }
 
-// A frontend that has just started knows nothing for a moment. What was there before is nearer to the truth, so it stays, and
-// the page says of when it is.
-function snapshot(picture) {
+function read(picture) {
   const came = new Fleet();
   came.replace(picture.endpoints);
   came.setHead({ discovery: picture.discovery, gossip: picture.gossip, causes: picture.causes ?? [], outputs: outputs.known(picture.outputs), warnings: picture.warnings });
   came.setMembers(picture.members ?? []);
+  return came;
+}
+
+// A frontend that has just started knows nothing for a moment. What was there before is nearer to the truth, so it stays, and
+// the page says of when it is.
+function snapshot(picture) {
+  const came = read(picture);
+  if (when !== '') {
+    next = came;
+    return;
+  }
   if (picture.discovery.state !== 'syncing' || fleet.instances.size === 0) {
     adopt(came);
     return;
@@ -102,16 +127,63 @@ function change(change) {
   for (const data of change.instances ?? []) target.put(data.endpoint, data);
   target.setHead({ discovery: change.discovery, gossip: change.gossip, causes: change.causes ?? [], outputs: outputs.known(change.outputs), ...(change.warnings && { warnings: change.warnings }) });
   target.changeMembers(change.members ?? [], change.members_gone ?? []);
-  if (next && next.head.discovery.state !== 'syncing') adopt(next);
+  if (next && when === '' && next.head.discovery.state !== 'syncing') adopt(next);
 }
 
 function adopt(came) {
   clearTimeout(waiting);
   next = null;
-  fleet.setHead(came.head);
-  fleet.members = came.members;
-  fleet.replace([...came.endpoints.values()].map(({ name, instances }) => ({ endpoint: name, instances: instances.map((i) => i.data) })));
-  fleet.aside = came.aside;
+  before = 0;
+  fill(fleet, came);
+  plan();
+}
+
+function fill(fleet, from) {
+  fleet.setHead(from.head);
+  fleet.members = new Map(from.members);
+  fleet.replace([...from.endpoints.values()].map(({ name, instances }) => ({ endpoint: name, instances: instances.map((i) => i.data) })));
+  fleet.aside = new Map(from.aside);
+}
+
+// remember loads what only a frontend with a history needs.
+async function remember() {
+  if (past) return;
+  try {
+    const { status } = await fetch('history/counts?since=1s&points=1');
+    if (past || status === 404 && look.current().when === '') return;
+  } catch {
+    return; // once the frontend is there again
+  }
+  try {
+    past = await import('./past.js');
+    past.start();
+    travel();
+  } catch {
+    retry(); // as all files, in guard.js
+  }
+}
+
+// travel goes to the moment that is looked at. What the frontend says meanwhile is kept for when one comes back.
+function travel() {
+  if (!past || look.current().when === when) return;
+  clearTimeout(waiting);
+  before = 0;
+  if (when === '' && !next && fleet.head) fill(next = new Fleet(), fleet);
+  when = look.current().when;
+  past.seek();
+  drawPast();
+  past.picture(arrive);
+  if (when === '') {
+    if (next) adopt(next);
+    arrive();
+  }
+}
+
+function arrive(picture, why = '') {
+  if (picture) fill(fleet, read(picture));
+  shown = when;
+  unknown = why;
+  setPast(moment(when));
   plan();
 }
 
@@ -130,11 +202,13 @@ follow({
   },
   state(is) {
     link = is;
+    if (is.live) remember();
     plan();
   },
 });
 
 look.follow(() => {
+  travel();
   const { at, of } = look.current();
   if (at === '' && selected) grid.focus(...selected);
   selected = at === '' ? null : [of, at];
@@ -152,13 +226,15 @@ byID('skip').addEventListener('click', (event) => {
 });
 addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target instanceof HTMLInputElement;
+  const typing = event.target === byID('filter');
   if (event.key === 'Escape') {
     if (typing && event.target.value !== '') {
       event.target.value = '';
       look.change({ q: '' });
     } else if (look.current().at !== '') {
       detail.leave();
+    } else if (when !== '') {
+      past.go('');
     }
   } else if (event.key === '/' && !typing) {
     event.preventDefault();
@@ -167,6 +243,6 @@ addEventListener('keydown', (event) => {
 });
 setInterval(() => {
   tick();
-  sources.draw(fleet, link, next ? before : 0);
+  sources.draw(fleet, link, before);
 }, 1000);
 plan();

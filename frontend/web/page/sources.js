@@ -1,7 +1,7 @@
 // Where the picture comes from, and whether it is still true: the frontend, the registry, gossip.
 import { byID, keep, make, setClass, write } from './dom.js';
 import { number, plain } from './plain.js';
-import { clock, moment, now, span, timed } from './time.js';
+import { clock, moment, now, present, span, timed } from './time.js';
 
 function say(id, state, words) {
   const item = byID(id);
@@ -28,7 +28,7 @@ export function draw(fleet, link, waiting) {
 function saying(head, link, lost, never, waiting) {
   if (lost && !link.tried) return '';
   if (lost && never) return 'The frontend has not answered yet. Trying again.';
-  if (lost) return `The frontend does not answer. This picture is ${span(now() - link.since)} old, of ${clock(link.since)}. Trying again.`;
+  if (lost) return `The frontend does not answer. This picture is ${span(present() - link.since)} old, of ${clock(link.since)}. Trying again.`;
   if (waiting) return `The frontend has started anew and has not read the registry yet. This picture is of before, of ${clock(waiting)}.`;
   return '';
 }

@@ -2,6 +2,7 @@
 import { make, write, setAttribute } from './dom.js';
 
 let ahead = 0; // of the frontend's clock, ms
+let past = NaN; // the moment that the picture is of
 
 // setClock takes the Date of an answer that has just come. It is in whole seconds and was on its way, so small differences
 // mean nothing.
@@ -12,7 +13,15 @@ export function setClock(date) {
   }
 }
 
-export const now = () => Date.now() + ahead;
+export const present = () => Date.now() + ahead;
+
+// now is the moment that the picture is of: ages are of then.
+export const now = () => past || present();
+
+export function setPast(at) {
+  past = at;
+  tick();
+}
 
 // moment reads a time of /mesh; NaN for one that is not known.
 export function moment(stamp) {
@@ -37,7 +46,7 @@ const dayForm = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short
 export function clock(at) {
   if (Number.isNaN(at)) return 'an unknown time';
   const day = dayForm.format(at);
-  return (day === dayForm.format(now()) ? '' : day + ' ') + clockForm.format(at);
+  return (day === dayForm.format(present()) ? '' : day + ' ') + clockForm.format(at);
 }
 
 // age is an element that says how long ago a moment was, and goes on saying so.
