@@ -77,10 +77,10 @@ func drills(t *testing.T, w *world) {
 	ended(well, 0,
 		`^killed +unreachable +[0-9.]+ +unreachable +yes +.*cannot reach it`, `^frozen +unreachable +[0-9.]+ +unreachable +yes +`,
 		`^hung +notready +[0-9.]+ +notready +yes +.*timeout`, `^errors +notready +[0-9.]+ +notready +yes +.*500`)
-	const unsaid = "(the registry dropped it before a verdict said so|the verdict stays ready)" // whichever time is over first
+	const unsaid = "(the registry dropped it before a verdict said so|the verdict is ready)" // whichever time is over first
 	ended(fails, 1,
 		`^killed +unreachable +[0-9.]+ +ready +no +`+unsaid, `^frozen +unreachable +[0-9.]+ +ready +no +`+unsaid,
-		`^hung +notready +[0-9.]+ +ready +no +the verdict stays ready`, `^errors +notready +[0-9.]+ +ready +no +the verdict stays ready`, `^dynmesh: not all of it was found$`)
+		`^hung +notready +[0-9.]+ +ready +no +the verdict is ready`, `^errors +notready +[0-9.]+ +ready +no +the verdict is ready`, `^dynmesh: not all of it was found$`)
 	if !seen {
 		t.Error("no phantom was ever seen in etcd: the test looks elsewhere")
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,7 +50,7 @@ does with a phantom for each kind of fault:
 
 Phantoms are in the namespace ` + dynmesh.DrillNamespace + `, which frontends show in /mesh and pass over everywhere else: nobody is sent there, and no
 expectation, output, /health, cause or alert about the fleet counts it. They are members of the mesh, register in etcd where dynmesh's
-workers do, never among Dynamo's, and write no model card. They take 60 MB while they run, and end with the drill, however that ends;
+workers do, never among Dynamo's, and write no model card. One takes 50 MB while it runs. They end with the drill, however that ends;
 what is registered of one that was killed goes with its lease.
 
 Fleets wait for canaries as long as their workers are told to: give the drill their DYN_CANARY_WAIT_TIME. With --every it goes on, and serves
@@ -144,6 +146,7 @@ func repeatDrill(ctx context.Context, cfg drill.Config, opts drillOptions, asked
 	if err != nil {
 		return withSetting(err)
 	}
+	signal.Ignore(syscall.SIGHUP) // each phantom reads its keys anew
 	found := drill.NewMetrics()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(found, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

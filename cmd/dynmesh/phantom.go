@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,8 @@ func newPhantomCommand(logging *logSettings) *cobra.Command {
 			if err := behind.serve(w, drill.Endpoint().Name); err != nil {
 				return err
 			}
-			run := func(ctx context.Context) error { return besideEach(ctx, behind.runs, w.Run) }
+			others := slices.Concat(behind.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log))
+			run := func(ctx context.Context) error { return besideEach(ctx, others, w.Run) }
 			return runFailure(beside(cmd.Context(), "worker", run, func(ctx context.Context) error {
 				select {
 				case <-w.Registered():

@@ -142,6 +142,9 @@ func (d *Drill) try(ctx context.Context, f fault) (r Result, err error) {
 	if ctx.Err() != nil {
 		return r, context.Cause(ctx)
 	}
+	if err := p.Err(); err != nil {
+		return r, fmt.Errorf("the phantom ended by itself: %w", err)
+	}
 	return d.finish(r, s, took, why, report), nil
 }
 

@@ -35,6 +35,7 @@ type fakeFleet struct {
 	awayFrom  time.Duration // since the fleet began
 	neverWell bool          // phantoms never get ready
 	crashes   bool          // phantoms end by themselves, before they are ready
+	breaks    bool          // phantoms end by themselves, once they have an order
 
 	mu      sync.Mutex // all below and above: one test changes them while drills go on
 	began   time.Time
@@ -151,6 +152,9 @@ func (p *fakePhantom) breakAs(k Kind) error {
 	p.fleet.mu.Lock()
 	defer p.fleet.mu.Unlock()
 	p.fault, p.broken = k, time.Now()
+	if p.fleet.breaks && (k == Hung || k == Errors) {
+		p.err = errors.New("exit status 2")
+	}
 	return nil
 }
 
@@ -179,9 +183,9 @@ func TestDrill(t *testing.T) {
 		{"nobody watches", &fakeFleet{finds: found(), unwatched: true}, all, ""},
 		{"without gossip", &fakeFleet{finds: found(), gossipOff: true}, all, ""},
 		{"one is never found", &fakeFleet{finds: but(Frozen, 0)},
-			"killed unreachable 300ms; frozen ready 30s: the verdict stays ready; hung notready 13s; errors notready 10s", ""},
+			"killed unreachable 300ms; frozen ready 30s: the verdict is ready; hung notready 13s; errors notready 10s", ""},
 		{"one is found too late", &fakeFleet{finds: but(Hung, 31*time.Second)},
-			"killed unreachable 300ms; frozen unreachable 3s; hung ready 30s: the verdict stays ready; errors notready 10s", ""},
+			"killed unreachable 300ms; frozen unreachable 3s; hung ready 30s: the verdict is ready; errors notready 10s", ""},
 		{"one is found for another reason", &fakeFleet{finds: found(), reads: map[Kind]string{Errors: "it has not spoken for 10 s"}},
 			`killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 30s: the verdict is right, and its reason is another one: none of ["500"]`, ""},
 		{"only the lease tells of one", &fakeFleet{finds: but(Killed, 0), drops: map[Kind]time.Duration{Killed: 10 * time.Second}},
@@ -195,6 +199,7 @@ func TestDrill(t *testing.T) {
 		{"nobody can be asked", &fakeFleet{away: errors.New("refused")}, "", "refused"},
 		{"no phantom starts", &fakeFleet{startErr: errors.New("no etcd")}, "", "drill killed: no etcd"},
 		{"one does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 3}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: no etcd"},
+		{"one crashes when it is told to hang", &fakeFleet{finds: found(), breaks: true}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: the phantom ended by itself: exit status 2"},
 		{"phantoms crash", &fakeFleet{crashes: true}, "", "drill killed: the phantom ended by itself: exit status 2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -296,12 +301,12 @@ func TestRepeat(t *testing.T) {
 func TestTable(t *testing.T) {
 	got := Table([]Result{
 		{Kind: Killed, Wants: "unreachable", Verdict: dynmesh.Unreachable, Reason: "2 of 2 watchers cannot reach it\x1b[2J", Took: 312 * time.Millisecond},
-		{Kind: Frozen, Wants: "unreachable", Verdict: dynmesh.Ready, Reason: "its canary passed", Took: 30 * time.Second, Problem: "the verdict stays ready"},
+		{Kind: Frozen, Wants: "unreachable", Verdict: dynmesh.Ready, Reason: "its canary passed", Took: 30 * time.Second, Problem: "the verdict is ready"},
 		{Kind: Hung, Wants: "notready", Took: 30 * time.Second, Problem: "it was never ready: the frontend does not know it"},
 	})
 	want := `KIND    WANTED       SECONDS  VERDICT      OK   REASON
 killed  unreachable  0.31     unreachable  yes  2 of 2 watchers cannot reach it?[2J
-frozen  unreachable  30.00    ready        no   the verdict stays ready; its reason: its canary passed
+frozen  unreachable  30.00    ready        no   the verdict is ready; its reason: its canary passed
 hung    notready     30.00    none         no   it was never ready: the frontend does not know it
 `
 	if got != want {

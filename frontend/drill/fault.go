@@ -59,7 +59,7 @@ func ordered(o Order) func(Phantom) error {
 func verdictIs(state dynmesh.VerdictState, words ...string) func(*mesh.Instance) string {
 	return func(i *mesh.Instance) string {
 		if i.Verdict != state {
-			return fmt.Sprintf("the verdict stays %s", i.Verdict)
+			return fmt.Sprintf("the verdict is %s", i.Verdict)
 		}
 		for _, word := range words {
 			if strings.Contains(reasonOf(i), word) {
