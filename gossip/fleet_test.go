@@ -15,6 +15,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/gossip/probe"
+	"github.com/dynmesh/dynmesh/gossip/swim"
 )
 
 // fleet is many workers on a fabric, as they are in production but for their number in one process:
@@ -23,6 +24,7 @@ type fleet struct {
 	*testing.T
 	fabric  *fabric
 	meter   *meter
+	key     string // of all; empty: none, and what they send is metered
 	pools   []*Pool
 	joined  time.Time
 	said    int // findings
@@ -63,12 +65,19 @@ func (f *fleet) start(n int) {
 		seeds = append(seeds, f.pools[i].Addr())
 	}
 	seeds = seeds[:min(len(seeds), seedKeys)]
-	h := f.fabric.host(n)
+	keyring, over := Unencrypted(), swim.Network(metered{f.fabric.host(n), f.meter})
+	if f.key != "" {
+		var err error
+		if keyring, err = NewKeyring(f.key); err != nil {
+			f.Fatal(err)
+		}
+		over = f.fabric.host(n)
+	}
 	pool, err := newPool(Config{
-		Identity: identityOf(dynmesh.InstanceID(7587891994254240587 + 21*n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Keyring: Unencrypted(),
+		Identity: identityOf(dynmesh.InstanceID(7587891994254240587 + 21*n)), Role: dynmesh.RoleWorker, Bind: netip4(n) + ":7946", Keyring: keyring,
 		Service: netip.AddrPortFrom(hostAddr(0), servicePort).String(), LeaseTTL: 10 * time.Second, Version: "v1.2.3",
 		Seeds: func(context.Context) ([]string, error) { return seeds, nil },
-	}, metered{h, f.meter}, belongsTo)
+	}, over, belongsTo)
 	if err != nil {
 		f.Fatal(err)
 	}
