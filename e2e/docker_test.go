@@ -95,8 +95,7 @@ func (e *dockerEngine) sweep(condition func(run string, age time.Duration) bool)
 	errs = append(errs, err)
 	for _, n := range networks.Items {
 		if remove(n.Labels) {
-			_, err := e.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
-			errs = append(errs, err)
+			errs = append(errs, e.removeNetwork(ctx, n.ID))
 		}
 	}
 	stored, err := e.api.ImageList(ctx, client.ImageListOptions{Filters: ours})
