@@ -26,10 +26,11 @@ type fault struct {
 	strike func(f *fleet)   // where dynmesh stands before the engines
 	alone  func(r *replica) // where a router does
 
-	reason string        // that has to be among what is said of it
-	goal   time.Duration // to be found within; while idle, too, unless idleGoal says otherwise
-	loaded bool          // it can only be found beside requests
-	beside bool          // the verdict stays what it is: the reason stands beside it
+	reason  string        // that has to be among what is said of it
+	goal    time.Duration // to be found within; while idle, too, unless idleGoal says otherwise
+	loaded  bool          // it can only be found beside requests
+	answers bool          // only what its answers are tells of it
+	beside  bool          // the verdict stays what it is: the reason stands beside it
 }
 
 func (f fault) String() string { return f.name }
@@ -59,8 +60,8 @@ func faults() []fault {
 		{name: "dead", what: "its engine is dead behind a live API server: 500, and /health says 200", knobs: `"error_status":500`, reason: `\b500\b`, goal: soon},
 		{name: "error-chunk", what: "its engine answers 200, and a stream that is an error", knobs: `"error_chunk":0`, reason: `(?i)error_chunk|EngineCore|error in`, goal: soon},
 		{name: "no-tokens", what: "its engine answers 200, and no tokens", knobs: `"empty":true`, reason: `(?i)no_?tokens|empty|malformed|without|no_done|ended`, goal: soon},
-		{name: "wrong", what: "its engine's tokens are others than they should be", knobs: `"wrong":1`, reason: `(?i)suspect`, goal: later, beside: true},
-		{name: "repeat", what: "its engine says one token over and over", knobs: `"repeat":1`, reason: `(?i)suspect|repeat`, goal: later, beside: true},
+		{name: "wrong", what: "its engine's tokens are others than they should be", knobs: `"wrong":1`, reason: `(?i)suspect`, goal: later, beside: true, answers: true},
+		{name: "repeat", what: "its engine says one token over and over", knobs: `"repeat":1`, reason: `(?i)suspect|repeat`, goal: later, beside: true, answers: true},
 		{name: "slow", what: "its engine is two times slower", knobs: `"slow":2`, reason: `(?i)slow`, goal: later, loaded: true, beside: true},
 		{name: "rank", what: "one of its engine's two ranks answers nothing, each second request is its", knobs: `"ranks":2,"dead_rank":1`, before: `"ranks":2`,
 			reason: `(?i)timeout|stall|no progress|rank`, goal: soon},

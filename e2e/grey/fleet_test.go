@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -49,9 +50,25 @@ const (
 	polled = 100 * time.Millisecond
 )
 
-// measured are the settings of what dynmesh measures only if it is told to, for faults that only
-// answers tell.
-func measured() []string { return nil }
+// answers is the setting that has answers compared, which is off by default.
+const answers = "--quality-canary"
+
+// settings are a worker's that are no defaults: answers are compared where nothing else tells, by a
+// dynmesh that can.
+func settings(t *testing.T, b *rig.Tools, f fault) []string {
+	t.Helper()
+	if !f.answers {
+		return nil
+	}
+	help, err := exec.CommandContext(t.Context(), b.Dynmesh, "worker", "--help").Output()
+	if err != nil {
+		t.Fatalf("worker --help: %v", err)
+	}
+	if !bytes.Contains(help, []byte(answers)) {
+		return nil
+	}
+	return []string{answers, "on"}
+}
 
 // startFleet starts replicas, and waits until all are ready and have been used.
 func startFleet(t *testing.T, b *rig.Tools, s spec) *fleet {
@@ -65,6 +82,7 @@ func startFleet(t *testing.T, b *rig.Tools, s spec) *fleet {
 		home.Host = f.network.near
 	}
 	f.Fleet = rig.StartFleet(t, b, home)
+	more := settings(t, b, s.fault)
 	for n := range s.replicas {
 		r := &replica{t: t}
 		at, etcd := home, f.Etcd.Endpoint()
@@ -74,7 +92,7 @@ func startFleet(t *testing.T, b *rig.Tools, s spec) *fleet {
 		r.engine = rig.MockEngine(t, b, at, fmt.Sprintf("engine %d", n))
 		r.engine.Answers(t)
 		r.engine.Turn(t, withPace(s.fault.before))
-		r.worker, r.addr = f.WorkerAt(at, etcd, fmt.Sprintf("worker %d", n), r.engine.Addr, measured()...)
+		r.worker, r.addr = f.WorkerAt(at, etcd, fmt.Sprintf("worker %d", n), r.engine.Addr, more...)
 		f.replicas = append(f.replicas, r)
 	}
 	f.AllReady(s.replicas)
