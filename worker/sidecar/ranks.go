@@ -18,8 +18,8 @@ import (
 // second. What follows is the endpoint's stall budget, and a canary.
 const rankStill = 3 * time.Second
 
-// maxPinned is how many ranks get a canary each, all at once; a server that says that it has more of
-// them than any machine has GPUs gets none.
+// maxPinned is how many ranks get a canary each, all at once; a server that says that it has more
+// of them than any machine has GPUs gets none.
 const maxPinned = 16
 
 // ranksMoved is when each of the engines behind a server last took a step, or had nothing to do.
