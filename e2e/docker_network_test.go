@@ -47,8 +47,8 @@ func (e *dockerEngine) newNetwork(t *testing.T, role string) *dockerNetwork {
 	return nil
 }
 
-// removeNetwork leaves a network that nobody is in where the engine will not let go of it: 20.10 can
-// count a container's endpoint for ever when containers are killed and started again while the
+// removeNetwork leaves a network that nobody is in where the engine will not let go of it: 20.10
+// can count a container's endpoint for ever when containers are killed and started again while the
 // machine is busy.
 func (e *dockerEngine) removeNetwork(ctx context.Context, id string) error {
 	_, err := e.api.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
