@@ -72,6 +72,7 @@ const (
 	Completed                 // counter: requests that ended well
 	Aborted                   // counter: requests that ended otherwise, by no fault of the engine
 	Failed                    // counter: requests that the engine failed
+	Corrupted                 // counter: requests whose logits were no numbers
 	quantities
 )
 

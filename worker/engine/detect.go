@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
@@ -36,6 +37,34 @@ type Model struct {
 		Value string   `json:"value"`
 		Args  []string `json:"args"`
 	} `json:"status"` // of llama.cpp's router; zero elsewhere
+
+	Root string `json:"root"` // of vLLM and SGLang: where its files are
+	Meta struct {
+		Parameters uint64 `json:"n_params"`
+		Size       uint64 `json:"size"`
+	} `json:"meta"` // of llama.cpp
+}
+
+// versionAt is where an engine tells its version; zero: nowhere that is known.
+type versionAt struct{ path, member string }
+
+// Revision is what tells apart what answers, as far as the engine says: its version, and of its
+// model the last part of the path of its files (a hub has the commit there), and its size.
+func (e Engine) Revision(ask Ask, model string) []string {
+	parts := []string{e.Name, model, "", "", ""}
+	var members map[string]json.RawMessage
+	if e.version.path != "" && ask(e.version.path).json(&members) {
+		parts[2] = string(members[e.version.member])
+	}
+	if e.ListsModels {
+		models, _ := ParseModels(ask(modelsPath).Body) // one that is not listed says nothing of itself
+		for _, m := range models {
+			if m.ID == model {
+				parts[3], parts[4] = path.Base(m.Root), fmt.Sprint(m.Meta)
+			}
+		}
+	}
+	return parts
 }
 
 // maxModelName bounds a model's name, in bytes; the longest of a model hub have some hundred.

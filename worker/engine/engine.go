@@ -20,6 +20,7 @@ type Engine struct {
 	Counters    Counters
 	RankHeader  string // of requests: which of the engines behind the server is to answer, counted from 0; "" where it cannot be said
 
+	version versionAt
 	kinds   []kind.Kind // that it may serve, the likeliest first
 	errorIn func(chunk []byte) string
 

@@ -21,6 +21,7 @@ import (
 func llamacpp() Engine {
 	return Engine{
 		Name:        "llamacpp",
+		version:     versionAt{"/props", "build_info"},
 		Ready:       modelsPath,
 		Health:      "/health",
 		ListsModels: true,

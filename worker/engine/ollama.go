@@ -18,6 +18,7 @@ import (
 func ollama() Engine {
 	return Engine{
 		Name:        "ollama",
+		version:     versionAt{"/api/version", "version"},
 		Ready:       modelsPath,
 		ListsModels: true,
 		isIt:        func(ask Ask) bool { return strings.HasPrefix(string(ask("/").Body), "Ollama is running") },

@@ -23,6 +23,7 @@ import (
 func sglang() Engine {
 	return Engine{
 		Name:        "sglang",
+		version:     versionAt{"/get_server_info", "version"},
 		Ready:       modelsPath,
 		ListsModels: true,
 		owner:       "sglang",

@@ -16,6 +16,7 @@ func trtllm() Engine {
 	bad := []string{"cancelled", "timeout"}
 	return Engine{
 		Name:        "trtllm",
+		version:     versionAt{"/version", "version"},
 		Ready:       modelsPath,
 		Health:      "/health",
 		ListsModels: true,

@@ -27,6 +27,7 @@ import (
 func vllm() Engine {
 	return Engine{
 		Name:        "vllm",
+		version:     versionAt{"/version", "version"},
 		Ready:       modelsPath,
 		Health:      "/health",
 		Dies:        true,
@@ -91,5 +92,6 @@ func vllmSeries() []Series {
 		{Counts: Completed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad, Except: true},
 		{Counts: Aborted, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[:1]},
 		{Counts: Failed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[1:]},
+		{Counts: Corrupted, Name: "vllm:corrupted_requests_total"}, // with VLLM_COMPUTE_NANS_IN_LOGITS=1
 	}
 }

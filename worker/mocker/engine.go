@@ -50,6 +50,12 @@ func New(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
+// InFlight is how many requests run or wait.
+func (e *Engine) InFlight() int {
+	running, waiting := e.queue.depth()
+	return running + waiting
+}
+
 // Knobs returns the knobs in force, defaults filled in.
 func (e *Engine) Knobs() Knobs {
 	k, _ := e.knobStore.get()

@@ -52,7 +52,8 @@ type request struct {
 	StreamOptions       *struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
-	N          *int `json:"n"`
+	N          *int            `json:"n"`
+	Logprobs   json.RawMessage `json:"logprobs"` // a number with completions, true with chats: answers in one piece have them
 	KVTransfer struct {
 		RemoteEngine string `json:"remote_engine_id"`
 	} `json:"kv_transfer_params"`

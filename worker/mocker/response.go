@@ -15,6 +15,7 @@ type response struct {
 	model   string
 
 	text   strings.Builder
+	pieces []string // where the request wants logprobs
 	tokens int
 	finish string
 }
@@ -59,6 +60,9 @@ func newResponse(req *request, model string) *response {
 
 func (a *response) add(text, finish string) {
 	a.text.WriteString(text)
+	if a.req.Logprobs != nil {
+		a.pieces = append(a.pieces, text)
+	}
 	a.tokens++
 	a.finish = finish
 }
@@ -115,9 +119,32 @@ func (a *response) whole() document {
 	} else {
 		c.Text = &text
 	}
+	if a.req.Logprobs != nil {
+		c.Logprobs = a.logprobs()
+	}
 	d := a.document("text_completion", c)
 	d.Usage = a.usage()
 	return d
+}
+
+// logprobs are made up, like the words: each token was likely, and another was not.
+func (a *response) logprobs() any {
+	const other, likely, unlikely = " other", -0.1, -3.0
+	if !a.req.chat {
+		all := make([]float64, len(a.pieces))
+		likeliest := make([]map[string]float64, len(a.pieces))
+		for i, text := range a.pieces {
+			all[i], likeliest[i] = likely, map[string]float64{text: likely, other: unlikely}
+		}
+		return map[string]any{"tokens": a.pieces, "token_logprobs": all, "top_logprobs": likeliest}
+	}
+	content := make([]map[string]any, len(a.pieces))
+	for i, text := range a.pieces {
+		content[i] = map[string]any{"token": text, "logprob": likely, "top_logprobs": []map[string]any{
+			{"token": text, "logprob": likely}, {"token": other, "logprob": unlikely},
+		}}
+	}
+	return map[string]any{"content": content}
 }
 
 func (a *response) usage() *usage {

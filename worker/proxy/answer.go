@@ -174,6 +174,12 @@ func (e *exchange) over(err error) {
 	}
 	e.reader.end()
 	s := &e.reader.sum
+	if !s.failed && e.reader.form != opaque {
+		e.proxy.answers.Add(1)
+		if s.repeats || s.noNumber || s.progress == 0 && !s.done || s.finished && s.hasOutput && s.output == 0 {
+			e.proxy.garbage.Add(1)
+		}
+	}
 	switch {
 	case s.failed && s.errorCode >= 400 && s.errorCode < 500 && s.errorCode != http.StatusTooManyRequests:
 		e.end(traffic.ClientError, nil)

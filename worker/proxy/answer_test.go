@@ -143,6 +143,44 @@ func TestJudgedByWhatCame(t *testing.T) {
 	}
 }
 
+// TestGarbage: which answers are garbage by themselves.
+func TestGarbage(t *testing.T) {
+	piece := func(text string) string { return `data: {"choices":[{"delta":{"content":"` + text + `"}}]}` + "\n\n" }
+	alternating := strings.Repeat(piece("a")+piece("b"), repeated)
+	for _, tt := range []struct {
+		name, body string
+		all, bad   uint64
+	}{
+		{"an answer", alternating + stop + done, 1, 0},
+		{"one token over and over", piece("so") + strings.Repeat(piece("!"), repeated) + stop + done, 1, 1},
+		{"not quite so often", strings.Repeat(strings.Repeat(piece("!"), repeated-1)+piece("a"), 3) + stop + done, 1, 0},
+		{"one that is longer than what is looked at", strings.Repeat(piece(strings.Repeat("x", 2*maxWord)), repeated) + stop + done, 1, 1},
+		{"longer ones, of other lengths", strings.Repeat(piece(strings.Repeat("x", 2*maxWord))+piece(strings.Repeat("x", 3*maxWord)), repeated) + stop + done, 1, 0},
+		{"completions", strings.Repeat(`data: {"choices":[{"text":" the"}]}`+"\n\n", repeated) + stop + done, 1, 1},
+		{"a logprob that is no number", `data: {"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":NaN}]}}]}` + "\n\n" + stop + done, 1, 1},
+		{"a text that says NaN", piece("NaN") + stop + done, 1, 0},
+		{"nothing", stop + `data: {"choices":[],"usage":{"completion_tokens":0}}` + "\n\n" + done, 1, 1},
+		{"an error", `data: {"error":{"message":"no"}}` + "\n\n" + done, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := before(t, engineOf(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, tt.body)
+			}).URL)
+			resp, err := newClient(t).Post(s.url(chat), "application/json", strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			testkit.Eventually(t, patience, "it is over", func() bool { return s.Activity().InFlight == 0 && s.Activity() != canary.Activity{} })
+			if all, bad := s.Answers(); all != tt.all || bad != tt.bad {
+				t.Errorf("got %d of %d garbage, want %d of %d", bad, all, tt.bad, tt.all)
+			}
+		})
+	}
+}
+
 // TestWhatDoesNotCount: what makes no engine work passes uncounted.
 func TestWhatDoesNotCount(t *testing.T) {
 	s := before(t, engineOf(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) }).URL)

@@ -79,6 +79,7 @@ type facts struct {
 	content   bool // something of an answer
 	choices   bool // it has OpenAI's form
 	began     bool // it only says that an answer begins, or that the engine lives
+	noNumber  bool // a number in it is none
 
 	input, output       int // tokens
 	hasInput, hasOutput bool
@@ -100,6 +101,11 @@ type scanner struct {
 
 	word [maxWord]byte
 	n    int // bytes of word; beyond maxWord the text is longer than it
+
+	// What the document adds to the answer, as far as it is looked at; piece is good until the next
+	// one adds something.
+	piece [maxWord]byte
+	added int // bytes; 0: nothing that is text
 }
 
 type mode uint8
@@ -113,7 +119,7 @@ const (
 // reset makes it ready for the next document.
 func (s *scanner) reset() {
 	s.facts = facts{}
-	s.depth, s.objects, s.key, s.mode, s.escaped, s.isKey, s.waiting, s.some, s.n = 0, 0, keyNone, between, false, false, false, false, 0
+	s.depth, s.objects, s.key, s.mode, s.escaped, s.isKey, s.waiting, s.some, s.n, s.added = 0, 0, keyNone, between, false, false, false, false, 0, 0
 }
 
 // parent is the key whose value the innermost container is.
@@ -262,6 +268,8 @@ func (s *scanner) endScalar() {
 	case 'f':
 	case 't':
 		s.value(of, kindTrue)
+	case 'N': // Python's NaN
+		s.noNumber = true
 	default:
 		s.value(of, kindNumber)
 	}
@@ -329,10 +337,20 @@ func (s *scanner) substance(of, inside key, kind kind) {
 	case of == keyRole || of == keyType || of == keyNone:
 	case inside == keyDelta, inside == keyMessage && s.choices:
 		s.content = s.content || kind == kindText || kind == kindObject
+		s.add(kind)
 	case kind == kindObject && inside == keyOther: // calls of tools
 		s.content = s.content || s.parent(1) == keyDelta || s.parent(1) == keyMessage && s.choices
 	case inside == keyChoices && of == keyText:
 		s.content = s.content || kind == kindText
+		s.add(kind)
+	}
+}
+
+// add keeps what is added to the answer.
+func (s *scanner) add(kind kind) {
+	if kind == kindText {
+		s.piece, s.added = s.word, s.n
+		clear(s.piece[min(s.n, maxWord):])
 	}
 }
 

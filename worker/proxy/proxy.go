@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -65,6 +66,8 @@ type Proxy struct {
 	reverse httputil.ReverseProxy
 	tracker traffic.Tracker
 	metrics *metrics
+
+	answers, garbage atomic.Uint64 // that were read
 }
 
 // New checks cfg. Nothing is asked of the engine. Errors name the field that is wrong.
@@ -101,6 +104,10 @@ func (p *Proxy) Close() { p.engine.transport.CloseIdleConnections() }
 
 // Activity is what the requests that make the engine work do.
 func (p *Proxy) Activity() canary.Activity { return p.tracker.Activity() }
+
+// Answers counts the answers that came to their end and could be read, and those of them that are
+// garbage by themselves: nothing, one piece over and over, or logprobs that are no numbers.
+func (p *Proxy) Answers() (all, garbage uint64) { return p.answers.Load(), p.garbage.Load() }
 
 // Describe and Collect make it a prometheus.Collector.
 func (p *Proxy) Describe(ch chan<- *prometheus.Desc) {

@@ -25,13 +25,22 @@ type reader struct {
 	cr   bool          // the last byte was CR: a LF that follows belongs to it
 	data bool          // the event has data
 	sum  summary
+
+	last  [maxWord]byte // what the last document added to the answer
+	added int           // bytes of it
+	row   int           // documents in a row that added the same
 }
+
+// repeated is how many pieces of an answer in a row are the same, where it is one token over and
+// over. Lines of dashes are shorter.
+const repeated = 32
 
 // summary is what all documents said together.
 type summary struct {
 	facts
 	progress int  // documents that are an answer and no error
 	done     bool // [DONE] came
+	repeats  bool // one piece came over and over
 }
 
 type lineState uint8
@@ -193,6 +202,9 @@ func (r *reader) endEvent() {
 func (r *reader) endDocument() {
 	r.json.finish()
 	d, some := r.json.facts, r.json.some
+	if n := r.json.added; n > 0 && r.form != document {
+		r.compare(n)
+	}
 	r.json.reset()
 	if !some {
 		return
@@ -207,12 +219,24 @@ func (r *reader) endDocument() {
 	}
 	s.finished = s.finished || d.finished
 	s.content = s.content || d.content
+	s.noNumber = s.noNumber || d.noNumber
 	s.choices = s.choices || d.choices
 	if d.hasInput {
 		s.input, s.hasInput = d.input, true
 	}
 	if d.hasOutput {
 		s.output, s.hasOutput = d.output, true
+	}
+}
+
+// compare takes in a piece of the answer, of n bytes.
+func (r *reader) compare(n int) {
+	if n != r.added || r.json.piece != r.last {
+		r.last, r.added, r.row = r.json.piece, n, 1
+		return
+	}
+	if r.row++; r.row >= repeated {
+		r.sum.repeats = true
 	}
 }
 

@@ -51,8 +51,9 @@ type monitor struct {
 	mu           sync.Mutex
 	everAnswered bool // answered is closed
 	present      bool
-	waiting      bool // for the engine, and that has been logged
-	stale        bool // what it serves may be something else by now
+	waiting      bool   // for the engine, and that has been logged
+	stale        bool   // what it serves may be something else by now
+	appeared     uint64 // how often the engine came
 	found        serving
 }
 
@@ -138,6 +139,13 @@ func (m *monitor) current() (found serving, ok bool) {
 	return m.found, !m.stale
 }
 
+// appearance is current, and which of the engine's appearances that is.
+func (m *monitor) appearance() (found serving, n uint64, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.found, m.appeared, !m.stale
+}
+
 // modelName returns the model's name; "" where it is not known.
 func (m *monitor) modelName() string {
 	m.mu.Lock()
@@ -187,6 +195,9 @@ func (m *monitor) pollSucceeded(found serving) (appeared bool) {
 		log.Info("Engine is there")
 	case before.model != found.model:
 		log.Info("Engine serves another model")
+	}
+	if appeared {
+		m.appeared++
 	}
 	m.found, m.present, m.waiting, m.stale = found, true, false, false
 	m.setAnswered()

@@ -40,8 +40,8 @@ func (s serving) without(name string) serving {
 // adapters has some hundred kilobytes of models.
 const maxAnswer = 4 << 20
 
-// answers asks the engine, and remembers what it said, for one look at it. It is for one goroutine.
-type answers struct {
+// inquiry asks the engine, and remembers what it said, for one look at it. It is for one goroutine.
+type inquiry struct {
 	ctx    context.Context
 	client client
 	absent *absent // nil: it is asked for what it did not have before, too
@@ -51,7 +51,7 @@ type answers struct {
 }
 
 // ask is an [engine.Ask].
-func (a *answers) ask(path string) engine.Answer {
+func (a *inquiry) ask(path string) engine.Answer {
 	if said, ok := a.said[path]; ok {
 		return said
 	}
@@ -63,7 +63,7 @@ func (a *answers) ask(path string) engine.Answer {
 	return said
 }
 
-func (a *answers) get(path string) (engine.Answer, error) {
+func (a *inquiry) get(path string) (engine.Answer, error) {
 	if a.absent != nil && a.absent.has(path) {
 		return engine.Answer{Status: http.StatusNotFound}, nil
 	}
@@ -125,7 +125,7 @@ var errNobody = errors.New("the engine does not answer")
 // find finds out what the engine is, and what it serves. known is what was found before, and still
 // holds, but for its model and kinds; its engine has no name where that is to be found out.
 func (m *monitor) find(ctx context.Context, known engine.Engine) (serving, error) {
-	a := &answers{ctx: ctx, client: m.client}
+	a := &inquiry{ctx: ctx, client: m.client}
 	if known.Name == "" {
 		var ok bool
 		if known, ok = engine.Detect(a.ask); !ok {
@@ -157,7 +157,7 @@ func (m *monitor) find(ctx context.Context, known engine.Engine) (serving, error
 const modelsPath = "/v1/models"
 
 // failure is why a path got no answer.
-func (a *answers) failure(path string) error {
+func (a *inquiry) failure(path string) error {
 	if err := a.errs[path]; err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (a *answers) failure(path string) error {
 }
 
 // models asks whether the engine serves, and for the models that it lists; nil where it lists none.
-func (m *monitor) models(a *answers, e engine.Engine) ([]engine.Model, error) {
+func (m *monitor) models(a *inquiry, e engine.Engine) ([]engine.Model, error) {
 	if e.Ready == "" { // nothing is known of it, so that any answer will do
 		if a.ask("/").Status == 0 {
 			return nil, a.failure("/")

@@ -24,6 +24,7 @@ type Sidecar struct {
 	monitor   *monitor
 	poller    *poller
 	dozed     atomic.Bool // the engine has been seen asleep, and may sleep again
+	prompter  *Prompter
 
 	mu  sync.Mutex
 	ran bool
@@ -40,7 +41,7 @@ func New(cfg Config) (*Sidecar, error) {
 		return nil, fmt.Errorf("new sidecar: %w", err)
 	}
 	s := &Sidecar{cfg: cfg, client: c, intervals: defaultIntervals(), monitor: newMonitor(c, e, cfg)}
-	s.poller = newPoller(s.monitor, cfg)
+	s.poller, s.prompter = newPoller(s.monitor, cfg), &Prompter{sidecar: s}
 	return s, nil
 }
 
@@ -130,6 +131,9 @@ func (s *Sidecar) trouble(f *dynmesh.Failure) {
 	s.cfg.OnTrouble(f)
 }
 
+// Prompter has the engine answer prompts, never beside a canary.
+func (s *Sidecar) Prompter() *Prompter { return s.prompter }
+
 // RequestFailed tells of a real request that the engine failed, as worker/proxy's OnFailure does.
 // It does not block.
 func (s *Sidecar) RequestFailed(f *dynmesh.Failure) {
@@ -162,6 +166,7 @@ func (s *Sidecar) Probe() canary.Probe {
 		if err := s.checkRest(ctx, found); err != nil {
 			return err
 		}
+		defer s.prompter.turns.canary()()
 		defer s.poller.canary()()
 		err := s.send(ctx, found)
 		if err == nil {
@@ -189,7 +194,7 @@ func (s *Sidecar) canAskAnyway(ctx context.Context, found serving, err error) bo
 
 // checkRest asks the engine whether it rests. What it says decides whether a canary may be sent.
 func (s *Sidecar) checkRest(ctx context.Context, found serving) error {
-	a := &answers{ctx: ctx, client: s.client, absent: &s.monitor.absent}
+	a := &inquiry{ctx: ctx, client: s.client, absent: &s.monitor.absent}
 	rest, detail := found.engine.Rests(a.ask, found.model)
 	s.poller.rests(rest != engine.Awake && rest != engine.Idles)
 	if rest == engine.Dozes {

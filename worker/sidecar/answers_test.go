@@ -1,0 +1,172 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh/canary/answers"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/dynmesh/dynmesh/worker/quality"
+)
+
+// asked is a sidecar before a mock engine that a canary has passed at.
+func asked(t *testing.T, model string) (*Sidecar, *mocker.Engine) {
+	t.Helper()
+	e, server, _ := runMock(t, model, mocker.DefaultAddr)
+	s := runSidecar(t, Config{Backend: "http://" + server.Addr(), Engine: "auto"})
+	testkit.Eventually(t, patience, "a canary passes", func() bool { return s.Probe()(t.Context()) == nil })
+	return s, e
+}
+
+func TestAskHasPromptsAnswered(t *testing.T) {
+	s, e := asked(t, "m")
+	other, _ := asked(t, "m")
+	setKnobs(t, e, mocker.Knobs{Tokens: answers.MaxTokens})
+	revision, err := s.Prompter().Revision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := other.Prompter().Revision(t.Context()); err != nil || same != revision {
+		t.Errorf("got revisions %x and %x (%v) of two that are alike", revision, same, err)
+	}
+	first, err := s.Prompter().Ask(t.Context(), 0)
+	if err != nil || len(first.Tokens) != answers.MaxTokens || first.Logprob != -10 || first.Ties != 0 || first.Flaws != 0 {
+		t.Fatalf("got %+v (%v), want 24 tokens with the mock's logprobs", first, err)
+	}
+	if again, err := s.Prompter().Ask(t.Context(), 0); err != nil || string(again.Tokens) != string(first.Tokens) {
+		t.Errorf("got %+v (%v), want the same answer again", again, err)
+	}
+	setKnobs(t, e, mocker.Knobs{Tokens: answers.MaxTokens, Wrong: 1})
+	if wrong, err := s.Prompter().Ask(t.Context(), 0); err != nil || string(wrong.Tokens) == string(first.Tokens) {
+		t.Errorf("got %+v (%v), want another answer", wrong, err)
+	}
+	setKnobs(t, e, mocker.Knobs{Tokens: answers.MaxTokens, Repeat: new(0)})
+	if over, err := s.Prompter().Ask(t.Context(), 0); err != nil || over.Flaws != answers.Repeats {
+		t.Errorf("got %+v (%v), want one token over and over", over, err)
+	}
+	testkit.Eventually(t, patience, "the engine's tokens are counted", func() bool {
+		tokens, corrupted := s.Prompter().Made()
+		return tokens >= 4*answers.MaxTokens && corrupted == 0
+	})
+	third, _ := asked(t, "another")
+	if another, err := third.Prompter().Revision(t.Context()); err != nil || another == revision {
+		t.Errorf("got revision %x (%v) of another model, want another", another, err)
+	}
+}
+
+// TestAskIsAlone: a canary breaks it off, and it does not begin beside one.
+func TestAskIsAlone(t *testing.T) {
+	s, e := asked(t, "m")
+	setKnobs(t, e, mocker.Knobs{FirstTokenDelay: time.Hour})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Prompter().Ask(t.Context(), 0)
+		ended <- err
+	}()
+	testkit.Eventually(t, patience, "the engine is asked", func() bool { return e.InFlight() == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	canaryEnded := make(chan struct{})
+	go func() {
+		defer close(canaryEnded)
+		_ = s.Probe()(ctx) // it is cancelled
+	}()
+	if err := <-ended; !errors.Is(err, quality.ErrNotNow) {
+		t.Errorf("beside a canary: got %v, want that it is broken off", err)
+	}
+	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) {
+		t.Errorf("while a canary is sent: got %v, want not now", err)
+	}
+	cancel()
+	<-canaryEnded
+	setKnobs(t, e, mocker.Knobs{})
+	if _, err := s.Prompter().Ask(t.Context(), 0); err != nil {
+		t.Errorf("after the canary: %v", err)
+	}
+}
+
+func TestAskOfEnginesThatDiffer(t *testing.T) {
+	const whole = `{"choices":[{"text":" Paris","finish_reason":"length"}]}`
+	for _, tt := range []struct {
+		name    string
+		answers map[string]string
+		tokens  int
+		err     string
+		notNow  bool
+	}{
+		{"one that refuses logprobs", map[string]string{
+			"GET /v1/models": models("vllm"), "POST /v1/completions": "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n{\"error\":{\"message\":\"logprobs are not supported\"}}",
+		}, 0, "logprobs are not supported", true},
+		{"one that sleeps", map[string]string{
+			"GET /v1/models": models("vllm"), "GET /is_sleeping": `{"is_sleeping":true}`, "POST /v1/completions": whole,
+		}, 0, "rests", true},
+		{"one that embeds", map[string]string{
+			"GET /v1/models": models("vllm"), "GET /openapi.json": `{"paths":{"/v1/embeddings":{}}}`, "POST /v1/embeddings": embedding,
+		}, 0, "no text to compare", false},
+		{"one that answers nonsense", map[string]string{"GET /v1/models": models("vllm"), "POST /v1/completions": `{"x":1}`}, 0, "no answer in a form that is known", false},
+		{"one that fails", map[string]string{"GET /v1/models": models("vllm"), "POST /v1/completions": "HTTP/1.1 500 Internal Server Error\r\n\r\nno"}, 0, "status 500", false},
+		{"one without logprobs", map[string]string{"GET /v1/models": models("vllm"), "POST /v1/completions": whole}, 1, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ready := map[string]string{"GET /v1/models": tt.answers["GET /v1/models"], "GET /openapi.json": tt.answers["GET /openapi.json"], "POST /v1/completions": completed, "POST /v1/embeddings": embedding, "GET /is_sleeping": `{"is_sleeping":false}`}
+			if ready["GET /openapi.json"] == "" {
+				ready["GET /openapi.json"] = `{"paths":{"/v1/completions":{}}}`
+			}
+			f := &fake{answers: ready}
+			s := newSidecar(t, Config{Backend: f.serve(t), Engine: "auto"})
+			if err := s.Probe()(t.Context()); err != nil {
+				t.Fatalf("its canary: %v", err)
+			}
+			for line, answer := range tt.answers {
+				f.set(line, answer)
+			}
+			sample, err := s.Prompter().Ask(t.Context(), 2)
+			if tt.err == "" && (err != nil || len(sample.Tokens) != tt.tokens) {
+				t.Errorf("got %+v (%v), want %d tokens", sample, err, tt.tokens)
+			}
+			if tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err) || errors.Is(err, quality.ErrNotNow) != tt.notNow) {
+				t.Errorf("got %v, want an error with %q, not now: %v", err, tt.err, tt.notNow)
+			}
+		})
+	}
+}
+
+// TestAskWithoutLogprobs: an engine that refuses them is asked without, and its answers are those
+// of another revision.
+func TestAskWithoutLogprobs(t *testing.T) {
+	f := &fake{answers: map[string]string{"GET /v1/models": models("vllm"), "GET /openapi.json": `{"paths":{"/v1/completions":{}}}`, "POST /v1/completions": completed}}
+	s := newSidecar(t, Config{Backend: f.serve(t), Engine: "auto"})
+	if err := s.Probe()(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Prompter().Revision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.set("POST /v1/completions", "HTTP/1.1 400 Bad Request\r\n\r\nno logprobs")
+	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) {
+		t.Fatalf("got %v, want that it is asked again", err)
+	}
+	f.set("POST /v1/completions", `{"choices":[{"text":" Paris"}]}`)
+	after, err := s.Prompter().Revision(t.Context())
+	if err != nil || after == before {
+		t.Errorf("got revision %x, then %x (%v), want another", before, after, err)
+	}
+	if sample, err := s.Prompter().Ask(t.Context(), 0); err != nil || len(sample.Tokens) != 1 {
+		t.Errorf("got %+v (%v), want an answer", sample, err)
+	}
+	f.set("POST /v1/completions", "HTTP/1.1 400 Bad Request\r\n\r\nno")
+	if _, err := s.Prompter().Ask(t.Context(), 0); err == nil || errors.Is(err, quality.ErrNotNow) {
+		t.Errorf("got %v, want a failure: there is nothing left to leave out", err)
+	}
+}
+
+func TestAskBeforeItIsKnownWhatIsServed(t *testing.T) {
+	s := newSidecar(t, Config{Backend: "http://127.0.0.1:1", Engine: "auto"})
+	if _, err := s.Prompter().Revision(t.Context()); !errors.Is(err, quality.ErrNotNow) {
+		t.Errorf("got %v, want not now", err)
+	}
+}
