@@ -18,8 +18,8 @@ const (
 
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
-	".", "internal/address", "internal/text", "internal/timers", "canary/schedule",
-	"frontend/cause", "frontend/expect", "frontend/failures", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
+	".", "internal/address", "internal/text", "internal/timers", "canary/answers", "canary/schedule",
+	"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
 // notOurWords are names that said something to whoever chose them: the field has a word for each. A
@@ -50,13 +50,13 @@ var inner = map[string][][]string{
 		{"frontend/history", "frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
 		{"frontend/output"},
-		{"frontend/cause", "frontend/expect", "frontend/failures", "frontend/verdict"},
+		{"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/verdict"},
 		{"frontend/plain"},
 	},
 	"worker": {
 		{"worker", "worker/sidecar"},
 		{"worker/proxy"},
-		{"worker/engine", "worker/failures", "worker/mocker", "worker/traffic"},
+		{"worker/engine", "worker/failures", "worker/mocker", "worker/quality", "worker/traffic"},
 	},
 	"gossip": {
 		{"gossip"},
@@ -64,7 +64,7 @@ var inner = map[string][][]string{
 		{"gossip/probe"},
 		{"gossip/frame", "gossip/identity", "gossip/probe/watch", "gossip/table"},
 	},
-	"canary": {{"canary"}, {"canary/kind", "canary/schedule"}},
+	"canary": {{"canary"}, {"canary/answers", "canary/kind", "canary/schedule"}},
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery/etcd/meshkey"}, {"discovery"},
 	},

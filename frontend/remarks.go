@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/answers"
 	"github.com/dynmesh/dynmesh/frontend/failures"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/internal/timers"
@@ -27,9 +28,18 @@ type comparer interface {
 	Next() time.Time
 }
 
+// A splitter knows groups that differ so that nobody knows who is the one to remark on.
+type splitter interface {
+	// Splits returns a line each, of few.
+	Splits() []string
+}
+
 // comparers are all of them, by what they compare.
 func comparers() map[dynmesh.Measure]comparer {
-	return map[dynmesh.Measure]comparer{dynmesh.MeasureFailures: &failures.Table{}}
+	return map[dynmesh.Measure]comparer{
+		dynmesh.MeasureAnswers:  answers.NewTable(),
+		dynmesh.MeasureFailures: &failures.Table{},
+	}
 }
 
 // remarks has instances compared with their peers. The loop owns it.
@@ -63,11 +73,16 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 		r.known[key] = struct{}{}
 		c.Take(key, groupOf(f, i), o, now)
 	}
+	var unsettled []string
 	for m, c := range r.by {
 		for key, text := range c.Conclude(now) {
 			f.Remark(key, m, text, now)
 		}
+		if c, ok := c.(splitter); ok {
+			unsettled = append(unsettled, c.Splits()...)
+		}
 	}
+	f.Unsettled(unsettled)
 }
 
 // serves says whether an instance is to be compared: one that does not work is remarked on by its

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
@@ -66,4 +67,58 @@ func TestRemarks(t *testing.T) {
 			t.Errorf("remarks are %v beside %s", all, verdict)
 		}
 	})
+}
+
+// Instances whose answers differ are remarked on; a half that differs from the other half is a
+// warning.
+func TestAnswersCompared(t *testing.T) {
+	for _, tt := range []struct {
+		wrong   int // of nine
+		remarks int
+	}{{0, 0}, {1, 1}, {2, 2}} {
+		meshed(t, false, func(r *rig) {
+			keys := r.hosts()
+			answered := func(of []dynmesh.InstanceKey) {
+				for round := range 24 {
+					for n, k := range of {
+						s := answers.Sample{Prompt: uint8(round % len(answers.Prompts())), Tokens: []byte("right"), Logprob: answers.NoLogprob}
+						if n < tt.wrong {
+							s.Tokens = []byte("rigid")
+						}
+						o := testkit.Canary(k, 0, true)
+						o.Report = dynmesh.Report{
+							Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint, Measure: dynmesh.MeasureAnswers}, Kind: dynmesh.KindMeasure, Finding: dynmesh.Pass, Sample: s.Encode(),
+						}
+						r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(o)}})
+					}
+					r.rest(20 * time.Second)
+				}
+			}
+			mesh := func() (m mesh.Mesh) {
+				if err := json.Unmarshal([]byte(r.mesh()), &m); err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			answered(keys)
+			remarks := 0
+			for _, i := range mesh().Endpoints[0].Instances {
+				if len(i.Remarks) == 0 {
+					continue
+				}
+				remarks++
+				if i.Verdict != dynmesh.Ready || i.Remarks[0].Kind != "answers" || !strings.Contains(i.Remarks[0].Text, "first at token 4") {
+					t.Errorf("of %d wrong: remark %+v beside %s", tt.wrong, i.Remarks[0], i.Verdict)
+				}
+			}
+			if remarks != tt.remarks {
+				t.Errorf("of %d wrong: %d remarks, want %d", tt.wrong, remarks, tt.remarks)
+			}
+			r.die(keys[2*tt.wrong:]...) // those that are left are as many wrong as right
+			answered(keys[:2*tt.wrong])
+			if warned := strings.Contains(strings.Join(mesh().Warnings, "\n"), "first at token 4"); warned != (tt.wrong > 0) {
+				t.Errorf("of %d wrong, when so many are right: warnings %q", tt.wrong, mesh().Warnings)
+			}
+		})
+	}
 }

@@ -16,12 +16,14 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/dynmesh/dynmesh/worker/failures"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/proxy"
+	"github.com/dynmesh/dynmesh/worker/quality"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
 )
 
@@ -30,6 +32,7 @@ import (
 type engineOptions struct {
 	backend     sidecar.Config
 	mockControl string
+	quality     int // tokens an hour that quality canaries may cost; 0: there are none
 }
 
 func (o *engineOptions) register(flags *pflag.FlagSet) {
@@ -39,6 +42,7 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 		setting{"activity", "DYN_BACKEND_ACTIVITY", &stringValue{&o.backend.Activity, oneOf(sidecar.ActivityProxy, sidecar.ActivityMetrics)},
 			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
 		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters, which may have a query; default the engine's usual one"},
+		setting{"quality-canary", "DYN_QUALITY_CANARY", &budgetValue{&o.quality}, fmt.Sprintf("compare what idle replicas answer to fixed prompts: off, on (%d), or the tokens an hour that it may cost", answers.Default)},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
 }
@@ -80,6 +84,7 @@ type engine struct {
 	watch         canary.Endpoint  // but for its name
 	registerAfter <-chan struct{}  // closed once it can be registered; nil: at once
 	failures      *failures.Watch  // nil where there is a handler
+	quality       *quality.Canary  // nil: answers are not compared
 	runs          []component      // what must run beside the worker
 }
 
@@ -93,10 +98,14 @@ func (e engine) serve(w *worker.Worker, name string) error {
 
 // metrics are those of it that the worker's status server has.
 func (e engine) metrics() []prometheus.Collector {
-	if e.proxy == nil {
-		return nil
+	var all []prometheus.Collector
+	if e.proxy != nil {
+		all = append(all, e.proxy, e.sidecar)
 	}
-	return []prometheus.Collector{e.proxy, e.sidecar}
+	if e.quality != nil {
+		all = append(all, e.quality)
+	}
+	return all
 }
 
 // minMetricsWait leaves room between two canaries: for 2 s after each, what moves an engine's
@@ -106,8 +115,11 @@ const minMetricsWait = 3 * time.Second
 // engine makes what is behind a worker. front is where the worker will be before it is run: it is
 // told of what happens to a backend.
 func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, front **worker.Worker) (engine, error) {
+	if o.quality > 0 && !check.enabled {
+		return engine{}, errors.New("DYN_QUALITY_CANARY: want DYN_HEALTH_CHECK_ENABLED=true with it: only an engine that answers canaries is compared with others")
+	}
 	if o.backend.Backend == "" {
-		return o.mock(check.payload.body, log)
+		return o.mock(check, log)
 	}
 	if o.mockControl != "" {
 		return engine{}, errors.New("DYN_MOCK_CONTROL and DYN_BACKEND: want one of them: there is no mock engine where there is a backend")
@@ -139,14 +151,22 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 	}
 	activity := s.Activity(p.Activity)
 	fails = failures.New(activity)
-	return engine{
+	e := engine{
 		proxy: p, sidecar: s, failures: fails,
 		watch: canary.Endpoint{
 			Probe: s.Probe(), Activity: activity, CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics,
 		},
 		registerAfter: s.Answered(),
 		runs:          []component{{"sidecar", s.Run}, {"proxy", untilClosed(p)}},
-	}, nil
+	}
+	if o.quality > 0 {
+		e.quality, err = quality.New(quality.Config{
+			Budget: o.quality, Revision: s.Prompter().Revision, Ask: s.Prompter().Ask, Engine: s.Prompter().Made,
+			Activity: e.watch.Activity, Traffic: p.Answers,
+			Log: log.WithField(targetKey, "quality"),
+		})
+	}
+	return e, err
 }
 
 // untilClosed closes p at the end, when no request passes any more.
@@ -158,7 +178,8 @@ func untilClosed(p *proxy.Proxy) func(context.Context) error {
 	}
 }
 
-func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine, error) {
+func (o engineOptions) mock(check healthCheckOptions, log *logrus.Logger) (engine, error) {
+	payload := check.payload.body
 	m, err := mocker.New(mocker.Config{})
 	if err != nil {
 		return engine{}, err
@@ -174,7 +195,40 @@ func (o engineOptions) mock(payload json.RawMessage, log *logrus.Logger) (engine
 		}
 		e.runs = append(e.runs, component{"mock engine", server.Run})
 	}
+	if o.quality > 0 {
+		e.quality, err = quality.New(quality.Config{
+			Budget:   o.quality,
+			Revision: func(context.Context) (uint64, error) { return answers.Revision("mock"), nil },
+			Ask:      func(ctx context.Context, prompt int) (answers.Sample, error) { return askMock(ctx, m, prompt) },
+			Activity: func() canary.Activity { return canary.Activity{InFlight: uint64(m.InFlight())} },
+			Log:      log.WithField(targetKey, "quality"),
+		})
+		if err != nil {
+			return engine{}, err
+		}
+	}
 	return e, nil
+}
+
+// askMock has the built-in engine answer a prompt.
+func askMock(ctx context.Context, m *mocker.Engine, prompt int) (answers.Sample, error) {
+	request, err := answers.Request(prompt, false, "", true)
+	if err != nil {
+		return answers.Sample{}, err
+	}
+	var sample answers.Sample
+	ok := false
+	err = m.Generate(ctx, request, func(chunk any) error {
+		document, err := json.Marshal(chunk)
+		if err == nil {
+			sample, ok = answers.Read(document)
+		}
+		return err
+	})
+	if err == nil && !ok {
+		err = errors.New("the mock engine said nothing")
+	}
+	return sample, err
 }
 
 // canariesWanted says whether canaries are on: as the operator says, else where somebody routes by

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/discovery"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/internal/parse"
@@ -309,5 +310,32 @@ func hostPort(s string) error {
 	if err != nil {
 		return errors.New("want host:port, such as 127.0.0.1:9100")
 	}
+	return nil
+}
+
+// budgetValue takes off, on, or tokens an hour.
+type budgetValue struct{ target *int }
+
+func (v *budgetValue) String() string {
+	if v.target == nil || *v.target == 0 {
+		return "off"
+	}
+	return strconv.Itoa(*v.target)
+}
+func (v *budgetValue) Type() string { return "off|on|tokens" }
+func (v *budgetValue) Set(s string) error {
+	switch s {
+	case "off", "false", "0":
+		*v.target = 0
+		return nil
+	case "on", "true":
+		*v.target = answers.Default
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < answers.Least || n > answers.Most {
+		return fmt.Errorf("want off, on, or %d to %d tokens an hour", answers.Least, answers.Most)
+	}
+	*v.target = n
 	return nil
 }

@@ -143,6 +143,11 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 			return nil, errors.Join(err, w.Close())
 		}
 	}
+	if engine.quality != nil {
+		if err := w.Measure(opts.endpoints[0], engine.quality); err != nil { // all endpoints have one engine
+			return nil, errors.Join(err, w.Close())
+		}
+	}
 	if opts.engine.backend.Backend == "" {
 		cfg.Log.Warn("Endpoints are served by the built-in mock engine: answers are made up (DYN_BACKEND puts a real one there)")
 	}

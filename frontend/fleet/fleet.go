@@ -42,6 +42,7 @@ type Fleet struct {
 	pods          map[*Instance]*dynmesh.Pod // of those that Kubernetes knows: few fleets have any
 	withdrawn     map[*Instance]*dynmesh.Withdrawal
 	remarks       map[*Instance]*remarks // few instances have any
+	unsettled     []string               // what comparing instances with their peers does not settle
 	refused       map[*Instance]string   // to whose addresses gossip must not connect: what comes of it, and why
 	rejected      *dynmesh.Rejects
 	health        dynmesh.GossipHealth
@@ -175,6 +176,14 @@ func (f *Fleet) Remark(key dynmesh.InstanceKey, m dynmesh.Measure, text string, 
 	}
 	f.remarks[i] = r
 	f.marks.instance(i)
+}
+
+// Unsettled has the warnings say what comparing instances with their peers does not settle.
+func (f *Fleet) Unsettled(lines []string) {
+	if slices.Equal(f.unsettled, lines) {
+		return
+	}
+	f.unsettled, f.marks.status = lines, true
 }
 
 // Remarks returns those on an instance, by measure.
@@ -363,6 +372,7 @@ func (f *Fleet) Warnings() []string {
 	w.keys(f.health.NoKey, f.processes.keys)
 	w.shut(&f.processes)
 	w.partitions(f.endpoints.order)
+	w = append(w, f.unsettled...)
 	w.refused(f.refused)
 	w.rejects(f.rejected)
 	return w
