@@ -50,7 +50,7 @@ const (
 const (
 	maxQueued  = 32 << 20              // bytes of changes that wait for the disk
 	maxName    = 16 << 10              // bytes of an endpoint's name: bbolt's keys are bounded
-	commitRest = 25 * time.Millisecond // between two commits: what changes within it shares one
+	commitRest = 25 * time.Millisecond // from one commit to the next: what changes within it shares one
 	retryAfter = 5 * time.Second       // after the disk has failed
 	pruneEvery = time.Hour
 	aboutEvery = time.Second
@@ -187,14 +187,14 @@ func (j *Journal) run(ctx context.Context) {
 				s.prune(time.Now())
 			}
 		}
-		pause := commitRest
-		if err := j.step(time.Now()); err != nil {
+		began, pause := time.Now(), commitRest
+		if err := j.step(began); err != nil {
 			j.fail(err)
 			pause = retryAfter
 		} else {
 			j.recover()
 		}
-		rest.Reset(pause)
+		rest.Reset(pause - time.Since(began)) // a disk that is slow makes them fewer by itself
 		select {
 		case <-ctx.Done():
 			return

@@ -326,13 +326,10 @@ type moved struct {
 func tally(points []Point, r run, all []moved, from, step int64) {
 	state := map[uint32]byte{}
 	var counts [otherWord + 1]int
-	next := max(0, int((r.begin-from)/step)) // the first point that is not before the run
+	next := max(0, int((r.begin-from)/step)) // the first point that is after its beginning
 	fill := func(until int64) {
 		for ; next < len(points) && points[next].At.UnixMilli() < until; next++ {
 			p := &points[next]
-			if p.At.UnixMilli() < r.begin {
-				continue
-			}
 			p.Known, p.Counts = true, map[dynmesh.VerdictState]int{}
 			for word, n := range counts {
 				if word > 0 && n > 0 {

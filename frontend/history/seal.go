@@ -1,0 +1,149 @@
+package history
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	maxBlockEntries = 32 // of a file that is sealed: enough to compress well, and soon decompressed
+	sealBatch       = 256
+)
+
+// seal writes all that is in f into a new file at path, compressed, and leaves f as it is. What
+// cannot be read is left out, and counted in skipped: it is also how a damaged file is saved.
+func (f *file) seal(path string, c *coder) (skipped int, err error) {
+	_ = os.Remove(path)
+	to, err := bolt.Open(path, 0o640, &bolt.Options{Timeout: lockTimeout, NoSync: true})
+	if err != nil {
+		return 0, err
+	}
+	err = guarded(func() error { // not view: a file that was cut off has something, too
+		return f.db.View(func(tx *bolt.Tx) error { return copySealed(to, tx, c, &skipped) })
+	})
+	if errors.Is(err, errDamaged) { // what was copied before it is something
+		skipped++
+		err = nil
+	}
+	if err == nil {
+		err = to.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists(bucketSealed)
+			return err
+		})
+	}
+	if err == nil {
+		err = to.Sync()
+	}
+	return skipped, errors.Join(err, to.Close())
+}
+
+func copySealed(to *bolt.DB, from *bolt.Tx, c *coder, skipped *int) error {
+	out, err := to.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Rollback() }() // nothing, after a commit
+	for _, name := range [][]byte{bucketRuns, bucketSubjects} {
+		b, err := out.CreateBucketIfNotExists(name)
+		if err != nil {
+			return err
+		}
+		if err := from.Bucket(name).ForEach(b.Put); err != nil {
+			return err
+		}
+	}
+	if _, err := out.CreateBucketIfNotExists(bucketEntries); err != nil {
+		return err
+	}
+	if err := out.Commit(); err != nil { // what follows may meet damage
+		return err
+	}
+	all, err := subjects(from, func(Subject) bool { return true })
+	if err != nil {
+		return err
+	}
+	w := sealing{to: to, coder: c}
+	for _, number := range slices.Sorted(maps.Keys(all)) {
+		// What cannot be read of one is no reason to lose the others.
+		err := guarded(func() error { return w.subject(from, number, all[number], skipped) })
+		if errors.Is(err, errDamaged) {
+			*skipped++
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return w.commit()
+}
+
+// subject copies all of one subject.
+func (w *sealing) subject(from *bolt.Tx, number uint32, s Subject, skipped *int) error {
+	for b := range blocks(from, map[uint32]Subject{number: s}, skipped) {
+		data, err := w.coder.data(b.value, len(b.heads))
+		if err != nil {
+			*skipped++
+			continue
+		}
+		if err := w.add(number, b.heads, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealing gathers entries of one subject into blocks, and blocks into transactions.
+type sealing struct {
+	to     *bolt.DB
+	coder  *coder
+	number uint32
+	heads  []head
+	data   [][]byte
+	keys   [][]byte
+	values [][]byte
+}
+
+func (w *sealing) add(number uint32, heads []head, data [][]byte) error {
+	if number != w.number || len(w.heads) >= maxBlockEntries {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		w.number = number
+	}
+	w.heads = append(w.heads, heads...)
+	w.data = append(w.data, data...)
+	return nil
+}
+
+func (w *sealing) flush() error {
+	if len(w.heads) > 0 {
+		w.keys = append(w.keys, entryKey(binary.BigEndian.AppendUint32(nil, w.number), w.heads[0].at))
+		w.values = append(w.values, w.coder.encode(w.heads, w.data))
+		w.heads, w.data = nil, nil
+	}
+	if len(w.keys) >= sealBatch {
+		return w.commit()
+	}
+	return nil
+}
+
+func (w *sealing) commit() error {
+	err := w.to.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketEntries)
+		b.FillPercent = 0.95 // they come in order
+		for i, k := range w.keys {
+			if err := b.Put(k, w.values[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.keys, w.values = nil, nil
+	return err
+}
