@@ -107,7 +107,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 		setting{"max-streams", "DYN_HTTP_MAX_STREAMS", &countValue{&cfg.MaxStreams, 1_000_000}, "how many clients may listen at the same time, to /events and to gRPC health"},
 		setting{"instance-metrics", "DYN_METRICS_PER_INSTANCE", &boolValue{&cfg.InstanceMetrics}, "put the verdict on each instance into /metrics, too"},
 	)
-	register(flags, setting{"expect", "DYN_EXPECT", &expectValue{&cfg.Expect}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"})
+	register(flags, expectSetting(&cfg.Expect))
 	register(flags,
 		setting{"history-dir", "DYN_HISTORY_DIR", &stringValue{target: &kept.Dir}, "folder of this frontend's own, in which it keeps how verdicts changed; default: it keeps the last changes of each instance, in memory"},
 		setting{"history-max-age", "DYN_HISTORY_MAX_AGE", &secondsValue{target: &kept.MaxAge}, "how long that is kept"},

@@ -18,6 +18,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/logqueue"
 	"github.com/dynmesh/dynmesh/worker"
@@ -47,6 +48,7 @@ type upOptions struct {
 	httpPort int
 	etcdPort int
 	dataDir  string
+	expect   []expect.Expectation
 }
 
 func newUpCommand(logging *logSettings) *cobra.Command {
@@ -71,6 +73,7 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 		setting{"http-port", "DYN_HTTP_PORT", &portValue{target: &opts.httpPort}, "port of the frontend"},
 		setting{"etcd-port", "DYN_UP_ETCD_PORT", &portValue{target: &opts.etcdPort}, "port of etcd"},
 		setting{"data-dir", "DYN_UP_DATA_DIR", &stringValue{target: &opts.dataDir}, "folder for etcd's data; default a temporary one, removed at the end"},
+		expectSetting(&opts.expect),
 	)
 	return cmd
 }
@@ -90,7 +93,7 @@ func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer
 	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
 	front, err := frontend.New(frontend.Config{
 		Host: loopback, Port: opts.httpPort, Etcd: registry, Gossip: &gossip.Config{Bind: upGossip},
-		GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: logging.metrics(),
+		GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: logging.metrics(), Expect: opts.expect,
 		Log: log.WithField(targetKey, "frontend"),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -40,7 +41,7 @@ func TestUp(t *testing.T) {
 	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
 	go func() {
-		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2"}, &stdout, &stderr)
+		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2", "--expect", "dyn://dynamo.*.generate>=7"}, &stdout, &stderr)
 	}()
 
 	curl := regexp.MustCompile(`(?m)^  curl -sN? (\S+)(?: -d '(.*)')?$`)
@@ -65,6 +66,13 @@ func TestUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		answers = append(answers, answer)
+	}
+	front, err := url.Parse(lines[0][1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetch(client, "http://"+front.Host+"/ready", ""); err == nil || !strings.Contains(err.Error(), `"want":7`) {
+		t.Errorf("/ready: got %v, want that seven are expected", err)
 	}
 	// The frontend hears of the workers from etcd a moment after they know that they are
 	// registered.

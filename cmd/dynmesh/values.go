@@ -270,6 +270,11 @@ func deref(s *string) string {
 	return *s
 }
 
+// expectSetting is what a frontend expects.
+func expectSetting(target *[]expect.Expectation) setting {
+	return setting{"expect", "DYN_EXPECT", &expectValue{target}, "what /ready expects of the fleet, such as 'dyn://dynamo.prefill.generate>=14'; several with commas between them, or the flag again"}
+}
+
 // expectValue takes expectations with commas between them, or the flag again for each.
 type expectValue struct{ target *[]expect.Expectation }
 
