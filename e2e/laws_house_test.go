@@ -18,8 +18,8 @@ const (
 
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
-	".", "internal/address", "internal/text", "internal/timers", "canary/answers", "canary/schedule",
-	"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/fleet", "frontend/output", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
+	".", "internal/address", "internal/speed", "internal/text", "internal/timers", "canary/answers", "canary/schedule",
+	"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/fleet", "frontend/output", "frontend/pace", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
 // notOurWords are names that said something to whoever chose them: the field has a word for each. A
@@ -50,12 +50,12 @@ var inner = map[string][][]string{
 		{"frontend/history", "frontend/snapshot", "frontend/web"},
 		{"frontend/fleet", "frontend/mesh"},
 		{"frontend/output"},
-		{"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/verdict"},
+		{"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/pace", "frontend/verdict"},
 		{"frontend/plain"},
 	},
 	"worker": {
 		{"worker", "worker/sidecar"},
-		{"worker/proxy"},
+		{"worker/pace", "worker/proxy"},
 		{"worker/engine", "worker/failures", "worker/mocker", "worker/quality", "worker/traffic"},
 	},
 	"gossip": {
@@ -68,7 +68,7 @@ var inner = map[string][][]string{
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery/etcd/meshkey"}, {"discovery"},
 	},
-	"internal": {{"internal/access/calls", "internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/address", "internal/aeskey", "internal/budget", "internal/secretfile", "internal/text", "internal/timers"}},
+	"internal": {{"internal/access/calls", "internal/apiserver/apitest"}, {"internal/access", "internal/apiserver", "internal/arrival", "internal/filewatch", "internal/logging", "internal/logqueue", "internal/parse", "internal/sse", "internal/testkit"}, {"internal/address", "internal/aeskey", "internal/budget", "internal/secretfile", "internal/speed", "internal/text", "internal/timers"}},
 }
 
 // TestHouse holds the packages to sizes and words in which people who are new here find their way.

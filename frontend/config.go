@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"io"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/api"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/output"
 	"github.com/dynmesh/dynmesh/gossip"
@@ -91,6 +94,11 @@ type Config struct {
 	// whatever verdicts say; what Expect says is as much of a floor. Default: half.
 	OutputMinHealthy output.Floor
 
+	// OutputWithdrawOn are remarks on which outputs withdraw one that works, as far as the floor
+	// allows it: that its answers differ from its peers' ("answers"), that it is slow beside them
+	// ("slow"), that a part of its real requests fails ("failures"). Default: none.
+	OutputWithdrawOn []string
+
 	// OutputDryRun has outputs do nothing: logs, metrics and /mesh say what would be done.
 	OutputDryRun bool
 
@@ -148,6 +156,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if err := checkOutputs(c.Outputs); err != nil {
 		return Config{}, err
+	}
+	for _, kind := range c.OutputWithdrawOn {
+		if !slices.Contains(fleet.RemarkKinds(), kind) {
+			return Config{}, dynmesh.NewConfigError("frontend", "OutputWithdrawOn", kind, "any of "+strings.Join(fleet.RemarkKinds(), ", "))
+		}
 	}
 	for _, e := range c.Expect {
 		if _, err := expect.Parse(e.String()); err != nil {

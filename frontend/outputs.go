@@ -43,7 +43,7 @@ func newRouter(cfg Config) *router {
 	}
 	return &router{
 		log: cfg.Log, outputs: cfg.Outputs, dryRun: cfg.OutputDryRun, hub: output.NewHub(names, cfg.OutputDryRun),
-		policy: output.NewPolicy(output.Config{MinHealthy: cfg.OutputMinHealthy, Expect: cfg.Expect}),
+		policy: output.NewPolicy(output.Config{MinHealthy: cfg.OutputMinHealthy, Expect: cfg.Expect, WithdrawOn: cfg.OutputWithdrawOn}),
 	}
 }
 
@@ -84,6 +84,9 @@ func decidable(f *fleet.Fleet, i fleet.Changed) output.Instance {
 	x.Addr, x.Scheme = fleet.Address(i.Transport())
 	if pod := f.Pod(i.Instance); pod != nil {
 		x.Pod = output.Pod{Name: pod.Name, UID: pod.UID, Node: pod.Node}
+	}
+	for _, r := range f.Remarks(i.Instance) {
+		x.Remarks = append(x.Remarks, output.Remark{Kind: fleet.RemarkKind(r.Measure), Text: r.Text})
 	}
 	cards, _ := i.Cards()
 	for _, card := range cards {

@@ -9,6 +9,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/answers"
 	"github.com/dynmesh/dynmesh/frontend/failures"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
+	"github.com/dynmesh/dynmesh/frontend/pace"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -39,6 +40,7 @@ func comparers() map[dynmesh.Measure]comparer {
 	return map[dynmesh.Measure]comparer{
 		dynmesh.MeasureAnswers:  answers.NewTable(),
 		dynmesh.MeasureFailures: &failures.Table{},
+		dynmesh.MeasurePace:     pace.NewTable(),
 	}
 }
 

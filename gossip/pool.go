@@ -197,6 +197,9 @@ func (n watchedNetwork) Dial(ctx context.Context, addr string) (net.Conn, error)
 // Self is this incarnation of this member.
 func (p *Pool) Self() dynmesh.Observer { return p.self }
 
+// Members returns how many members there are, this one included, so far as it knows.
+func (p *Pool) Members() int { return int(max(p.exchange.members.Load(), 1)) }
+
 // Addr is host:port where others reach the pool.
 func (p *Pool) Addr() string { return p.node.Addr().String() }
 

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -103,12 +104,16 @@ type call struct {
 	conn      *conn // nil in tests
 	line      bytes.Buffer
 	json      *json.Encoder // into line
-	streaming bool          // the first chunk has been sent, and the status with it
-	sentError bool          // a chunk was an error: the answer has failed, though err may be nil
+	began     time.Time
+	size      uint64    // of the request, in bytes
+	first     time.Time // the first chunk without an error was taken by the connection
+	chunks    uint64    // so far, without errors
+	streaming bool      // the first chunk has been sent, and the status with it
+	sentError bool      // a chunk was an error: the answer has failed, though err may be nil
 }
 
 func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *http.Request, log *logrus.Entry) *call {
-	c := &call{endpoint: e, log: log, stopping: stopping, w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
+	c := &call{endpoint: e, log: log, stopping: stopping, began: time.Now(), w: w, flush: http.NewResponseController(w).Flush, conn: connOf(r.Context())}
 	e.tracker.Begin(&c.count)
 	c.json = json.NewEncoder(&c.line) // ends each document with a line feed, and writes none inside
 	c.json.SetEscapeHTML(false)
@@ -122,7 +127,8 @@ func newCall(stopping context.Context, e *endpoint, w http.ResponseWriter, r *ht
 
 // run calls the handler. Whatever the handler does, the answer ends, and the process goes on.
 func (c *call) run(request json.RawMessage) {
-	c.count.Size(uint64(len(request)))
+	c.size = uint64(len(request))
+	c.count.Size(c.size)
 	// runtime.Goexit passes by all but what is deferred, and takes the connection along.
 	exits := true
 	var err error
@@ -162,6 +168,10 @@ func (c *call) send(chunk any) error {
 		return nil
 	}
 	c.count.Chunk()
+	if c.chunks++; c.chunks == 1 {
+		c.first = time.Now()
+		c.endpoint.times.Began(c.first.Sub(c.began), c.size)
+	}
 	return nil
 }
 
@@ -190,6 +200,9 @@ func (c *call) end(err error, closes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count.End(c.outcome(err)) // before the client can see the end
+	if c.chunks > 1 && c.count.Blocks() == 0 {
+		c.endpoint.times.Streamed(c.chunks-1, time.Since(c.first))
+	}
 	c.leave()
 	c.cancel(errEnded)
 	if c.conn != nil {

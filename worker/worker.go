@@ -25,6 +25,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/parse"
+	"github.com/dynmesh/dynmesh/worker/pace"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
@@ -66,6 +67,7 @@ type endpoint struct {
 	check   canary.Endpoint // without a probe: nobody can ask it
 	status  statusCell
 	tracker traffic.Tracker
+	times   traffic.Times
 }
 
 // New checks cfg and binds all addresses, which [Worker.SystemAddr], [Worker.RPCAddr] and
@@ -232,7 +234,8 @@ func (w *Worker) handle(name string, h Handler, checks []Check) error {
 	return w.declare(&endpoint{name: name, handler: h}, w.cfg.RPC.RootPath+"/"+name, checks)
 }
 
-// A Backend answers whatever requests come, in the place of handlers: worker/proxy does.
+// A Backend answers whatever requests come, in the place of handlers: worker/proxy does. One that
+// also has a method Times() traffic.Totals has its endpoints compared with their peers by it.
 type Backend interface {
 	http.Handler
 	// Activity counts the requests that make it work.
@@ -306,6 +309,33 @@ func (w *Worker) Measure(name string, by Measurer) error {
 	}
 	w.measured = append(w.measured, measured{name, by})
 	return nil
+}
+
+// measureTimes has endpoints measured, unless somebody else does it: how long their requests take,
+// where that is known, and their canaries. It follows the last call of Measure, and is before the
+// first canary.
+func (w *Worker) measureTimes() {
+	if w.mesh.pool == nil {
+		return
+	}
+	for _, e := range w.sorted() {
+		if slices.ContainsFunc(w.measured, func(m measured) bool { return m.endpoint == e.name && m.by.Measure() == dynmesh.MeasurePace }) {
+			continue
+		}
+		times := e.times.Totals
+		if w.backend != nil {
+			backend, ok := w.backend.(interface{ Times() traffic.Totals })
+			if !ok {
+				continue
+			}
+			times = backend.Times
+		}
+		m := pace.New(pace.Config{Times: times, CountsCanaries: e.check.CountsCanaries, Members: w.mesh.pool.Members})
+		if e.check.Probe != nil {
+			e.check.Probe = m.Probe(e.check.Probe)
+		}
+		w.measured = append(w.measured, measured{e.name, m})
+	}
 }
 
 // Recheck tells that what is behind the endpoints may work again: those whose last canary failed
@@ -407,6 +437,7 @@ func (w *Worker) run(ctx context.Context) error {
 		serve("serve status", w.system.serve)
 	}
 	serve("serve requests", w.rpc.serve)
+	w.measureTimes()
 	leave, unwatch := func() {}, func() {}
 	if w.mesh.pool != nil {
 		leave = start(ctx, group, w.mesh.pool.Run)

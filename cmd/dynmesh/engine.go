@@ -25,6 +25,7 @@ import (
 	"github.com/dynmesh/dynmesh/worker/proxy"
 	"github.com/dynmesh/dynmesh/worker/quality"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
+	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
 // engineOptions say which engine is behind a worker: one that is already there, or the built-in
@@ -90,11 +91,23 @@ type engine struct {
 
 // serve makes it an endpoint of w.
 func (e engine) serve(w *worker.Worker, name string) error {
-	if e.proxy != nil {
+	switch {
+	case e.proxy != nil && e.watch.CountsCanaries: // requests reach the engine by other ways
+		return w.Front(name, timedByEngine{e.proxy, e.sidecar}, worker.Probe(e.watch))
+	case e.proxy != nil:
 		return w.Front(name, e.proxy, worker.Probe(e.watch))
 	}
 	return w.Handle(name, e.handler, worker.Probe(e.watch))
 }
+
+// timedByEngine is a proxy that sees few requests, or none: the engine itself tells how long they
+// take.
+type timedByEngine struct {
+	*proxy.Proxy
+	sidecar *sidecar.Sidecar
+}
+
+func (b timedByEngine) Times() traffic.Totals { return b.sidecar.Times() }
 
 // metrics are those of it that the worker's status server has.
 func (e engine) metrics() []prometheus.Collector {

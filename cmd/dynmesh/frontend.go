@@ -77,7 +77,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 			if cfg.Outputs, err = outputs.open(cfg.Log); err != nil {
 				return err
 			}
-			cfg.OutputMinHealthy, cfg.OutputDryRun = outputs.minHealthy, outputs.dryRun
+			cfg.OutputMinHealthy, cfg.OutputWithdrawOn, cfg.OutputDryRun = outputs.minHealthy, outputs.withdrawOn, outputs.dryRun
 			if kept.Dir != "" {
 				kept.MaxBytes = int64(keptMB) * 1_000_000
 				cfg.History = &kept

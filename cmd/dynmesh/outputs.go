@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh/frontend"
+	"github.com/dynmesh/dynmesh/frontend/fleet"
 	"github.com/dynmesh/dynmesh/frontend/output"
 )
 
@@ -30,6 +31,7 @@ type outputKind interface {
 type outputOptions struct {
 	kinds      []outputKind
 	minHealthy output.Floor
+	withdrawOn []string
 	dryRun     bool
 }
 
@@ -38,6 +40,7 @@ func (o *outputOptions) register(flags *pflag.FlagSet) {
 		kind.register(flags)
 	}
 	registerMinHealthy(flags, &o.minHealthy)
+	registerWithdrawOn(flags, &o.withdrawOn)
 	register(flags, setting{"dry-run", "DYN_OUTPUT_DRY_RUN", &boolValue{&o.dryRun}, "outputs do nothing: the log, /mesh and the metrics say what they would do"})
 }
 
@@ -45,6 +48,11 @@ func (o *outputOptions) register(flags *pflag.FlagSet) {
 func registerMinHealthy(flags *pflag.FlagSet, floor *output.Floor) {
 	*floor = output.DefaultFloor()
 	register(flags, setting{"output-min-healthy", "DYN_OUTPUT_MIN_HEALTHY", &floorValue{floor}, "how many servers of an endpoint or model stay in at least, whatever verdicts say: a part (50%) or a number; so many as are expected do anyway"})
+}
+
+// registerWithdrawOn adds what withdraws a server that works.
+func registerWithdrawOn(flags *pflag.FlagSet, kinds *[]string) {
+	register(flags, setting{"output-withdraw-on", "DYN_OUTPUT_WITHDRAW_ON", &listValue{target: kinds, once: true, check: oneOf(fleet.RemarkKinds()...)}, "what withdraws a server that works, as far as the floor allows it: answers (that differ from its peers'), slow (beside its peers, at equal load), failures (of a part of its real requests); default nothing does"})
 }
 
 // open returns the outputs that are asked for.

@@ -15,6 +15,7 @@ import (
 func newWatchCommand(logging *logSettings) *cobra.Command {
 	var ask askOptions
 	var minHealthy output.Floor
+	var withdrawOn []string
 	var expected []expect.Expectation
 	cfg := watch.Config{Debounce: 200 * time.Millisecond, Timeout: 30 * time.Second}
 	cmd := &cobra.Command{
@@ -47,7 +48,7 @@ stands, too.`,
 				return err
 			}
 			defer c.Close()
-			cfg.Policy = output.Config{MinHealthy: minHealthy, Expect: expected}
+			cfg.Policy = output.Config{MinHealthy: minHealthy, Expect: expected, WithdrawOn: withdrawOn}
 			cfg.Log = logging.logger().WithField(targetKey, "watch")
 			w, err := watch.New(cfg)
 			if err != nil {
@@ -75,6 +76,7 @@ stands, too.`,
 		setting{"expect", "DYN_EXPECT", &expectValue{&expected}, "so many stay in at least, as for the frontend's outputs"},
 	)
 	registerMinHealthy(flags, &minHealthy)
+	registerWithdrawOn(flags, &withdrawOn)
 	register(flags, setting{"dry-run", "DYN_OUTPUT_DRY_RUN", &boolValue{&cfg.DryRun}, "write nothing and run nothing: the log says what would be done"})
 	return cmd
 }

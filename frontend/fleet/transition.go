@@ -69,6 +69,14 @@ func Measures() []dynmesh.Measure {
 	return []dynmesh.Measure{dynmesh.MeasureAnswers, dynmesh.MeasurePace, dynmesh.MeasureFailures}
 }
 
+// RemarkKinds are those of all measures.
+func RemarkKinds() (kinds []string) {
+	for _, m := range Measures() {
+		kinds = append(kinds, RemarkKind(m))
+	}
+	return kinds
+}
+
 // RemarkKind is a remark of a measure in one word: answers, slow or failures.
 func RemarkKind(m dynmesh.Measure) string {
 	switch m {

@@ -19,6 +19,7 @@
 //	its worker drains                           draining, by its own word: not counted by the floor
 //	it is new, and has not worked               out, and not counted: it was never in
 //	unreachable or not ready                    out
+//	remarked on, as Config.WithdrawOn has it    out
 //	it was out, and works again                 out for 5 s more, twice as long with each relapse
 //	ready, while its worker's last probe failed degraded: in, with half of the weight
 //	ready                                       in

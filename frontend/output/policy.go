@@ -25,7 +25,14 @@ type Config struct {
 	// Expect is a floor, too: of the targets that an expectation counts, no servers are withdrawn that
 	// would leave fewer than it wants.
 	Expect []expect.Expectation
+
+	// WithdrawOn are the kinds of remarks on which one that works is withdrawn, as far as the floor
+	// allows it; default none.
+	WithdrawOn []string
 }
+
+// Remark is how an instance that works differs from its peers.
+type Remark struct{ Kind, Text string }
 
 // Instance is what the policy has to know of one instance.
 type Instance struct {
@@ -41,6 +48,7 @@ type Instance struct {
 	Observed   bool           // its worker, or somebody who watches it, has said something of it
 	Unchecked  bool           // its worker has not seen it answer yet, in its present life
 	Failing    bool           // its worker's last finding speaks against it
+	Remarks    []Remark       // on it
 	Models     []expect.Model // that it serves
 }
 

@@ -26,7 +26,7 @@ type fleet struct {
 
 func newFleet(t *testing.T, minHealthy string, expected string) *fleet {
 	t.Helper()
-	cfg := Config{}
+	cfg := Config{WithdrawOn: []string{"slow"}}
 	var err error
 	if minHealthy != "" {
 		if cfg.MinHealthy, err = ParseFloor(minHealthy); err != nil {
@@ -59,6 +59,8 @@ func (f *fleet) worker(name, words string) Instance {
 			i.Unchecked = true
 		case word == "failing":
 			i.Failing = true
+		case word == "slow", word == "answers":
+			i.Remarks = append(i.Remarks, Remark{Kind: word, Text: word + ": it is"})
 		case word == "verified":
 			i.Verified = true
 		case word == "unlisted":
@@ -136,6 +138,33 @@ func TestPolicy(t *testing.T) {
 			{0, "a=ready b=ready c=ready d=ready e=ready f=ready g=ready", "a:in b:in c:in d:in e:in f:in g:in", ""},
 			{s, "a=unreachable b=notready c=draining", "a:out b:out c:draining d:in e:in f:in g:in", ""},
 			{s, "a= c=", "b:out d:in e:in f:in g:in", ""},
+		}},
+		{"one that works is withdrawn where a remark is to", "", "", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=ready,slow", "a:out b:in c:in d:in", ""},
+			{time.Minute, "a=ready", "a:out b:in c:in d:in", ""},
+			{5 * s, "", "a:in b:in c:in d:in", ""},
+			{s, "a=notready,slow", "a:out b:in c:in d:in", ""},
+			{s, "a=draining,slow", "a:draining b:in c:in d:in", ""},
+		}},
+		{"a remark that is not to withdraw does not", "", "", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=ready,answers", "a:in b:in c:in d:in", ""},
+			{s, "a=ready,answers,slow", "a:out b:in c:in d:in", ""},
+		}},
+		{"a remark does not break the floor", "", "", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "a=ready,slow", "a:out b:in c:in", ""},
+			{s, "b=ready,slow", "a:held b:held c:in", "stay in: 1 of 3 work"},
+		}},
+		{"nor what is expected", "0%", generate + ">=3", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "a=ready,slow", "a:held b:in c:in", "is expected"},
+		}},
+		{"one that is new is not withdrawn before it has served", "", "", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "d=ready,slow,silent", "a:in b:in c:in d:out", ""},
+			{s, "d=ready,slow", "a:in b:in c:in d:out", ""},
 		}},
 		{"a state that is not known here is no good one", "", "", []step{
 			{0, "a=ready b=ready", "a:in b:in", ""},
@@ -561,6 +590,7 @@ func TestOutlook(t *testing.T) {
 		{"it works again", "0", []string{"a=ready", "a=notready", "a=ready"}, "in at 2026-11-29T02:00:08.000Z, if it still works then"},
 		{"it works again, and nothing may change", "0", []string{"a=ready", "a=notready", "registry=stale a=ready"}, "in once it has worked for 5 s"},
 		{"the floor holds it", "1", []string{"a=ready", "a=notready"}, "out as soon as the floor allows it"},
+		{"it works, and is withdrawn for a remark", "0", []string{"a=ready", "a=ready,slow"}, "in 5 s after that is said of it no longer"},
 		{"it drains", "", []string{"a=ready", "a=draining"}, "gone once it has finished what it has"},
 		{"its canary failed", "", []string{"a=ready", "a=ready,failing"}, "all of its weight once its worker's canary passes again"},
 		{"it is new", "", []string{"b=ready", "a=notready,unchecked"}, "in as soon as it works"},

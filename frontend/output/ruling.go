@@ -101,9 +101,12 @@ func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) 
 		i.entered = true
 	}
 	r.counted = true
-	until := p.fares(i).observe(i.Verdict == dynmesh.Ready, now)
+	remark := p.remark(i)
+	until := p.fares(i).observe(i.Verdict == dynmesh.Ready && remark == "", now)
 	switch {
 	case i.Verdict != dynmesh.Ready:
+	case remark != "":
+		r.reason = remark
 	case !until.IsZero():
 		r.reason = fmt.Sprintf("it works again, and is back in at %s if it still does", text.Time(until))
 	case i.Failing:
@@ -112,6 +115,16 @@ func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) 
 		r.state = In
 	}
 	return r, until
+}
+
+// remark returns what withdraws an instance though it works; empty: nothing does.
+func (p *Policy) remark(i *instance) string {
+	for _, r := range i.Remarks {
+		if slices.Contains(p.cfg.WithdrawOn, r.Kind) {
+			return r.Text
+		}
+	}
+	return ""
 }
 
 // Outlook says what an instance that has been told to be in a state waits for, in one line; empty:
@@ -133,6 +146,9 @@ func (p *Policy) Outlook(of dynmesh.InstanceKey, told State, held bool) string {
 		return "in as soon as it works"
 	}
 	d := p.fares(i)
+	if i.Verdict == dynmesh.Ready && p.remark(i) != "" {
+		return fmt.Sprintf("in %.0f s after that is said of it no longer", d.probation().Seconds())
+	}
 	if i.Verdict != dynmesh.Ready || d.failing {
 		return fmt.Sprintf("in once it has worked for %.0f s", d.probation().Seconds())
 	}

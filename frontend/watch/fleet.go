@@ -68,6 +68,9 @@ func instanceOf(i mesh.Instance, gossip mesh.GossipState) output.Instance {
 	for _, m := range i.Models {
 		x.Models = append(x.Models, expect.Model{Name: m.Name, WorkerType: m.WorkerType})
 	}
+	for _, r := range i.Remarks {
+		x.Remarks = append(x.Remarks, output.Remark{Kind: r.Kind, Text: text.Line(r.Text, maxReason)})
+	}
 	isMember := i.Worker != nil && i.Worker.GossipAddr != ""
 	x.Observed = gossip == mesh.GossipOff || len(i.Observations) > 0 || x.Addr == "" && !isMember
 	for _, o := range i.Observations {

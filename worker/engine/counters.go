@@ -73,6 +73,13 @@ const (
 	Aborted                   // counter: requests that ended otherwise, by no fault of the engine
 	Failed                    // counter: requests that the engine failed
 	Corrupted                 // counter: requests whose logits were no numbers
+
+	// What follows tells how fast it is. Whether it moves is seen above.
+	TokenCount   // counter: times between tokens that are in the next one
+	TokenSeconds // counter: of all times between the tokens of an answer
+	FirstCount   // counter: times to an answer's first token that are in the next one
+	FirstSeconds // counter: of all of these
+	PromptTokens // counter: of requests whose answers began
 	quantities
 )
 

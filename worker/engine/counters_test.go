@@ -32,7 +32,13 @@ vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 10.
 vllm:request_success_total{engine="0",finished_reason="length",model_name="m"} 5.0
 vllm:request_success_total{engine="0",finished_reason="abort",model_name="m"} 3.0
 vllm:request_success_total{engine="0",finished_reason="error",model_name="m"} 1.0
-`, Totals{InFlight: 7, Tokens: 1500, Completed: 15, Aborted: 3, Failed: 1}},
+vllm:inter_token_latency_seconds_bucket{engine="0",le="0.01",model_name="m"} 900.0
+vllm:inter_token_latency_seconds_count{engine="0",model_name="m"} 1400.0
+vllm:inter_token_latency_seconds_sum{engine="0",model_name="m"} 28.5
+vllm:time_to_first_token_seconds_count{engine="0",model_name="m"} 15.0
+vllm:time_to_first_token_seconds_sum{engine="0",model_name="m"} 3.25
+`, Totals{InFlight: 7, Tokens: 1500, Completed: 15, Aborted: 3, Failed: 1,
+			TokenCount: 1400, TokenSeconds: 28.5, FirstCount: 15, FirstSeconds: 3.25, PromptTokens: 1234567}},
 		{"sglang", "sglang", `sglang:num_running_reqs{model_name="m"} 162.0
 sglang:num_queue_reqs{model_name="m"} 2826.0
 sglang:prompt_tokens_total{model_name="m"} 8.128902e+06
@@ -41,7 +47,7 @@ sglang:realtime_tokens_total{mode="decode",model_name="m"} 3.0
 sglang:realtime_tokens_total{mode="prefill_compute",model_name="m"} 4.0
 sglang:num_requests_total{model_name="m"} 9.0
 sglang:num_aborted_requests_total{model_name="m"} 2.0
-`, Totals{InFlight: 2988, Tokens: 7557579, Aborted: 2}},
+`, Totals{InFlight: 2988, Tokens: 7557579, Aborted: 2, PromptTokens: 8128902}},
 		{"trtllm", "trtllm", `trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="stop"} 150.0
 trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="cancelled"} 4.0
 trtllm_request_error_total{error_type="x"} 1

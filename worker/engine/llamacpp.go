@@ -39,6 +39,8 @@ func llamacpp() Engine {
 				{Counts: InFlight, Name: "llamacpp:requests_deferred"},
 				{Counts: Tokens, Name: "llamacpp:tokens_predicted_total"},
 				{Counts: Steps, Name: "llamacpp:n_decode_total", InPrefill: true},
+				{Counts: TokenCount, Name: "llamacpp:tokens_predicted_total"},
+				{Counts: TokenSeconds, Name: "llamacpp:tokens_predicted_seconds_total"},
 			},
 		},
 	}

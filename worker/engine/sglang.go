@@ -43,6 +43,11 @@ func sglang() Engine {
 			{Counts: Tokens, Name: "sglang:realtime_tokens_total", InPrefill: true},
 			{Counts: Gauge, Name: "sglang:token_usage", InPrefill: true},
 			{Counts: Aborted, Name: "sglang:num_aborted_requests_total"},
+			{Counts: TokenCount, Name: "sglang:inter_token_latency_seconds_count"},
+			{Counts: TokenSeconds, Name: "sglang:inter_token_latency_seconds_sum"},
+			{Counts: FirstCount, Name: "sglang:time_to_first_token_seconds_count"},
+			{Counts: FirstSeconds, Name: "sglang:time_to_first_token_seconds_sum"},
+			{Counts: PromptTokens, Name: "sglang:prompt_tokens_total"},
 		}},
 	}
 }

@@ -38,6 +38,11 @@ func trtllm() Engine {
 				{Counts: Completed, Name: "trtllm_request_success_total", Label: "finished_reason", Values: bad, Except: true},
 				{Counts: Aborted, Name: "trtllm_request_success_total", Label: "finished_reason", Values: bad},
 				{Counts: Failed, Name: "trtllm_request_error_total"},
+				{Counts: TokenCount, Name: "trtllm_time_per_output_token_seconds_count"},
+				{Counts: TokenSeconds, Name: "trtllm_time_per_output_token_seconds_sum"},
+				{Counts: FirstCount, Name: "trtllm_time_to_first_token_seconds_count"},
+				{Counts: FirstSeconds, Name: "trtllm_time_to_first_token_seconds_sum"},
+				{Counts: PromptTokens, Name: "trtllm_prompt_tokens_total"},
 			},
 		},
 	}

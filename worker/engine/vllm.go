@@ -74,7 +74,7 @@ func vllmRests(ask Ask, _ string) (Rest, string) {
 // vllmSeries are those of vllm/v1/metrics/loggers.py and stats.py; the reasons to finish are those
 // of vllm/v1/engine/__init__.py, FinishReason.
 //
-// vllm:prompt_tokens_total is left out on purpose. V1 adds a prompt's tokens together with the
+// vllm:prompt_tokens_total does not count as work. V1 adds a prompt's tokens together with the
 // first generated one, so it shows nothing that the other does not. Where it is counted on arrival,
 // it would have requests that hang vouch for the engine.
 //
@@ -93,5 +93,12 @@ func vllmSeries() []Series {
 		{Counts: Aborted, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[:1]},
 		{Counts: Failed, Name: "vllm:request_success_total", Label: "finished_reason", Values: bad[1:]},
 		{Counts: Corrupted, Name: "vllm:corrupted_requests_total"}, // with VLLM_COMPUTE_NANS_IN_LOGITS=1
+		{Counts: TokenCount, Name: "vllm:inter_token_latency_seconds_count"},
+		{Counts: TokenSeconds, Name: "vllm:inter_token_latency_seconds_sum"},
+		{Counts: TokenCount, Name: "vllm:time_per_output_token_seconds_count"}, // the same, in versions before 0.11
+		{Counts: TokenSeconds, Name: "vllm:time_per_output_token_seconds_sum"},
+		{Counts: FirstCount, Name: "vllm:time_to_first_token_seconds_count"},
+		{Counts: FirstSeconds, Name: "vllm:time_to_first_token_seconds_sum"},
+		{Counts: PromptTokens, Name: "vllm:prompt_tokens_total"},
 	}
 }

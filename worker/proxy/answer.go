@@ -29,10 +29,13 @@ type exchange struct {
 	first     time.Duration
 	pieces    int
 	status    int
+	timing    timing
 
 	mu      sync.Mutex // guards request: the end of its body may come while it is answered
 	ended   bool
-	waiting bool // for more of the request's body
+	waiting bool      // for more of the request's body
+	came    time.Time // all of its body
+	size    uint64    // of its body, in bytes
 
 	reader reader
 }
@@ -56,6 +59,7 @@ func (e *exchange) end(o traffic.Outcome, failure *dynmesh.Failure) {
 		e.conn.Count(nil) // the rest of the answer is between the client and the network
 	}
 	e.proxy.metrics.observe(e, o)
+	e.timing.end(e, o)
 	if failure != nil && o == traffic.Errored {
 		e.proxy.cfg.OnFailure(failure)
 	}
@@ -66,6 +70,7 @@ func (e *exchange) sized(bytes uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.ended {
+		e.came, e.size = time.Now(), bytes
 		e.request.Size(bytes)
 	}
 }
@@ -153,6 +158,7 @@ func (e *exchange) piece(p []byte) {
 	} else if e.reader.form == events || e.reader.form == lines {
 		e.proxy.metrics.between.Observe(now.Sub(e.last).Seconds())
 	}
+	e.timing.piece(e, progress, now)
 	e.last = now
 	e.pieces++
 	if progress > 0 { // a piece that has many was one step of the engine

@@ -65,6 +65,7 @@ type Proxy struct {
 	engine  *upstream
 	reverse httputil.ReverseProxy
 	tracker traffic.Tracker
+	times   traffic.Times
 	metrics *metrics
 
 	answers, garbage atomic.Uint64 // that were read
@@ -108,6 +109,9 @@ func (p *Proxy) Activity() canary.Activity { return p.tracker.Activity() }
 // Answers counts the answers that came to their end and could be read, and those of them that are
 // garbage by themselves: nothing, one piece over and over, or logprobs that are no numbers.
 func (p *Proxy) Answers() (all, garbage uint64) { return p.answers.Load(), p.garbage.Load() }
+
+// Times is how long the answers to those requests take.
+func (p *Proxy) Times() traffic.Totals { return p.times.Totals() }
 
 // Describe and Collect make it a prometheus.Collector.
 func (p *Proxy) Describe(ch chan<- *prometheus.Desc) {

@@ -13,6 +13,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
 const (
@@ -245,13 +246,14 @@ type sample struct {
 	moved    time.Time // when it last stepped
 	ranks    ranksMoved
 	activity canary.Activity
+	times    traffic.Totals // what the engine's histograms have of what happened between samples
 }
 
 // next takes in new totals. What has happened between two samples counts only if they are close
 // together: across a gap, a canary may have come and gone, and it would vouch for itself. Totals
 // that went back are those of an engine that began again, and are where counting goes on from.
 func (s sample) next(scrape engine.Scrape, at time.Time, stepwise bool) sample {
-	n := sample{at: at, scrape: scrape, moved: s.moved, activity: s.activity}
+	n := sample{at: at, scrape: scrape, moved: s.moved, activity: s.activity, times: s.times}
 	n.activity.StepsInPrefill = scrape.StepsInPrefill
 	n.ranks = s.ranks.next(s.scrape, scrape, at, s.at.IsZero() || at.Sub(s.at) > maxAge)
 	n.activity.Still = n.ranks.still(at)
@@ -273,11 +275,33 @@ func (s sample) next(scrape engine.Scrape, at time.Time, stepwise bool) sample {
 		a.Errors += grown[engine.Failed]
 		a.Failed += grown[engine.Failed] + grown[engine.Aborted]
 		a.Progress += grown[engine.Tokens] + ended
+		n.time(s)
 	}
 	n.activity.InFlight = uint64(max(totals[engine.InFlight], totals[engine.Queued]))
 	// Either a long step, such as a prefill, or the last one of an engine that has been idle since.
 	n.activity.StaleGauges = stepwise && n.activity.InFlight > 0 && at.Sub(n.moved) > gaugeTrust
 	return n
+}
+
+// time adds how long the engine took for what it did since the sample before.
+func (s *sample) time(before sample) {
+	var grown engine.Totals
+	for q := range grown {
+		if grown[q] = s.scrape.Totals[q] - before.scrape.Totals[q]; grown[q] < 0 && engine.Quantity(q) >= engine.TokenCount {
+			return // it began again, and had not counted anything else
+		}
+	}
+	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+	t := &s.times
+	t.Token.Count += uint64(grown[engine.TokenCount])
+	t.Token.Took += seconds(grown[engine.TokenSeconds])
+	t.First.Count += uint64(grown[engine.FirstCount])
+	t.First.Took += seconds(grown[engine.FirstSeconds])
+	t.Prompt += uint64(grown[engine.PromptTokens])
+	waited := seconds(grown[engine.FirstSeconds])
+	inFlight := max(s.scrape.Totals[engine.InFlight], s.scrape.Totals[engine.Queued])
+	t.Waiting += waited
+	t.Running += seconds(inFlight*s.at.Sub(before.at).Seconds()) - waited // of an answer that has begun, all its wait at once
 }
 
 // activityAt is the activity as it may be relied on by now.

@@ -12,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/worker/engine"
+	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
 // Sidecar stands in front of one engine. Make it with [New]. All its methods may be called from any
@@ -111,6 +112,10 @@ func (s *Sidecar) Activity(traffic func() canary.Activity) func() canary.Activit
 		return s.poller.add(a)
 	}
 }
+
+// Times is how long the engine takes, by its own histograms, while its counters are read: with
+// ActivityMetrics always. Canaries are among it.
+func (s *Sidecar) Times() traffic.Totals { return s.poller.last.Load().times }
 
 // askAnything asks the engine for something, by a connection of its own.
 func (s *Sidecar) askAnything(ctx context.Context) error {

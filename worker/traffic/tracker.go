@@ -62,6 +62,7 @@ type Request struct {
 	size    uint64
 	waiting bool // size is among the tracker's waiting
 	moved   bool // there was a chunk, or an end
+	blocks  atomic.Uint32
 }
 
 // Outcome is how a request ended.
@@ -140,7 +141,13 @@ func (r *Request) forget() {
 }
 
 // Block marks a request that waits for its client, until Unblock.
-func (r *Request) Block() { r.count.blocked.Add(1) }
+func (r *Request) Block() {
+	r.blocks.Add(1)
+	r.count.blocked.Add(1)
+}
+
+// Blocks is how often it has been blocked.
+func (r *Request) Blocks() uint32 { return r.blocks.Load() }
 
 // Unblock ends what Block began.
 func (r *Request) Unblock() { r.count.unblocked.Add(1) }
