@@ -134,8 +134,9 @@ func TestCompare(t *testing.T) {
 	}{
 		{Sample{Tokens: []byte("abc")}, Sample{Tokens: []byte("abc")}, -1, false},
 		{Sample{Tokens: []byte("abc")}, Sample{Tokens: []byte("axx")}, 1, false},
-		{Sample{Tokens: []byte("abc"), Ties: 1 << 1}, Sample{Tokens: []byte("axx")}, 1, true},
-		{Sample{Tokens: []byte("abc")}, Sample{Tokens: []byte("axx"), Ties: 1 << 1}, 1, true},
+		{Sample{Tokens: []byte("abc"), Ties: 1 << 1}, Sample{Tokens: []byte("axx"), Ties: 1<<1 | 1}, 1, true},
+		{Sample{Tokens: []byte("abc")}, Sample{Tokens: []byte("axx"), Ties: 1 << 1}, 1, false},
+		{Sample{Tokens: []byte("abc"), Ties: 1 << 1}, Sample{Tokens: []byte("axx")}, 1, false},
 		{Sample{Tokens: []byte("abc"), Ties: 1 << 2}, Sample{Tokens: []byte("axx"), Ties: 1}, 1, false},
 		{Sample{Tokens: []byte("abc")}, Sample{Tokens: []byte("ab")}, 2, false},
 		{Sample{}, Sample{Tokens: []byte("ab")}, 0, false},

@@ -118,14 +118,15 @@ func Decode(sample string) (Sample, error) {
 }
 
 // Compare says at which token two answers to the same prompt differ first, and whether that is a
-// tie: one of them nearly went the other way. at is -1 where they do not differ. Behind a tie the
-// texts are different ones, of which nothing follows.
+// tie: for both, another token was nearly as likely. (An engine that is broken may find all tokens
+// alike, where the others have no doubt.) at is -1 where they do not differ. Behind a tie the texts
+// are different ones, of which nothing follows.
 func Compare(a, b Sample) (at int, tie bool) {
 	for i := range max(len(a.Tokens), len(b.Tokens)) {
 		if i < len(a.Tokens) && i < len(b.Tokens) && a.Tokens[i] == b.Tokens[i] {
 			continue
 		}
-		return i, (a.Ties|b.Ties)&(1<<i) != 0
+		return i, a.Ties&b.Ties&(1<<i) != 0
 	}
 	return -1, false
 }

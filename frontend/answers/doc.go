@@ -9,9 +9,9 @@
 // # What is right
 //
 // What most peers answer to a prompt when they were last asked, one vote each. An answer differs
-// from it where another token stands in its place, and neither of the two engines nearly chose the
-// other's: such ties are decided by how requests are batched and by the kind of GPU. So does one
-// with the same tokens and other logprobs (by [logprobOff] in the mean).
+// from it where another token stands in its place, unless both engines found another nearly as
+// likely there: such ties are decided by how requests are batched and by the kind of GPU. So does
+// one with the same tokens and other logprobs (by [logprobOff] in the mean).
 //
 // # Who is suspect
 //
