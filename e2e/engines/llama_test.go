@@ -40,6 +40,7 @@ func TestLlama(t *testing.T) {
 		s.becomesReady(t)
 		cancelled(t, s, b)
 	})
+	t.Run("answers", func(t *testing.T) { answersCompared(t, l) })
 	t.Run("kinds", func(t *testing.T) { kindsOfCanaries(t, l) })
 	t.Run("clients", func(t *testing.T) {
 		// A router refuses models that it does not have.

@@ -28,11 +28,12 @@ type tensor struct {
 	rows, cols int
 	scale      float64 // of each row: scaleOf, where it is set
 	scaleOf    func(row int) float64
+	weights    uint64 // which of many
 }
 
 // values are the same in every run.
 func (w tensor) values() []float32 {
-	random := rand.New(rand.NewPCG(1, uint64(len(w.name)*1000+w.rows)))
+	random := rand.New(rand.NewPCG(1+w.weights, uint64(len(w.name)*1000+w.rows)))
 	out := make([]float32, 0, w.rows*w.cols)
 	for row := range w.rows {
 		scale := w.scale
@@ -54,7 +55,14 @@ const firstWord = 3 + 256 // after three special tokens and one for each byte
 
 // GGUF writes a model in llama.cpp's format and returns its file.
 // Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-func GGUF(t testing.TB) string {
+func GGUF(t testing.TB) string { return gguf(t, 0, 0.3) }
+
+// DecidedGGUF writes one that has hardly any doubt which token comes next, with weights by number:
+// all have the same shape and name.
+func DecidedGGUF(t testing.TB, weights uint64) string { return gguf(t, weights, 3) }
+
+// gguf writes a model; sharp is how much its tokens differ in how likely they are.
+func gguf(t testing.TB, weights uint64, sharp float64) string {
 	t.Helper()
 	s := shape{width: 64, hidden: 128, layers: 2, heads: 4, context: GGUFContext}
 	const normal, unknown, control, single = 1, 2, 3, 6
@@ -80,7 +88,7 @@ func GGUF(t testing.TB) string {
 		scores[i] = -float32(i)
 	}
 
-	w := &ggufWriter{}
+	w := &ggufWriter{weights: weights}
 	w.field("general.architecture", "llama")
 	w.field("general.name", "tiny-random")
 	w.field("llama.context_length", uint32(s.context))
@@ -108,7 +116,7 @@ func GGUF(t testing.TB) string {
 		if row < firstWord {
 			return 0.003 // hardly ever said
 		}
-		return 0.3
+		return sharp
 	}})
 	for i := range s.layers {
 		block := fmt.Sprintf("blk.%d.", i)
@@ -134,6 +142,7 @@ const ggufAlign = 32 // bytes
 type ggufWriter struct {
 	fields, infos, data bytes.Buffer
 	nFields, nTensors   uint64
+	weights             uint64
 }
 
 func put(b *bytes.Buffer, values ...any) {
@@ -191,6 +200,7 @@ func (w *ggufWriter) tensor(of tensor) {
 	}
 	const float32s = 0
 	put(&w.infos, of.name, uint32(len(dimensions)), dimensions, uint32(float32s), uint64(w.data.Len()))
+	of.weights = w.weights
 	put(&w.data, of.values())
 	pad(&w.data)
 }
