@@ -86,6 +86,7 @@ func TestRead(t *testing.T) {
 		{"the same twice is an answer", `{"choices":[{"text":" no no"}]}`, 2, 0, NoLogprob, 0},
 		{"Python's numbers that are none", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[NaN],"top_logprobs":[{"a":NaN,"x":-Infinity}]}}]}`, 1, 0, NoLogprob, NotNumber},
 		{"the same as null", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[null]}}]}`, 1, 0, NoLogprob, NotNumber},
+		{"logprobs that none can be", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[1e300]}}]}`, 1, 0, 32767, 0},
 		{"a text that speaks of NaN", `{"choices":[{"text":"a: NaN, b"}]}`, 3, 0, NoLogprob, 0},
 		{"an error", `{"error":{"message":"no"}}`, -1, 0, NoLogprob, 0},
 		{"no JSON", `<html>`, -1, 0, NoLogprob, 0},

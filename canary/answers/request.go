@@ -183,7 +183,7 @@ func (s *Sample) logprobs(doc document) (texts []string) {
 		}
 	}
 	if n > 0 {
-		s.Logprob = int16(max(100*sum/float64(n), math.MinInt16+1))
+		s.Logprob = int16(min(max(100*sum/float64(n), math.MinInt16+1), math.MaxInt16))
 	}
 	return texts
 }
