@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -215,7 +216,7 @@ func (r Reader) add(sum *Scrape, parser *expfmt.TextParser, series []Series, lin
 			for _, s := range series {
 				if s.Label == "" || slices.Contains(s.Values, value(s.Label)) != s.Except {
 					sum.Totals[s.Counts] += v
-					if rank := value(r.rank); rank != "" {
+					if rank := value(r.rank); isRank(rank) {
 						of := sum.Ranks[rank]
 						of[s.Counts] += v
 						sum.Ranks[rank] = of
@@ -226,6 +227,13 @@ func (r Reader) add(sum *Scrape, parser *expfmt.TextParser, series []Series, lin
 		}
 	}
 	return read
+}
+
+// isRank says whether a label's value is one that engines behind a server have: a small number.
+// What else it may be is kept, and told, nowhere.
+func isRank(value string) bool {
+	_, err := strconv.ParseUint(value, 10, 16)
+	return err == nil
 }
 
 // nameOf returns the name that a line begins with: name{…}, or {"name",…}.

@@ -162,9 +162,11 @@ vllm:generation_tokens_total{engine="0",model_name="m"} 7
 	}
 	got := read(one + `vllm:num_requests_running{model_name="m",engine="1"} 2
 vllm:num_requests_waiting{model_name="m",engine="1"} 3
+vllm:num_requests_waiting{model_name="m",engine="no\nnumber"} 4
+vllm:num_requests_waiting{model_name="m",engine="65536"} 5
 `)
 	want := map[string]Totals{"0": {InFlight: 1, Tokens: 7}, "1": {InFlight: 5}}
-	if !reflect.DeepEqual(got.Ranks, want) || got.Totals != (Totals{InFlight: 6, Tokens: 7}) {
+	if !reflect.DeepEqual(got.Ranks, want) || got.Totals != (Totals{InFlight: 15, Tokens: 7}) {
 		t.Errorf("got %v, want %v, and their sum", got, want)
 	}
 }
