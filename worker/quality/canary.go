@@ -3,6 +3,7 @@ package quality
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -19,6 +20,10 @@ import (
 // ErrNotNow says that an engine cannot be asked at the moment: it is not known yet, rests, or
 // answers a canary. It is asked a little later.
 var ErrNotNow = errors.New("not now")
+
+// ErrBrokenOff is ErrNotNow of an engine that was asked, until a canary came: it may have written
+// as much as for an answer.
+var ErrBrokenOff = fmt.Errorf("%w: broken off by a canary", ErrNotNow)
 
 const (
 	tick    = 250 * time.Millisecond // between two looks at an engine that is busy
@@ -142,19 +147,23 @@ func (c *Canary) step(ctx context.Context, say func(string)) time.Duration {
 	a := c.cfg.Activity()
 	idle := a.InFlight == 0 && a.Engine == 0
 	made, _ := c.cfg.Engine()
+	asking, cancel := context.WithTimeout(ctx, patient)
+	defer cancel()
 	if !c.schedule.May(now, idle, made) {
-		if now.Sub(c.told) >= untold && c.revision != 0 && !idle {
-			c.say(answers.Sample{Revision: c.revision, Prompt: answers.NoPrompt, Logprob: answers.NoLogprob}, now, say)
+		if now.Sub(c.told) >= untold && !idle {
+			c.sayTraffic(asking, now, say)
 		}
 		return max(tick, time.Until(c.schedule.Next()))
 	}
-	asking, cancel := context.WithTimeout(ctx, patient)
-	defer cancel()
 	s, err := c.ask(asking, now)
 	switch {
 	case ctx.Err() != nil:
 		c.asked.WithLabelValues("broken_off").Inc()
 		return later
+	case errors.Is(err, ErrBrokenOff):
+		c.asked.WithLabelValues("broken_off").Inc()
+		c.schedule.Asked(time.Now(), idle, nil)
+		return time.Until(c.schedule.Next())
 	case errors.Is(err, ErrNotNow):
 		return later
 	case err != nil:
@@ -174,11 +183,22 @@ func (c *Canary) step(ctx context.Context, say func(string)) time.Duration {
 	return time.Until(c.schedule.Next())
 }
 
-// ask puts the next prompt. Another revision begins anew.
+// ask puts the next prompt.
 func (c *Canary) ask(ctx context.Context, now time.Time) (answers.Sample, error) {
+	if err := c.revise(ctx, now); err != nil {
+		return answers.Sample{}, err
+	}
+	prompt := c.schedule.Prompt()
+	s, err := c.cfg.Ask(ctx, prompt)
+	s.Revision, s.Prompt = c.revision, uint8(prompt)
+	return s, err
+}
+
+// revise finds out what answers now. Another revision begins anew.
+func (c *Canary) revise(ctx context.Context, now time.Time) error {
 	revision, err := c.cfg.Revision(ctx)
 	if err != nil {
-		return answers.Sample{}, err
+		return err
 	}
 	if c.revision != revision {
 		if c.revision != 0 {
@@ -186,10 +206,16 @@ func (c *Canary) ask(ctx context.Context, now time.Time) (answers.Sample, error)
 		}
 		c.revision = revision
 	}
-	prompt := c.schedule.Prompt()
-	s, err := c.cfg.Ask(ctx, prompt)
-	s.Revision, s.Prompt = revision, uint8(prompt)
-	return s, err
+	return nil
+}
+
+// sayTraffic tells of real requests alone. Where it is not known what answers them, that waits for
+// the next time.
+func (c *Canary) sayTraffic(ctx context.Context, now time.Time, say func(string)) {
+	c.told = now
+	if c.revise(ctx, now) == nil {
+		c.say(answers.Sample{Revision: c.revision, Prompt: answers.NoPrompt, Logprob: answers.NoLogprob}, now, say)
+	}
 }
 
 // say tells a sample, with what passed since the last.

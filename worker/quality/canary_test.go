@@ -166,6 +166,38 @@ func TestBusyEngineIsLeftAlone(t *testing.T) {
 	})
 }
 
+// TestBusyFromTheStart: what its real requests are like is told of an engine that is never asked
+// anything.
+func TestBusyFromTheStart(t *testing.T) {
+	run(t, func(t *testing.T, e *engine, _ *Canary) {
+		e.inFlight.Store(1)
+		synctest.Wait()
+		e.answered.Add(90)
+		e.garbage.Add(4)
+		told := e.pass(3 * time.Minute)
+		if len(told) < 2 || told[0].Prompt != answers.NoPrompt || told[0].Revision != 5 || told[0].Answered != 90 || told[0].Garbage != 4 || e.questions() > 0 {
+			t.Errorf("asked %d times, told %+v, want what passed, once a minute", e.questions(), told)
+		}
+	})
+}
+
+// TestBrokenOffCosts: an engine so slow that a canary breaks off each answer is asked no more often
+// than one that answers.
+func TestBrokenOffCosts(t *testing.T) {
+	run(t, func(t *testing.T, e *engine, c *Canary) {
+		e.fail(ErrBrokenOff)
+		e.takes.Store(int64(10 * time.Second))
+		told := e.pass(time.Hour)
+		asked := e.questions()
+		if len(told) > 0 || asked < 100 || asked > 135 {
+			t.Errorf("asked %d times, told %v, want one question each 30 s", asked, told)
+		}
+		if got := testutil.ToFloat64(c.asked.WithLabelValues("broken_off")); int(got) < asked-1 || int(got) > asked {
+			t.Errorf("the metric has %v that were broken off, want %d", got, asked)
+		}
+	})
+}
+
 func TestWhatCannotBeAskedNow(t *testing.T) {
 	run(t, func(t *testing.T, e *engine, c *Canary) {
 		e.fail(ErrNotNow)

@@ -81,7 +81,7 @@ type Prompter struct {
 // Revision is the digest of what answers now.
 func (p *Prompter) Revision(ctx context.Context) (uint64, error) {
 	r, err := p.revise(ctx)
-	return r.digest, err
+	return r.digest, p.sidecar.client.redact(err)
 }
 
 // revise finds out what answers now, where that may have changed.
@@ -106,6 +106,11 @@ func (p *Prompter) revise(ctx context.Context) (revision, error) {
 	now.digest = answers.Revision(append(found.engine.Revision(a.ask, found.model), now.kind)...)
 	if ctx.Err() != nil {
 		return revision{}, context.Cause(ctx) // what it did not answer is no part of the digest
+	}
+	for _, err := range a.errs {
+		if err != nil {
+			return revision{}, fmt.Errorf("what answers: %w", err) // the same
+		}
 	}
 	p.setRevision(now)
 	return now, nil
@@ -149,7 +154,7 @@ func (p *Prompter) Ask(ctx context.Context, prompt int) (answers.Sample, error) 
 	defer end()
 	sample, err := p.ask(ctx, prompt)
 	if err != nil && errors.Is(context.Cause(ctx), errCanary) {
-		return answers.Sample{}, errCanary
+		return answers.Sample{}, quality.ErrBrokenOff
 	}
 	return sample, p.sidecar.client.redact(err)
 }

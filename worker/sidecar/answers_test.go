@@ -74,10 +74,10 @@ func TestAskIsAlone(t *testing.T) {
 		defer close(canaryEnded)
 		_ = s.Probe()(ctx) // it is cancelled
 	}()
-	if err := <-ended; !errors.Is(err, quality.ErrNotNow) {
+	if err := <-ended; !errors.Is(err, quality.ErrBrokenOff) {
 		t.Errorf("beside a canary: got %v, want that it is broken off", err)
 	}
-	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) {
+	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) || errors.Is(err, quality.ErrBrokenOff) {
 		t.Errorf("while a canary is sent: got %v, want not now", err)
 	}
 	cancel()
@@ -161,6 +161,24 @@ func TestAskWithoutLogprobs(t *testing.T) {
 	f.set("POST /v1/completions", "HTTP/1.1 400 Bad Request\r\n\r\nno")
 	if _, err := s.Prompter().Ask(t.Context(), 0); err == nil || errors.Is(err, quality.ErrNotNow) {
 		t.Errorf("got %v, want a failure: there is nothing left to leave out", err)
+	}
+}
+
+// TestRevisionOfOneThatDoesNotSay: what an engine did not answer once is asked for again, and is no
+// part of what it is told apart by.
+func TestRevisionOfOneThatDoesNotSay(t *testing.T) {
+	f := &fake{answers: map[string]string{"GET /v1/models": models("vllm"), "GET /openapi.json": `{"paths":{"/v1/completions":{}}}`, "POST /v1/completions": completed}}
+	s := newSidecar(t, Config{Backend: f.serve(t), Engine: "auto"})
+	if err := s.Probe()(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.set("GET /version", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+	if r, err := s.Prompter().Revision(t.Context()); err == nil || errors.Is(err, quality.ErrNotNow) {
+		t.Errorf("got revision %x (%v), want an error", r, err)
+	}
+	f.set("GET /version", `{"version":"1"}`)
+	if _, err := s.Prompter().Revision(t.Context()); err != nil {
+		t.Errorf("when it does: %v", err)
 	}
 }
 
