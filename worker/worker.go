@@ -420,6 +420,7 @@ func (w *Worker) run(ctx context.Context) error {
 	if w.backend != nil {
 		w.rpc.front(requests, w.backend)
 	}
+	w.measureTimes()
 	w.announce()
 
 	// Clients may connect before this: both servers are bound. stopping ends with ctx, or with the
@@ -437,7 +438,6 @@ func (w *Worker) run(ctx context.Context) error {
 		serve("serve status", w.system.serve)
 	}
 	serve("serve requests", w.rpc.serve)
-	w.measureTimes()
 	leave, unwatch := func() {}, func() {}
 	if w.mesh.pool != nil {
 		leave = start(ctx, group, w.mesh.pool.Run)

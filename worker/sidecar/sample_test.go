@@ -177,7 +177,7 @@ func TestCanariesGoToEachRank(t *testing.T) {
 	}
 	dead = "1"
 	mu.Unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if f := canary.Check(ctx, s.Probe()).Failure; f == nil || f.Reason != dynmesh.ReasonTimeout || !strings.HasPrefix(f.Detail, "rank 1 of 2: ") {
 		t.Errorf("one is dead: %v, want a timeout of rank 1 of 2", f)
