@@ -70,7 +70,7 @@ func TestRequests(t *testing.T) {
 		})
 	}
 	for name, want := range map[string]canary.Activity{
-		"echo": {Completed: 5, Progress: 10, Begun: 5}, "silent": {Completed: 1, Progress: 1}, "broken": {Failed: 1, Errors: 1, Progress: 1},
+		"echo": {Completed: 5, Progress: 10, Begun: 5}, "silent": {Completed: 1, Progress: 2, Begun: 1}, "broken": {Failed: 1, Errors: 1, Progress: 1},
 		"panics": {Failed: 1, Errors: 1, Progress: 1}, "exits": {Failed: 1, Errors: 1, Progress: 1},
 		"unsendable": {Failed: 1, Errors: 1, Progress: 1}, "bad": {Failed: 1, Progress: 1}, "coded": {Failed: 1, Progress: 1},
 	} {

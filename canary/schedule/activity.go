@@ -13,9 +13,11 @@ type Activity struct {
 	Failed    uint64 // requests that ended otherwise, those whose client left included
 	Progress  uint64 // grows with each chunk streamed without error and with each request that ends, however
 
-	// Begun is how many of Progress were the first chunk of a request. For as long as nothing but such
-	// chunks comes, they prove nothing after 3 s. 0 where nobody tells them from others.
-	Begun uint64
+	// Begun is how many of Progress were the beginning of an answer, and Unbegun how many of InFlight
+	// have none so far. For as long as nothing but beginnings comes, they prove nothing after 3 s; the
+	// time in which other requests wait for theirs apart, for 30 s: an engine may read all prompts that
+	// wait before it writes on. 0 where nobody counts them.
+	Begun, Unbegun uint64
 
 	// Blocked is how many of those in flight wait for their client to read: they stand still, and
 	// it is not the endpoint's fault.

@@ -215,6 +215,15 @@ func TestStalls(t *testing.T) {
 			a.Progress++ // a second chunk
 			return append(lines, line{20 * s, seen(a), "ready busy"})
 		}},
+		{"first chunks alone, while others wait for theirs: it reads their prompts", false, func(a Activity) []line {
+			lines := []line{}
+			a.InFlight, a.Unbegun = 100, 100
+			for at := time.Duration(0); at < 26*s; at += s {
+				a.Unbegun, a.Progress, a.Begun = a.Unbegun-1, a.Progress+1, a.Begun+1
+				lines = append(lines, line{at, seen(a), "ready busy"})
+			}
+			return lines
+		}},
 		{"the engine's own steps are a sign of life, and no proof", true, func(a Activity) []line {
 			a.InFlight = 5
 			first := a

@@ -21,9 +21,11 @@ type traffic struct {
 	sized       bool   // it is known how large those are that were answered
 	larger      bool   // one in flight is larger than any of those
 
-	further  uint64  // evidence without first chunks
-	firstsAt Instant // when the first of those came that nothing has followed since, at any request; 0: there is none
-	still    string  // which part of it stands still
+	further  uint64        // evidence without first chunks
+	firstsAt Instant       // when the first of those came that nothing has followed since, at any request; 0: there is none
+	seenAt   Instant       // the last sample
+	free     time.Duration // for how long since firstsAt no request has waited for its first chunk
+	still    string        // which part of it stands still
 
 	last     Instant // when something last proved that the endpoint works, or when it was registered
 	stepped  Instant // when it was last seen to move, by more than a canary, which may prove nothing
@@ -118,9 +120,13 @@ func (t *traffic) observe(a Activity, b beside, now Instant) change {
 	return found
 }
 
-// firstsProve is how long first chunks alone are a sign of life. An engine that gets no further
-// answers nobody.
-const firstsProve = 3 * time.Second
+// First chunks alone are a sign of life for firstsProve: an engine that gets no further answers
+// nobody. The time in which requests wait for their first chunk does not count, for so long at
+// most: an engine may read all prompts that wait before it writes on.
+const (
+	firstsProve   = 3 * time.Second
+	prefillsProve = 30 * time.Second
+)
 
 // firstsOnly says that nothing but first chunks has come for too long. An engine whose own steps
 // show what it does in a prefill is believed about that.
@@ -130,10 +136,12 @@ func (t *traffic) firstsOnly(a Activity, now Instant) (still string) {
 	case further != t.further || a.InFlight == 0:
 		t.firstsAt = 0
 	case a.evidence() > t.evidence && t.firstsAt == 0:
-		t.firstsAt = now
+		t.firstsAt, t.free = now, 0
+	case t.firstsAt != 0 && a.Unbegun == 0:
+		t.free += now - t.seenAt
 	}
-	t.further = further
-	if t.firstsAt == 0 || now-t.firstsAt <= firstsProve || a.StepsInPrefill {
+	t.further, t.seenAt = further, now
+	if t.firstsAt == 0 || t.free <= firstsProve && now-t.firstsAt <= prefillsProve || a.StepsInPrefill {
 		return ""
 	}
 	return "no answer gets further than its first chunk"

@@ -51,7 +51,7 @@ func TestClientLeaves(t *testing.T) {
 					t.Fatalf("got %q", head)
 				}
 			}
-			s.becomes(t, canary.Activity{InFlight: 1, Progress: tt.chunks, Begun: min(tt.chunks, 1)})
+			s.becomes(t, canary.Activity{InFlight: 1, Progress: tt.chunks, Begun: min(tt.chunks, 1), Unbegun: 1 - min(tt.chunks, 1)})
 			pace, left := testkit.Paced(t), time.Now()
 			tt.leave(conn)
 			<-gone
@@ -114,11 +114,11 @@ func TestHalfSentUploadIsNotTheEngines(t *testing.T) {
 	conn := dialRaw(t, s.addr)
 	defer func() { _ = conn.Close() }()
 	_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{")
-	s.becomes(t, canary.Activity{InFlight: 1, Blocked: 1})
+	s.becomes(t, canary.Activity{InFlight: 1, Unbegun: 1, Blocked: 1})
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	_, _ = io.WriteString(conn, "}")
 	<-taken
-	s.becomes(t, canary.Activity{InFlight: 1})
+	s.becomes(t, canary.Activity{InFlight: 1, Unbegun: 1})
 	close(answer)
 	_ = readHead(bufio.NewReader(conn))
 }
@@ -128,13 +128,13 @@ func TestHalfSentUploadOfOneWhoLeaves(t *testing.T) {
 	s := before(t, engineOf(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }).URL)
 	conn := dialRaw(t, s.addr)
 	_, _ = io.WriteString(conn, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{")
-	s.becomes(t, canary.Activity{InFlight: 1, Blocked: 1})
+	s.becomes(t, canary.Activity{InFlight: 1, Unbegun: 1, Blocked: 1})
 	closing(conn)
 	s.becomes(t, canary.Activity{Failed: 1, Progress: 1})
 	next := dialRaw(t, s.addr)
 	defer func() { _ = next.Close() }()
 	_, _ = io.WriteString(next, "POST "+chat+" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{")
-	s.becomes(t, canary.Activity{InFlight: 1, Failed: 1, Progress: 1, Blocked: 1})
+	s.becomes(t, canary.Activity{InFlight: 1, Unbegun: 1, Failed: 1, Progress: 1, Blocked: 1})
 }
 
 // TestClientLeavesAnUploadThatNobodyReads: the engine does not take the body, so that the proxy
@@ -150,7 +150,7 @@ func TestClientLeavesAnUploadThatNobodyReads(t *testing.T) {
 	_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	_, _ = io.Copy(conn, testkit.Endless("x")) // until nobody takes it
 	<-got
-	s.becomes(t, canary.Activity{InFlight: 1}) // it is the engine who is waited for
+	s.becomes(t, canary.Activity{InFlight: 1, Unbegun: 1}) // it is the engine who is waited for
 	resetting(conn)
 	pace, left := testkit.Paced(t), time.Now()
 	s.becomes(t, canary.Activity{Failed: 1, Progress: 1})

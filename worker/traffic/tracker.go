@@ -33,6 +33,7 @@ type Tracker struct {
 	// than any before.
 	errorsInRow atomic.Uint64
 	busy        atomic.Uint64 // of failed, those that were refused by an endpoint that is busy
+	silent      atomic.Uint64 // requests that ended otherwise than well, without a chunk
 	answered    atomic.Uint64 // bytes of the largest body that was answered since then
 
 	mu      sync.Mutex
@@ -48,7 +49,7 @@ type counters struct {
 	completed atomic.Uint64
 	failed    atomic.Uint64
 	errors    atomic.Uint64 // of failed, those that are the endpoint's own
-	begun     atomic.Uint64 // chunks that were the first of a request
+	begun     atomic.Uint64 // first chunks, and answers that came whole
 	chunks    atomic.Uint64 // others
 	blocked   atomic.Uint64 // times that a request began to wait for its client
 	unblocked atomic.Uint64
@@ -155,6 +156,9 @@ func (r *Request) Unblock() { r.count.unblocked.Add(1) }
 // End follows each Begin, once.
 func (r *Request) End(o Outcome) {
 	if o == Completed {
+		if !r.moved {
+			r.count.begun.Add(1)
+		}
 		if !r.moved || r.tracker.errorsInRow.Load() > 0 {
 			r.succeed()
 		}
@@ -162,6 +166,9 @@ func (r *Request) End(o Outcome) {
 		return
 	}
 	r.forget()
+	if !r.moved {
+		r.tracker.silent.Add(1)
+	}
 	r.moved = true
 	switch o {
 	case Errored:
@@ -188,11 +195,14 @@ func (t *Tracker) Activity() canary.Activity {
 		begun := c.begun.Load()
 		a.Begun += begun
 		a.Progress += begun + c.chunks.Load() + completed + failed
-		inFlight := c.started.Load() - completed - failed
+		started := c.started.Load()
+		inFlight := started - completed - failed
 		a.InFlight += inFlight
+		a.Unbegun += started - begun
 		a.Blocked += min(blocked, inFlight) // one may have blocked twice between the two loads
 	}
-	a.Busy = min(t.busy.Load(), a.Failed) // as above
+	a.Unbegun = min(a.Unbegun-min(t.silent.Load(), a.Unbegun), a.InFlight) // some have begun between the loads
+	a.Busy = min(t.busy.Load(), a.Failed)                                  // as above
 	a.ErrorsInRow = t.errorsInRow.Load()
 	t.mu.Lock()
 	defer t.mu.Unlock()

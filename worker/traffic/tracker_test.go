@@ -23,28 +23,32 @@ func TestTracker(t *testing.T) {
 	tr.Begin(new(Request))
 	var last Request
 	tr.Begin(&last)
-	check("begun", canary.Activity{InFlight: 3})
+	check("begun", canary.Activity{InFlight: 3, Unbegun: 3})
 	c.Chunk()
-	check("a chunk is progress", canary.Activity{InFlight: 3, Progress: 1, Begun: 1})
+	check("a chunk is progress", canary.Activity{InFlight: 3, Progress: 1, Begun: 1, Unbegun: 2})
 	c.Block()
-	check("blocked", canary.Activity{InFlight: 3, Progress: 1, Blocked: 1, Begun: 1})
+	check("blocked", canary.Activity{InFlight: 3, Progress: 1, Blocked: 1, Begun: 1, Unbegun: 2})
 	c.Unblock()
 	c.End(Completed)
-	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2, Begun: 1})
+	check("so is a completion", canary.Activity{InFlight: 2, Completed: 1, Progress: 2, Begun: 1, Unbegun: 2})
 	last.End(ClientError)
-	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3, Begun: 1})
+	check("and a failure", canary.Activity{InFlight: 1, Completed: 1, Failed: 1, Progress: 3, Begun: 1, Unbegun: 1})
 	var failing Request
 	tr.Begin(&failing)
 	failing.End(Errored)
-	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, ErrorsInRow: 1, Progress: 4, Begun: 1})
+	check("of which some are the endpoint's", canary.Activity{InFlight: 1, Completed: 1, Failed: 2, Errors: 1, ErrorsInRow: 1, Progress: 4, Begun: 1, Unbegun: 1})
 	var refused Request
 	tr.Begin(&refused)
 	refused.End(Busy)
-	check("and some of nobody's making", canary.Activity{InFlight: 1, Completed: 1, Failed: 3, Errors: 1, ErrorsInRow: 1, Busy: 1, Progress: 5, Begun: 1})
+	check("and some of nobody's making", canary.Activity{InFlight: 1, Completed: 1, Failed: 3, Errors: 1, ErrorsInRow: 1, Busy: 1, Progress: 5, Begun: 1, Unbegun: 1})
 	var working Request
 	tr.Begin(&working)
 	working.Chunk()
-	check("a chunk ends a row of errors", canary.Activity{InFlight: 2, Completed: 1, Failed: 3, Errors: 1, Busy: 1, Progress: 6, Begun: 2})
+	check("a chunk ends a row of errors", canary.Activity{InFlight: 2, Completed: 1, Failed: 3, Errors: 1, Busy: 1, Progress: 6, Begun: 2, Unbegun: 1})
+	var whole Request
+	tr.Begin(&whole)
+	whole.End(Completed)
+	check("an answer that comes whole begins and ends", canary.Activity{InFlight: 2, Completed: 2, Failed: 3, Errors: 1, Busy: 1, Progress: 8, Begun: 3, Unbegun: 1})
 }
 
 func TestTrackerSizes(t *testing.T) {
