@@ -62,8 +62,16 @@ func (n *names) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	beside, callOff := context.WithCancel(ctx) // until there is an address
+	defer callOff()
 	resolved, byName := make(chan struct{}, 1), make(chan connected, 1)
-	go func() { byName <- n.dial(tracedLookup(ctx, resolved), addr) }()
+	go func() {
+		c := n.dial(tracedLookup(ctx, resolved), addr)
+		if !c.isLookup() {
+			callOff()
+		}
+		byName <- c
+	}()
 	wait := time.NewTimer(patience(ctx))
 	defer wait.Stop()
 	var there *connected // at the last address, where it was tried
@@ -73,7 +81,7 @@ func (n *names) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	case <-resolved:
 		named = <-byName
 	case <-wait.C:
-		c := n.dial(ctx, last.String())
+		c := n.dial(beside, last.String())
 		if there = &c; c.err == nil {
 			cancel()
 		}

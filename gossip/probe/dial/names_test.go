@@ -112,6 +112,7 @@ func TestNamesWithoutAnAddress(t *testing.T) {
 		{"no answer, and little time", means(before, silence), accept, watch.Redial, "accepted after 33.333333ms", "the resolver does not answer in time"},
 		{"a late answer, and it is dead", means(before, 400*time.Millisecond), refuse, watch.Once, "refused after 400ms", ""},
 		{"a late answer, and it has moved", means(moved, 400*time.Millisecond), refuse, watch.Once, "accepted after 400ms", ""},
+		{"a late answer, and where it was is silent", means(moved, 400*time.Millisecond), silent, watch.Once, "accepted after 400ms", ""},
 		{"it has moved", means(moved, 0), refuse, watch.Once, "accepted after 0s", ""},
 		{"another lives where it was", means(moved, 10*time.Millisecond), accept, watch.Once, "accepted after 10ms", ""},
 	} {
