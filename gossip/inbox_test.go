@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -225,6 +226,48 @@ func TestLateAnswerEndsSuspicion(t *testing.T) {
 		p.loop.pingSuspects(time.Now())
 		if p.loop.pinged(answer, time.Now()); m.State != dynmesh.Suspect {
 			t.Fatal("an answer from an earlier suspicion ends the next one")
+		}
+	}
+}
+
+// Many who are doubted, and whose ports are cut off, leave room to others' pings over TCP.
+func TestDoubtsLeaveRoom(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // nothing is sent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	for n := range 300 {
+		o := dynmesh.Observer{ID: dynmesh.InstanceID(2 + n), Epoch: 1}
+		p.loop.doubt(&member{Member: dynmesh.Member{Observer: o, Since: time.Now()}})
+	}
+	for range 10 {
+		p.loop.pingSuspects(time.Now())
+	}
+	if n := p.pings.Waiting(); n != maxDoubtsWaiting {
+		t.Errorf("%d wait, want %d", n, maxDoubtsWaiting)
+	}
+}
+
+// Of two incarnations that died and are both said to be back, the later one is doubted.
+func TestLaterIncarnationIsDoubted(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // its loop never runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	now, latest := time.Now(), uint64(0)
+	back := func(epoch uint64) {
+		o, at := dynmesh.Observer{ID: 2, Epoch: epoch}, netip.MustParseAddrPort("10.0.0.2:1")
+		p.loop.deaths[memberName(o)] = now
+		meta := encodeMeta(identityOf(2), memberName(o), at, dynmesh.Member{Role: dynmesh.RoleWorker})
+		p.loop.peerChanged(peerEvent{peerOf(memberName(o), at, meta), true}, now)
+	}
+	for _, epoch := range []uint64{5, 4, 6, 5} {
+		back(epoch)
+		latest = max(latest, epoch)
+		if got := p.loop.doubted[2].Epoch; got != latest {
+			t.Errorf("after %d, %d is doubted, want %d", epoch, got, latest)
 		}
 	}
 }

@@ -33,6 +33,10 @@ const (
 	// gives up in less; one whose port is cut off refutes that by connections of its own.
 	doubtFor = time.Minute
 
+	// maxDoubtsWaiting is how much may wait to go over TCP when a ping to who is doubted joins it:
+	// where ports are cut off each takes ten seconds, and other members' pings are behind it.
+	maxDoubtsWaiting = 8
+
 	// keepUnknown is how long observations are kept whose observer has not become a member.
 	keepUnknown = time.Minute
 )
@@ -114,10 +118,11 @@ func (l *loop) peerChanged(e peerEvent, now time.Time) {
 		return
 	}
 	known := l.members[m.ID]
-	if known != nil && m.Epoch < known.Epoch {
+	d := l.doubted[m.ID]
+	if known != nil && m.Epoch < known.Epoch || d != nil && m.Epoch < d.Epoch {
 		return // an earlier incarnation: the address answers for it no longer
 	}
-	if d := l.doubted[m.ID]; d != nil && (!e.alive && d.Observer == m.Observer || m.Epoch > d.Epoch) {
+	if d != nil && (!e.alive && d.Observer == m.Observer || m.Epoch > d.Epoch) {
 		delete(l.doubted, m.ID)
 	}
 	if _, died := l.deaths[e.peer.Name]; died && e.alive {
@@ -360,7 +365,9 @@ func (l *loop) pingSuspects(now time.Time) {
 			continue
 		}
 		l.sendPing(m, m.nonce, false)
-		l.sendPing(m, m.nonce, true)
+		if l.pool.pings.Waiting() < maxDoubtsWaiting {
+			l.sendPing(m, m.nonce, true)
+		}
 	}
 }
 

@@ -75,5 +75,8 @@ func (q *SendQueue) Send(to Peer, messages ...[]byte) {
 	q.dropped()
 }
 
+// Waiting is how many jobs wait for those that are under way.
+func (q *SendQueue) Waiting() int { return len(q.jobs) }
+
 // Wait returns when all that Start began has ended.
 func (q *SendQueue) Wait() { q.wg.Wait() }
