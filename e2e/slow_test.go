@@ -104,6 +104,7 @@ func TestSlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer asked.Close()
 	// remarks returns what is said of whom, while all are ready.
 	remarks := func() (all []string, err error) {
 		m, err := asked.Mesh(ctx)
