@@ -57,6 +57,11 @@ func (r *replica) realRequests() (sum traffic) {
 
 // garbage says what is wrong with an instance by itself, or with its answers to real requests.
 func (r *replica) garbage() string {
+	own := r.realRequests()
+	answered := own.garbage >= minGarbage && own.garbage*garbageShare >= own.answered
+	if r.flaws < flawsInARow && !answered {
+		return "" // as nearly always: the others need not be looked at
+	}
 	peers, flawed := 0, 0
 	var others traffic
 	for _, o := range r.peers.replicas {
@@ -76,8 +81,7 @@ func (r *replica) garbage() string {
 	if r.flaws >= flawsInARow && (peers == 0 || 2*flawed < peers) {
 		return fmt.Sprintf("suspect: %s, in all samples since %s", r.flaw, text.Time(r.flawedSince))
 	}
-	own := r.realRequests()
-	if own.garbage < minGarbage || own.garbage*garbageShare < own.answered || others.answered == 0 {
+	if !answered || others.answered == 0 {
 		return ""
 	}
 	a, b := own.scaled(), others.scaled()

@@ -29,7 +29,13 @@ type peerGroup struct {
 type prompt struct {
 	answers map[string]*answer // by tokens and ties
 	right   *answer            // what most answered last; nil: nothing that a majority did
+	asked   int                // votes
+	changed int                // calls of agree since right was found out
 }
+
+// settled is the part of the votes, one in so many, that must have changed for right to be found
+// out anew: in a large group whose engines are not deterministic that takes long.
+const settled = 32
 
 // answer is one that some instance gave, as it is told from others.
 type answer struct {
@@ -125,26 +131,35 @@ func (p *prompt) differs(a *answer) int {
 	return at
 }
 
+// vote has so many more instances have answered so last.
+func (p *prompt) vote(a *answer, more int) {
+	a.votes += more
+	p.asked += more
+}
+
 // agree finds out what is right: what more than half of those who were asked answered last, ties
-// included.
+// included. It is to be called with each vote that changes.
 func (p *prompt) agree() {
+	if p.changed++; p.changed*settled < p.asked {
+		return
+	}
+	p.changed = 0
 	best := p.right
 	for _, a := range p.answers {
 		if best == nil || a.votes > best.votes || a.votes == best.votes && best != p.right && (a == p.right || a.before(best)) {
 			best = a
 		}
 	}
-	asked, agree := 0, 0
+	agree := 0
 	for _, a := range p.answers {
 		if a.votes == 0 {
 			continue
 		}
-		asked += a.votes
 		if at, tie := answers.Compare(a.Sample, best.Sample); at < 0 || tie {
 			agree += a.votes
 		}
 	}
-	if 2*agree <= asked || asked < 2 {
+	if 2*agree <= p.asked || p.asked < 2 {
 		best = nil
 	}
 	if best == p.right {
@@ -168,7 +183,7 @@ func (p *prompt) forget(a *answer) {
 	}
 	delete(p.answers, a.key())
 	if p.right == a {
-		p.right = nil
+		p.right, p.changed = nil, p.asked
 	}
 }
 

@@ -172,6 +172,56 @@ func TestDrop(t *testing.T) {
 	}
 }
 
+// TestSuspectWithAnotherRevision: a suspect whose engine is another one begins anew, and the group
+// that it leaves has no suspects, neither more nor fewer: half of it can still not be wrong.
+func TestSuspectWithAnotherRevision(t *testing.T) {
+	f := newFleet(3, append(alike(7, replicaModel{}), replicaModel{weights: 7})...)
+	f.run(time.Hour, never)
+	if len(f.remarks) != 1 {
+		t.Fatalf("got %v, want one suspect", f.remarks)
+	}
+	g := f.table.replicas[keyOf(0)].peers
+	f.models[7].change = func(s *answers.Sample) { s.Revision = 2 }
+	f.run(time.Minute, never)
+	if len(f.remarks) != 0 || len(g.replicas) != 7 || g.suspects != 0 {
+		t.Errorf("got remarks %v, and %d suspects of %d, want none of 7", f.remarks, g.suspects, len(g.replicas))
+	}
+}
+
+// TestManyWithoutAMajority: in a large group what is right is not found out anew with each sample,
+// and yet the majority is right soon after it has become one.
+func TestManyWithoutAMajority(t *testing.T) {
+	const replicas = 1000
+	table := NewTable()
+	say := func(i int, token byte) {
+		s := answers.Sample{Revision: 1, Tokens: []byte{token, byte(i), byte(i >> 8)}, Logprob: answers.NoLogprob}
+		if token == 'x' {
+			s.Tokens = s.Tokens[:1]
+		}
+		table.Take(keyOf(i), "group", observed(s.Encode()), began)
+	}
+	for i := range replicas { // each its own
+		say(i, 'a')
+	}
+	p := &table.replicas[keyOf(0)].peers.prompts[0]
+	if p.right != nil || p.asked != replicas {
+		t.Errorf("%d differ, of %d: %v is right", replicas, p.asked, p.right)
+	}
+	most := 0
+	for ; p.right == nil && most < replicas; most++ {
+		say(most, 'x')
+	}
+	if most <= replicas/2 || most > replicas/2+replicas/settled+1 {
+		t.Errorf("%d of %d agree when they are taken to be right", most, replicas)
+	}
+	for i := range replicas {
+		table.Drop(keyOf(i))
+	}
+	if p.asked != 0 || len(p.answers) != 0 {
+		t.Errorf("of those that are gone %d votes and %d answers are left", p.asked, len(p.answers))
+	}
+}
+
 // TestBounds: what anybody may say costs bounded memory, and what cannot be read nothing.
 func TestBounds(t *testing.T) {
 	table, random := NewTable(), rand.New(rand.NewPCG(1, 1))

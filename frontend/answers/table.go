@@ -73,9 +73,9 @@ func (t *Table) Take(key dynmesh.InstanceKey, name string, o dynmesh.Observation
 	r.add(entry{now, s.Prompt, s.Logprob, a})
 	if last := r.last[s.Prompt]; last != a {
 		if last != nil {
-			last.votes--
+			p.vote(last, -1)
 		}
-		a.votes++
+		p.vote(a, +1)
 		p.agree()
 	}
 	r.before[s.Prompt], r.last[s.Prompt] = r.last[s.Prompt], a
@@ -111,8 +111,8 @@ func (t *Table) replica(key dynmesh.InstanceKey, of peersKey) *replica {
 		return r
 	}
 	if r != nil {
+		t.end(r) // before it leaves: it is counted among the suspects once
 		t.leave(r)
-		t.end(r)
 	}
 	g := t.groups[of]
 	if g == nil {
@@ -137,7 +137,7 @@ func (t *Table) leave(r *replica) {
 	}
 	for n, a := range r.last {
 		if a != nil {
-			a.votes--
+			g.prompts[n].vote(a, -1)
 			g.prompts[n].forget(a)
 		}
 	}
