@@ -139,9 +139,9 @@ var (
 	causeDesc = prometheus.NewDesc("dynmesh_frontend_common_cause_failing_workers",
 		"Workers that fail and have this in common, LABEL=VALUE or fleet, by which it is explained; at most 20 at a time.", []string{"cause"}, nil)
 	remarkedDesc = prometheus.NewDesc("dynmesh_frontend_remarked_instances",
-		"Instances that work, and differ from their peers: in their answers (answers), or because they are slow (slow).", []string{"kind"}, nil)
+		"Instances that work, and of which something is remarked: that their answers differ from their peers' (answers), that they are slow beside them (slow), that a part of their real requests fails (failures).", []string{"kind"}, nil)
 	remarkDesc = prometheus.NewDesc("dynmesh_frontend_instance_remark",
-		"1 for each instance that works, and differs from its peers.", []string{"endpoint", "instance", "kind"}, nil)
+		"1 for each remark on an instance that works: see dynmesh_frontend_remarked_instances.", []string{"endpoint", "instance", "kind"}, nil)
 	instanceDesc = prometheus.NewDesc("dynmesh_frontend_instance_verdict",
 		"1 for the verdict on each instance, registered or not.", []string{"endpoint", "instance", "verdict"}, nil)
 )
