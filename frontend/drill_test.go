@@ -23,7 +23,7 @@ func TestPhantoms(t *testing.T) {
 		var phantoms []dynmesh.InstanceKey
 		var u dynmesh.RegistryUpdate
 		var g dynmesh.GossipUpdate
-		for n := range uint64(4) { // so many that they would have a cause, and look like a partition // so many that they would have a cause, and look like a partition
+		for n := range uint64(4) { // so many that they would have a cause, and look like a partition
 			k := testkit.Key(dynmesh.DrillNamespace, "phantom", "generate", 0xd1+n)
 			id := k.ID
 			phantoms = append(phantoms, k)
@@ -31,7 +31,11 @@ func TestPhantoms(t *testing.T) {
 			i.Transport = dynmesh.HTTPTransport("http://10.0.1.1:" + id.String())
 			u.Puts, u.Members = append(u.Puts, i), append(u.Members, member(id, "host-d"))
 			g.Members = append(g.Members, testkit.Worker(id, dynmesh.Alive))
-			g.Observations = append(g.Observations, r.next(testkit.Canary(k, 0, true)))
+			fails := testkit.Canary(k, 0, true)
+			fails.Report = dynmesh.Report{
+				Subject: dynmesh.Subject{ID: id, Endpoint: k.Endpoint, Measure: dynmesh.MeasureFailures}, Kind: dynmesh.KindMeasure, Finding: dynmesh.Pass, Sample: "3 of 6",
+			}
+			g.Observations = append(g.Observations, r.next(testkit.Canary(k, 0, true)), r.next(fails))
 		}
 		u.State = dynmesh.Synced
 		r.send(u)
@@ -59,6 +63,9 @@ func TestPhantoms(t *testing.T) {
 			}
 			if warnings := r.seen().Warnings; len(warnings) != 0 {
 				t.Errorf("%s: got warnings %q", what, warnings)
+			}
+			if strings.Contains(r.mesh(), "3 of 6") {
+				t.Errorf("%s: a phantom is remarked on", what)
 			}
 			if len(s.Mesh.Causes) != 0 {
 				t.Errorf("%s: phantoms have a cause: %v", what, s.Mesh.Causes)

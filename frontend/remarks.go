@@ -44,6 +44,10 @@ func comparers() map[dynmesh.Measure]comparer {
 	}
 }
 
+// maxCompared is how many instances are compared at most: what is kept of one are some kilobytes,
+// 50 of one that lies. Those that are compared already go on.
+const maxCompared = 32 << 10
+
 // remarks has instances compared with their peers. The loop owns it.
 type remarks struct {
 	by    map[dynmesh.Measure]comparer
@@ -69,7 +73,10 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 	for _, o := range changes.Measures {
 		key := dynmesh.InstanceKey{Endpoint: o.Subject.Endpoint, ID: o.Subject.ID}
 		c, i := r.by[o.Subject.Measure], f.Instance(key)
-		if c == nil || i == nil || !serves(i) {
+		if c == nil || i == nil || !serves(i) || key.Endpoint.IsDrill() {
+			continue
+		}
+		if _, known := r.known[key]; !known && len(r.known) >= maxCompared {
 			continue
 		}
 		r.known[key] = struct{}{}
