@@ -19,8 +19,9 @@ const (
 	transitionNames  = 20                     // instances that one line names
 )
 
-// transitionLog gathers changes of verdicts for the log, so that the loss of a rack is not a
-// thousand lines. That an instance appeared and is ready, or is gone, has no line.
+// transitionLog gathers changes of verdicts, and remarks, for the log, so that the loss of a rack,
+// or what fails for all at once, is not a thousand lines. That an instance appeared and is ready,
+// or is gone, has no line.
 type transitionLog struct {
 	log   *logrus.Entry
 	began time.Time // of the window
@@ -30,11 +31,18 @@ type transitionLog struct {
 // transitionLine is what one line says of a transition. It is small: a rack may be lost at once.
 type transitionLine struct {
 	key      dynmesh.InstanceKey
-	from, to dynmesh.VerdictState // from is empty for an instance that is new
-	reason   string
+	way
+	reason string // empty: the remark has ended
 
 	auxiliary bool // see fleet.Instance.Auxiliary
 	more      int  // endpoints of its worker that went the same way
+}
+
+// way is what lines that are alike tell of.
+type way struct {
+	from, to dynmesh.VerdictState // from is empty for an instance that is new
+	remark   string               // its kind, of one that began or ended; empty: it is the verdict that changed
+	over     bool                 // the remark has ended
 }
 
 func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
@@ -42,25 +50,15 @@ func (l *transitionLog) add(all []fleet.Transition, now time.Time) {
 		if t.To == "" || t.From == "" && (t.To == dynmesh.Ready || t.To == dynmesh.NotReady && t.Evidence.Unspoken) {
 			continue
 		}
-		if t.Remark != nil {
-			l.remark(t)
-			continue
-		}
 		if len(l.lines) == 0 {
 			l.began = now
 		}
-		l.lines = append(l.lines, transitionLine{key: t.Key, from: t.From, to: t.To, reason: t.Reasons[0], auxiliary: t.Auxiliary})
+		line := transitionLine{key: t.Key, way: way{from: t.From, to: t.To}, reason: t.Reasons[0], auxiliary: t.Auxiliary}
+		if t.Remark != nil {
+			line.remark, line.reason, line.over = fleet.RemarkKind(t.Remark.Measure), t.Remark.Text, t.Remark.Text == ""
+		}
+		l.lines = append(l.lines, line)
 	}
-}
-
-// remark writes at once: few instances of many ever differ from the others.
-func (l *transitionLog) remark(t fleet.Transition) {
-	log := l.log.WithField("endpoint", strings.ToValidUTF8(t.Key.Endpoint.String(), "\uFFFD")).WithField("instance", t.Key.ID.String())
-	if t.Remark.Text == "" {
-		log.Infof("Instance differs from its peers no longer: %s", fleet.RemarkKind(t.Remark.Measure))
-		return
-	}
-	log.Warnf("Instance is %s, and differs from its peers: %s", t.To, t.Remark.Text)
 }
 
 // due returns when the lines are to be written; false if there are none.
@@ -71,21 +69,21 @@ func (l *transitionLog) due() (time.Time, bool) {
 // fold has one line tell of a worker whose endpoints all went the same way: it died once. An
 // endpoint that went it again has another line.
 func fold(lines []transitionLine) []transitionLine {
-	type way struct {
-		key      dynmesh.InstanceKey
-		from, to dynmesh.VerdictState
+	type ofOne struct {
+		key dynmesh.InstanceKey
+		way
 	}
 	type death struct {
-		id       dynmesh.InstanceID
-		from, to dynmesh.VerdictState
-		before   int // times that the endpoint has gone that way before
+		id dynmesh.InstanceID
+		way
+		before int // times that the endpoint has gone that way before
 	}
-	gone := map[way]int{}
+	gone := map[ofOne]int{}
 	place := map[death]int{}
 	folded := lines[:0:0]
 	for _, line := range lines {
-		w := way{line.key, line.from, line.to}
-		d := death{line.key.ID, line.from, line.to, gone[w]}
+		w := ofOne{line.key, line.way}
+		d := death{line.key.ID, line.way, gone[w]}
 		gone[w]++
 		n, known := place[d]
 		if !known {
@@ -117,17 +115,15 @@ func (l *transitionLog) flush() {
 	l.lines = nil
 }
 
-// alike groups lines by where they lead from and to, in the order in which each way was first gone.
+// alike groups lines by their way, in the order in which each was first gone.
 func alike(lines []transitionLine) [][]transitionLine {
-	type way struct{ from, to dynmesh.VerdictState }
 	place := map[way]int{}
 	var groups [][]transitionLine
 	for _, line := range lines {
-		w := way{line.from, line.to}
-		n, known := place[w]
+		n, known := place[line.way]
 		if !known {
 			n = len(groups)
-			place[w] = n
+			place[line.way] = n
 			groups = append(groups, nil)
 		}
 		groups[n] = append(groups[n], line)
@@ -144,7 +140,14 @@ func (l transitionLine) write(log *logrus.Entry) {
 	if l.more > 0 {
 		log = log.WithField("endpoints", l.more+1)
 	}
-	log.Logf(l.level(), "Instance is %s%s: %s", l.to, l.was(), l.reason)
+	switch {
+	case l.over:
+		log.Infof("Instance is remarked on no longer: %s", l.remark)
+	case l.remark != "":
+		log.Warnf("Instance is %s, with a remark: %s", l.to, l.reason)
+	default:
+		log.Logf(l.level(), "Instance is %s%s: %s", l.to, l.was(), l.reason)
+	}
 }
 
 func writeMany(log *logrus.Entry, lines []transitionLine) {
@@ -169,8 +172,15 @@ func writeMany(log *logrus.Entry, lines []transitionLine) {
 		}
 	}
 	first := lines[0]
-	log.WithField("endpoint", atMost(endpoints, len(seen))).WithField("instance", atMost(names, len(lines))).
-		Logf(first.level(), "%d instances are %s%s, the first because: %s", len(lines), first.to, first.was(), first.reason)
+	log = log.WithField("endpoint", atMost(endpoints, len(seen))).WithField("instance", atMost(names, len(lines)))
+	switch {
+	case first.over:
+		log.Infof("%d instances are remarked on no longer: %s", len(lines), first.remark)
+	case first.remark != "":
+		log.Warnf("%d instances are %s, with a remark, the first: %s", len(lines), first.to, first.reason)
+	default:
+		log.Logf(first.level(), "%d instances are %s%s, the first because: %s", len(lines), first.to, first.was(), first.reason)
+	}
 }
 
 // atMost joins names, and says how many there are besides.

@@ -85,6 +85,27 @@ func TestManyTransitionsAreOneLine(t *testing.T) {
 		`level=info msg="Instance is draining (was ready): because" endpoint="dyn://d.c.g" instance=19`)
 }
 
+// A remark that begins and one that ends are a line each; what is remarked on many is one line.
+func TestRemarksAreLines(t *testing.T) {
+	remark := func(id uint64, m dynmesh.Measure, text string) fleet.Transition {
+		r := transition("b", id, dynmesh.Ready, dynmesh.Ready)
+		r.Remark = &fleet.Remark{Measure: m, Text: text}
+		return r
+	}
+	const slow = `level=warning msg="Instance is ready, with a remark: slow: 2 ×" endpoint="dyn://d.b.g" instance=1`
+	wantLogged(t, logged(t, remark(1, dynmesh.MeasurePace, "slow: 2 ×"), remark(1, dynmesh.MeasurePace, ""), remark(2, dynmesh.MeasureAnswers, "")),
+		slow,
+		`level=info msg="Instance is remarked on no longer: slow" endpoint="dyn://d.b.g" instance=1`,
+		`level=info msg="Instance is remarked on no longer: answers" endpoint="dyn://d.b.g" instance=2`)
+	all := []fleet.Transition{remark(1, dynmesh.MeasurePace, "slow: 2 ×")}
+	for n := range uint64(11) {
+		all = append(all, remark(2+n, dynmesh.MeasureFailures, "fails: 3 of 6"), remark(20+n, dynmesh.MeasureFailures, ""))
+	}
+	wantLogged(t, logged(t, all...), slow,
+		`level=warning msg="11 instances are ready, with a remark, the first: fails: 3 of 6" endpoint="dyn://d.b.g" instance="2 3 4 5 6 7 8 9 a b c"`,
+		`level=info msg="11 instances are remarked on no longer: failures" endpoint="dyn://d.b.g" instance="14 15 16 17 18 19 1a 1b 1c 1d 1e"`)
+}
+
 func (r *rig) wantLines(want ...string) {
 	r.t.Helper()
 	if got := r.lines(); !slices.Equal(got, want) {
