@@ -30,7 +30,7 @@ type transitionLog struct {
 
 // transitionLine is what one line says of a transition. It is small: a rack may be lost at once.
 type transitionLine struct {
-	key      dynmesh.InstanceKey
+	key dynmesh.InstanceKey
 	way
 	reason string // empty: the remark has ended
 

@@ -13,6 +13,7 @@ const (
 // instance, and inherits it.
 type damping struct {
 	failing  bool
+	remarked bool      // it was a remark that had it fail last, and no verdict
 	relapses int       // without 10 minutes of work between them
 	works    time.Time // since when, where relapses is not 0 and it does not fail
 	seen     time.Time // when it was looked at last

@@ -27,7 +27,8 @@
 //
 // The floor of a target is Config.MinHealthy, or what is expected of it where that is more. Where
 // more than half of an endpoint is unreachable at once, it may be the frontend that is cut off, and
-// that is as if the floor was not met.
+// that is as if the floor was not met. Where it is only for remarks that it is not met, those that
+// are remarked on are in, and those that do not work stay out.
 //
 // An address stands once in a target, whatever leases say: of several instances at one, that counts
 // which is best, and of equals the one that was registered last.

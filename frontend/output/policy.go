@@ -92,10 +92,12 @@ type target struct {
 	rulings   []ruling  // by address, then by instance
 	counted   int       // those that the floor is a part of
 	working   int       // those that may serve by themselves
+	able      int       // those that could besides: they work, and are out for a remark, or not yet back from that
 	cut       bool      // it may be this process that is cut off from it
 	ruled     bool      // since it was last put together
 	floor     int
 	short     string // why all are to stay in; empty: they are not
+	enough    bool   // those that work are enough: of the others none is to stay in
 	last      *Target
 }
 
@@ -238,8 +240,8 @@ func (p *Policy) assign(now time.Time) *Assignment {
 		a.Version = p.last.Version + 1
 	}
 	for _, t := range p.targets {
-		if f := floors[t]; t.ruled || t.floor != f.floor || t.short != f.short {
-			t.ruled, t.floor, t.short = false, f.floor, f.short
+		if f := floors[t]; t.ruled || t.floor != f.floor || t.short != f.short || t.enough != f.enough {
+			t.ruled, t.floor, t.short, t.enough = false, f.floor, f.short, f.enough
 			if next := t.finish(now); !next.equal(t.last) {
 				t.last = next
 			}
@@ -254,32 +256,35 @@ func (p *Policy) assign(now time.Time) *Assignment {
 	return a
 }
 
-// shortage is the floor of a target, and why it is not met; empty: it is.
+// shortage is the floor of a target, and why it is not met; empty: it is. Where those that work are
+// enough to meet it, whatever is remarked on them, those that do not work stay out.
 type shortage struct {
-	floor int
-	short string
+	floor  int
+	short  string
+	enough bool
 }
 
 // floors holds targets against their floors.
 func (p *Policy) floors() map[*target]shortage {
 	all := make(map[*target]shortage, len(p.targets))
 	for _, t := range p.targets {
-		f := shortage{floor: p.cfg.MinHealthy.of(t.counted)}
+		f := shortage{floor: p.cfg.MinHealthy.of(t.counted), enough: !t.cut}
 		if t.working < f.floor {
 			f.short = fmt.Sprintf("the floor of %s is %d", p.cfg.MinHealthy, f.floor)
+			f.enough = t.working+t.able >= f.floor
 		}
 		if t.cut {
-			f.short = verdict.PartitionReason
+			f.short, f.enough = verdict.PartitionReason, false
 		}
 		all[t] = f
 	}
 	for _, x := range p.cfg.Expect {
-		working := 0
+		working, able := 0, 0
 		var of []*target
 		for _, t := range p.targets {
-			if n, counts := t.workingFor(x); counts {
+			if n, more, counts := t.workingFor(x); counts {
 				of = append(of, t)
-				working += n
+				working, able = working+n, able+more
 			}
 		}
 		for _, t := range of {
@@ -287,8 +292,9 @@ func (p *Policy) floors() map[*target]shortage {
 			if len(of) == 1 {
 				f.floor = max(f.floor, min(x.Want, t.counted))
 			}
-			if working < x.Want && f.short == "" {
-				f.short = x.String() + " is expected"
+			if working < x.Want {
+				f.short = cmp.Or(f.short, x.String()+" is expected")
+				f.enough = f.enough && working+able >= x.Want
 			}
 			all[t] = f
 		}
@@ -296,14 +302,15 @@ func (p *Policy) floors() map[*target]shortage {
 	return all
 }
 
-// workingFor returns how many servers of a target an expectation counts, and whether it counts any
+// workingFor returns how many servers of a target an expectation counts that may serve by
+// themselves, how many that could besides, and whether it counts any
 // at all.
-func (t *target) workingFor(x expect.Expectation) (working int, counts bool) {
+func (t *target) workingFor(x expect.Expectation) (working, able int, counts bool) {
 	if x.IsModel() != t.model {
-		return 0, false
+		return 0, 0, false
 	}
 	if !t.model {
-		return t.working, x.Matches(t.name)
+		return t.working, t.able, x.Matches(t.name)
 	}
 	name := strings.TrimPrefix(t.name, modelPrefix)
 	for _, r := range t.rulings {
@@ -312,9 +319,12 @@ func (t *target) workingFor(x expect.Expectation) (working int, counts bool) {
 			if r.state.Serves() {
 				working++
 			}
+			if r.able {
+				able++
+			}
 		}
 	}
-	return working, counts
+	return working, able, counts
 }
 
 // partitioned says whether it may be this process that is cut off from the target.
@@ -344,7 +354,7 @@ func (t *target) finish(now time.Time) *Target {
 			Instance: r.Key, Addr: r.Addr, Scheme: r.Scheme, Pod: r.Pod, State: r.state, Verdict: r.Verdict, Reason: r.reason, Since: now,
 			New: r.state == Out && !r.counted, Unheard: r.unheard,
 		}
-		if t.short != "" && r.counted && !s.State.Serves() {
+		if t.short != "" && r.counted && !s.State.Serves() && (r.able || !t.enough) {
 			s.State, s.Held = In, true
 			held++
 		}

@@ -157,6 +157,23 @@ func TestPolicy(t *testing.T) {
 			{s, "a=ready,slow", "a:out b:in c:in", ""},
 			{s, "b=ready,slow", "a:held b:held c:in", "stay in: 1 of 3 work"},
 		}},
+		{"nor does it have one serve that does not work", "", "", []step{
+			{0, "a=ready b=ready c=ready d=ready", "a:in b:in c:in d:in", ""},
+			{s, "a=unreachable", "a:out b:in c:in d:in", ""},
+			{s, "b=ready,slow", "a:out b:out c:in d:in", ""},
+			{s, "c=ready,slow", "a:out b:held c:held d:in", "stay in: 1 of 4 work"},
+			{s, "b=ready c=ready", "a:out b:held c:held d:in", "stay in: 1 of 4 work"},
+			{5 * s, "", "a:out b:in c:in d:in", ""},
+			{s, "b=ready,slow", "a:out b:out c:in d:in", ""},
+			{s, "c=unreachable", "a:out b:held c:out d:in", "stay in: 1 of 4 work"},
+			{s, "d=notready", "a:held b:held c:held d:held", "stay in: 0 of 4 work"},
+		}},
+		{"nor of those that are expected", "0%", generate + ">=2", []step{
+			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
+			{s, "a=notready", "a:out b:in c:in", ""},
+			{s, "b=ready,slow", "a:out b:held c:in", "is expected"},
+			{s, "c=notready", "a:held b:held c:held", "is expected"},
+		}},
 		{"nor what is expected", "0%", generate + ">=3", []step{
 			{0, "a=ready b=ready c=ready", "a:in b:in c:in", ""},
 			{s, "a=ready,slow", "a:held b:in c:in", "is expected"},

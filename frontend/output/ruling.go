@@ -19,6 +19,7 @@ type ruling struct {
 	state   State
 	counted bool // for the floor: it is, or was, in
 	unheard bool // nothing has been said of it yet
+	able    bool // it works, and is out for a remark, or not yet back from that
 	reason  string
 }
 
@@ -29,7 +30,7 @@ func (p *Policy) rule(t *target, now time.Time) {
 		delete(p.targets, t.name)
 		return
 	}
-	t.rulings, t.counted, t.working, t.again = t.rulings[:0], 0, 0, time.Time{}
+	t.rulings, t.counted, t.working, t.able, t.again = t.rulings[:0], 0, 0, 0, time.Time{}
 	for _, i := range t.best() {
 		r, again := p.ruling(i, now)
 		t.rulings = append(t.rulings, r)
@@ -39,6 +40,9 @@ func (p *Policy) rule(t *target, now time.Time) {
 		}
 		if r.state.Serves() {
 			t.working++
+		}
+		if r.able {
+			t.able++
 		}
 	}
 	t.cut, t.ruled = t.partitioned(), true
@@ -102,12 +106,15 @@ func (p *Policy) ruling(i *instance, now time.Time) (r ruling, again time.Time) 
 	}
 	r.counted = true
 	remark := p.remark(i)
-	until := p.fares(i).observe(i.Verdict == dynmesh.Ready && remark == "", now)
+	d := p.fares(i)
+	until := d.observe(i.Verdict == dynmesh.Ready && remark == "", now)
 	switch {
 	case i.Verdict != dynmesh.Ready:
+		d.remarked = false
 	case remark != "":
-		r.reason = remark
+		r.reason, r.able, d.remarked = remark, true, true
 	case !until.IsZero():
+		r.able = d.remarked
 		r.reason = fmt.Sprintf("it works again, and is back in at %s if it still does", text.Time(until))
 	case i.Failing:
 		r.state = Degraded
