@@ -20,6 +20,8 @@
 //	            and near to what is usual where the peers' loads are too equal to tell
 //	unequal     beyond the loads that peers were seen at, load is taken to cost as much as it may:
 //	            one that has ten times as much to do as all others is not called slow
+//	far off     loads far from all others' say little of the slopes: one that lies, or whose gauges
+//	            are broken, has no say in what load costs the rest, if they are five or more
 //	now         how the group is at present is the median of the peers' newest windows
 //	noise       what is left is measured in units of how much the peers scatter: within themselves
 //	            from window to window, and among each other, for good

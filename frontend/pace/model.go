@@ -69,6 +69,10 @@ const (
 	huber      = 1.345 // deviations, from which on a point pulls no more strongly
 	toDev      = 1.4826
 	leastDev   = 0.02
+
+	// From so many deviations of the loads on a point pulls no more strongly: one replica that says
+	// that it has a millionfold load has no say in what load costs the others.
+	lever, leastLoads = 3, 0.3
 )
 
 // fit finds the slopes by Huber's regression, with ridge and bounds.
@@ -80,7 +84,10 @@ func fit(k speed.Kind, points []point) model {
 	if len(points) == 0 {
 		return m
 	}
-	column := make([]float64, len(points))
+	column, weights, levers := make([]float64, len(points)), make([]float64, len(points)), make([]float64, len(points))
+	for n := range levers {
+		levers[n] = 1
+	}
 	for j := range features {
 		if m.known[j].most == 0 {
 			continue
@@ -91,11 +98,19 @@ func fit(k speed.Kind, points []point) model {
 		slices.Sort(column)
 		tail := len(column) / 20
 		m.low[j], m.high[j] = column[tail], column[len(column)-1-tail]
+		center := middle(column)
+		for n, p := range points {
+			column[n] = math.Abs(p.x[j] - center)
+		}
+		slices.Sort(column)
+		usual := lever * max(toDev*middle(column), leastLoads)
+		for n, p := range points {
+			if off := math.Abs(p.x[j] - center); off > usual {
+				levers[n] *= usual / off * usual / off
+			}
+		}
 	}
-	weights := make([]float64, len(points))
-	for n := range weights {
-		weights[n] = 1
-	}
+	copy(weights, levers)
 	left := make([]float64, len(points))
 	for range iterations {
 		center := m.solve(points, weights)
@@ -104,7 +119,7 @@ func fit(k speed.Kind, points []point) model {
 		}
 		deviation := max(deviationOf(left, column), leastDev)
 		for n, l := range left {
-			weights[n] = min(1, huber*deviation/max(math.Abs(l), 1e-9))
+			weights[n] = levers[n] * min(1, huber*deviation/max(math.Abs(l), 1e-9))
 		}
 	}
 	m.scatter(points, left)

@@ -300,3 +300,35 @@ func BenchmarkTake(b *testing.B) {
 		})
 	}
 }
+
+// One among eight that lies, or whose gauges are broken, names none but itself, whatever load it
+// says that it has: it has no say in what load costs the others, of which one has three times as
+// much.
+func TestOneLies(t *testing.T) {
+	for name, lie := range map[string]func(window int) (load, took float64){
+		"load costs nothing": func(window int) (load, took float64) { return 1e6 * float64(window%2), 0.030 },
+		"nonsense":           func(window int) (load, took float64) { return 1e6 * float64(window%2), []float64{1000, 1e-6}[window%2] },
+	} {
+		table, now, r := NewTable(), noon, rand.New(rand.NewPCG(1, 1))
+		for window := range 60 {
+			for n := range 8 {
+				now = now.Add(each / 8)
+				load := 8 * math.Exp(0.2*r.NormFloat64())
+				if n == 1 {
+					load *= 3
+				}
+				took := 0.010 * math.Sqrt(1+load) * math.Exp(0.04*r.NormFloat64())
+				if n == 0 {
+					load, took = lie(window)
+				}
+				s := speed.Sample{Window: each, Running: load, Took: [speed.Kinds]speed.Mean{speed.Token: {Count: 5000, Took: time.Duration(took * 1e9)}}}
+				table.take(instance(n), "generate", s, now)
+				for key, text := range table.Conclude(now) {
+					if key != instance(0) {
+						t.Errorf("%s: of replica %d is said: %s", name, key.ID-1, text)
+					}
+				}
+			}
+		}
+	}
+}
