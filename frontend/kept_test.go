@@ -179,3 +179,36 @@ func TestRemarksAreKept(t *testing.T) {
 		}
 	})
 }
+
+// Who a worker is and what it serves may be told after the verdict: it is in the history from then
+// on.
+func TestWhatIsToldLaterIsKept(t *testing.T) {
+	keeping(t, func(r *rig) {
+		key := testkit.Key("d", "b", "g", 99)
+		r.send(testkit.Synced(testkit.HTTPInstance(key)))
+		told := func(want string) {
+			t.Helper()
+			r.rest(time.Second)
+			s, err := r.f.history.At(time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range s.Entries {
+				if got := string(e.Data); e.Subject == subjectOf(key) && strings.Contains(got, want) {
+					return
+				}
+			}
+			t.Errorf("got %+v, want %s in it", s.Entries, want)
+		}
+		told(`"verdict":"ready"`)
+		later := dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0)}
+		member := later
+		member.Members = []dynmesh.RegisteredMember{{ID: key.ID, MemberInfo: dynmesh.MemberInfo{Role: dynmesh.RoleWorker, Host: "gpu-1"}}}
+		r.send(member)
+		told(`"host":"gpu-1"`)
+		card := later
+		card.Cards = []dynmesh.ModelCard{{CardKey: dynmesh.CardKey{InstanceKey: key}, Model: "llama"}}
+		r.send(card)
+		told(`"llama"`)
+	})
+}

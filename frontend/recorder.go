@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,9 +25,12 @@ type recorder struct {
 // aspects are what is kept of an instance though its verdict stays: without it, how everything
 // stood would be wrong about what people look for.
 type aspects struct {
-	registered, verified, withdrawn bool
-	cause                           cause.Label
-	told                            string // what outputs have told
+	registered, verified, withdrawn, auxiliary bool
+
+	cause  cause.Label
+	worker string // what tells the process from others
+	models string // that it serves
+	told   string // what outputs have told
 }
 
 func newRecorder(j *history.Journal, causes *cause.Table, outputs snapshot.Outputs) *recorder {
@@ -72,7 +76,14 @@ func (r *recorder) record(f *fleet.Fleet, before, after *snapshot.Snapshot, chan
 }
 
 func (r *recorder) aspectsOf(f *fleet.Fleet, i *fleet.Instance) aspects {
-	a := aspects{registered: i.Registered(), verified: i.Verified(), withdrawn: f.Withdrawn(i) != nil}
+	a := aspects{registered: i.Registered(), verified: i.Verified(), withdrawn: f.Withdrawn(i) != nil, auxiliary: i.Auxiliary()}
+	if w := i.Process().Told(); w != nil {
+		a.worker = w.Host + "\n" + strconv.Itoa(w.PID) + "\n" + w.Version
+	}
+	cards, _ := i.Cards()
+	for _, card := range cards {
+		a.models += card.Model + "\n" + card.WorkerType + "\n"
+	}
 	if i.State() == dynmesh.Unreachable || i.State() == dynmesh.NotReady {
 		a.cause, _ = r.causes.Of(i.ID())
 	}
