@@ -26,7 +26,8 @@ func moment(at time.Time) string {
 	return "#" + url.Values{"when": {at.UTC().Format("2006-01-02T15:04:05.000Z")}}.Encode()
 }
 
-// press clicks on what is at a selector, as soon as it is there.
+// press clicks on what is at a selector, as soon as it is there, wherever it is: the bar may still
+// come and move it.
 func press(p *tab, selector string) {
 	p.t.Helper()
 	p.becomes(selector, fmt.Sprintf(`(document.querySelector(%q).click(), true)`, selector))
@@ -38,7 +39,10 @@ func whatWas(t *testing.T, b browser) {
 	m := remembering(t)
 	m.add(12, endpoints()...)
 	m.settled()
-	eventually(t, "all registered", func() bool { return strings.Count(m.get("mesh"), `"registered":true`) == 12 })
+	eventually(t, "all is known of all", func() bool { // that they are ready, the registry said first; their hosts come by another watch
+		all := m.get("mesh")
+		return strings.Count(all, `"registered":true`) == 12 && strings.Count(all, `"verified":true`) == 12 && strings.Count(all, `"host":"gpu-`) == 12
+	})
 	before := time.Now()
 	eventually(t, "a later moment", func() bool { return time.Since(before) > 5*time.Millisecond }) // than the history's unit
 	m.workers[3].killed()

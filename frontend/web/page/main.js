@@ -20,6 +20,7 @@ let link = { live: false, since: NaN, tried: false };
 let next = null; // what the frontend says, while the picture is one of before, or of the past
 let before = 0; // of when the picture of before is
 let past = null; // past.js, where the frontend keeps a history
+let remembering = false; // it is there, or on its way
 let when = ''; // the moment of the past that is looked at
 let shown = ''; // that of the picture
 let unknown = ''; // why there is none of it
@@ -147,16 +148,19 @@ function fill(fleet, from) {
 
 // remember loads what only a frontend with a history needs.
 async function remember() {
-  if (past) return;
+  if (remembering) return;
+  remembering = true;
   try {
-    const { status } = await fetch('history/counts?since=1s&points=1');
-    if (past || status === 404 && look.current().when === '') return;
+    const { status } = await fetch('history/counts?since=1s&points=1', { signal: AbortSignal.timeout(20000) });
+    if (status === 404 && look.current().when === '') throw new Error('it keeps none');
   } catch {
-    return; // once the frontend is there again
+    remembering = false; // again once the frontend is there again
+    return;
   }
   try {
-    past = await import('./past.js');
-    past.start();
+    const loaded = await import('./past.js');
+    await loaded.start();
+    past = loaded;
     travel();
   } catch {
     retry(); // as all files, in guard.js

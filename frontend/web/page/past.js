@@ -107,9 +107,11 @@ const svg = (name, attributes, ...children) => {
   return element;
 };
 
-// start makes what is there once.
-export function start() {
-  document.head.append(make('link', { rel: 'stylesheet', href: new URL('past.css', import.meta.url).href }));
+// start makes what is there once. All of it is there when it has ended.
+export async function start() {
+  const style = make('link', { rel: 'stylesheet', href: new URL('past.css', import.meta.url).href });
+  document.head.append(style);
+  await new Promise((loaded) => style.addEventListener('load', loaded)); // it hides what is not of the moment; guard.js tries again
   const input = make('input', { id: 'past-at', type: 'range', max: steps - 1, 'aria-label': 'Moment to look at' });
   const span = make('select', { id: 'past-span', 'aria-label': 'Length of the bar' }, ...spans.map(([words, ms]) => make('option', { value: ms }, words)));
   const back = make('button', { type: 'button', class: 'link' }, 'Back to now');
