@@ -73,7 +73,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 	}
 	slices.Sort(losses)
 	worst := losses[len(losses)-1]
-	t.Logf("killed %d times, %d changes: the oldest that was lost had happened before the kill by %v (median), %v (most but two), %v (most)", kills, next-1, losses[len(losses)/2], losses[len(losses)-3], worst)
+	t.Logf("killed %d times, %d changes: the oldest that was lost had happened before the kill by %v (median), %v (most but two), %v (most)", kills, next-1, losses[len(losses)/2], losses[max(0, len(losses)-3)], worst)
 	took := syncs()
 	slices.Sort(took)
 	t.Logf("meanwhile a page was written and synced %d times beside it, each time twice: %v (median), %v (most)", len(took), took[len(took)/2], took[len(took)-1])
