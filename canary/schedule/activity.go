@@ -15,8 +15,8 @@ type Activity struct {
 
 	// Begun is how many of Progress were the beginning of an answer, and Unbegun how many of InFlight
 	// have none so far. For as long as nothing but beginnings comes, they prove nothing after 3 s; the
-	// time in which other requests wait for theirs apart, for 30 s: an engine may read all prompts that
-	// wait before it writes on. 0 where nobody counts them.
+	// time in which other requests wait for theirs apart, for 30 s: an engine may read all prompts
+	// that wait before it writes on. 0 where nobody counts them.
 	Begun, Unbegun uint64
 
 	// Blocked is how many of those in flight wait for their client to read: they stand still, and
