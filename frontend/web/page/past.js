@@ -122,7 +122,10 @@ export async function start() {
       make('span', { id: 'past-until' }), span),
     make('p', { id: 'past-banner', class: 'banner past-banner', role: 'status', hidden: '' }, make('span', { id: 'past-words' }), back));
   span.value = spans[2][1];
-  input.addEventListener('input', () => go(open && Number(input.value) === points.length - 1 ? '' : points[input.value].at));
+  input.addEventListener('input', () => {
+    const n = Math.max(input.value, points.findIndex((p) => moment(p.at) > begins)); // the bar is a second long at least, and may begin before what is kept
+    go(open && n === points.length - 1 ? '' : points[n].at);
+  });
   back.addEventListener('click', () => go(''));
   span.addEventListener('change', load);
   load();
