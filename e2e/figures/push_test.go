@@ -59,7 +59,7 @@ func pushing(t *testing.T) []figure {
 		}
 	})
 	xds := freeAddr(t)
-	addr, _ := startProcess(t, server.Endpoint(), "127.0.0.1:0", "DYN_GOSSIP_KEY=none", "DYN_GOSSIP_JOIN="+mesh.pools[0].Addr(), "DYN_XDS="+xds, "DYN_LOG=error")
+	addr, _ := startProcess(t, server.Endpoint(), "127.0.0.1:0", "DYN_GOSSIP_KEY="+mesh.key, "DYN_GOSSIP_JOIN="+mesh.pools[0].Addr(), "DYN_XDS="+xds, "DYN_LOG=error")
 	in := func() float64 { return scrape(t, addr)[`dynmesh_output_servers{output="xds",state="in"}`] }
 	soon(t, "all servers are in", func() bool { return in() == pushServers*pushClusters })
 	_, before := settledMemory(t, addr)

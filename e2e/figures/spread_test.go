@@ -147,6 +147,7 @@ func poolSpread(t *testing.T) []time.Duration {
 
 // pools is a mesh in this process, over loopback.
 type pools struct {
+	key   string // of their mesh
 	pools []*gossip.Pool
 	stop  func()
 }
@@ -156,12 +157,11 @@ func startPools(t *testing.T, n int, changed func(u dynmesh.GossipUpdate, seen *
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	p := pools{stop: func() { cancel(); running.Wait() }}
+	p := pools{key: gossip.GenerateKey(), stop: func() { cancel(); running.Wait() }}
 	alive := make([]int, n)
 	var mu sync.Mutex
-	key := gossip.GenerateKey()
 	for i := range n {
-		keyring, err := gossip.NewKeyring(key)
+		keyring, err := gossip.NewKeyring(p.key)
 		if err != nil {
 			t.Fatal(err)
 		}
