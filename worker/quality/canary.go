@@ -137,7 +137,9 @@ func (c *Canary) Run(ctx context.Context, say func(sample string)) {
 			return
 		case <-timer.C:
 		}
-		timer.Reset(c.step(ctx, say))
+		// With a small budget the next question is half an hour away, and real requests are told of
+		// meanwhile.
+		timer.Reset(min(c.step(ctx, say), untold))
 	}
 }
 

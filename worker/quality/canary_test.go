@@ -75,13 +75,18 @@ func (e *engine) config(budget int) Config {
 
 func (e *engine) fail(err error) { e.err.Store(&err) }
 
-// run has a canary run in a bubble, beside what happens.
+// run has a canary run in a bubble, beside what happens, at what it may cost by default.
 func run(t *testing.T, happens func(t *testing.T, e *engine, c *Canary)) {
+	t.Helper()
+	runAt(t, answers.Default, happens)
+}
+
+func runAt(t *testing.T, budget int, happens func(t *testing.T, e *engine, c *Canary)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
 		e.revision.Store(5)
-		c, err := New(e.config(0))
+		c, err := New(e.config(budget))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,6 +182,23 @@ func TestBusyFromTheStart(t *testing.T) {
 		told := e.pass(3 * time.Minute)
 		if len(told) < 2 || told[0].Prompt != answers.NoPrompt || told[0].Revision != 5 || told[0].Answered != 90 || told[0].Garbage != 4 || e.questions() > 0 {
 			t.Errorf("asked %d times, told %+v, want what passed, once a minute", e.questions(), told)
+		}
+	})
+}
+
+// TestBusyWithASmallBudget: what its real requests are like is told once a minute, though the next
+// question is half an hour away.
+func TestBusyWithASmallBudget(t *testing.T) {
+	runAt(t, answers.Least, func(t *testing.T, e *engine, _ *Canary) {
+		if told := e.pass(10 * time.Minute); len(told) > 20 {
+			t.Fatalf("got %d answers in 10 minutes of an idle engine, want those of its beginning", len(told))
+		}
+		e.inFlight.Store(1)
+		e.answered.Add(90)
+		e.garbage.Add(4)
+		told := e.pass(3 * time.Minute)
+		if len(told) < 2 || told[0].Prompt != answers.NoPrompt || told[0].Answered != 90 || told[0].Garbage != 4 {
+			t.Errorf("told %+v, want what passed, once a minute", told)
 		}
 	})
 }
