@@ -163,6 +163,7 @@ func TestGarbage(t *testing.T) {
 		{"completions", strings.Repeat(`data: {"choices":[{"text":" the"}]}`+"\n\n", repeated) + stop + done, 1, 1},
 		{"a logprob that is no number", `data: {"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":NaN}]}}]}` + "\n\n" + stop + done, 1, 1},
 		{"a text that says NaN", piece("NaN") + stop + done, 1, 0},
+		{"plain text", "data: Now then,\n\ndata: Nadia\n\n", 1, 0},
 		{"nothing", stop + `data: {"choices":[],"usage":{"completion_tokens":0}}` + "\n\n" + done, 1, 1},
 		{"an error", `data: {"error":{"message":"no"}}` + "\n\n" + done, 0, 0},
 	} {

@@ -268,8 +268,8 @@ func (s *scanner) endScalar() {
 	case 'f':
 	case 't':
 		s.value(of, kindTrue)
-	case 'N': // Python's NaN
-		s.noNumber = true
+	case 'N':
+		s.noNumber = s.noNumber || s.is("NaN") // Python's; a word in plain text is none
 	default:
 		s.value(of, kindNumber)
 	}
