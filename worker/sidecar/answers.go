@@ -144,8 +144,8 @@ func (p *Prompter) Made() (tokens, corrupted uint64) {
 	return uint64(t[engine.Tokens]), uint64(t[engine.Corrupted])
 }
 
-// Ask has the engine answer a prompt. It goes to the engine itself, past the
-// worker, never beside a canary, and to none that rests, which it might keep awake.
+// Ask has the engine answer a prompt. It goes to the engine itself, past the worker, never beside a
+// canary, and to none that rests, which it might keep awake.
 func (p *Prompter) Ask(ctx context.Context, prompt int) (answers.Sample, error) {
 	ctx, end, err := p.turns.begin(ctx)
 	if err != nil {

@@ -84,13 +84,16 @@ func (s *Sidecar) askRanks(ctx context.Context) error {
 	if n < 2 || found.engine.RankHeader == "" || len(found.kinds) == 0 {
 		return nil
 	}
-	failures := make([]*dynmesh.Failure, n)
-	var asked sync.WaitGroup
-	for rank := range n {
-		probe, err := s.probeFor(found, strconv.Itoa(rank))
-		if err != nil {
+	probes := make([]canary.Probe, n)
+	for rank := range probes {
+		var err error
+		if probes[rank], err = s.probeFor(found, strconv.Itoa(rank)); err != nil {
 			return err
 		}
+	}
+	failures := make([]*dynmesh.Failure, n)
+	var asked sync.WaitGroup
+	for rank, probe := range probes {
 		asked.Go(func() { failures[rank] = canary.Check(ctx, probe).Failure })
 	}
 	asked.Wait()
