@@ -338,8 +338,11 @@ func TestGenerateForms(t *testing.T) {
 			`"choices":[{"index":0,"text":" the","logprobs":null,"finish_reason":"length"}],` +
 				`"usage":{"prompt_tokens":3,"total_tokens":4,"completion_tokens":1}`,
 		}},
-		{"chat in one piece", `{"messages":[{"role":"user","content":"x"}],"stream":false}`, []string{
+		{"chat in one piece", `{"messages":[{"role":"user","content":"x"}],"stream":false,"logprobs":false}`, []string{
 			`"choices":[{"index":0,"message":{"role":"assistant","content":" the mesh"},"logprobs":null,"finish_reason":"stop"}]`,
+		}},
+		{"chat with logprobs", `{"messages":[{"role":"user","content":"x"}],"stream":false,"max_tokens":1,"logprobs":true,"top_logprobs":2}`, []string{
+			`"logprobs":{"content":[{"logprob":-0.1,"token":" the","top_logprobs":[{"logprob":-0.1,"token":" the"},{"logprob":-3,"token":" other"}]}]}`,
 		}},
 		{"usage", `{"prompt":"x","max_tokens":1,"stream_options":{"include_usage":true}}`, []string{
 			`"finish_reason":"length"`, `"choices":[],"usage":{"prompt_tokens":1,"total_tokens":2,"completion_tokens":1}`,

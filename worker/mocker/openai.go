@@ -64,6 +64,15 @@ type request struct {
 	rank         int // which it goes to
 }
 
+// wantsLogprobs says whether the request asks for them: many clients say that they do not.
+func (r *request) wantsLogprobs() bool {
+	switch string(r.Logprobs) {
+	case "", "null", "false":
+		return false
+	}
+	return true
+}
+
 // Canary returns the smallest request that the engine answers: vLLM's canary, without a model's
 // name.
 func Canary() json.RawMessage {

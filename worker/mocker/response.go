@@ -60,7 +60,7 @@ func newResponse(req *request, model string) *response {
 
 func (a *response) add(text, finish string) {
 	a.text.WriteString(text)
-	if a.req.Logprobs != nil {
+	if a.req.wantsLogprobs() {
 		a.pieces = append(a.pieces, text)
 	}
 	a.tokens++
@@ -119,7 +119,7 @@ func (a *response) whole() document {
 	} else {
 		c.Text = &text
 	}
-	if a.req.Logprobs != nil {
+	if a.req.wantsLogprobs() {
 		c.Logprobs = a.logprobs()
 	}
 	d := a.document("text_completion", c)
