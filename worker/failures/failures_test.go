@@ -55,19 +55,28 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// What begins among many that succeeded is noticed within a third of the window.
+// What begins among many that succeeded is noticed within a third of the window: of 10 requests a
+// second, all fail after a minute.
 func TestShortWindow(t *testing.T) {
-	now := time.Now()
-	var c counts
-	for s := range 31 { // 10 a second; of the last three seconds' all fail
-		c = c.add(sample{now.Add(time.Duration(s) * time.Second), uint64(max(0, s-27) * 10), uint64(s * 10)})
-	}
-	if failed, ended := c.within(window); failed != 30 || ended != 300 || isMany(failed, ended, false) {
-		t.Errorf("within %v: %d of %d are many", window, failed, ended)
-	}
-	if failed, ended := c.within(window / 3); failed != 30 || ended != 100 || !isMany(failed, ended, false) {
-		t.Errorf("within %v: %d of %d are not many", window/3, failed, ended)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := New(func() canary.Activity {
+			ended, well := 10*uint64(time.Since(began)/time.Second), uint64(600)
+			return canary.Activity{Completed: min(ended, well), Errors: ended - min(ended, well)}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second)
+		defer cancel()
+		var said []string
+		w.Run(ctx, func(s string) {
+			said = append(said, s)
+			if at := time.Since(began); at != 62*time.Second {
+				t.Errorf("it said %q after %v, want 1m2s", s, at)
+			}
+		})
+		if !slices.Equal(said, []string{"20 of 100 within 10s"}) {
+			t.Errorf("it said %q", said)
+		}
+	})
 }
 
 func TestCounterThatWentBack(t *testing.T) {
