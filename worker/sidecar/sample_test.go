@@ -125,6 +125,16 @@ func TestRankStandsStill(t *testing.T) {
 	}
 }
 
+// What the counters say of a rank is said beside what the proxy knows of requests.
+func TestStillBesideRequests(t *testing.T) {
+	var p poller
+	p.last.Store(&sample{at: time.Now(), activity: canary.Activity{InFlight: 3, Steps: 4, Still: "rank 1 of 2 stands still"}})
+	want := canary.Activity{InFlight: 2, Progress: 9, Engine: 3, Steps: 4, Still: "rank 1 of 2 stands still"}
+	if got := p.add(canary.Activity{InFlight: 2, Progress: 9}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // Canaries go to each of several engines behind a server, once it is known how many there are.
 func TestCanariesGoToEachRank(t *testing.T) {
 	var mu sync.Mutex
