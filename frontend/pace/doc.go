@@ -38,8 +38,8 @@
 //	since        when the sum began to grow
 //	not all      a tenth of the group at most, of three and more one at least; and nobody new while
 //	             a third of it deviates, which is no fault of single replicas
-//	not for ever a remark ends when its replica has not been measured for [Forget], or fewer than
-//	             three are left
+//	not for ever a remark ends when that for which its replica is named has not been measured for
+//	             [Forget], whatever else has, or fewer than three are left
 //
 // Time to the first token alone names from 1.4 × only where tokens are measured, too: it differs
 // with what each replica has cached. So does a canary.

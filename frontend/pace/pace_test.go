@@ -224,6 +224,16 @@ func TestItIsForgotten(t *testing.T) {
 			}
 			return now
 		},
+		"without requests, and canaries go on": func(table *Table, now time.Time) time.Time {
+			for range Forget / each {
+				now = now.Add(each)
+				for n := range 4 {
+					table.take(instance(n+1), "generate", steady(1), now)
+				}
+				table.take(instance(0), "generate", speed.Sample{Window: each, Took: [speed.Kinds]speed.Mean{speed.Canary: {Count: 3, Took: 50e6}}}, now)
+			}
+			return now
+		},
 		"alone": func(table *Table, now time.Time) time.Time {
 			for n := range 4 {
 				table.Drop(instance(n + 1))

@@ -8,10 +8,12 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/speed"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
-	// Forget is how long a replica that is not measured any more is compared, or stays named.
+	// Forget is how long a replica that is not measured any more is compared, or stays named; and one
+	// stays named for a kind of time that is not.
 	Forget = 10 * time.Minute
 
 	// fewest is how many replicas a class must have for one to be named.
@@ -56,13 +58,14 @@ type class struct {
 
 // replica is an instance in the table.
 type replica struct {
-	key     dynmesh.InstanceKey
-	of      string // with whom it is compared
-	class   *class
-	windows []window // the oldest first
-	scores  [speed.Kinds]score
-	models  [speed.Kinds]*model // of its peers, in a small class
-	ages    [speed.Kinds]int    // of models, in samples
+	key      dynmesh.InstanceKey
+	of       string // with whom it is compared
+	class    *class
+	windows  []window // the oldest first
+	scores   [speed.Kinds]score
+	measured [speed.Kinds]time.Time // when each kind was measured last
+	models   [speed.Kinds]*model    // of its peers, in a small class
+	ages     [speed.Kinds]int       // of models, in samples
 
 	text string // what is said of it; empty: it is not slow
 	kind speed.Kind
@@ -125,6 +128,7 @@ func (t *Table) take(key dynmesh.InstanceKey, group string, s speed.Sample, now 
 	r.windows = append(r.windows, w)
 	for k := range speed.Kinds {
 		if w.kind[k] {
+			r.measured[k] = now
 			r.judge(k, s.Took[k].Count, w)
 		}
 	}
@@ -273,16 +277,26 @@ func (t *Table) Conclude(now time.Time) map[dynmesh.InstanceKey]string {
 // last is when the replica was last measured.
 func (r *replica) last() time.Time { return r.windows[len(r.windows)-1].at }
 
-// forget takes out replicas that are not measured any more, and finds when the next one is to be.
+// forget takes out replicas that are not measured any more, and what adds up of kinds that are not:
+// one that gets no requests has its canaries measured. It finds when there is more to be forgotten.
 func (t *Table) forget(now time.Time) {
 	t.next = time.Time{}
 	for _, r := range t.replicas {
 		end := r.last().Add(Forget)
-		switch {
-		case !now.Before(end):
+		if !now.Before(end) {
 			t.Drop(r.key)
-		case t.next.IsZero() || end.Before(t.next):
-			t.next = end
+			continue
+		}
+		t.next = timers.Earlier(t.next, end)
+		for k := range speed.Kinds {
+			if r.scores[k].sum == 0 {
+				continue
+			}
+			if end := r.measured[k].Add(Forget); now.Before(end) {
+				t.next = timers.Earlier(t.next, end)
+			} else {
+				r.scores[k], t.marked[r.class] = score{}, true
+			}
 		}
 	}
 }
