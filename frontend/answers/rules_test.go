@@ -229,15 +229,17 @@ func TestBounds(t *testing.T) {
 		s := answers.Sample{Revision: 1, Prompt: uint8(n % len(answers.Prompts())), Tokens: []byte{byte(random.Uint32()), byte(random.Uint32()), byte(n)}, Answered: 65535, Garbage: 65535}
 		table.Take(keyOf(n%3), "group", observed(s.Encode()), began)
 		table.Take(keyOf(9), "group", observed(s.Encode()[:n%20]), began)
+		s.Prompt = uint8(min(n%(2*kept), 1)) // of which one is asked seldom
+		table.Take(keyOf(3), "seldom", observed(s.Encode()), began)
 	}
-	kept := 0
+	most := 0
 	for _, g := range table.groups {
 		for _, p := range g.prompts {
-			kept += len(p.answers)
+			most += len(p.answers)
 		}
 	}
-	if n := len(table.replicas); n != 3 || kept > 3*192+3*len(answers.Prompts()) {
-		t.Errorf("got %d instances with %d answers, want 3 with at most 192 each", n, kept)
+	if n := len(table.replicas); n != 4 || most > 4*kept+1 {
+		t.Errorf("got %d instances with %d answers, want 4 with at most %d each", n, most, kept)
 	}
 }
 

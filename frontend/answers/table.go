@@ -76,6 +76,9 @@ func (t *Table) Take(key dynmesh.InstanceKey, name string, o dynmesh.Observation
 			p.vote(last, -1)
 		}
 		p.vote(a, +1)
+		if last != nil {
+			p.forget(last) // it may be kept no longer, where the prompt is asked seldom
+		}
 		p.agree()
 	}
 	r.before[s.Prompt], r.last[s.Prompt] = r.last[s.Prompt], a
