@@ -23,14 +23,18 @@ type traffic struct{ answered, garbage int }
 
 // flawed takes in what a sample shows without any other.
 func (r *replica) flawed(s answers.Sample, now time.Time) {
+	broken := s.Flaws&(answers.NotNumber|answers.Corrupted) != 0
+	if s.Prompt == answers.NoPrompt && !broken {
+		return // nothing was asked, and nothing is known to be well
+	}
 	r.flaw = s.Flaws
-	if s.Flaws&(answers.NotNumber|answers.Corrupted) != 0 {
-		if r.flaws == 0 {
-			r.flawedSince = now
-		}
-		r.flaws++
-	} else if s.Prompt != answers.NoPrompt {
+	switch {
+	case !broken:
 		r.flaws = 0
+	case r.flaws == 0:
+		r.flaws, r.flawedSince = 1, now
+	default:
+		r.flaws++
 	}
 }
 

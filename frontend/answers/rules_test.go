@@ -222,6 +222,48 @@ func TestManyWithoutAMajority(t *testing.T) {
 	}
 }
 
+// TestNothingAsked: samples of real requests alone, of engines that are never idle, end a suspicion
+// as others do; and they do not hide what answers showed.
+func TestNothingAsked(t *testing.T) {
+	table := NewTable()
+	say := func(i int, s answers.Sample) (remark string, changed bool) {
+		s.Revision, s.Logprob = 1, answers.NoLogprob
+		table.Take(keyOf(i), "group", observed(s.Encode()), began)
+		remark, changed = table.Conclude(began)[keyOf(i)]
+		return remark, changed
+	}
+	traffic := func(garbage uint16) answers.Sample {
+		return answers.Sample{Prompt: answers.NoPrompt, Answered: 100, Garbage: garbage}
+	}
+	say(0, traffic(0))
+	if text, _ := say(1, traffic(50)); !strings.Contains(text, "50 of 100 answers to real requests are garbage") {
+		t.Fatalf("got %q", text)
+	}
+	n := 1
+	for ended := false; !ended && n < 1000; n++ {
+		_, ended = say(1, traffic(0))
+	}
+	if n < minEnd || n > keptTraffic {
+		t.Errorf("it is named no longer after %d samples without garbage", n)
+	}
+
+	table = NewTable()
+	nan := answers.Sample{Tokens: []byte("x"), Flaws: answers.NotNumber}
+	for range 2 {
+		for i := range 2 {
+			if text, _ := say(i, nan); text != "" {
+				t.Fatalf("half of the group is broken: got %q", text)
+			}
+		}
+	}
+	for i := range 3 {
+		say(2+i, answers.Sample{Tokens: []byte("x")})
+	}
+	if text, _ := say(0, traffic(0)); !strings.Contains(text, "suspect: logprobs that are no numbers, in all samples since") {
+		t.Errorf("got %q", text)
+	}
+}
+
 // TestBounds: what anybody may say costs bounded memory, and what cannot be read nothing.
 func TestBounds(t *testing.T) {
 	table, random := NewTable(), rand.New(rand.NewPCG(1, 1))

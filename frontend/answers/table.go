@@ -31,7 +31,7 @@ type replica struct {
 	last   []*answer // by prompt; nil: none
 	before []*answer // the one before the last
 
-	flaw        answers.Flaws // of the newest sample
+	flaw        answers.Flaws // of the newest sample that tells
 	flaws       int           // samples in a row that show by themselves that the engine is broken
 	flawedSince time.Time
 
@@ -64,6 +64,7 @@ func (t *Table) Take(key dynmesh.InstanceKey, name string, o dynmesh.Observation
 	r := t.replica(key, peersKey{name, s.Revision})
 	r.flawed(s, now)
 	r.count(s)
+	r.since++
 	if s.Prompt == answers.NoPrompt {
 		t.look(r, false, now)
 		return
@@ -170,5 +171,4 @@ func (r *replica) add(e entry) {
 	e.answer.kept++
 	r.recent = append(r.recent, e)
 	r.compared++
-	r.since++
 }
