@@ -239,8 +239,8 @@ func hamming(a, b *answer) float64 {
 	}
 	n := 0
 	for i := range answers.MaxTokens {
-		switch {
-		case i >= len(a.Tokens) && i >= len(b.Tokens), i < len(a.Tokens) && i < len(b.Tokens) && a.Tokens[i] == b.Tokens[i]:
+		inA, inB := i < len(a.Tokens), i < len(b.Tokens)
+		if inA == inB && (!inA || a.Tokens[i] == b.Tokens[i]) {
 			n++
 		}
 	}
