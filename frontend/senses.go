@@ -36,7 +36,7 @@ func (s *senses) observe(now time.Time, alone bool) {
 func (s *senses) blind(now time.Time) (gossip, loop time.Duration) {
 	at := now.Sub(s.began)
 	if since := s.alone.Load(); since > 0 {
-		gossip = at - time.Duration(since)
+		gossip = max(0, at-time.Duration(since))
 	}
 	return gossip, max(0, at-time.Duration(s.turned.Load())-2*heartbeat)
 }

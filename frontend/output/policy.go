@@ -303,8 +303,7 @@ func (p *Policy) floors() map[*target]shortage {
 }
 
 // workingFor returns how many servers of a target an expectation counts that may serve by
-// themselves, how many that could besides, and whether it counts any
-// at all.
+// themselves, how many that could besides, and whether it counts any at all.
 func (t *target) workingFor(x expect.Expectation) (working, able int, counts bool) {
 	if x.IsModel() != t.model {
 		return 0, 0, false
