@@ -1,16 +1,13 @@
 package grey
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -102,41 +99,19 @@ func TestGrey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cells := s.cells()
 	b := rig.NewTools(t)
-	tab := &table{}
-	began := time.Now()
 	pace := testkit.Paced(t)
-	room := semaphore.NewWeighted(s.atOnce)
-	var mu sync.Mutex
-	done := 0
-	t.Run("cells", func(t *testing.T) {
-		for _, of := range cells {
-			t.Run(of.String(), func(t *testing.T) {
-				t.Parallel()
-				if err := room.Acquire(context.WithoutCancel(t.Context()), 1); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { room.Release(1) })
-				row := outcome{spec: of, err: "not measured: it did not come to the fault"}
-				defer func() {
-					if t.Skipped() {
-						row.err = "left out"
-					}
-					tab.add(row)
-					mu.Lock()
-					defer mu.Unlock()
-					done++
-					fmt.Printf("%5.0f s  %3d of %d  %-28s %-24s %.160s\n", time.Since(began).Seconds(), done, len(cells), of, row, row.reason)
-				}()
-				if of.router.start == nil {
-					row = measure(t, b, pace, of)
-				} else {
-					row = stand(t, b, pace, of)
-				}
-			})
-		}
-	})
+	tab := table(rig.Cells[spec, outcome]{
+		AtOnce: s.atOnce,
+		Measure: func(t *testing.T, of spec) outcome {
+			if of.router.start == nil {
+				return measure(t, b, pace, of)
+			}
+			return stand(t, b, pace, of)
+		},
+		Failed: func(of spec, why string) outcome { return outcome{spec: of, err: why} },
+		Line:   func(o outcome) string { return fmt.Sprintf("%-24s %.160s", o, o.reason) },
+	}.Run(t, s.cells()))
 	fmt.Println(tab.print(s))
 	for _, missed := range tab.missed() {
 		t.Errorf("goal missed: %s", missed)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -54,23 +53,12 @@ func (o outcome) String() string {
 	return text
 }
 
-// table collects cells, from tests that run at the same time.
-type table struct {
-	mu   sync.Mutex
-	rows []outcome
-}
-
-func (b *table) add(o outcome) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.rows = append(b.rows, o)
-}
+// table is all cells.
+type table []outcome
 
 // missed are the cells of dynmesh that are not as they should be.
-func (b *table) missed() (all []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, o := range b.rows {
+func (b table) missed() (all []string) {
+	for _, o := range b {
 		if !o.met() {
 			all = append(all, fmt.Sprintf("%s: %s; it says: %q; of others: %q", o.spec, o, o.reason, o.alarms))
 		}
@@ -81,11 +69,9 @@ func (b *table) missed() (all []string) {
 
 // print writes a line for each fault and a column for each router, idle and under load, then the
 // sums, and a legend.
-func (b *table) print(s selection) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b table) print(s selection) string {
 	cells := map[string]outcome{}
-	for _, o := range b.rows {
+	for _, o := range b {
 		cells[o.spec.String()] = o
 	}
 	var text strings.Builder

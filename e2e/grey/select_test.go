@@ -63,9 +63,7 @@ func TestScore(t *testing.T) {
 		if got := tt.o.String(); got != tt.said {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.said)
 		}
-		b := &table{}
-		b.add(tt.o)
-		if missed := len(b.missed()) > 0; missed != strings.HasPrefix(tt.said, "**") {
+		if missed := len(table{tt.o}.missed()) > 0; missed != strings.HasPrefix(tt.said, "**") {
 			t.Errorf("%s: missed %v", tt.name, missed)
 		}
 	}

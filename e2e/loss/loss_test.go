@@ -1,16 +1,13 @@
 package loss
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -73,40 +70,17 @@ func TestLoss(t *testing.T) {
 	}
 	cells := s.cells()
 	b := rig.NewTools(t)
-	tab := &table{}
-	began := time.Now()
 	took := expected(cells) / time.Duration(s.atOnce)
 	fmt.Printf("%d cells, %d at a time: about %v\n", len(cells), s.atOnce, took.Round(time.Minute))
 
-	// A cell of many requests counts for more: it takes a good part of a processor.
 	pace := testkit.Paced(t)
-	room := semaphore.NewWeighted(s.atOnce)
-	var mu sync.Mutex
-	done := 0
-	t.Run("cells", func(t *testing.T) {
-		for _, of := range cells {
-			t.Run(of.String(), func(t *testing.T) {
-				t.Parallel()
-				weight := min(of.weight(), s.atOnce)
-				if err := room.Acquire(context.WithoutCancel(t.Context()), weight); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { room.Release(weight) })
-				row := outcome{spec: of, err: "it did not come to the fault"}
-				defer func() {
-					if t.Skipped() {
-						row.err = "left out"
-					}
-					tab.add(row)
-					mu.Lock()
-					defer mu.Unlock()
-					done++
-					fmt.Printf("%5.0f s  %3d of %d  %-40s %s\n", time.Since(began).Seconds(), done, len(cells), of, row)
-				}()
-				row = measure(t, b, pace, of)
-			})
-		}
-	})
+	tab := table(rig.Cells[spec, outcome]{
+		AtOnce:  s.atOnce,
+		Weight:  spec.weight,
+		Measure: func(t *testing.T, of spec) outcome { return measure(t, b, pace, of) },
+		Failed:  func(of spec, why string) outcome { return outcome{spec: of, err: why} },
+		Line:    outcome.String,
+	}.Run(t, cells))
 	fmt.Println(tab.print(s.routers))
 	for _, missed := range tab.missed() {
 		t.Errorf("goal missed: %s", missed)
@@ -126,7 +100,8 @@ func (s spec) String() string {
 	return fmt.Sprintf("%s/%s/%s-%dx%d", s.router.name, s.fault.name, s.kind, s.engines, s.rate)
 }
 
-// weight is how much of a cell runs at once with others.
+// weight is as how many cells one counts of those that run at once: one of many requests takes a
+// good part of a processor.
 func (s spec) weight() int64 {
 	if s.fault.idle {
 		return 1

@@ -71,12 +71,11 @@ func TestGoals(t *testing.T) {
 		if most, held := s.goal(); most != c.most || held != c.held {
 			t.Errorf("%s: goal %d, %v, want %d, %v", s, most, held, c.most, c.held)
 		}
-		b := &table{}
-		b.add(outcome{spec: s, sent: 600, lost: c.most})
+		b := table{{spec: s, sent: 600, lost: c.most}}
 		if missed := b.missed(); len(missed) > 0 {
 			t.Errorf("%s: as many as may be are missed: %v", s, missed)
 		}
-		b.add(outcome{spec: s, sent: 600, lost: c.most + 1})
+		b = append(b, outcome{spec: s, sent: 600, lost: c.most + 1})
 		if missed := b.missed(); len(missed) == 1 != c.held {
 			t.Errorf("%s: one more than may be: %v", s, missed)
 		}

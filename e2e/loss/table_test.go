@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/rig"
@@ -63,23 +62,12 @@ func (o outcome) String() string {
 	return text
 }
 
-// table collects cells, from tests that run at the same time.
-type table struct {
-	mu   sync.Mutex
-	rows []outcome
-}
-
-func (b *table) add(o outcome) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.rows = append(b.rows, o)
-}
+// table is all cells.
+type table []outcome
 
 // missed are the cells that lost more than their goal.
-func (b *table) missed() (all []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, o := range b.rows {
+func (b table) missed() (all []string) {
+	for _, o := range b {
 		if most, held := o.spec.goal(); held && o.err == "" && o.lost > most {
 			all = append(all, fmt.Sprintf("%s: %s, the first: %s", o.spec, o, o.first))
 		}
@@ -89,16 +77,14 @@ func (b *table) missed() (all []string) {
 }
 
 // print writes a table for each size and rate, as docs/benchmarks.md has them, and a legend.
-func (b *table) print(all []router) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b table) print(all []router) string {
 	type size struct {
 		kind          kind
 		engines, rate int
 	}
 	var sizes []size
 	cells := map[string]outcome{}
-	for _, o := range b.rows {
+	for _, o := range b {
 		if of := (size{o.spec.kind, o.spec.engines, o.spec.rate}); !slices.Contains(sizes, of) {
 			sizes = append(sizes, of)
 		}
@@ -111,7 +97,7 @@ func (b *table) print(all []router) string {
 	for _, of := range sizes {
 		var columns []fault
 		for _, f := range faults() {
-			if slices.ContainsFunc(b.rows, func(o outcome) bool {
+			if slices.ContainsFunc(b, func(o outcome) bool {
 				return o.spec.fault.name == f.name && size{o.spec.kind, o.spec.engines, o.spec.rate} == of
 			}) {
 				columns = append(columns, f)

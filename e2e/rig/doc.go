@@ -3,6 +3,7 @@
 // variables. Tests import it: e2e/loss, e2e/grey.
 //
 //	choose.go   which cells are run
+//	cells.go    their measurement, so many at a time
 //	load.go     requests, so many a second
 //	fleet.go    dynmesh with its defaults, and mock engines
 //	ask.go      addresses, and clients that ask once
