@@ -16,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // replica is an engine, and what stands before it.
@@ -153,16 +154,10 @@ func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome)
 	o = outcome{spec: s}
 	if s.idle {
 		// Canaries of an idle engine are 10 s apart: the fault comes at another moment in each cell.
-		select {
-		case <-time.After(2*time.Second + time.Duration(s.number*37%100)*100*time.Millisecond):
-		case <-t.Context().Done():
-		}
+		_ = timers.Sleep(t.Context(), 2*time.Second+time.Duration(s.number*37%100)*100*time.Millisecond)
 	} else {
 		f.running.Go(func() { f.load(1000*s.rate, s.rate) })
-		select {
-		case <-time.After(5 * time.Second):
-		case <-t.Context().Done():
-		}
+		_ = timers.Sleep(t.Context(), 5*time.Second)
 	}
 	alarms := alarms{}
 	alarms.look(f, f.Mesh(t.Context()))
@@ -183,7 +178,7 @@ func measure(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome)
 			if !o.found {
 				o.found, o.after = true, time.Since(struck)
 			}
-			o.right, o.reason = right != "", cmp.Or(right, first(said))
+			o.right, o.reason = right != "", cmp.Or(right, cmp.Or(said...))
 			if time.Since(struck) > o.after+reasoning {
 				break
 			}
@@ -228,7 +223,7 @@ func (a alarms) look(f *fleet, m mesh.Mesh) {
 			continue
 		}
 		if i.Verdict != dynmesh.Ready {
-			a[i.ID] = fmt.Sprintf("%s %s: %s", i.ID, i.Verdict, first(i.Reasons))
+			a[i.ID] = fmt.Sprintf("%s %s: %s", i.ID, i.Verdict, cmp.Or(i.Reasons...))
 		} else if len(i.Remarks) > 0 {
 			a[i.ID] = fmt.Sprintf("%s: %s", i.ID, i.Remarks[0].Text)
 		}
@@ -236,10 +231,3 @@ func (a alarms) look(f *fleet, m mesh.Mesh) {
 }
 
 func (a alarms) lines() []string { return slices.Sorted(maps.Values(a)) }
-
-func first(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return lines[0]
-}

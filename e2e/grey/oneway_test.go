@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -80,6 +81,6 @@ func (f *fleet) silence() {
 	_, port, _ := strings.Cut(o.relay, ":")
 	within := []string{"ip", "netns", "exec", o.name, "iptables", "-A", "OUTPUT"}
 	for _, rule := range [][]string{{"-o", "lo", "-j", "ACCEPT"}, {"-d", o.near, "-p", "tcp", "--dport", port, "-j", "ACCEPT"}, {"-j", "DROP"}} {
-		o.run(append(append([]string{}, within...), rule...)...)
+		o.run(slices.Concat(within, rule)...)
 	}
 }

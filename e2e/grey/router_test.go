@@ -16,6 +16,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 // router is who has to notice.
@@ -150,10 +151,7 @@ func stand(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome) {
 		s.fault.alone(replicas[0])
 	}
 	if s.idle {
-		select {
-		case <-time.After(idleTime):
-		case <-ctx.Done():
-		}
+		_ = timers.Sleep(ctx, idleTime)
 		asked := time.Now()
 		load(idleRequests)
 		if got := len(replicas[0].front.since(asked)); got == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
@@ -98,9 +99,6 @@ func (f *fleet) prefill(r *replica) {
 	f.t.Helper()
 	r.engine.Turn(f.t, `{"prefill":"`+longPrefill.String()+`","max_sequences":4,"token_delay":"40ms"}`)
 	// Its next request is the long one: one of those that come all the time. They begin as others end.
-	select {
-	case <-time.After(300 * time.Millisecond):
-	case <-f.ctx.Done():
-	}
+	_ = timers.Sleep(f.ctx, 300*time.Millisecond)
 	r.engine.Turn(f.t, saturated)
 }
