@@ -60,6 +60,7 @@ func (n *names) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		n.answered(addr, conn)
 		return conn, err
 	}
+	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	beside, callOff := context.WithCancel(ctx) // until there is an address
@@ -89,7 +90,9 @@ func (n *names) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	switch {
 	case named.isLookup():
-		n.unresolved.Note(addr, "a name without an address: "+lookupProblem(named.err), time.Now())
+		if caller.Err() != context.Canceled { // who no longer wants to know learns nothing of the resolver
+			n.unresolved.Note(addr, "a name without an address: "+lookupProblem(named.err), time.Now())
+		}
 		if there == nil {
 			c := n.dial(ctx, last.String())
 			there = &c

@@ -159,6 +159,29 @@ func TestNamesWithoutAnAddress(t *testing.T) {
 	}
 }
 
+// That a lookup is called off says nothing of the resolver.
+func TestLookupThatIsCalledOff(t *testing.T) {
+	for _, after := range []time.Duration{lookupWait / 2, 2 * lookupWait} { // the last address is tried then
+		synctest.Test(t, func(t *testing.T) {
+			r := &resolving{resolve: means(before, 0), hosts: map[string]func(context.Context) error{before: accept}}
+			d := New(r, nil, nil)
+			if _, err := d.network.Dial(t.Context(), "worker:1"); err != nil {
+				t.Fatal(err)
+			}
+			r.become(means(before, time.Hour))
+			r.hosts[before] = silent
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(after, cancel)
+			if _, err := d.network.Dial(ctx, "worker:1"); err == nil {
+				t.Error("it connects")
+			}
+			if n, told := d.Unresolved(time.Now()); n > 0 {
+				t.Errorf("after %v: told %q", after, told)
+			}
+		})
+	}
+}
+
 // A name that has never answered is what the resolver says of it.
 func TestNameThatNeverAnswered(t *testing.T) {
 	r := &resolving{resolve: fails(net.DNSError{IsNotFound: true})}
