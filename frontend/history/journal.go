@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
@@ -410,101 +409,10 @@ func (j *Journal) recover() {
 	j.log.WithField("dropped", dropped).Info("History is written again; dropped is how many changes it lacks since this process began")
 }
 
-// ErrAway is the error of a question while the folder cannot be read, or has not been yet.
-var ErrAway = errors.New("the history cannot be read")
-
-// ask runs a question.
-func (j *Journal) ask(question func(*store) error) error {
-	j.readers.RLock()
-	defer j.readers.RUnlock()
-	s := j.store.Load()
-	if s == nil {
-		if cause := j.problem.Load(); cause != nil {
-			return fmt.Errorf("%w: %s", ErrAway, *cause)
-		}
-		return fmt.Errorf("%w: it has not been opened yet", ErrAway)
-	}
-	return question(s)
-}
-
-// Select returns the newest changes that a question is about.
-func (j *Journal) Select(q Query) (page Page, err error) {
-	err = j.ask(func(s *store) error {
-		page, err = s.sel(q)
-		return err
-	})
-	return page, err
-}
-
-// At returns how everything stood. Where nobody watched then, the error is a [NoneError].
-func (j *Journal) At(at time.Time) (state State, err error) {
-	err = j.ask(func(s *store) error {
-		state, err = s.at(at)
-		return err
-	})
-	return state, err
-}
-
-// Counts returns n points between two times, the last one at until.
-func (j *Journal) Counts(since, until time.Time, n int) (points []Point, err error) {
-	err = j.ask(func(s *store) error {
-		points, err = s.counts(since, until, n)
-		return err
-	})
-	return points, err
-}
-
-// Begins returns when what is kept begins; zero: there is nothing.
-func (j *Journal) Begins() (at time.Time) {
-	_ = j.ask(func(s *store) error {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		if len(s.files) > 0 {
-			at = time.UnixMilli(s.files[0].begin()).UTC()
-		}
-		return nil
-	})
-	return at
-}
-
 // Problem says why nothing can be written now; empty: it can.
 func (j *Journal) Problem() string {
 	if cause := j.problem.Load(); cause != nil {
 		return *cause
 	}
 	return ""
-}
-
-// The metrics.
-var (
-	descWritten = prometheus.NewDesc("dynmesh_history_changes_total", "Changes of verdicts that have been written to the history.", nil, nil)
-	descDropped = prometheus.NewDesc("dynmesh_history_dropped_total", "Changes of verdicts that the history lacks, because the disk could not take them.", nil, nil)
-	descBytes   = prometheus.NewDesc("dynmesh_history_bytes", "Size of the history's files.", nil, nil)
-	descUp      = prometheus.NewDesc("dynmesh_history_writable", "1 while the history can be written.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (j *Journal) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descWritten, descDropped, descBytes, descUp} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (j *Journal) Collect(ch chan<- prometheus.Metric) {
-	j.mu.Lock()
-	dropped := j.dropped
-	j.mu.Unlock()
-	bytes, up := int64(0), 0.0
-	_ = j.ask(func(s *store) error { // where it is away, there is nothing
-		bytes = s.bytes()
-		if j.problem.Load() == nil {
-			up = 1
-		}
-		return nil
-	})
-	ch <- prometheus.MustNewConstMetric(descWritten, prometheus.CounterValue, float64(j.written.Load()))
-	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(dropped))
-	ch <- prometheus.MustNewConstMetric(descBytes, prometheus.GaugeValue, float64(bytes))
-	ch <- prometheus.MustNewConstMetric(descUp, prometheus.GaugeValue, up)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -14,6 +15,56 @@ const (
 	maxBlockEntries = 32 // of a file that is sealed: enough to compress well, and soon decompressed
 	sealBatch       = 256
 )
+
+// sealRest has all files rewritten that are written to no longer, beside what goes on. One
+// goroutine does it at a time: what has been begun before is waited for.
+func (s *store) sealRest() {
+	s.sealing.Wait()
+	s.mu.RLock()
+	rest := slices.DeleteFunc(slices.Clone(s.files), func(f *file) bool { return f.sealed || f == s.live })
+	s.mu.RUnlock()
+	if len(rest) == 0 {
+		return
+	}
+	s.sealing.Go(func() {
+		for _, f := range rest {
+			if err := s.sealOne(f); err != nil {
+				s.log.WithError(err).Warnf("History: %s could not be compressed, and stays as it is", filepath.Base(f.path))
+			}
+		}
+	})
+}
+
+func (s *store) sealOne(f *file) error {
+	if err := f.whole(); err != nil {
+		return err
+	}
+	tmp := f.path + unsealed
+	skipped, err := f.seal(tmp, s.coder)
+	if err != nil {
+		_ = os.Remove(tmp)
+		return err
+	}
+	s.sayLost(f, skipped)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.files, f) { // it was too old meanwhile
+		return os.Remove(tmp)
+	}
+	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
+	if err = errors.Join(f.close(), os.Rename(tmp, f.path)); err != nil {
+		_ = os.Remove(tmp)
+	}
+	err = errors.Join(err, s.add(f.path)) // as it was, where it could not be exchanged
+	s.order()
+	return err
+}
+
+func (s *store) sayLost(f *file, skipped int) {
+	if skipped > 0 {
+		s.log.Warnf("History: %d parts of %s are damaged and left out", skipped, filepath.Base(f.path))
+	}
+}
 
 // seal writes all that is in f into a new file at path, compressed, and leaves f as it is. What
 // cannot be read is left out, and counted in skipped: it is also how a damaged file is saved.

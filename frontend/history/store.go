@@ -235,56 +235,6 @@ func (s *store) write(entries []Entry, now time.Time, closed bool) error {
 	return nil
 }
 
-// sealRest has all files rewritten that are written to no longer, beside what goes on. Files that
-// are being sealed already are left alone: one goroutine does it at a time.
-func (s *store) sealRest() {
-	s.sealing.Wait()
-	s.mu.RLock()
-	rest := slices.DeleteFunc(slices.Clone(s.files), func(f *file) bool { return f.sealed || f == s.live })
-	s.mu.RUnlock()
-	if len(rest) == 0 {
-		return
-	}
-	s.sealing.Go(func() {
-		for _, f := range rest {
-			if err := s.sealOne(f); err != nil {
-				s.log.WithError(err).Warnf("History: %s could not be compressed, and stays as it is", filepath.Base(f.path))
-			}
-		}
-	})
-}
-
-func (s *store) sealOne(f *file) error {
-	if err := f.whole(); err != nil {
-		return err
-	}
-	tmp := f.path + unsealed
-	skipped, err := f.seal(tmp, s.coder)
-	if err != nil {
-		_ = os.Remove(tmp)
-		return err
-	}
-	s.sayLost(f, skipped)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Contains(s.files, f) { // it was too old meanwhile
-		return os.Remove(tmp)
-	}
-	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
-	if err = errors.Join(f.close(), os.Rename(tmp, f.path)); err != nil {
-		_ = os.Remove(tmp)
-	}
-	err = errors.Join(err, s.add(f.path)) // as it was, where it could not be exchanged
-	s.order()
-	return err
-}
-
-func (s *store) sayLost(f *file, skipped int) {
-	if skipped > 0 {
-		s.log.Warnf("History: %d parts of %s are damaged and left out", skipped, filepath.Base(f.path))
-	}
-}
-
 // rescue keeps what can be read of a damaged file, and the file itself beside it.
 func (s *store) rescue(f *file, cause error) error {
 	name, tmp := filepath.Base(f.path), f.path+unsealed
