@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -90,11 +90,7 @@ func New(cfg Config) (*Journal, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = DefaultMaxBytes
 	}
-	if cfg.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		cfg.Log = logrus.NewEntry(discard)
-	}
+	cfg.Log = logging.OrDiscard(cfg.Log)
 	switch {
 	case cfg.MaxAge < 0:
 		return nil, dynmesh.NewConfigError("history", "MaxAge", cfg.MaxAge, "a positive duration")
