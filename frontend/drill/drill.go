@@ -11,6 +11,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/frontend/plain"
 )
 
 const (
@@ -65,7 +66,7 @@ type Result struct {
 	Verdict dynmesh.VerdictState // what it said last; empty: nothing
 	Reason  string               // of that, as it came: show it through package plain
 	Took    time.Duration        // from the fault until it said so, or until it was given up
-	Problem string               // why the fault was not found; empty: it was
+	Problem string               // why the fault was not found, with words that came; empty: it was
 }
 
 // Found says whether the frontend found the fault in time, for the right reason.
@@ -105,7 +106,7 @@ func (d *Drill) Run(ctx context.Context) (all []Result, err error) {
 // try breaks one phantom.
 func (d *Drill) try(ctx context.Context, f fault) (r Result, err error) {
 	report := func(format string, args ...any) {
-		d.cfg.Report(fmt.Sprintf("%s: ", f.kind) + fmt.Sprintf(format, args...))
+		d.cfg.Report(plain.Text(fmt.Sprintf("%s: ", f.kind)+fmt.Sprintf(format, args...), maxReason)) // a frontend's reasons are among it
 	}
 	report("starting a phantom")
 	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("not registered within %v: can it reach etcd, and may it write v1/dynmesh/ there?", startWithin))

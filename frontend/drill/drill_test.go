@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/sirupsen/logrus"
@@ -193,9 +194,9 @@ func TestDrill(t *testing.T) {
 		{"phantoms are never ready", &fakeFleet{neverWell: true},
 			"killed notready 30s: it was never ready: it is notready: it has said nothing yet; frozen notready 30s: it was never ready: it is notready: it has said nothing yet; " +
 				"hung notready 30s: it was never ready: it is notready: it has said nothing yet; errors notready 30s: it was never ready: it is notready: it has said nothing yet", ""},
-		{"the frontend goes away", &fakeFleet{finds: found(), away: errors.New("refused"), awayFrom: 2 * time.Second},
-			"killed unreachable 300ms; frozen ready 30s: the frontend cannot be asked: refused; hung none 30s: it was never ready: the frontend cannot be asked: refused; " +
-				"errors none 30s: it was never ready: the frontend cannot be asked: refused", ""},
+		{"the frontend goes away", &fakeFleet{finds: found(), away: errors.New("refused\a"), awayFrom: 2 * time.Second},
+			"killed unreachable 300ms; frozen ready 30s: the frontend cannot be asked: refused\a; hung none 30s: it was never ready: the frontend cannot be asked: refused\a; " +
+				"errors none 30s: it was never ready: the frontend cannot be asked: refused\a", ""},
 		{"nobody can be asked", &fakeFleet{away: errors.New("refused")}, "", "refused"},
 		{"no phantom starts", &fakeFleet{startErr: errors.New("no etcd")}, "", "drill killed: no etcd"},
 		{"one does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 3}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: no etcd"},
@@ -215,6 +216,9 @@ func TestDrill(t *testing.T) {
 				}
 				if len(results) > 0 && !slices.Contains(lines, "killed: starting a phantom") {
 					t.Errorf("nobody is told: %q", lines)
+				}
+				if strings.ContainsFunc(strings.Join(lines, ""), unicode.IsControl) {
+					t.Errorf("a terminal is told: %q", lines)
 				}
 			})
 		})

@@ -57,8 +57,5 @@ func phantom(act string) (code int) {
 			return 4
 		}
 	}
-	if act == "stays" {
-		select {}
-	}
 	return 0
 }
