@@ -113,6 +113,11 @@ func whatWas(t *testing.T, b browser) {
 	p.waits("#headline", "12 ready of 12 registered")
 	strike(p, "now", fmt.Sprintf(`document.getElementById('detail').hidden && (%s).includes('10 ready of 12 registered')`, visible("#headline")),
 		kb.Escape, kb.Escape) // the instance, then the past
+
+	// A moment that has come since the bar was asked for is at its end.
+	p.becomes("a moment ago", `(location.hash = '`+moment(time.Now())+`', true)`)
+	p.waits("#past-banner", "As of ", ", not now.")
+	p.becomes("the end of the bar", at+` > 120`)
 	p.quiet()
 }
 

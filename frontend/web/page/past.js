@@ -14,6 +14,8 @@ let from = 0; // where it begins
 let open = true; // it ends now
 let begins = NaN; // what is kept
 let asked = 0; // pictures
+let loads = 0; // of the bar
+let taken = 0; // the newest of them that was answered
 let again = 0; // timer of the bar
 
 // words are a moment by UTC, as logs and commands have it, and by the reader's clock.
@@ -43,6 +45,7 @@ export async function picture(f) {
 
 // load asks for the bar, and does so again now and then.
 export async function load() {
+  const mine = ++loads;
   clearTimeout(again);
   again = setTimeout(load, points.length > 0 ? 60000 : 2000);
   if (document.hidden && points.length > 0) return;
@@ -52,10 +55,12 @@ export async function load() {
   const until = when() > 0 ? Math.min(now, Math.max(when() + span / 2, first ? 0 : begins + span)) : now;
   const since = begins > until - span ? Math.min(begins, until - 1000) : until - span;
   try {
-    const response = await fetch(`history/counts?since=${stamp(since)}&until=${stamp(until)}&points=${steps}`, { cache: 'no-store' });
+    const response = await fetch(`history/counts?since=${stamp(since)}&until=${stamp(until)}&points=${steps}`, { cache: 'no-store', signal: AbortSignal.timeout(20000) });
     if (response.status === 404) clearTimeout(again); // it keeps none
     if (!response.ok) return;
     const said = await response.json();
+    if (mine < taken) return; // of another length, or another moment
+    taken = mine;
     begins = moment(said.begins);
     if (first && begins > since) return load(); // the bar begins with what is kept
     points = said.points;
@@ -80,8 +85,9 @@ export function draw() {
   if (points.length === 0) return;
   const at = when();
   const last = points.length - 1;
-  const found = at > 0 ? points.findIndex((p) => moment(p.at) >= at) : last;
-  const p = points[found] ?? points[last];
+  const next = points.findIndex((p) => moment(p.at) >= at);
+  const found = next < 0 ? last : next; // it is now, or has come since the bar was asked for
+  const p = points[found];
   const input = byID('past-at');
   if (Number(input.value) !== found) input.value = found;
   setAttribute(input, 'aria-valuetext', at > 0 ? `${clock(at)}: ${p.known ? `${number(ready(p))} of ${number(all(p))} ready, ${count(p.changes ?? 0, 'change')}` : 'not known'}` : 'now');
