@@ -96,17 +96,16 @@ func fillChanges(ctx context.Context, c *client.Client, f *console.Found, at tim
 	for _, t := range h.Transitions {
 		var i mesh.Instance
 		change := mesh.Change{At: t.At, From: t.From, To: t.To}
-		if json.Unmarshal(t.Instance, &i) != nil || len(i.Reasons) == 0 {
-			f.Changes = append(f.Changes, change)
-			continue
-		}
-		change.Reason = i.Reasons[0]
-		if t.From == t.To { // it is of what is remarked on it
+		_ = json.Unmarshal(t.Instance, &i) // what cannot be read is not shown
+		switch {
+		case t.From == t.To: // it is of what is remarked on it
 			var texts []string
 			for _, r := range i.Remarks {
 				texts = append(texts, r.Text)
 			}
 			change.Reason = strings.Join(texts, "; ")
+		case len(i.Reasons) > 0:
+			change.Reason = i.Reasons[0]
 		}
 		f.Changes = append(f.Changes, change)
 	}
