@@ -338,8 +338,7 @@ func withDetail(detail string) string {
 }
 
 // describeChange says what a change of the verdict was; where there was none, what is remarked on
-// the instance since then. decided is the reason that decides now: it
-// stands above already.
+// the instance since then. decided is the reason that decides now: it stands above already.
 func describeChange(c mesh.Change, decided string) string {
 	from, to := plain.Text(c.From, 20), plain.Text(c.To, 20)
 	if c.From == c.To {

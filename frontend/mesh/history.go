@@ -25,8 +25,7 @@ type Transition struct {
 	To       dynmesh.VerdictState `json:"to"`   // empty: it is shown no longer
 
 	// Instance is an [Instance] as it was at that moment, with the evidence from which To follows, but
-	// for its Changes: these are transitions of their own. Null where To is empty, and of a
-	// cause.
+	// for its Changes: these are transitions of their own. Null where To is empty, and of a cause.
 	Instance json.RawMessage `json:"instance"`
 
 	// Cause is a [Cause] that has been named, or has ended, and then as it was until then. Nil of an

@@ -160,7 +160,7 @@ type Instance struct {
 
 // Remark is how an instance differs from its peers. Its verdict stays what it is.
 type Remark struct {
-	Kind  string `json:"kind"` // answers or slow
+	Kind  string `json:"kind"` // answers, slow or failures
 	Text  string `json:"text"`
 	Since Time   `json:"since"`
 }
