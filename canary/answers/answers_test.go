@@ -83,6 +83,8 @@ func TestRead(t *testing.T) {
 		{"one token over and over", `{"choices":[{"text":"","logprobs":{"tokens":[` + many(24, "!") + `],"token_logprobs":[` + numbers(24) + `]}}]}`, 24, 0, -50, Repeats},
 		{"the same twice is an answer", `{"choices":[{"text":" no no"}]}`, 2, 0, NoLogprob, 0},
 		{"Python's numbers that are none", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[NaN],"top_logprobs":[{"a":NaN,"x":-Infinity}]}}]}`, 1, 0, NoLogprob, NotNumber},
+		{"an alternative that is ruled out", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[-1],"top_logprobs":[{"a":-1,"x":-Infinity}]}}]}`, 1, 0, -100, 0},
+		{"a token that cannot be", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[-Infinity],"top_logprobs":[{"a":-Infinity}]}}]}`, 1, 0, NoLogprob, NotNumber},
 		{"the same as null", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[null]}}]}`, 1, 0, NoLogprob, NotNumber},
 		{"logprobs that none can be", `{"choices":[{"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[1e300]}}]}`, 1, 0, 32767, 0},
 		{"a text that speaks of NaN", `{"choices":[{"text":"a: NaN, b"}]}`, 3, 0, NoLogprob, 0},

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -85,8 +86,8 @@ type logprob struct {
 // likely. Logits in bfloat16 have steps of 0.125 where they are 16 to 32.
 const tieBelow = 0.5
 
-// notNumber finds what Python writes for numbers that are none, which JSON does not have.
-var notNumber = regexp.MustCompile(`([\[:,]\s*)(?:NaN|-?Infinity)\b`)
+// notNumber finds what Python writes for numbers that JSON does not have.
+var notNumber = regexp.MustCompile(`([\[:,]\s*)(NaN|-?Infinity)\b`)
 
 // Read reads an answer: a sample without Revision and Prompt. ok is false where it is no answer in
 // a form that is known.
@@ -97,7 +98,10 @@ func Read(body []byte) (s Sample, ok bool) {
 		if !notNumber.Match(body) || json.Unmarshal(notNumber.ReplaceAll(body, []byte("${1}null")), &doc) != nil {
 			return s, false
 		}
-		s.Flaws |= NotNumber
+		// A token that an engine rules out has the logprob -Infinity, rightly.
+		if slices.ContainsFunc(notNumber.FindAllSubmatch(body, -1), func(found [][]byte) bool { return string(found[2]) == "NaN" }) {
+			s.Flaws |= NotNumber
+		}
 	}
 	if len(doc.Choices) == 0 {
 		return s, false
