@@ -71,8 +71,9 @@ func settings(t *testing.T, b *rig.Tools, f fault) []string {
 	return []string{answers, "on"}
 }
 
-// startFleet starts replicas, and waits until all are ready and have been used.
-func startFleet(t *testing.T, b *rig.Tools, s spec) *fleet {
+// startFleet starts replicas, and waits until all are ready and have been used. Its frontend gets
+// more arguments.
+func startFleet(t *testing.T, b *rig.Tools, s spec, frontend ...string) *fleet {
 	t.Helper()
 	f := &fleet{t: t}
 	f.ctx, f.leave = context.WithCancel(t.Context())
@@ -82,7 +83,7 @@ func startFleet(t *testing.T, b *rig.Tools, s spec) *fleet {
 		f.network = newOneWay(t)
 		home.Host = f.network.near
 	}
-	f.Fleet = rig.StartFleet(t, b, home)
+	f.Fleet = rig.StartFleet(t, b, home, frontend...)
 	more := settings(t, b, s.fault)
 	for n := range s.replicas {
 		r := &replica{t: t}

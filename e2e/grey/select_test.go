@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 )
 
 func TestSelection(t *testing.T) {
@@ -43,22 +46,22 @@ func TestSelection(t *testing.T) {
 
 func TestScore(t *testing.T) {
 	frozen, slow := faults()[0], faults()[9]
-	dynmesh, nginx := routers()[0], routers()[1]
+	own, nginx := routers()[0], routers()[1]
 	for _, tt := range []struct {
 		name string
 		o    outcome
 		said string
 	}{
-		{"in time", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, right: true, after: 4 * time.Second}, "4.0 s"},
-		{"late", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, right: true, after: 16 * time.Second}, "**16.0 s**"},
-		{"what shows under load, late", outcome{spec: spec{router: dynmesh, fault: slow}, found: true, right: true, after: 61 * time.Second}, "**61.0 s**"},
-		{"while idle, that has no goal", outcome{spec: spec{router: dynmesh, fault: slow, idle: true}}, "not found"},
-		{"for another reason", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, after: time.Second}, "**1.0 s, wrong reason**"},
-		{"and another replica, too", outcome{spec: spec{router: dynmesh, fault: frozen}, found: true, right: true, after: time.Second, alarms: []string{"x"}}, "**1.0 s, 1 false**"},
-		{"not at all", outcome{spec: spec{router: dynmesh, fault: frozen}}, "**not found**"},
+		{"in time", outcome{spec: spec{router: own, fault: frozen}, found: true, right: true, after: 4 * time.Second}, "4.0 s"},
+		{"late", outcome{spec: spec{router: own, fault: frozen}, found: true, right: true, after: 16 * time.Second}, "**16.0 s**"},
+		{"what shows under load, late", outcome{spec: spec{router: own, fault: slow}, found: true, right: true, after: 61 * time.Second}, "**61.0 s**"},
+		{"while idle, that has no goal", outcome{spec: spec{router: own, fault: slow, idle: true}}, "not found"},
+		{"for another reason", outcome{spec: spec{router: own, fault: frozen}, found: true, after: time.Second}, "**1.0 s, wrong reason**"},
+		{"and another replica, too", outcome{spec: spec{router: own, fault: frozen}, found: true, right: true, after: time.Second, alarms: []string{"x"}}, "**1.0 s, 1 false**"},
+		{"not at all", outcome{spec: spec{router: own, fault: frozen}}, "**not found**"},
 		{"a router has no goal", outcome{spec: spec{router: nginx, fault: frozen}}, "not found"},
 		{"what it does while idle has no time", outcome{spec: spec{router: nginx, fault: frozen, idle: true}, found: true, right: true, after: idleTime}, "found"},
-		{"not measured", outcome{spec: spec{router: dynmesh, fault: frozen}, err: "left out"}, "left out"},
+		{"not measured", outcome{spec: spec{router: own, fault: frozen}, err: "left out"}, "left out"},
 	} {
 		if got := tt.o.String(); got != tt.said {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.said)
@@ -94,6 +97,28 @@ func TestLeftAlone(t *testing.T) {
 	} {
 		if after, found := leftAlone(tt.asked, 60*s); after != tt.after || found != tt.found {
 			t.Errorf("%s: %v, %v, want %v, %v", tt.name, after, found, tt.after, tt.found)
+		}
+	}
+}
+
+func TestAlarm(t *testing.T) {
+	const well, remarked = `{"verdict":"ready","reasons":["it answers"]}`, `{"verdict":"ready","reasons":["it answers","slow: 2.0 ×"],"remarks":[{"kind":"slow","text":"slow: 2.0 ×"}]}`
+	for _, tt := range []struct {
+		name string
+		tr   mesh.Transition
+		says string
+	}{
+		{"its verdict changes", mesh.Transition{From: dynmesh.Ready, To: dynmesh.NotReady, Instance: []byte(`{"reasons":["timeout"]}`)}, "timeout"},
+		{"it is well again", mesh.Transition{From: dynmesh.NotReady, To: dynmesh.Ready, Instance: []byte(well)}, ""},
+		{"it is remarked on", mesh.Transition{From: dynmesh.Ready, To: dynmesh.Ready, Instance: []byte(remarked)}, "slow"},
+		{"and no longer", mesh.Transition{From: dynmesh.Ready, To: dynmesh.Ready, Instance: []byte(well)}, ""},
+		{"it is gone", mesh.Transition{From: dynmesh.Ready, Instance: []byte("null")}, "from"},
+		{"it cannot be read", mesh.Transition{From: dynmesh.Ready, To: dynmesh.Ready}, "JSON"},
+		{"a cause", mesh.Transition{To: mesh.Named, Cause: []byte(`{"name":"host"}`)}, "host"},
+		{"and its end", mesh.Transition{From: mesh.Named, Cause: []byte(`{"name":"host"}`)}, ""},
+	} {
+		if said := alarm(tt.tr); (said != "") != (tt.says != "") || !strings.Contains(said, tt.says) {
+			t.Errorf("%s: it says %q, want %q", tt.name, said, tt.says)
 		}
 	}
 }
