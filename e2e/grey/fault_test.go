@@ -27,10 +27,11 @@ type fault struct {
 	alone  func(r *replica) // where a router does
 
 	reason  string        // that has to be among what is said of it
-	goal    time.Duration // to be found within; while idle, too, unless idleGoal says otherwise
-	loaded  bool          // it can only be found beside requests
+	goal    time.Duration // to be found within; while idle, too, unless loaded
+	loaded  bool          // the goal is for beside requests only
 	answers bool          // only what its answers are tells of it
 	beside  bool          // the verdict stays what it is: the reason stands beside it
+	control bool          // it is none: a router that leaves the replica alone has other reasons
 }
 
 func (f fault) String() string { return f.name }
@@ -38,6 +39,9 @@ func (f fault) String() string { return f.name }
 // The answers of an engine take firstToken and seven times token: 90 ms. That is slow enough to
 // tell from one of half the pace, on a machine that others use.
 const pace = `"first_token_delay":"20ms","token_delay":"10ms"`
+
+// slowFirst is for what canaries of one token have to tell of.
+const slowFirst = `"first_token_delay":"100ms"`
 
 // Goals.
 const (
@@ -62,7 +66,7 @@ func faults() []fault {
 		{name: "no-tokens", what: "its engine answers 200, and no tokens", knobs: `"empty":true`, reason: `(?i)no_?tokens|empty|malformed|without|no_done|ended`, goal: soon},
 		{name: "wrong", what: "its engine's tokens are others than they should be", knobs: `"wrong":1`, reason: `(?i)suspect`, goal: later, beside: true, answers: true},
 		{name: "repeat", what: "its engine says one token over and over", knobs: `"repeat":1`, reason: `(?i)suspect|repeat`, goal: later, beside: true, answers: true},
-		{name: "slow", what: "its engine is two times slower", knobs: `"slow":2`, reason: `(?i)slow`, goal: later, loaded: true, beside: true},
+		{name: "slow", what: "its engine is two times slower, whose first token takes 100 ms else", knobs: slowFirst + `,"slow":2`, before: slowFirst, reason: `(?i)slow`, goal: later, loaded: true, beside: true},
 		{name: "rank", what: "one of its engine's two ranks answers nothing, each second request is its", knobs: `"ranks":2,"dead_rank":1`, before: `"ranks":2`,
 			reason: `(?i)timeout|stall|no progress|rank`, goal: soon},
 		{name: "pair", what: "requests fail at it (500) whose prompt one of two prefill engines has read", knobs: `"broken_pair":"` + pairs()[0] + `"`,
@@ -79,6 +83,8 @@ func faults() []fault {
 				f.signal(f.replicas[0].worker.PID(), syscall.SIGSTOP)
 			},
 			alone: func(r *replica) { r.signal(r.engine.PID(), syscall.SIGSTOP) }},
+		{name: "none", what: "nothing breaks, behind routers: one that leaves the replica alone then has other reasons", control: true,
+			alone: func(*replica) {}},
 	}
 }
 
@@ -91,7 +97,7 @@ func (f fault) said(lines []string) string {
 	return ""
 }
 
-// withPace are knobs, with the pace that all have.
+// withPace are knobs, with the pace that all have but for what they say themselves.
 func withPace(knobs string) string { return "{" + strings.Trim(pace+","+knobs, ",") + "}" }
 
 func (r *replica) signal(pid int, s syscall.Signal) {

@@ -1,6 +1,7 @@
 package grey
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log"
@@ -54,10 +55,13 @@ const (
 type front struct {
 	server *httptest.Server
 
-	mu    sync.Mutex
-	state state
-	asked []time.Time // for completions
+	mu     sync.Mutex
+	state  state
+	visits []visit
 }
+
+// visit is a request for a completion, by when it came and was gone: answered, or given up.
+type visit struct{ came, left time.Time } // left is zero while it is there
 
 func newFront(t *testing.T, engine string) *front {
 	f := &front{}
@@ -67,12 +71,8 @@ func newFront(t *testing.T, engine string) *front {
 	transport := &http.Transport{DisableKeepAlives: true}
 	proxy.Transport = transport
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.mu.Lock()
-		does := f.state
-		if r.Method == http.MethodPost {
-			f.asked = append(f.asked, time.Now())
-		}
-		f.mu.Unlock()
+		does, leave := f.come(r)
+		defer leave()
 		switch does {
 		case silent:
 			_, _ = io.Copy(io.Discard, r.Body) // so that the router's leaving is seen
@@ -99,27 +99,54 @@ func (f *front) is(s state) {
 	f.state = s
 }
 
-// since are the times of requests after a moment, from then on.
-func (f *front) since(moment time.Time) (all []time.Duration) {
+// come takes note of a request, and says what becomes of it. leave must be called once it is gone.
+func (f *front) come(r *http.Request) (does state, leave func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, at := range f.asked {
-		if at.After(moment) {
-			all = append(all, at.Sub(moment))
+	if r.Method != http.MethodPost {
+		return f.state, func() {}
+	}
+	n := len(f.visits)
+	f.visits = append(f.visits, visit{came: time.Now()})
+	return f.state, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.visits[n].left = time.Now()
+	}
+}
+
+// since are the requests that came after a moment, by the time since then. One that is still there
+// is so until now.
+func (f *front) since(moment time.Time) (all []stay) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, v := range f.visits {
+		if v.came.After(moment) {
+			s := stay{from: v.came.Sub(moment), to: v.left.Sub(moment)}
+			if s.held = v.left.IsZero(); s.held {
+				s.to = time.Since(moment)
+			}
+			all = append(all, s)
 		}
 	}
 	return all
 }
 
 const (
-	// observed is how long requests come after a fault, behind a router.
-	observed = 60 * time.Second
+	// beforehand is how long requests come before the fault.
+	beforehand = 20 * time.Second
+	// foundWithin is when a router has to have found a fault.
+	foundWithin = time.Minute
+	// observed is how long requests come after a fault. A replica is left alone while it holds what it
+	// does not answer, by routers that count requests: it must be for longer than clients wait.
+	observed = foundWithin + patience + trial
 	// idleTime is how long none come, and then idleRequests, ten a second.
 	idleTime     = 30 * time.Second
 	idleRequests = 80
 )
 
-// stand runs a cell of a router's.
+// stand runs a cell of a router's. The replica that breaks is the one that was asked most: some
+// routers have reasons of their own to leave one alone.
 func stand(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome) {
 	o = outcome{spec: s}
 	var replicas []*replica
@@ -138,30 +165,43 @@ func stand(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome) {
 	testkit.Eventually(t, rig.Startup, "a request gets through "+s.router.name, func() bool { return rig.Complete(ctx, client, root, body(0)) == nil })
 	var running sync.WaitGroup
 	defer running.Wait()
+	sent := 0
 	load := func(n int) {
-		rig.Pace(ctx, n, s.rate, func(i int) {
-			running.Go(func() { _ = rig.Complete(ctx, client, root, body(i)) })
+		rig.Pace(ctx, n, s.rate, func(int) {
+			text := body(sent)
+			sent++
+			running.Go(func() { _ = rig.Complete(ctx, client, root, text) })
 		})
 	}
-	load(5 * s.rate)
+	began := time.Now()
+	load(int(beforehand.Seconds()) * s.rate)
+	if s.idle {
+		running.Wait() // none hangs when the fault comes
+	}
 	struck := time.Now()
+	broken := slices.MaxFunc(replicas, func(a, b *replica) int { return len(a.front.since(began)) - len(b.front.since(began)) })
+	if stays := broken.front.since(began); longestPause(stays, struck.Sub(began)) >= trial {
+		o.err = fmt.Sprintf("asked too seldom before: %d of %d times", len(stays), sent)
+		return o
+	}
 	if s.fault.knobs != "" {
-		replicas[0].engine.Turn(t, withPace(s.fault.knobs))
+		broken.engine.Turn(t, withPace(s.fault.knobs))
 	} else {
-		s.fault.alone(replicas[0])
+		s.fault.alone(broken)
 	}
 	if s.idle {
 		_ = timers.Sleep(ctx, idleTime)
 		asked := time.Now()
 		load(idleRequests)
-		if got := len(replicas[0].front.since(asked)); got == 0 {
-			o.found, o.after = true, idleTime
-		} else {
-			o.reason = fmt.Sprintf("%d of %d", got, idleRequests)
-		}
+		got := len(broken.front.since(asked))
+		o.found, o.after = got == 0, idleTime
+		o.reason = fmt.Sprintf("%d of %d", got, idleRequests)
 	} else {
 		load(int(observed.Seconds()) * s.rate)
-		o.after, o.found = leftAlone(replicas[0].front.since(struck), observed)
+		stays := broken.front.since(struck)
+		o.after, o.found = leftAlone(stays, observed)
+		o.found = o.found && o.after <= foundWithin
+		o.reason = fmt.Sprintf("%d requests, the last after %.1f s", len(stays), o.after.Seconds())
 	}
 	o.right = o.found // a router gives no reasons
 	o.late = pace.Longest(struck)
@@ -171,16 +211,36 @@ func stand(t *testing.T, b *rig.Tools, pace *testkit.Pace, s spec) (o outcome) {
 // trial is how far apart requests are that only try whether a replica works again.
 const trial = 8 * time.Second
 
-// leftAlone says when a replica was left alone, of the times at which it was asked within a
-// window: after that, it was only tried now and then. One that was asked like that, and the last
-// time near the window's end, was not.
-func leftAlone(asked []time.Duration, window time.Duration) (after time.Duration, found bool) {
-	slices.Sort(asked)
-	for i, at := range asked {
-		alone := (i == 0 || at-asked[i-1] >= trial) && (i == len(asked)-1 || asked[i+1]-at >= trial)
-		if !alone || i == 0 {
-			after = at
-		}
+// stay is a request at a replica, from when to when.
+type stay struct {
+	from, to time.Duration
+	held     bool // it is still there
+}
+
+// longestPause is how long no request came, at most, of those within a window.
+func longestPause(stays []stay, window time.Duration) (longest time.Duration) {
+	var last time.Duration
+	for _, s := range stays {
+		longest, last = max(longest, s.from-last), s.from
 	}
-	return after, window-after >= 2*trial
+	return max(longest, window-last)
+}
+
+// leftAlone says from when on a replica was left alone, of the requests that came to it within a
+// window: after that, it was only tried now and then. While it holds a request it is not left
+// alone: routers that count requests send no others to it, and know nothing of a fault. One that is
+// asked near the window's end, or holds a request that nobody waits for any more, was not.
+func leftAlone(stays []stay, window time.Duration) (after time.Duration, alone bool) {
+	slices.SortFunc(stays, func(a, b stay) int { return cmp.Compare(a.from, b.from) })
+	var gone time.Duration // the last of those so far
+	stuck := false
+	for i, s := range stays {
+		tried := i > 0 && s.from-gone >= trial && (i == len(stays)-1 || stays[i+1].from-s.to >= trial)
+		if !tried {
+			after = s.from
+		}
+		gone = max(gone, s.to)
+		stuck = stuck || s.held && s.from < window-patience-trial
+	}
+	return after, !stuck && window-after >= 2*trial
 }
