@@ -18,7 +18,7 @@ const (
 
 // pure lists the packages that decide and touch nothing: no clock, no socket, no vendor.
 var pure = []string{
-	".", "internal/address", "internal/speed", "internal/text", "internal/timers", "canary/answers", "canary/schedule",
+	".", "internal/address", "internal/speed", "internal/text", "internal/timers", "canary/answers", "canary/pairs", "canary/schedule",
 	"frontend/answers", "frontend/cause", "frontend/expect", "frontend/failures", "frontend/fleet", "frontend/output", "frontend/pace", "frontend/plain", "frontend/verdict", "gossip/identity", "gossip/probe", "gossip/probe/watch", "gossip/table",
 }
 
@@ -64,7 +64,7 @@ var inner = map[string][][]string{
 		{"gossip/probe"},
 		{"gossip/frame", "gossip/identity", "gossip/probe/watch", "gossip/table"},
 	},
-	"canary": {{"canary"}, {"canary/answers", "canary/kind", "canary/schedule"}},
+	"canary": {{"canary"}, {"canary/answers", "canary/kind", "canary/pairs", "canary/schedule"}},
 	"discovery": {
 		{"discovery/localetcd"}, {"discovery/etcd", "discovery/file", "discovery/kubernetes", "discovery/sourcetest", "discovery/static"}, {"discovery/etcd/meshkey"}, {"discovery"},
 	},

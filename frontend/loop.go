@@ -52,7 +52,7 @@ func newLoop(cfg Config, publish func(*snapshot.Snapshot), registries ...string)
 	f, r, c := fleet.New(known, now), newRouter(cfg), newCauses(cfg.Log)
 	return &loop{
 		log: cfg.Log, pool: cfg.Pool, fleet: f, builder: snapshot.NewBuilder(f, cfg.Expect, r.shown(), c.table, now), publish: publish,
-		transitions: transitionLog{log: cfg.Log}, router: r, causes: c, remarks: newRemarks(), senses: newSenses(now),
+		transitions: transitionLog{log: cfg.Log}, router: r, causes: c, remarks: newRemarks(f), senses: newSenses(now),
 	}
 }
 

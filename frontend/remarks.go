@@ -2,10 +2,12 @@ package frontend
 
 import (
 	"cmp"
+	"net"
 	"strings"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/frontend/answers"
 	"github.com/dynmesh/dynmesh/frontend/failures"
 	"github.com/dynmesh/dynmesh/frontend/fleet"
@@ -36,10 +38,10 @@ type splitter interface {
 }
 
 // comparers are all of them, by what they compare.
-func comparers() map[dynmesh.Measure]comparer {
+func comparers(f *fleet.Fleet) map[dynmesh.Measure]comparer {
 	return map[dynmesh.Measure]comparer{
 		dynmesh.MeasureAnswers:  answers.NewTable(),
-		dynmesh.MeasureFailures: &failures.Table{},
+		dynmesh.MeasureFailures: failures.NewTable(surroundings{f}),
 		dynmesh.MeasurePace:     pace.NewTable(),
 	}
 }
@@ -54,8 +56,8 @@ type remarks struct {
 	known map[dynmesh.InstanceKey]struct{} // to comparers
 }
 
-func newRemarks() remarks {
-	return remarks{by: comparers(), known: map[dynmesh.InstanceKey]struct{}{}}
+func newRemarks(f *fleet.Fleet) remarks {
+	return remarks{by: comparers(f), known: map[dynmesh.InstanceKey]struct{}{}}
 }
 
 // take takes in what has changed. Instances of which there is something to remark, or no longer,
@@ -98,6 +100,58 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 // verdict.
 func serves(i *fleet.Instance) bool {
 	return i.State() == dynmesh.Ready || i.State() == dynmesh.Draining
+}
+
+// surroundings is the fleet as failures has to know it.
+type surroundings struct{ fleet *fleet.Fleet }
+
+// Find knows an instance by its ID, and where that is not said by the host that it is at, if nobody
+// else is there who might be meant: of another endpoint than who names it, and of a model.
+func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool) {
+	var found *fleet.Instance
+	consider := func(i *fleet.Instance) {
+		switch {
+		case !i.Shown() || i.Auxiliary() || i.Endpoint().Key() == by.Endpoint:
+		case found == nil:
+			found, ok = i, true
+		case found.ID() != i.ID():
+			ok = false
+		case i.Key().Compare(found.Key()) < 0:
+			found = i
+		}
+	}
+	host := p.Host()
+	if p.Instance != 0 {
+		if w := s.fleet.Worker(p.Instance); w != nil {
+			for i := range w.Instances() {
+				consider(i)
+			}
+		}
+	} else if host != "" {
+		for _, e := range s.fleet.Endpoints() {
+			for i := range e.Instances() {
+				if !strings.Contains(i.Transport(), host) {
+					continue // there are many
+				}
+				addr, _ := fleet.Address(i.Transport())
+				if at, _, _ := net.SplitHostPort(addr); at == host {
+					consider(i)
+				}
+			}
+		}
+	}
+	if !ok {
+		return dynmesh.InstanceKey{}, "", false
+	}
+	return found.Key(), found.State(), true
+}
+
+// Ready is how many instances of an endpoint are ready.
+func (s surroundings) Ready(of dynmesh.InstanceKey) int {
+	if i := s.fleet.Instance(of); i != nil {
+		return i.Endpoint().Counts().Ready
+	}
+	return 0
 }
 
 // groupOf names those with which an instance can be compared: they serve the same model in the same

@@ -18,6 +18,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/canary/kind"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/worker"
 	engines "github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/dynmesh/dynmesh/worker/failures"
@@ -157,7 +158,8 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 			fails.Failed(f)
 			(*front).RequestFailed(f)
 		},
-		Log: log.WithField(targetKey, "proxy"),
+		OnPair: func(of pairs.Peer, f *dynmesh.Failure) { fails.Ended(of, f) },
+		Log:    log.WithField(targetKey, "proxy"),
 	})
 	if err != nil {
 		return engine{}, err

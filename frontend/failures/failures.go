@@ -1,36 +1,83 @@
 package failures
 
 import (
+	"maps"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
-// Table has what workers said last. The zero value is ready; it belongs to one goroutine.
+// Fleet is what has to be known of the instances besides what they say.
+type Fleet interface {
+	// Find returns the instance of the peer that a worker names, and its state; not ok: it is not
+	// known, or it could be one of several.
+	Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool)
+
+	// Ready is how many instances of a worker's endpoint are ready.
+	Ready(of dynmesh.InstanceKey) int
+}
+
+// Table has what workers said last. Make it with [NewTable]; it belongs to one goroutine.
 type Table struct {
-	said map[dynmesh.InstanceKey]string // and has not been concluded; empty: it is over
+	fleet     Fleet
+	said      map[dynmesh.InstanceKey]string       // of no peer
+	pairs     map[dynmesh.InstanceKey]pairs.Sample // of one
+	concluded map[dynmesh.InstanceKey]string
+	dirty     bool
+}
+
+// NewTable returns one of which nobody has said anything.
+func NewTable(f Fleet) *Table {
+	return &Table{fleet: f, said: map[dynmesh.InstanceKey]string{}, pairs: map[dynmesh.InstanceKey]pairs.Sample{}, concluded: map[dynmesh.InstanceKey]string{}}
 }
 
 // Take takes in what a worker says.
 func (t *Table) Take(key dynmesh.InstanceKey, _ string, o dynmesh.Observation, _ time.Time) {
-	if t.said == nil {
-		t.said = map[dynmesh.InstanceKey]string{}
-	}
-	t.said[key] = ""
-	if o.Sample != "" {
+	t.dirty = true
+	delete(t.said, key)
+	delete(t.pairs, key)
+	if s, ok := pairs.ParseSample(o.Sample); ok {
+		t.pairs[key] = s
+	} else if o.Sample != "" {
 		t.said[key] = "fails: real requests, " + text.Line(o.Sample, dynmesh.MaxDetail)
 	}
 }
 
 // Drop forgets an instance.
-func (t *Table) Drop(key dynmesh.InstanceKey) { delete(t.said, key) }
+func (t *Table) Drop(key dynmesh.InstanceKey) {
+	t.dirty = true
+	delete(t.said, key)
+	delete(t.pairs, key)
+	delete(t.concluded, key)
+}
 
 // Conclude returns what is new.
 func (t *Table) Conclude(time.Time) map[dynmesh.InstanceKey]string {
-	said := t.said
-	t.said = nil
-	return said
+	if !t.dirty {
+		return nil
+	}
+	t.dirty = false
+	all := maps.Clone(t.said)
+	for key, line := range remarksOn(t.pairs, t.fleet) {
+		if all[key] == "" {
+			all[key] = line
+		}
+	}
+	news := map[dynmesh.InstanceKey]string{}
+	for key, line := range all {
+		if t.concluded[key] != line {
+			news[key] = line
+		}
+	}
+	for key := range t.concluded {
+		if all[key] == "" {
+			news[key] = ""
+		}
+	}
+	t.concluded = all
+	return news
 }
 
 // Next returns never.

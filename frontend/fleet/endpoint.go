@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -28,6 +29,9 @@ func (e *Endpoint) Key() dynmesh.Endpoint { return e.key }
 
 // Name returns dyn://…, always of valid UTF-8, though foreign names need not be.
 func (e *Endpoint) Name() string { return e.name }
+
+// Instances returns all that are known, shown or not, in no order.
+func (e *Endpoint) Instances() iter.Seq[*Instance] { return maps.Values(e.instances) }
 
 // Counts says how many instances of the endpoint there are.
 func (e *Endpoint) Counts() Counts { return e.counts }

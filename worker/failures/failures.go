@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -30,6 +31,7 @@ const (
 type Watch struct {
 	activity func() canary.Activity
 	last     atomic.Pointer[dynmesh.Failure]
+	peers    peers
 }
 
 // New watches the counters of an endpoint.
@@ -38,6 +40,13 @@ func New(activity func() canary.Activity) *Watch { return &Watch{activity: activ
 // Failed takes note of why a request failed. It may be called from any goroutine.
 func (w *Watch) Failed(f *dynmesh.Failure) { w.last.Store(f) }
 
+// Ended takes note of a request whose prompt another engine has read, and why it failed; nil: it
+// was answered. It is among the activity, too. It may be called from any goroutine.
+func (w *Watch) Ended(p pairs.Peer, f *dynmesh.Failure) { w.peers.ended(p, f, false) }
+
+// Asked is the same of a canary to a pair, which is among no activity.
+func (w *Watch) Asked(p pairs.Peer, f *dynmesh.Failure) { w.peers.ended(p, f, true) }
+
 // Measure is dynmesh.MeasureFailures.
 func (w *Watch) Measure() dynmesh.Measure { return dynmesh.MeasureFailures }
 
@@ -45,8 +54,8 @@ func (w *Watch) Measure() dynmesh.Measure { return dynmesh.MeasureFailures }
 func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	var seen counts
-	var standing string
+	var seen, asked counts
+	var standing finding
 	var said time.Time
 	for {
 		select {
@@ -56,32 +65,81 @@ func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 		}
 		now := time.Now()
 		a := w.activity()
+		all, canaries := w.peers.list(now)
 		seen = seen.add(sample{now, a.Errors, a.Completed + a.Errors})
-		within := window
-		failed, ended := seen.within(within)
-		is := isMany(failed, ended, standing != "")
-		if !is && standing == "" {
-			within = window / 3
-			failed, ended = seen.within(within)
-			is = isMany(failed, ended, false)
-		}
+		asked = asked.add(sample{now, canaries.Failed, canaries.Ended})
+		found := w.conclude(seen, asked, all, standing)
 		switch {
 		case !said.IsZero() && now.Sub(said) < apart:
-		case is && standing == "":
-			standing, said = w.text(failed, ended, within), now
-			say(standing)
-		case is && now.Sub(said) >= repeat:
-			said = now
-			say(standing)
-		case !is && standing != "":
-			standing, said = "", now
+			continue
+		case found.text == "" && standing.text != "":
+			standing, said = finding{}, now
 			say("")
+		case found.text == "":
+		case !slices.Equal(found.peers, standing.peers) || standing.text == "":
+			standing, said = found, now
+			say(standing.text)
+		case now.Sub(said) >= repeat:
+			said = now
+			say(standing.text)
 		}
+		w.peers.stand(standing.peers)
 	}
 }
 
-func (w *Watch) text(failed, ended uint64, within time.Duration) string {
-	s := fmt.Sprintf("%d of %d within %v", failed, ended, within)
+// finding is what there is to say.
+type finding struct {
+	text  string   // empty: nothing
+	peers []string // whose requests fail, and no others do; none: all
+}
+
+// conclude returns what is to be said of what ended within window, or, where nothing stands, within
+// a third of it.
+func (w *Watch) conclude(seen, asked counts, all []*peer, standing finding) finding {
+	within := []time.Duration{window, window / 3}
+	if standing.text != "" {
+		within = within[:1]
+	}
+	for _, d := range within {
+		rows := make([]row, len(all))
+		for n, p := range all {
+			rows[n] = row{of: p.seen.within(d), lately: p.seen.within(window / 3), stands: p.stands, asked: p.asked}
+		}
+		total := seen.within(d)
+		canaries := asked.within(d)
+		if failing, others := concentrated(rows, pairs.Count{Failed: total.Failed + canaries.Failed, Ended: total.Ended + canaries.Ended}); len(failing) > 0 {
+			return w.ofPeers(all, rows, failing, others, d)
+		}
+		for _, r := range rows {
+			if r.stands { // that is told already
+				total.Failed -= min(r.of.Failed, total.Failed)
+				total.Ended -= min(r.of.Ended, total.Ended)
+			}
+		}
+		if isMany(total.Failed, total.Ended, standing.text != "" && len(standing.peers) == 0) {
+			return finding{text: w.text(total, d)}
+		}
+	}
+	return finding{}
+}
+
+// ofPeers names the first of them, as other workers do that find the same, and says how many there
+// are.
+func (w *Watch) ofPeers(all []*peer, rows []row, failing []int, others pairs.Count, within time.Duration) (f finding) {
+	for _, n := range failing {
+		f.peers = append(f.peers, all[n].Name())
+	}
+	first := all[failing[0]]
+	s := pairs.Sample{Peer: first.Peer, Of: rows[failing[0]].of, More: len(failing) - 1, Others: others, Within: within}
+	if last := first.last; last != nil {
+		s.Last = last.Error()
+	}
+	f.text = s.String()
+	return f
+}
+
+func (w *Watch) text(of pairs.Count, within time.Duration) string {
+	s := fmt.Sprintf("%v within %v", of, within)
 	if f := w.last.Load(); f != nil {
 		s += ", the last: " + f.Error()
 	}
@@ -118,8 +176,8 @@ func (c counts) add(s sample) counts {
 }
 
 // within returns what has happened of late.
-func (c counts) within(d time.Duration) (failed, ended uint64) {
+func (c counts) within(d time.Duration) pairs.Count {
 	last := c[len(c)-1]
 	first := c[slices.IndexFunc(c, func(s sample) bool { return last.at.Sub(s.at) <= d })]
-	return last.failed - first.failed, last.ended - first.ended
+	return pairs.Count{Failed: last.failed - first.failed, Ended: last.ended - first.ended}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
@@ -33,9 +34,10 @@ type exchange struct {
 
 	mu      sync.Mutex // guards request: the end of its body may come while it is answered
 	ended   bool
-	waiting bool      // for more of the request's body
-	came    time.Time // all of its body
-	size    uint64    // of its body, in bytes
+	waiting bool       // for more of the request's body
+	came    time.Time  // all of its body
+	size    uint64     // of its body, in bytes
+	peer    pairs.Peer // that has read its prompt; zero: none that it names
 
 	reader reader
 }
@@ -43,7 +45,7 @@ type exchange struct {
 // end counts the request, once: the first end is the true one. failure is the engine's.
 func (e *exchange) end(o traffic.Outcome, failure *dynmesh.Failure) {
 	e.mu.Lock()
-	ended := e.ended
+	ended, peer := e.ended, e.peer
 	e.ended = true
 	if !ended {
 		if e.waiting {
@@ -60,17 +62,20 @@ func (e *exchange) end(o traffic.Outcome, failure *dynmesh.Failure) {
 	}
 	e.proxy.metrics.observe(e, o)
 	e.timing.end(e, o)
+	if peer != (pairs.Peer{}) && (o == traffic.Completed || o == traffic.Errored && failure != nil) {
+		e.proxy.cfg.OnPair(peer, failure)
+	}
 	if failure != nil && o == traffic.Errored {
 		e.proxy.cfg.OnFailure(failure)
 	}
 }
 
-// sized takes in how large the request's body was.
-func (e *exchange) sized(bytes uint64) {
+// sized takes in how large the request's body was, and who has read its prompt.
+func (e *exchange) sized(bytes uint64, by pairs.Peer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.ended {
-		e.came, e.size = time.Now(), bytes
+		e.came, e.size, e.peer = time.Now(), bytes, by
 		e.request.Size(bytes)
 	}
 }

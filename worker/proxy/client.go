@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
@@ -32,11 +33,12 @@ type upload struct {
 	onWait func(waiting bool)
 	onEnd  func(size int64)
 
-	mu   sync.Mutex // held by a Read
+	mu   sync.Mutex     // held by a Read
+	scan *pairs.Scanner // of what has passed; nil: it does not matter, or all has
 	over bool
 }
 
-// Read takes note of the wait, and of the end.
+// Read takes note of the wait, of the end, and of who is named in what passes.
 func (u *upload) Read(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -46,6 +48,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.onWait(true)
 	n, err := u.ReadCloser.Read(p)
 	u.onWait(false)
+	if u.scan != nil {
+		u.scan.Scan(p[:n])
+	}
 	size := u.size.Add(int64(n))
 	if err != nil && !u.ended.Swap(true) {
 		if errors.Is(err, io.EOF) {

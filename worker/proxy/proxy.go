@@ -24,6 +24,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -53,6 +54,11 @@ type Config struct {
 	// OnFailure is told of each request that the engine failed, from many goroutines. It must not
 	// block.
 	OnFailure func(*dynmesh.Failure)
+
+	// OnPair is told of each request whose prompt another engine has read, as the request says, and
+	// that was answered (nil) or that the engine failed. It is called as OnFailure is, before it.
+	// Nil: requests are not read.
+	OnPair func(pairs.Peer, *dynmesh.Failure)
 
 	Log *logrus.Entry // nil discards
 }
@@ -171,6 +177,9 @@ func (p *Proxy) begin(q *passing, w http.ResponseWriter, r *http.Request) *http.
 	r.Body = q.upload
 	if q.exchange != nil {
 		q.exchange.client, q.exchange.upload = r.Context(), q.upload
+		if p.cfg.OnPair != nil && formOf(r.Header) == document {
+			q.upload.scan = &pairs.Scanner{}
+		}
 	}
 	return r
 }
@@ -194,11 +203,16 @@ func (q *passing) waits(waiting bool) {
 	}
 }
 
-// uploaded takes in how large the request is.
+// uploaded takes in how large the request is, and who has read its prompt.
 func (q *passing) uploaded(size int64) {
-	if q.exchange != nil {
-		q.exchange.sized(uint64(size))
+	if q.exchange == nil {
+		return
 	}
+	var of pairs.Peer
+	if q.upload.scan != nil {
+		of, q.upload.scan = q.upload.scan.Peer(), nil
+	}
+	q.exchange.sized(uint64(size), of)
 }
 
 func passingOf(ctx context.Context) *passing {

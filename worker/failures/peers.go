@@ -1,0 +1,147 @@
+package failures
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/pairs"
+)
+
+// maxPeers is how many engines that read prompts are told apart. Who is asked about the least of
+// late makes room for another.
+const maxPeers = 64
+
+// What is too many of one peer's requests, where of all others less than part fail. It is over once
+// it is less than half of that, or all of the last third of window's were answered.
+const peerPart = 0.5
+
+// peers are the engines whose prompts this one answers.
+type peers struct {
+	mu     sync.Mutex
+	by     map[string]*peer
+	asked  pairs.Count // canaries to pairs, which are among no activity
+	ending uint64      // counts all that ended
+}
+
+// peer is what became of the prompts of one of them.
+type peer struct {
+	pairs.Peer
+	count pairs.Count
+	asked bool // canaries are among them
+	last  *dynmesh.Failure
+	used  uint64 // ending, when one of its requests ended last
+
+	// Of Run.
+	seen   counts
+	stands bool // it has been named
+}
+
+// ended takes in a request.
+func (p *peers) ended(of pairs.Peer, f *dynmesh.Failure, isCanary bool) {
+	name := of.Name()
+	if name == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.by[name]
+	if at == nil {
+		if p.by == nil {
+			p.by = map[string]*peer{}
+		}
+		if len(p.by) == maxPeers {
+			least := slices.MinFunc(slices.Collect(maps.Values(p.by)), func(a, b *peer) int { return cmp.Compare(a.used, b.used) })
+			delete(p.by, least.Name())
+		}
+		at = &peer{}
+		p.by[name] = at
+	}
+	if of.Instance == 0 {
+		of.Instance = at.Instance // a canary has found out
+	}
+	at.Peer = of
+	p.ending++
+	at.used = p.ending
+	add := func(c *pairs.Count) {
+		c.Ended++
+		if f != nil {
+			c.Failed++
+		}
+	}
+	add(&at.count)
+	if isCanary {
+		at.asked = true
+		add(&p.asked)
+	}
+	if f != nil {
+		at.last = f
+	}
+}
+
+// list takes in how the counters are now, and returns all peers of which requests ended within
+// window, by name, and how many canaries to pairs there were in all.
+func (p *peers) list(now time.Time) (all []*peer, asked pairs.Count) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.by {
+		if len(at.seen) == 0 {
+			at.seen = at.seen.add(sample{at: now}) // all of it is new
+		}
+		at.seen = at.seen.add(sample{now, at.count.Failed, at.count.Ended})
+		all = append(all, &peer{Peer: at.Peer, asked: at.asked, last: at.last, seen: at.seen, stands: at.stands})
+	}
+	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.Name(), b.Name()) })
+	return all, p.asked
+}
+
+// stand takes note of who is named now.
+func (p *peers) stand(named []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, at := range p.by {
+		at.stands = slices.Contains(named, name)
+	}
+}
+
+// row is what became of a peer's requests within a while.
+type row struct {
+	of     pairs.Count
+	lately pairs.Count // within the last third of window
+	stands bool        // it is named already
+	asked  bool        // canaries are among them
+}
+
+// fails says whether too many of them failed.
+func (r row) fails() bool {
+	share := float64(r.of.Failed) / float64(max(r.of.Ended, 1))
+	if r.stands {
+		return share >= peerPart/2 && (r.lately.Failed > 0 || r.lately.Ended < least)
+	}
+	return r.of.Failed >= least && share >= peerPart
+}
+
+// concentrated returns which peers' requests fail, where those of all others do not: where they
+// fail as well, it is not the peers. all is what ended, whosever prompt it was.
+//
+// Where there were no others, canaries alone say that it is the peers: they are sent only while the
+// engine answers what it reads itself.
+func concentrated(rows []row, all pairs.Count) (failing []int, others pairs.Count) {
+	others = all
+	asked := false
+	for n, r := range rows {
+		if r.fails() {
+			failing = append(failing, n)
+			asked = asked || r.asked
+			others.Failed -= min(r.of.Failed, others.Failed)
+			others.Ended -= min(r.of.Ended, others.Ended)
+		}
+	}
+	if others.Failed > 1 && float64(others.Failed) >= part*float64(others.Ended) || others.Ended == 0 && !asked {
+		return nil, others
+	}
+	return failing, others
+}

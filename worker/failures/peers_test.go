@@ -1,0 +1,142 @@
+package failures
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/pairs"
+)
+
+func TestConcentrated(t *testing.T) {
+	of := func(failed, ended uint64) row { return row{of: pairs.Count{Failed: failed, Ended: ended}} }
+	standing := func(failed, ended, failedLately, lately uint64) row {
+		return row{of: pairs.Count{Failed: failed, Ended: ended}, lately: pairs.Count{Failed: failedLately, Ended: lately}, stands: true}
+	}
+	for _, tt := range []struct {
+		name string
+		rows []row
+		all  pairs.Count
+		want []int
+	}{
+		{"nothing failed", []row{of(0, 5), of(0, 5)}, pairs.Count{Ended: 10}, nil},
+		{"two are too few", []row{of(2, 2), of(0, 9)}, pairs.Count{Failed: 2, Ended: 11}, nil},
+		{"all of one's", []row{of(3, 3), of(0, 3)}, pairs.Count{Failed: 3, Ended: 6}, []int{0}},
+		{"among many: a hundredth of all", []row{of(0, 297), of(3, 3)}, pairs.Count{Failed: 3, Ended: 300}, []int{1}},
+		{"half of one's", []row{of(3, 6), of(0, 3)}, pairs.Count{Failed: 3, Ended: 9}, []int{0}},
+		{"less than half", []row{of(3, 7), of(0, 3)}, pairs.Count{Failed: 3, Ended: 10}, nil},
+		{"of two", []row{of(3, 3), of(4, 4), of(0, 4)}, pairs.Count{Failed: 7, Ended: 11}, []int{0, 1}},
+		{"others fail as well", []row{of(5, 5), of(2, 6)}, pairs.Count{Failed: 7, Ended: 11}, nil},
+		{"so do those that nobody else has read", []row{of(5, 5), of(0, 5)}, pairs.Count{Failed: 8, Ended: 13}, nil},
+		{"one failure of others", []row{of(5, 5), of(1, 2)}, pairs.Count{Failed: 6, Ended: 7}, []int{0}},
+		{"there are no others", []row{of(5, 5)}, pairs.Count{Failed: 5, Ended: 5}, nil},
+		{"but canaries", []row{{of: pairs.Count{Failed: 5, Ended: 5}, asked: true}}, pairs.Count{Failed: 5, Ended: 5}, []int{0}},
+		{"it goes on", []row{standing(3, 10, 1, 3), of(0, 9)}, pairs.Count{Failed: 3, Ended: 19}, []int{0}},
+		{"hardly any", []row{standing(2, 10, 1, 3), of(0, 9)}, pairs.Count{Failed: 2, Ended: 19}, nil},
+		{"it works again", []row{standing(6, 9, 0, 3), of(0, 9)}, pairs.Count{Failed: 6, Ended: 18}, nil},
+		{"two that worked are too few", []row{standing(6, 8, 0, 2), of(0, 9)}, pairs.Count{Failed: 6, Ended: 17}, []int{0}},
+		{"nobody asks any longer", []row{standing(0, 0, 0, 0), of(0, 9)}, pairs.Count{Ended: 9}, nil},
+	} {
+		if got, _ := concentrated(tt.rows, tt.all); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// fleet is the requests of one engine, whose prompts others have read.
+type fleet struct {
+	w                 *Watch
+	completed, failed uint64
+}
+
+func newFleet() *fleet {
+	f := &fleet{}
+	f.w = New(func() canary.Activity { return canary.Activity{Completed: f.completed, Errors: f.failed} })
+	return f
+}
+
+// ends has a request end.
+func (f *fleet) ends(peer string, well bool) {
+	var why *dynmesh.Failure
+	if f.completed++; !well {
+		f.completed--
+		f.failed++
+		why = &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500"}
+		f.w.Failed(why)
+	}
+	f.w.Ended(pairs.Peer{Engine: peer}, why)
+}
+
+// One of three fails for a while: it alone is named, within seconds, and taken back when it works
+// again. Nothing is said of the whole meanwhile, nor after it.
+func TestPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		began := time.Now()
+		go func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				peer := fmt.Sprintf("p%d", i%3)
+				breaks := time.Since(began) > 60*time.Second && time.Since(began) < 100*time.Second
+				f.ends(peer, peer != "p1" || !breaks)
+				time.Sleep(330 * time.Millisecond)
+			}
+		}()
+		var said []string
+		var at []time.Duration
+		f.w.Run(ctx, func(s string) { said, at = append(said, s), append(at, time.Since(began).Round(time.Second)) })
+		time.Sleep(time.Second) // the requests end
+		if len(said) != 3 || said[1] != said[0] || said[2] != "" {
+			t.Fatalf("it said %q at %v", said, at)
+		}
+		s, ok := pairs.ParseSample(said[0])
+		if !ok || s.Peer.Name() != "p1" || s.Of.Failed < least || s.Others.Failed != 0 || s.Others.Ended == 0 || s.Last != "status 500" {
+			t.Errorf("it said %q", said[0])
+		}
+		if at[0] < 62*time.Second || at[0] > 70*time.Second || at[2] < 105*time.Second || at[2] > 115*time.Second {
+			t.Errorf("it said so at %v, want it within 10 s of each change, at 60 s and 100 s", at)
+		}
+	})
+}
+
+// Canaries count like requests, though no activity has them.
+func TestAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		go func() {
+			time.Sleep(3 * every / 2)
+			for range least {
+				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
+			}
+			f.ends("p0", false) // a request names no instance
+		}()
+		var said []string
+		f.w.Run(ctx, func(s string) { said = append(said, s) })
+		if want := []string{"4 of 4 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: status 500"}; !slices.Equal(said, want) {
+			t.Errorf("it said %q, want %q", said, want)
+		}
+	})
+}
+
+// What requests name is kept within bounds: who is heard of least goes.
+func TestMaxPeers(t *testing.T) {
+	var p peers
+	for n := range 3 * maxPeers {
+		p.ended(pairs.Peer{Engine: "steady"}, nil, false)
+		p.ended(pairs.Peer{Engine: fmt.Sprint(n)}, nil, false)
+	}
+	p.ended(pairs.Peer{}, nil, false)
+	all, _ := p.list(time.Now())
+	if len(all) != maxPeers || !slices.ContainsFunc(all, func(p *peer) bool { return p.Name() == "steady" }) {
+		t.Errorf("%d are kept, want %d, and the one that is heard of all the time", len(all), maxPeers)
+	}
+}
