@@ -174,7 +174,7 @@ func labelsOf(f *fleet.Fleet, p *fleet.Process, i *fleet.Instance) (labels []cau
 		add("zone", pod.Zone)
 		add("rollout", pod.Rollout)
 	}
-	if told == nil && pod == nil { // a pod's address is its own
+	if told == nil && pod == nil && p.Member() == nil { // a pod's address is its own, and a member tells its host
 		addr, _ := fleet.Address(i.Transport())
 		host, _, _ := net.SplitHostPort(addr)
 		add("host", host)

@@ -110,6 +110,44 @@ func TestHostDies(t *testing.T) {
 	})
 }
 
+// A host's record in the registry ends with the leases of its workers, a moment before they are
+// deleted. Its name stays, though they have no labels that would go with it; who is started there
+// anew has come in their place.
+func TestLostKeepTheNameOfTheirHost(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		start := func(id uint64, host string) dynmesh.InstanceKey {
+			k := testkit.Key("d", "b", "g", id)
+			u := testkit.Synced(testkit.HTTPInstance(k))
+			u.Members = []dynmesh.RegisteredMember{member(k.ID, host)}
+			u.Members[0].Labels = nil
+			m := testkit.Worker(k.ID, dynmesh.Alive)
+			m.Version = u.Members[0].Version // gossip knows it, too
+			r.send(u)
+			r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{m}, Observations: []dynmesh.Observation{r.next(testkit.Canary(k, 0, true))}})
+			return k
+		}
+		var keys []dynmesh.InstanceKey
+		for n := range uint64(6) {
+			keys = append(keys, start(n+1, fmt.Sprintf("h%d", n/3)))
+		}
+		for _, k := range keys[:3] {
+			m := testkit.Worker(k.ID, dynmesh.Dead)
+			m.Version = "v1.2.3"
+			r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{m}})
+		}
+		r.rest(cause.Dwell)
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), MembersGone: []dynmesh.InstanceID{1, 2, 3}})
+		r.wantCauses([]string{"host h0: 3 of 3 unreachable", "host=h0"}, keys[0])
+		r.send(dynmesh.RegistryUpdate{State: dynmesh.Synced, Since: time.Unix(1000, 0), Deletes: keys[:3]})
+		r.rest(cause.Dwell)
+		r.wantCauses([]string{"host h0: 3 of 3 lost"})
+		for n := range uint64(3) {
+			start(n+100, "h0")
+		}
+		r.wantCauses(nil)
+	})
+}
+
 // Workers that have never been ready are starting, all of a rollout at once, and fail only when
 // they have been at it for long.
 func TestStartingIsNoFailure(t *testing.T) {
