@@ -62,7 +62,7 @@ func TestAskCommands(t *testing.T) {
 		{"status --frontend " + well, 0, "ready     yes, but nothing is expected", ""},
 		{"status --frontend " + older, 0, "this frontend has no /ready\n", ""},
 		{"status --frontend " + behind, 1, "ready     unknown: ask " + behind + "/ready: 200 OK, and no JSON object", "dynmesh: not all of it is ready\n"},
-		{"status --frontend " + gone, 1, "694d      unreachable  unknown  gossip declared its worker dead\n", "dynmesh: not all of it is ready\n"},
+		{"status --frontend " + gone, 1, "694d      unreachable  unknown  -     gossip declared its worker dead\n", "dynmesh: not all of it is ready\n"},
 		{"status -o wide --frontend " + gone, 1, "its canary passed", "not all of it"},
 		{"status -o json --frontend " + gone, 1, `"id":"694d"`, "not all of it"},
 		{"status --frontend " + garbage, 2, "", "dynmesh: ask " + garbage + "/mesh: 200 OK, and no JSON object"},

@@ -37,13 +37,13 @@ func TestCauses(t *testing.T) {
 	for line := range strings.Lines(got) {
 		lines = append(lines, strings.Join(strings.Fields(line), " "))
 	}
-	want := []string{"rack r3: 14 of 14 fail (12 unreachable, 2 lost)? for 2m00s", "ENDPOINT INSTANCE VERDICT FOR REASON"}
+	want := []string{"rack r3: 14 of 14 fail (12 unreachable, 2 lost)? for 2m00s", "ENDPOINT INSTANCE VERDICT FOR HOST REASON"}
 	for n := range 10 {
-		want = append(want, fmt.Sprintf("dyn://a.b.c %x unreachable 2m00s gone", n+0x10))
+		want = append(want, fmt.Sprintf("dyn://a.b.c %x unreachable 2m00s - gone", n+0x10))
 	}
 	want = append(want, "and 2 more", "lost, and listed no longer: e1 e2", "",
 		"host h9: 20 of 20 lost for 2m00s", "lost, and listed no longer: 1 2 3 4 5 6 7 8 and 12 more", "",
-		"ENDPOINT INSTANCE VERDICT FOR REASON", "dyn://a.b.c 99 unreachable 2m00s gone")
+		"ENDPOINT INSTANCE VERDICT FOR HOST REASON", "dyn://a.b.c 99 unreachable 2m00s - gone")
 	if all := strings.Join(lines, "\n"); !strings.Contains(all, "\n"+strings.Join(want, "\n")) || !strings.Contains(all, "\ncause rack r3: 14 of 14 fail") {
 		t.Errorf("got\n%s\nwant in it\n%s", got, strings.Join(want, "\n"))
 	}

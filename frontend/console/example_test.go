@@ -32,6 +32,6 @@ func ExampleStatus() {
 	// ENDPOINT                       READY  REGISTERED  EXPECTED
 	// dyn://dynamo.backend.generate      0           1
 	//
-	// ENDPOINT                       INSTANCE  VERDICT   FOR    REASON
-	// dyn://dynamo.backend.generate  1f        notready  1m00s  its own canaries have failed since 2026-11-22T10:00:00.000Z (3s ago)
+	// ENDPOINT                       INSTANCE  VERDICT   FOR    HOST  REASON
+	// dyn://dynamo.backend.generate  1f        notready  1m00s  -     its own canaries have failed since 2026-11-22T10:00:00.000Z (3s ago)
 }

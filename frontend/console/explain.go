@@ -154,7 +154,7 @@ func evidence(m *client.Mesh, f Found) []event {
 		}
 		all = append(all, e)
 	}
-	decided := reasons(f.Instance, false)[0]
+	decided := reasons(f.Instance, true)[0]
 	for _, c := range f.Changes {
 		all = append(all, event{at: c.At.Time, text: describeChange(c, decided), colour: bold})
 	}
@@ -343,9 +343,9 @@ func describeChange(c mesh.Change, decided string) string {
 	from, to := plain.Text(c.From, 20), plain.Text(c.To, 20)
 	if c.From == c.To {
 		if c.Reason == "" {
-			return "it differs from its peers no longer"
+			return remarkEnded
 		}
-		return "it differs from its peers: " + plain.Text(c.Reason, maxReason)
+		return "remark: " + plain.Text(c.Reason, maxReason)
 	}
 	text := "verdict: " + to
 	if from != "" {

@@ -74,8 +74,14 @@ func Remembered(m *client.Mesh, since, until time.Time) (all []mesh.Transition) 
 	return all
 }
 
+// remarkEnded is what is said of an instance on which something was remarked, and is no longer.
+const remarkEnded = "nothing is remarked on it any longer"
+
 // History renders changes as a table, or as more of one that has begun.
 func History(all []mesh.Transition, now time.Time, begun bool, style Style) string {
+	if len(all) == 0 && !begun {
+		return "Nothing has changed.\n"
+	}
 	t := table{style: style, right: []bool{false, true, false, false, false, false}}
 	if !begun {
 		t.heads("TIME", "+AGE", "INSTANCE", "ENDPOINT", "CHANGE", "WHY")
@@ -94,12 +100,16 @@ func History(all []mesh.Transition, now time.Time, begun bool, style Style) stri
 		if i.Worker != nil && i.Worker.Host != "" {
 			name += " on " + plain.Text(i.Worker.Host, maxName)
 		}
-		why := plain.Text(strings.Join(reasons(i, style.Wide), "; "), maxReason)
-		if x.From == x.To && len(i.Remarks) == 0 {
-			why = "no longer differs from its peers"
+		change, why := cell{way(x), wayColour(x)}, reasons(i, style.Wide)
+		switch remarks := remarksOf(i); {
+		case x.From != x.To:
+		case len(remarks) == 0:
+			change, why = cell{"remark ended", green}, []string{remarkEnded}
+		default:
+			change, why = cell{"remark", yellow}, remarks
 		}
 		t.row(cell{formatTime(x.At.Time), dim}, cell{age(x.At.Time, now), noColour}, cell{name, noColour}, cell{plain.Text(x.Endpoint, maxName), noColour},
-			cell{way(x), wayColour(x)}, cell{why, noColour})
+			change, cell{plain.Text(strings.Join(why, "; "), maxReason), noColour})
 	}
 	var b strings.Builder
 	t.write(&b)

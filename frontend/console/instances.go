@@ -70,8 +70,9 @@ func writeRows(b *strings.Builder, s Snapshot, rows []instanceRow, now time.Time
 	if outputs {
 		heads = append(heads, "WITHDRAWN")
 	}
+	heads = append(heads, "HOST")
 	if style.Wide {
-		heads = append(heads, "HOST", "VERSION", "GOSSIP")
+		heads = append(heads, "VERSION", "GOSSIP")
 	}
 	t.heads(append(heads, "REASON")...)
 	for _, f := range rows {
@@ -83,9 +84,7 @@ func writeRows(b *strings.Builder, s Snapshot, rows []instanceRow, now time.Time
 		if outputs {
 			cells = append(cells, cell{cmp.Or(where, "-"), noColour})
 		}
-		if style.Wide {
-			cells = append(cells, workerCells(f.Worker)...)
-		}
+		cells = append(cells, workerCells(f.Worker, style.Wide)...)
 		for n, reason := range reasons(f.Instance, style.Wide) {
 			if n > 0 {
 				cells = make([]cell, len(cells))
@@ -123,7 +122,7 @@ func folded(m *client.Mesh, all bool) []instanceRow {
 	for _, e := range m.Endpoints {
 		for _, i := range e.Instances {
 			where := withdrawn(i)
-			if i.Auxiliary || isHealthy(i) && where == "" && !all {
+			if i.Auxiliary || isHealthy(i) && len(i.Remarks) == 0 && where == "" && !all {
 				continue
 			}
 			d := death{i.ID, verdict(i, false), where}
@@ -185,19 +184,31 @@ func reasons(i mesh.Instance, all bool) []string {
 	case all:
 		return i.Reasons
 	}
-	shown := i.Reasons[:1:1] // it decides
-	for _, r := range i.Remarks {
-		shown = append(shown, r.Text)
+	remarks := remarksOf(i)
+	if isHealthy(i) && len(remarks) > 0 {
+		return remarks // why it is ready is no news
 	}
-	return shown
+	return append(i.Reasons[:1:1], remarks...) // the first decides
 }
 
-func workerCells(w *mesh.Worker) []cell {
-	if w == nil {
-		return []cell{{"-", dim}, {"-", dim}, {"-", dim}}
+// remarksOf returns what is remarked on an instance.
+func remarksOf(i mesh.Instance) (texts []string) {
+	for _, r := range i.Remarks {
+		texts = append(texts, r.Text)
 	}
-	var cells []cell
-	for _, text := range []string{w.Host, w.Version, string(w.Gossip)} {
+	return texts
+}
+
+// workerCells says where a worker is; all: which one it is, too.
+func workerCells(w *mesh.Worker, all bool) (cells []cell) {
+	if w == nil {
+		w = &mesh.Worker{}
+	}
+	texts := []string{w.Host, w.Version, string(w.Gossip)}
+	if !all {
+		texts = texts[:1]
+	}
+	for _, text := range texts {
 		c := cell{plain.Text(strings.TrimSpace(text), 40), noColour}
 		if c.text == "" {
 			c = cell{"-", dim}

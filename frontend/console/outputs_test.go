@@ -38,7 +38,7 @@ func TestOutputs(t *testing.T) {
 	for line := range strings.Lines(table) {
 		rows = append(rows, strings.Join(strings.Fields(line), " "))
 	}
-	want := "VERDICT FOR WITHDRAWN REASON\ndyn://a.b.c 2 ready 4s haproxy (xds) because\ndyn://a.b.c 3 notready 4s - because"
+	want := "VERDICT FOR WITHDRAWN HOST REASON\ndyn://a.b.c 2 ready 4s haproxy (xds) - because\ndyn://a.b.c 3 notready 4s - - because"
 	if have := strings.Join(rows, "\n"); have != want {
 		t.Errorf("got\n%s\nwant\n%s", have, want)
 	}

@@ -73,7 +73,11 @@ func (t Target) In(m *client.Mesh) ([]Found, error) {
 	if t.endpoint != "" && len(all) == 0 {
 		return nil, fmt.Errorf("no endpoint %s is known: dynmesh status lists those that are", plain.Text(t.endpoint, maxName))
 	}
-	return nil, fmt.Errorf("no instance %s among the %d that are known: dynmesh status -o wide lists them", plain.Text(t.id, maxName), len(all))
+	hint := ": dynmesh status -o wide lists them; of one that has left, dynmesh history " + plain.Text(t.id, maxName) + " may know"
+	if !m.At.IsZero() {
+		hint = " of then: dynmesh history " + plain.Text(t.id, maxName) + " says when it was there"
+	}
+	return nil, fmt.Errorf("no instance %s among the %d that are known%s", plain.Text(t.id, maxName), len(all), hint)
 }
 
 // rejectedEntry returns what the frontend warns of an entry in a registry that has this ID and

@@ -24,10 +24,10 @@ func TestTarget(t *testing.T) {
 		{"7587891994254240587", "dyn://dynamo.backend.generate/694d9b90ff8deb4b dyn://dynamo.backend.embed/694d9b90ff8deb4b"}, // as /health writes it
 		{"5f0c", "5f0c begins the IDs of 4 workers: 5f0c3bd2a7e91b41, 5f0c3bd2a7e91b42, 5f0c3bd2a7e91b43, 5f0c3bd2a7e91b44"},
 		{"dyn://dynamo.prefill.generate/5f0c", "dyn://dynamo.prefill.generate/5f0c3bd2a7e91b44"},
-		{"77", "no instance 77 among the 8 that are known: dynmesh status -o wide lists them"},
+		{"77", "no instance 77 among the 8 that are known: dynmesh status -o wide lists them; of one that has left, dynmesh history 77 may know"},
 		{"bad01", "no instance bad01 among the 8 that are known: registry entry v1/instances/a/b/c/bad01 is left out: value: ?"},
 		{"a.b.c/bad01", "no instance bad01 among the 0 that are known: registry entry v1/instances/a/b/c/bad01 is left out: value: ?"},
-		{"ad01", "no instance ad01 among the 8 that are known: dynmesh status -o wide lists them"},
+		{"ad01", "no instance ad01 among the 8 that are known: dynmesh status -o wide lists them; of one that has left, dynmesh history ad01 may know"},
 		{"dyn://dynamo.\x1b.generate/77", "no endpoint dyn://dynamo.?.generate is known: dynmesh status lists those that are"},
 		{"", "want an instance"},
 		{"dyn://dynamo.backend.generate", "want an instance"},

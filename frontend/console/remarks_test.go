@@ -1,0 +1,56 @@
+package console
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+// Of those that work, whoever something is remarked on stands in the table, with that alone: why it
+// is ready is no news. It is ready all the same.
+func TestRemarksStandInTheTable(t *testing.T) {
+	const slow = "slow: 2.1 × its peers at equal load since 2026-11-22T09:59:00.000Z: 42ms a token, expected 20ms"
+	remarks := []mesh.Remark{{Kind: "slow", Text: slow}}
+	well := mesh.Instance{ID: 1, Verdict: dynmesh.Ready, Registered: true, Reasons: []string{"canaries have passed"}}
+	odd := mesh.Instance{ID: 2, Verdict: dynmesh.Ready, Registered: true, Reasons: []string{"canaries have passed", slow}, Remarks: remarks, Worker: &mesh.Worker{Host: "h7"}}
+	both := mesh.Instance{ID: 3, Verdict: dynmesh.NotReady, Registered: true, Reasons: []string{"canaries have failed", slow}, Remarks: remarks}
+	m := &client.Mesh{}
+	m.Discovery.State = dynmesh.Synced
+	m.Endpoints = []mesh.Endpoint{{EndpointHead: mesh.EndpointHead{Name: "dyn://a.b.c"}, Instances: []mesh.Instance{well, odd}}}
+	s := Snapshot{Mesh: m}
+	got := Status(s, now, Style{})
+	if !strings.Contains(got, "dyn://a.b.c  2         ready    unknown  h7    slow: 2.1 × its peers") || strings.Contains(got, "canaries") || !s.AllReady() {
+		t.Errorf("got all ready %v,\n%s", s.AllReady(), got)
+	}
+	m.Endpoints[0].Instances = append(m.Endpoints[0].Instances, both)
+	if got := Status(s, now, Style{}); !strings.Contains(got, "-     canaries have failed\n") || strings.Count(got, "slow: ") != 2 {
+		t.Errorf("of one that fails, too:\n%s", got)
+	}
+}
+
+// A history has a word for remarks, by which nothing became what it was before, and one for
+// nothing.
+func TestRemarksInAHistory(t *testing.T) {
+	change := func(i mesh.Instance) mesh.Transition {
+		return mesh.Transition{At: mesh.Time{Time: now.Add(-time.Minute)}, Endpoint: "dyn://a.b.c", ID: 2, From: dynmesh.Ready, To: dynmesh.Ready, Instance: text.JSON(i)}
+	}
+	begun := mesh.Instance{ID: 2, Verdict: dynmesh.Ready, Reasons: []string{"canaries have passed", "fails: 3 of 8"}, Remarks: []mesh.Remark{{Kind: "failures", Text: "fails: 3 of 8"}}}
+	over := mesh.Instance{ID: 2, Verdict: dynmesh.Ready, Reasons: []string{"canaries have passed"}}
+	got := History([]mesh.Transition{change(begun), change(over)}, now, false, Style{})
+	for _, want := range []string{"  remark        fails: 3 of 8\n", "  remark ended  nothing is remarked on it any longer\n"} {
+		if !strings.Contains(got, want) || strings.Contains(got, "canaries") || strings.Contains(got, "→") {
+			t.Errorf("got\n%s\nwant a line with %q", got, want)
+		}
+	}
+	if got := History(nil, now, false, Style{}); got != "Nothing has changed.\n" {
+		t.Errorf("of no changes: got %q", got)
+	}
+	if got := History(nil, now, true, Style{}); got != "" {
+		t.Errorf("of no more changes: got %q", got)
+	}
+}
