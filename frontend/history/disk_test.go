@@ -3,6 +3,7 @@
 package history
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,5 +81,51 @@ func TestReadOnlyDisk(t *testing.T) {
 	k.fail(err)
 	if got := k.log.String(); strings.Count(got, "\n") != 1 {
 		t.Errorf("got %q, want one line", got)
+	}
+}
+
+// A disk that is full when another file is to be begun: what changes meanwhile is there once it has
+// room. The tail says once that it cannot be written, and goes on after what it wrote in part.
+func TestFullDiskBetweenFiles(t *testing.T) {
+	dir := small(t)
+	k := open(t, filepath.Join(dir, "history"), at("28T03:00:00"), newFleet())
+	k.step()
+	to := k.newTail()
+	k.uncommitted(to, 1, none, ready)
+	k.step()
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	k.now = k.now.Add(longest)
+	var err error
+	for id := uint64(2); err == nil; id++ { // the last page of the file has some room
+		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", id), none, ready, k.now)}, false)
+		err = k.copyTo(to)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	k.tailErr = err
+	if said := k.sayTail(k.sayTail(false)); !said || strings.Count(k.log.String(), "before their commit") != 1 {
+		t.Errorf("got %q, want one line", k.log)
+	}
+	changes := len(k.queue) + 1
+	for range 3 {
+		if err := k.Journal.step(k.now); err == nil {
+			t.Fatal("a file is begun on a full disk")
+		}
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	k.step()
+	k.uncommitted(to, 1, ready, unreachable)
+	k = k.reopened()
+	if got := strings.Count(k.story(Query{}), ":"); got != changes+1 || k.dropped != 0 {
+		t.Errorf("got %d changes and %d dropped, want all %d", got, k.dropped, changes+1)
+	}
+	if got, want := k.log.String(), "damaged=1"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
 	}
 }

@@ -19,12 +19,27 @@
 // A run is a stretch within which nothing was missed. Another begins, with how everything stands,
 // when a process starts, when entries had to be dropped, and when the clock went back.
 //
+// # What outlasts what
+//
+// A commit waits for the disk, some of which take a third of a second. So an entry is written twice:
+// first to a tail, without sync, where it is safe once the kernel has it, and then committed.
+//
+//	                     runTail                 once written, outlasts the process
+//	Record ──▶ queue ──┬─────────▶ tail.0, tail.1
+//	                   └─────────▶ *.history     once committed and synced, outlasts the machine
+//	                     run
+//
+// The goroutine runTail alone writes the tails, and run alone everything else in the folder. An
+// entry stays in the queue until it is committed, so neither waits for the other. Entries have
+// numbers that rise; a file has the number of the last entry that was committed, as the sequence
+// of the bucket "runs". What has greater numbers in the tails, when a folder is opened, is
+// committed then, and the tails are removed.
+//
 // # Goroutines and waits
 //
 // Record copies what changed into a queue that is bounded, and never waits. [Journal.Run] alone
 // writes: a disk that is full, slow, read-only or another process's is its matter, and said once.
 // When the queue is full it is dropped and counted, and the next run begins once the disk is back.
-// Each commit is synced before it counts.
 //
 // bbolt maps files into memory, and so a page that cannot be read, or makes no sense, is a fault or
 // a panic: all that touches a file runs within guarded, which makes an error of either.

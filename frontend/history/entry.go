@@ -52,7 +52,9 @@ type Entry struct {
 	// Data is the instance as /mesh had it then, but for Changes; a cause, as /mesh had it or had it
 	// last; of the frontend itself, what stands around the instances. Empty of an instance where To
 	// is.
-	Data json.RawMessage
+	Data json.RawMessage `json:",omitempty"`
+
+	number uint64 // of what is queued: they rise
 }
 
 // words are the states that a header can hold. Files have them by number: new ones are added at the

@@ -57,6 +57,7 @@ type file struct {
 	runs   []run        // in order of their beginning; at least one, but for a file that is new
 	size   atomic.Int64 // bytes
 	page   int64        // bytes of each
+	number uint64       // of the last entry of the queue that it has, while it is written to; 0: it never was
 	first  int64        // bytes once the first run had begun; 0: another process began it
 }
 
@@ -108,6 +109,7 @@ func (f *file) read() error {
 		if fresh = runs == nil; fresh {
 			return nil
 		}
+		f.number = runs.Sequence()
 		if tx.Bucket(bucketSubjects) == nil || tx.Bucket(bucketEntries) == nil {
 			return errDamaged
 		}
@@ -212,14 +214,19 @@ func (f *file) view(read func(*bolt.Tx) error) error {
 	})
 }
 
-func putRun(tx *bolt.Tx, r run) error {
+// putRun has a run in the file as it is now, and with it all entries up to a number.
+func putRun(tx *bolt.Tx, r run, number uint64) error {
 	v := binary.BigEndian.AppendUint64(nil, uint64(r.until))
 	if r.closed {
 		v = append(v, 1)
 	} else {
 		v = append(v, 0)
 	}
-	return tx.Bucket(bucketRuns).Put(binary.BigEndian.AppendUint64(nil, uint64(r.begin)), v)
+	b := tx.Bucket(bucketRuns)
+	if err := b.SetSequence(number); err != nil {
+		return err
+	}
+	return b.Put(binary.BigEndian.AppendUint64(nil, uint64(r.begin)), v)
 }
 
 func (s Subject) key() []byte {

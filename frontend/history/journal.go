@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,10 +49,10 @@ const (
 )
 
 const (
-	maxQueued  = 32 << 20              // bytes of changes that wait for the disk
-	maxName    = 16 << 10              // bytes of an endpoint's name: bbolt's keys are bounded
-	commitRest = 25 * time.Millisecond // from one commit to the next: what changes within it shares one
-	retryAfter = 5 * time.Second       // after the disk has failed
+	maxQueued  = 32 << 20               // bytes of changes that wait for the disk
+	maxName    = 16 << 10               // bytes of an endpoint's name: bbolt's keys are bounded
+	commitRest = 100 * time.Millisecond // from one commit to the next: what changes within it shares one
+	retryAfter = 5 * time.Second        // after the disk has failed
 	pruneEvery = time.Hour
 	aboutEvery = time.Second
 	leap       = time.Second // by which a clock may go back unnoticed
@@ -58,16 +60,20 @@ const (
 
 // Journal keeps the history. Its methods may be called by any goroutine.
 type Journal struct {
-	cfg  Config
-	log  *logrus.Entry
-	wake chan struct{} // holds one
+	cfg      Config
+	log      *logrus.Entry
+	wake     chan struct{} // holds one
+	wakeTail chan struct{} // holds one: the tail lacks something
 
 	mu      sync.Mutex
-	queue   []Entry
-	size    int  // bytes of the queue
-	missed  bool // something that changed is in no run: another must begin, with how everything stands
-	around  bool // what stands around the instances may be another
+	queue   []Entry // what is not committed. What is in it does not change: it is read unlocked
+	writing int     // how many of it are being committed
+	number  uint64  // of the last entry that was queued, and of the last run
+	size    int     // bytes of the queue
+	missed  bool    // something that changed is in no run: another must begin, with how everything stands
+	around  bool    // what stands around the instances may be another
 	dropped uint64
+	tailErr error // of the last write to the tail
 
 	store   atomic.Pointer[store]
 	readers sync.RWMutex // who reads holds it, and who ends the store
@@ -77,6 +83,8 @@ type Journal struct {
 
 	began   time.Time // when nothing stood yet, and from when on changes are queued
 	running bool      // Run has begun a run
+	due     bool      // another run must begin
+	first   tailed    // with which the tail begins
 }
 
 // New checks cfg. It touches no file: [Journal.Run] does.
@@ -97,7 +105,7 @@ func New(cfg Config) (*Journal, error) {
 	case cfg.MaxBytes < 0:
 		return nil, dynmesh.NewConfigError("history", "MaxBytes", cfg.MaxBytes, "a positive number")
 	}
-	return &Journal{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), began: time.Now()}, nil
+	return &Journal{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), wakeTail: make(chan struct{}, 1), began: time.Now()}, nil
 }
 
 // Record takes in what has changed: [Config.Newest] returns a picture that has it already. Data of
@@ -113,17 +121,28 @@ func (j *Journal) Record(changes []Entry, around bool) {
 			break
 		}
 		e.Data = append(json.RawMessage(nil), e.Data...) // which is shared: a copy keeps nothing else in memory
-		if j.size += len(e.Data) + len(e.Endpoint) + 100; j.size > maxQueued {
+		if j.size += weight(e); j.size > maxQueued {
 			j.drop(told(changes[n:]))
 			break
 		}
+		j.number++
+		e.number = j.number
 		j.queue = append(j.queue, e)
 	}
+	rouse(j.wakeTail)
+	rouse(j.wake)
+}
+
+// rouse has who waits for c go on; it is for channels that hold one.
+func rouse(c chan<- struct{}) {
 	select {
-	case j.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
+
+// weight is what an entry takes in memory, in bytes.
+func weight(e Entry) int { return len(e.Data) + len(e.Endpoint) + 100 }
 
 // told counts those of which people are told as changes.
 func told(entries []Entry) (n uint64) {
@@ -135,10 +154,14 @@ func told(entries []Entry) (n uint64) {
 	return n
 }
 
-// drop forgets what is queued, and more that is not.
+// drop forgets what is queued and not being committed, and more that is not queued.
 func (j *Journal) drop(more uint64) {
-	j.dropped += told(j.queue) + more
-	j.queue, j.size, j.missed = nil, 0, true
+	j.dropped += told(j.queue[j.writing:]) + more
+	j.queue = slices.Clip(j.queue[:j.writing]) // what was behind it may still be read
+	j.size, j.missed = 0, true
+	for _, e := range j.queue {
+		j.size += weight(e)
+	}
 }
 
 // endWithin is for how long Run waits for a disk once ctx has ended.
@@ -166,11 +189,15 @@ func (j *Journal) Run(ctx context.Context) {
 
 func (j *Journal) run(ctx context.Context) {
 	defer j.end()
+	var tails sync.WaitGroup
+	defer tails.Wait()
+	tails.Go(func() { j.runTail(ctx) })
 	alive, prune := time.NewTicker(aboutEvery), time.NewTicker(pruneEvery)
 	defer alive.Stop()
 	defer prune.Stop()
 	rest := time.NewTimer(0)
 	defer rest.Stop()
+	warned := false // of the tail
 	for {
 		select {
 		case <-ctx.Done():
@@ -188,6 +215,7 @@ func (j *Journal) run(ctx context.Context) {
 			pause = retryAfter
 		} else {
 			j.recover()
+			warned = j.sayTail(warned)
 		}
 		rest.Reset(pause - time.Since(began)) // a disk that is slow makes them fewer by itself
 		select {
@@ -196,6 +224,57 @@ func (j *Journal) run(ctx context.Context) {
 		case <-rest.C:
 		}
 	}
+}
+
+// runTail copies to the tail what is queued, as soon as it is, until ctx ends.
+func (j *Journal) runTail(ctx context.Context) {
+	t := &tail{dir: j.cfg.Dir}
+	defer func() { t.close() }()
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-j.wakeTail:
+		}
+		err := j.copyTo(t)
+		j.mu.Lock()
+		j.tailErr = err
+		j.mu.Unlock()
+	}
+}
+
+// copyTo copies to the tail what is queued and not there yet. While the folder is not this
+// process's own, there is no tail.
+func (j *Journal) copyTo(t *tail) error {
+	if j.store.Load() == nil {
+		return nil
+	}
+	j.mu.Lock()
+	queue := j.queue
+	j.mu.Unlock()
+	fresh := queue[sort.Search(len(queue), func(i int) bool { return queue[i].number > t.last[t.into] }):]
+	if len(fresh) == 0 {
+		return nil
+	}
+	var lines []tailed
+	if t.file == nil && j.first.Begins {
+		lines = append(lines, j.first)
+	}
+	for _, e := range fresh {
+		lines = append(lines, tailed{Number: e.number, Entry: e})
+	}
+	return t.write(lines, queue[0].number)
+}
+
+// sayTail says once that nothing can be written to the tail, though the history itself can.
+func (j *Journal) sayTail(said bool) bool {
+	j.mu.Lock()
+	err := j.tailErr
+	j.mu.Unlock()
+	if err != nil && !said {
+		j.log.WithField("err", text.Line(describe(j.cfg.Dir, err), 300)).Warn("History: changes cannot be written before their commit: a frontend that is killed may lose those of its last second")
+	}
+	return err != nil
 }
 
 // end writes what is left, and gives the folder back.
@@ -224,65 +303,97 @@ func (j *Journal) step(now time.Time) error {
 			return err
 		}
 		s.prune(now)
-		j.store.Store(s)
+		j.open(s)
 	}
 	j.mu.Lock()
 	missed := j.missed
 	j.mu.Unlock()
 	if !j.running && !missed { // nothing stood when this process began, and all since then is queued
-		if err := s.begin(j.began, func(func(Entry) bool) {}); err != nil {
+		if err := s.begin(j.began, func(func(Entry) bool) {}, j.first.Number); err != nil {
 			return abandoned(s, err)
 		}
 		j.running = true
 	}
-	if s.live == nil || missed || s.full(s.live, now) {
+	if s.live == nil || missed || j.due || s.full(s.live, now) {
 		return j.begin(s, now)
 	}
 	last := time.UnixMilli(s.live.runs[len(s.live.runs)-1].until)
 	if back := last.Sub(now); back > leap {
 		j.log.Warnf("History: the clock went back by %v: what happened in that time stands there twice", back.Round(time.Millisecond))
+		j.due = true
 		return j.begin(s, now)
 	}
 	return j.flush(s, now, now.Sub(last) >= aliveEvery)
+}
+
+// open has a store be used. What has been queued before it follows on what its files have.
+func (j *Journal) open(s *store) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	before := s.number + 1 // of the run that this process begins
+	j.first = tailed{Number: before, Begins: !j.missed, Entry: Entry{At: j.began}}
+	j.number += before
+	for i := range j.queue {
+		j.queue[i].number += before
+	}
+	j.store.Store(s)
+	rouse(j.wakeTail)
 }
 
 // begin begins a run, after what is queued has been written to the one before. What comes in from
 // then on is queued for it: where the picture has it too, it is there twice, as nothing new.
 func (j *Journal) begin(s *store, now time.Time) error {
 	j.mu.Lock()
-	queue := j.queue
-	j.queue, j.size, j.missed, j.around = nil, 0, false, false
+	queue, missed := j.queue, j.missed
+	j.writing, j.missed, j.around = len(queue), false, false
+	j.number++
+	number := j.number
 	j.mu.Unlock()
 	err := error(nil)
 	if s.live == nil {
-		j.count(0, told(queue))
+		j.finish(len(queue), errDamaged)
 	} else if len(queue) > 0 {
-		if err = j.write(s, queue, nil, now); err != nil {
-			j.count(0, told(queue))
-		} else {
-			j.count(told(queue), 0)
-		}
+		err = j.write(s, queue, nil, now)
+		j.finish(len(queue), err)
 	}
 	if err == nil {
-		err = abandoned(s, s.begin(now, entriesOf(j.cfg.Newest())))
+		err = abandoned(s, s.begin(now, entriesOf(j.cfg.Newest()), number))
 	}
 	if err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.drop(0)
+		j.around = true
+		if missed {
+			j.drop(0)
+		}
 		return err
 	}
-	j.running = true
+	j.running, j.due = true, false
 	s.prune(now)
 	return nil
 }
 
-// count counts changes that have been written, and that have not.
-func (j *Journal) count(written, dropped uint64) {
-	j.written.Add(written)
+// finish ends the writing of the n oldest in the queue. They stay in it where that is to be tried
+// again.
+func (j *Journal) finish(n int, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.dropped += dropped
+	j.writing = 0
+	gone := j.queue[:n]
+	switch {
+	case err == nil:
+		j.written.Add(told(gone))
+	case errors.Is(err, errDamaged):
+		j.dropped += told(gone)
+	default:
+		return
+	}
+	for _, e := range gone {
+		j.size -= weight(e)
+	}
+	if j.queue = j.queue[n:]; len(j.queue) == 0 {
+		j.queue = nil // and its memory is free
+	}
 }
 
 // entriesOf has all of a picture as entries.
@@ -327,8 +438,8 @@ func slim(e *Entry) bool {
 // flush writes what is queued; where there is nothing, that somebody is watching, if that is due.
 func (j *Journal) flush(s *store, now time.Time, due bool) error {
 	j.mu.Lock()
-	queue, size, around := j.queue, j.size, j.around
-	j.queue, j.size, j.around = nil, 0, false
+	queue, around := j.queue, j.around
+	j.writing, j.around = len(queue), false
 	j.mu.Unlock()
 	if len(queue) == 0 && !around && !due {
 		return nil
@@ -338,36 +449,36 @@ func (j *Journal) flush(s *store, now time.Time, due bool) error {
 		about = j.cfg.Newest().About()
 	}
 	err := j.write(s, queue, about, now)
-	switch {
-	case err == nil:
-		j.count(told(queue), 0)
-		return nil
-	case errors.Is(err, errDamaged):
-		j.count(0, told(queue))
-		return err
-	}
-	j.mu.Lock() // it is tried again
-	defer j.mu.Unlock()
-	j.around = j.around || around
-	j.queue, j.size = append(queue, j.queue...), j.size+size
-	if j.missed || j.size > maxQueued {
-		j.drop(0)
+	j.finish(len(queue), err)
+	if err != nil && around {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.around = true
 	}
 	return err
 }
 
 // write writes changes, and what stands around the instances, unless that is nil.
 func (j *Journal) write(s *store, queue []Entry, about []byte, now time.Time) error {
-	entries := make([]Entry, 0, len(queue)+1)
+	entries, number := fit(queue), s.number
+	if len(queue) > 0 {
+		number = queue[len(queue)-1].number
+	}
 	if about != nil {
 		entries = append(entries, Entry{At: now, Data: about})
 	}
+	return abandoned(s, s.write(entries, now, false, number))
+}
+
+// fit returns the entries that can be kept, as they are kept.
+func fit(queue []Entry) []Entry {
+	entries := make([]Entry, 0, len(queue)+1)
 	for _, e := range queue {
 		if len(e.Endpoint) <= maxName && slim(&e) {
 			entries = append(entries, e)
 		}
 	}
-	return abandoned(s, s.write(entries, now, false))
+	return entries
 }
 
 // abandoned has the newest file go on no longer where err says that it is damaged.

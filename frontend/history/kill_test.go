@@ -59,6 +59,9 @@ func TestKilledAgainAndAgain(t *testing.T) {
 		}
 		has := map[uint64]bool{}
 		for _, e := range page.Entries {
+			if has[uint64(e.ID)] {
+				t.Fatalf("%s is there twice", e.ID)
+			}
 			has[uint64(e.ID)] = true
 		}
 		last, lost := next, time.Duration(0)
@@ -83,7 +86,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 }
 
 // syncing measures what the disk and the machine do to who writes a page and syncs it, twice in a
-// row, as a commit does: the least that can be lost is about that. It goes on until it is asked.
+// row, as a commit does: nothing that is lost may depend on it. It goes on until it is asked.
 func syncing(t *testing.T) (took func() []time.Duration) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "page"))

@@ -3,7 +3,9 @@ package history
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +46,8 @@ type store struct {
 	files []*file      // in order of their beginning
 	live  *file        // that is written to; nil: the next run begins another
 
+	number uint64 // of the last entry that was committed, or is lost
+
 	sealing sync.WaitGroup
 	took    atomic.Int64 // bytes, when they were last asked for
 }
@@ -82,8 +86,84 @@ func openStore(cfg Config, now time.Time) (_ *store, err error) {
 		}
 	}
 	s.order()
+	if err := s.takeTails(); err != nil {
+		return nil, errors.Join(err, s.close(now))
+	}
 	s.resume(now)
 	return s, nil
+}
+
+// takeTails commits what the process before had not, and removes its tails. What the files have
+// already has no greater number than theirs.
+func (s *store) takeTails() error {
+	lines, skipped, err := readTails(s.dir)
+	if err != nil {
+		return err
+	}
+	var into *file
+	for _, f := range s.files {
+		if !f.sealed && f.number > s.number {
+			into, s.number = f, f.number
+		}
+	}
+	if into == nil && len(lines) > 0 {
+		began := lines[0].At.UnixMilli()
+		if lines[0].Begins && !slices.ContainsFunc(s.files, func(f *file) bool { return f.until() >= began }) {
+			s.number = lines[0].Number - 1 // killed before its first commit, or its file is lost: here is all of it
+		} else {
+			s.log.Warn("History: the file that was written to last is damaged or gone: what had not been committed to it yet is lost")
+			lines = nil
+		}
+	}
+	lines = slices.DeleteFunc(lines, func(l tailed) bool { return l.Number <= s.number || l.Number-s.number >= tailSpan })
+	taken, err := s.takeLines(into, lines)
+	if err != nil {
+		return fmt.Errorf("take in what was written before the last commit: %w", err)
+	}
+	if skipped > 0 {
+		s.log.WithField("damaged", skipped).Warn("History: of what had not been committed yet, damaged lines are left out")
+	}
+	if taken > 0 {
+		s.log.Infof("History: %d changes are taken in that the frontend before had not committed yet", taken)
+	}
+	for _, name := range tailNames() {
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if s.number == 0 { // numbers are others in each folder, so that a tail of another's is told from its own
+		s.number = rand.Uint64N(1 << 62)
+	}
+	return nil
+}
+
+// takeLines commits lines of a tail, and counts the changes.
+func (s *store) takeLines(into *file, lines []tailed) (taken uint64, err error) {
+	s.live = into
+	defer func() {
+		s.sealing.Wait()
+		s.live = nil
+	}()
+	var entries []Entry
+	write := func() error {
+		if len(entries) == 0 {
+			return nil
+		}
+		taken += told(entries)
+		number := entries[len(entries)-1].number
+		err := s.write(fit(entries), time.UnixMilli(0), false, number)
+		entries = nil
+		return err
+	}
+	for _, l := range lines {
+		if !l.Begins {
+			l.Entry.number = l.Number
+			entries = append(entries, l.Entry)
+		} else if err = errors.Join(write(), s.begin(l.At, func(func(Entry) bool) {}, l.Number)); err != nil {
+			return taken, err
+		}
+	}
+	return taken, write()
 }
 
 // isOwn says whether a file has a name that this package gives: others are left alone.
@@ -138,8 +218,8 @@ func (s *store) full(f *file, now time.Time) bool {
 	return at-f.begin() >= longest.Milliseconds() || f.size.Load() > max(s.maxBytes/fileShare, 2*f.first) || at < f.runs[len(f.runs)-1].begin
 }
 
-// begin begins a run with how everything stands.
-func (s *store) begin(now time.Time, all iter.Seq[Entry]) error {
+// begin begins a run with how everything stands. Entries up to a number are not missing in it.
+func (s *store) begin(now time.Time, all iter.Seq[Entry], number uint64) error {
 	f := s.live
 	if f == nil || s.full(f, now) {
 		at := now
@@ -168,7 +248,7 @@ func (s *store) begin(now time.Time, all iter.Seq[Entry]) error {
 			if !last {
 				return nil
 			}
-			return putRun(tx, r) // at the end: a run that has only part of how everything stood is none
+			return putRun(tx, r, number) // at the end: a run that has only part of how everything stood is none
 		})
 	}
 	var err error
@@ -194,6 +274,7 @@ func (s *store) begin(now time.Time, all iter.Seq[Entry]) error {
 	if len(f.runs) == 0 {
 		f.first = f.size.Load()
 	}
+	s.number = number
 	s.mu.Lock()
 	f.runs = append(f.runs, r)
 	if s.live != f {
@@ -210,8 +291,9 @@ func (s *store) path(at time.Time) string {
 	return filepath.Join(s.dir, at.UTC().Format(nameForm)+suffix)
 }
 
-// write adds entries, and says that somebody has been watching until now.
-func (s *store) write(entries []Entry, now time.Time, closed bool) error {
+// write adds entries, the last of which has a number, and says that somebody has been watching
+// until now.
+func (s *store) write(entries []Entry, now time.Time, closed bool, number uint64) error {
 	f := s.live
 	r := f.runs[len(f.runs)-1]
 	r.until, r.closed = max(r.until, now.UnixMilli()), closed
@@ -224,11 +306,12 @@ func (s *store) write(entries []Entry, now time.Time, closed bool) error {
 				return err
 			}
 		}
-		return putRun(tx, r)
+		return putRun(tx, r, number)
 	})
 	if err != nil {
 		return err
 	}
+	s.number = number
 	s.mu.Lock()
 	f.runs[len(f.runs)-1] = r
 	s.mu.Unlock()
@@ -340,7 +423,7 @@ func (s *store) bytes() (total int64) {
 func (s *store) close(now time.Time) error {
 	var err error
 	if s.live != nil && len(s.live.runs) > 0 {
-		err = s.write(nil, now, true)
+		err = s.write(nil, now, true, s.number)
 	}
 	s.sealing.Wait()
 	s.mu.Lock()

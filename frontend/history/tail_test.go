@@ -1,0 +1,350 @@
+package history
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+// newTail is what Run has to copy to, for a test that takes its steps by hand.
+func (k *kept) newTail() *tail {
+	to := &tail{dir: k.dir}
+	k.t.Cleanup(to.close)
+	return to
+}
+
+// uncommitted has an instance change a moment later, which only the tail is told.
+func (k *kept) uncommitted(to *tail, id uint64, before, after dynmesh.VerdictState) {
+	k.t.Helper()
+	k.now = k.now.Add(time.Second)
+	k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", id), before, after, k.now)}, false)
+	if err := k.copyTo(to); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// reopened is the history of the next process, after one that was killed.
+func (k *kept) reopened() *kept {
+	k.t.Helper()
+	k.kill()
+	again := open(k.t, k.dir, k.now.Add(time.Minute), newFleet())
+	again.step()
+	return again
+}
+
+// What was not committed when a process was killed is there, once and with its evidence, whichever
+// of the following are killed, too.
+func TestKilledBeforeTheCommit(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	to := k.newTail()
+	k.uncommitted(to, 0xa, none, ready)
+	k.step()
+	k.Record([]Entry{{Subject: OfCause("host=h7"), At: k.now, To: mesh.Named, Data: []byte(`{"line":"host h7: <8> of 8"}`)}}, false)
+	k.uncommitted(to, 0xa, ready, unreachable)
+	k.uncommitted(to, 0xb, none, ready)
+	if got, want := k.story(Query{}), "a:>ready"; got != want {
+		t.Fatalf("got %q committed, want %q", got, want)
+	}
+	killed := k.now
+
+	k = k.reopened()
+	story := "a:>ready 0:>named a:ready>unreachable b:>ready"
+	if got := k.story(Query{}); got != story {
+		t.Errorf("got %q, want %q", got, story)
+	}
+	if got, want := k.stood(killed), "0:named a:unreachable b:ready"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := k.log.String(), "3 changes are taken in"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
+	}
+	for id, want := range map[dynmesh.InstanceID]string{0: "host h7: <8> of 8", 0xb: `"host":"gpu-011"`} {
+		page, err := k.Select(Query{Endpoint: map[bool]string{true: "cause:host=h7"}[id == 0], ID: id, Limit: 1})
+		if err != nil || len(page.Entries) != 1 || !bytes.Contains(page.Entries[0].Data, []byte(want)) {
+			t.Errorf("got %v, %v: want %s in its evidence", page, err, want)
+		}
+	}
+
+	k.uncommitted(k.newTail(), 0xc, none, ready)
+	k = k.reopened()
+	if got, want := k.story(Query{}), story+" c:>ready"; got != want {
+		t.Errorf("killed again: got %q, want %q", got, want)
+	}
+	k.uncommitted(k.newTail(), 0xc, none, unreachable)
+	k.step()
+	k = k.reopened()
+	if got, want := k.story(Query{}), story+" c:>ready c:>unreachable"; got != want {
+		t.Errorf("killed with all committed: got %q, want %q", got, want)
+	}
+	if strings.Contains(k.log.String(), "taken in") {
+		t.Errorf("killed with all committed: got %q", k.log)
+	}
+	if got := k.names(); len(got) != 2 { // and the lock
+		t.Errorf("got %v, want no tails", got)
+	}
+}
+
+// A process that is killed before anything was committed, in a folder that has just been made, and
+// in one of another process before.
+func TestKilledBeforeTheFirstCommit(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+		want := "b:>ready"
+		if before {
+			k.step()
+			k.change(0xa, none, ready)
+			want = "a:>ready b:>ready"
+			k.end()
+		}
+		k = open(t, k.dir, k.now.Add(time.Minute), newFleet())
+		s, err := openStore(k.cfg, k.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", 0xb), none, ready, k.now)}, false)
+		k.open(s)
+		if err := k.copyTo(k.newTail()); err != nil {
+			t.Fatal(err)
+		}
+		killed := k.now
+		k = k.reopened()
+		if got := k.story(Query{}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := k.stood(killed), "b:ready"; got != want { // nothing stood when that process began
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if k = k.reopened(); k.story(Query{}) != want {
+			t.Errorf("killed again: got %q, want %q", k.story(Query{}), want)
+		}
+	}
+}
+
+// The tail of another folder, of a file that is lost, and of one that has it all, is not taken in.
+func TestTailOfAnother(t *testing.T) {
+	other := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	other.step()
+	other.uncommitted(other.newTail(), 0xb, none, ready)
+
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	k.change(0xa, none, ready)
+	content, err := os.ReadFile(filepath.Join(other.dir, "tail.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(k.dir, "tail.0"), content)
+	k = k.reopened()
+	if got, want := k.story(Query{}), "a:>ready"; got != want {
+		t.Errorf("of another folder: got %q, want %q", got, want)
+	}
+
+	// The tail has what happened since the process began, or, later on, the end of it.
+	for _, whole := range []bool{true, false} {
+		to := k.newTail()
+		k.uncommitted(to, 0xc, none, ready)
+		k.step()
+		k.uncommitted(to, 0xd, none, ready)
+		content, err := os.ReadFile(filepath.Join(k.dir, "tail.0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, rest, _ := bytes.Cut(content, []byte{'\n'}); !whole {
+			write(t, filepath.Join(k.dir, "tail.0"), rest)
+		}
+		if err := os.Truncate(k.store.Load().live.path, 9000); err != nil {
+			t.Fatal(err)
+		}
+		k = k.reopened()
+		story, said := "c:>ready d:>ready", "2 changes are taken in"
+		if !whole {
+			story, said = "", "what had not been committed to it yet is lost"
+		}
+		if got := k.story(Query{}); got != story {
+			t.Errorf("of a file that is lost: got %q, want %q", got, story)
+		}
+		if got := k.log.String(); !strings.Contains(got, said) {
+			t.Errorf("got %q, want %q in it", got, said)
+		}
+	}
+	k.change(0xe, none, ready)
+	if got, want := k.story(Query{ID: 0xe}), "e:>ready"; got != want {
+		t.Errorf("got %q, want %q: it goes on", got, want)
+	}
+}
+
+// smallTail writes a tail of small entries, and returns it with where its lines end.
+func smallTail(t *testing.T, n int) (content []byte, ends []int) {
+	t.Helper()
+	dir := t.TempDir()
+	to := &tail{dir: dir}
+	defer to.close()
+	for i := range uint64(n) {
+		e := Entry{Subject: OfCause("c"), At: at("28T03:00:00"), To: mesh.Named, Data: []byte(`{}`)}
+		if err := to.write([]tailed{{Number: 100 + i, Entry: e}}, 100); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, int(to.size))
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "tail.0"))
+	if err != nil || len(content) != ends[n-1] {
+		t.Fatalf("got %d bytes, %v, want %d", len(content), err, ends[n-1])
+	}
+	return content, ends
+}
+
+// A tail that ends anywhere has all lines that are whole, and says whether one is not.
+func TestTailCutOff(t *testing.T) {
+	content, ends := smallTail(t, 5)
+	for n := range content {
+		lines, damaged := parseTail(content[:n])
+		whole, torn := sort.SearchInts(ends, n+1), n > 0 && !slices.Contains(ends, n)
+		if len(lines) != whole || damaged > 0 != torn {
+			t.Fatalf("the first %d bytes: got %d lines, %d damaged, want %d, and whether one is torn: %v", n, len(lines), damaged, whole, torn)
+		}
+	}
+}
+
+// A byte that is another one costs the line in which it stands, or two where it was their end, and
+// nothing is read that was not written.
+func TestTailChanged(t *testing.T) {
+	content, ends := smallTail(t, 5)
+	for n := range content {
+		for _, flip := range []byte{0x01, 0x10, 0x20, 0x80, content[n] ^ '\n'} {
+			if flip == 0 {
+				continue
+			}
+			changed := bytes.Clone(content)
+			changed[n] ^= flip
+			lines, damaged := parseTail(changed)
+			least := 4
+			if slices.Contains(ends, n+1) && n+1 < len(content) {
+				least = 3
+			}
+			if len(lines) < least || len(lines) == 5 || damaged == 0 {
+				t.Fatalf("another byte at %d: got %d lines, %d damaged", n, len(lines), damaged)
+			}
+			for _, l := range lines {
+				if l.Number < 100 || l.Number > 104 || l.Endpoint != "cause:c" || string(l.Data) != `{}` {
+					t.Fatalf("another byte at %d: got %+v", n, l)
+				}
+			}
+		}
+	}
+}
+
+// A tail with a line that is damaged in its middle gives the others, and says what it lacks.
+func TestDamagedTail(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	to := k.newTail()
+	for id := range uint64(3) {
+		k.uncommitted(to, id+1, none, ready)
+	}
+	path := filepath.Join(k.dir, "tail.0")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1 // of the second change: the first line says that the process began
+	write(t, path, content)
+	k = k.reopened()
+	if got, want := k.story(Query{}), "1:>ready 3:>ready"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := k.log.String(), "damaged=1"; strings.Count(got, want) != 1 {
+		t.Errorf("got %q, want %q in it once", got, want)
+	}
+}
+
+// What stands where the tails belong and is no file is neither opened nor removed, and said.
+func TestNoTail(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	path := filepath.Join(k.dir, "tail.1")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := k.Journal.step(k.now)
+	if err == nil || !strings.Contains(err.Error(), path) {
+		t.Fatalf("got %v, want an error that names %s", err, path)
+	}
+	k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", 1), none, ready, k.now)}, false)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	k.step()
+	if got, want := k.story(Query{}), "1:>ready"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// However writes and commits follow each other, the tails have all that is not committed, and
+// little else.
+func TestTailsHaveWhatIsNotCommitted(t *testing.T) {
+	dir := t.TempDir()
+	to := &tail{dir: dir}
+	defer to.close()
+	random := rand.New(rand.NewPCG(1, 2))
+	data := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 40_000))
+	next, committed := uint64(101), uint64(100)
+	for range 100 {
+		var lines []tailed
+		for range 1 + random.IntN(4) {
+			lines = append(lines, tailed{Number: next, Entry: Entry{Subject: OfCause("c"), To: mesh.Named, Data: data}})
+			next++
+		}
+		if err := to.write(lines, committed+1); err != nil {
+			t.Fatal(err)
+		}
+		all, skipped, err := readTails(dir)
+		if err != nil || skipped > 0 {
+			t.Fatal(skipped, err)
+		}
+		want := committed + 1
+		for _, l := range all {
+			if l.Number == want {
+				want++
+			}
+		}
+		if want != next {
+			t.Fatalf("%d is not committed, and in neither file", want)
+		}
+		if open := int(next - committed); len(all) > 2*open+30 {
+			t.Fatalf("got %d entries, though %d are not committed", len(all), open)
+		}
+		if random.IntN(3) == 0 {
+			committed += random.Uint64N(next - committed)
+		}
+	}
+	if to.into == 0 && to.last[1] == 0 {
+		t.Error("only one file was written to: the test tests nothing")
+	}
+}
+
+// A queue that is too much while some of it is being committed: that is written, and the rest is
+// dropped and counted.
+func TestTooMuchWhileACommitHangs(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	big := k.set(testkit.Key("dynamo", "backend", "generate", 1), none, ready, k.now)
+	k.Record([]Entry{big, big, big}, false)
+	k.writing = 3
+	n := 3
+	for ; k.dropped == 0; n++ {
+		k.Record([]Entry{big}, false)
+	}
+	if k.finish(3, nil); k.written.Load() != 3 || int(k.dropped) != n-3 || len(k.queue) != 0 || k.size != 0 || !k.missed {
+		t.Errorf("of %d got %d written, %d dropped, %d queued of %d bytes", n, k.written.Load(), k.dropped, len(k.queue), k.size)
+	}
+}
