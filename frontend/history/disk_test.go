@@ -101,13 +101,15 @@ func TestFullDiskBetweenFiles(t *testing.T) {
 	var err error
 	for id := uint64(2); err == nil; id++ { // the last page of the file has some room
 		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", id), none, ready, k.now)}, false)
-		err = k.copyTo(to)
+		err = to.copy(k.queued())
 	}
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	k.tailErr = err
-	if said := k.sayTail(k.sayTail(false)); !said || strings.Count(k.log.String(), "before their commit") != 1 {
+	to.tell(k.Journal.log, true)
+	to.failed.Store(&err)
+	to.tell(k.Journal.log, true)
+	if strings.Count(k.log.String(), "before their commit") != 1 {
 		t.Errorf("got %q, want one line", k.log)
 	}
 	changes := len(k.queue) + 1

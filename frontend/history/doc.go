@@ -24,12 +24,10 @@
 // A commit waits for the disk, some of which take a third of a second. So an entry is written twice:
 // first to a tail, without sync, where it is safe once the kernel has it, and then committed.
 //
-//	                     runTail                 once written, outlasts the process
-//	Record ──▶ queue ──┬─────────▶ tail.0, tail.1
-//	                   └─────────▶ *.history     once committed and synced, outlasts the machine
-//	                     run
+//	Record ──▶ queue ──┬── tail.run ──▶ tail.0, tail.1   written: outlasts the process
+//	                   └── run ───────▶ *.history        committed, synced: outlasts the machine
 //
-// The goroutine runTail alone writes the tails, and run alone everything else in the folder. An
+// The goroutine tail.run alone writes the tails, and run alone everything else in the folder. An
 // entry stays in the queue until it is committed, so neither waits for the other. Entries have
 // numbers that rise; a file has the number of the last entry that was committed, as the sequence
 // of the bucket "runs". What has greater numbers in the tails, when a folder is opened, is

@@ -19,32 +19,64 @@ func TestGoals(t *testing.T) {
 	if os.Getenv("DYNMESH_BENCH") == "" {
 		t.Skip("DYNMESH_BENCH is not set")
 	}
+	t.Run("changes", func(t *testing.T) { month(t, false) })
+	t.Run("changes, two more of each instance that nobody is told of, and a restart a day", func(t *testing.T) { month(t, true) })
+}
+
+// month is a month of a large fleet. Each file begins with how everything stood. With more, each
+// change is followed by two entries that are Carried, as where it has a cause and an output was
+// told; and the frontend is another one each day, to which all instances appear, and then become
+// known, verified and named by their workers, which is Carried twice.
+func month(t *testing.T, more bool) {
 	const instances, days, daily, batch = 1000, 30, 50, 256
 	dir := t.TempDir()
 	f := newFleet()
 	began := at("01T00:00:00")
 	k := open(t, dir, began, f)
 	k.step()
+	copied := k.newTail()
 	random := rand.New(rand.NewPCG(1, 2))
 	state := make([]dynmesh.VerdictState, instances)
 	key := func(n int) dynmesh.InstanceKey {
 		return testkit.Key("dynamo", fmt.Sprintf("backend-%d", n%8), "generate", 0x694d9b9000000000+uint64(n)*0x9e3779b97)
 	}
 	step := 24 * time.Hour / (instances * daily)
+	record := func(n int, from, to dynmesh.VerdictState) {
+		e := k.set(key(n), from, to, k.now)
+		k.Record([]Entry{e}, false)
+		for i := time.Duration(1); more && i <= 2; i++ {
+			e = k.set(key(n), to, to, k.now.Add(i*time.Millisecond))
+			e.Carried = true
+			k.Record([]Entry{e}, false)
+		}
+		if err := copied.copy(k.queued()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	appear := func(n int) {
 		to := ready
 		if state[n] == ready {
 			to = unreachable
 		}
-		k.Record([]Entry{k.set(key(n), state[n], to, k.now)}, false)
+		record(n, state[n], to)
 		state[n] = to
 	}
 	for n := range instances {
 		appear(n)
 	}
 	cpu, clock, changes := used(t), time.Now(), 0
-	for k.now.Before(began.AddDate(0, 0, days)) {
-		for range batch { // in the real thing, each commit has what comes within 25 ms
+	for day := 0; k.now.Before(began.AddDate(0, 0, days)); {
+		if now := int(k.now.Sub(began) / (24 * time.Hour)); more && now > day {
+			day = now
+			k.end()
+			k = open(t, dir, k.now, f)
+			k.step()
+			copied = k.newTail()
+			for n := range instances {
+				record(n, none, state[n])
+			}
+		}
+		for range batch { // in the real thing, each commit has what comes within 100 ms
 			k.now = k.now.Add(step)
 			appear(random.IntN(instances))
 			changes++
@@ -57,6 +89,9 @@ func TestGoals(t *testing.T) {
 	t.Logf("%d files, %.0f MB, %.0f bytes a change", len(k.store.Load().files), float64(bytes)/1e6, float64(bytes)/float64(changes))
 	if bytes > 500e6 {
 		t.Errorf("got %d bytes, want at most 500 MB", bytes)
+	}
+	if got := k.Begins(); !got.Equal(began) {
+		t.Errorf("it begins at %v, want %v: a month does not fit", got, began)
 	}
 	measure := func(what string, ask func(n int) int) {
 		t.Helper()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,10 +59,10 @@ const (
 
 // Journal keeps the history. Its methods may be called by any goroutine.
 type Journal struct {
-	cfg      Config
-	log      *logrus.Entry
-	wake     chan struct{} // holds one
-	wakeTail chan struct{} // holds one: the tail lacks something
+	cfg  Config
+	log  *logrus.Entry
+	wake chan struct{} // holds one
+	tail *tail
 
 	mu      sync.Mutex
 	queue   []Entry // what is not committed. What is in it does not change: it is read unlocked
@@ -73,7 +72,6 @@ type Journal struct {
 	missed  bool    // something that changed is in no run: another must begin, with how everything stands
 	around  bool    // what stands around the instances may be another
 	dropped uint64
-	tailErr error // of the last write to the tail
 
 	store   atomic.Pointer[store]
 	readers sync.RWMutex // who reads holds it, and who ends the store
@@ -84,7 +82,6 @@ type Journal struct {
 	began   time.Time // when nothing stood yet, and from when on changes are queued
 	running bool      // Run has begun a run
 	due     bool      // another run must begin
-	first   tailed    // with which the tail begins
 }
 
 // New checks cfg. It touches no file: [Journal.Run] does.
@@ -105,7 +102,7 @@ func New(cfg Config) (*Journal, error) {
 	case cfg.MaxBytes < 0:
 		return nil, dynmesh.NewConfigError("history", "MaxBytes", cfg.MaxBytes, "a positive number")
 	}
-	return &Journal{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), wakeTail: make(chan struct{}, 1), began: time.Now()}, nil
+	return &Journal{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), tail: newTail(cfg.Dir), began: time.Now()}, nil
 }
 
 // Record takes in what has changed: [Config.Newest] returns a picture that has it already. Data of
@@ -129,7 +126,7 @@ func (j *Journal) Record(changes []Entry, around bool) {
 		e.number = j.number
 		j.queue = append(j.queue, e)
 	}
-	rouse(j.wakeTail)
+	rouse(j.tail.wake)
 	rouse(j.wake)
 }
 
@@ -191,13 +188,12 @@ func (j *Journal) run(ctx context.Context) {
 	defer j.end()
 	var tails sync.WaitGroup
 	defer tails.Wait()
-	tails.Go(func() { j.runTail(ctx) })
+	tails.Go(func() { j.tail.run(ctx, j.queued) })
 	alive, prune := time.NewTicker(aboutEvery), time.NewTicker(pruneEvery)
 	defer alive.Stop()
 	defer prune.Stop()
 	rest := time.NewTimer(0)
 	defer rest.Stop()
-	warned := false // of the tail
 	for {
 		select {
 		case <-ctx.Done():
@@ -210,12 +206,13 @@ func (j *Journal) run(ctx context.Context) {
 			}
 		}
 		began, pause := time.Now(), commitRest
-		if err := j.step(began); err != nil {
+		err := j.step(began)
+		j.tail.tell(j.log, err == nil && j.Problem() == "") // else it is the same problem
+		if err != nil {
 			j.fail(err)
 			pause = retryAfter
 		} else {
 			j.recover()
-			warned = j.sayTail(warned)
 		}
 		rest.Reset(pause - time.Since(began)) // a disk that is slow makes them fewer by itself
 		select {
@@ -224,57 +221,6 @@ func (j *Journal) run(ctx context.Context) {
 		case <-rest.C:
 		}
 	}
-}
-
-// runTail copies to the tail what is queued, as soon as it is, until ctx ends.
-func (j *Journal) runTail(ctx context.Context) {
-	t := &tail{dir: j.cfg.Dir}
-	defer func() { t.close() }()
-	for ended := false; !ended; {
-		select {
-		case <-ctx.Done():
-			ended = true
-		case <-j.wakeTail:
-		}
-		err := j.copyTo(t)
-		j.mu.Lock()
-		j.tailErr = err
-		j.mu.Unlock()
-	}
-}
-
-// copyTo copies to the tail what is queued and not there yet. While the folder is not this
-// process's own, there is no tail.
-func (j *Journal) copyTo(t *tail) error {
-	if j.store.Load() == nil {
-		return nil
-	}
-	j.mu.Lock()
-	queue := j.queue
-	j.mu.Unlock()
-	fresh := queue[sort.Search(len(queue), func(i int) bool { return queue[i].number > t.last[t.into] }):]
-	if len(fresh) == 0 {
-		return nil
-	}
-	var lines []tailed
-	if t.file == nil && j.first.Begins {
-		lines = append(lines, j.first)
-	}
-	for _, e := range fresh {
-		lines = append(lines, tailed{Number: e.number, Entry: e})
-	}
-	return t.write(lines, queue[0].number)
-}
-
-// sayTail says once that nothing can be written to the tail, though the history itself can.
-func (j *Journal) sayTail(said bool) bool {
-	j.mu.Lock()
-	err := j.tailErr
-	j.mu.Unlock()
-	if err != nil && !said {
-		j.log.WithField("err", text.Line(describe(j.cfg.Dir, err), 300)).Warn("History: changes cannot be written before their commit: a frontend that is killed may lose those of its last second")
-	}
-	return err != nil
 }
 
 // end writes what is left, and gives the folder back.
@@ -309,7 +255,7 @@ func (j *Journal) step(now time.Time) error {
 	missed := j.missed
 	j.mu.Unlock()
 	if !j.running && !missed { // nothing stood when this process began, and all since then is queued
-		if err := s.begin(j.began, func(func(Entry) bool) {}, j.first.Number); err != nil {
+		if err := s.begin(j.began, func(func(Entry) bool) {}, j.tail.first.Number); err != nil {
 			return abandoned(s, err)
 		}
 		j.running = true
@@ -326,18 +272,29 @@ func (j *Journal) step(now time.Time) error {
 	return j.flush(s, now, now.Sub(last) >= aliveEvery)
 }
 
+// queued returns what is not committed. While the folder is not this process's own, there is no
+// tail for it.
+func (j *Journal) queued() []Entry {
+	if j.store.Load() == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.queue
+}
+
 // open has a store be used. What has been queued before it follows on what its files have.
 func (j *Journal) open(s *store) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	before := s.number + 1 // of the run that this process begins
-	j.first = tailed{Number: before, Begins: !j.missed, Entry: Entry{At: j.began}}
+	j.tail.first = tailed{Number: before, Begins: !j.missed, Entry: Entry{At: j.began}}
 	j.number += before
 	for i := range j.queue {
 		j.queue[i].number += before
 	}
 	j.store.Store(s)
-	rouse(j.wakeTail)
+	rouse(j.tail.wake)
 }
 
 // begin begins a run, after what is queued has been written to the one before. What comes in from

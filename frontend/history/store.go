@@ -157,7 +157,7 @@ func (s *store) takeLines(into *file, lines []tailed) (taken uint64, err error) 
 	}
 	for _, l := range lines {
 		if !l.Begins {
-			l.Entry.number = l.Number
+			l.number = l.Number
 			entries = append(entries, l.Entry)
 		} else if err = errors.Join(write(), s.begin(l.At, func(func(Entry) bool) {}, l.Number)); err != nil {
 			return taken, err

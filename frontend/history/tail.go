@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"sync/atomic"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 const (
@@ -34,7 +40,12 @@ type tailed struct {
 // outlast the process and no disk is waited for. It has two files: once all that one has is
 // committed, it is begun anew when the other has grown enough.
 type tail struct {
-	dir  string
+	dir    string
+	wake   chan struct{}         // holds one: something is queued
+	first  tailed                // with which it begins, where it says that the process has begun
+	failed atomic.Pointer[error] // of a write that nobody was told of
+	told   bool                  // that one has failed
+
 	file *os.File // that is written to; nil: there is none yet
 	into int      // which of the two it is
 	size int64    // bytes of it
@@ -42,7 +53,50 @@ type tail struct {
 	torn bool // its last line may be half of one
 }
 
-// write appends entries, with one call of the system. Those before the number open are committed.
+func newTail(dir string) *tail { return &tail{dir: dir, wake: make(chan struct{}, 1)} }
+
+// run copies what is queued, as soon as it is, until ctx ends.
+func (t *tail) run(ctx context.Context, queued func() []Entry) {
+	defer t.close()
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-t.wake:
+		}
+		_ = t.copy(queued()) // told by tell
+	}
+}
+
+// tell says once that the tail cannot be written, if the history itself can.
+func (t *tail) tell(log *logrus.Entry, alone bool) {
+	if err := t.failed.Swap(nil); err != nil && alone && !t.told {
+		t.told = true
+		log.WithField("err", text.Line(describe(t.dir, *err), 300)).Warn("History: changes cannot be written before their commit: a frontend that is killed loses those whose commit has not come through")
+	}
+}
+
+// copy writes what it lacks of the queue, whose first entry is the first that is not committed.
+func (t *tail) copy(queue []Entry) error {
+	fresh := queue[sort.Search(len(queue), func(i int) bool { return queue[i].number > t.last[t.into] }):]
+	if len(fresh) == 0 {
+		return nil
+	}
+	var lines []tailed
+	if t.file == nil && t.first.Begins {
+		lines = append(lines, t.first)
+	}
+	for _, e := range fresh {
+		lines = append(lines, tailed{Number: e.number, Entry: e})
+	}
+	err := t.write(lines, queue[0].number)
+	if err != nil {
+		t.failed.Store(&err)
+	}
+	return err
+}
+
+// write appends lines, with one call of the system. What has numbers before open is committed.
 func (t *tail) write(lines []tailed, open uint64) error {
 	if other := 1 - t.into; t.file == nil {
 		if err := t.turn(0); err != nil {

@@ -19,7 +19,8 @@ import (
 
 // newTail is what Run has to copy to, for a test that takes its steps by hand.
 func (k *kept) newTail() *tail {
-	to := &tail{dir: k.dir}
+	to := newTail(k.dir)
+	to.first = k.tail.first
 	k.t.Cleanup(to.close)
 	return to
 }
@@ -29,7 +30,7 @@ func (k *kept) uncommitted(to *tail, id uint64, before, after dynmesh.VerdictSta
 	k.t.Helper()
 	k.now = k.now.Add(time.Second)
 	k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", id), before, after, k.now)}, false)
-	if err := k.copyTo(to); err != nil {
+	if err := to.copy(k.queued()); err != nil {
 		k.t.Fatal(err)
 	}
 }
@@ -115,7 +116,7 @@ func TestKilledBeforeTheFirstCommit(t *testing.T) {
 		}
 		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", 0xb), none, ready, k.now)}, false)
 		k.open(s)
-		if err := k.copyTo(k.newTail()); err != nil {
+		if err := k.newTail().copy(k.queued()); err != nil {
 			t.Fatal(err)
 		}
 		killed := k.now
@@ -189,7 +190,7 @@ func TestTailOfAnother(t *testing.T) {
 func smallTail(t *testing.T, n int) (content []byte, ends []int) {
 	t.Helper()
 	dir := t.TempDir()
-	to := &tail{dir: dir}
+	to := newTail(dir)
 	defer to.close()
 	for i := range uint64(n) {
 		e := Entry{Subject: OfCause("c"), At: at("28T03:00:00"), To: mesh.Named, Data: []byte(`{}`)}
@@ -294,7 +295,7 @@ func TestNoTail(t *testing.T) {
 // little else.
 func TestTailsHaveWhatIsNotCommitted(t *testing.T) {
 	dir := t.TempDir()
-	to := &tail{dir: dir}
+	to := newTail(dir)
 	defer to.close()
 	random := rand.New(rand.NewPCG(1, 2))
 	data := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 40_000))
