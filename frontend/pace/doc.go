@@ -31,8 +31,12 @@
 //	it adds up   the excess over 1.1 ×, plus how much the peers differ among each other, is summed
 //	             up in units of the noise, no window counting for more than 4. From 8 on it is
 //	             named, and until the sum is back at 0 (a CUSUM chart with hysteresis). 2 × takes two
-//	             windows, 1.3 × some minutes. While the peers get slower themselves, that is allowed
-//	             for, too
+//	             or three windows, 1.3 × some minutes. While the peers get slower themselves, that is
+//	             allowed for, too
+//	it is rare   a window counts for no more than its rarity among the peers' windows, each beside
+//	             what is usual for itself (the logarithm, above one in four): one that peers have
+//	             had now and then, too, such as one in which a long prompt held everything up, is no
+//	             sign by itself
 //	it matters   it is 1.2 × or more, and a millisecond a token (10 ms to the first one, 20 ms a
 //	             canary)
 //	since        when the sum began to grow

@@ -20,6 +20,8 @@ import (
 //	                goes to any replica, to the one with the fewest requests, or is a fixed number of
 //	                clients, each of which waits for its answer
 //	replicas        differ by a few percent for good (lognormal)
+//	long prompts    where there are some, one holds a replica up for 5 s (nothing is done meanwhile),
+//	                each of them every two minutes in the mean, and nothing else tells of it
 //	a window        is 15 s, each replica's at another time
 //
 // What fails is one replica, from the fourth minute on: all that it does takes so many times as
@@ -39,6 +41,7 @@ type fleetSim struct {
 	prompts []float64 // length of prompts, by replica, relative to others'
 	gpus    []string
 	base    []float64 // how much longer a replica takes, for good
+	held    float64   // how often a second it is held up
 }
 
 type balancing uint8
@@ -78,7 +81,7 @@ type engineSim struct {
 func (e *engineSim) requests() int { return len(e.running) + len(e.waiting) }
 
 // step does one step, and returns how many answers ended.
-func (e *engineSim) step(r *rand.Rand, slow float64) (ended int) {
+func (e *engineSim) step(r *rand.Rand, slow, held float64) (ended int) {
 	chunk := 512.0
 	var read float64
 	for n := 0; n < len(e.waiting) && chunk > 0 && len(e.running)+n < 64; n++ {
@@ -89,6 +92,9 @@ func (e *engineSim) step(r *rand.Rand, slow float64) (ended int) {
 	took := (0.015 + 0.0003*float64(len(e.running)) + 0.00002*read) * e.factor * slow * math.Exp(0.08*r.NormFloat64())
 	if r.IntN(500) == 0 {
 		took *= 10
+	}
+	if held > 0 && r.Float64() < held*took {
+		took += 5
 	}
 	e.at += took
 	kept := e.running[:0]
@@ -224,7 +230,7 @@ func (f fleetSim) run(long time.Duration) []naming {
 		if f.slow != nil && e.at >= f.slowAt.Seconds() {
 			slow = f.slow[first]
 		}
-		ended := e.step(r, slow)
+		ended := e.step(r, slow, f.held)
 		if f.policy == clients {
 			for range ended {
 				send(e.at)

@@ -49,6 +49,7 @@ func scenarios() []scenario {
 		{"all at once", 8 * time.Minute, 0, func(f *fleetSim, _ int) { f.slow = all(f.replicas, 2) }},
 		{"a tenth of the load", 8 * time.Minute, 0, func(f *fleetSim, which int) { f.share = one(f.replicas, which, 0.1) }},
 		{"ten times the load", 8 * time.Minute, 0, func(f *fleetSim, which int) { f.rate, f.share = f.rate/3, one(f.replicas, which, 10) }},
+		{"held up now and then", 30 * time.Minute, 0, func(f *fleetSim, _ int) { f.held = 1 / 120. }},
 		{"prompts ten times as long", 8 * time.Minute, 0, func(f *fleetSim, which int) { f.rate, f.prompts = f.rate/3, one(f.replicas, which, 10) }},
 		{"two models of GPU", 8 * time.Minute, 0, func(f *fleetSim, _ int) {
 			f.gpus, f.base = make([]string, f.replicas), all(f.replicas, 1)
@@ -203,6 +204,47 @@ func TestHowMany(t *testing.T) {
 				t.Errorf("%d of %d are slow: replica %d is named, which is not", tt.slow, tt.replicas, key.ID-1)
 			}
 		}
+	}
+}
+
+// Where each replica is held up for a third of a window now and then, one that this happens to
+// twice and three times in a row is not slow; one that is so throughout is named, and soon where it
+// takes longer than what happens to all.
+func TestHeldUpNowAndThen(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		row          int // of windows
+		factor       float64
+		least, named int // windows; 0: it is not named
+	}{{"three in a row", 3, 1.5, 0, 0}, {"throughout", 40, 1.5, 5, 20}, {"throughout, and twice as slow", 40, 2.2, 2, 4}} {
+		t.Run(tt.name, func(t *testing.T) {
+			table, now, r := NewTable(), noon, rand.New(rand.NewPCG(1, 3))
+			const begins = 32
+			named := 0
+			for window := range begins + tt.row + 10 {
+				for n := range 8 {
+					now = now.Add(each / 8)
+					factor := math.Exp(0.03 * r.NormFloat64())
+					switch is := window - begins; {
+					case n == 0 && is >= 0 && is < tt.row:
+						factor *= tt.factor
+					case (window+n)%8 == 0:
+						factor *= 1.5
+					}
+					table.take(instance(n), "generate", steady(factor), now)
+					for key, text := range table.Conclude(now) {
+						if key != instance(0) || window < begins {
+							t.Errorf("window %d: replica %d: %q", window, key.ID-1, text)
+						} else if named == 0 {
+							named = window - begins + 1
+						}
+					}
+				}
+			}
+			if named < tt.least || named > tt.named {
+				t.Errorf("it is named after %d windows, want %d to %d", named, tt.least, tt.named)
+			}
+		})
 	}
 }
 

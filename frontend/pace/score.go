@@ -12,9 +12,13 @@ import (
 
 // What adds up.
 const (
-	enough = 8  // from here on a replica is slow
-	full   = 16 // and no further: what is well again is so within a minute
-	clip   = 4  // of one window
+	enough = 8   // from here on a replica is slow
+	full   = 16  // and no further: what is well again is so within a minute
+	clip   = 4   // of one window
+	like   = 0.7 // of an excess: from here on a peer's window is such a one, too
+	common = 4   // one in so many windows is such a one: it counts nothing
+	// leastSeen is how many windows of peers show at least how rare something is.
+	leastSeen = 32
 
 	allowed        = 1.1 // times
 	allowedAside   = 1.4 // for what depends on more than the engine
@@ -40,14 +44,14 @@ type score struct {
 
 // take adds a window, which took longer than its peers' would have by a factor whose logarithm is
 // excess. What exceeds base counts, in units of how much windows scatter, where the mean is of so
-// many events.
-func (s *score) take(k speed.Kind, w window, excess, base, scatter, events float64) {
+// many events, and no more than most.
+func (s *score) take(k speed.Kind, w window, excess, base, scatter, events, most float64) {
 	if math.Exp(w.y[k])-math.Exp(w.y[k]-excess) < leastExcess[k].Seconds() {
 		excess = min(excess, 0)
 	}
 	noise := math.Sqrt(scatter*scatter + leastNoise*leastNoise + noiseOfOne*noiseOfOne/events)
 	before := s.sum
-	s.sum = min(max(s.sum+min(max((excess-base)/noise, -clip), clip), 0), full)
+	s.sum = min(max(s.sum+min(max((excess-base)/noise, -clip), most), 0), full)
 	switch {
 	case s.sum == 0:
 		*s = score{}

@@ -253,7 +253,43 @@ func (r *replica) judge(k speed.Kind, count uint64, w window) {
 	} else {
 		base += math.Log(allowed)
 	}
-	s.take(k, w, excess, base, m.within, float64(count)/events[k])
+	most := float64(clip)
+	if excess > base {
+		most = r.most(k, m, excess)
+	}
+	s.take(k, w, excess, base, m.within, float64(count)/events[k], most)
+}
+
+// most is how much one window that takes longer may count: the less, the more often peers have such
+// windows, each beside what is usual for itself. Where some prompt holds each of them up now and
+// then, that one is held up twice is no sign. Peers that may be slow themselves do not count.
+func (r *replica) most(k speed.Kind, m *model, excess float64) float64 {
+	var lefts, buffer [windows]float64
+	var such, all float64
+	step := max(len(r.class.replicas)/maxPeers, 1)
+	for n := 0; n < len(r.class.replicas); n += step {
+		o := r.class.replicas[n]
+		if o == r || o.scores[k].sum >= enough/2 {
+			continue
+		}
+		left := lefts[:0]
+		for i := range o.windows {
+			if w := &o.windows[i]; w.kind[k] {
+				left = append(left, w.y[k]-m.atLeast(w.x[k]))
+			}
+		}
+		if len(left) == 0 {
+			continue
+		}
+		center := medianOf(left, buffer[:])
+		for _, l := range left {
+			all++
+			if l-center >= like*excess {
+				such++
+			}
+		}
+	}
+	return min(max(math.Log(max(all, leastSeen)/max(such, 0.5)/common), 0), clip)
 }
 
 // Next returns when Conclude may have something new though nothing was taken in; zero: never.
