@@ -69,21 +69,25 @@ func (e *Engine) Answers(t testing.TB) {
 	})
 }
 
-// Turn sets the knobs of a mock engine; those that are not named get their defaults.
+// Turn sets the knobs of a mock engine; those that are not named get their defaults. On a machine
+// that is busy an engine takes its time to answer.
 func (e *Engine) Turn(t testing.TB, knobs string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+e.Control+"/mock/knobs", strings.NewReader(knobs))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := NewAsker().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("knobs %s: %s", knobs, resp.Status)
-	}
+	testkit.Eventually(t, Startup, "an engine takes its knobs", func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+e.Control+"/mock/knobs", strings.NewReader(knobs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := NewAsker().Do(req)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("knobs %s: %s", knobs, resp.Status)
+		}
+		return true
+	})
 }
 
 // Fleet is dynmesh with its defaults: an etcd, a frontend, and workers before engines.
