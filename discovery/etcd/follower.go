@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,7 +119,7 @@ func (f *follower) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.rereads = false
+	f.rereads, f.resyncIn = false, 0
 	all, header, readable, err := f.readAll(ctx, client)
 	if err != nil {
 		return err
@@ -239,7 +240,6 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 	// stuck it is. With a leader required, etcd itself ends the watch of a member that is cut off
 	// from its cluster.
 	watcher := clientv3.NewWatcher(client)
-	f.resyncIn = 0 // everything has been read just now
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	probes := prober{
 		client: client, watcher: watcher, key: ranges[0].key, timeout: f.staleAfter,
@@ -266,7 +266,8 @@ func (f *follower) watch(ctx context.Context, client *clientv3.Client, ranges []
 		tick = ticker.C
 		beside.Go(func() { probes.run(ctx) })
 	}
-	resync := time.NewTimer(f.untilResync())
+	resync := time.NewTimer(cmp.Or(f.resyncIn, f.untilResync()))
+	f.resyncIn = 0
 	defer resync.Stop()
 	for !f.rereads {
 		select {

@@ -33,10 +33,15 @@ type keyed struct {
 
 func startKeyed(t *testing.T, cfg etcd.Config) *keyed {
 	t.Helper()
+	return startKeyedFor(t, cfg, time.Minute)
+}
+
+func startKeyedFor(t *testing.T, cfg etcd.Config, ttl time.Duration) *keyed {
+	t.Helper()
 	log, hook := logged()
 	k := &keyed{hook: hook}
 	k.Registrar = newRegistrar(t, etcd.RegistrarConfig{
-		Etcd: cfg, TTL: 60 * time.Second, Log: log, Keys: k.update, Member: dynmesh.MemberInfo{Host: "h", GossipKey: dynmesh.KeyOfRegistry},
+		Etcd: cfg, TTL: ttl, Log: log, Keys: k.update, Member: dynmesh.MemberInfo{Host: "h", GossipKey: dynmesh.KeyOfRegistry},
 	}, "generate")
 	k.stop = start(t, k.Run)
 	return k
@@ -99,6 +104,19 @@ func meshValue(t *testing.T, client *clientv3.Client) (value string, lease int64
 	return string(r.Kvs[0].Value), r.Kvs[0].Lease
 }
 
+// heldKeys returns the keys of a value, as a keyed has them; empty: it has none.
+func heldKeys(t *testing.T, value string) string {
+	t.Helper()
+	if value == "" {
+		return ""
+	}
+	v, err := meshkey.Decode([]byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(v.Keys(), " ")
+}
+
 func configOf(s *localetcd.Server) etcd.Config {
 	return etcd.Config{Endpoints: []string{s.Endpoint()}}
 }
@@ -130,8 +148,11 @@ func TestFirstMembersAgreeOnAKey(t *testing.T) {
 		t.Errorf("%d say that they have made it, want 1", made)
 	}
 	value, lease := meshValue(t, client)
-	if value != `{"key":"`+members[0].key()+`"}` || lease != 0 {
+	if held := heldKeys(t, value); held != members[0].key() || lease != 0 {
 		t.Errorf("when all have gone, etcd has %d bytes under lease %d", len(value), lease)
+	}
+	if v, err := meshkey.Decode([]byte(value)); err != nil || time.Since(time.Unix(v.Made, 0)).Abs() > 5*time.Minute {
+		t.Errorf("it does not say when it was made: %v, %v", v.Made, err)
 	}
 	late := startKeyed(t, configOf(server))
 	testkit.Eventually(t, 30*time.Second, "the same", func() bool { return late.key() == members[0].key() })
@@ -253,11 +274,10 @@ func TestKeysAreTamperedWith(t *testing.T) {
 	for _, m := range []*keyed{a, b} {
 		testkit.Eventually(t, 30*time.Second, "a key", func() bool { return m.key() != "" })
 	}
-	value, _ := meshValue(t, client)
 	first := a.key()
 
 	remove(meshkey.Path)
-	testkit.Eventually(t, 30*time.Second, "put back", func() bool { now, _ := meshValue(t, client); return now == value })
+	testkit.Eventually(t, 30*time.Second, "put back", func() bool { now, _ := meshValue(t, client); return heldKeys(t, now) == first })
 	if a.key() != first || b.key() != first {
 		t.Error("members have other keys after the entry was gone")
 	}
@@ -295,12 +315,128 @@ func TestKeysAreTamperedWith(t *testing.T) {
 	}
 	again := startEtcd(t, localetcd.Config{ClientAddr: strings.TrimPrefix(server.Endpoint(), "http://")})
 	client = dial(t, again.Endpoint())
-	testkit.Eventually(t, 60*time.Second, "an emptied etcd has it again", func() bool { now, _ := meshValue(t, client); return now == others.Encode() })
+	testkit.Eventually(t, 60*time.Second, "an emptied etcd has it again", func() bool { now, _ := meshValue(t, client); return heldKeys(t, now) == others.Key })
 	for _, m := range []*keyed{a, b, late} {
 		if m.key() != others.Key {
 			t.Error("a member has another key since etcd was emptied")
 		}
 		m.secret(t)
+	}
+}
+
+// etcd comes back empty, and one that starts is the first there: it makes a key. Those that have one
+// already never use it, and put theirs in its place.
+func TestKeysOutliveAnEmptiedEtcd(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	var old []*keyed
+	for range 3 {
+		m := startKeyedFor(t, configOf(server), 6*time.Second) // a renewal tells, where the watch does not
+		old = append(old, m)
+		testkit.Eventually(t, 30*time.Second, "a key", func() bool { return m.key() != "" })
+	}
+	first := old[0].key()
+
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server = startEtcd(t, localetcd.Config{ClientAddr: strings.TrimPrefix(server.Endpoint(), "http://")})
+	client := dial(t, server.Endpoint())
+	made := meshkey.New() // by a clock that is ahead: so others may take the longest
+	made.Made = time.Now().Add(meshkey.Contested - time.Second).Unix()
+	put, _ := writer(t, client)
+	put(meshkey.Path, made.Encode())
+	late := startKeyed(t, configOf(server))
+
+	testkit.Eventually(t, 60*time.Second, "all have the old key alone", func() bool {
+		value, _ := meshValue(t, client)
+		all := heldKeys(t, value) == first && late.key() == first
+		for _, m := range old {
+			all = all && m.key() == first
+		}
+		return all
+	})
+	said := 0
+	for _, m := range old {
+		said += countLines(m.hook, "has made others")
+		m.mu.Lock()
+		for _, step := range m.steps {
+			if step[0] != first {
+				t.Error("a member that had the old key used the new one")
+			}
+		}
+		m.mu.Unlock()
+		m.secret(t)
+	}
+	if said != 1 {
+		t.Errorf("%d say that they have put the old keys back, want 1", said)
+	}
+	late.secret(t)
+	if value, _ := meshValue(t, client); strings.Contains(value, "made") {
+		t.Error("the old key stands there as one that gives way")
+	}
+}
+
+// Who may not put its key back waits for somebody who may, understands the new one meanwhile, and
+// takes it over in the end. What was not made just now is taken over at once.
+func TestKeysOfWhoMayOnlyRead(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	ctx := context.Background()
+	reader := addUser(t, client, "reader")
+	for _, bucket := range []string{"v1/dynmesh/instances/", "v1/dynmesh/members/"} {
+		if _, err := client.RoleGrantPermission(ctx, reader, bucket, clientv3.GetPrefixRangeEnd(bucket), clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.RoleGrantPermission(ctx, reader, meshkey.Path, "", clientv3.PermissionType(clientv3.PermRead)); err != nil {
+		t.Fatal(err)
+	}
+	enableAuth(t, client)
+	root := dialAs(t, server.Endpoint())
+	put := func(v meshkey.Value) {
+		t.Helper()
+		if _, err := root.Put(ctx, meshkey.Path, v.Encode()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := meshkey.New()
+	put(held)
+	m := startKeyed(t, etcd.Config{Endpoints: []string{server.Endpoint()}, Username: reader, Password: "secret"})
+	testkit.Eventually(t, 30*time.Second, "the key", func() bool { return m.key() == held.Key })
+
+	made := func(ago time.Duration) meshkey.Value {
+		v := meshkey.New()
+		v.Made = time.Now().Add(-ago).Unix()
+		return v
+	}
+	const left = 10 * time.Second // which a watch needs milliseconds of
+	began := time.Now()
+	other := made(meshkey.Contested - left)
+	put(other)
+	testkit.Eventually(t, 60*time.Second, "it takes over the new one", func() bool { return m.key() == other.Key })
+	if waited := time.Since(began); waited < left-time.Second { // whole seconds are told
+		t.Errorf("it gave way after %v", waited)
+	}
+	m.mu.Lock()
+	if want := []string{held.Key, other.Key}; !slices.ContainsFunc(m.steps, func(step []string) bool { return slices.Equal(step, want) }) {
+		t.Error("until then, it did not understand both")
+	}
+	m.mu.Unlock()
+
+	later := made(2 * meshkey.Contested)
+	put(later)
+	testkit.Eventually(t, 30*time.Second, "what is older", func() bool { return m.key() == later.Key })
+	ahead := made(-time.Hour)
+	put(ahead)
+	testkit.Eventually(t, 30*time.Second, "what is of a clock that is ahead", func() bool { return m.key() == ahead.Key })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, step := range m.steps[len(m.steps)-2:] {
+		if len(step) != 1 {
+			t.Error("what was not made just now is understood beside the old one")
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -198,24 +199,25 @@ func (r *Registrar) followKeys(up func(keys []string, err error)) {
 	}
 }
 
-// provideKeys puts gossip keys into etcd where a full read has found none.
+// provideKeys puts gossip keys into etcd where a full read has found none, or others in their place.
 func (r *Registrar) provideKeys(ctx context.Context, client *clientv3.Client) error {
-	if _, there := r.ownWatch.keys.revisions[meshkey.Path]; there {
+	if _, there := r.ownWatch.keys.revisions[meshkey.Path]; there && r.keys.Wants() == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxCallTime)
+	callCtx, cancel := context.WithTimeout(ctx, maxCallTime)
 	defer cancel()
-	kv, err := r.keys.Provide(ctx, client)
+	kv, err := r.keys.Provide(callCtx, client)
 	if kv != nil {
 		r.ownWatch.keys.revisions[meshkey.Path] = kv.ModRevision
-		r.takeKeys(kv.Value)
+		r.takeKeys(kv)
 	}
+	r.ownWatch.resyncIn = r.keys.Wants()
 	return err
 }
 
 // takeKeys takes over gossip keys, and says in a rotation of them that it has.
-func (r *Registrar) takeKeys(value []byte) {
-	if step, changed := r.keys.Take(value); changed && step != "" {
+func (r *Registrar) takeKeys(kv *mvccpb.KeyValue) {
+	if step, changed := r.keys.Take(kv); changed && step != "" {
 		r.say(func(m *dynmesh.MemberInfo) { m.KeyStep = step })
 	}
 }
@@ -239,7 +241,10 @@ func (r *Registrar) say(change func(*dynmesh.MemberInfo)) {
 func (r *Registrar) ownChanged(d delta) {
 	for _, kv := range d.puts {
 		if string(kv.Key) == meshkey.Path && r.keys != nil {
-			r.takeKeys(kv.Value)
+			r.takeKeys(kv)
+			if r.keys.Wants() > 0 {
+				r.ownWatch.resyncIn = time.Millisecond + rand.N(putBackSpread)
+			}
 		}
 	}
 	gone := d.full

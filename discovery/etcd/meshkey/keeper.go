@@ -4,12 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
+
+// Contested is how long members stand by their keys after one that knew none has made another. In
+// that time those that reach etcd have noticed that it came back without the keys: where its watch
+// does not tell, the next renewal of their leases does.
+const Contested = 30 * time.Second
 
 // Keeper is a member's part: it takes over what etcd holds, and puts it there where it is missing.
 // One goroutine may use it. Make it with NewKeeper.
@@ -20,6 +26,9 @@ type Keeper struct {
 	value Value  // the last that could be used
 	known bool   // there is one
 	lacks string // why etcd has nothing that can be used, as said last
+
+	rival *mvccpb.KeyValue // what etcd holds in place of value, which is to be put back; nil: nothing
+	until time.Time        // when it is taken over, if that has not been possible
 }
 
 // NewKeeper returns one that tells up the keys, the one that encrypts first, whenever they change;
@@ -28,12 +37,25 @@ func NewKeeper(up func(keys []string, err error), log *logrus.Entry) *Keeper {
 	return &Keeper{up: up, log: log}
 }
 
-// Provide puts the keys that are known, or new ones, where etcd has none, and returns what it has
-// then; nil: still nothing.
+// Wants says in how long Provide is wanted though etcd has keys; 0: it is not.
+func (k *Keeper) Wants() time.Duration {
+	if k.rival == nil {
+		return 0
+	}
+	return min(max(time.Until(k.until), time.Millisecond), Contested)
+}
+
+// Provide puts the keys that are known, or new ones, where etcd has none, or has what is to be
+// replaced. It returns what etcd has then; nil: still nothing that is to be taken.
 func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyValue, error) {
-	value := k.value
+	if k.rival != nil {
+		if kv, err := k.putBack(ctx, c); kv != nil || err != nil || k.rival != nil {
+			return kv, err
+		}
+	}
+	value := k.value.stands()
 	if !k.known {
-		value = New()
+		value = madeAt(time.Now())
 	}
 	kv, made, err := create(ctx, c, value)
 	switch {
@@ -50,20 +72,55 @@ func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyVa
 	return kv, nil
 }
 
+// putBack puts the keys that are known in place of those of one who knew none. It returns what etcd
+// has then; nil, and no rival any more: nothing.
+func (k *Keeper) putBack(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyValue, error) {
+	if !time.Now().Before(k.until) {
+		return k.rival, nil
+	}
+	kv, replaced, err := replace(ctx, c, k.value.stands(), k.rival.ModRevision)
+	switch {
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return nil, nil // somebody else may, until then
+	case err != nil:
+		return nil, fmt.Errorf("put the mesh's gossip keys back: %w", err)
+	case replaced:
+		k.log.WithField("key", Path).Warn("The mesh's gossip keys were gone from etcd, and a member that did not know them has made others: " +
+			"they are put back as they were")
+	case kv == nil:
+		k.rival = nil
+	}
+	return kv, nil
+}
+
 // Take takes over what etcd holds. It returns the step of the rotation that is under way, and
 // whether the value can be used and is another one than before.
-func (k *Keeper) Take(held []byte) (step string, changed bool) {
-	value, err := Decode(held)
+//
+// What a member has made just now that knew no key is not taken over by those who have one, but
+// understood as well: Provide puts theirs back. Else the first that restarts after etcd was emptied
+// would part those who hear of its key from those who do not, yet or for as long as etcd is out of
+// their reach. Who may write the entry may have any key used, in this way and without.
+func (k *Keeper) Take(kv *mvccpb.KeyValue) (step string, changed bool) {
+	value, err := Decode(kv.Value)
 	if err != nil {
+		k.rival = nil
 		k.Lack(fmt.Errorf("what etcd holds at %s cannot be used as keys: %w", Path, err))
 		return "", false
 	}
-	if k.known && k.lacks == "" && value.Equal(k.value) {
+	contested := k.rival != nil
+	k.rival = nil
+	if until := value.gives(k.value, time.Now()); k.known && !until.IsZero() {
+		k.rival, k.until, k.lacks = kv, until, ""
+		both := append(k.value.Keys(), value.Keys()...)
+		k.up(both[:min(len(both), maxKeys)], nil)
+		return "", false
+	}
+	if k.known && k.lacks == "" && !contested && value.Equal(k.value) {
 		return "", false
 	}
 	said := "Keys changed"
 	switch {
-	case !k.known:
+	case !k.known, contested && value.Equal(k.value):
 		said = ""
 	case value.Equal(k.value):
 		said = "The mesh's gossip keys can be had from etcd again, and are the same"
@@ -106,4 +163,25 @@ func create(ctx context.Context, c *clientv3.Client, value Value) (kv *mvccpb.Ke
 		return &mvccpb.KeyValue{Key: []byte(Path), Value: []byte(encoded), ModRevision: txn.Header.Revision}, true, nil
 	}
 	return txn.Responses[0].GetResponseRange().Kvs[0], false, nil // it is there: the condition failed
+}
+
+// replace puts the value in place of what has a revision, and returns what is there then; nil:
+// nothing.
+func replace(ctx context.Context, c *clientv3.Client, value Value, revision int64) (kv *mvccpb.KeyValue, replaced bool, err error) {
+	encoded := value.Encode()
+	txn, err := c.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(Path), "=", revision)).
+		Then(clientv3.OpPut(Path, encoded)).
+		Else(clientv3.OpGet(Path)).
+		Commit()
+	if err != nil {
+		return nil, false, err
+	}
+	if txn.Succeeded {
+		return &mvccpb.KeyValue{Key: []byte(Path), Value: []byte(encoded), ModRevision: txn.Header.Revision}, true, nil
+	}
+	if kvs := txn.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		kv = kvs[0]
+	}
+	return kv, false, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dynmesh/dynmesh/internal/aeskey"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -34,10 +35,40 @@ type Value struct {
 	Key  string   `json:"key"`            // in base64, as the others; it encrypts
 	Next string   `json:"next,omitempty"` // it will
 	Old  []string `json:"old,omitempty"`  // they did
+
+	// Made is when a member made the key that knew of none, in Unix seconds. 0: the key was put there
+	// by people, or stands there anew.
+	Made int64 `json:"made,omitempty"`
 }
 
 // New returns the value of a mesh that has had no key.
 func New() Value { return Value{Key: aeskey.Generate()} }
+
+// madeAt returns a New one that says when it was made.
+func madeAt(now time.Time) Value {
+	v := New()
+	v.Made = now.Unix()
+	return v
+}
+
+// stands returns the value as it is put where etcd has lost it: it was not made just then.
+func (v Value) stands() Value {
+	v.Made = 0
+	return v
+}
+
+// gives returns until when those who have keys give way to none of the value's; zero: they do at
+// once. They stand by theirs where somebody knew none of them, and has made another just now.
+func (v Value) gives(has Value, now time.Time) time.Time {
+	made := time.Unix(v.Made, 0)
+	if v.Made == 0 || slices.ContainsFunc(v.Keys(), func(key string) bool { return slices.Contains(has.Keys(), key) }) {
+		return time.Time{}
+	}
+	if off := now.Sub(made); off >= Contested || off <= -Contested {
+		return time.Time{}
+	}
+	return made.Add(Contested)
+}
 
 // Decode reads what [Value.Encode] writes. Its errors quote nothing.
 func Decode(b []byte) (Value, error) {
@@ -78,7 +109,7 @@ func (v Value) Keys() []string {
 	return append(keys, v.Old...)
 }
 
-// Equal says whether two values are the same.
+// Equal says whether two values have the same keys.
 func (v Value) Equal(o Value) bool {
 	return v.Key == o.Key && v.Next == o.Next && slices.Equal(v.Old, o.Old)
 }

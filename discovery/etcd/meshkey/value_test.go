@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func key(c byte, n int) string {
@@ -17,6 +18,7 @@ func TestDecode(t *testing.T) {
 		{"at rest", `{"key":"` + a + `"}`, a, ""},
 		{"to be used", `{"key":"` + a + `","next":"` + b + `"}`, a + " " + b, ""},
 		{"in use", `{"key":"` + a + `","old":["` + b + `","` + c + `"]}`, a + " " + b + " " + c, ""},
+		{"made just now", `{"key":"` + a + `","made":1800000000}`, a, ""},
 		{"unknown fields", `{"key":"` + a + `","since":7}`, a, ""},
 		{"nothing", ``, "", `it is no JSON object with a "key" in base64`},
 		{"text", a, "", `it is no JSON object with a "key" in base64`},
@@ -63,6 +65,36 @@ func TestStepsOfARotation(t *testing.T) {
 	}
 	if len(steps) != 3 || !steps[""] {
 		t.Errorf("the steps are named %v, want two names, and none at rest", steps)
+	}
+}
+
+// Keys give way to others but for a while after somebody made these who knew none.
+func TestWhatGivesWay(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	has, never := New(), time.Time{}
+	at := func(ago time.Duration) Value { return madeAt(now.Add(-ago)) }
+	within := at(5 * time.Second)
+	for _, tt := range []struct {
+		name string
+		held Value
+		want time.Time
+	}{
+		{"put there by people", New(), never},
+		{"made just now", at(0), now.Add(Contested)},
+		{"made within the time", within, now.Add(Contested - 5*time.Second)},
+		{"made before", at(Contested), never},
+		{"made soon, by another clock", at(-5 * time.Second), now.Add(Contested + 5*time.Second)},
+		{"made in an hour", at(-time.Hour), never},
+		{"a step of a rotation", within.advance(), never},
+		{"the same", Value{Key: has.Key, Made: now.Unix()}, never},
+		{"of a rotation of the same", Value{Key: New().Key, Old: []string{has.Key}, Made: now.Unix()}, never},
+		{"put back", within.stands(), never},
+		{"nonsense", Value{Key: New().Key, Made: -1 << 63}, never},
+		{"nonsense ahead", Value{Key: New().Key, Made: 1<<63 - 1}, never},
+	} {
+		if got := tt.held.gives(has, now); !got.Equal(tt.want) {
+			t.Errorf("%s: until %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }
 
