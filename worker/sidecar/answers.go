@@ -65,7 +65,7 @@ func (o *oneAtATime) begin(ctx context.Context) (_ context.Context, end func(), 
 type revision struct {
 	engine, model, kind string
 	appearance          uint64 // of the engine: another may have come in its place
-	plain               bool   // it refuses to tell logprobs
+	plain               bool   // it answers only where no logprobs are wanted
 	digest              uint64
 }
 
@@ -168,26 +168,24 @@ func (p *Prompter) ask(ctx context.Context, prompt int) (answers.Sample, error) 
 	if rest, detail := p.sidecar.engine().Rests(a.ask, r.model); rest != engine.Awake || p.sidecar.dozed.Load() {
 		return answers.Sample{}, fmt.Errorf("%w: the engine rests, or may: %s", quality.ErrNotNow, detail)
 	}
-	isChat := r.kind == kind.Chat().Name
-	body, err := answers.Request(prompt, isChat, r.model, !r.plain)
-	if err != nil {
-		return answers.Sample{}, err // unreachable: it marshals
-	}
-	path := kind.Completions().Path
-	if isChat {
-		path = kind.Chat().Path
-	}
 	defer p.sidecar.poller.canary()()
-	status, answer, err := p.sidecar.client.post(ctx, path, body)
-	switch {
-	case err != nil:
+	status, answer, err := p.put(ctx, prompt, r, !r.plain)
+	if err != nil {
 		return answers.Sample{}, err
-	case status/100 == 4 && status != http.StatusTooManyRequests && !r.plain:
-		// It may be the logprobs that it refuses. Answers with and without are not compared.
-		r.plain, r.digest = true, answers.Revision(fmt.Sprint(r.digest))
-		p.setRevision(r)
-		return answers.Sample{}, fmt.Errorf("%w: %w", quality.ErrNotNow, newStatusError(status, answer))
-	case status/100 != 2:
+	}
+	if mayRefuseLogprobs(status) && !r.plain {
+		without, _, err := p.put(ctx, prompt, r, false)
+		if err != nil {
+			return answers.Sample{}, err
+		}
+		if without/100 == 2 {
+			// Answers with and without are not compared: the next one is of another revision.
+			r.plain, r.digest = true, answers.Revision(fmt.Sprint(r.digest))
+			p.setRevision(r)
+			return answers.Sample{}, fmt.Errorf("%w: it tells no logprobs: %w", quality.ErrNotNow, newStatusError(status, answer))
+		}
+	}
+	if status/100 != 2 {
 		return answers.Sample{}, newStatusError(status, answer)
 	}
 	sample, ok := answers.Read(answer)
@@ -195,6 +193,27 @@ func (p *Prompter) ask(ctx context.Context, prompt int) (answers.Sample, error) 
 		return answers.Sample{}, &malformedError{"no answer in a form that is known: " + excerpt(answer)}
 	}
 	return sample, nil
+}
+
+// put has the engine answer a prompt, as what answers now is asked.
+func (p *Prompter) put(ctx context.Context, prompt int, r revision, logprobs bool) (status int, answer []byte, err error) {
+	isChat := r.kind == kind.Chat().Name
+	body, err := answers.Request(prompt, isChat, r.model, logprobs)
+	if err != nil {
+		return 0, nil, err // unreachable: it marshals
+	}
+	path := kind.Completions().Path
+	if isChat {
+		path = kind.Chat().Path
+	}
+	return p.sidecar.client.post(ctx, path, body)
+}
+
+// mayRefuseLogprobs says whether a status may be an engine's that tells none: they have 400, 403
+// and 422 for it. Others of the kind have other causes (no such model, another key), so none is
+// believed until the same is answered without logprobs. Some only say that it is asked too often.
+func mayRefuseLogprobs(status int) bool {
+	return status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooEarly && status != http.StatusTooManyRequests
 }
 
 // maxCompletion bounds what is read of an answer to a prompt, in bytes.

@@ -2,8 +2,14 @@ package sidecar
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,9 +103,9 @@ func TestAskOfEnginesThatDiffer(t *testing.T) {
 		err     string
 		notNow  bool
 	}{
-		{"one that refuses logprobs", map[string]string{
+		{"one that refuses, whatever is wanted", map[string]string{
 			"GET /v1/models": models("vllm"), "POST /v1/completions": "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n{\"error\":{\"message\":\"logprobs are not supported\"}}",
-		}, 0, "logprobs are not supported", true},
+		}, 0, "logprobs are not supported", false},
 		{"one that sleeps", map[string]string{
 			"GET /v1/models": models("vllm"), "GET /is_sleeping": `{"is_sleeping":true}`, "POST /v1/completions": whole,
 		}, 0, "rests", true},
@@ -134,11 +140,69 @@ func TestAskOfEnginesThatDiffer(t *testing.T) {
 	}
 }
 
-// TestAskWithoutLogprobs: an engine that refuses them is asked without, and its answers are those
-// of another revision.
+// picky is an engine whose answers depend on whether logprobs are wanted.
+type picky struct {
+	mu            sync.Mutex
+	with, without string // an answer's status and body
+	asked         int    // with logprobs, since then
+}
+
+func (p *picky) set(with, without string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.with, p.without, p.asked = with, without, 0
+}
+
+func (p *picky) askedWith() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
+}
+
+// ServeHTTP answers canaries, which are streamed, in any case.
+func (p *picky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	body, _ := io.ReadAll(r.Body) // what is missing is no JSON
+	var wanted struct {
+		Stream   bool
+		Logprobs any
+	}
+	_ = json.Unmarshal(body, &wanted) // of a GET there is none
+	answer := "404 {}"
+	switch {
+	case r.URL.Path == "/v1/models":
+		answer = "200 " + models("vllm")
+	case r.URL.Path == "/openapi.json":
+		answer = `200 {"paths":{"/v1/completions":{}}}`
+	case r.URL.Path != "/v1/completions":
+	case wanted.Stream:
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, answer, _ = strings.Cut(completed, "\r\n\r\n")
+		answer = "200 " + answer
+	case wanted.Logprobs != nil:
+		p.asked++
+		answer = p.with
+	default:
+		answer = p.without
+	}
+	status, text, _ := strings.Cut(answer, " ")
+	code, _ := strconv.Atoi(status) // the test's own
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, text)
+}
+
+// TestAskWithoutLogprobs: an engine that answers only without them is asked without, and its
+// answers are those of another revision. What it refuses for another reason says nothing of them.
 func TestAskWithoutLogprobs(t *testing.T) {
-	f := &fake{answers: map[string]string{"GET /v1/models": models("vllm"), "GET /openapi.json": `{"paths":{"/v1/completions":{}}}`, "POST /v1/completions": completed}}
-	s := newSidecar(t, Config{Backend: f.serve(t), Engine: "auto"})
+	const (
+		plain = `200 {"choices":[{"text":" Paris"}]}`
+		whole = `200 {"choices":[{"text":" Paris","logprobs":{"tokens":[" Pa","ris"],"token_logprobs":[-0.1,-0.1],"top_logprobs":[{},{}]}}]}`
+	)
+	f := &picky{with: whole, without: plain}
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	s := newSidecar(t, Config{Backend: server.URL, Engine: "auto"})
 	if err := s.Probe()(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -146,19 +210,36 @@ func TestAskWithoutLogprobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.set("POST /v1/completions", "HTTP/1.1 400 Bad Request\r\n\r\nno logprobs")
-	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) {
+	for _, tt := range []struct{ with, without string }{
+		{"401 another key", "401 another key"}, {"404 no such model", "404 no such model"}, {"400 no", "503 loading"}, {"422 no", "429 later"},
+		{"429 later", plain}, {"408 later", plain}, {"500 no", plain},
+	} {
+		f.set(tt.with, tt.without)
+		if _, err := s.Prompter().Ask(t.Context(), 0); err == nil || errors.Is(err, quality.ErrNotNow) || !strings.Contains(err.Error(), tt.with[:3]) {
+			t.Errorf("%s, then %s: got %v, want a failure", tt.with, tt.without, err)
+		}
+		f.set(whole, plain)
+		if sample, err := s.Prompter().Ask(t.Context(), 0); err != nil || len(sample.Tokens) != 2 {
+			t.Errorf("after %s, then %s: got %+v (%v), want an answer with logprobs", tt.with, tt.without, sample, err)
+		}
+	}
+	if same, err := s.Prompter().Revision(t.Context()); err != nil || same != before {
+		t.Errorf("got revision %x, then %x (%v), want the same", before, same, err)
+	}
+
+	f.set("403 You are not allowed to request logprobs from this model", plain)
+	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) || !strings.Contains(err.Error(), "not allowed to request logprobs") {
 		t.Fatalf("got %v, want that it is asked again", err)
 	}
-	f.set("POST /v1/completions", `{"choices":[{"text":" Paris"}]}`)
 	after, err := s.Prompter().Revision(t.Context())
 	if err != nil || after == before {
 		t.Errorf("got revision %x, then %x (%v), want another", before, after, err)
 	}
-	if sample, err := s.Prompter().Ask(t.Context(), 0); err != nil || len(sample.Tokens) != 1 {
-		t.Errorf("got %+v (%v), want an answer", sample, err)
+	f.set(whole, plain)
+	if sample, err := s.Prompter().Ask(t.Context(), 0); err != nil || len(sample.Tokens) != 1 || f.askedWith() > 0 {
+		t.Errorf("got %+v (%v), want an answer without logprobs", sample, err)
 	}
-	f.set("POST /v1/completions", "HTTP/1.1 400 Bad Request\r\n\r\nno")
+	f.set("400 no", "400 no")
 	if _, err := s.Prompter().Ask(t.Context(), 0); err == nil || errors.Is(err, quality.ErrNotNow) {
 		t.Errorf("got %v, want a failure: there is nothing left to leave out", err)
 	}
