@@ -50,14 +50,24 @@ func comparers(f *fleet.Fleet) map[dynmesh.Measure]comparer {
 // 50 of one that lies. Those that are compared already go on.
 const maxCompared = 32 << 10
 
+// heardEvery is how often an instance is heard on one measure. Those that mean well say something
+// each 5 s at most, but for an end that follows a beginning: it is heard so much later. To take in
+// what a liar says may cost some thousand times as much as what is usual.
+const heardEvery = time.Second
+
 // remarks has instances compared with their peers. The loop owns it.
 type remarks struct {
 	by    map[dynmesh.Measure]comparer
-	known map[dynmesh.InstanceKey]struct{} // to comparers
+	known map[dynmesh.InstanceKey]struct{}        // to comparers
+	heard map[dynmesh.Subject]time.Time           // when each was heard last
+	held  map[dynmesh.Subject]dynmesh.Observation // the last that was said since, of those that said more
 }
 
 func newRemarks(f *fleet.Fleet) remarks {
-	return remarks{by: comparers(f), known: map[dynmesh.InstanceKey]struct{}{}}
+	return remarks{
+		by: comparers(f), known: map[dynmesh.InstanceKey]struct{}{},
+		heard: map[dynmesh.Subject]time.Time{}, held: map[dynmesh.Subject]dynmesh.Observation{},
+	}
 }
 
 // take takes in what has changed. Instances of which there is something to remark, or no longer,
@@ -69,20 +79,25 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 			for m, c := range r.by {
 				c.Drop(i.Key())
 				f.Remark(i.Key(), m, "", now)
+				of := dynmesh.Subject{ID: i.ID(), Endpoint: i.Key().Endpoint, Measure: m}
+				delete(r.heard, of)
+				delete(r.held, of)
 			}
 		}
 	}
 	for _, o := range changes.Measures {
-		key := dynmesh.InstanceKey{Endpoint: o.Subject.Endpoint, ID: o.Subject.ID}
-		c, i := r.by[o.Subject.Measure], f.Instance(key)
-		if c == nil || i == nil || !serves(i) || key.Endpoint.IsDrill() {
+		if now.Before(r.heard[o.Subject].Add(heardEvery)) {
+			r.held[o.Subject] = o
 			continue
 		}
-		if _, known := r.known[key]; !known && len(r.known) >= maxCompared {
-			continue
+		delete(r.held, o.Subject)
+		r.hear(f, o, now)
+	}
+	for of, o := range r.held {
+		if !now.Before(r.heard[of].Add(heardEvery)) {
+			delete(r.held, of)
+			r.hear(f, o, now)
 		}
-		r.known[key] = struct{}{}
-		c.Take(key, groupOf(f, i), o, now)
 	}
 	var unsettled []string
 	for m, c := range r.by {
@@ -94,6 +109,21 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 		}
 	}
 	f.Unsettled(unsettled)
+}
+
+// hear has what an instance said compared, where it is to be.
+func (r *remarks) hear(f *fleet.Fleet, o dynmesh.Observation, now time.Time) {
+	key := dynmesh.InstanceKey{Endpoint: o.Subject.Endpoint, ID: o.Subject.ID}
+	c, i := r.by[o.Subject.Measure], f.Instance(key)
+	if c == nil || i == nil || !serves(i) || key.Endpoint.IsDrill() {
+		return
+	}
+	if _, known := r.known[key]; !known && len(r.known) >= maxCompared {
+		return
+	}
+	r.known[key] = struct{}{}
+	r.heard[o.Subject] = now
+	c.Take(key, groupOf(f, i), o, now)
 }
 
 // serves says whether an instance is to be compared: one that does not work is remarked on by its
@@ -170,6 +200,9 @@ func groupOf(f *fleet.Fleet, i *fleet.Instance) string {
 func (r *remarks) next() (at time.Time) {
 	for _, c := range r.by {
 		at = timers.Earlier(at, c.Next())
+	}
+	for of := range r.held {
+		at = timers.Earlier(at, r.heard[of].Add(heardEvery))
 	}
 	return at
 }

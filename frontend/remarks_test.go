@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,63 @@ func TestRemarks(t *testing.T) {
 		r.rest(time.Second)
 		if all, verdict := remarks(); len(all) != 0 || verdict != dynmesh.Unreachable || e.dropped[k] == "" {
 			t.Errorf("remarks are %v beside %s", all, verdict)
+		}
+	})
+}
+
+// counting counts what it is told, and keeps the last.
+type counting struct {
+	echoing
+	taken map[dynmesh.InstanceKey]int
+}
+
+func (c counting) Take(key dynmesh.InstanceKey, group string, o dynmesh.Observation, now time.Time) {
+	c.taken[key]++
+	c.echoing.Take(key, group, o, now)
+}
+
+// One that says something all the time is heard now and then, and at last with what it said last;
+// that keeps no other from being heard.
+func TestRemarksOfOneThatSaysMuch(t *testing.T) {
+	meshed(t, false, func(r *rig) {
+		c := counting{echoing{map[dynmesh.InstanceKey]string{}, map[dynmesh.InstanceKey]string{}}, map[dynmesh.InstanceKey]int{}}
+		r.f.loop.remarks.by[dynmesh.MeasurePace] = c
+		keys := r.hosts()
+		liar, other := keys[0], keys[1]
+		say := func(k dynmesh.InstanceKey, text string) {
+			o := testkit.Canary(k, 0, true)
+			o.Report = dynmesh.Report{
+				Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint, Measure: dynmesh.MeasurePace}, Kind: dynmesh.KindMeasure, Finding: dynmesh.Pass, Sample: text,
+			}
+			r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(o)}})
+		}
+		began := time.Now()
+		for n := range 1000 {
+			say(liar, fmt.Sprint(n))
+			if n == 500 {
+				say(other, "once")
+			}
+			r.rest(20 * time.Millisecond) // longer than renderWindow
+		}
+		r.rest(2 * heardEvery)
+		if n, most := c.taken[liar], 1+int(time.Since(began)/heardEvery); n > most || n < most*2/3 {
+			t.Errorf("it was heard %d times, want once each %v, which is %d", n, heardEvery, most)
+		}
+		if !strings.HasPrefix(c.said[liar], "999 ") || c.taken[other] != 1 {
+			t.Errorf("the last that is known is %q; the other was heard %d times", c.said[liar], c.taken[other])
+		}
+		remarks := &r.f.loop.remarks
+		say(liar, "again")
+		say(liar, "and again")
+		r.die(liar)
+		r.rest(2 * heardEvery)
+		for of := range remarks.heard {
+			if of.ID == liar.ID {
+				t.Errorf("of one that died, %v is kept", of)
+			}
+		}
+		if len(remarks.held) > 0 {
+			t.Errorf("held back for ever: %v", remarks.held)
 		}
 	})
 }
