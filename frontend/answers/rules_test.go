@@ -285,6 +285,68 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestOnePromptOverAndOver: of one that says nothing but answers to one prompt, so few are kept that
+// they are soon compared, and these are the newest.
+func TestOnePromptOverAndOver(t *testing.T) {
+	if keptOfPrompt != 2*kept/len(answers.Prompts()) {
+		t.Errorf("of each of %d prompts %d samples are kept", len(answers.Prompts()), keptOfPrompt)
+	}
+	table := NewTable()
+	for n := range 3 * kept {
+		s := answers.Sample{Prompt: 3, Tokens: []byte{byte(n), byte(n >> 8)}}
+		if n == 2*kept {
+			s.Prompt = 5
+		}
+		table.Take(keyOf(0), "group", observed(s.Encode()), began)
+	}
+	r := table.replicas[keyOf(0)]
+	if len(r.recent) != keptOfPrompt+1 || r.recent[0].prompt != 5 {
+		t.Fatalf("%d samples are kept, the first of prompt %d, want %d of one and 1 of another", len(r.recent), r.recent[0].prompt, keptOfPrompt)
+	}
+	for i, e := range r.recent[1:] {
+		if n := 3*kept - keptOfPrompt + i; e.answer.Tokens[0] != byte(n) || e.answer.Tokens[1] != byte(n>>8) {
+			t.Fatalf("sample %d is %v, want number %d", i, e.answer.Tokens, n)
+		}
+	}
+	for n, p := range r.peers.prompts {
+		if len(p.answers) > keptOfPrompt {
+			t.Errorf("%d answers to prompt %d are known", len(p.answers), n)
+		}
+	}
+}
+
+// BenchmarkTakeOfALiar is the worst that one can say: half of what it answers differs, so that each
+// sample has all that is kept compared, and nothing is found.
+func BenchmarkTakeOfALiar(b *testing.B) {
+	for _, prompts := range []int{1, 4, 8} {
+		b.Run(fmt.Sprint(prompts), func(b *testing.B) {
+			table, random := NewTable(), rand.New(rand.NewPCG(1, 1))
+			right := answers.Sample{Tokens: []byte("abcdefghijklmnopqrstuvwx")}
+			take := func(i, n int, differs bool) {
+				s := right
+				s.Prompt = uint8(n % prompts)
+				if n%16 < 3 {
+					s.Prompt = uint8(n % len(answers.Prompts())) // a prompt or two say nothing
+				}
+				if differs {
+					s.Tokens = []byte{byte(random.Uint32()), byte(random.Uint32())}
+				}
+				table.Take(keyOf(i), "group", observed(s.Encode()), began)
+			}
+			for n := range 2 * kept {
+				for i := 1; i < 10; i++ {
+					take(i, n*7, random.IntN(4) == 0)
+				}
+				take(0, n, random.IntN(4) == 0)
+			}
+			for n := 0; b.Loop(); n++ {
+				take(0, n, random.IntN(3) == 0)
+				table.Conclude(began)
+			}
+		})
+	}
+}
+
 // BenchmarkTake is a sample among a thousand instances of one group.
 func BenchmarkTake(b *testing.B) {
 	for _, flips := range []float64{0, 0.01} {

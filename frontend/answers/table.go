@@ -15,6 +15,10 @@ func newest() []int { return []int{3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96
 
 const kept = 192
 
+// keptOfPrompt is how many of them may answer one prompt: twice its part. Prompts are asked in turn,
+// and what the tests cost grows with the third power of it.
+const keptOfPrompt = 48
+
 // Table holds what instances answered of late. One goroutine may use it.
 type Table struct {
 	groups   map[peersKey]*peerGroup
@@ -161,12 +165,28 @@ func (t *Table) leave(r *replica) {
 	}
 }
 
+// add adds a sample, in place of the oldest where there are too many: of all, or of its prompt.
 func (r *replica) add(e entry) {
-	if len(r.recent) == kept {
-		first := r.recent[0]
-		first.answer.kept--
-		r.peers.prompts[first.prompt].forget(first.answer)
-		r.recent = slices.Delete(r.recent, 0, 1)
+	oldest, of, same := -1, 0, 0
+	for i, known := range r.recent {
+		if known.prompt != e.prompt {
+			continue
+		}
+		if same++; same == 1 {
+			of = i
+		}
+	}
+	switch {
+	case same == keptOfPrompt:
+		oldest = of
+	case len(r.recent) == kept:
+		oldest = 0
+	}
+	if oldest >= 0 {
+		old := r.recent[oldest]
+		old.answer.kept--
+		r.peers.prompts[old.prompt].forget(old.answer)
+		r.recent = slices.Delete(r.recent, oldest, oldest+1)
 	}
 	e.answer.kept++
 	r.recent = append(r.recent, e)
