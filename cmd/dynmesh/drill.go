@@ -24,6 +24,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/drill"
 	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
 // drillOptions are the settings of the drill command that are not its phantoms'.
@@ -163,6 +164,10 @@ func repeatDrill(ctx context.Context, cfg drill.Config, opts drillOptions, asked
 	})))
 }
 
+// maxDrillConns is how many connections to /metrics there are at most: who held more could keep
+// drills from starting phantoms, which take files, too.
+const maxDrillConns = 256
+
 // serveDrill serves until ctx ends.
 func serveDrill(ctx context.Context, ln net.Listener, who *access.Access, metrics prometheus.Gatherer) error {
 	hosts := who.Hosts(ln.Addr())
@@ -198,7 +203,7 @@ func serveDrill(ctx context.Context, ln net.Listener, who *access.Access, metric
 			_ = s.Close()
 		}
 	})
-	err := s.Serve(who.Listener(ln))
+	err := s.Serve(who.Listener(budget.Listener(ln, budget.New(budget.Files(8, maxDrillConns)))))
 	if stop() {
 		return err // it ended by itself
 	}

@@ -20,7 +20,6 @@ import (
 	routeservice "github.com/envoyproxy/go-control-plane/envoy/service/route/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/net/netutil"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -94,8 +93,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		log: log, stop: stop, most: int64(most), metrics: newMetrics(),
 		// Random, so that a client never takes one frontend's versions for another's.
-		caches:   newCaches(strconv.FormatUint(rand.Uint64(), 36) + "."),
-		listener: netutil.LimitListener(ln, int(budget.Files(8, int64(most)))),
+		caches: newCaches(strconv.FormatUint(rand.Uint64(), 36) + "."),
+		// Who holds as many as there may be loses one to each that is another's.
+		listener: budget.Listener(ln, budget.NewPatient(budget.Files(8, int64(most)))),
 	}
 	s.grpc = grpc.NewServer(append(calls.Options(who, access.Fleet),
 		grpc.MaxRecvMsgSize(maxRequest),
