@@ -1,16 +1,22 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
 // remembered is a history in which everything happens that can be told of one.
@@ -108,4 +114,67 @@ func TestGoldenHistory(t *testing.T) {
 			t.Errorf("%s: got\n%s\nwant\n%s", name, b.String(), want)
 		}
 	}
+}
+
+// Whatever is asked about the past is answered: as it should be in JSON, or with a refusal.
+func FuzzHistory(f *testing.F) {
+	s, err := New(Config{Host: "127.0.0.1", Log: testkit.Quiet(), History: asked{}}, newKnown(true, nil).builder.Snapshot(), "epoch")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(s.Close)
+	f.Add("/history", "since=2h&until=2026-11-28T03:12Z&endpoint=dyn://d.b.g&id=1&limit=7&before=1.2.3")
+	f.Add("/history/counts", "since=366d&until=0s&points=500")
+	f.Add("/history/counts", "since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z&points=-1")
+	f.Add("/mesh", "at=0000-01-01T00:00Z")
+	f.Add("/mesh/d.b.g/1", "at=1h&at=%zz;")
+	f.Fuzz(func(t *testing.T, path, query string) {
+		if strings.ContainsAny(path+query, "\r\n \t") {
+			return // these are requests of another form: FuzzRequest has them
+		}
+		c := &stranger{Reader: strings.NewReader("GET " + path + "?" + query + " HTTP/1.1\r\nHost: localhost\r\n\r\n")}
+		_ = s.app.Server().ServeConn(c) // what it cannot read is an error
+		if c.Len() == 0 {
+			return
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(&c.Buffer), nil)
+		if err != nil {
+			t.Fatalf("the answer is no HTTP: %v", err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatalf("the body of the answer: %v", err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusInternalServerError {
+			t.Errorf("answered %s", resp.Status)
+		}
+		if resp.Header.Get("Content-Type") == "application/json" && !json.Valid(body) {
+			t.Errorf("answered %q", body)
+		}
+	})
+}
+
+// asked is a history that knows how questions must be.
+type asked struct{ remembered }
+
+func (a asked) Select(q history.Query) (history.Page, error) {
+	if q.Limit < 1 || q.Limit > maxTransitions {
+		panic(fmt.Sprintf("limit %d", q.Limit))
+	}
+	return history.Page{Entries: []history.Entry{{Subject: history.Subject{Endpoint: q.Endpoint, ID: q.ID}, At: q.Since}}, Before: q.Before}, nil
+}
+
+func (a asked) At(at time.Time) (history.State, error) {
+	if at.After(time.Now()) {
+		panic(at)
+	}
+	return history.State{At: at}, nil
+}
+
+func (a asked) Counts(since, until time.Time, n int) ([]history.Point, error) {
+	if n < 1 || n > maxPoints || !since.Before(until) || until.Sub(since) > 366*24*time.Hour {
+		panic(fmt.Sprint(since, until, n))
+	}
+	return []history.Point{{At: since}, {At: until}}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/internal/parse"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 func TestMoment(t *testing.T) {
@@ -22,4 +23,24 @@ func TestMoment(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %s", s, got, err, want)
 		}
 	}
+}
+
+// Whatever somebody asks for: a time, not more than Go's durations ago, or an error in one line.
+func FuzzMoment(f *testing.F) {
+	for _, s := range []string{"2026-11-28T03:12Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:60-23:59", "2562047h47m16s", "4095d", "-0d", "1e3s", "\x1b"} {
+		f.Add(s)
+	}
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, s string) {
+		at, err := parse.Moment(s, now)
+		if err != nil {
+			if text.Line(err.Error(), 200) != err.Error() {
+				t.Errorf("%q: got %q, no line", s, err)
+			}
+			return
+		}
+		if year := at.UTC().Year(); year < -1 || year > 10000 {
+			t.Errorf("%q: got a time in the year %d", s, year)
+		}
+	})
 }
