@@ -108,13 +108,14 @@ bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks;
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
 # Known vulnerabilities come from vuln.go.dev. Where that is out of reach, or govulncheck takes
-# more than five minutes, nothing is said of them.
+# more than five minutes, nothing is said of them. GOVULNDB names another database: its URL, which
+# may be file:///path/of/a/copy.
 lint: ## Check formatting, vet, go.mod, the linters of .golangci.yml and known vulnerabilities; goes through all of them
 	@failed=; check() { echo "== $$*"; "$$@" || failed=1; }; \
 	formatted() { list=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 		[ -z "$$list" ] || { echo "make fmt would change:"; echo "$$list"; return 1; }; }; \
 	vulnerabilities() { bound=; ! command -v timeout >/dev/null || bound="timeout 300"; \
-		said=$$($$bound go run $(GOVULNCHECK) ./... 2>&1) && return; code=$$?; \
+		said=$$($$bound go run $(GOVULNCHECK) $(if $(GOVULNDB),-db $(GOVULNDB)) ./... 2>&1) && return; code=$$?; \
 		case "$$code $$said" in "124 "*) echo "LEFT OUT: govulncheck: it has taken more than five minutes" ;; \
 			*"fetching vulnerabilities"*) echo "LEFT OUT: govulncheck: its database is out of reach" ;; *) echo "$$said"; return 1 ;; esac; }; \
 	check formatted; \
