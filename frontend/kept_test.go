@@ -88,6 +88,22 @@ func (r *rig) kept(since time.Time) (lines []string) {
 	return lines
 }
 
+// Whoever is listed a moment before its worker is heard was not ready until then, and is new once.
+func TestTheFirstWordIsKeptAsAChange(t *testing.T) {
+	keeping(t, func(r *rig) {
+		k := testkit.Key("d", "b", "g", 7)
+		u := testkit.Synced(testkit.HTTPInstance(k))
+		u.Members = []dynmesh.RegisteredMember{member(k.ID, "h7")}
+		r.send(u)
+		r.want(k, "notready", "has not spoken yet")
+		r.say(dynmesh.GossipUpdate{Members: []dynmesh.Member{testkit.Worker(k.ID, dynmesh.Alive)}, Observations: []dynmesh.Observation{r.next(testkit.Canary(k, 0, true))}})
+		r.want(k, "ready", "")
+		if got, want := strings.Join(r.kept(time.Time{}), "; "), "7 >notready; 7 notready>ready"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 // A cause is in the history as an instance is: when it was named and when it ended, and how it
 // stood at each moment; the instances that it explains say so, and when they left the registry,
 // though their verdict did not change.

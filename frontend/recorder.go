@@ -27,10 +27,11 @@ type recorder struct {
 type aspects struct {
 	registered, verified, withdrawn, auxiliary bool
 
-	cause  cause.Label
-	worker string // what tells the process from others
-	models string // that it serves
-	told   string // what outputs have told
+	verdict dynmesh.VerdictState
+	cause   cause.Label
+	worker  string // what tells the process from others
+	models  string // that it serves
+	told    string // what outputs have told
 }
 
 func newRecorder(j *history.Journal, causes *cause.Table, outputs snapshot.Outputs) *recorder {
@@ -55,7 +56,14 @@ func (r *recorder) record(f *fleet.Fleet, before, after *snapshot.Snapshot, chan
 	changed := make(map[dynmesh.InstanceKey]bool, len(changes.Transitions))
 	for _, t := range changes.Transitions {
 		changed[t.Key] = true
-		entry(t.At, t.Key, t.From, t.To, false)
+		from := t.From
+		if from == "" { // one that waited for its worker's first word: the history has it already
+			from = r.stood[t.Key].verdict
+		}
+		entry(t.At, t.Key, from, t.To, false)
+		was := r.stood[t.Key]
+		was.verdict = t.To
+		r.stood[t.Key] = was
 	}
 	for _, i := range changes.Instances {
 		if !i.Shown() {
@@ -76,7 +84,7 @@ func (r *recorder) record(f *fleet.Fleet, before, after *snapshot.Snapshot, chan
 }
 
 func (r *recorder) aspectsOf(f *fleet.Fleet, i *fleet.Instance) aspects {
-	a := aspects{registered: i.Registered(), verified: i.Verified(), withdrawn: f.Withdrawn(i) != nil, auxiliary: i.Auxiliary()}
+	a := aspects{verdict: i.State(), registered: i.Registered(), verified: i.Verified(), withdrawn: f.Withdrawn(i) != nil, auxiliary: i.Auxiliary()}
 	if w := i.Process().Told(); w != nil {
 		a.worker = w.Host + "\n" + strconv.Itoa(w.PID) + "\n" + w.Version
 	}

@@ -118,7 +118,7 @@ be asked, or no phantom can be started.`,
 	ask.register(flags)
 	register(flags,
 		setting{"within", "DYN_DRILL_WITHIN", &secondsValue{target: &opts.within}, "how long the frontend may take for each fault"},
-		setting{"every", "DYN_DRILL_EVERY", &secondsValue{target: &opts.every, zero: true}, "go on, with so long between drills, such as 24h; 0: one drill"},
+		setting{"every", "DYN_DRILL_EVERY", &secondsValue{target: &opts.every, none: true}, "go on, with so long between drills, such as 24h; 0: one drill"},
 		setting{"listen", "DYN_DRILL_LISTEN", &stringValue{&opts.listen, hostPort}, "host:port of /metrics and /live, with --every"},
 	)
 	phantom.register(flags)

@@ -72,7 +72,7 @@ GET /mesh has a verdict on each instance with its reasons, GET /health lists wha
 It speaks NVIDIA Dynamo's conventions, so it can share an etcd with a running Dynamo.
 
 Every setting is a flag and a variable of the environment; the flag wins. Durations are seconds (10 or 1.5) or carry a
-unit (10s, 2m). A port of 0 picks a free one, which the log names.
+unit (10s, 2m, 30d). A port of 0 picks a free one, which the log names.
 
 Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 		Example: `  dynmesh up                                   everything in one process, on loopback
@@ -86,6 +86,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
   dynmesh drill                                whether a frontend finds what is broken on purpose
   dynmesh release                              put back what outputs have withdrawn, after an uninstall
   dynmesh keygen                               a key that encrypts gossip`,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          knownCommand,
@@ -98,6 +99,7 @@ Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 	root.AddCommand(newUpCommand(logging), newFrontendCommand(logging), newWorkerCommand(logging), newCanaryCommand(), newMockEngineCommand(logging), newKeygenCommand(), newDrillCommand(logging), newVersionCommand())
 	root.AddCommand(newWaitCommand(), newStatusCommand(), newExplainCommand(), newHistoryCommand(), newHAProxyConfigCommand(), newWatchCommand(logging), newEnvoyConfigCommand(), newReleaseCommand())
 	root.SetFlagErrorFunc(flagError)
+	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 
 	return root

@@ -67,6 +67,8 @@ func TestValues(t *testing.T) {
 		{&secondsValue{target: &seconds, auto: true}, "90", "1m30s", ""},
 		{&secondsValue{target: &seconds, auto: true}, "never", "", "want auto, or seconds above 0"},
 		{&secondsValue{target: &seconds, zero: true}, "0", "1ns", ""},
+		{&secondsValue{target: &seconds, none: true}, "0", "0s", ""},
+		{&secondsValue{target: &seconds, none: true}, "-1", "", "or 0 for none"},
 		{&portValue{target: &port, none: true}, "-1", "-1", ""},
 		{&portValue{target: &port, none: true}, "-2", "", "0 for a free one, or -1 for none"},
 		{&portValue{target: &port}, "0", "0", ""},

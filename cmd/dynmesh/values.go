@@ -57,6 +57,7 @@ type secondsValue struct {
 	whole  time.Duration // if not 0: whole seconds only, and at least so many
 	auto   bool          // parse.Auto is taken, too, and is 0
 	zero   bool          // 0 is taken, too: see parse.Timeout
+	none   bool          // 0 is taken, too, and is none
 }
 
 func (v *secondsValue) String() string {
@@ -76,6 +77,8 @@ func (v *secondsValue) Set(s string) (err error) {
 		d, err = parse.WholeSeconds(s, v.whole)
 	case v.zero:
 		d, err = parse.Timeout(s)
+	case v.none:
+		d, err = parse.SecondsOrNone(s)
 	case v.auto:
 		d, err = parse.AutoSeconds(s)
 	default:

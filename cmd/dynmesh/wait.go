@@ -20,11 +20,12 @@ func newWaitCommand() *cobra.Command {
 		Use:   "wait",
 		Short: "Wait until enough instances are ready: for scripts",
 		Long: `wait asks a frontend again and again until every expectation holds, and says on stderr what is missing whenever that
-changes. Without --expect it waits for what the frontend itself expects: its /ready.
+changes. Without --expect it waits for what the frontend itself expects: its /ready. Where that expects nothing (DYN_EXPECT), it says so.
 
   dyn://dynamo.prefill.generate>=14             at least 14 instances are registered and ready
   dyn://dynamo.*.generate>=16                   * stands for a whole part; all that match are counted together
   dyn://dynamo.backend.generate>=2{verified}    only those that a fresh canary or real traffic vouches for
+  model:llama-70b>=4, model:llama-70b/decode>=4 those that serve a model, by Dynamo's cards; in one role of workers
 
 Exit codes: 0 all of it holds; 1 the time is over, or a signal came, and something is missing: the last line says what;
 2 a setting cannot be used, or the frontend never gave a usable answer. If a frontend has answered once and then went away, that is

@@ -43,7 +43,8 @@ func describe(r expect.Result) string { return plain.Text(r.String(), maxLine) }
 // *WaitError. Where nothing is expected, it is the frontend's own /ready that has to. That a
 // question has no answer, or none that can be used, is no end: frontends restart.
 //
-// report gets a line on what is missing when that changes, and at most one in three seconds.
+// report gets a line on what is missing when that changes, and at most one in three seconds; and
+// one at the end where nothing is expected at all.
 func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, report func(line string)) error {
 	var e WaitError
 	var p throttle
@@ -58,6 +59,9 @@ func (c *Client) Wait(ctx context.Context, expected []expect.Expectation, report
 		asked := time.Now()
 		r, err := c.result(ctx, expected)
 		if err == nil && r.Ready {
+			if len(r.Expectations) == 0 {
+				report("nothing is expected, here or by the frontend: it says only that the registry has been read")
+			}
 			return nil
 		}
 		if err != nil && ctx.Err() != nil && time.Since(asked) < pollInterval && (e.Last != nil || e.Cause != nil) {

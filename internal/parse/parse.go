@@ -15,9 +15,14 @@ import (
 	"time"
 )
 
-// Seconds takes 10, 1.5 or a duration with a unit, above 0.
+// Seconds takes 10, 1.5 or a duration with a unit, above 0. 30d are days, as in [Moment].
 func Seconds(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
+	if days, is := strings.CutSuffix(s, "d"); is {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 12)
+		d = time.Duration(n) * 24 * time.Hour
+	}
 	if seconds, numErr := strconv.ParseFloat(s, 64); numErr == nil {
 		d, err = time.Duration(seconds*float64(time.Second)), nil
 		if math.IsNaN(seconds) || seconds > math.MaxInt64/float64(time.Second) {
@@ -43,10 +48,22 @@ func Timeout(s string) (time.Duration, error) {
 	return d, err
 }
 
+// SecondsOrNone takes the same as [Seconds], and 0, which is none.
+func SecondsOrNone(s string) (time.Duration, error) {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n == 0 {
+		return 0, nil
+	}
+	d, err := Seconds(s)
+	if err != nil {
+		err = errors.New("want seconds, such as 10, 1.5 or 10s, or 0 for none")
+	}
+	return d, err
+}
+
 // Auto stands for a duration that the program finds by itself.
 const Auto = "auto"
 
-// AutoSeconds takes the same, or Auto, which is 0.
+// AutoSeconds takes the same as [Seconds], or Auto, which is 0.
 func AutoSeconds(s string) (time.Duration, error) {
 	if s == Auto {
 		return 0, nil
@@ -58,7 +75,7 @@ func AutoSeconds(s string) (time.Duration, error) {
 	return d, err
 }
 
-// WholeSeconds takes the same in whole seconds, least or more.
+// WholeSeconds takes the same as [Seconds] in whole ones, least or more.
 func WholeSeconds(s string, least time.Duration) (time.Duration, error) {
 	d, err := Seconds(s)
 	if err == nil && (d%time.Second != 0 || d < least) {

@@ -13,8 +13,8 @@ import (
 
 func TestSeconds(t *testing.T) {
 	for given, want := range map[string]time.Duration{
-		"10": 10 * time.Second, "1.5": 1500 * time.Millisecond, "10s": 10 * time.Second, "2m": 2 * time.Minute, "1e3": 1000 * time.Second,
-		"0": 0, "-1": 0, "": 0, "x": 0, "NaN": 0, "Inf": 0, "1e300": 0, "-5s": 0, "10 s": 0,
+		"10": 10 * time.Second, "1.5": 1500 * time.Millisecond, "10s": 10 * time.Second, "2m": 2 * time.Minute, "1e3": 1000 * time.Second, "30d": 30 * 24 * time.Hour,
+		"0": 0, "-1": 0, "": 0, "x": 0, "NaN": 0, "Inf": 0, "1e300": 0, "-5s": 0, "10 s": 0, "d": 0, "0d": 0, "-1d": 0, "1.5d": 0, "99999d": 0,
 	} {
 		if got, err := parse.Seconds(given); got != want || (err == nil) != (want > 0) {
 			t.Errorf("Seconds(%q) = %v, %v; want %v", given, got, err, want)
@@ -50,6 +50,11 @@ func TestDynamosValues(t *testing.T) {
 	for given, want := range map[string]time.Duration{"0": time.Nanosecond, "0.0": time.Nanosecond, "5": 5 * time.Second, "2m": 2 * time.Minute, "-1": 0, "x": 0} {
 		if got, err := parse.Timeout(given); got != want || (err == nil) != (want > 0) {
 			t.Errorf("Timeout(%q) = %v, %v; want %v", given, got, err, want)
+		}
+	}
+	for given, want := range map[string]time.Duration{"0": 0, "0.0": 0, "24h": 24 * time.Hour, "1d": 24 * time.Hour, "-1": -1, "x": -1} {
+		if got, err := parse.SecondsOrNone(given); (err == nil) != (want >= 0) || err == nil && got != want {
+			t.Errorf("SecondsOrNone(%q) = %v, %v; want %v", given, got, err, want)
 		}
 	}
 	for given, want := range map[string]int{"-1": parse.NoPort, "0": 0, "8081": 8081, "-2": -3, "65536": -3, "": -3} {
