@@ -36,6 +36,7 @@ func TestPage(t *testing.T) {
 		{"endpoints without a model", withoutModel},
 		{"a worker that dies at two endpoints", twice},
 		{"what failures have in common", zoneDies},
+		{"a remark on one that is ready", remarkedOn},
 		{"the look is in the address", address},
 		{"what routers are told", outputs},
 		{"what routers would be told", dryRun},

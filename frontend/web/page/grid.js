@@ -3,7 +3,7 @@
 import { byID, keep, make, setAttribute, setClass, soft, write } from './dom.js';
 import { bare, number, plain } from './plain.js';
 import { moment, now, span } from './time.js';
-import { manyFlaps, unsteady } from './verdicts.js';
+import { manyFlaps, remarkOn, unsteady } from './verdicts.js';
 import * as look from './look.js';
 
 const sizes = ['', 'small', 'medium', 'large'];
@@ -81,8 +81,9 @@ function drawCell(cell, instance, matches, size) {
   cell.instance = instance;
   const { kind, data, withdrawn } = instance;
   const shaken = unsteady(data);
-  const word = `${shaken ? 'unsteady' : kind.word}${withdrawn.length > 0 ? ', out' : data.outputs?.some((o) => o.held) ? ', held in' : ''}`;
-  setClass(cell, `cell ${kind.name}${shaken ? ' unsteady' : ''}${data.registered ? '' : ' unlisted'}`);
+  const remark = remarkOn(data);
+  const word = `${shaken ? 'unsteady' : kind.word}${remark && `, ${remark}`}${withdrawn.length > 0 ? ', out' : data.outputs?.some((o) => o.held) ? ', held in' : ''}`;
+  setClass(cell, `cell ${kind.name}${shaken || remark ? ' unsteady' : ''}${data.registered ? '' : ' unlisted'}`);
   setAttribute(cell, 'aria-label', `${instance.name}: ${word}`);
   const hidden = !matches(instance);
   if (cell.away !== hidden) cell.hidden = cell.away = hidden;

@@ -2,7 +2,7 @@
 import { byID, keep, make, setAttribute, setClass, soft, write } from './dom.js';
 import { bare, count, number, plain } from './plain.js';
 import { age, moment, setAge, timed } from './time.js';
-import { manyFlaps, unsteady, unwell } from './verdicts.js';
+import { manyFlaps, remarkOn, unsteady, unwell } from './verdicts.js';
 import * as look from './look.js';
 import { sentences } from './outputs.js';
 
@@ -98,9 +98,10 @@ function drawRow(item, { instance, more }) {
   const { data, kind } = instance;
   const [glyph, state, who, why, routed] = button.children;
   const shaken = unsteady(data);
-  setClass(button, `trouble ${kind.name}${shaken ? ' unsteady' : ''}`);
-  setClass(glyph, `glyph ${kind.name}${shaken ? ' unsteady' : ''}`);
-  write(state.children[0], shaken ? 'unsteady' : data.verdict !== 'ready' ? kind.word : data.registered ? 'withdrawn' : 'not registered');
+  const odd = shaken || data.verdict === 'ready' && remarkOn(data) !== '';
+  setClass(button, `trouble ${kind.name}${odd ? ' unsteady' : ''}`);
+  setClass(glyph, `glyph ${kind.name}${odd ? ' unsteady' : ''}`);
+  write(state.children[0], shaken ? 'unsteady' : data.verdict !== 'ready' ? kind.word : data.registered ? remarkOn(data) || 'withdrawn' : 'not registered');
   setAge(state.children[1], moment(data.since));
   write(who.children[0], instance.name);
   why.replaceChildren(...timed(plain(reason(instance), 400)));
@@ -115,6 +116,7 @@ function reason({ data }) {
     return flaps + (last ? `; before, ${last.reason}` : '');
   }
   const ready = data.registered ? data.outputs?.find((o) => o.state === 'out')?.reason ?? '' : 'gossip knows it, and no registry lists it';
-  const why = data.verdict === 'ready' ? ready : (data.reasons?.[0] ?? '');
+  const decided = data.verdict === 'ready' ? ready : (data.reasons?.[0] ?? '');
+  const why = [...new Set([decided, ...(data.remarks ?? []).map((r) => r.text)])].filter(Boolean).join('; ');
   return flaps ? `${why} (${flaps})` : why;
 }

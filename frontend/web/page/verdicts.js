@@ -34,8 +34,15 @@ export function unsteady(data) {
 
 // unwell says whether an instance belongs among those that need a look.
 export function unwell(data) {
-  return data.verdict !== 'ready' || !data.registered || data.flaps >= manyFlaps || withdrawnBy(data).length > 0;
+  return data.verdict !== 'ready' || !data.registered || data.flaps >= manyFlaps || withdrawnBy(data).length > 0 || remarkOn(data) !== '';
 }
+
+// remarkOn says in a word what is remarked on an instance: that it differs from its peers, or fails in part. Empty: nothing.
+export function remarkOn({ remarks }) {
+  return remarks?.length > 0 ? remarked[remarks[0].kind] ?? 'remarked on' : '';
+}
+
+const remarked = { answers: 'suspect', slow: 'slow', failures: 'fails in part' };
 
 // withdrawnBy names the outputs that have told routers to send an instance nothing new, or would have.
 export function withdrawnBy({ outputs }) {
