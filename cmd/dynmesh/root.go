@@ -72,7 +72,8 @@ GET /mesh has a verdict on each instance with its reasons, GET /health lists wha
 It speaks NVIDIA Dynamo's conventions, so it can share an etcd with a running Dynamo.
 
 Every setting is a flag and a variable of the environment; the flag wins. Durations are seconds (10 or 1.5) or carry a
-unit (10s, 2m, 30d). A port of 0 picks a free one, which the log names.
+unit (10s, 2m, 30d). A port of 0 picks a free one, which the log names. dynmesh completion bash (or zsh, fish,
+powershell) prints what completes commands and flags in a shell.
 
 Exit codes: 0 done, 1 failed while running, 2 a setting cannot be used.`,
 		Example: `  dynmesh up                                   everything in one process, on loopback
