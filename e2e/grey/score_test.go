@@ -92,10 +92,10 @@ func (b table) print(s selection) string {
 	}
 	fmt.Fprintf(&text, "\n|%s\n", strings.Repeat(" --- |", 1+len(s.routers)*len(s.when)))
 	found, all := map[string]int{}, map[string]int{}
-	for _, f := range s.faults {
-		if f.control && !slices.ContainsFunc(s.routers, func(r router) bool { return r.start != nil }) {
-			continue
-		}
+	faults := slices.DeleteFunc(slices.Clone(s.faults), func(f fault) bool {
+		return f.control && !slices.ContainsFunc(s.routers, func(r router) bool { return r.start != nil })
+	})
+	for _, f := range faults {
 		line := "| " + f.name + " |"
 		for _, r := range s.routers {
 			for _, when := range s.when {
@@ -128,7 +128,7 @@ Routers: from when on the one that broke gets no more requests, within %v, but f
 In bold: a goal that dynmesh misses, or a router that leaves alone what is not broken. false: replicas that were well, and named. starved: this machine kept the bench from running for so long: measure it again.
 
 `, line, s.replicas, s.rate, spec{fault: fault{goal: soon}}.window(), spec{fault: fault{goal: later}}.window(), later, unheld, foundWithin, trial, idleTime)
-	for _, f := range s.faults {
+	for _, f := range faults {
 		fmt.Fprintf(&text, "- %s: %s\n", f.name, f.what)
 	}
 	fmt.Fprintln(&text)
