@@ -55,7 +55,7 @@ var inner = map[string][][]string{
 	},
 	"worker": {
 		{"worker", "worker/sidecar"},
-		{"worker/pace", "worker/proxy"},
+		{"worker/pace", "worker/pair", "worker/proxy"},
 		{"worker/engine", "worker/failures", "worker/mocker", "worker/quality", "worker/traffic"},
 	},
 	"gossip": {

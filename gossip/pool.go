@@ -194,6 +194,11 @@ func (n watchedNetwork) Dial(ctx context.Context, addr string) (net.Conn, error)
 	return conn, err
 }
 
+// Dial connects to a member's service, if to do so is allowed: see [Config].Probe.
+func (p *Pool) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	return watchedNetwork{p.node, &p.refused}.Dial(ctx, addr)
+}
+
 // Self is this incarnation of this member.
 func (p *Pool) Self() dynmesh.Observer { return p.self }
 

@@ -586,6 +586,10 @@ func (w *Worker) RPCAddr() string { return w.rpc.ln.Addr().String() }
 // GossipAddr is host:port where other members reach the worker; empty where it is none.
 func (w *Worker) GossipAddr() string { return w.mesh.addr() }
 
+// Pool is its membership in the mesh, until Run ends; nil: it is no member. Nobody else takes its
+// updates.
+func (w *Worker) Pool() *gossip.Pool { return w.mesh.pool }
+
 // Registered returns a channel that is closed once all endpoints are in etcd for the first time.
 func (w *Worker) Registered() <-chan struct{} { return w.registrar.Registered() }
 

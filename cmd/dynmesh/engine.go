@@ -23,6 +23,7 @@ import (
 	engines "github.com/dynmesh/dynmesh/worker/engine"
 	"github.com/dynmesh/dynmesh/worker/failures"
 	"github.com/dynmesh/dynmesh/worker/mocker"
+	"github.com/dynmesh/dynmesh/worker/pair"
 	"github.com/dynmesh/dynmesh/worker/proxy"
 	"github.com/dynmesh/dynmesh/worker/quality"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
@@ -35,6 +36,7 @@ type engineOptions struct {
 	backend     sidecar.Config
 	mockControl string
 	quality     int // tokens an hour that quality canaries may cost; 0: there are none
+	pairs       pairOptions
 }
 
 func (o *engineOptions) register(flags *pflag.FlagSet) {
@@ -45,6 +47,7 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
 		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters, which may have a query; default the engine's usual one"},
 		setting{"quality-canary", "DYN_QUALITY_CANARY", &budgetValue{&o.quality}, fmt.Sprintf("compare what idle replicas answer to fixed prompts: off, on (%d), or the tokens an hour that it may cost", answers.Default)},
+		setting{"pair-canary", "DYN_PAIR_CANARY", &prefillValue{&o.pairs.prefill}, "ask pairs while this engine is idle, as a router of vLLM's does: a worker that prefills, and this engine with what that has read: off, on, or the name of the component that prefills (" + prefillComponent + ")"},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
 }
@@ -87,6 +90,7 @@ type engine struct {
 	registerAfter <-chan struct{}  // closed once it can be registered; nil: at once
 	failures      *failures.Watch  // nil where there is a handler
 	quality       *quality.Canary  // nil: answers are not compared
+	pairs         *pair.Canary     // nil: pairs are not asked
 	runs          []component      // what must run beside the worker
 }
 
@@ -118,6 +122,9 @@ func (e engine) metrics() []prometheus.Collector {
 	}
 	if e.quality != nil {
 		all = append(all, e.quality)
+	}
+	if e.pairs != nil {
+		all = append(all, e.pairs)
 	}
 	return all
 }

@@ -128,6 +128,9 @@ func newWorker(cfg worker.Config, opts workerOptions, log *logrus.Logger) (run f
 	if err != nil {
 		return nil, err
 	}
+	if err := opts.engine.pairs.add(&engine, cfg, log, &w); err != nil {
+		return nil, err
+	}
 	cfg.RegisterAfter = engine.registerAfter
 	cfg.Metrics = slices.Concat(cfg.Metrics, engine.metrics())
 	if w, err = worker.New(cfg); err != nil {

@@ -29,7 +29,7 @@ type fault struct {
 	reason  string        // that has to be among what is said of it
 	goal    time.Duration // to be found within; while idle, too, unless loaded
 	loaded  bool          // the goal is for beside requests only
-	answers bool          // only what its answers are tells of it
+	setting string        // that dynmesh needs to find it, on; it is off by default
 	beside  bool          // the verdict stays what it is: the reason stands beside it
 	control bool          // it is none: a router that leaves the replica alone has other reasons
 }
@@ -64,13 +64,13 @@ func faults() []fault {
 		{name: "dead", what: "its engine is dead behind a live API server: 500, and /health says 200", knobs: `"error_status":500`, reason: `\b500\b`, goal: soon},
 		{name: "error-chunk", what: "its engine answers 200, and a stream that is an error", knobs: `"error_chunk":0`, reason: `(?i)error_chunk|EngineCore|error in`, goal: soon},
 		{name: "no-tokens", what: "its engine answers 200, and no tokens", knobs: `"empty":true`, reason: `(?i)no_?tokens|empty|malformed|without|no_done|ended`, goal: soon},
-		{name: "wrong", what: "its engine's tokens are others than they should be", knobs: `"wrong":1`, reason: `(?i)suspect`, goal: later, beside: true, answers: true},
-		{name: "repeat", what: "its engine says one token over and over", knobs: `"repeat":1`, reason: `(?i)suspect|repeat`, goal: later, beside: true, answers: true},
+		{name: "wrong", what: "its engine's tokens are others than they should be", knobs: `"wrong":1`, reason: `(?i)suspect`, goal: later, beside: true, setting: answers},
+		{name: "repeat", what: "its engine says one token over and over", knobs: `"repeat":1`, reason: `(?i)suspect|repeat`, goal: later, beside: true, setting: answers},
 		{name: "slow", what: "its engine is two times slower, whose first token takes 100 ms else", knobs: slowFirst + `,"slow":2`, before: slowFirst, reason: `(?i)slow`, goal: later, loaded: true, beside: true},
 		{name: "rank", what: "one of its engine's two ranks answers nothing, each second request is its", knobs: `"ranks":2,"dead_rank":1`, before: `"ranks":2`,
 			reason: `(?i)timeout|stall|no progress|rank`, goal: soon},
 		{name: "pair", what: "requests fail at it (500) whose prompt one of two prefill engines has read", knobs: `"broken_pair":"` + pairs()[0] + `"`,
-			reason: `(?i)\b500\b|pair|prefill`, goal: soon, loaded: true, beside: true},
+			reason: "prefill " + pairs()[0], goal: soon, beside: true, setting: pairCanary},
 		{name: "one-way", what: "packets reach it, and only those to etcd leave it", reason: `(?i)cannot reach|timeout`, goal: soon,
 			strike: func(f *fleet) { f.silence() },
 			alone:  func(r *replica) { r.front.is(silent) }},

@@ -51,24 +51,26 @@ const (
 	polled = 100 * time.Millisecond
 )
 
-// answers is the setting that has answers compared, which is off by default.
-const answers = "--quality-canary"
+// Settings that are off by default: answers has answers compared, and pairCanary pairs asked.
+const (
+	answers    = "--quality-canary"
+	pairCanary = "--pair-canary"
+)
 
-// settings are a worker's that are no defaults: answers are compared where nothing else tells, by a
-// dynmesh that can.
+// settings are a worker's that are no defaults: where nothing else tells, by a dynmesh that can.
 func settings(t *testing.T, b *rig.Tools, f fault) []string {
 	t.Helper()
-	if !f.answers {
+	if f.setting == "" {
 		return nil
 	}
 	help, err := exec.CommandContext(t.Context(), b.Dynmesh, "worker", "--help").Output()
 	if err != nil {
 		t.Fatalf("worker --help: %v", err)
 	}
-	if !bytes.Contains(help, []byte(answers)) {
+	if !bytes.Contains(help, []byte(f.setting)) {
 		return nil
 	}
-	return []string{answers, "on"}
+	return []string{f.setting, "on"}
 }
 
 // startFleet starts replicas, and waits until all are ready and have been used. Its frontend gets
@@ -97,10 +99,23 @@ func startFleet(t *testing.T, b *rig.Tools, s spec, frontend ...string) *fleet {
 		r.worker, r.addr = f.WorkerAt(at, etcd, fmt.Sprintf("worker %d", n), r.engine.Addr, more...)
 		f.replicas = append(f.replicas, r)
 	}
+	if s.fault.setting == pairCanary && len(more) > 0 {
+		f.startPrefills(b, home)
+	}
 	f.AllReady(s.replicas)
 	f.broken = f.id(f.replicas[0])
 	f.load(warmup*s.replicas, 10*s.replicas)
 	return f
+}
+
+// startPrefills starts the engines that requests say their prompt was read by.
+func (f *fleet) startPrefills(b *rig.Tools, at rig.Place) {
+	for _, name := range pairs() {
+		engine := rig.MockEngine(f.t, b, at, name)
+		engine.Answers(f.t)
+		engine.Turn(f.t, withPace(fmt.Sprintf(`"engine_id":%q`, name)))
+		f.WorkerAt(at, f.Etcd.Endpoint(), "worker of "+name, engine.Addr, "--component", "prefill")
+	}
 }
 
 // end ends requests, and waits for them.

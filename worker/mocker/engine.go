@@ -158,6 +158,8 @@ func (e *Engine) stream(ctx context.Context, req *request, send func(chunk any) 
 // whole makes an answer in one piece.
 func (e *Engine) whole(ctx context.Context, req *request) (document, error) {
 	a := newResponse(req, e.model)
+	k, _ := e.knobStore.get()
+	a.engineID = k.EngineID
 	finish, err := e.sequence(ctx, req, func(_ int, text, finish string) error {
 		a.add(text, finish)
 		return nil

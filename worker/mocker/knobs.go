@@ -58,6 +58,10 @@ type Knobs struct {
 	Ranks    int
 	DeadRank *int
 
+	// EngineID is the name under which it hands over what it reads, where a request asks for that as
+	// vLLM's do (kv_transfer_params with do_remote_decode); default mock.
+	EngineID string
+
 	// BrokenPair is the ID of an engine whose KV cache cannot be had: requests whose
 	// kv_transfer_params name it as remote_engine_id fail with status 500, and no others do.
 	BrokenPair string
@@ -77,6 +81,9 @@ func (k Knobs) withDefaults() (Knobs, error) {
 	}
 	if k.Ranks == 0 {
 		k.Ranks = 1
+	}
+	if k.EngineID == "" {
+		k.EngineID = "mock"
 	}
 	for _, d := range []struct {
 		name string

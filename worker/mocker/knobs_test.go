@@ -12,7 +12,7 @@ func TestKnobsJSON(t *testing.T) {
 	k := Knobs{
 		FirstTokenDelay: 150 * time.Millisecond, TokenDelay: 2 * time.Second, Tokens: 3, MaxSequences: 4, Prefill: time.Minute, Slow: 2.5,
 		ErrorStatus: 503, ErrorChunk: new(0), Freeze: new(1), Drop: new(2), Refuse: true, Empty: true, Wrong: 0.25, Repeat: new(4),
-		IdleGauges: true, Ranks: 4, DeadRank: new(3), BrokenPair: "p0",
+		IdleGauges: true, Ranks: 4, DeadRank: new(3), EngineID: "d0", BrokenPair: "p0",
 	}
 	got, err := json.Marshal(k)
 	if err != nil {
@@ -20,7 +20,7 @@ func TestKnobsJSON(t *testing.T) {
 	}
 	want := `{"first_token_delay":"150ms","token_delay":"2s","tokens":3,"max_sequences":4,"prefill":"1m0s","slow":2.5,` +
 		`"error_status":503,"error_chunk":0,"freeze":1,"drop":2,"refuse":true,"empty":true,"wrong":0.25,"repeat":4,` +
-		`"idle_gauges":true,"ranks":4,"dead_rank":3,"broken_pair":"p0"}`
+		`"idle_gauges":true,"ranks":4,"dead_rank":3,"engine_id":"d0","broken_pair":"p0"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

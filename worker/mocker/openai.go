@@ -56,6 +56,7 @@ type request struct {
 	Logprobs   json.RawMessage `json:"logprobs"` // a number with completions, true with chats: answers in one piece have them
 	KVTransfer struct {
 		RemoteEngine string `json:"remote_engine_id"`
+		RemoteDecode bool   `json:"do_remote_decode"` // another engine will answer: it only reads
 	} `json:"kv_transfer_params"`
 
 	chat         bool

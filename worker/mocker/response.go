@@ -14,6 +14,8 @@ type response struct {
 	created int64
 	model   string
 
+	engineID string
+
 	text   strings.Builder
 	pieces []string // where the request wants logprobs
 	tokens int
@@ -28,6 +30,19 @@ type document struct {
 	Model   string   `json:"model"`
 	Choices []choice `json:"choices"`
 	Usage   *usage   `json:"usage,omitempty"`
+
+	Transfer *transfer `json:"kv_transfer_params,omitempty"` // of a prompt that another engine is to answer
+}
+
+// transfer says where another engine fetches what was read, as vLLM's NixlConnector does.
+type transfer struct {
+	RemotePrefill bool    `json:"do_remote_prefill"`
+	RemoteDecode  bool    `json:"do_remote_decode"`
+	Blocks        [][]int `json:"remote_block_ids"`
+	Engine        string  `json:"remote_engine_id"`
+	Host          string  `json:"remote_host"`
+	Port          int     `json:"remote_port"`
+	TensorSize    int     `json:"tp_size"`
 }
 
 type choice struct {
@@ -124,6 +139,9 @@ func (a *response) whole() document {
 	}
 	d := a.document("text_completion", c)
 	d.Usage = a.usage()
+	if a.req.KVTransfer.RemoteDecode {
+		d.Transfer = &transfer{RemotePrefill: true, Blocks: [][]int{{1}}, Engine: a.engineID, Host: "127.0.0.1", Port: 5600, TensorSize: 1}
+	}
 	return d
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -244,6 +245,24 @@ func TestServerBrokenPair(t *testing.T) {
 	}
 }
 
+// What another engine is to answer comes with where to fetch it, as vLLM's answers do, and that
+// engine answers it unless the pair is broken.
+func TestServerPairs(t *testing.T) {
+	prefill, decode := serve(t, Knobs{EngineID: "p0"}), serve(t, Knobs{})
+	status, body, _ := prefill.answer("/v1/completions", string(pairs.Request("mock", 7)))
+	request, by, ok := pairs.Reply("mock", 7, []byte(body))
+	if status != 200 || !ok || by != (pairs.Peer{Engine: "p0", Addr: "127.0.0.1:5600"}) {
+		t.Fatalf("got %d %s", status, body)
+	}
+	if status, body, _ := decode.answer("/v1/completions", string(request)); status != 200 || strings.Contains(body, "kv_transfer_params") {
+		t.Errorf("the answer: %d %s", status, body)
+	}
+	setKnobs(t, decode.engine, Knobs{BrokenPair: "p0"})
+	if status, body, _ := decode.answer("/v1/completions", string(request)); status != 500 || !strings.Contains(body, "p0") {
+		t.Errorf("by a broken pair: %d %s", status, body)
+	}
+}
+
 func TestServerErrorStatus(t *testing.T) {
 	r := serve(t, Knobs{ErrorStatus: 503})
 	status, body, _ := r.answer("/v1/completions", streamed)
@@ -369,7 +388,7 @@ func TestControl(t *testing.T) {
 	r := serve(t, Knobs{Tokens: 5})
 	const defaults = `{"first_token_delay":"0s","token_delay":"0s","tokens":16,"max_sequences":256,"prefill":"0s","slow":1,` +
 		`"error_status":0,"error_chunk":null,"freeze":null,"drop":null,"refuse":false,"empty":false,"wrong":0,"repeat":null,` +
-		`"idle_gauges":false,"ranks":1,"dead_rank":null,"broken_pair":""}` + "\n"
+		`"idle_gauges":false,"ranks":1,"dead_rank":null,"engine_id":"mock","broken_pair":""}` + "\n"
 	if status, body := r.setKnobs("GET", ""); status != 200 || body != strings.Replace(defaults, ":16", ":5", 1) {
 		t.Errorf("GET: got %d %s", status, body)
 	}

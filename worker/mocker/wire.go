@@ -29,6 +29,7 @@ type wireKnobs struct {
 	IdleGauges      bool    `json:"idle_gauges"`
 	Ranks           int     `json:"ranks"`
 	DeadRank        *int    `json:"dead_rank"`
+	EngineID        string  `json:"engine_id"`
 	BrokenPair      string  `json:"broken_pair"`
 }
 
@@ -51,6 +52,7 @@ func (k Knobs) wire() wireKnobs {
 		IdleGauges:      k.IdleGauges,
 		Ranks:           k.Ranks,
 		DeadRank:        k.DeadRank,
+		EngineID:        k.EngineID,
 		BrokenPair:      k.BrokenPair,
 	}
 }
@@ -99,6 +101,7 @@ func (k *Knobs) UnmarshalJSON(b []byte) error {
 		IdleGauges:   w.IdleGauges,
 		Ranks:        w.Ranks,
 		DeadRank:     w.DeadRank,
+		EngineID:     w.EngineID,
 		BrokenPair:   w.BrokenPair,
 	}
 	for _, d := range []struct {

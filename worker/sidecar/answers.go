@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/internal/text"
@@ -214,6 +216,45 @@ func (p *Prompter) put(ctx context.Context, prompt int, r revision, logprobs boo
 // believed until the same is answered without logprobs. Some only say that it is asked too often.
 func mayRefuseLogprobs(status int) bool {
 	return status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooEarly && status != http.StatusTooManyRequests
+}
+
+// Answer has the engine answer a request of vLLM's form, and judges the answer. It returns a
+// *dynmesh.Failure where that is the engine's own; whatever else it returns says nothing of it. It
+// is never sent beside a canary, but a canary does not end it: it takes as long.
+func (p *Prompter) Answer(ctx context.Context, path string, body []byte) error {
+	_, end, err := p.turns.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	ask, err := canary.HTTP(canary.HTTPConfig{URL: p.sidecar.client.url(path), Body: body, Header: p.sidecar.client.header(), TLS: p.sidecar.client.tls})
+	if err != nil {
+		return err // unreachable: the URL has been parsed
+	}
+	defer p.sidecar.poller.canary()()
+	failure := canary.Check(ctx, ask).Failure
+	if failure == nil {
+		return nil
+	}
+	status, isStatus := errors.AsType[*canary.StatusError](failure)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled), isStatus && status.Status < 500,
+		failure.Reason == dynmesh.ReasonBusy, failure.Reason == dynmesh.ReasonRefused, failure.Reason == dynmesh.ReasonUnreachable:
+		return errors.New(failure.Error())
+	}
+	return failure
+}
+
+// Model is the name of the model that the engine serves; not ok: it is not known, or the engine
+// rests or may, and is to be left alone.
+func (p *Prompter) Model(ctx context.Context) (name string, ok bool) {
+	found, _, ok := p.sidecar.monitor.appearance()
+	if !ok || textKind(found.kinds) == "" || p.sidecar.dozed.Load() {
+		return "", false
+	}
+	a := &inquiry{ctx: ctx, client: p.sidecar.client, absent: &p.sidecar.monitor.absent}
+	rest, _ := p.sidecar.engine().Rests(a.ask, found.model)
+	return found.model, rest == engine.Awake
 }
 
 // maxCompletion bounds what is read of an answer to a prompt, in bytes.

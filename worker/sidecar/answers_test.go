@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/mocker"
@@ -92,6 +93,68 @@ func TestAskIsAlone(t *testing.T) {
 	if _, err := s.Prompter().Ask(t.Context(), 0); err != nil {
 		t.Errorf("after the canary: %v", err)
 	}
+}
+
+// A pair's request is judged as a canary is: what is the engine's own is a failure, and else nothing
+// is known. A canary waits for it no more than for a prompt, and does not end it.
+func TestAnswer(t *testing.T) {
+	s, e := asked(t, "m")
+	if name, ok := s.Prompter().Model(t.Context()); !ok || name != "m" {
+		t.Errorf("its model is %q, %v", name, ok)
+	}
+	for _, tt := range []struct {
+		name  string
+		knobs mocker.Knobs
+		want  dynmesh.Reason // empty: no failure
+		says  string         // empty: no error at all
+	}{
+		{"answered", mocker.Knobs{}, "", ""},
+		{"failed", mocker.Knobs{ErrorStatus: 500}, dynmesh.ReasonStatus, "status 500"},
+		{"the request is at fault", mocker.Knobs{ErrorStatus: 400}, "", "status 400"},
+		{"busy", mocker.Knobs{ErrorStatus: 429}, "", "429"},
+		{"late", mocker.Knobs{Freeze: new(0)}, dynmesh.ReasonTimeout, "timeout"},
+	} {
+		setKnobs(t, e, tt.knobs)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if tt.want == dynmesh.ReasonTimeout {
+			ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+		}
+		err := s.Prompter().Answer(ctx, "/v1/completions", []byte(`{"prompt":"x","max_tokens":2}`))
+		cancel()
+		failure, isFailure := errors.AsType[*dynmesh.Failure](err)
+		switch {
+		case (err != nil) != (tt.says != ""), err != nil && !strings.Contains(err.Error(), tt.says):
+			t.Errorf("%s: got %v, want …%s…", tt.name, err, tt.says)
+		case isFailure != (tt.want != ""), isFailure && failure.Reason != tt.want:
+			t.Errorf("%s: got %#v, want %q", tt.name, err, tt.want)
+		}
+		testkit.Eventually(t, patience, "it is over", func() bool { return e.InFlight() == 0 })
+	}
+	setKnobs(t, e, mocker.Knobs{FirstTokenDelay: time.Hour})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Prompter().Answer(t.Context(), "/v1/completions", []byte(`{"prompt":"x"}`)) }()
+	testkit.Eventually(t, patience, "the engine is asked", func() bool { return e.InFlight() == 1 })
+	if _, err := s.Prompter().Ask(t.Context(), 0); !errors.Is(err, quality.ErrNotNow) {
+		t.Errorf("a prompt beside it: got %v, want not now", err)
+	}
+	canaryEnded := make(chan error, 1)
+	go func() { canaryEnded <- s.Probe()(t.Context()) }()
+	testkit.Eventually(t, patience, "a canary comes", func() bool { return e.InFlight() == 2 })
+	setKnobs(t, e, mocker.Knobs{})
+	if err := <-ended; err != nil {
+		t.Errorf("beside a canary: %v", err)
+	}
+	if err := <-canaryEnded; err != nil {
+		t.Errorf("the canary: %v", err)
+	}
+	setKnobs(t, e, mocker.Knobs{Refuse: true})
+	testkit.Eventually(t, patience, "nobody listens", func() bool {
+		err := s.Prompter().Answer(t.Context(), "/v1/completions", []byte(`{"prompt":"x"}`))
+		if _, isFailure := errors.AsType[*dynmesh.Failure](err); isFailure {
+			t.Errorf("nobody listens: got %v, which is no failure of a pair", err)
+		}
+		return err != nil && strings.Contains(err.Error(), "refused")
+	})
 }
 
 func TestAskOfEnginesThatDiffer(t *testing.T) {

@@ -1,0 +1,254 @@
+package pair
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/pairs"
+	"github.com/dynmesh/dynmesh/internal/logging"
+	"github.com/dynmesh/dynmesh/internal/text"
+)
+
+const (
+	tick    = 250 * time.Millisecond // between two looks at whether it is time, and the engine idle
+	patient = 5 * time.Second        // for each half of a canary
+
+	toldAgain = 5 * time.Minute // that pairs cannot be asked
+
+	maxAnswer   = 1 << 20 // bytes of an answer: a block of the KV cache is a number in it
+	idleTimeout = 5 * time.Second
+)
+
+// outcome is what became of a canary.
+type outcome uint8
+
+const (
+	void     outcome = iota // it says nothing of the pair: the one that prefills did not answer, or there was other work
+	answered                // by the pair
+	failed                  // the own engine could not answer what the other one had read
+)
+
+// String is the outcome as a metric's label.
+func (o outcome) String() string {
+	return [...]string{void: "void", answered: "answered", failed: "failed"}[o]
+}
+
+// Mesh is a *gossip.Pool, of which nobody else takes the updates.
+type Mesh interface {
+	Addr() string
+	Changed() <-chan struct{}
+	Take() dynmesh.GossipUpdate
+	Dial(ctx context.Context, addr string) (net.Conn, error) // where that is allowed
+}
+
+// Config says for whom others are asked.
+type Config struct {
+	Own     dynmesh.Endpoint // the worker's namespace and component; required
+	Prefill string           // the component of the workers that prefill; required
+
+	Mesh func() Mesh // that the worker is a member of, from Run on; required
+	TLS  *tls.Config // of the workers' request ports; nil: they speak plain HTTP
+
+	// Model is the name of the own engine's model; not ok: it is not known yet, or nothing may be asked
+	// of it now.
+	Model func(context.Context) (name string, ok bool)
+
+	// Ask has the own engine answer, past the worker, and returns why it did not: a *dynmesh.Failure,
+	// or whatever says nothing of it. It ends with its context.
+	Ask func(ctx context.Context, path string, body []byte) error
+
+	Activity func() canary.Activity // of the own engine
+
+	// Report is told what became of each canary that says something of its pair; nil: it was answered.
+	Report func(pairs.Peer, *dynmesh.Failure)
+
+	Log *logrus.Entry // nil discards
+}
+
+// Canary asks pairs. Make it with [New].
+type Canary struct {
+	cfg   Config
+	http  *http.Client
+	asked *prometheus.CounterVec
+
+	// Of Run.
+	directory *directory
+	schedule  schedule
+	late      uint64    // canaries since the last answer that had none in time
+	told      time.Time // when it was logged last that pairs cannot be asked
+}
+
+// New returns one that does nothing before Run.
+func New(cfg Config) *Canary {
+	cfg.Log = logging.OrDiscard(cfg.Log).WithField("component", "pair")
+	return &Canary{
+		cfg: cfg,
+		http: &http.Client{
+			Transport: &http.Transport{
+				DialContext: func(ctx context.Context, _, addr string) (conn net.Conn, err error) {
+					return cfg.Mesh().Dial(ctx, addr)
+				},
+				TLSClientConfig: cfg.TLS, TLSHandshakeTimeout: patient,
+				DisableCompression: true, MaxIdleConnsPerHost: 1, MaxIdleConns: 16, IdleConnTimeout: idleTimeout, MaxResponseHeaderBytes: 64 << 10,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		asked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dynmesh_pair_canaries_total",
+			Help: "Canaries that went through a worker that prefills and this engine: answered, failed (the pair cannot), or void (nothing is known of the pair).",
+		}, []string{"outcome"}),
+	}
+}
+
+// Describe is for Prometheus.
+func (c *Canary) Describe(ch chan<- *prometheus.Desc) { c.asked.Describe(ch) }
+
+// Collect is for Prometheus.
+func (c *Canary) Collect(ch chan<- prometheus.Metric) { c.asked.Collect(ch) }
+
+// Run asks until ctx ends.
+func (c *Canary) Run(ctx context.Context) error {
+	defer c.http.CloseIdleConnections()
+	mesh := c.cfg.Mesh()
+	host, _ := netip.ParseAddrPort(mesh.Addr()) // it always has one
+	c.directory = newDirectory(c.cfg.Own, c.cfg.Prefill, host.Addr())
+	c.schedule.last = time.Now().Add(-rand.N(period)) // not all workers at once
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-mesh.Changed():
+			c.directory.take(mesh.Take())
+			continue
+		case <-ticks.C:
+		}
+		c.step(ctx)
+	}
+}
+
+// step asks one worker, if this is the moment.
+func (c *Canary) step(ctx context.Context) {
+	all, decodes := c.directory.prefills()
+	p, ok := c.schedule.next(all, decodes, time.Now())
+	if !ok || !c.isIdle() {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, patient)
+	model, ok := c.cfg.Model(asking)
+	if cancel(); !ok {
+		return
+	}
+	by, why, err := c.ask(ctx, p, model)
+	o := answered
+	var failure *dynmesh.Failure
+	switch {
+	case ctx.Err() != nil:
+		return
+	case why != nil:
+		o, failure = failed, why
+	case err != nil:
+		o = void
+	}
+	c.asked.WithLabelValues(o.String()).Inc()
+	c.schedule.asked(p.ID, o, time.Now())
+	c.tell(p, err)
+	if o != void {
+		by.Instance = p.ID
+		c.cfg.Report(by, failure)
+	}
+}
+
+// isIdle says whether the own engine has nothing to do, canaries apart that it could not answer:
+// it may go on to count those.
+func (c *Canary) isIdle() bool {
+	a := c.cfg.Activity()
+	return a.InFlight == 0 && a.Engine <= c.late
+}
+
+// ask has a worker read a prompt, and the own engine answer it. why is a failure of the pair, and
+// err what says nothing of it.
+func (c *Canary) ask(ctx context.Context, p Prefill, model string) (by pairs.Peer, why *dynmesh.Failure, err error) {
+	nonce := rand.Uint64()
+	answer, err := c.post(ctx, p.Addr, pairs.Request(model, nonce))
+	if err != nil {
+		return by, nil, fmt.Errorf("the one that prefills: %w", err)
+	}
+	request, by, ok := pairs.Reply(model, nonce, answer)
+	if !ok {
+		return by, nil, errors.New("what prefills hands nothing over: want a kv_transfer_params with a remote_engine_id in its answer, as vLLM's has")
+	}
+	if !c.isIdle() {
+		return by, nil, errBusy
+	}
+	asking, cancel := context.WithTimeout(ctx, patient)
+	defer cancel()
+	err = c.cfg.Ask(asking, pairs.Path, request)
+	why, isFailure := errors.AsType[*dynmesh.Failure](err)
+	if !isFailure {
+		if err == nil {
+			c.late = 0
+		}
+		return by, nil, err
+	}
+	if late := why.Reason == dynmesh.ReasonTimeout || why.Reason == dynmesh.ReasonFrozen; late {
+		if c.late++; c.cfg.Activity().InFlight > 1 { // one may be the canary
+			return by, nil, errBusy
+		}
+	}
+	return by, why, nil
+}
+
+// errBusy says that the own engine has other work by now.
+var errBusy = errors.New("the engine has other requests")
+
+// post asks a worker.
+func (c *Canary) post(ctx context.Context, addr string, body []byte) (answer []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patient)
+	defer cancel()
+	scheme := "http"
+	if c.cfg.TLS != nil {
+		scheme = "https"
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, scheme+"://"+addr+pairs.Path, bytes.NewReader(body))
+	if err != nil {
+		return nil, text.WithoutURL(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "dynmesh")
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, text.WithoutURL(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return answer, err
+}
+
+// tell logs why pairs cannot be asked, seldom.
+func (c *Canary) tell(p Prefill, err error) {
+	if err == nil || errors.Is(err, errBusy) || time.Since(c.told) < toldAgain {
+		return
+	}
+	c.told = time.Now()
+	c.cfg.Log.WithFields(logrus.Fields{"instance": p.ID.String(), "addr": p.Addr, "err": text.Error(err, dynmesh.MaxDetail)}).
+		Info("Canary to a pair says nothing of it")
+}

@@ -1,0 +1,187 @@
+package pair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/pairs"
+	"github.com/dynmesh/dynmesh/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// reads is what an engine that prefills answers.
+const reads = `{"choices":[{"text":"a"}],"kv_transfer_params":{"do_remote_prefill":true,"remote_engine_id":"p0","remote_host":"10.0.0.3","remote_port":5600}}`
+
+// What becomes of a canary, by what both engines do.
+func TestAsk(t *testing.T) {
+	fails := &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500"}
+	late := &dynmesh.Failure{Reason: dynmesh.ReasonTimeout}
+	for _, tt := range []struct {
+		name     string
+		status   int
+		answer   string
+		own      error
+		inFlight uint64 // when the own engine is done
+		want     outcome
+		says     string
+	}{
+		{"answered", 200, reads, nil, 0, answered, ""},
+		{"the own engine fails", 200, reads, fails, 0, failed, ""},
+		{"it is late", 200, reads, late, 0, failed, ""},
+		{"it is late, and has other work", 200, reads, late, 2, void, "other requests"},
+		{"it fails, and has other work", 200, reads, fails, 2, failed, ""},
+		{"it is not asked", 200, reads, errors.New("a canary is sent"), 0, void, "a canary is sent"},
+		{"the other one fails", 500, "", nil, 0, void, "the one that prefills: status 500"},
+		{"it hands over nothing", 200, `{"choices":[{"text":"a"}]}`, nil, 0, void, "kv_transfer_params"},
+		{"it leads elsewhere", 307, reads, nil, 0, void, "status 307"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			prefill := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				if r.Method != http.MethodPost || r.URL.Path != pairs.Path || !strings.Contains(string(body), `"do_remote_decode":true`) {
+					t.Errorf("asked is %s %s %s", r.Method, r.URL, body)
+				}
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.answer)
+			}))
+			defer prefill.Close()
+			done := false
+			c := New(Config{
+				Mesh: func() Mesh { return &mesh{} },
+				Ask: func(_ context.Context, path string, body []byte) error {
+					if done = true; path != pairs.Path || !strings.Contains(string(body), `"remote_engine_id":"p0"`) {
+						t.Errorf("the own engine is asked %s %s", path, body)
+					}
+					return tt.own
+				},
+				Activity: func() (a canary.Activity) {
+					if done {
+						a.InFlight = tt.inFlight
+					}
+					return a
+				},
+			})
+			defer c.http.CloseIdleConnections()
+			by, why, err := c.ask(t.Context(), Prefill{1, strings.TrimPrefix(prefill.URL, "http://")}, "mock")
+			got := answered
+			switch {
+			case why != nil:
+				got = failed
+			case err != nil:
+				got = void
+			}
+			if got != tt.want || err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, %v, %v, want %v: …%s…", got, why, err, tt.want, tt.says)
+			}
+			if got != void && by.Name() != "p0" {
+				t.Errorf("it was read by %+v", by)
+			}
+		})
+	}
+}
+
+// mesh has some workers that prefill, each at an address of its own, which all lead to one.
+type mesh struct {
+	to      string
+	once    sync.Once
+	dials   atomic.Int64
+	changed chan struct{}
+}
+
+func (m *mesh) Addr() string { return "10.0.0.1:1" }
+
+func (m *mesh) Changed() <-chan struct{} {
+	m.once.Do(func() { m.changed = make(chan struct{}, 1); m.changed <- struct{}{} })
+	return m.changed
+}
+
+func (m *mesh) Take() (u dynmesh.GossipUpdate) {
+	for id := range dynmesh.InstanceID(2) {
+		o := dynmesh.Observer{ID: id + 1, Epoch: 1}
+		u.Members = append(u.Members, dynmesh.Member{Observer: o, Addr: "10.0.0.2:1", Service: fmt.Sprintf("10.0.0.2:%d", id+1), State: dynmesh.Alive})
+		u.Observations = append(u.Observations, dynmesh.Observation{Observer: o, Report: dynmesh.Report{
+			Subject: dynmesh.Subject{ID: o.ID, Endpoint: dynmesh.Endpoint{Namespace: "n", Component: "prefill", Name: "g"}},
+			Kind:    dynmesh.KindCanary, Finding: dynmesh.Pass, Ready: true,
+		}})
+	}
+	return u
+}
+
+func (m *mesh) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	m.dials.Add(1)
+	if m.to == "" {
+		m.to = addr
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", m.to)
+}
+
+// Both workers are asked, one after the other, and what becomes of it is told with who they are; none
+// is while the engine has other work.
+func TestRun(t *testing.T) {
+	prefill := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strings.Replace(reads, "p0", "at-"+r.Host, 1))
+	}))
+	defer prefill.Close()
+	m := &mesh{to: strings.TrimPrefix(prefill.URL, "http://")}
+	var busy atomic.Bool
+	var looks atomic.Int64
+	var mu sync.Mutex
+	got := map[string]bool{}
+	c := New(Config{
+		Own: dynmesh.Endpoint{Namespace: "n", Component: "decode"}, Prefill: "prefill", Mesh: func() Mesh { return m },
+		Model: func(context.Context) (string, bool) { return "mock", true },
+		Ask: func(_ context.Context, _ string, body []byte) error {
+			if strings.Contains(string(body), "at-10.0.0.2:1") {
+				return &dynmesh.Failure{Reason: dynmesh.ReasonStatus}
+			}
+			return nil
+		},
+		Activity: func() (a canary.Activity) {
+			if looks.Add(1); busy.Load() {
+				a.InFlight = 1
+			}
+			return a
+		},
+		Report: func(p pairs.Peer, f *dynmesh.Failure) {
+			mu.Lock()
+			defer mu.Unlock()
+			got[fmt.Sprint(p.Instance, " ", p.Engine, " ", f != nil)] = true
+		},
+	})
+	busy.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	testkit.Eventually(t, time.Minute, "it has looked at the engine", func() bool { return looks.Load() >= 3 })
+	if n := m.dials.Load(); n != 0 {
+		t.Errorf("beside a request %d workers are asked", n)
+	}
+	busy.Store(false)
+	testkit.Eventually(t, time.Minute, "both are asked", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return got["1 at-10.0.0.2:1 true"] && got["2 at-10.0.0.2:2 false"]
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if len(got) != 2 {
+		t.Errorf("told is %v", got)
+	}
+}
