@@ -63,8 +63,8 @@ type Config struct {
 	Mesh func() Mesh // that the worker is a member of, from Run on; required
 	TLS  *tls.Config // of the workers' request ports; nil: they speak plain HTTP
 
-	// Model is the name of the own engine's model; not ok: it is not known yet, or nothing may be asked
-	// of it now.
+	// Model is the name of the own engine's model; not ok: it is not known yet, or nothing may be
+	// asked of it now.
 	Model func(context.Context) (name string, ok bool)
 
 	// Ask has the own engine answer, past the worker, and returns why it did not: a *dynmesh.Failure,
@@ -167,7 +167,7 @@ func (c *Canary) step(ctx context.Context) {
 	}
 	c.asked.WithLabelValues(o.String()).Inc()
 	c.schedule.asked(p.ID, o, time.Now())
-	c.tell(p, err)
+	c.logObstacle(p, err)
 	if o != void {
 		by.Instance = p.ID
 		c.cfg.Report(by, failure)
@@ -243,8 +243,8 @@ func (c *Canary) post(ctx context.Context, addr string, body []byte) (answer []b
 	return answer, err
 }
 
-// tell logs why pairs cannot be asked, seldom.
-func (c *Canary) tell(p Prefill, err error) {
+// logObstacle logs why pairs cannot be asked, seldom.
+func (c *Canary) logObstacle(p Prefill, err error) {
 	if err == nil || errors.Is(err, errBusy) || time.Since(c.told) < toldAgain {
 		return
 	}

@@ -130,8 +130,8 @@ func (m *mesh) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", m.to)
 }
 
-// Both workers are asked, one after the other, and what becomes of it is told with who they are; none
-// is while the engine has other work.
+// Both workers are asked, one after the other, and what becomes of it is told with who they are;
+// none is while the engine has other work.
 func TestRun(t *testing.T) {
 	prefill := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, strings.Replace(reads, "p0", "at-"+r.Host, 1))

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// period is the time from one canary to the next, where no more than perPrefill decode for each that
-	// prefills: else each of them waits longer, so that nobody who prefills is asked more often than
-	// once a period / perPrefill.
+	// period is the time from one canary to the next, where no more than perPrefill decode for each
+	// that prefills: else each of them waits longer, so that nobody who prefills is asked more often
+	// than once a period / perPrefill.
 	period     = 2 * time.Second
 	perPrefill = 4
 

@@ -9,8 +9,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 )
 
-// play has workers asked for a while, by what becomes of it: a letter each, in its turn, of which the
-// last one stays. x fails, . is answered, and - says nothing. It returns who was asked when.
+// play has workers asked for a while, by what becomes of it: a letter each, in its turn, of which
+// the last one stays. x fails, . is answered, and - says nothing. It returns who was asked when.
 func play(fates []string, decodes int, lasts time.Duration) (asked string) {
 	var s schedule
 	var all []Prefill

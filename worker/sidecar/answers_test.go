@@ -95,8 +95,8 @@ func TestAskIsAlone(t *testing.T) {
 	}
 }
 
-// A pair's request is judged as a canary is: what is the engine's own is a failure, and else nothing
-// is known. A canary waits for it no more than for a prompt, and does not end it.
+// A pair's request is judged as a canary is: what is the engine's own is a failure, and else
+// nothing is known. A canary waits for it no more than for a prompt, and does not end it.
 func TestAnswer(t *testing.T) {
 	s, e := asked(t, "m")
 	if name, ok := s.Prompter().Model(t.Context()); !ok || name != "m" {
