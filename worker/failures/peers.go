@@ -82,8 +82,8 @@ func (p *peers) ended(of pairs.Peer, f *dynmesh.Failure, isCanary bool) {
 	}
 }
 
-// list takes in how the counters are now, and returns all peers of which requests ended within
-// window, by name, and how many canaries to pairs there were in all.
+// list takes in how the counters are now, and returns all peers, by name, and how many canaries to
+// pairs there were in all.
 func (p *peers) list(now time.Time) (all []*peer, asked pairs.Count) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

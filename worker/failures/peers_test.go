@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,21 +52,22 @@ func TestConcentrated(t *testing.T) {
 // fleet is the requests of one engine, whose prompts others have read.
 type fleet struct {
 	w                 *Watch
-	completed, failed uint64
+	completed, failed atomic.Uint64
 }
 
 func newFleet() *fleet {
 	f := &fleet{}
-	f.w = New(func() canary.Activity { return canary.Activity{Completed: f.completed, Errors: f.failed} })
+	f.w = New(func() canary.Activity { return canary.Activity{Completed: f.completed.Load(), Errors: f.failed.Load()} })
 	return f
 }
 
 // ends has a request end.
 func (f *fleet) ends(peer string, well bool) {
 	var why *dynmesh.Failure
-	if f.completed++; !well {
-		f.completed--
-		f.failed++
+	if well {
+		f.completed.Add(1)
+	} else {
+		f.failed.Add(1)
 		why = &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500"}
 		f.w.Failed(why)
 	}
