@@ -146,7 +146,7 @@ func TestRun(t *testing.T) {
 		Own: dynmesh.Endpoint{Namespace: "n", Component: "decode"}, Prefill: "prefill", Mesh: func() Mesh { return m },
 		Model: func(context.Context) (string, bool) { return "mock", true },
 		Ask: func(_ context.Context, _ string, body []byte) error {
-			if strings.Contains(string(body), "at-10.0.0.2:1") {
+			if strings.Contains(string(body), "at-10.0.0.2:2") {
 				return &dynmesh.Failure{Reason: dynmesh.ReasonStatus}
 			}
 			return nil
@@ -175,7 +175,7 @@ func TestRun(t *testing.T) {
 	testkit.Eventually(t, time.Minute, "both are asked", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return got["1 at-10.0.0.2:1 true"] && got["2 at-10.0.0.2:2 false"]
+		return got["1 at-10.0.0.2:1 false"] && got["2 at-10.0.0.2:2 true"]
 	})
 	cancel()
 	if err := <-ended; err != nil {
