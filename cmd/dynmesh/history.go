@@ -20,9 +20,12 @@ import (
 
 const outputOTLP = "otlp"
 
+// untilNow is the end of a history unless one is given.
+const untilNow = "0s"
+
 func newHistoryCommand() *cobra.Command {
 	var ask askOptions
-	since, until, output := "2h", "0s", outputTable
+	since, until, output := "2h", untilNow, outputTable
 	cmd := &cobra.Command{
 		Use:   "history [ENDPOINT|INSTANCE]",
 		Short: "Show how verdicts changed, and why",
@@ -55,6 +58,9 @@ Exit codes: 0 shown; 1 it ended within; 2 the frontend cannot be asked, or a set
 				if target, err = console.ParseSubject(args[0]); err != nil {
 					return fmt.Errorf("argument %q: %w", text.URL(args[0]), err)
 				}
+			}
+			if from, to := moments(since, until, time.Now()); until != untilNow && !from.Before(to) {
+				return fmt.Errorf("--since %s, --until %s: want a beginning that is before the end", since, until)
 			}
 			c, err := ask.client()
 			if err != nil {

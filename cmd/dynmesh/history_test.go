@@ -85,6 +85,7 @@ func TestHistoryCommand(t *testing.T) {
 		{"history --since 2026-11-28T00:00Z --frontend " + broken, 0, []string{"a.b.broken"}, "parts of the history are damaged"},
 		{"history --frontend http://127.0.0.1:1", 2, nil, "ask http://127.0.0.1:1/"},
 		{"history --since yesterday", 2, nil, "or how long ago"},
+		{"history --since 1h --until 2h", 2, nil, "--since 1h, --until 2h: want a beginning that is before the end"},
 		{"history x/y", 2, nil, "want an endpoint"},
 		{"history a b", 2, nil, "2 arguments"},
 		{"history -o xml", 2, nil, "want table, wide, json or otlp"},
