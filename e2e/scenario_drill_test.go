@@ -39,7 +39,7 @@ func drills(t *testing.T, w *world) {
 		return w.launch(spec{place: w.site.reserve(name), binary: dynmeshBinary, etcd: e.addresses(), args: []string{"drill"}, env: env})
 	}
 	well := drill("drill-well", sees[0], map[string]string{"DYN_DRILL_WITHIN": "60"})
-	fails := drill("drill-fails", blind[0], map[string]string{"DYN_DRILL_WITHIN": "4"})
+	fails := drill("drill-fails", blind[0], map[string]string{"DYN_DRILL_WITHIN": "4", "DYN_DRILL_KINDS": "killed,frozen,hung,errors"})
 
 	// Both write to etcd: what they put is where no Dynamo looks.
 	seen := false
@@ -80,7 +80,8 @@ func drills(t *testing.T, w *world) {
 	}
 	ended(well, 0,
 		`^killed +unreachable +[0-9.]+ +unreachable +yes +.*(cannot reach it|declared its worker dead)`, `^frozen +unreachable +[0-9.]+ +unreachable +yes +`,
-		`^hung +notready +[0-9.]+ +notready +yes +.*(timeout|stalled|frozen)`, `^errors +notready +[0-9.]+ +notready +yes +.*500`)
+		`^hung +notready +[0-9.]+ +notready +yes +.*(timeout|stalled|frozen)`, `^errors +notready +[0-9.]+ +notready +yes +.*500`,
+		`^wrong +suspect +[0-9.]+ +ready +yes +suspect: answers differ from 2 of 2 peers since .*, first at token 1`)
 	ended(fails, 1,
 		`^killed +unreachable +[0-9.]+ +ready +no +the verdict is ready`, `^frozen +unreachable +[0-9.]+ +ready +no +the verdict is ready`,
 		`^hung +notready +[0-9.]+ +ready +no +the verdict is ready`, `^errors +notready +[0-9.]+ +ready +no +the verdict is ready`, `^dynmesh: not all of it was found$`)

@@ -1,12 +1,15 @@
 package frontend
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -23,7 +26,7 @@ func TestPhantoms(t *testing.T) {
 		var phantoms []dynmesh.InstanceKey
 		var u dynmesh.RegistryUpdate
 		var g dynmesh.GossipUpdate
-		for n := range uint64(4) { // so many that they would have a cause, and look like a partition
+		for n := range uint64(5) { // so many that they would have a cause, and look like a partition
 			k := testkit.Key(dynmesh.DrillNamespace, "phantom", "generate", 0xd1+n)
 			id := k.ID
 			phantoms = append(phantoms, k)
@@ -71,12 +74,42 @@ func TestPhantoms(t *testing.T) {
 				t.Errorf("%s: phantoms have a cause: %v", what, s.Mesh.Causes)
 			}
 			for _, line := range r.scraped() {
-				if strings.Contains(line, dynmesh.DrillNamespace) || strings.HasPrefix(line, "ghost_instances") && line != "ghost_instances[]0" {
+				if strings.Contains(line, dynmesh.DrillNamespace) || strings.HasPrefix(line, "ghost_instances") && line != "ghost_instances[]0" ||
+					strings.HasPrefix(line, "remarked_instances") && !strings.HasSuffix(line, "]0") {
 					t.Errorf("%s: metrics count phantoms: %s", what, line)
 				}
 			}
 		}
 		uncounted("all are well")
+
+		// Their answers are compared: one of three differs from the others, and two that are others'
+		// from each other, which nobody is warned of.
+		for round := range 24 {
+			for n, k := range phantoms {
+				s := answers.Sample{Revision: uint64(1 + n/3), Prompt: uint8(round % len(answers.Prompts())), Tokens: []byte("right"), Logprob: answers.NoLogprob}
+				if n == 0 || n == 3 {
+					s.Tokens = []byte("wrong")
+				}
+				o := testkit.Canary(k, 0, true)
+				o.Report = dynmesh.Report{
+					Subject: dynmesh.Subject{ID: k.ID, Endpoint: k.Endpoint, Measure: dynmesh.MeasureAnswers}, Kind: dynmesh.KindMeasure, Finding: dynmesh.Pass, Sample: s.Encode(),
+				}
+				r.say(dynmesh.GossipUpdate{Observations: []dynmesh.Observation{r.next(o)}})
+			}
+			r.rest(time.Second)
+		}
+		var m mesh.Mesh
+		if err := json.Unmarshal([]byte(r.mesh()), &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range m.Endpoints {
+			for _, i := range e.Instances {
+				if remarked := len(i.Remarks) == 1 && strings.HasPrefix(i.Remarks[0].Text, "suspect: answers differ from 2 of 2 peers"); remarked != (i.ID == phantoms[0].ID) || i.Verdict != dynmesh.Ready {
+					t.Errorf("%s is %s, with the remarks %v", i.ID, i.Verdict, i.Remarks)
+				}
+			}
+		}
+		uncounted("one answers wrongly")
 		for _, k := range phantoms {
 			r.lost(k.ID, 0xa)
 			r.lost(k.ID, 0xb)

@@ -115,8 +115,8 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 func (r *remarks) hear(f *fleet.Fleet, o dynmesh.Observation, now time.Time) {
 	key := dynmesh.InstanceKey{Endpoint: o.Subject.Endpoint, ID: o.Subject.ID}
 	c, i := r.by[o.Subject.Measure], f.Instance(key)
-	if c == nil || i == nil || !serves(i) || key.Endpoint.IsDrill() {
-		return
+	if c == nil || i == nil || !serves(i) || key.Endpoint.IsDrill() && o.Subject.Measure != dynmesh.MeasureAnswers {
+		return // of phantoms, answers are compared, which a drill tries; they are no peers of anybody else's
 	}
 	if _, known := r.known[key]; !known && len(r.known) >= maxCompared {
 		return

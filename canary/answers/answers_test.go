@@ -190,7 +190,7 @@ func TestPace(t *testing.T) {
 		{"busy, and nobody knows with what", Default, same, false, 0, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			at, tokens := day(NewPace(tt.budget, 1, began), began, hours*time.Hour, tt.answer, tt.idle, tt.rate)
+			at, tokens := day(NewPace(tt.budget, Shortest, 1, began), began, hours*time.Hour, tt.answer, tt.idle, tt.rate)
 			if n := len(at); n < tt.least || n > tt.most {
 				t.Errorf("got %d answers, want %d to %d", n, tt.least, tt.most)
 			}
@@ -208,7 +208,7 @@ func TestPace(t *testing.T) {
 // are other ones than usual.
 func TestPaceIsCloserWhenAnswersAreNews(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := NewPace(Default, 3, began)
+	p := NewPace(Default, Shortest, 3, began)
 	weights, noise := byte(1), byte(0)
 	answer := func(int) *Sample {
 		s := &Sample{Tokens: []byte{weights, byte(p.Prompt()), noise}}

@@ -18,9 +18,9 @@ const (
 	// regular is the part of the budget that is spent regularly.
 	regular = 0.8
 
-	// shortest is the least time between two regular samples, whatever the budget: all of a thousand
+	// Shortest is the least time between two regular samples, whatever the budget: all of a thousand
 	// workers' samples are 50 a second for gossip.
-	shortest = 20 * time.Second
+	Shortest = 20 * time.Second
 
 	// closer is the pause between two samples of a worker whose answers are news.
 	closer = 5 * time.Second
@@ -37,8 +37,9 @@ const (
 
 // Pace says when an engine is asked. It is for one goroutine.
 type Pace struct {
-	perHour float64
-	random  *rand.Rand
+	perHour  float64
+	shortest time.Duration
+	random   *rand.Rand
 
 	at     time.Time
 	tokens float64 // that may be spent while the engine is idle
@@ -51,10 +52,10 @@ type Pace struct {
 	last   [16]*Sample
 }
 
-// NewPace returns the pace of a budget of so many tokens an hour, from now on. seed is anything
-// that no other worker has: they do not all ask at once.
-func NewPace(perHour int, seed uint64, now time.Time) *Pace {
-	p := &Pace{perHour: float64(perHour), random: rand.New(rand.NewPCG(seed, 0)), at: now}
+// NewPace returns the pace of a budget of so many tokens an hour, from now on; shortest is mostly
+// [Shortest]. seed is anything that no other worker has: they do not all ask at once.
+func NewPace(perHour int, shortest time.Duration, seed uint64, now time.Time) *Pace {
+	p := &Pace{perHour: float64(perHour), shortest: shortest, random: rand.New(rand.NewPCG(seed, 0)), at: now}
 	p.tokens = fresh * MaxTokens
 	p.Renew(now)
 	return p
@@ -63,7 +64,7 @@ func NewPace(perHour int, seed uint64, now time.Time) *Pace {
 // Renew takes in that something else answers now.
 func (p *Pace) Renew(now time.Time) {
 	p.news, p.usual, p.last = fresh, [16]*Sample{}, [16]*Sample{}
-	p.next = now.Add(time.Duration(p.random.Float64() * float64(closer)))
+	p.next = now.Add(time.Duration(p.random.Float64() * float64(min(closer, p.shortest))))
 }
 
 // Next is the earliest moment at which an idle engine is asked.
@@ -104,7 +105,7 @@ func (p *Pace) Asked(now time.Time, idle bool, s *Sample) {
 		p.compare(s)
 	}
 	p.prompt = (p.prompt + 1) % len(Prompts())
-	pause := max(shortest, time.Duration(MaxTokens/(regular*p.perHour)*float64(time.Hour)))
+	pause := max(p.shortest, time.Duration(MaxTokens/(regular*p.perHour)*float64(time.Hour)))
 	if p.news > 0 && p.tokens >= MaxTokens {
 		p.news--
 		pause = min(pause, closer)

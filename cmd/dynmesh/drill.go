@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 
 // drillOptions are the settings of the drill command that are not its phantoms'.
 type drillOptions struct {
+	kinds         []string
 	within, every time.Duration
 	listen        string
 }
@@ -36,7 +38,7 @@ type drillOptions struct {
 func newDrillCommand(logging *logSettings) *cobra.Command {
 	var ask askOptions
 	var phantom phantomOptions
-	opts := drillOptions{within: drill.DefaultWithin, listen: "0.0.0.0:8082"}
+	opts := drillOptions{kinds: drillKinds(), within: drill.DefaultWithin, listen: "0.0.0.0:8082"}
 	cmd := &cobra.Command{
 		Use:   "drill",
 		Short: "Break a worker that is there for that, and see whether a frontend says so",
@@ -48,13 +50,16 @@ does with a phantom for each kind of fault:
   frozen   the process, by SIGSTOP                     wants unreachable
   hung     the engine takes requests, answers nothing  wants notready
   errors   the engine answers 500                      wants notready
+  wrong    the engine answers other words than two     wants suspect, a remark beside the verdict: on this one, and not
+           other phantoms, which are well              on the others
 
 Phantoms are in the namespace ` + dynmesh.DrillNamespace + `, which frontends show in /mesh and pass over everywhere else: nobody is sent there, and no
 expectation, output, /health, cause or alert about the fleet counts it. They are members of the mesh, register in etcd where dynmesh's
-workers do, never among Dynamo's, and write no model card. One takes 50 MB while it runs. They end with the drill, however that ends;
-what is registered of one that was killed goes with its lease.
+workers do, never among Dynamo's, and write no model card. One takes 50 MB while it runs, and wrong has three. They end with the drill,
+however that ends; what is registered of one that was killed goes with its lease.
 
-Fleets wait for canaries as long as their workers are told to: give the drill their DYN_CANARY_WAIT_TIME. With --every it goes on, and serves
+Fleets wait for canaries as long as their workers are told to: give the drill their DYN_CANARY_WAIT_TIME. Answers are compared more often
+than workers' are, twice a second. With --every it goes on, and serves
 
   GET /metrics   Prometheus: how soon each fault was found, and whether the last ones were
   GET /live      200 as long as it runs
@@ -68,8 +73,12 @@ be asked, or no phantom can be started.`,
 			if err := phantom.validate(); err != nil {
 				return err
 			}
-			if canary := phantom.check.Wait*11/10 + phantom.check.Timeout; opts.within <= canary {
+			kinds, canaries, compared := opts.chosen()
+			if canary := phantom.check.Wait*11/10 + phantom.check.Timeout; canaries && opts.within <= canary {
 				return fmt.Errorf("DYN_DRILL_WITHIN=%v: want more than %v, which canaries take alone (DYN_CANARY_WAIT_TIME, DYN_HEALTH_CHECK_REQUEST_TIMEOUT)", opts.within, canary)
+			}
+			if compared && opts.within <= comparedFor {
+				return fmt.Errorf("DYN_DRILL_WITHIN=%v: want more than %v, in which there are answers enough to compare (or DYN_DRILL_KINDS without %s)", opts.within, comparedFor, drill.Wrong)
 			}
 			c, err := ask.client()
 			if err != nil {
@@ -81,8 +90,8 @@ be asked, or no phantom can be started.`,
 				return fmt.Errorf("find this program: %w", err)
 			}
 			env := append(environmentOf(cmd.Flags()), "DYN_LOG=warn", "DYN_LOGGING_JSONL=false") // errors quote its last line
-			cfg := drill.Config{Frontend: c, Within: opts.within, Start: func(ctx context.Context) (drill.Phantom, error) {
-				p, err := drill.Start(ctx, program, []string{"drill", phantomName}, env)
+			cfg := drill.Config{Frontend: c, Kinds: kinds, Within: opts.within, Start: func(ctx context.Context, role drill.Role) (drill.Phantom, error) {
+				p, err := drill.Start(ctx, program, []string{"drill", phantomName, "--" + comparedFlag, role.Model}, append(slices.Clip(env), phantom.ports(role.Number)...))
 				if err != nil {
 					return nil, err // and no Phantom that is a nil *Process
 				}
@@ -117,6 +126,7 @@ be asked, or no phantom can be started.`,
 	flags.SortFlags = false
 	ask.register(flags)
 	register(flags,
+		setting{"kinds", "DYN_DRILL_KINDS", &listValue{target: &opts.kinds, once: true, check: oneOf(drillKinds()...)}, "what is tried"},
 		setting{"within", "DYN_DRILL_WITHIN", &secondsValue{target: &opts.within}, "how long the frontend may take for each fault"},
 		setting{"every", "DYN_DRILL_EVERY", &secondsValue{target: &opts.every, none: true}, "go on, with so long between drills, such as 24h; 0: one drill"},
 		setting{"listen", "DYN_DRILL_LISTEN", &stringValue{&opts.listen, hostPort}, "host:port of /metrics and /live, with --every"},
@@ -124,6 +134,25 @@ be asked, or no phantom can be started.`,
 	phantom.register(flags)
 	cmd.AddCommand(newPhantomCommand(logging))
 	return cmd
+}
+
+// drillKinds are the words for all kinds.
+func drillKinds() (words []string) {
+	for _, k := range drill.Kinds() {
+		words = append(words, string(k))
+	}
+	return words
+}
+
+// chosen returns the kinds that are tried, and whether some of them wait for canaries, or have
+// answers compared.
+func (o drillOptions) chosen() (kinds []drill.Kind, canaries, compared bool) {
+	for _, word := range o.kinds {
+		k := drill.Kind(word)
+		kinds = append(kinds, k)
+		canaries, compared = canaries || k == drill.Hung || k == drill.Errors, compared || k == drill.Wrong
+	}
+	return kinds, canaries, compared
 }
 
 // environmentOf returns the settings that a command line makes, as variables: where a phantom reads
@@ -148,7 +177,7 @@ func repeatDrill(ctx context.Context, cfg drill.Config, opts drillOptions, asked
 		return withSetting(err)
 	}
 	signal.Ignore(syscall.SIGHUP) // each phantom reads its keys anew
-	found := drill.NewMetrics()
+	found := drill.NewMetrics(cfg.Kinds)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(found, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(metrics...)

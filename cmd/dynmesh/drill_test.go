@@ -53,6 +53,30 @@ func TestPhantomsEnvironment(t *testing.T) {
 	}
 }
 
+// Phantoms that are there at the same time have ports of their own, where they have any free ones
+// not anyway.
+func TestPhantomsPorts(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"", ""},
+		{"--gossip-bind off --gossip-advertise fd00::1", ""},
+		{"--rpc-port 8888 --gossip-bind 0.0.0.0:7946 --gossip-advertise 10.0.0.1", "DYN_HTTP_RPC_PORT=8890 DYN_GOSSIP_BIND=0.0.0.0:7948"},
+		{"--gossip-bind [::]:7946 --gossip-advertise [fd00::1]:9000", "DYN_GOSSIP_BIND=[::]:7948 DYN_GOSSIP_ADVERTISE=[fd00::1]:9002"},
+	} {
+		var opts phantomOptions
+		flags := pflag.NewFlagSet("drill", pflag.ContinueOnError)
+		opts.register(flags)
+		if err := flags.Parse(strings.Fields(tt.args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(opts.ports(2), " "); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.args, got, tt.want)
+		}
+	}
+}
+
 func TestDrillMetrics(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(tokens, []byte("a-token-of-16-bytes\n"), 0o600); err != nil {
@@ -63,7 +87,7 @@ func TestDrillMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(drill.NewMetrics())
+	registry.MustRegister(drill.NewMetrics([]drill.Kind{drill.Frozen}))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +101,7 @@ func TestDrillMetrics(t *testing.T) {
 		words             string
 	}{
 		{"/metrics", "", "", 401, "DYN_API_TOKEN_FILE"},
-		{"/metrics", "", "a-token-of-16-bytes", 200, `dynmesh_detection_failed_total{kind="frozen"} 0`},
+		{"/metrics", "", "a-token-of-16-bytes", 200, "# TYPE dynmesh_detection_failed_total counter\ndynmesh_detection_failed_total{kind=\"frozen\"} 0\n"},
 		{"/metrics", "evil.example.com", "a-token-of-16-bytes", 403, "evil.example.com"},
 		{"/live", "", "", 200, `"status":"live"`},
 		{"/", "", "a-token-of-16-bytes", 404, ""},

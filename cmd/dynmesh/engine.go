@@ -35,8 +35,14 @@ import (
 type engineOptions struct {
 	backend     sidecar.Config
 	mockControl string
-	quality     int // tokens an hour that quality canaries may cost; 0: there are none
+	quality     qualityOptions
 	pairs       pairOptions
+}
+
+// qualityOptions say what quality canaries may cost.
+type qualityOptions struct {
+	budget   int           // in tokens an hour; 0: there are none
+	shortest time.Duration // between two answers; 0: the usual time
 }
 
 func (o *engineOptions) register(flags *pflag.FlagSet) {
@@ -46,7 +52,7 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 		setting{"activity", "DYN_BACKEND_ACTIVITY", &stringValue{&o.backend.Activity, oneOf(sidecar.ActivityProxy, sidecar.ActivityMetrics)},
 			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
 		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters, which may have a query; default the engine's usual one"},
-		setting{"quality-canary", "DYN_QUALITY_CANARY", &budgetValue{&o.quality}, fmt.Sprintf("compare what idle replicas answer to fixed prompts: off, on (%d), or the tokens an hour that it may cost", answers.Default)},
+		setting{"quality-canary", "DYN_QUALITY_CANARY", &budgetValue{&o.quality.budget}, fmt.Sprintf("compare what idle replicas answer to fixed prompts: off, on (%d), or the tokens an hour that it may cost", answers.Default)},
 		setting{"pair-canary", "DYN_PAIR_CANARY", &prefillValue{&o.pairs.prefill}, "ask pairs while this engine is idle, as a router of vLLM's does: a worker that prefills, and this engine with what that has read: off, on, or the name of the component that prefills (" + prefillComponent + ")"},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
@@ -136,7 +142,7 @@ const minMetricsWait = 3 * time.Second
 // engine makes what is behind a worker. front is where the worker will be before it is run: it is
 // told of what happens to a backend.
 func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, front **worker.Worker) (engine, error) {
-	if o.quality > 0 && !check.enabled {
+	if o.quality.budget > 0 && !check.enabled {
 		return engine{}, errors.New("DYN_QUALITY_CANARY: want DYN_HEALTH_CHECK_ENABLED=true with it: only an engine that answers canaries is compared with others")
 	}
 	if o.backend.Backend == "" {
@@ -181,9 +187,9 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 		registerAfter: s.Answered(),
 		runs:          []component{{"sidecar", s.Run}, {"proxy", untilClosed(p)}},
 	}
-	if o.quality > 0 {
+	if o.quality.budget > 0 {
 		e.quality, err = quality.New(quality.Config{
-			Budget: o.quality, Revision: s.Prompter().Revision, Ask: s.Prompter().Ask, Engine: s.Prompter().Made,
+			Budget: o.quality.budget, Shortest: o.quality.shortest, Revision: s.Prompter().Revision, Ask: s.Prompter().Ask, Engine: s.Prompter().Made,
 			Activity: e.watch.Activity, Traffic: p.Answers,
 			Log: log.WithField(targetKey, "quality"),
 		})
@@ -217,9 +223,9 @@ func (o engineOptions) mock(check healthCheckOptions, log *logrus.Logger) (engin
 		}
 		e.runs = append(e.runs, component{"mock engine", server.Run})
 	}
-	if o.quality > 0 {
+	if o.quality.budget > 0 {
 		e.quality, err = quality.New(quality.Config{
-			Budget:   o.quality,
+			Budget:   o.quality.budget,
 			Revision: func(context.Context) (uint64, error) { return answers.Revision("mock"), nil },
 			Ask:      func(ctx context.Context, prompt int) (answers.Sample, error) { return askMock(ctx, m, prompt) },
 			Activity: func() canary.Activity { return canary.Activity{InFlight: uint64(m.InFlight())} },

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/canary/answers"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/drill"
 	"github.com/dynmesh/dynmesh/internal/parse"
@@ -17,8 +20,20 @@ import (
 	"github.com/dynmesh/dynmesh/worker/mocker"
 )
 
-// phantomName is the command that a drill has its phantoms run.
-const phantomName = "phantom"
+// phantomName is the command that a drill has its phantoms run, and comparedFlag what it tells each
+// by a flag.
+const (
+	phantomName  = "phantom"
+	comparedFlag = "compared-as"
+)
+
+// comparedEvery is the least time between two answers of a phantom that is compared: of three at a
+// worker's pace, it would take minutes to find the one that differs. comparedFor is what it takes
+// so: 16 answers of each (see package frontend/answers), and their way.
+const (
+	comparedEvery = 500 * time.Millisecond
+	comparedFor   = 10 * time.Second
+)
 
 // phantomOptions are the settings of phantoms. A drill has them too, and hands them on.
 type phantomOptions struct {
@@ -54,8 +69,24 @@ func (o *phantomOptions) validate() error {
 	return err
 }
 
+// ports are the settings of the nth phantom of those that are there at the same time, from 0, where
+// it cannot have the ports that are set: the nth after them.
+func (o *phantomOptions) ports(n int) (env []string) {
+	if o.port != 0 {
+		env = append(env, fmt.Sprintf("DYN_HTTP_RPC_PORT=%d", o.port+n))
+	}
+	for _, of := range []struct{ variable, addr string }{{"DYN_GOSSIP_BIND", o.gossip.bind}, {"DYN_GOSSIP_ADVERTISE", o.gossip.advertise}} {
+		host, port, err := net.SplitHostPort(of.addr)
+		if p, _ := strconv.Atoi(port); err == nil && p != 0 { // else it is no port, or any free one
+			env = append(env, of.variable+"="+net.JoinHostPort(host, strconv.Itoa(p+n)))
+		}
+	}
+	return env
+}
+
 func newPhantomCommand(logging *logSettings) *cobra.Command {
 	var opts phantomOptions
+	var compared string
 	cmd := &cobra.Command{
 		Use:    phantomName,
 		Short:  "Be a worker that a drill breaks",
@@ -63,12 +94,16 @@ func newPhantomCommand(logging *logSettings) *cobra.Command {
 		Args:   noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logging.logger()
-			engine, err := mocker.New(mocker.Config{})
+			engine, err := mocker.New(mocker.Config{Model: compared})
 			if err != nil {
 				return err
 			}
 			var w *worker.Worker
-			behind, err := mockBehind(engine, log, "engine", &w)
+			quality := qualityOptions{}
+			if compared != "" {
+				quality = qualityOptions{budget: answers.Most, shortest: comparedEvery}
+			}
+			behind, err := mockBehind(engine, quality, log, "engine", &w)
 			if err != nil {
 				return err
 			}
@@ -90,6 +125,11 @@ func newPhantomCommand(logging *logSettings) *cobra.Command {
 			if err := behind.serve(w, drill.Endpoint().Name); err != nil {
 				return err
 			}
+			if behind.quality != nil {
+				if err := w.Measure(drill.Endpoint().Name, behind.quality); err != nil {
+					return err
+				}
+			}
 			others := slices.Concat(behind.runs, opts.gossip.reloadOnHangup(cfg.Gossip, log))
 			run := func(ctx context.Context) error { return besideEach(ctx, others, w.Run) }
 			return runFailure(beside(cmd.Context(), "worker", run, func(ctx context.Context) error {
@@ -108,6 +148,7 @@ func newPhantomCommand(logging *logSettings) *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	opts.register(flags)
+	flags.StringVar(&compared, comparedFlag, "", "model that it serves, with whose others its answers are compared")
 	return cmd
 }
 
@@ -118,6 +159,8 @@ func obey(engine *mocker.Engine, o drill.Order) error {
 		return engine.SetKnobs(mocker.Knobs{Freeze: new(0)})
 	case drill.OrderErrors:
 		return engine.SetKnobs(mocker.Knobs{ErrorStatus: 500})
+	case drill.OrderWrong:
+		return engine.SetKnobs(mocker.Knobs{Wrong: 1})
 	}
 	return fmt.Errorf("an order that is not known here: %q", o)
 }

@@ -171,17 +171,17 @@ func upEngine(log *logrus.Logger, target string, front **worker.Worker) (engine,
 	if err != nil {
 		return engine{}, err
 	}
-	return mockBehind(m, log, target, front)
+	return mockBehind(m, qualityOptions{}, log, target, front)
 }
 
-// mockBehind puts a mock engine behind HTTP, and what puts a worker before it.
-func mockBehind(m *mocker.Engine, log *logrus.Logger, target string, front **worker.Worker) (engine, error) {
+// mockBehind puts a mock engine behind HTTP, and what puts a worker before it, with canaries.
+func mockBehind(m *mocker.Engine, quality qualityOptions, log *logrus.Logger, target string, front **worker.Worker) (engine, error) {
 	server, err := mocker.NewServer(mocker.ServerConfig{Engine: m, Log: log.WithField(targetKey, target)})
 	if err != nil {
 		return engine{}, err
 	}
-	opts := engineOptions{backend: sidecar.Config{Backend: "http://" + server.Addr(), Engine: "vllm"}}
-	behind, err := opts.engine(healthCheckOptions{}, log, front)
+	opts := engineOptions{backend: sidecar.Config{Backend: "http://" + server.Addr(), Engine: "vllm"}, quality: quality}
+	behind, err := opts.engine(healthCheckOptions{enabled: true}, log, front)
 	behind.runs = append(behind.runs, component{"mock engine", server.Run})
 	return behind, err
 }

@@ -58,7 +58,7 @@ type fleet struct {
 func newFleet(seed uint64, models ...replicaModel) *fleet {
 	f := &fleet{table: NewTable(), random: rand.New(rand.NewPCG(seed, 7)), now: began, models: models, remarks: map[int]string{}}
 	for i := range models {
-		f.paces = append(f.paces, answers.NewPace(answers.Default, seed<<16+uint64(i), began))
+		f.paces = append(f.paces, answers.NewPace(answers.Default, answers.Shortest, seed<<16+uint64(i), began))
 	}
 	return f
 }

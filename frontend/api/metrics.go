@@ -209,6 +209,9 @@ func collectRemarks(m *snapshot.Mesh, instances bool, gauge func(d *prometheus.D
 	type series struct{ endpoint, id, kind string }
 	seen, counts := map[series]bool{}, map[string]int{}
 	for _, e := range m.Endpoints {
+		if e.IsDrill() {
+			continue
+		}
 		for id, status := range e.Instances() {
 			for _, in := range fleet.Measures() {
 				if !status.Differs(in) {

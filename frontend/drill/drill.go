@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/dynmesh/dynmesh"
@@ -52,11 +54,19 @@ type Phantom interface {
 type Config struct {
 	Frontend Frontend
 
-	// Start starts a phantom, and returns when it is registered. The drill closes it.
-	Start func(context.Context) (Phantom, error)
+	// Start starts a phantom, and returns when it is registered. The drill closes it. Several
+	// goroutines call it at a time.
+	Start func(context.Context, Role) (Phantom, error)
 
-	Within time.Duration // from a fault to the verdict; default DefaultWithin
+	Kinds  []Kind        // that are tried, in the order of Kinds(); none: all
+	Within time.Duration // from a fault until the frontend says so; default DefaultWithin
 	Report func(string)  // gets a line on each step; nil: nobody watches
+}
+
+// Role is what a phantom is there for.
+type Role struct {
+	Number int    // among those that are there at the same time, from 0
+	Model  string // what it serves, and what it answers is compared with what others do that serve it; empty: with nobody's
 }
 
 // Result is what became of one kind of fault.
@@ -73,7 +83,10 @@ type Result struct {
 func (r Result) Found() bool { return r.Problem == "" }
 
 // Drill breaks phantoms.
-type Drill struct{ cfg Config }
+type Drill struct {
+	cfg    Config
+	faults []fault
+}
 
 // New returns a drill that has not begun.
 func New(cfg Config) *Drill {
@@ -83,7 +96,7 @@ func New(cfg Config) *Drill {
 	if cfg.Report == nil {
 		cfg.Report = func(string) {}
 	}
-	return &Drill{cfg}
+	return &Drill{cfg, chosen(cfg.Kinds)}
 }
 
 // Run breaks a phantom in each way, one after the other. All have ended when it returns. An error
@@ -93,7 +106,7 @@ func (d *Drill) Run(ctx context.Context) (all []Result, err error) {
 	if _, err := d.cfg.Frontend.Ready(ctx); err != nil {
 		return nil, err
 	}
-	for _, f := range faults() {
+	for _, f := range d.faults {
 		r, err := d.try(ctx, f)
 		if err != nil {
 			return all, fmt.Errorf("drill %s: %w", f.kind, err)
@@ -103,52 +116,120 @@ func (d *Drill) Run(ctx context.Context) (all []Result, err error) {
 	return all, nil
 }
 
-// try breaks one phantom.
+// try breaks one phantom, beside its peers where the fault wants some.
 func (d *Drill) try(ctx context.Context, f fault) (r Result, err error) {
 	report := func(format string, args ...any) {
 		d.cfg.Report(plain.Text(fmt.Sprintf("%s: ", f.kind)+fmt.Sprintf(format, args...), maxReason)) // a frontend's reasons are among it
 	}
-	report("starting a phantom")
-	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("not registered within %v: can it reach etcd, and may it write v1/dynmesh/ there?", startWithin))
-	p, err := d.cfg.Start(starting)
-	cancel()
+	r = Result{Kind: f.kind, Wants: f.wants}
+	all, err := d.start(ctx, f, report)
+	defer func() { err = errors.Join(err, closeAll(all)) }()
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, p.Close()) }()
 
-	r = Result{Kind: f.kind, Wants: f.wants}
 	began := time.Now()
-	s, why := d.await(ctx, p.ID(), p.Ended(), startWithin, isReady)
-	if why == "" && s.gossip == mesh.GossipJoined {
-		_, _ = d.await(ctx, p.ID(), p.Ended(), watchedWithin, isWatched) // where nobody does, the rest is tried
+	for _, p := range all {
+		s, why := d.await(ctx, p.ID(), p.Ended(), startWithin, isReady)
+		if why == "" && s.gossip == mesh.GossipJoined {
+			_, _ = d.await(ctx, p.ID(), p.Ended(), watchedWithin, isWatched) // where nobody does, the rest is tried
+		}
+		if err := over(ctx, all); err != nil {
+			return r, err
+		}
+		if why != "" {
+			return d.finish(r, s, time.Since(began), "it was never ready: "+why, report), nil
+		}
 	}
-	if ctx.Err() != nil {
-		return r, context.Cause(ctx)
+	p, beside := all[0], ""
+	if f.peers > 0 {
+		beside = fmt.Sprintf(", beside %d that are well", f.peers)
 	}
-	if err := p.Err(); err != nil {
-		return r, fmt.Errorf("the phantom ended by itself: %w", err)
-	}
-	if why != "" {
-		return d.finish(r, s, time.Since(began), "it was never ready: "+why, report), nil
-	}
-	report("%s is ready after %v; now it is broken", p.ID(), time.Since(began).Round(time.Millisecond))
+	report("%s is ready after %v; now it is broken%s", p.ID(), time.Since(began).Round(time.Millisecond), beside)
 
 	began = time.Now()
 	if err := f.inflict(p); err != nil {
 		return r, err
 	}
-	s, why = d.await(ctx, p.ID(), nil, d.cfg.Within, f.lacks)
+	s, why := d.await(ctx, p.ID(), nil, d.cfg.Within, f.lacks)
 	took := time.Since(began)
-	if ctx.Err() != nil {
-		return r, context.Cause(ctx)
+	if why == "" {
+		why = d.accused(ctx, all[1:])
 	}
-	if err := p.Err(); err != nil {
-		return r, fmt.Errorf("the phantom ended by itself: %w", err)
+	if err := over(ctx, all); err != nil {
+		return r, err
 	}
 	return d.finish(r, s, took, why, report), nil
 }
 
+// start starts the phantoms of a fault at the same time. Those that have started come with an
+// error, too.
+func (d *Drill) start(ctx context.Context, f fault, report func(string, ...any)) (all []Phantom, err error) {
+	model := ""
+	if f.peers == 0 {
+		report("starting a phantom")
+	} else {
+		report("starting %d phantoms", 1+f.peers)
+		model = fmt.Sprintf("phantom-%08x", rand.Uint32()) // another drill's, at the same time, are no peers
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("not registered within %v: can it reach etcd, and may it write v1/dynmesh/ there?", startWithin))
+	defer cancel()
+	started, errs := make([]Phantom, 1+f.peers), make([]error, 1+f.peers)
+	var starting sync.WaitGroup
+	for n := range started {
+		starting.Go(func() {
+			p, err := d.cfg.Start(ctx, Role{n, model})
+			if errs[n] = err; err == nil {
+				started[n] = p
+			}
+		})
+	}
+	starting.Wait()
+	all = slices.DeleteFunc(started, func(p Phantom) bool { return p == nil })
+	if n := slices.IndexFunc(errs, func(err error) bool { return err != nil }); n >= 0 {
+		return all, errs[n] // the others say the same, or have started
+	}
+	return all, nil
+}
+
+// over says why there is nothing more to try: ctx has ended, or a phantom has by itself.
+func over(ctx context.Context, all []Phantom) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, p := range all {
+		if err := p.Err(); err != nil {
+			return fmt.Errorf("the phantom ended by itself: %w", err)
+		}
+	}
+	return nil
+}
+
+// closeAll ends phantoms at the same time.
+func closeAll(all []Phantom) error {
+	errs := make([]error, len(all))
+	var closing sync.WaitGroup
+	for n, p := range all {
+		closing.Go(func() { errs[n] = p.Close() })
+	}
+	closing.Wait()
+	return errors.Join(errs...)
+}
+
+// accused says what a frontend holds against phantoms that are well; empty: nothing.
+func (d *Drill) accused(ctx context.Context, well []Phantom) string {
+	for _, p := range well {
+		switch s := d.ask(ctx, p.ID()); {
+		case s.err != nil:
+			return "the frontend cannot be asked: " + s.err.Error()
+		case s.instance == nil:
+			return fmt.Sprintf("the frontend does not know %s any longer, which is well", p.ID())
+		case remarkOn(s.instance) != "":
+			return fmt.Sprintf("it says so of %s, too, which is well: %s", p.ID(), remarkOn(s.instance))
+		}
+	}
+	return ""
+}
 func (d *Drill) finish(r Result, s sight, took time.Duration, why string, report func(string, ...any)) Result {
 	r.Took, r.Problem = took, why
 	if s.instance != nil {

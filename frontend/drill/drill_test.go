@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,28 +38,44 @@ type fakeFleet struct {
 	neverWell bool          // phantoms never get ready
 	crashes   bool          // phantoms end by themselves, before they are ready
 	breaks    bool          // phantoms end by themselves, once they have an order
+	accuses   bool          // it suspects those that are well, too
+	doubts    bool          // it takes those that are suspect for broken ones
 
 	mu      sync.Mutex // all below and above: one test changes them while drills go on
 	began   time.Time
 	started int
-	current *fakePhantom
-	open    int
+	open    map[dynmesh.InstanceID]*fakePhantom
+	models  map[string]int // phantoms that were started, by what they serve
 }
 
-func (f *fakeFleet) start(context.Context) (Phantom, error) {
+func (f *fakeFleet) start(_ context.Context, role Role) (Phantom, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.started++
 	if f.startErr != nil && f.started >= f.startFrom {
 		return nil, f.startErr
 	}
-	f.open++
-	f.current = &fakePhantom{fleet: f, id: dynmesh.InstanceID(0xf0 + f.started), born: time.Now(), ended: make(chan struct{})}
+	p := &fakePhantom{fleet: f, id: dynmesh.InstanceID(0xf0 + role.Number), born: time.Now(), ended: make(chan struct{})}
 	if f.crashes {
-		f.current.err = errors.New("exit status 2")
-		close(f.current.ended)
+		p.err = errors.New("exit status 2")
+		close(p.ended)
 	}
-	return f.current, nil
+	if f.open == nil {
+		f.open, f.models = map[dynmesh.InstanceID]*fakePhantom{}, map[string]int{}
+	}
+	if f.open[p.id] != nil {
+		return nil, fmt.Errorf("two phantoms have number %d", role.Number)
+	}
+	f.open[p.id] = p
+	f.models[role.Model]++
+	return p, nil
+}
+
+func (f *fakeFleet) wrong() (is bool) {
+	for _, p := range f.open {
+		is = is || p.fault == Wrong && time.Since(p.broken) >= f.finds[Wrong]
+	}
+	return is
 }
 
 func (f *fakeFleet) change(how func()) {
@@ -84,11 +101,11 @@ func (f *fakeFleet) Instance(ctx context.Context, endpoint string, id dynmesh.In
 	if f.away != nil && time.Since(f.began) >= f.awayFrom {
 		return nil, f.away
 	}
-	p := f.current
+	p := f.open[id]
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if p == nil || p.id != id || time.Since(p.born) < 100*time.Millisecond {
+	if p == nil || time.Since(p.born) < 100*time.Millisecond {
 		return nil, fmt.Errorf("ask: %w", client.ErrNotFound)
 	}
 	i := mesh.Instance{ID: id, Verdict: dynmesh.Ready, Reasons: []string{"its canary passed"}}
@@ -109,12 +126,19 @@ func (f *fakeFleet) Instance(ctx context.Context, endpoint string, id dynmesh.In
 				Frozen: {Verdict: dynmesh.Unreachable, Reasons: []string{"gossip declared its worker dead, and no watcher reaches it"}},
 				Hung:   {Verdict: dynmesh.NotReady, Reasons: []string{"its worker's canaries have failed: timeout: no answer"}},
 				Errors: {Verdict: dynmesh.NotReady, Reasons: []string{"its worker's canaries have failed: status 500"}},
+				Wrong:  {Verdict: dynmesh.Ready, Reasons: i.Reasons, Remarks: []mesh.Remark{{Kind: "slow", Text: "slow: 2 ×"}, {Kind: "answers", Text: suspicion}}},
 			}[p.fault]
-			i.Verdict, i.Reasons = usual.Verdict, usual.Reasons
+			i.Verdict, i.Reasons, i.Remarks = usual.Verdict, usual.Reasons, usual.Remarks
 			if reason, other := f.reads[p.fault]; other {
 				i.Reasons = []string{reason}
 			}
 		}
+	}
+	if f.accuses && p.fault == "" && f.wrong() {
+		i.Remarks = []mesh.Remark{{Kind: "answers", Text: suspicion}}
+	}
+	if f.doubts && p.fault == Wrong {
+		i.Verdict = dynmesh.NotReady
 	}
 	m := &client.Mesh{}
 	if m.Gossip.State = mesh.GossipJoined; f.gossipOff {
@@ -123,6 +147,8 @@ func (f *fakeFleet) Instance(ctx context.Context, endpoint string, id dynmesh.In
 	m.Endpoints = []mesh.Endpoint{{Instances: []mesh.Instance{{ID: 1}, i}}}
 	return m, nil
 }
+
+const suspicion = "suspect: answers differ from 2 of 2 peers"
 
 type fakePhantom struct {
 	fleet  *fakeFleet
@@ -142,11 +168,11 @@ func (p *fakePhantom) Freeze() error          { return p.breakAs(Frozen) }
 func (p *fakePhantom) Close() error {
 	p.fleet.mu.Lock()
 	defer p.fleet.mu.Unlock()
-	p.fleet.open--
+	delete(p.fleet.open, p.id)
 	return nil
 }
 func (p *fakePhantom) Order(o Order) error {
-	return p.breakAs(map[Order]Kind{OrderHang: Hung, OrderErrors: Errors}[o])
+	return p.breakAs(map[Order]Kind{OrderHang: Hung, OrderErrors: Errors, OrderWrong: Wrong}[o])
 }
 
 func (p *fakePhantom) breakAs(k Kind) error {
@@ -160,7 +186,7 @@ func (p *fakePhantom) breakAs(k Kind) error {
 }
 
 func found() map[Kind]time.Duration {
-	return map[Kind]time.Duration{Killed: 300 * time.Millisecond, Frozen: 3 * time.Second, Hung: 13 * time.Second, Errors: 10 * time.Second}
+	return map[Kind]time.Duration{Killed: 300 * time.Millisecond, Frozen: 3 * time.Second, Hung: 13 * time.Second, Errors: 10 * time.Second, Wrong: 8 * time.Second}
 }
 
 // but returns what found does, with one kind at another time; 0: never.
@@ -173,7 +199,11 @@ func but(k Kind, at time.Duration) map[Kind]time.Duration {
 }
 
 func TestDrill(t *testing.T) {
-	const all = "killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 10s"
+	const (
+		all    = "killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 10s; wrong ready 8s"
+		unborn = " notready 30s: it was never ready: it is notready: it has said nothing yet"
+		unseen = " none 30s: it was never ready: the frontend cannot be asked: refused\a"
+	)
 	for _, tt := range []struct {
 		name  string
 		fleet *fakeFleet
@@ -183,23 +213,24 @@ func TestDrill(t *testing.T) {
 		{"all is found", &fakeFleet{finds: found()}, all, ""},
 		{"nobody watches", &fakeFleet{finds: found(), unwatched: true}, all, ""},
 		{"without gossip", &fakeFleet{finds: found(), gossipOff: true}, all, ""},
-		{"one is never found", &fakeFleet{finds: but(Frozen, 0)},
-			"killed unreachable 300ms; frozen ready 30s: the verdict is ready; hung notready 13s; errors notready 10s", ""},
-		{"one is found too late", &fakeFleet{finds: but(Hung, 31*time.Second)},
-			"killed unreachable 300ms; frozen unreachable 3s; hung ready 30s: the verdict is ready; errors notready 10s", ""},
+		{"one is never found", &fakeFleet{finds: but(Frozen, 0)}, strings.Replace(all, "unreachable 3s", "ready 30s: the verdict is ready", 1), ""},
+		{"one is found too late", &fakeFleet{finds: but(Hung, 31*time.Second)}, strings.Replace(all, "notready 13s", "ready 30s: the verdict is ready", 1), ""},
 		{"one is found for another reason", &fakeFleet{finds: found(), reads: map[Kind]string{Errors: "it has not spoken for 10 s"}},
-			`killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 30s: the verdict is right, and its reason is another one: none of ["500"]`, ""},
+			strings.Replace(all, "notready 10s", `notready 30s: the verdict is right, and its reason is another one: none of ["500"]`, 1), ""},
 		{"only the lease tells of one", &fakeFleet{finds: but(Killed, 0), drops: map[Kind]time.Duration{Killed: 10 * time.Second}},
-			"killed ready 10s: the registry dropped it before a verdict said so; frozen unreachable 3s; hung notready 13s; errors notready 10s", ""},
-		{"phantoms are never ready", &fakeFleet{neverWell: true},
-			"killed notready 30s: it was never ready: it is notready: it has said nothing yet; frozen notready 30s: it was never ready: it is notready: it has said nothing yet; " +
-				"hung notready 30s: it was never ready: it is notready: it has said nothing yet; errors notready 30s: it was never ready: it is notready: it has said nothing yet", ""},
+			strings.Replace(all, "unreachable 300ms", "ready 10s: the registry dropped it before a verdict said so", 1), ""},
+		{"answers are not compared", &fakeFleet{finds: but(Wrong, 0)}, strings.Replace(all, "ready 8s", "ready 30s: nothing is remarked on its answers", 1), ""},
+		{"those that are right are suspect, too", &fakeFleet{finds: found(), accuses: true},
+			strings.Replace(all, "ready 8s", "ready 8s: it says so of f1, too, which is well: "+suspicion, 1), ""},
+		{"one that answers wrongly is taken for broken", &fakeFleet{finds: found(), doubts: true},
+			strings.Replace(all, "wrong ready 8s", "wrong notready 30s: the verdict is notready, and it works", 1), ""},
+		{"phantoms are never ready", &fakeFleet{neverWell: true}, "killed" + unborn + "; frozen" + unborn + "; hung" + unborn + "; errors" + unborn + "; wrong" + unborn, ""},
 		{"the frontend goes away", &fakeFleet{finds: found(), away: errors.New("refused\a"), awayFrom: 2 * time.Second},
-			"killed unreachable 300ms; frozen ready 30s: the frontend cannot be asked: refused\a; hung none 30s: it was never ready: the frontend cannot be asked: refused\a; " +
-				"errors none 30s: it was never ready: the frontend cannot be asked: refused\a", ""},
+			"killed unreachable 300ms; frozen ready 30s: the frontend cannot be asked: refused\a; hung" + unseen + "; errors" + unseen + "; wrong" + unseen, ""},
 		{"nobody can be asked", &fakeFleet{away: errors.New("refused")}, "", "refused"},
 		{"no phantom starts", &fakeFleet{startErr: errors.New("no etcd")}, "", "drill killed: no etcd"},
 		{"one does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 3}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: no etcd"},
+		{"one of three does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 6}, strings.TrimSuffix(all, "; wrong ready 8s"), "drill wrong: no etcd"},
 		{"one crashes when it is told to hang", &fakeFleet{finds: found(), breaks: true}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: the phantom ended by itself: exit status 2"},
 		{"phantoms crash", &fakeFleet{crashes: true}, "", "drill killed: the phantom ended by itself: exit status 2"},
 	} {
@@ -211,10 +242,10 @@ func TestDrill(t *testing.T) {
 				if got := shown(results); got != tt.want || fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
 					t.Errorf("got  %s, %v\nwant %s, %s", got, err, tt.want, tt.err)
 				}
-				if tt.fleet.open != 0 {
-					t.Errorf("%d phantoms are left", tt.fleet.open)
+				if len(tt.fleet.open) != 0 {
+					t.Errorf("%d phantoms are left", len(tt.fleet.open))
 				}
-				if len(results) > 0 && !slices.Contains(lines, "killed: starting a phantom") {
+				if len(results) > 0 && !slices.Contains(lines, "killed: starting a phantom") || len(results) > 4 && !slices.Contains(lines, "wrong: starting 3 phantoms") {
 					t.Errorf("nobody is told: %q", lines)
 				}
 				if strings.ContainsFunc(strings.Join(lines, ""), unicode.IsControl) {
@@ -223,6 +254,27 @@ func TestDrill(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestKinds: those that are chosen are tried, in the order of all. Only those are compared that are
+// to be, and not with those of another drill.
+func TestKinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := &fakeFleet{finds: found(), began: time.Now()}
+		for range 2 {
+			results, err := New(Config{Frontend: fleet, Start: fleet.start, Kinds: []Kind{Wrong, Killed}}).Run(t.Context())
+			if got, want := shown(results), "killed unreachable 300ms; wrong ready 8s"; got != want || err != nil {
+				t.Errorf("got %s, %v, want %s", got, err, want)
+			}
+			if got := results[1].Reason; got != suspicion {
+				t.Errorf("got the reason %q", got)
+			}
+		}
+		counts := slices.Sorted(maps.Values(fleet.models))
+		if !slices.Equal(counts, []int{2, 3, 3}) || fleet.models[""] != 2 {
+			t.Errorf("phantoms serve %v", fleet.models)
+		}
+	})
 }
 
 // shown is results in words; times to the tenth of a second, since a frontend is asked every 50 ms.
@@ -251,8 +303,8 @@ func TestDrillIsBrokenOff(t *testing.T) {
 			timer := time.AfterFunc(after, func() { stop(errors.New("signal: interrupt")) })
 			defer timer.Stop()
 			results, err := New(Config{Frontend: fleet, Start: fleet.start}).Run(ctx)
-			if len(results) != 0 || err == nil || fleet.open != 0 || after > 0 && !strings.HasSuffix(err.Error(), "signal: interrupt") {
-				t.Errorf("after %v: got %v, %v, %d phantoms left", after, results, err, fleet.open)
+			if len(results) != 0 || err == nil || len(fleet.open) != 0 || after > 0 && !strings.HasSuffix(err.Error(), "signal: interrupt") {
+				t.Errorf("after %v: got %v, %v, %d phantoms left", after, results, err, len(fleet.open))
 			}
 		})
 	}
@@ -265,7 +317,7 @@ func TestRepeat(t *testing.T) {
 		fleet := &fakeFleet{finds: but(Frozen, 0), began: time.Now()}
 		log := logrus.New()
 		log.SetOutput(io.Discard)
-		m := NewMetrics()
+		m := NewMetrics(nil)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -283,19 +335,19 @@ func TestRepeat(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Minute)
-		want(0, 1, 4)
+		want(0, 1, 7)
 		time.Sleep(7 * time.Minute)
-		want(0, 1, 4)
+		want(0, 1, 7)
 		fleet.change(func() { fleet.finds = found() })
 		time.Sleep(3 * time.Minute)
-		want(1, 1, 8)
+		want(1, 1, 14)
 		time.Sleep(23 * time.Hour)
-		want(1, 1, 8)
+		want(1, 1, 14)
 		fleet.change(func() { fleet.startErr = errors.New("no etcd") })
 		time.Sleep(time.Hour)
-		want(0, 2, 9)
-		if n := testutil.CollectAndCount(m, "dynmesh_detection_seconds", "dynmesh_detection_failed_total", "dynmesh_detection_works"); n != 12 {
-			t.Errorf("got %d series, want 3 for each of 4 kinds", n)
+		want(0, 2, 15)
+		if n := testutil.CollectAndCount(m, "dynmesh_detection_seconds", "dynmesh_detection_failed_total", "dynmesh_detection_works"); n != 15 {
+			t.Errorf("got %d series, want 3 for each of 5 kinds", n)
 		}
 		stop()
 		<-done

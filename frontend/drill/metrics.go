@@ -19,8 +19,8 @@ type Metrics struct {
 	works   *prometheus.GaugeVec
 }
 
-// NewMetrics returns those of a process in which no drill has run.
-func NewMetrics() *Metrics {
+// NewMetrics returns those of a process in which no drill has run. kinds are as in [Config].
+func NewMetrics(kinds []Kind) *Metrics {
 	m := &Metrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "dynmesh_detection_seconds", Help: "From a fault of a phantom to the moment that the frontend said so, by the kind of fault.",
@@ -33,7 +33,7 @@ func NewMetrics() *Metrics {
 			Name: "dynmesh_detection_works", Help: "1 when the last fault of this kind was found in time, for the right reason.",
 		}, []string{"kind"}),
 	}
-	for _, f := range faults() {
+	for _, f := range chosen(kinds) {
 		m.failed.WithLabelValues(string(f.kind))
 	}
 	return m
@@ -53,11 +53,11 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.works.Collect(ch)
 }
 
-// add takes in a drill. Kinds that it did not come to count as failed: nobody knows of them that
-// they would be found.
-func (m *Metrics) add(all []Result) (works bool) {
+// add takes in what came of a drill's faults. Those that it did not come to count as failed: nobody
+// knows of them that they would be found.
+func (m *Metrics) add(tried []fault, all []Result) (works bool) {
 	works = true
-	for n, f := range faults() {
+	for n, f := range tried {
 		kind := string(f.kind)
 		if n < len(all) && all[n].Found() {
 			m.seconds.WithLabelValues(kind).Observe(all[n].Took.Seconds())
@@ -98,7 +98,7 @@ func (d *Drill) Repeat(ctx context.Context, every time.Duration, m *Metrics, log
 			log.WithField("err", err).Warn("Drill: it could not be done")
 		}
 		next := every
-		if !m.add(all) {
+		if !m.add(d.faults, all) {
 			next = min(every, retryAfter)
 		}
 		again.Reset(next)

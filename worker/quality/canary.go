@@ -40,6 +40,10 @@ type Config struct {
 	// Budget is in tokens an hour: answers.Least to answers.Most; default answers.Default.
 	Budget int
 
+	// Shortest is the least time between two answers, where the budget has room for them. Default
+	// answers.Shortest; less is for the phantoms of a drill, which are three for half a minute.
+	Shortest time.Duration
+
 	// Revision is a digest of what answers; Ask has it answer a prompt, by number. Both end with their
 	// contexts. What they return may wrap ErrNotNow. Required.
 	Revision func(context.Context) (uint64, error)
@@ -82,6 +86,12 @@ func New(cfg Config) (*Canary, error) {
 	}
 	if cfg.Budget < answers.Least || cfg.Budget > answers.Most {
 		return nil, dynmesh.NewConfigError("quality", "Budget", cfg.Budget, "60 to 360000 tokens an hour")
+	}
+	if cfg.Shortest == 0 {
+		cfg.Shortest = answers.Shortest
+	}
+	if cfg.Shortest < 0 {
+		return nil, dynmesh.NewConfigError("quality", "Shortest", cfg.Shortest, "a duration, or 0 for its default")
 	}
 	if cfg.Revision == nil || cfg.Ask == nil {
 		return nil, dynmesh.NewConfigError("quality", "Ask", nil, "an engine")
@@ -126,7 +136,7 @@ func (*Canary) Measure() dynmesh.Measure { return dynmesh.MeasureAnswers }
 // Run asks, and says what is answered, until ctx ends. One at a time may run.
 func (c *Canary) Run(ctx context.Context, say func(sample string)) {
 	now := time.Now()
-	c.schedule, c.told = answers.NewPace(c.cfg.Budget, rand.Uint64(), now), now
+	c.schedule, c.told = answers.NewPace(c.cfg.Budget, c.cfg.Shortest, rand.Uint64(), now), now
 	c.answered, c.garbage = c.cfg.Traffic()
 	_, c.corrupted = c.cfg.Engine()
 	timer := time.NewTimer(time.Until(c.schedule.Next()))

@@ -78,15 +78,17 @@ func (e *engine) fail(err error) { e.err.Store(&err) }
 // run has a canary run in a bubble, beside what happens, at what it may cost by default.
 func run(t *testing.T, happens func(t *testing.T, e *engine, c *Canary)) {
 	t.Helper()
-	runAt(t, answers.Default, happens)
+	runAt(t, answers.Default, 0, happens)
 }
 
-func runAt(t *testing.T, budget int, happens func(t *testing.T, e *engine, c *Canary)) {
+func runAt(t *testing.T, budget int, shortest time.Duration, happens func(t *testing.T, e *engine, c *Canary)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
 		e.revision.Store(5)
-		c, err := New(e.config(budget))
+		cfg := e.config(budget)
+		cfg.Shortest = shortest
+		c, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,6 +143,15 @@ func TestIdleEngineIsAsked(t *testing.T) {
 	})
 }
 
+// TestPhantomIsAskedMoreOften: as often as its drill wants, for as long as that takes.
+func TestPhantomIsAskedMoreOften(t *testing.T) {
+	runAt(t, answers.Most, 500*time.Millisecond, func(t *testing.T, e *engine, _ *Canary) {
+		if told := e.pass(time.Minute); len(told) < 110 || len(told) > 130 {
+			t.Errorf("got %d answers in a minute, want two a second", len(told))
+		}
+	})
+}
+
 // TestBusyEngineIsLeftAlone: but for a thousandth of its tokens, and what it is then told of is its
 // real requests.
 func TestBusyEngineIsLeftAlone(t *testing.T) {
@@ -189,7 +200,7 @@ func TestBusyFromTheStart(t *testing.T) {
 // TestBusyWithASmallBudget: what its real requests are like is told once a minute, though the next
 // question is half an hour away.
 func TestBusyWithASmallBudget(t *testing.T) {
-	runAt(t, answers.Least, func(t *testing.T, e *engine, _ *Canary) {
+	runAt(t, answers.Least, 0, func(t *testing.T, e *engine, _ *Canary) {
 		if told := e.pass(10 * time.Minute); len(told) > 20 {
 			t.Fatalf("got %d answers in 10 minutes of an idle engine, want those of its beginning", len(told))
 		}
@@ -273,6 +284,7 @@ func TestNewRefuses(t *testing.T) {
 		{func(c *Config) { c.Budget = 59 }, "Budget"},
 		{func(c *Config) { c.Budget = -1 }, "Budget"},
 		{func(c *Config) { c.Budget = answers.Most + 1 }, "Budget"},
+		{func(c *Config) { c.Shortest = -1 }, "Shortest"},
 		{func(c *Config) { c.Ask = nil }, "Ask"},
 	} {
 		cfg := (&engine{}).config(answers.Default)
