@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynmesh/dynmesh/frontend"
-	"github.com/dynmesh/dynmesh/frontend/history"
 	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
@@ -30,7 +29,7 @@ func newFrontendCommand(logging *logSettings) *cobra.Command {
 	var registries discoveryOptions
 	outputs := outputOptions{kinds: outputKinds(&cfg, &registries)}
 	foreignHealth, probeVia := false, ""
-	kept, keptMB := history.Config{MaxAge: history.DefaultMaxAge}, history.DefaultMaxBytes/1_000_000
+	var kept historyOptions
 	cmd := &cobra.Command{
 		Use:   "frontend",
 		Short: "Say what is registered, and whether it works",
@@ -78,10 +77,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 				return err
 			}
 			cfg.OutputMinHealthy, cfg.OutputWithdrawOn, cfg.OutputDryRun = outputs.minHealthy, outputs.withdrawOn, outputs.dryRun
-			if kept.Dir != "" {
-				kept.MaxBytes = int64(keptMB) * 1_000_000
-				cfg.History = &kept
-			}
+			cfg.History = kept.config()
 			f, err := frontend.New(cfg)
 			if err != nil {
 				var renamed []fieldSetting
@@ -108,11 +104,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 		setting{"instance-metrics", "DYN_METRICS_PER_INSTANCE", &boolValue{&cfg.InstanceMetrics}, "put the verdict on each instance into /metrics, too"},
 	)
 	register(flags, expectSetting(&cfg.Expect))
-	register(flags,
-		setting{"history-dir", "DYN_HISTORY_DIR", &stringValue{target: &kept.Dir}, "folder of this frontend's own, in which it keeps how verdicts changed; default: it keeps the last changes of each instance, in memory"},
-		setting{"history-max-age", "DYN_HISTORY_MAX_AGE", &secondsValue{target: &kept.MaxAge}, "how long that is kept"},
-		setting{"history-max-mb", "DYN_HISTORY_MAX_MB", &countValue{&keptMB, 1_000_000}, "how many MB it may take; the oldest goes first"},
-	)
+	kept.register(flags)
 	opts.register(flags)
 	register(flags,
 		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{target: &cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},

@@ -12,6 +12,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary/kind"
 	"github.com/dynmesh/dynmesh/discovery/etcd"
 	"github.com/dynmesh/dynmesh/frontend/client"
+	"github.com/dynmesh/dynmesh/frontend/history"
 )
 
 // Settings that several commands share. Those of gossip are in gossip.go, those of the log in
@@ -44,6 +45,31 @@ func registerEtcd(flags *pflag.FlagSet, cfg *etcd.Config) {
 		setting{"etcd-cert", "ETCD_AUTH_CLIENT_CERT", &stringValue{target: &cfg.CertFile}, "PEM file of the client's certificate"},
 		setting{"etcd-key", "ETCD_AUTH_CLIENT_KEY", &stringValue{target: &cfg.KeyFile}, "PEM file of its key"},
 	)
+}
+
+// historyOptions are the settings of what a frontend keeps of the past.
+type historyOptions struct {
+	kept      history.Config
+	megabytes int
+}
+
+func (o *historyOptions) register(flags *pflag.FlagSet) {
+	o.kept.MaxAge, o.megabytes = history.DefaultMaxAge, history.DefaultMaxBytes/1_000_000
+	register(flags,
+		setting{"history-dir", "DYN_HISTORY_DIR", &stringValue{target: &o.kept.Dir}, "folder of this frontend's own, in which it keeps how verdicts changed; default: it keeps the last changes of each instance, in memory"},
+		setting{"history-max-age", "DYN_HISTORY_MAX_AGE", &secondsValue{target: &o.kept.MaxAge}, "how long that is kept"},
+		setting{"history-max-mb", "DYN_HISTORY_MAX_MB", &countValue{&o.megabytes, 1_000_000}, "how many MB it may take; the oldest goes first"},
+	)
+}
+
+// config returns nil where nothing is kept.
+func (o *historyOptions) config() *history.Config {
+	if o.kept.Dir == "" {
+		return nil
+	}
+	cfg := o.kept
+	cfg.MaxBytes = int64(o.megabytes) * 1_000_000
+	return &cfg
 }
 
 func registerLeaseTTL(flags *pflag.FlagSet, ttl *time.Duration) {

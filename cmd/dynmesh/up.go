@@ -49,6 +49,7 @@ type upOptions struct {
 	etcdPort int
 	dataDir  string
 	expect   []expect.Expectation
+	history  historyOptions
 }
 
 func newUpCommand(logging *logSettings) *cobra.Command {
@@ -75,6 +76,7 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 		setting{"data-dir", "DYN_UP_DATA_DIR", &stringValue{target: &opts.dataDir}, "folder for etcd's data; default a temporary one, removed at the end"},
 		expectSetting(&opts.expect),
 	)
+	opts.history.register(flags)
 	return cmd
 }
 
@@ -94,7 +96,7 @@ func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer
 	front, err := frontend.New(frontend.Config{
 		Host: loopback, Port: opts.httpPort, Etcd: registry, Gossip: &gossip.Config{Bind: upGossip},
 		GracefulShutdownTimeout: upShutdown, Version: version(), Metrics: logging.metrics(), Expect: opts.expect,
-		Log: log.WithField(targetKey, "frontend"),
+		History: opts.history.config(), Log: log.WithField(targetKey, "frontend"),
 	})
 	if err != nil {
 		return withPortHint(err, "--http-port 0 takes any free port")

@@ -40,6 +40,7 @@ func TestUp(t *testing.T) {
 	defer interrupt()
 	var stdout, stderr testkit.Buffer
 	done := make(chan int, 1)
+	t.Setenv("DYN_HISTORY_DIR", t.TempDir())
 	go func() {
 		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "2", "--expect", "dyn://dynamo.*.generate>=7"}, &stdout, &stderr)
 	}()
@@ -125,6 +126,10 @@ func TestUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	testkit.Eventually(t, 30*time.Second, "the history has both workers as ready", func() bool {
+		answer, err := fetch(client, "http://"+front.Host+"/history", "")
+		return err == nil && strings.Count(answer, `"to":"ready"`) == 2
+	})
 
 	interrupt()
 	began := time.Now()
