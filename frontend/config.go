@@ -2,7 +2,6 @@ package frontend
 
 import (
 	"cmp"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/address"
+	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
@@ -127,11 +127,7 @@ type Config struct {
 
 // withDefaults returns a copy with every default filled in, or says which field cannot be used.
 func (c Config) withDefaults() (Config, error) {
-	if c.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		c.Log = logrus.NewEntry(discard)
-	}
+	c.Log = logging.OrDiscard(c.Log)
 	c.Host = parse.Host(c.Host)
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, etcd.DefaultLeaseTTL)
 	if c.Gossip != nil && c.Pool != nil {

@@ -175,7 +175,7 @@ func (r *router) heads() []mesh.OutputHead {
 		}}
 		if l := c.Last; l != nil {
 			head.Last = &mesh.OutputStep{
-				At: mesh.Time{Time: l.Since}, Endpoint: strings.ToValidUTF8(l.Instance.Endpoint.String(), "\uFFFD"), Instance: l.Instance.ID, Target: l.Target,
+				At: mesh.Time{Time: l.Since}, Endpoint: fleet.NameOf(l.Instance.Endpoint), Instance: l.Instance.ID, Target: l.Target,
 				State: l.State.String(), Held: l.Held, Reason: l.Reason,
 			}
 		}

@@ -139,7 +139,7 @@ func same(a, b []cause.Cause) bool {
 
 // subjectOf names an instance as /mesh does.
 func subjectOf(key dynmesh.InstanceKey) history.Subject {
-	return history.Subject{Endpoint: strings.ToValidUTF8(key.Endpoint.String(), "\uFFFD"), ID: key.ID}
+	return history.Subject{Endpoint: fleet.NameOf(key.Endpoint), ID: key.ID}
 }
 
 // picture is a snapshot as a history reads it.

@@ -132,7 +132,7 @@ func alike(lines []transitionLine) [][]transitionLine {
 }
 
 func (l transitionLine) endpoint() string {
-	return strings.ToValidUTF8(l.key.Endpoint.String(), "\uFFFD")
+	return fleet.NameOf(l.key.Endpoint)
 }
 
 func (l transitionLine) write(log *logrus.Entry) {

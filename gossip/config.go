@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/dynmesh/dynmesh/gossip/swim"
 	"github.com/dynmesh/dynmesh/internal/address"
 	"github.com/dynmesh/dynmesh/internal/aeskey"
+	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -162,13 +162,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Version = strings.ToValidUTF8(c.Version, ""); len(c.Version) > maxVersion {
 		c.Version = strings.ToValidUTF8(c.Version[:maxVersion], "")
 	}
-	if c.Log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		discard.SetLevel(logrus.PanicLevel) // nothing is formatted for nobody
-		c.Log = logrus.NewEntry(discard)
-	}
-	c.Log = c.Log.WithFields(logrus.Fields{"component": "gossip", "instance": c.Identity.ID().String()})
+	c.Log = logging.OrDiscard(c.Log).WithFields(logrus.Fields{"component": "gossip", "instance": c.Identity.ID().String()})
 	return c, nil
 }
 

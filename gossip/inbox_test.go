@@ -266,8 +266,11 @@ func TestLaterIncarnationIsDoubted(t *testing.T) {
 	for _, epoch := range []uint64{5, 4, 6, 5} {
 		back(epoch)
 		latest = max(latest, epoch)
-		if got := p.loop.doubted[2].Epoch; got != latest {
-			t.Errorf("after %d, %d is doubted, want %d", epoch, got, latest)
+		switch got := p.loop.doubted[2]; {
+		case got == nil:
+			t.Errorf("after %d, nobody is doubted, want %d", epoch, latest)
+		case got.Epoch != latest:
+			t.Errorf("after %d, %d is doubted, want %d", epoch, got.Epoch, latest)
 		}
 	}
 }

@@ -100,6 +100,9 @@ func TestMeasured(t *testing.T) {
 	if err := w.Measure("generate", by); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.Measure("generate", saying{"", make(chan struct{})}); err == nil || err.Error() != `measure endpoint "generate": it has a measurer of this measure (2) already` {
+		t.Errorf("two measure the same: got %v", err)
+	}
 	o := startOnlooker(t, registry)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup

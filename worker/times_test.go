@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
+	"github.com/dynmesh/dynmesh/internal/testkit"
 	"github.com/dynmesh/dynmesh/worker/traffic"
 )
 
@@ -44,6 +46,32 @@ func TestTimes(t *testing.T) {
 	}
 	if got.Waiting != got.First.Took || got.Running != got.Token.Took {
 		t.Errorf("got %+v: the time that requests spent is another than their answers took", got)
+	}
+}
+
+// Of an answer that has waited for a client to read, the time to the first chunk is told, and none
+// of the rest: it is the client's.
+func TestTimesOfASlowClient(t *testing.T) {
+	var enough atomic.Bool
+	r := run(t, local(), map[string]Handler{
+		"generate": func(_ context.Context, _ json.RawMessage, send func(any) error) error {
+			for !enough.Load() {
+				if err := send(strings.Repeat("x", 64<<10)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	resp := r.generate()
+	defer resp.Body.Close()
+	testkit.Eventually(t, waitLimit, "the handler is blocked", func() bool { return r.activity("generate").Blocked == 1 })
+	enough.Store(true)
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n < 2*64<<10 {
+		t.Fatalf("got %d bytes, %v", n, err)
+	}
+	if got := r.endpoints["generate"].times.Totals(); got.First.Count != 1 || got.Token.Count != 0 {
+		t.Errorf("got %+v", got)
 	}
 }
 

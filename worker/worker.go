@@ -297,7 +297,8 @@ func (w *Worker) declare(e *endpoint, path string, checks []Check) error {
 }
 
 // Measure has an endpoint measured while the worker runs, where it is a member of the mesh. It must
-// be called before Run, for an endpoint that is declared, and once a measure.
+// be called before Run, for an endpoint that is declared, and once a measure: samples of two would
+// take each other's place.
 func (w *Worker) Measure(name string, by Measurer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -306,9 +307,16 @@ func (w *Worker) Measure(name string, by Measurer) error {
 		return fmt.Errorf("measure endpoint %q: the worker runs already", name)
 	case w.endpoints[name] == nil:
 		return fmt.Errorf("measure endpoint %q: there is none of that name", name)
+	case w.measures(name, by.Measure()):
+		return fmt.Errorf("measure endpoint %q: it has a measurer of this measure (%d) already", name, by.Measure())
 	}
 	w.measured = append(w.measured, measured{name, by})
 	return nil
+}
+
+// measures says whether an endpoint has a measurer of a measure.
+func (w *Worker) measures(name string, m dynmesh.Measure) bool {
+	return slices.ContainsFunc(w.measured, func(other measured) bool { return other.endpoint == name && other.by.Measure() == m })
 }
 
 // measureTimes has endpoints measured, unless somebody else does it: how long their requests take,
@@ -319,7 +327,7 @@ func (w *Worker) measureTimes() {
 		return
 	}
 	for _, e := range w.sorted() {
-		if slices.ContainsFunc(w.measured, func(m measured) bool { return m.endpoint == e.name && m.by.Measure() == dynmesh.MeasurePace }) {
+		if w.measures(e.name, dynmesh.MeasurePace) {
 			continue
 		}
 		times := e.times.Totals

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/e2e/install"
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -166,18 +167,7 @@ func (r *routed) replica(t *testing.T) *replica {
 // knobs sets the engine's faults.
 func (r *replica) knobs(t *testing.T, set string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+r.control+"/mock/knobs", strings.NewReader(set))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("knobs %s: %s", set, resp.Status)
-	}
+	rig.Turn(t, r.control, set)
 }
 
 // configuration writes what dynmesh envoy-config prints to a file.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -49,7 +50,7 @@ func perInstance(t *testing.T, gossipBind string) (heap, rss float64) {
 // startProcess runs a frontend, a process of its own, and returns where it answers.
 func startProcess(t *testing.T, server, gossipBind string, env ...string) (addr string, p *testkit.Process) {
 	t.Helper()
-	addr = freeAddr(t)
+	addr = rig.Address(t)
 	cmd := exec.Command(testkit.Build(t, "github.com/dynmesh/dynmesh/cmd/dynmesh"),
 		"frontend", "--http-host", "127.0.0.1", "--http-port", strings.TrimPrefix(addr, "127.0.0.1:"), "--gossip-bind", gossipBind, "--etcd-endpoints", server)
 	cmd.Env = append(os.Environ(), env...)
@@ -62,12 +63,6 @@ func startProcess(t *testing.T, server, gossipBind string, env ...string) (addr 
 		return err == nil
 	})
 	return addr, p
-}
-
-// freeAddr returns an address that was free a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	return fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
 }
 
 // settledMemory waits for the next collection, which comes within two minutes also to a process

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/discovery/etcd"
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/proxy"
 )
@@ -108,15 +109,15 @@ type contestant struct {
 // proxying measures what the proxy before an engine costs, beside a bare httputil.ReverseProxy and
 // beside nginx where there is one, each a process of its own, in turns.
 func proxying(t *testing.T) []figure {
-	engine := freeAddr(t)
+	engine := rig.Address(t)
 	role(t, "engine", engine, "")
 	direct := &contestant{name: "the engine itself", addr: engine}
-	bare := &contestant{name: "a bare ReverseProxy", addr: freeAddr(t)}
-	ours := &contestant{name: "the worker", addr: freeAddr(t)}
+	bare := &contestant{name: "a bare ReverseProxy", addr: rig.Address(t)}
+	ours := &contestant{name: "the worker", addr: rig.Address(t)}
 	role(t, "bare", bare.addr, "http://"+engine)
 	role(t, "worker", ours.addr, "http://"+engine)
 	all := []*contestant{direct, bare, ours}
-	nginx := &contestant{name: "nginx", addr: freeAddr(t)}
+	nginx := &contestant{name: "nginx", addr: rig.Address(t)}
 	if startNginx(t, nginx.addr, engine) {
 		all = append(all, nginx)
 	}
@@ -168,7 +169,7 @@ func proxying(t *testing.T) []figure {
 // streaming is the resident memory, in bytes, of a fresh proxy before and with many streams.
 func streaming(t *testing.T, name, engine string) (before, during int) {
 	t.Helper()
-	addr := freeAddr(t)
+	addr := rig.Address(t)
 	pid := role(t, name, addr, "http://"+engine)
 	before = residentKiB(t, pid) * 1024
 	release := streams(t, addr, streamsMany, 400)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/e2e/rig"
 )
 
 const (
@@ -58,7 +59,7 @@ func pushing(t *testing.T) []figure {
 			InstanceKey: at(server, cluster), Transport: dynmesh.HTTPTransport(fmt.Sprintf("http://127.3.%d.%d:%d/v1/rpc/generate", server, cluster, port)),
 		}
 	})
-	xds := freeAddr(t)
+	xds := rig.Address(t)
 	addr, _ := startProcess(t, server.Endpoint(), "127.0.0.1:0", "DYN_GOSSIP_KEY="+mesh.key, "DYN_GOSSIP_JOIN="+mesh.pools[0].Addr(), "DYN_XDS="+xds, "DYN_LOG=error")
 	in := func() float64 { return scrape(t, addr)[`dynmesh_output_servers{output="xds",state="in"}`] }
 	soon(t, "all servers are in", func() bool { return in() == pushServers*pushClusters })

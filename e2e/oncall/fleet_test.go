@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/dynmesh/dynmesh/discovery/localetcd"
+	"github.com/dynmesh/dynmesh/e2e/rig"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -161,9 +162,7 @@ func (f *fleet) put(key, value string) {
 // turn sets the knobs of a worker's mock engine.
 func (m *member) turn(t *testing.T, knobs string) {
 	t.Helper()
-	if r, err := m.ask(http.MethodPut, "http://"+m.control+"/mock/knobs", knobs); err != nil || r.code/100 != 2 {
-		t.Fatalf("set knobs of %s: %d %s %v", m.name, r.code, r.body, err)
-	}
+	rig.Turn(t, m.control, knobs)
 }
 
 type reply struct {

@@ -3,6 +3,7 @@ package rig
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -69,12 +70,18 @@ func (e *Engine) Answers(t testing.TB) {
 	})
 }
 
-// Turn sets the knobs of a mock engine; those that are not named get their defaults. On a machine
-// that is busy an engine takes its time to answer.
+// Turn sets its knobs: see [Turn].
 func (e *Engine) Turn(t testing.TB, knobs string) {
 	t.Helper()
+	Turn(t, e.Control, knobs)
+}
+
+// Turn sets the knobs of the mock engine with a control address; those that are not named get their
+// defaults. On a machine that is busy an engine takes its time to answer.
+func Turn(t testing.TB, control, knobs string) {
+	t.Helper()
 	testkit.Eventually(t, Startup, "an engine takes its knobs", func() bool {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+e.Control+"/mock/knobs", strings.NewReader(knobs))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+control+"/mock/knobs", strings.NewReader(knobs))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +91,8 @@ func (e *Engine) Turn(t testing.TB, knobs string) {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("knobs %s: %s", knobs, resp.Status)
+			why, _ := io.ReadAll(resp.Body)
+			t.Fatalf("knobs %s of %s: %s: %s", knobs, control, resp.Status, why)
 		}
 		return true
 	})

@@ -173,18 +173,7 @@ func (f *fleet) instance(w *worker) (found mesh.Instance, err error) {
 // turn sets the knobs of a worker's engine.
 func (w *worker) turn(knobs string) {
 	w.f.t.Helper()
-	request, err := http.NewRequestWithContext(w.f.t.Context(), http.MethodPut, "http://"+w.control+"/mock/knobs", strings.NewReader(knobs))
-	if err != nil {
-		w.f.t.Fatal(err)
-	}
-	answer, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-	if err != nil {
-		w.f.t.Fatal(err)
-	}
-	_ = answer.Body.Close()
-	if answer.StatusCode/100 != 2 {
-		w.f.t.Fatalf("knobs %s: %s", knobs, answer.Status)
-	}
+	rig.Turn(w.f.t, w.control, knobs)
 }
 
 func (f *fleet) eventually(what string, condition func() error) {

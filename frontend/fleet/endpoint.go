@@ -24,10 +24,14 @@ type Endpoint struct {
 	marked    bool // in the changes of a reconciliation
 }
 
+// NameOf is an endpoint's name for people and for JSON: always of valid UTF-8, though foreign names
+// need not be.
+func NameOf(e dynmesh.Endpoint) string { return strings.ToValidUTF8(e.String(), "\uFFFD") }
+
 // Key returns the endpoint's true name.
 func (e *Endpoint) Key() dynmesh.Endpoint { return e.key }
 
-// Name returns dyn://…, always of valid UTF-8, though foreign names need not be.
+// Name returns dyn://…, as [NameOf] does.
 func (e *Endpoint) Name() string { return e.name }
 
 // Instances returns all that are known, shown or not, in no order.
@@ -139,7 +143,7 @@ func (es *endpoints) get(of dynmesh.Endpoint) *Endpoint {
 	of.Namespace, of.Component = strings.Clone(of.Namespace), strings.Clone(of.Component)
 	of.Name = strings.Clone(of.Name)
 	e := &Endpoint{
-		key: of, name: strings.ToValidUTF8(of.String(), "\uFFFD"),
+		key: of, name: NameOf(of),
 		instances: map[dynmesh.InstanceID]*Instance{},
 	}
 	e.matched = slices.ContainsFunc(es.expectations, func(x expect.Expectation) bool { return x.Matches(e.name) })

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/internal/text"
+	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
 const (
@@ -99,7 +100,7 @@ func (w *tripwire) run(ctx context.Context) {
 					if checked {
 						return
 					}
-					sleep(ctx, maxRedial)
+					_ = timers.Sleep(ctx, maxRedial)
 					continue
 				}
 			}
@@ -113,7 +114,7 @@ func (w *tripwire) run(ctx context.Context) {
 			}
 			pause = redialPause(brief)
 		}
-		sleep(ctx, pause)
+		_ = timers.Sleep(ctx, pause) // the loop looks at ctx
 	}
 }
 
@@ -123,18 +124,6 @@ func redialPause(brief int) time.Duration {
 		return 0
 	}
 	return min(minRedial<<min(brief-1, 20), maxRedial)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // dial connects, or says why that failed.
