@@ -43,5 +43,7 @@
 //	answers differ        when twice as many samples as it was found in, and 16 at least, have come
 //	                      since, and no more of the newest differ than chance gives
 //	their distribution    when three windows more do not show it than do
-//	it is garbage         when 16 samples have come since, and the newest is none
+//	it is garbage         when 16 samples have come since, and the newest is none. Of real requests:
+//	                      when later ones outweigh those; or where there are none, as of one that is
+//	                      withdrawn, after 60 answers in a row without a flaw
 package answers

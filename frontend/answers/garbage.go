@@ -14,7 +14,7 @@ const (
 	minGarbage   = 20 // answers
 	garbageShare = 5  // one in so many, at least
 
-	keptTraffic = 60   // samples
+	keptTraffic = 60   // samples; and after so many good ones without real requests, none
 	maxTraffic  = 5000 // answers that are reckoned with; more are scaled down
 )
 
@@ -38,9 +38,21 @@ func (r *replica) flawed(s answers.Sample, now time.Time) {
 	}
 }
 
-// count takes in what a sample tells of real requests.
+// count takes in what a sample tells of real requests. One that is withdrawn gets none: what they
+// showed is forgotten when its canaries have been answered well for long enough.
 func (r *replica) count(s answers.Sample) {
-	if s.Answered == 0 {
+	switch {
+	case s.Answered > 0:
+		r.unused = 0
+	case s.Prompt == answers.NoPrompt:
+		return // nothing was asked either
+	case s.Flaws != 0:
+		r.unused = 0
+		return
+	default:
+		if r.unused++; r.unused >= keptTraffic {
+			r.traffic = nil
+		}
 		return
 	}
 	if len(r.traffic) == keptTraffic {

@@ -264,6 +264,43 @@ func TestNothingAsked(t *testing.T) {
 	}
 }
 
+// TestGarbageOfOneThatGetsNoMoreRequests: one that is withdrawn for it is named until its canaries
+// have been answered well for long enough, and no longer.
+func TestGarbageOfOneThatGetsNoMoreRequests(t *testing.T) {
+	table, named, asked := NewTable(), "", 0
+	say := func(i int, s answers.Sample) {
+		s.Revision, s.Logprob = 1, answers.NoLogprob
+		table.Take(keyOf(i), "group", observed(s.Encode()), began)
+		if text, changed := table.Conclude(began)[keyOf(1)]; changed {
+			named = text
+		}
+	}
+	good := func() answers.Sample {
+		asked++
+		return answers.Sample{Prompt: uint8(asked % len(answers.Prompts())), Tokens: []byte("right")}
+	}
+	say(0, answers.Sample{Prompt: answers.NoPrompt, Answered: 100})
+	say(1, answers.Sample{Prompt: answers.NoPrompt, Answered: 100, Garbage: 50})
+	stands := func(want bool, n int, after string, sample func() answers.Sample) {
+		t.Helper()
+		for range n {
+			say(1, sample())
+		}
+		if (named != "") != want {
+			t.Fatalf("%s: it is named %q, want that it is: %v", after, named, want)
+		}
+	}
+	stands(true, 0, "50 of 100 requests were answered with garbage", nil)
+	stands(true, 200, "nothing is asked or answered", func() answers.Sample { return answers.Sample{Prompt: answers.NoPrompt} })
+	stands(true, keptTraffic-1, "59 answers are good", good)
+	stands(true, 1, "one is garbage", func() answers.Sample { s := good(); s.Flaws = answers.Repeats; return s })
+	stands(true, keptTraffic-1, "59 more are good", good)
+	stands(true, 1, "there is a request", func() answers.Sample { s := good(); s.Answered = 1; return s })
+	stands(true, keptTraffic-1, "59 more are good, beside nothing", good)
+	stands(false, 1, "60 in a row are good", good)
+	stands(true, 1, "it is back, and as before", func() answers.Sample { s := good(); s.Answered, s.Garbage = 100, 50; return s })
+}
+
 // TestBounds: what anybody may say costs bounded memory, and what cannot be read nothing.
 func TestBounds(t *testing.T) {
 	table, random := NewTable(), rand.New(rand.NewPCG(1, 1))

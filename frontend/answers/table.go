@@ -48,6 +48,7 @@ type replica struct {
 	since   int // samples that came after it
 
 	traffic []traffic // of real requests, the newest last
+	unused  int       // samples in a row that are good, and without real requests
 }
 
 // NewTable returns a table without instances.
