@@ -59,7 +59,7 @@ workers do, never among Dynamo's, and write no model card. One takes 50 MB while
 however that ends; what is registered of one that was killed goes with its lease.
 
 Fleets wait for canaries as long as their workers are told to: give the drill their DYN_CANARY_WAIT_TIME. Answers are compared more often
-than workers' are, twice a second. With --every it goes on, and serves
+than workers' are, each 1.2 s. With --every it goes on, and serves
 
   GET /metrics   Prometheus: how soon each fault was found, and whether the last ones were
   GET /live      200 as long as it runs
@@ -77,8 +77,8 @@ be asked, or no phantom can be started.`,
 			if canary := phantom.check.Wait*11/10 + phantom.check.Timeout; canaries && opts.within <= canary {
 				return fmt.Errorf("DYN_DRILL_WITHIN=%v: want more than %v, which canaries take alone (DYN_CANARY_WAIT_TIME, DYN_HEALTH_CHECK_REQUEST_TIMEOUT)", opts.within, canary)
 			}
-			if compared && opts.within <= comparedFor {
-				return fmt.Errorf("DYN_DRILL_WITHIN=%v: want more than %v, in which there are answers enough to compare (or DYN_DRILL_KINDS without %s)", opts.within, comparedFor, drill.Wrong)
+			if compared && 2*opts.within <= comparedFor {
+				return fmt.Errorf("DYN_DRILL_WITHIN=%v: want more than %v, which is half of what it takes to compare answers (or DYN_DRILL_KINDS without %s)", opts.within, comparedFor/2, drill.Wrong)
 			}
 			c, err := ask.client()
 			if err != nil {
@@ -127,7 +127,7 @@ be asked, or no phantom can be started.`,
 	ask.register(flags)
 	register(flags,
 		setting{"kinds", "DYN_DRILL_KINDS", &listValue{target: &opts.kinds, once: true, check: oneOf(drillKinds()...)}, "what is tried"},
-		setting{"within", "DYN_DRILL_WITHIN", &secondsValue{target: &opts.within}, "how long the frontend may take for each fault"},
+		setting{"within", "DYN_DRILL_WITHIN", &secondsValue{target: &opts.within}, "how long the frontend may take for each fault, and twice as long for wrong"},
 		setting{"every", "DYN_DRILL_EVERY", &secondsValue{target: &opts.every, none: true}, "go on, with so long between drills, such as 24h; 0: one drill"},
 		setting{"listen", "DYN_DRILL_LISTEN", &stringValue{&opts.listen, hostPort}, "host:port of /metrics and /live, with --every"},
 	)

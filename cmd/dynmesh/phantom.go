@@ -28,11 +28,12 @@ const (
 )
 
 // comparedEvery is the least time between two answers of a phantom that is compared: of three at a
-// worker's pace, it would take minutes to find the one that differs. comparedFor is what it takes
-// so: 16 answers of each (see package frontend/answers), and their way.
+// worker's pace, it would take minutes to find the one that differs. Frontends hear one a second.
+// comparedFor is what it takes so: 16 answers of each (see package frontend/answers), and their
+// way.
 const (
-	comparedEvery = 500 * time.Millisecond
-	comparedFor   = 10 * time.Second
+	comparedEvery = 1200 * time.Millisecond
+	comparedFor   = 20 * time.Second
 )
 
 // phantomOptions are the settings of phantoms. A drill has them too, and hands them on.

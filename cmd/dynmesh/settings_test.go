@@ -199,7 +199,7 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 		{"a drill's kinds", map[string]string{"DYN_DRILL_KINDS": "killed,dead"}, []string{"drill"}, `dynmesh: DYN_DRILL_KINDS="killed,dead": want killed, frozen, hung, errors or wrong`},
 		{"a kind twice", nil, []string{"drill", "--kinds", "killed,killed"}, `dynmesh: invalid argument "killed,killed" for "--kinds" flag: "killed" is there twice: want each once`},
 		{"a drill's time to compare", map[string]string{"DYN_DRILL_WITHIN": "5"}, []string{"drill", "--kinds", "frozen,wrong"},
-			"dynmesh: DYN_DRILL_WITHIN=5s: want more than 10s, in which there are answers enough to compare (or DYN_DRILL_KINDS without wrong)"},
+			"dynmesh: DYN_DRILL_WITHIN=5s: want more than 10s, which is half of what it takes to compare answers (or DYN_DRILL_KINDS without wrong)"},
 		{"a drill's gossip", map[string]string{"DYN_GOSSIP_KEY": "short"}, []string{"drill"}, "dynmesh: DYN_GOSSIP_KEY: "},
 		{"a drill's port", map[string]string{"DYN_DRILL_LISTEN": taken}, []string{"drill", "--every", "1h"}, "dynmesh: DYN_DRILL_LISTEN: listen tcp " + taken + ": bind: address already in use; " + otherPort},
 		{"no phantom by hand", map[string]string{"DYN_GOSSIP_BIND": "x"}, []string{"drill", "phantom"}, `dynmesh: DYN_GOSSIP_BIND="x": `},

@@ -22,7 +22,7 @@ const (
 	askEvery      = 50 * time.Millisecond // between an answer of the frontend's and the next question
 )
 
-// DefaultWithin is how long a frontend may take to find a fault.
+// DefaultWithin is how long a frontend may take to find a fault, and half as long as for Wrong.
 const DefaultWithin = 30 * time.Second
 
 // Endpoint is what phantoms serve.
@@ -59,7 +59,7 @@ type Config struct {
 	Start func(context.Context, Role) (Phantom, error)
 
 	Kinds  []Kind        // that are tried, in the order of Kinds(); none: all
-	Within time.Duration // from a fault until the frontend says so; default DefaultWithin
+	Within time.Duration // from a fault until the frontend says so, and twice as long for Wrong; default DefaultWithin
 	Report func(string)  // gets a line on each step; nil: nobody watches
 }
 
@@ -151,7 +151,11 @@ func (d *Drill) try(ctx context.Context, f fault) (r Result, err error) {
 	if err := f.inflict(p); err != nil {
 		return r, err
 	}
-	s, why := d.await(ctx, p.ID(), nil, d.cfg.Within, f.lacks)
+	within := d.cfg.Within
+	if f.twice {
+		within *= 2
+	}
+	s, why := d.await(ctx, p.ID(), nil, within, f.lacks)
 	took := time.Since(began)
 	if why == "" {
 		why = d.accused(ctx, all[1:])

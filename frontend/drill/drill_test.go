@@ -186,7 +186,7 @@ func (p *fakePhantom) breakAs(k Kind) error {
 }
 
 func found() map[Kind]time.Duration {
-	return map[Kind]time.Duration{Killed: 300 * time.Millisecond, Frozen: 3 * time.Second, Hung: 13 * time.Second, Errors: 10 * time.Second, Wrong: 8 * time.Second}
+	return map[Kind]time.Duration{Killed: 300 * time.Millisecond, Frozen: 3 * time.Second, Hung: 13 * time.Second, Errors: 10 * time.Second, Wrong: 31 * time.Second}
 }
 
 // but returns what found does, with one kind at another time; 0: never.
@@ -200,7 +200,7 @@ func but(k Kind, at time.Duration) map[Kind]time.Duration {
 
 func TestDrill(t *testing.T) {
 	const (
-		all    = "killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 10s; wrong ready 8s"
+		all    = "killed unreachable 300ms; frozen unreachable 3s; hung notready 13s; errors notready 10s; wrong ready 31s"
 		unborn = " notready 30s: it was never ready: it is notready: it has said nothing yet"
 		unseen = " none 30s: it was never ready: the frontend cannot be asked: refused\a"
 	)
@@ -219,18 +219,18 @@ func TestDrill(t *testing.T) {
 			strings.Replace(all, "notready 10s", `notready 30s: the verdict is right, and its reason is another one: none of ["500"]`, 1), ""},
 		{"only the lease tells of one", &fakeFleet{finds: but(Killed, 0), drops: map[Kind]time.Duration{Killed: 10 * time.Second}},
 			strings.Replace(all, "unreachable 300ms", "ready 10s: the registry dropped it before a verdict said so", 1), ""},
-		{"answers are not compared", &fakeFleet{finds: but(Wrong, 0)}, strings.Replace(all, "ready 8s", "ready 30s: nothing is remarked on its answers", 1), ""},
+		{"answers are not compared", &fakeFleet{finds: but(Wrong, 0)}, strings.Replace(all, "ready 31s", "ready 1m0s: nothing is remarked on its answers", 1), ""},
 		{"those that are right are suspect, too", &fakeFleet{finds: found(), accuses: true},
-			strings.Replace(all, "ready 8s", "ready 8s: it says so of f1, too, which is well: "+suspicion, 1), ""},
+			strings.Replace(all, "ready 31s", "ready 31s: it says so of f1, too, which is well: "+suspicion, 1), ""},
 		{"one that answers wrongly is taken for broken", &fakeFleet{finds: found(), doubts: true},
-			strings.Replace(all, "wrong ready 8s", "wrong notready 30s: the verdict is notready, and it works", 1), ""},
+			strings.Replace(all, "wrong ready 31s", "wrong notready 1m0s: the verdict is notready, and it works", 1), ""},
 		{"phantoms are never ready", &fakeFleet{neverWell: true}, "killed" + unborn + "; frozen" + unborn + "; hung" + unborn + "; errors" + unborn + "; wrong" + unborn, ""},
 		{"the frontend goes away", &fakeFleet{finds: found(), away: errors.New("refused\a"), awayFrom: 2 * time.Second},
 			"killed unreachable 300ms; frozen ready 30s: the frontend cannot be asked: refused\a; hung" + unseen + "; errors" + unseen + "; wrong" + unseen, ""},
 		{"nobody can be asked", &fakeFleet{away: errors.New("refused")}, "", "refused"},
 		{"no phantom starts", &fakeFleet{startErr: errors.New("no etcd")}, "", "drill killed: no etcd"},
 		{"one does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 3}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: no etcd"},
-		{"one of three does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 6}, strings.TrimSuffix(all, "; wrong ready 8s"), "drill wrong: no etcd"},
+		{"one of three does not start", &fakeFleet{finds: found(), startErr: errors.New("no etcd"), startFrom: 6}, strings.TrimSuffix(all, "; wrong ready 31s"), "drill wrong: no etcd"},
 		{"one crashes when it is told to hang", &fakeFleet{finds: found(), breaks: true}, "killed unreachable 300ms; frozen unreachable 3s", "drill hung: the phantom ended by itself: exit status 2"},
 		{"phantoms crash", &fakeFleet{crashes: true}, "", "drill killed: the phantom ended by itself: exit status 2"},
 	} {
@@ -263,7 +263,7 @@ func TestKinds(t *testing.T) {
 		fleet := &fakeFleet{finds: found(), began: time.Now()}
 		for range 2 {
 			results, err := New(Config{Frontend: fleet, Start: fleet.start, Kinds: []Kind{Wrong, Killed}}).Run(t.Context())
-			if got, want := shown(results), "killed unreachable 300ms; wrong ready 8s"; got != want || err != nil {
+			if got, want := shown(results), "killed unreachable 300ms; wrong ready 31s"; got != want || err != nil {
 				t.Errorf("got %s, %v, want %s", got, err, want)
 			}
 			if got := results[1].Reason; got != suspicion {
@@ -334,12 +334,12 @@ func TestRepeat(t *testing.T) {
 				t.Errorf("after %v: got %s, want %s (works, failed, phantoms)", time.Since(fleet.began), got, w)
 			}
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(3 * time.Minute)
 		want(0, 1, 7)
-		time.Sleep(7 * time.Minute)
+		time.Sleep(6 * time.Minute)
 		want(0, 1, 7)
 		fleet.change(func() { fleet.finds = found() })
-		time.Sleep(3 * time.Minute)
+		time.Sleep(4 * time.Minute)
 		want(1, 1, 14)
 		time.Sleep(23 * time.Hour)
 		want(1, 1, 14)

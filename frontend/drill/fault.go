@@ -48,6 +48,9 @@ type fault struct {
 	// lacks returns what of that a frontend does not say of the instance; empty: it says all of it.
 	lacks func(*mesh.Instance) string
 
+	// twice says that it may take twice as long as others.
+	twice bool
+
 	// peers are phantoms that are there besides, work, and answer as it does before the fault: without
 	// any, answers are not compared.
 	peers int
@@ -61,11 +64,11 @@ const wrongPeers = 2
 func faults() []fault {
 	unreached := []string{"cannot reach it", "declared its worker dead", "it is frozen"}
 	return []fault{
-		{Killed, string(dynmesh.Unreachable), Phantom.Kill, verdictIs(dynmesh.Unreachable, unreached...), 0},
-		{Frozen, string(dynmesh.Unreachable), Phantom.Freeze, verdictIs(dynmesh.Unreachable, unreached...), 0},
-		{Hung, string(dynmesh.NotReady), ordered(OrderHang), verdictIs(dynmesh.NotReady, "timeout", "frozen", "stalled"), 0},
-		{Errors, string(dynmesh.NotReady), ordered(OrderErrors), verdictIs(dynmesh.NotReady, "500"), 0},
-		{Wrong, "suspect", ordered(OrderWrong), isSuspect, wrongPeers},
+		{Killed, string(dynmesh.Unreachable), Phantom.Kill, verdictIs(dynmesh.Unreachable, unreached...), false, 0},
+		{Frozen, string(dynmesh.Unreachable), Phantom.Freeze, verdictIs(dynmesh.Unreachable, unreached...), false, 0},
+		{Hung, string(dynmesh.NotReady), ordered(OrderHang), verdictIs(dynmesh.NotReady, "timeout", "frozen", "stalled"), false, 0},
+		{Errors, string(dynmesh.NotReady), ordered(OrderErrors), verdictIs(dynmesh.NotReady, "500"), false, 0},
+		{Wrong, "suspect", ordered(OrderWrong), isSuspect, true, wrongPeers},
 	}
 }
 
