@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -185,9 +184,9 @@ func (a answers) counts(c *fiber.Ctx) error {
 // pastMesh is /mesh of a moment that is past: instances are as they were written.
 type pastMesh struct {
 	mesh.Head
-	Endpoints []pastEndpoint  `json:"endpoints"`
-	Members   []mesh.Member   `json:"members"` // the history has none
-	Warnings  json.RawMessage `json:"warnings"`
+	Endpoints []pastEndpoint    `json:"endpoints"`
+	Members   []mesh.Member     `json:"members"` // the history has none
+	Warnings  []json.RawMessage `json:"warnings"`
 }
 
 type pastEndpoint struct {
@@ -211,19 +210,21 @@ func (a answers) meshAt(c *fiber.Ctx, asked, name string, id *dynmesh.InstanceID
 		if err != nil {
 			return nil, err
 		}
-		m := pastMesh{Endpoints: []pastEndpoint{}, Members: []mesh.Member{}, Warnings: json.RawMessage("[]")}
+		m := pastMesh{Endpoints: []pastEndpoint{}, Members: []mesh.Member{}, Warnings: []json.RawMessage{}}
 		if state.About != nil {
 			var around mesh.Around
 			if json.Unmarshal(state.About, &around) == nil {
 				m.Discovery, m.Gossip, m.Outputs = around.Discovery, around.Gossip, around.Outputs
-				if len(around.Warnings) > 0 {
-					m.Warnings = around.Warnings
+				var warnings []json.RawMessage
+				if json.Unmarshal(around.Warnings, &warnings) == nil {
+					m.Warnings = append(m.Warnings, warnings...)
 				}
 			}
 		}
 		m.At, m.RenderedAt = mesh.Time{Time: at}, mesh.Time{Time: now}
 		if state.Damaged > 0 {
-			m.Warnings = withWarning(m.Warnings, fmt.Sprintf("%d parts of the history cannot be read: what is shown of %s is not all", state.Damaged, at.UTC().Format(time.RFC3339)))
+			first := fmt.Sprintf("%d parts of the history cannot be read: what is shown of %s is not all", state.Damaged, at.UTC().Format(time.RFC3339))
+			m.Warnings = slices.Insert(m.Warnings, 0, json.RawMessage(text.JSON(first)))
 		}
 		for _, e := range state.Entries {
 			if _, is := e.Cause(); is {
@@ -290,14 +291,4 @@ func count(to *mesh.EndpointHead, instance []byte) {
 	case dynmesh.Draining:
 		to.Draining++
 	}
-}
-
-// withWarning puts a warning before others.
-func withWarning(all json.RawMessage, one string) json.RawMessage {
-	rest := bytes.TrimPrefix(all, []byte("["))
-	first := text.JSON(one)
-	if !bytes.HasPrefix(rest, []byte("]")) {
-		first = append(first, ',')
-	}
-	return append(append([]byte("["), first...), rest...)
 }

@@ -177,4 +177,23 @@ func (a asked) Counts(since, until time.Time, n int) ([]history.Point, error) {
 		panic(fmt.Sprint(since, until, n))
 	}
 	return []history.Point{{At: since}, {At: until}}, nil
+
+// strange is a history whose files say what no frontend writes.
+type strange struct{ remembered }
+
+func (s strange) At(at time.Time) (history.State, error) {
+	state, err := s.remembered.At(at)
+	state.About = json.RawMessage(`{"warnings":5}`)
+	state.Entries[1].Data = json.RawMessage(`[7]`)
+	return state, err
+}
+
+// What stands in files that somebody else has written ends no frontend, and answers are JSON still.
+func TestStrangeHistory(t *testing.T) {
+	f := start(t, Config{History: strange{newRemembered(t)}}, nil, nil)
+	got := f.get("/mesh?at=2026-11-28T03:00:05Z")
+	var m struct{ Warnings []string }
+	if err := json.Unmarshal([]byte(got.body), &m); got.code != 200 || err != nil || len(m.Warnings) != 1 {
+		t.Errorf("got %d %s, %v, want the one warning that something is damaged", got.code, got.body, err)
+	}
 }

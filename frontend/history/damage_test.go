@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
 )
 
@@ -235,6 +236,22 @@ func TestDamagedBlocks(t *testing.T) {
 		if _, err := read(changed); err == nil {
 			t.Errorf("a block with another byte at %d passes", n)
 		}
+	}
+}
+
+// What is no JSON, though it was written so, is damage: answers have JSON of it.
+func TestForeignContent(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	k.Record([]Entry{{Subject: OfCause("c"), At: k.now, To: mesh.Named, Data: []byte(`]`)}}, false)
+	k.change(1, none, ready)
+	page, err := k.Select(Query{Limit: 10})
+	if err != nil || len(page.Entries) != 1 || page.Damaged != 1 {
+		t.Errorf("got %v, %d damaged, %v, want one change, and one that is damaged", page.Entries, page.Damaged, err)
+	}
+	state, err := k.At(k.now)
+	if err != nil || len(state.Entries) != 1 || state.Damaged != 1 {
+		t.Errorf("got %v, %d damaged, %v, want one instance, and a cause that is damaged", state.Entries, state.Damaged, err)
 	}
 }
 

@@ -182,8 +182,14 @@ func (f *file) close() error { return guarded(f.db.Close) }
 // begin is when the first run began.
 func (f *file) begin() int64 { return f.runs[0].begin }
 
-// until is when the last run ended.
-func (f *file) until() int64 { return f.runs[len(f.runs)-1].until }
+// until is when the last of what it has happened: the clock may have gone back between two runs.
+func (f *file) until() int64 {
+	last := f.runs[0].until
+	for _, r := range f.runs {
+		last = max(last, r.until)
+	}
+	return last
+}
 
 // update writes to the file.
 func (f *file) update(write func(*bolt.Tx) error) error {

@@ -298,6 +298,9 @@ func TestClockThatWentBack(t *testing.T) {
 	if got, want := k.stood(k.now), "a:unreachable b:unreachable"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	if got, want := k.story(Query{Since: at("28T04:00:00")}), "a:ready>unreachable"; got != want {
+		t.Errorf("of what the clock said before: got %q, want %q", got, want)
+	}
 	k.now = at("27T00:00:00") // before anything is known
 	k.change(0xa, unreachable, ready)
 	k.change(0xa, ready, unreachable)

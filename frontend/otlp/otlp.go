@@ -94,6 +94,9 @@ func recordOf(t mesh.Transition) record {
 		r.SeverityNumber, r.SeverityText = warn, "WARN"
 	}
 	said := "the instance is no longer known"
+	if t.To != "" {
+		said = "the instance is " + string(t.To) // where no reason is known
+	}
 	if len(i.Reasons) > 0 {
 		said = i.Reasons[0]
 		r.Attributes = append(r.Attributes, of("dynmesh.reasons", strings.Join(i.Reasons, "; ")), attribute{"dynmesh.verified", value{BoolValue: &i.Verified}})
