@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	tailTurn = 256 << 10     // bytes of a tail from which on the other one is written to
+	tailEnough = 256 << 10     // bytes of a tail from which on the other one is written to
 	maxTail  = 4 * maxQueued // bytes of a tail that are read: more than is ever written to one
 	tailSpan = 1 << 32       // by which numbers in a tail are above the last one that is committed, at most
 	tailSum  = 9             // bytes before the JSON of a line: its CRC-32C in hexadecimal, and a space
@@ -99,11 +99,11 @@ func (t *tail) copy(queue []Entry) error {
 // write appends lines, with one call of the system. What has numbers before open is committed.
 func (t *tail) write(lines []tailed, open uint64) error {
 	if other := 1 - t.into; t.file == nil {
-		if err := t.turn(0); err != nil {
+		if err := t.renew(0); err != nil {
 			return err
 		}
-	} else if (t.torn || t.size >= tailTurn) && t.last[other] < open {
-		_ = t.turn(other) // or the one that there is grows on
+	} else if (t.torn || t.size >= tailEnough) && t.last[other] < open {
+		_ = t.renew(other) // or the one that there is grows on
 	}
 	var b bytes.Buffer
 	if t.torn {
@@ -119,8 +119,8 @@ func (t *tail) write(lines []tailed, open uint64) error {
 	return err
 }
 
-// turn begins a file anew. Nothing of what was there is opened, whatever it is.
-func (t *tail) turn(into int) error {
+// renew begins a file anew. Nothing of what was there is opened, whatever it is.
+func (t *tail) renew(into int) error {
 	path := filepath.Join(t.dir, tailNames()[into])
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
