@@ -21,9 +21,9 @@ import (
 
 const (
 	tailEnough = 256 << 10     // bytes of a tail from which on the other one is written to
-	maxTail  = 4 * maxQueued // bytes of a tail that are read: more than is ever written to one
-	tailSpan = 1 << 32       // by which numbers in a tail are above the last one that is committed, at most
-	tailSum  = 9             // bytes before the JSON of a line: its CRC-32C in hexadecimal, and a space
+	maxTail    = 4 * maxQueued // bytes of a tail that are read: more than is ever written to one
+	tailSpan   = 1 << 32       // by which numbers in a tail are above the last one that is committed, at most
+	tailSum    = 9             // bytes before the JSON of a line: its CRC-32C in hexadecimal, and a space
 )
 
 // tailNames are the names of the two.
