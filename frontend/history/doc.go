@@ -22,7 +22,8 @@
 // # What outlasts what
 //
 // A commit waits for the disk, some of which take a third of a second. So an entry is written
-// twice: first to a tail, without sync, where it is safe once the kernel has it, and then committed.
+// twice: first to a tail, without sync, where it is safe once the kernel has it; then it is
+// committed.
 //
 //	Record ──▶ queue ──┬── tail.run ──▶ tail.0, tail.1   written: outlasts the process
 //	                   └── run ───────▶ *.history        committed, synced: outlasts the machine
