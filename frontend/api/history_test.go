@@ -177,6 +177,7 @@ func (a asked) Counts(since, until time.Time, n int) ([]history.Point, error) {
 		panic(fmt.Sprint(since, until, n))
 	}
 	return []history.Point{{At: since}, {At: until}}, nil
+}
 
 // strange is a history whose files say what no frontend writes.
 type strange struct{ remembered }
