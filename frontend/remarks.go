@@ -50,23 +50,23 @@ func comparers(f *fleet.Fleet) map[dynmesh.Measure]comparer {
 // 50 of one that lies. Those that are compared already go on.
 const maxCompared = 32 << 10
 
-// heardEvery is how often an instance is heard on one measure. Those that mean well say something
-// each 5 s at most, but for an end that follows a beginning: it is heard so much later. To take in
-// what a liar says may cost some thousand times as much as what is usual.
-const heardEvery = time.Second
+// takeEvery is how often a sample of an instance is taken in on one measure. Those that mean well
+// say something each 5 s at most, but for an end that follows a beginning: it is taken in so much
+// later. To take in what a liar says may cost some thousand times as much as what is usual.
+const takeEvery = time.Second
 
 // remarks has instances compared with their peers. The loop owns it.
 type remarks struct {
-	by    map[dynmesh.Measure]comparer
-	known map[dynmesh.InstanceKey]struct{}        // to comparers
-	heard map[dynmesh.Subject]time.Time           // when each was heard last
-	held  map[dynmesh.Subject]dynmesh.Observation // the last that was said since, of those that said more
+	by      map[dynmesh.Measure]comparer
+	known   map[dynmesh.InstanceKey]struct{}        // to comparers
+	taken   map[dynmesh.Subject]time.Time           // when each was taken in last
+	waiting map[dynmesh.Subject]dynmesh.Observation // the last that was said since, of those that said more
 }
 
 func newRemarks(f *fleet.Fleet) remarks {
 	return remarks{
 		by: comparers(f), known: map[dynmesh.InstanceKey]struct{}{},
-		heard: map[dynmesh.Subject]time.Time{}, held: map[dynmesh.Subject]dynmesh.Observation{},
+		taken: map[dynmesh.Subject]time.Time{}, waiting: map[dynmesh.Subject]dynmesh.Observation{},
 	}
 }
 
@@ -80,23 +80,23 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 				c.Drop(i.Key())
 				f.Remark(i.Key(), m, "", now)
 				of := dynmesh.Subject{ID: i.ID(), Endpoint: i.Key().Endpoint, Measure: m}
-				delete(r.heard, of)
-				delete(r.held, of)
+				delete(r.taken, of)
+				delete(r.waiting, of)
 			}
 		}
 	}
 	for _, o := range changes.Measures {
-		if now.Before(r.heard[o.Subject].Add(heardEvery)) {
-			r.held[o.Subject] = o
+		if now.Before(r.taken[o.Subject].Add(takeEvery)) {
+			r.waiting[o.Subject] = o
 			continue
 		}
-		delete(r.held, o.Subject)
-		r.hear(f, o, now)
+		delete(r.waiting, o.Subject)
+		r.takeOne(f, o, now)
 	}
-	for of, o := range r.held {
-		if !now.Before(r.heard[of].Add(heardEvery)) {
-			delete(r.held, of)
-			r.hear(f, o, now)
+	for of, o := range r.waiting {
+		if !now.Before(r.taken[of].Add(takeEvery)) {
+			delete(r.waiting, of)
+			r.takeOne(f, o, now)
 		}
 	}
 	var unsettled []string
@@ -111,8 +111,8 @@ func (r *remarks) take(f *fleet.Fleet, changes fleet.Changes, now time.Time) {
 	f.Unsettled(unsettled)
 }
 
-// hear has what an instance said compared, where it is to be.
-func (r *remarks) hear(f *fleet.Fleet, o dynmesh.Observation, now time.Time) {
+// takeOne has what an instance said compared, where it is to be.
+func (r *remarks) takeOne(f *fleet.Fleet, o dynmesh.Observation, now time.Time) {
 	key := dynmesh.InstanceKey{Endpoint: o.Subject.Endpoint, ID: o.Subject.ID}
 	c, i := r.by[o.Subject.Measure], f.Instance(key)
 	if c == nil || i == nil || !serves(i) || key.Endpoint.IsDrill() && o.Subject.Measure != dynmesh.MeasureAnswers {
@@ -122,7 +122,7 @@ func (r *remarks) hear(f *fleet.Fleet, o dynmesh.Observation, now time.Time) {
 		return
 	}
 	r.known[key] = struct{}{}
-	r.heard[o.Subject] = now
+	r.taken[o.Subject] = now
 	c.Take(key, groupOf(f, i), o, now)
 }
 
@@ -201,8 +201,8 @@ func (r *remarks) next() (at time.Time) {
 	for _, c := range r.by {
 		at = timers.Earlier(at, c.Next())
 	}
-	for of := range r.held {
-		at = timers.Earlier(at, r.heard[of].Add(heardEvery))
+	for of := range r.waiting {
+		at = timers.Earlier(at, r.taken[of].Add(takeEvery))
 	}
 	return at
 }

@@ -104,9 +104,9 @@ func TestRemarksOfOneThatSaysMuch(t *testing.T) {
 			}
 			r.rest(20 * time.Millisecond) // longer than renderWindow
 		}
-		r.rest(2 * heardEvery)
-		if n, most := c.taken[liar], 1+int(time.Since(began)/heardEvery); n > most || n < most*2/3 {
-			t.Errorf("it was heard %d times, want once each %v, which is %d", n, heardEvery, most)
+		r.rest(2 * takeEvery)
+		if n, most := c.taken[liar], 1+int(time.Since(began)/takeEvery); n > most || n < most*2/3 {
+			t.Errorf("it was heard %d times, want once each %v, which is %d", n, takeEvery, most)
 		}
 		if !strings.HasPrefix(c.said[liar], "999 ") || c.taken[other] != 1 {
 			t.Errorf("the last that is known is %q; the other was heard %d times", c.said[liar], c.taken[other])
@@ -115,14 +115,14 @@ func TestRemarksOfOneThatSaysMuch(t *testing.T) {
 		say(liar, "again")
 		say(liar, "and again")
 		r.die(liar)
-		r.rest(2 * heardEvery)
-		for of := range remarks.heard {
+		r.rest(2 * takeEvery)
+		for of := range remarks.taken {
 			if of.ID == liar.ID {
 				t.Errorf("of one that died, %v is kept", of)
 			}
 		}
-		if len(remarks.held) > 0 {
-			t.Errorf("held back for ever: %v", remarks.held)
+		if len(remarks.waiting) > 0 {
+			t.Errorf("held back for ever: %v", remarks.waiting)
 		}
 	})
 }

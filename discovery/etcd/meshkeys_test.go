@@ -324,8 +324,8 @@ func TestKeysAreTamperedWith(t *testing.T) {
 	}
 }
 
-// etcd comes back empty, and one that starts is the first there: it makes a key. Those that have one
-// already never use it, and put theirs in its place.
+// etcd comes back empty, and one that starts is the first there: it makes a key. Those that have
+// one already never use it, and put theirs in its place.
 func TestKeysOutliveAnEmptiedEtcd(t *testing.T) {
 	t.Parallel()
 	server := startEtcd(t, localetcd.Config{})

@@ -199,7 +199,7 @@ func (r *Registrar) followKeys(up func(keys []string, err error)) {
 	}
 }
 
-// provideKeys puts gossip keys into etcd where a full read has found none, or others in their place.
+// provideKeys puts gossip keys into etcd where a full read has found none, or others in place.
 func (r *Registrar) provideKeys(ctx context.Context, client *clientv3.Client) error {
 	if _, there := r.ownWatch.keys.revisions[meshkey.Path]; there && r.keys.Wants() == 0 {
 		return nil

@@ -322,8 +322,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestOnePromptOverAndOver: of one that says nothing but answers to one prompt, so few are kept that
-// they are soon compared, and these are the newest.
+// TestOnePromptOverAndOver: of one that says nothing but answers to one prompt, so few are kept
+// that they are soon compared, and these are the newest.
 func TestOnePromptOverAndOver(t *testing.T) {
 	if keptOfPrompt != 2*kept/len(answers.Prompts()) {
 		t.Errorf("of each of %d prompts %d samples are kept", len(answers.Prompts()), keptOfPrompt)

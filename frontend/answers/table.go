@@ -15,8 +15,8 @@ func newest() []int { return []int{3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96
 
 const kept = 192
 
-// keptOfPrompt is how many of them may answer one prompt: twice its part. Prompts are asked in turn,
-// and what the tests cost grows with the third power of it.
+// keptOfPrompt is how many of them may answer one prompt: twice its part. Prompts are asked in
+// turn, and what the tests cost grows with the third power of it.
 const keptOfPrompt = 48
 
 // Table holds what instances answered of late. One goroutine may use it.

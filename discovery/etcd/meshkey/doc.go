@@ -9,8 +9,8 @@
 //
 // The entry has no lease: it outlives all members. The first that may write it puts a random key
 // there, in a transaction that fails where somebody was faster; nobody overwrites it but a
-// rotation. Where it is deleted, members put back what they have, so that nobody is cut off; also in
-// place of what one has made there meanwhile that knew none.
+// rotation. Where it is deleted, members put back what they have, so that nobody is cut off; in
+// place, too, of what one has made there meanwhile that knew none.
 //
 // No key ever stands in an error, in the log, or in what [Value] prints.
 package meshkey
