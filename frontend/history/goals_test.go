@@ -33,6 +33,7 @@ func month(t *testing.T, more bool) {
 	f := newFleet()
 	began := at("01T00:00:00")
 	k := open(t, dir, began, f)
+	k.cfg.MaxBytes = 1e9 // so that nothing is removed, and all can be measured
 	k.step()
 	copied := k.newTail()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -70,6 +71,7 @@ func month(t *testing.T, more bool) {
 			day = now
 			k.end()
 			k = open(t, dir, k.now, f)
+			k.cfg.MaxBytes = 1e9
 			k.step()
 			copied = k.newTail()
 			for n := range instances {
@@ -87,7 +89,7 @@ func month(t *testing.T, more bool) {
 	t.Logf("%d changes in %v: %v of a core a change with %d a commit", changes, time.Since(clock).Round(time.Second), ((used(t) - cpu) / time.Duration(changes)).Round(time.Microsecond), batch)
 	bytes := k.store.Load().bytes()
 	t.Logf("%d files, %.0f MB, %.0f bytes a change", len(k.store.Load().files), float64(bytes)/1e6, float64(bytes)/float64(changes))
-	if bytes > 500e6 {
+	if bytes > 500e6 && !more { // the goal is about changes; with all the rest it is told
 		t.Errorf("got %d bytes, want at most 500 MB", bytes)
 	}
 	if got := k.Begins(); !got.Equal(began) {
