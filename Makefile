@@ -104,7 +104,7 @@ grey: ## Break replicas in fifteen ways that checks do not see, idle and under l
 
 # One package after the other, so that they do not share the processors and say at once what they have measured.
 bench: ## Measure the figures of docs/benchmarks.md, then run the Go benchmarks; an hour, and 10 GB of memory
-	DYNMESH_BENCH=1 go test -p 1 -count=1 -run '^Test(Figures|HundredThousandForeign|TenThousandIdleEndpoints|Upkeep)$$' -v -timeout 90m ./e2e/figures ./canary ./gossip
+	DYNMESH_BENCH=1 go test -p 1 -count=1 -run '^Test(Figures|HundredThousandForeign|TenThousandIdleEndpoints|Upkeep|Spread)$$' -v -timeout 90m ./e2e/figures ./canary ./gossip
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
 # Known vulnerabilities come from vuln.go.dev. Where that is out of reach, or govulncheck takes

@@ -33,7 +33,7 @@ var homes = []home{
 		"it brings an etcd server along"},
 	{"go.etcd.io/bbolt", []string{"discovery/localetcd", "frontend/history"}, nil,
 		"it maps files into memory, so that a bad page is a fault, which only frontend/history guards against"},
-	{"github.com/hashicorp/memberlist", []string{"gossip/swim", "e2e/bare"}, []string{"e2e/figures"},
+	{"github.com/hashicorp/memberlist", []string{"gossip/swim", "e2e/bare"}, []string{"gossip"},
 		"its delegates have rules of their own, which only gossip/swim keeps; e2e holds gossip against it"},
 	{"github.com/gofiber/fiber", []string{"frontend"}, nil, "its values are only good within a handler"},
 	{"github.com/valyala/fasthttp", []string{"frontend"}, []string{"e2e"}, "it comes with fiber, and its values too are only good within a handler"},
