@@ -148,13 +148,11 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("the canary: %v", err)
 	}
 	setKnobs(t, e, mocker.Knobs{Refuse: true})
-	testkit.Eventually(t, patience, "nobody listens", func() bool {
-		err := s.Prompter().Answer(t.Context(), "/v1/completions", []byte(`{"prompt":"x"}`))
-		if _, isFailure := errors.AsType[*dynmesh.Failure](err); isFailure {
-			t.Errorf("nobody listens: got %v, which is no failure of a pair", err)
-		}
-		return err != nil && strings.Contains(err.Error(), "refused")
-	})
+	testkit.Eventually(t, patience, "nobody listens", func() bool { return reason(check(t, s)) == dynmesh.ReasonRefused })
+	err := s.Prompter().Answer(t.Context(), "/v1/completions", []byte(`{"prompt":"x"}`))
+	if _, isFailure := errors.AsType[*dynmesh.Failure](err); isFailure || err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("nobody listens: got %v, want that it was refused, which is no failure of a pair", err)
+	}
 }
 
 func TestAskOfEnginesThatDiffer(t *testing.T) {
