@@ -234,6 +234,7 @@ func (d *Drill) accused(ctx context.Context, well []Phantom) string {
 	}
 	return ""
 }
+
 func (d *Drill) finish(r Result, s sight, took time.Duration, why string, report func(string, ...any)) Result {
 	r.Took, r.Problem = took, why
 	if s.instance != nil {
