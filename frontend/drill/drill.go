@@ -19,6 +19,7 @@ import (
 const (
 	startWithin   = 30 * time.Second      // a phantom is registered, and as long again until it is ready
 	watchedWithin = 5 * time.Second       // from ready until others watch it, if anybody does
+	askWithin     = 10 * time.Second      // from then on, of phantoms that are well, until there is an answer
 	askEvery      = 50 * time.Millisecond // between an answer of the frontend's and the next question
 )
 
@@ -223,13 +224,12 @@ func closeAll(all []Phantom) error {
 // accused says what a frontend holds against phantoms that are well; empty: nothing.
 func (d *Drill) accused(ctx context.Context, well []Phantom) string {
 	for _, p := range well {
-		switch s := d.ask(ctx, p.ID()); {
-		case s.err != nil:
-			return "the frontend cannot be asked: " + s.err.Error()
-		case s.instance == nil:
-			return fmt.Sprintf("the frontend does not know %s any longer, which is well", p.ID())
-		case remarkOn(s.instance) != "":
-			return fmt.Sprintf("it says so of %s, too, which is well: %s", p.ID(), remarkOn(s.instance))
+		s, why := d.await(ctx, p.ID(), p.Ended(), askWithin, func(*mesh.Instance) string { return "" })
+		if why != "" {
+			return fmt.Sprintf("of %s, which is well, nothing is known: %s", p.ID(), why)
+		}
+		if remark := remarkOn(s.instance); remark != "" {
+			return fmt.Sprintf("it says so of %s, too, which is well: %s", p.ID(), remark)
 		}
 	}
 	return ""

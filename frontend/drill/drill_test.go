@@ -39,6 +39,7 @@ type fakeFleet struct {
 	crashes   bool          // phantoms end by themselves, before they are ready
 	breaks    bool          // phantoms end by themselves, once they have an order
 	accuses   bool          // it suspects those that are well, too
+	slips     bool          // it does not answer when it is first asked whether it does
 	doubts    bool          // it takes those that are suspect for broken ones
 
 	mu      sync.Mutex // all below and above: one test changes them while drills go on
@@ -134,6 +135,10 @@ func (f *fakeFleet) Instance(ctx context.Context, endpoint string, id dynmesh.In
 			}
 		}
 	}
+	if f.slips && p.fault == "" && f.wrong() {
+		f.slips = false
+		return nil, errors.New("refused")
+	}
 	if f.accuses && p.fault == "" && f.wrong() {
 		i.Remarks = []mesh.Remark{{Kind: "answers", Text: suspicion}}
 	}
@@ -222,6 +227,7 @@ func TestDrill(t *testing.T) {
 		{"answers are not compared", &fakeFleet{finds: but(Wrong, 0)}, strings.Replace(all, "ready 31s", "ready 1m0s: nothing is remarked on its answers", 1), ""},
 		{"those that are right are suspect, too", &fakeFleet{finds: found(), accuses: true},
 			strings.Replace(all, "ready 31s", "ready 31s: it says so of f1, too, which is well: "+suspicion, 1), ""},
+		{"it is asked once more about those that are right", &fakeFleet{finds: found(), slips: true}, all, ""},
 		{"one that answers wrongly is taken for broken", &fakeFleet{finds: found(), doubts: true},
 			strings.Replace(all, "wrong ready 31s", "wrong notready 1m0s: the verdict is notready, and it works", 1), ""},
 		{"phantoms are never ready", &fakeFleet{neverWell: true}, "killed" + unborn + "; frozen" + unborn + "; hung" + unborn + "; errors" + unborn + "; wrong" + unborn, ""},
