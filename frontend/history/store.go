@@ -111,7 +111,7 @@ func (s *store) takeTails() error {
 		if lines[0].Begins && !slices.ContainsFunc(s.files, func(f *file) bool { return f.until() >= began }) {
 			s.number = lines[0].Number - 1 // killed before its first commit, or its file is lost: here is all of it
 		} else {
-			s.log.Warn("History: the file that was written to last is damaged or gone: what had not been committed to it yet is lost")
+			s.sayUncommittedLost()
 			lines = nil
 		}
 	}
@@ -137,10 +137,19 @@ func (s *store) takeTails() error {
 	return nil
 }
 
-// takeLines commits lines of a tail, and counts the changes.
+func (s *store) sayUncommittedLost() {
+	s.log.Warn("History: the file that was written to last is damaged or gone: what had not been committed to it yet is lost")
+}
+
+// takeLines commits lines of a tail, and counts the changes. A file that is damaged takes none: it
+// is saved, and the history goes on without them.
 func (s *store) takeLines(into *file, lines []tailed) (taken uint64, err error) {
 	s.live = into
 	defer func() {
+		if errors.Is(err, errDamaged) && s.live != nil {
+			s.sayUncommittedLost()
+			err = s.abandon(err)
+		}
 		s.sealing.Wait()
 		s.live = nil
 	}()
@@ -149,21 +158,28 @@ func (s *store) takeLines(into *file, lines []tailed) (taken uint64, err error) 
 		if len(entries) == 0 {
 			return nil
 		}
+		if err := s.write(fit(entries), time.UnixMilli(0), false, entries[len(entries)-1].number); err != nil {
+			return err
+		}
 		taken += told(entries)
-		number := entries[len(entries)-1].number
-		err := s.write(fit(entries), time.UnixMilli(0), false, number)
 		entries = nil
-		return err
+		return nil
 	}
 	for _, l := range lines {
 		if !l.Begins {
 			l.number = l.Number
 			entries = append(entries, l.Entry)
-		} else if err = errors.Join(write(), s.begin(l.At, func(func(Entry) bool) {}, l.Number)); err != nil {
+			continue
+		}
+		if err = write(); err == nil {
+			err = s.begin(l.At, func(func(Entry) bool) {}, l.Number)
+		}
+		if err != nil {
 			return taken, err
 		}
 	}
-	return taken, write()
+	err = write()
+	return taken, err
 }
 
 // isOwn says whether a file has a name that this package gives: others are left alone.

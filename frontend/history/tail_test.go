@@ -300,6 +300,61 @@ func TestDamagedTail(t *testing.T) {
 	}
 }
 
+// Whichever page of the file is damaged that was written to last, the next process goes on: what
+// had not been committed is taken in, or said to be lost.
+func TestTailOfAFileThatIsDamaged(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	for id := range uint64(4) {
+		k.change(id+1, none, ready)
+	}
+	path := k.store.Load().live.path
+	k.uncommitted(k.newTail(), 0xabc, none, ready)
+	k.kill()
+	tail := filepath.Join(k.dir, "tail.0")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uncommitted, err := os.ReadFile(tail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, lost := 0, 0
+	for page := 2; page < len(content)/4096; page++ {
+		if err := os.RemoveAll(k.dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(k.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		damaged := bytes.Clone(content)
+		copy(damaged[page*4096:], bytes.Repeat([]byte{0xa5}, 4096))
+		write(t, path, damaged)
+		write(t, tail, uncommitted)
+		again := open(t, k.dir, k.now.Add(time.Minute), newFleet())
+		if err := again.Journal.step(again.now); err != nil { // a page that is asked for only then
+			again.step()
+		}
+		again.change(0xdef, none, ready)
+		if got, err := again.Select(Query{ID: 0xdef, Limit: 1}); err != nil || len(got.Entries) == 0 && got.Damaged == 0 {
+			t.Errorf("page %d: got %v, %v: want what changed then, or that something cannot be read", page, got, err)
+		}
+		switch got, log := again.story(Query{ID: 0xabc}), again.log.String(); {
+		case strings.Contains(log, "1 changes are taken in"):
+			taken++
+		case got == "" && strings.Contains(log, "what had not been committed to it yet is lost"):
+			lost++
+		default:
+			t.Errorf("page %d: got %q, and %s", page, got, log)
+		}
+		again.kill()
+	}
+	if taken == 0 || lost == 0 {
+		t.Errorf("taken in %d times and lost %d times: the test tests nothing", taken, lost)
+	}
+}
+
 // What stands where the tails belong and is no file is neither opened nor removed, and said.
 func TestNoTail(t *testing.T) {
 	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
