@@ -15,14 +15,19 @@ func Moment(s string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	ago, err := time.ParseDuration(s)
-	if days, is := strings.CutSuffix(s, "d"); is {
-		var n uint64
-		n, err = strconv.ParseUint(days, 10, 12) // more than Go's durations hold is no time
-		ago = time.Duration(n) * 24 * time.Hour
-	}
+	ago, err := duration(s)
 	if err != nil || ago < 0 {
 		return time.Time{}, errors.New("want a time such as 2026-11-28T03:12Z, or how long ago, such as 90s, 2h or 3d")
 	}
 	return now.Add(-ago), nil
+}
+
+// duration takes what Go does, and days: 30d.
+func duration(s string) (time.Duration, error) {
+	days, is := strings.CutSuffix(s, "d")
+	if !is {
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseUint(days, 10, 12) // more is longer than Go's durations are
+	return time.Duration(n) * 24 * time.Hour, err
 }

@@ -17,12 +17,7 @@ import (
 
 // Seconds takes 10, 1.5 or a duration with a unit, above 0. 30d are days, as in [Moment].
 func Seconds(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if days, is := strings.CutSuffix(s, "d"); is {
-		var n uint64
-		n, err = strconv.ParseUint(days, 10, 12)
-		d = time.Duration(n) * 24 * time.Hour
-	}
+	d, err := duration(s)
 	if seconds, numErr := strconv.ParseFloat(s, 64); numErr == nil {
 		d, err = time.Duration(seconds*float64(time.Second)), nil
 		if math.IsNaN(seconds) || seconds > math.MaxInt64/float64(time.Second) {
