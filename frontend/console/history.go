@@ -63,10 +63,11 @@ func Remembered(m *client.Mesh, since, until time.Time) (all []mesh.Transition) 
 				if c.At.Before(since) || c.At.After(until) {
 					continue
 				}
-				all = append(all, mesh.Transition{
-					At: c.At, Endpoint: e.Name, ID: i.ID, From: c.From, To: c.To,
-					Instance: text.JSON(map[string]any{"id": i.ID, "verdict": c.To, "reasons": []string{c.Reason}, "worker": i.Worker}),
-				})
+				then := map[string]any{"id": i.ID, "verdict": c.To, "reasons": []string{c.Reason}, "worker": i.Worker}
+				if c.From == c.To && c.Reason != "" {
+					then["remarks"] = []map[string]string{{"text": c.Reason}}
+				}
+				all = append(all, mesh.Transition{At: c.At, Endpoint: e.Name, ID: i.ID, From: c.From, To: c.To, Instance: text.JSON(then)})
 			}
 		}
 	}

@@ -47,6 +47,15 @@ func TestRemarksInAHistory(t *testing.T) {
 			t.Errorf("got\n%s\nwant a line with %q", got, want)
 		}
 	}
+	m := &client.Mesh{}
+	m.Endpoints = []mesh.Endpoint{{EndpointHead: mesh.EndpointHead{Name: "dyn://a.b.c"}, Instances: []mesh.Instance{{ID: 2, Changes: []mesh.Change{
+		{At: mesh.Time{Time: now.Add(-2 * time.Minute)}, From: dynmesh.Ready, To: dynmesh.Ready, Reason: "fails: 3 of 8"},
+		{At: mesh.Time{Time: now.Add(-time.Minute)}, From: dynmesh.Ready, To: dynmesh.Ready},
+	}}}}}
+	got = History(Remembered(m, now.Add(-time.Hour), now), now, false, Style{})
+	if !strings.Contains(got, "  remark        fails: 3 of 8\n") || !strings.Contains(got, "  remark ended  "+remarkEnded+"\n") {
+		t.Errorf("of a frontend that keeps no history: got\n%s", got)
+	}
 	if got := History(nil, now, false, Style{}); got != "Nothing has changed.\n" {
 		t.Errorf("of no changes: got %q", got)
 	}
