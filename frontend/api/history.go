@@ -184,9 +184,9 @@ func (a answers) counts(c *fiber.Ctx) error {
 // pastMesh is /mesh of a moment that is past: instances are as they were written.
 type pastMesh struct {
 	mesh.Head
-	Endpoints []pastEndpoint    `json:"endpoints"`
-	Members   []mesh.Member     `json:"members"` // the history has none
-	Warnings  []json.RawMessage `json:"warnings"`
+	Endpoints []pastEndpoint `json:"endpoints"`
+	Members   []mesh.Member  `json:"members"` // the history has none
+	Warnings  []string       `json:"warnings"`
 }
 
 type pastEndpoint struct {
@@ -210,12 +210,12 @@ func (a answers) meshAt(c *fiber.Ctx, asked, name string, id *dynmesh.InstanceID
 		if err != nil {
 			return nil, err
 		}
-		m := pastMesh{Endpoints: []pastEndpoint{}, Members: []mesh.Member{}, Warnings: []json.RawMessage{}}
+		m := pastMesh{Endpoints: []pastEndpoint{}, Members: []mesh.Member{}, Warnings: []string{}}
 		if state.About != nil {
 			var around mesh.Around
 			if json.Unmarshal(state.About, &around) == nil {
 				m.Discovery, m.Gossip, m.Outputs = around.Discovery, around.Gossip, around.Outputs
-				var warnings []json.RawMessage
+				var warnings []string
 				if json.Unmarshal(around.Warnings, &warnings) == nil {
 					m.Warnings = append(m.Warnings, warnings...)
 				}
@@ -224,7 +224,7 @@ func (a answers) meshAt(c *fiber.Ctx, asked, name string, id *dynmesh.InstanceID
 		m.At, m.RenderedAt = mesh.Time{Time: at}, mesh.Time{Time: now}
 		if state.Damaged > 0 {
 			first := fmt.Sprintf("%d parts of the history cannot be read: what is shown of %s is not all", state.Damaged, at.UTC().Format(time.RFC3339))
-			m.Warnings = slices.Insert(m.Warnings, 0, json.RawMessage(text.JSON(first)))
+			m.Warnings = slices.Insert(m.Warnings, 0, first)
 		}
 		for _, e := range state.Entries {
 			if _, is := e.Cause(); is {

@@ -184,7 +184,7 @@ type strange struct{ remembered }
 
 func (s strange) At(at time.Time) (history.State, error) {
 	state, err := s.remembered.At(at)
-	state.About = json.RawMessage(`{"warnings":5}`)
+	state.About = json.RawMessage(`{"warnings":[5]}`)
 	state.Entries[1].Data = json.RawMessage(`[7]`)
 	return state, err
 }
