@@ -217,7 +217,7 @@ func (s *store) resume(now time.Time) {
 	}
 	f := s.files[len(s.files)-1]
 	if last := f.runs[len(f.runs)-1]; !last.closed {
-		s.log.Infof("History: the frontend before did not end in order: of the last tenth of a second before %s, changes may be missing", stamp(last.until))
+		s.log.Infof("History: the frontend before did not end in order: changes after %s may be missing", stamp(last.until))
 	}
 	if !f.sealed && !s.full(f, now) {
 		s.mu.Lock()
