@@ -98,6 +98,15 @@ func TestFullDiskBetweenFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.now = k.now.Add(longest)
+	for range 3 {
+		if err := k.Journal.step(k.now); err == nil {
+			t.Fatal("a file is begun on a full disk")
+		}
+		k.now = k.now.Add(retryAfter)
+	}
+	if files, err := filepath.Glob(filepath.Join(k.dir, "*"+suffix)); err != nil || len(files) != 1 {
+		t.Errorf("got %v, %v: want nothing left of those that could not be begun", files, err)
+	}
 	var err error
 	for id := uint64(2); err == nil; id++ { // the last page of the file has some room
 		k.Record([]Entry{k.set(testkit.Key("dynamo", "backend", "generate", id), none, ready, k.now)}, false)

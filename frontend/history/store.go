@@ -246,6 +246,7 @@ func (s *store) begin(now time.Time, all iter.Seq[Entry], number uint64) error {
 		}
 		var err error
 		if f, err = openFile(path); err != nil {
+			_ = os.Remove(path) // what there is of it: the next has another name
 			return err
 		}
 	}
