@@ -1,6 +1,7 @@
 package pairs
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,9 +15,11 @@ func scan(request string, size int) Peer {
 	return s.Peer()
 }
 
+// nixl is what vLLM's NixlConnector hands over.
+const nixl = `"kv_transfer_params":{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1,2,3]],"remote_engine_id":"0d1c-e_dp0",` +
+	`"remote_request_id":"cmpl-1","remote_host":"10.0.0.3","remote_port":5600,"tp_size":1}`
+
 func TestScanner(t *testing.T) {
-	const nixl = `"kv_transfer_params":{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1,2,3]],"remote_engine_id":"0d1c-e_dp0",` +
-		`"remote_request_id":"cmpl-1","remote_host":"10.0.0.3","remote_port":5600,"tp_size":1}`
 	of := Peer{Engine: "0d1c-e_dp0", Addr: "10.0.0.3:5600"}
 	for _, tt := range []struct {
 		name, request string
@@ -55,6 +58,8 @@ func TestScanner(t *testing.T) {
 
 func FuzzScanner(f *testing.F) {
 	f.Add([]byte(`{"prompt":"a\\\"","kv_transfer_params":{"remote_engine_id":"x","remote_host":["h"]}}`), uint8(3))
+	f.Add([]byte(`[[[{"a":[1, 2,"\\`), uint8(0))
+	f.Add([]byte(strings.Repeat(`{"a":[`, 40)+`1,{"do_remote_decode":true`), uint8(1))
 	f.Fuzz(func(t *testing.T, request []byte, size uint8) {
 		whole, pieces := scan(string(request), len(request)+1), scan(string(request), int(size)+1)
 		if whole != pieces {
@@ -62,6 +67,15 @@ func FuzzScanner(f *testing.F) {
 		}
 		if name := whole.Name(); len(name) > maxHost+len("[]:65535") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			t.Errorf("it is called %q", name)
+		}
+		// Whatever a prompt is, it neither hides who has read it nor names another.
+		text, err := json.Marshal(string(request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		prompt := fmt.Sprintf(`{"prompt":%s,"stop":[%s],%s,"user":%s}`, text, text, nixl, text)
+		if got := scan(prompt, int(size)+1); got != (Peer{Engine: "0d1c-e_dp0", Addr: "10.0.0.3:5600"}) {
+			t.Errorf("the prompt %s was read by %+v", text, got)
 		}
 	})
 }
