@@ -40,11 +40,12 @@ const (
 	void     outcome = iota // it says nothing of the pair: the one that prefills did not answer, or there was other work
 	answered                // by the pair
 	failed                  // the own engine could not answer what the other one had read
+	lost                    // as void, and nobody fetches what the other one has read
 )
 
 // String is the outcome as a metric's label.
 func (o outcome) String() string {
-	return [...]string{void: "void", answered: "answered", failed: "failed"}[o]
+	return [...]string{void: "void", answered: "answered", failed: "failed", lost: "void"}[o]
 }
 
 // Mesh is a *gossip.Pool, of which nobody else takes the updates.
@@ -127,17 +128,16 @@ func (c *Canary) Run(ctx context.Context) error {
 	host, _ := netip.ParseAddrPort(mesh.Addr()) // it always has one
 	c.directory = newDirectory(c.cfg.Own, c.cfg.Prefill, host.Addr())
 	c.schedule.last = time.Now().Add(-rand.N(period)) // not all workers at once
+	mesh.Changed()                                    // else nothing is kept for Take
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-mesh.Changed():
-			c.directory.take(mesh.Take())
-			continue
 		case <-ticks.C:
 		}
+		c.directory.take(mesh.Take()) // just before, so that nobody is asked who is gone
 		c.step(ctx)
 	}
 }
@@ -151,7 +151,7 @@ func (c *Canary) step(ctx context.Context) {
 	}
 	asking, cancel := context.WithTimeout(ctx, patient)
 	model, ok := c.cfg.Model(asking)
-	if cancel(); !ok {
+	if cancel(); !ok || !c.isIdle() {
 		return
 	}
 	by, why, err := c.ask(ctx, p, model)
@@ -162,13 +162,15 @@ func (c *Canary) step(ctx context.Context) {
 		return
 	case why != nil:
 		o, failure = failed, why
+	case err != nil && by.Name() != "":
+		o = lost
 	case err != nil:
 		o = void
 	}
 	c.asked.WithLabelValues(o.String()).Inc()
 	c.schedule.asked(p.ID, o, time.Now())
 	c.logObstacle(p, err)
-	if o != void {
+	if err == nil {
 		by.Instance = p.ID
 		c.cfg.Report(by, failure)
 	}
@@ -182,7 +184,7 @@ func (c *Canary) isIdle() bool {
 }
 
 // ask has a worker read a prompt, and the own engine answer it. why is a failure of the pair, and
-// err what says nothing of it.
+// err what says nothing of it. by is who has read it, if it was read.
 func (c *Canary) ask(ctx context.Context, p Prefill, model string) (by pairs.Peer, why *dynmesh.Failure, err error) {
 	nonce := rand.Uint64()
 	answer, err := c.post(ctx, p.Addr, pairs.Request(model, nonce))

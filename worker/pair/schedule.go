@@ -24,6 +24,7 @@ const (
 //	fails for the first time     it is asked again at once, until again have failed
 //	goes on to fail              in its turn, and not more often than each backoff: what it has read
 //	                             for nothing takes the room of its KV cache for minutes
+//	has read what is lost        the same
 //	works again                  it is asked again at once, until again were answered
 type schedule struct {
 	tries map[dynmesh.InstanceID]*try
@@ -35,12 +36,13 @@ type schedule struct {
 type try struct {
 	at     time.Time // of the last; zero: there was none
 	failed bool
-	row    int // so many had the same end
+	lost   bool // what it has read for the last is
+	row    int  // so many had the same end
 }
 
 // next returns whom to ask now; not ok: nobody, yet.
 func (s *schedule) next(all []Prefill, decodes int, now time.Time) (p Prefill, ok bool) {
-	if now.Sub(s.last) < period*time.Duration(max(1, decodes/(perPrefill*max(1, len(all))))) {
+	if now.Sub(s.last) < max(period, period*time.Duration(decodes)/time.Duration(perPrefill*max(1, len(all)))) {
 		return Prefill{}, false
 	}
 	s.forget(all)
@@ -57,7 +59,7 @@ func (s *schedule) next(all []Prefill, decodes int, now time.Time) (p Prefill, o
 			t = &try{row: again}
 			s.tries[one.ID] = t
 		}
-		if t.failed && t.row >= again && now.Sub(t.at) < backoff {
+		if (t.lost || t.failed && t.row >= again) && now.Sub(t.at) < backoff {
 			continue
 		}
 		if best == nil || before(t, best) {
@@ -81,9 +83,9 @@ func (s *schedule) asked(id dynmesh.InstanceID, o outcome, now time.Time) {
 	if s.row++; !t.isUrgent() {
 		s.row = 0
 	}
-	t.at = now
+	t.at, t.lost = now, o == lost
 	switch {
-	case o == void:
+	case o == void || o == lost:
 	case t.failed != (o == failed):
 		t.failed, t.row = o == failed, 1
 	default:

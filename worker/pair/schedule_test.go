@@ -10,7 +10,8 @@ import (
 )
 
 // play has workers asked for a while, by what becomes of it: a letter each, in its turn, of which
-// the last one stays. x fails, . is answered, and - says nothing. It returns who was asked when.
+// the last one stays. x fails, . is answered, - says nothing, and neither does l, which is lost. It
+// returns who was asked when.
 func play(fates []string, decodes int, lasts time.Duration) (asked string) {
 	var s schedule
 	var all []Prefill
@@ -27,7 +28,7 @@ func play(fates []string, decodes int, lasts time.Duration) (asked string) {
 		if len(fate) > 1 {
 			fates[p.ID] = fate[1:]
 		}
-		s.asked(p.ID, map[byte]outcome{'x': failed, '.': answered, '-': void}[fate[0]], now)
+		s.asked(p.ID, map[byte]outcome{'x': failed, '.': answered, '-': void, 'l': lost}[fate[0]], now)
 		asked += fmt.Sprintf("%d@%v ", p.ID, now.Sub(began))
 	}
 	return strings.TrimSpace(asked)
@@ -50,7 +51,9 @@ func TestSchedule(t *testing.T) {
 		{"who changes all the time leaves others their turns", []string{"x.x.x.x.x.x.x.x.x.x", ".", "."}, 1, 20 * time.Second,
 			"0@0s 0@2s 0@4s 1@6s 0@8s 0@10s 2@12s 0@14s 0@16s 1@18s"},
 		{"what says nothing changes nothing", []string{"-", "."}, 1, 7 * time.Second, "0@0s 1@2s 0@4s 1@6s"},
+		{"nor does what is lost, which is left alone for a while", []string{"l", "."}, 1, 14 * time.Second, "0@0s 1@2s 1@4s 1@6s 1@8s 0@10s 1@12s"},
 		{"many decode for each that prefills", []string{"."}, 16, 20 * time.Second, "0@0s 0@8s 0@16s"},
+		{"and not twice as many", []string{"."}, 6, 10 * time.Second, "0@0s 0@3s 0@6s 0@9s"},
 	} {
 		if got := play(tt.fates, tt.decodes, tt.lasts); got != tt.want {
 			t.Errorf("%s:\n%s, want\n%s", tt.name, got, tt.want)
