@@ -58,7 +58,6 @@ func (r Rotation) Run(ctx context.Context) error {
 			r.Say("Done: nobody understands the old key any longer")
 			return nil
 		case value.Resting():
-			begun = true
 		default:
 			if !begun && !resumed {
 				resumed = true
@@ -73,9 +72,11 @@ func (r Rotation) Run(ctx context.Context) error {
 				continue // another rotation has gone on
 			}
 		}
-		if err := r.replace(ctx, value.advance(), revision); err != nil {
+		replaced, err := r.replace(ctx, value.advance(), revision)
+		if err != nil {
 			return fmt.Errorf("put the next step at %s: %w. Nobody is cut off: run it again to go on", Path, err)
 		}
+		begun = begun || replaced // else what rests next may be what a member has put back meanwhile
 	}
 }
 
@@ -106,14 +107,11 @@ func (r Rotation) create(ctx context.Context) (value Value, made bool, err error
 }
 
 // replace does nothing where the entry has changed since it was read.
-func (r Rotation) replace(ctx context.Context, with Value, revision int64) error {
+func (r Rotation) replace(ctx context.Context, with Value, revision int64) (replaced bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	_, err := r.Client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(Path), "=", revision)).
-		Then(clientv3.OpPut(Path, with.Encode())).
-		Commit()
-	return err
+	_, replaced, err = replace(ctx, r.Client, with, revision)
+	return replaced, err
 }
 
 // await waits until all members that use etcd's keys say that they have taken the value. It returns
