@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus/hooks/test"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/dynmesh/dynmesh"
@@ -437,6 +438,67 @@ func TestKeysOfWhoMayOnlyRead(t *testing.T) {
 		if len(step) != 1 {
 			t.Error("what was not made just now is understood beside the old one")
 		}
+	}
+}
+
+// overtaken is where somebody else is faster: between its first read and what follows from it.
+type overtaken struct {
+	clientv3.KV
+	by func()
+}
+
+func (o *overtaken) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	r, err := o.KV.Get(ctx, key, opts...)
+	if by := o.by; by != nil {
+		o.by = nil
+		by()
+	}
+	return r, err
+}
+
+// What a member puts back while a rotation begins is replaced, too, and not taken for its end.
+func TestRotateKeysThatAreJustPutBack(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, localetcd.Config{})
+	client := dial(t, server.Endpoint())
+	put, _ := writer(t, client)
+	made, back := meshkey.New(), meshkey.New()
+	put(meshkey.Path, made.Encode())
+	client.KV = &overtaken{KV: client.KV, by: func() { put(meshkey.Path, back.Encode()) }}
+	rotation := meshkey.Rotation{
+		Client: client, Within: time.Minute, Say: func(string) {},
+		Members: func(context.Context) ([]dynmesh.RegisteredMember, error) { return nil, nil },
+	}
+	if err := rotation.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	value, _ := meshValue(t, client)
+	if v, err := meshkey.Decode([]byte(value)); err != nil || !v.Resting() || v.Key == back.Key || v.Key == made.Key {
+		t.Errorf("it leaves %v, which were there before", v)
+	}
+}
+
+// Others' keys are understood no longer than they are in etcd.
+func TestKeysOfARivalThatIsGone(t *testing.T) {
+	t.Parallel()
+	client := dial(t, startEtcd(t, localetcd.Config{}).Endpoint())
+	log, _ := logged()
+	var told []string
+	k := meshkey.NewKeeper(func(keys []string, _ error) { told = keys }, log)
+	take := func(v meshkey.Value) { k.Take(&mvccpb.KeyValue{Value: []byte(v.Encode()), ModRevision: 1}) }
+	own, others := meshkey.New(), meshkey.New()
+	others.Made = time.Now().Unix()
+	take(own)
+	take(others)
+	if want := append(own.Keys(), others.Key); !slices.Equal(told, want) || k.Wants() == 0 {
+		t.Fatalf("it has %d keys, want 2", len(told))
+	}
+	kv, err := k.Provide(context.Background(), client, false)
+	if err != nil || kv == nil {
+		t.Fatalf("got %v, %v", kv != nil, err)
+	}
+	if k.Take(kv); !slices.Equal(told, own.Keys()) || k.Wants() != 0 {
+		t.Errorf("it has %d keys, want its own", len(told))
 	}
 }
 

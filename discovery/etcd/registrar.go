@@ -201,12 +201,13 @@ func (r *Registrar) followKeys(up func(keys []string, err error)) {
 
 // provideKeys puts gossip keys into etcd where a full read has found none, or others in place.
 func (r *Registrar) provideKeys(ctx context.Context, client *clientv3.Client) error {
-	if _, there := r.ownWatch.keys.revisions[meshkey.Path]; there && r.keys.Wants() == 0 {
+	_, held := r.ownWatch.keys.revisions[meshkey.Path]
+	if held && r.keys.Wants() == 0 {
 		return nil
 	}
 	callCtx, cancel := context.WithTimeout(ctx, maxCallTime)
 	defer cancel()
-	kv, err := r.keys.Provide(callCtx, client)
+	kv, err := r.keys.Provide(callCtx, client, held)
 	if kv != nil {
 		r.ownWatch.keys.revisions[meshkey.Path] = kv.ModRevision
 		r.takeKeys(kv)

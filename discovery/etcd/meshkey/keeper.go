@@ -29,6 +29,7 @@ type Keeper struct {
 
 	rival *mvccpb.KeyValue // what etcd holds in place of value, which is to be put back; nil: nothing
 	until time.Time        // when it is taken over, if that has not been possible
+	both  bool             // up has been told of a rival's keys beside those of value
 }
 
 // NewKeeper returns one that tells up the keys, the one that encrypts first, whenever they change;
@@ -45,14 +46,14 @@ func (k *Keeper) Wants() time.Duration {
 	return min(max(time.Until(k.until), time.Millisecond), Contested)
 }
 
-// Provide puts the keys that are known, or new ones, where etcd has none, or has what is to be
-// replaced. It returns what etcd has then; nil: still nothing that is to be taken.
-func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyValue, error) {
-	if k.rival != nil {
-		if kv, err := k.putBack(ctx, c); kv != nil || err != nil || k.rival != nil {
-			return kv, err
-		}
+// Provide puts the keys that are known, or new ones, where etcd has none; or in place of what it
+// has, where that [Keeper.Wants] it. held: it has some. It returns what etcd has then; nil: still
+// nothing that is to be taken.
+func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client, held bool) (*mvccpb.KeyValue, error) {
+	if held {
+		return k.putBack(ctx, c)
 	}
+	k.rival = nil // it is gone, too
 	value := k.value.stands()
 	if !k.known {
 		value = madeAt(time.Now())
@@ -73,7 +74,7 @@ func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyVa
 }
 
 // putBack puts the keys that are known in place of those of one who knew none. It returns what etcd
-// has then; nil, and no rival any more: nothing.
+// has then; nil: nothing that is to be taken.
 func (k *Keeper) putBack(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyValue, error) {
 	if !time.Now().Before(k.until) {
 		return k.rival, nil
@@ -87,10 +88,8 @@ func (k *Keeper) putBack(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyVa
 	case replaced:
 		k.log.WithField("key", Path).Warn("The mesh's gossip keys were gone from etcd, and a member that did not know them has made others: " +
 			"they are put back as they were")
-	case kv == nil:
-		k.rival = nil
 	}
-	return kv, nil
+	return kv, nil // nil: it has just been deleted, of which the watch tells
 }
 
 // Take takes over what etcd holds. It returns the step of the rotation that is under way, and
@@ -107,25 +106,25 @@ func (k *Keeper) Take(kv *mvccpb.KeyValue) (step string, changed bool) {
 		k.Lack(fmt.Errorf("what etcd holds at %s cannot be used as keys: %w", Path, err))
 		return "", false
 	}
-	contested := k.rival != nil
 	k.rival = nil
 	if until := value.gives(k.value, time.Now()); k.known && !until.IsZero() {
-		k.rival, k.until, k.lacks = kv, until, ""
+		k.rival, k.until, k.both, k.lacks = kv, until, true, ""
 		both := append(k.value.Keys(), value.Keys()...)
 		k.up(both[:min(len(both), maxKeys)], nil)
 		return "", false
 	}
-	if k.known && k.lacks == "" && !contested && value.Equal(k.value) {
+	same := k.known && value.Equal(k.value)
+	if same && k.lacks == "" && !k.both {
 		return "", false
 	}
 	said := "Keys changed"
 	switch {
-	case !k.known, contested && value.Equal(k.value):
+	case !k.known, same && k.lacks == "":
 		said = ""
-	case value.Equal(k.value):
+	case same:
 		said = "The mesh's gossip keys can be had from etcd again, and are the same"
 	}
-	k.value, k.known, k.lacks = value, true, ""
+	k.value, k.known, k.both, k.lacks = value, true, false, ""
 	k.up(value.Keys(), nil)
 	if said != "" {
 		k.log.WithField("keys", len(value.Keys())).Info(said)
