@@ -22,6 +22,7 @@ func TestListener(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = inner.Close() })
 			ln := Listener(inner, tt.budget)
 			served := make(chan net.Conn, 10)
 			ended := make(chan struct{})
