@@ -36,8 +36,9 @@ build: ## Compile bin/dynmesh
 # The program says itself which version it is (from git, by -buildvcs), and the label repeats it.
 STATIC := CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=auto -ldflags '-s -w'
 # In large packages of which little runs, and seldom, nothing is inlined in the image: that is a megabyte.
-COLD := $(foreach part,github.com/charmbracelet github.com/cncf github.com/envoyproxy github.com/fxamacker github.com/google github.com/json-iterator \
-	github.com/miekg github.com/molecule-man github.com/spf13 go.uber.org go.yaml.in k8s.io sigs.k8s.io,-gcflags='$(part)/...=-l')
+COLD := $(foreach part,charm.land encoding/gob encoding/xml github.com/charmbracelet github.com/cncf github.com/envoyproxy github.com/fxamacker github.com/google \
+	github.com/json-iterator github.com/miekg github.com/molecule-man github.com/prometheus github.com/spf13 go.uber.org go.yaml.in google.golang.org/protobuf/encoding \
+	google.golang.org/protobuf/reflect k8s.io sigs.k8s.io text/template,-gcflags='$(part)/...=-l')
 image: ## Build the image dynmesh:dev (IMAGE=name:tag), with docker, from nothing but the program
 	$(STATIC) $(COLD) -tags noetcd,grpcnotrace -o bin/image/dynmesh ./cmd/dynmesh
 	docker build -t $(IMAGE) -f deploy/Dockerfile $(IMAGEFLAGS) \

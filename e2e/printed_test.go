@@ -52,7 +52,7 @@ func tableDiffers(s saying, text string) error {
 		wanted = append(wanted, "^warning: "+regexp.QuoteMeta(plain.Text(warning, longest))+"$")
 	}
 	if !s.well() {
-		wanted = append(wanted, fmt.Sprintf("^%s +%s +%s +[0-9smhd]+ +%s$", e.Endpoint, s.instance.ID, s.words(), regexp.QuoteMeta(plain.Text(s.reason, longest))))
+		wanted = append(wanted, fmt.Sprintf("^%s +%s +%s +[0-9smhd]+ +\\S+ +%s$", e.Endpoint, s.instance.ID, s.words(), regexp.QuoteMeta(plain.Text(s.reason, longest))))
 	}
 	return lacks(text, wanted)
 }
