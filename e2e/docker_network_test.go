@@ -17,9 +17,10 @@ import (
 // does not know at the moment (that of a stopped etcd) goes to the machine's own DNS servers, whose
 // time-outs would be measured along with dynmesh.
 type dockerNetwork struct {
-	id   string
-	name string
-	last netip.Addr // the address given out most recently
+	id     string
+	name   string
+	subnet netip.Prefix
+	last   netip.Addr // the address given out most recently
 }
 
 // newNetwork makes a bridge network and removes it when the test ends.
@@ -86,7 +87,7 @@ func (e *dockerEngine) tryNetwork(ctx context.Context, name string) (*dockerNetw
 		return nil, err
 	}
 	// The first address is the gateway's.
-	return &dockerNetwork{id: made.ID, name: name, last: subnet.Masked().Addr().Next()}, nil
+	return &dockerNetwork{id: made.ID, name: name, subnet: subnet, last: subnet.Masked().Addr().Next()}, nil
 }
 
 // address returns one that nobody has.

@@ -115,13 +115,30 @@ func (c *dockerContainer) join(ctx context.Context) error {
 	return err
 }
 
-func (c *dockerContainer) reconnect() error { return c.do(c.join) }
+func (c *dockerContainer) reconnect() error {
+	if packetTools() == nil {
+		_ = c.dropToRegistry("--delete") // where the container was started since, the rule has gone with its network
+	}
+	return c.do(c.join)
+}
 
+// cutOff takes the container from the network, and has it drop what still goes there: the engine
+// keeps networks apart by rules of the host, which are not there for a moment when it makes another
+// network, and one moment is enough to read all of etcd.
 func (c *dockerContainer) cutOff() error {
+	if packetTools() == nil {
+		if err := c.dropToRegistry("--append"); err != nil {
+			return err
+		}
+	}
 	return c.do(func(ctx context.Context) error {
 		_, err := c.engine.api.NetworkDisconnect(ctx, c.registry.id, client.NetworkDisconnectOptions{Container: c.name})
 		return err
 	})
+}
+
+func (c *dockerContainer) dropToRegistry(do string) error {
+	return iptables(c, do, "OUTPUT", "--destination", c.registry.subnet.String(), "--jump", "DROP")
 }
 
 func (c *dockerContainer) start(disk disk) error {

@@ -22,6 +22,11 @@ func packetFaults(w *world) error {
 	if _, ok := w.site.(*dockerSite); !ok {
 		return fmt.Errorf("programs run as plain processes, which share one network")
 	}
+	return packetTools()
+}
+
+// packetTools says whether packets of containers can be dropped, and if not, why.
+func packetTools() error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("entering the network of a container takes root")
 	}
