@@ -3,6 +3,8 @@ package pairs
 import (
 	"cmp"
 	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/dynmesh/dynmesh"
@@ -32,10 +34,18 @@ func (p Peer) Host() string {
 	return p.Addr
 }
 
-// isAddr says whether a name is host:port.
+// isAddr says whether a name is an IP address or host:port. A host's name alone may as well be an
+// engine's.
 func isAddr(name string) bool {
-	_, port, err := net.SplitHostPort(name)
-	return err == nil && port != ""
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	host, port, err := net.SplitHostPort(name)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0 && host != ""
 }
 
 // isWord says whether a text from outside may name something: it is short, and has no characters

@@ -31,11 +31,10 @@ type Sample struct {
 //
 //	5 of 5 whose prompt p0 at 10.0.0.3:5600 read fail, 0 of 6 of others, within 30s, the last: …
 //
-// Where the worker of the peer is known, that is said in place of the address. Of a name that takes
-// too much room its beginning is told.
+// Where the worker of the peer is known, that is said in place of the address. Where a name takes
+// too much room, its beginning is told: of more than 46 bytes, as counts are.
 func (s Sample) String() string {
 	name, more := s.Peer.Name(), ""
-	name = name[:min(len(name), maxName)]
 	switch {
 	case s.Peer.Instance != 0:
 		more = " (instance " + s.Peer.Instance.String() + ")"
@@ -50,7 +49,8 @@ func (s Sample) String() string {
 		tail += fmt.Sprintf(", %v of others", s.Others)
 	}
 	tail += fmt.Sprintf(", within %v", s.Within)
-	line := fmt.Sprintf("%v whose prompt %s", s.Of, name)
+	line := fmt.Sprintf("%v whose prompt ", s.Of)
+	line += name[:min(len(name), max(dynmesh.MaxSample-len(line)-len(tail), 0))]
 	if len(line)+len(more)+len(tail) <= dynmesh.MaxSample {
 		line += more
 	}
@@ -61,11 +61,8 @@ func (s Sample) String() string {
 	return line
 }
 
-// Bounds on the parts of a sample, in bytes.
-const (
-	maxName = 40
-	minLast = 24
-)
+// minLast is the least that is told of why the last one failed, in bytes.
+const minLast = 24
 
 var form = regexp.MustCompile(`^(\d{1,9}) of (\d{1,9}) whose prompt ([!-~]+)(?: at ([!-~]+)| \(instance ([0-9a-f]{1,16})\))? read fail` +
 	`(?:, of (\d{1,4}) more as well)?(?:, (\d{1,9}) of (\d{1,9}) of others)?, within ([0-9a-z.]{1,12})(?:, the last: (.*))?$`)

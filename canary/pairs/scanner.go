@@ -244,18 +244,27 @@ func (s *Scanner) Peer() Peer {
 	if s.reads {
 		return Peer{}
 	}
-	addr := s.host
-	if s.host != "" && s.port != "" {
-		addr = net.JoinHostPort(s.host, s.port)
-	}
-	if addr == "" {
-		_, after, isURL := strings.Cut(s.addr, "://")
-		if addr = s.addr; isURL {
-			addr = after
-		}
+	addr := strings.Trim(s.host, "[]")
+	switch {
+	case addr == "":
+		addr = authority(s.addr)
+	case s.port != "":
+		addr = net.JoinHostPort(addr, s.port)
 	}
 	if isWord(s.engine, maxEngine) && isWord(addr, maxHost+len("[]:65535")) {
 		return Peer{Engine: s.engine, Addr: addr}
 	}
 	return Peer{}
+}
+
+// authority is where a URL leads: its host, and its port if it has one. What is no URL stays.
+func authority(u string) string {
+	if _, after, isURL := strings.Cut(u, "://"); isURL {
+		u, _, _ = strings.Cut(after, "/")
+		u = u[strings.LastIndexByte(u, '@')+1:] // a password may be before it
+	}
+	if strings.HasSuffix(u, "]") { // an IPv6 address alone
+		u = strings.Trim(u, "[]")
+	}
+	return u
 }

@@ -35,6 +35,10 @@ func TestScanner(t *testing.T) {
 		{"SGLang", `{"text":"a","bootstrap_host":"10.0.0.3","bootstrap_port":8998,"bootstrap_room":1234}`, Peer{Addr: "10.0.0.3:8998"}},
 		{"SGLang's batches", `{"text":["a","b"],"bootstrap_host":["10.0.0.3","10.0.0.4"],"bootstrap_port":[null,null],"bootstrap_room":[1,2]}`, Peer{Addr: "10.0.0.3"}},
 		{"over IPv6", `{"bootstrap_host":"fd00::3","bootstrap_port":8998}`, Peer{Addr: "[fd00::3]:8998"}},
+		{"over IPv6, as in a URL", `{"bootstrap_host":"[fd00::3]","bootstrap_port":8998}`, Peer{Addr: "[fd00::3]:8998"}},
+		{"the same without a port", `{"bootstrap_host":"[fd00::3]","bootstrap_port":null}`, Peer{Addr: "fd00::3"}},
+		{"a URL with more in it", `{"kv_transfer_params":{"remote_bootstrap_addr":"http://me:secret@10.0.0.3:8998/"}}`, Peer{Addr: "10.0.0.3:8998"}},
+		{"a URL without a port", `{"kv_transfer_params":{"remote_bootstrap_addr":"http://[fd00::3]"}}`, Peer{Addr: "fd00::3"}},
 		{"TensorRT-LLM", `{"prompt":"a","disaggregated_params":{"request_type":"generation_only","ctx_request_id":5,"ctx_info_endpoint":"tcp://10.0.0.3:5000"}}`, Peer{Addr: "10.0.0.3:5000"}},
 		{"as a list", `{"disaggregated_params":{"ctx_info_endpoint":["tcp://10.0.0.3:5000"]}}`, Peer{Addr: "10.0.0.3:5000"}},
 		{"Dynamo", `{"token_ids":[1],"prefill_result":{"disaggregated_params":{"kv_transfer_params":{"remote_engine_id":"x","remote_host":"h","remote_port":"1"}}}}`, Peer{Engine: "x", Addr: "h:1"}},
@@ -44,6 +48,7 @@ func TestScanner(t *testing.T) {
 		{"what does not show", `{"kv_transfer_params":{"remote_engine_id":"a\u0007b"}}`, Peer{}},
 		{"several lines", "{\"kv_transfer_params\":{\"remote_engine_id\":\"a\nb\"}}", Peer{}},
 		{"too long", `{"kv_transfer_params":{"remote_engine_id":"` + strings.Repeat("x", 65) + `"}}`, Peer{}},
+		{"too long, both of it", `{"kv_transfer_params":{"remote_host":"` + strings.Repeat("h", maxHost) + `","remote_port":"` + strings.Repeat("9", maxHost) + `"}}`, Peer{}},
 		{"no JSON", `remote_engine_id":"x"}}}]]],,,"`, Peer{}},
 		{"too deep", strings.Repeat(`{"kv_transfer_params":`, 9) + `{"remote_engine_id":"x"}`, Peer{}},
 		{"half of it", `{"kv_transfer_params":{"remote_engine_id":"x`, Peer{}},
@@ -59,14 +64,15 @@ func TestScanner(t *testing.T) {
 func FuzzScanner(f *testing.F) {
 	f.Add([]byte(`{"prompt":"a\\\"","kv_transfer_params":{"remote_engine_id":"x","remote_host":["h"]}}`), uint8(3))
 	f.Add([]byte(`[[[{"a":[1, 2,"\\`), uint8(0))
+	f.Add([]byte(`{"kv_transfer_params":{"remote_engine_id":"x","remote_host":"`+strings.Repeat("h", maxHost)+`","remote_port":"`+strings.Repeat("9", maxHost)+`"}}`), uint8(1))
 	f.Add([]byte(strings.Repeat(`{"a":[`, 40)+`1,{"do_remote_decode":true`), uint8(1))
 	f.Fuzz(func(t *testing.T, request []byte, size uint8) {
 		whole, pieces := scan(string(request), len(request)+1), scan(string(request), int(size)+1)
 		if whole != pieces {
 			t.Errorf("in pieces of %d: %+v, as a whole: %+v", int(size)+1, pieces, whole)
 		}
-		if name := whole.Name(); len(name) > maxHost+len("[]:65535") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-			t.Errorf("it is called %q", name)
+		if len(whole.Engine) > maxEngine || len(whole.Addr) > maxHost+len("[]:65535") || strings.ContainsFunc(whole.Engine+whole.Addr, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			t.Errorf("it is %+v", whole)
 		}
 		// Whatever a prompt is, it neither hides who has read it nor names another.
 		text, err := json.Marshal(string(request))
