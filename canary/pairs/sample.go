@@ -13,6 +13,14 @@ import (
 // Count is how many requests ended, and how many of them failed.
 type Count struct{ Failed, Ended uint64 }
 
+// Plus adds what others counted.
+func (c Count) Plus(o Count) Count { return Count{c.Failed + o.Failed, c.Ended + o.Ended} }
+
+// Without takes off what is among it. Counters that are read one after the other may have more.
+func (c Count) Without(o Count) Count {
+	return Count{c.Failed - min(o.Failed, c.Failed), c.Ended - min(o.Ended, c.Ended)}
+}
+
 // String is both.
 func (c Count) String() string { return fmt.Sprintf("%d of %d", c.Failed, c.Ended) }
 

@@ -177,13 +177,10 @@ func (o engineOptions) engine(check healthCheckOptions, log *logrus.Logger, fron
 	if err != nil {
 		return engine{}, err
 	}
-	activity := s.Activity(p.Activity)
-	fails = failures.New(activity)
+	watch := canary.Endpoint{Probe: s.Probe(), Activity: s.Activity(p.Activity), CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics}
+	fails = failures.New(watch)
 	e := engine{
-		proxy: p, sidecar: s, failures: fails,
-		watch: canary.Endpoint{
-			Probe: s.Probe(), Activity: activity, CountsCanaries: o.backend.Activity == sidecar.ActivityMetrics,
-		},
+		proxy: p, sidecar: s, failures: fails, watch: watch,
 		registerAfter: s.Answered(),
 		runs:          []component{{"sidecar", s.Run}, {"proxy", untilClosed(p)}},
 	}

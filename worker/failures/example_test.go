@@ -10,7 +10,7 @@ import (
 )
 
 func Example() {
-	w := failures.New(func() canary.Activity { return canary.Activity{} })
+	w := failures.New(canary.Endpoint{Activity: func() canary.Activity { return canary.Activity{} }})
 	w.Failed(&dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500"})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // a worker runs it for as long as it serves

@@ -29,13 +29,13 @@ const (
 
 // Watch notices that requests fail. Make it with [New].
 type Watch struct {
-	activity func() canary.Activity
+	endpoint canary.Endpoint
 	last     atomic.Pointer[dynmesh.Failure]
 	peers    peers
 }
 
-// New watches the counters of an endpoint.
-func New(activity func() canary.Activity) *Watch { return &Watch{activity: activity} }
+// New watches the Activity of an endpoint. Where it CountsCanaries, those to pairs are taken off.
+func New(e canary.Endpoint) *Watch { return &Watch{endpoint: e} }
 
 // Failed takes note of why a request failed. It may be called from any goroutine.
 func (w *Watch) Failed(f *dynmesh.Failure) { w.last.Store(f) }
@@ -44,7 +44,7 @@ func (w *Watch) Failed(f *dynmesh.Failure) { w.last.Store(f) }
 // was answered. It is among the activity, too. It may be called from any goroutine.
 func (w *Watch) Ended(p pairs.Peer, f *dynmesh.Failure) { w.peers.ended(p, f, false) }
 
-// Asked is the same of a canary to a pair, which is among no activity.
+// Asked is the same of a canary to a pair, which is no real request.
 func (w *Watch) Asked(p pairs.Peer, f *dynmesh.Failure) { w.peers.ended(p, f, true) }
 
 // Measure is dynmesh.MeasureFailures.
@@ -64,7 +64,7 @@ func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 		case <-ticks.C:
 		}
 		now := time.Now()
-		a := w.activity()
+		a := w.endpoint.Activity()
 		all, canaries := w.peers.list(now)
 		seen = seen.add(sample{now, a.Errors, a.Completed + a.Errors})
 		asked = asked.add(sample{now, canaries.Failed, canaries.Ended})
@@ -103,21 +103,25 @@ func (w *Watch) conclude(seen, asked counts, all []*peer, standing finding) find
 	for _, d := range within {
 		rows := make([]row, len(all))
 		for n, p := range all {
-			rows[n] = row{of: p.seen.within(d), lately: p.seen.within(window / 3), stands: p.stands, asked: p.asked}
+			rows[n] = row{
+				requests: p.seen.within(d), canaries: p.asked.within(d), stands: p.stands,
+				lately: p.seen.within(window / 3).Plus(p.asked.within(window / 3)),
+			}
 		}
-		total := seen.within(d)
-		canaries := asked.within(d)
-		if failing, others := concentrated(rows, pairs.Count{Failed: total.Failed + canaries.Failed, Ended: total.Ended + canaries.Ended}); len(failing) > 0 {
+		requests, canaries := seen.within(d), asked.within(d)
+		if w.endpoint.CountsCanaries {
+			requests = requests.Without(canaries)
+		}
+		if failing, others := concentrated(rows, requests.Plus(canaries)); len(failing) > 0 {
 			return w.ofPeers(all, rows, failing, others, d)
 		}
 		for _, r := range rows {
 			if r.stands { // that is told already
-				total.Failed -= min(r.of.Failed, total.Failed)
-				total.Ended -= min(r.of.Ended, total.Ended)
+				requests = requests.Without(r.requests)
 			}
 		}
-		if isMany(total.Failed, total.Ended, standing.text != "" && len(standing.peers) == 0) {
-			return finding{text: w.text(total, d)}
+		if isMany(requests.Failed, requests.Ended, standing.text != "" && len(standing.peers) == 0) {
+			return finding{text: w.text(requests, d)}
 		}
 	}
 	return finding{}
@@ -130,7 +134,7 @@ func (w *Watch) ofPeers(all []*peer, rows []row, failing []int, others pairs.Cou
 		f.peers = append(f.peers, all[n].Name())
 	}
 	first := all[failing[0]]
-	s := pairs.Sample{Peer: first.Peer, Of: rows[failing[0]].of, More: len(failing) - 1, Others: others, Within: within}
+	s := pairs.Sample{Peer: first.Peer, Of: rows[failing[0]].all(), More: len(failing) - 1, Others: others, Within: within}
 	if last := first.last; last != nil {
 		s.Last = last.Error()
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/dynmesh/dynmesh/canary/pairs"
 )
 
+func watch(activity func() canary.Activity) *Watch { return New(canary.Endpoint{Activity: activity}) }
+
 func TestMany(t *testing.T) {
 	for _, tt := range []struct {
 		failed, ended uint64
@@ -34,7 +36,7 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		fails := func() time.Duration { return min(time.Since(began), 50*time.Second) }
-		w := New(func() canary.Activity {
+		w := watch(func() canary.Activity {
 			return canary.Activity{Completed: uint64(time.Since(began).Seconds()), Errors: uint64(fails().Seconds())}
 		})
 		w.Failed(&dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500: no KV cache"})
@@ -61,7 +63,7 @@ func TestWatch(t *testing.T) {
 func TestShortWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		w := New(func() canary.Activity {
+		w := watch(func() canary.Activity {
 			ended, well := 10*uint64(time.Since(began)/time.Second), uint64(600)
 			return canary.Activity{Completed: min(ended, well), Errors: ended - min(ended, well)}
 		})

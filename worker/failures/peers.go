@@ -23,21 +23,20 @@ const peerPart = 0.5
 type peers struct {
 	mu     sync.Mutex
 	by     map[string]*peer
-	asked  pairs.Count // canaries to pairs, which are among no activity
+	asked  pairs.Count // canaries to pairs
 	ending uint64      // counts all that ended
 }
 
 // peer is what became of the prompts of one of them.
 type peer struct {
 	pairs.Peer
-	count pairs.Count
-	asked bool // canaries are among them
-	last  *dynmesh.Failure
-	used  uint64 // ending, when one of its requests ended last
+	requests, canaries pairs.Count
+	last               *dynmesh.Failure
+	used               uint64 // ending, when one of its requests ended last
 
 	// Of Run.
-	seen   counts
-	stands bool // it has been named
+	seen, asked counts // of requests, of canaries
+	stands      bool   // it has been named
 }
 
 // ended takes in a request.
@@ -60,25 +59,21 @@ func (p *peers) ended(of pairs.Peer, f *dynmesh.Failure, isCanary bool) {
 		at = &peer{}
 		p.by[name] = at
 	}
-	if of.Instance == 0 {
+	of.Addr = cmp.Or(of.Addr, at.Addr)
+	if of.Instance == 0 && (at.Addr == "" || of.Host() == at.Host()) { // elsewhere it is another one's
 		of.Instance = at.Instance // a canary has found out
 	}
 	at.Peer = of
 	p.ending++
 	at.used = p.ending
-	add := func(c *pairs.Count) {
-		c.Ended++
-		if f != nil {
-			c.Failed++
-		}
-	}
-	add(&at.count)
-	if isCanary {
-		at.asked = true
-		add(&p.asked)
-	}
+	one := pairs.Count{Ended: 1}
 	if f != nil {
-		at.last = f
+		one.Failed, at.last = 1, f
+	}
+	if isCanary {
+		at.canaries, p.asked = at.canaries.Plus(one), p.asked.Plus(one)
+	} else {
+		at.requests = at.requests.Plus(one)
 	}
 }
 
@@ -88,11 +83,12 @@ func (p *peers) list(now time.Time) (all []*peer, asked pairs.Count) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range p.by {
-		if len(at.seen) == 0 {
-			at.seen = at.seen.add(sample{at: now}) // all of it is new
+		if len(at.seen) == 0 { // all of it is new
+			at.seen, at.asked = at.seen.add(sample{at: now}), at.asked.add(sample{at: now})
 		}
-		at.seen = at.seen.add(sample{now, at.count.Failed, at.count.Ended})
-		all = append(all, &peer{Peer: at.Peer, asked: at.asked, last: at.last, seen: at.seen, stands: at.stands})
+		at.seen = at.seen.add(sample{now, at.requests.Failed, at.requests.Ended})
+		at.asked = at.asked.add(sample{now, at.canaries.Failed, at.canaries.Ended})
+		all = append(all, &peer{Peer: at.Peer, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
 	}
 	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, p.asked
@@ -109,35 +105,36 @@ func (p *peers) stand(named []string) {
 
 // row is what became of a peer's requests within a while.
 type row struct {
-	of     pairs.Count
-	lately pairs.Count // within the last third of window
-	stands bool        // it is named already
-	asked  bool        // canaries are among them
+	requests, canaries pairs.Count
+	lately             pairs.Count // of both, within the last third of window
+	stands             bool        // it is named already
 }
+
+func (r row) all() pairs.Count { return r.requests.Plus(r.canaries) }
 
 // fails says whether too many of them failed.
 func (r row) fails() bool {
-	share := float64(r.of.Failed) / float64(max(r.of.Ended, 1))
+	of := r.all()
+	share := float64(of.Failed) / float64(max(of.Ended, 1))
 	if r.stands {
 		return share >= peerPart/2 && (r.lately.Failed > 0 || r.lately.Ended < least)
 	}
-	return r.of.Failed >= least && share >= peerPart
+	return of.Failed >= least && share >= peerPart
 }
 
 // concentrated returns which peers' requests fail, where those of all others do not: where they
 // fail as well, it is not the peers. all is what ended, whosever prompt it was.
 //
-// Where there were no others, canaries alone say that it is the peers: they are sent only while the
-// engine answers what it reads itself.
+// Where there were no others, only a canary that failed says that it is the peers: they are sent
+// only while the engine answers what it reads itself.
 func concentrated(rows []row, all pairs.Count) (failing []int, others pairs.Count) {
 	others = all
 	asked := false
 	for n, r := range rows {
 		if r.fails() {
 			failing = append(failing, n)
-			asked = asked || r.asked
-			others.Failed -= min(r.of.Failed, others.Failed)
-			others.Ended -= min(r.of.Ended, others.Ended)
+			asked = asked || r.canaries.Failed > 0
+			others = others.Without(r.all())
 		}
 	}
 	if others.Failed > 1 && float64(others.Failed) >= part*float64(others.Ended) || others.Ended == 0 && !asked {

@@ -15,9 +15,9 @@ import (
 )
 
 func TestConcentrated(t *testing.T) {
-	of := func(failed, ended uint64) row { return row{of: pairs.Count{Failed: failed, Ended: ended}} }
+	of := func(failed, ended uint64) row { return row{requests: pairs.Count{Failed: failed, Ended: ended}} }
 	standing := func(failed, ended, failedLately, lately uint64) row {
-		return row{of: pairs.Count{Failed: failed, Ended: ended}, lately: pairs.Count{Failed: failedLately, Ended: lately}, stands: true}
+		return row{requests: pairs.Count{Failed: failed, Ended: ended}, lately: pairs.Count{Failed: failedLately, Ended: lately}, stands: true}
 	}
 	for _, tt := range []struct {
 		name string
@@ -36,7 +36,8 @@ func TestConcentrated(t *testing.T) {
 		{"so do those that nobody else has read", []row{of(5, 5), of(0, 5)}, pairs.Count{Failed: 8, Ended: 13}, nil},
 		{"one failure of others", []row{of(5, 5), of(1, 2)}, pairs.Count{Failed: 6, Ended: 7}, []int{0}},
 		{"there are no others", []row{of(5, 5)}, pairs.Count{Failed: 5, Ended: 5}, nil},
-		{"but canaries", []row{{of: pairs.Count{Failed: 5, Ended: 5}, asked: true}}, pairs.Count{Failed: 5, Ended: 5}, []int{0}},
+		{"but canaries", []row{{requests: pairs.Count{Failed: 4, Ended: 4}, canaries: pairs.Count{Failed: 1, Ended: 1}}}, pairs.Count{Failed: 5, Ended: 5}, []int{0}},
+		{"but canaries, which were answered", []row{{requests: pairs.Count{Failed: 4, Ended: 4}, canaries: pairs.Count{Ended: 1}}}, pairs.Count{Failed: 4, Ended: 5}, nil},
 		{"it goes on", []row{standing(3, 10, 1, 3), of(0, 9)}, pairs.Count{Failed: 3, Ended: 19}, []int{0}},
 		{"hardly any", []row{standing(2, 10, 1, 3), of(0, 9)}, pairs.Count{Failed: 2, Ended: 19}, nil},
 		{"it works again", []row{standing(6, 9, 0, 3), of(0, 9)}, pairs.Count{Failed: 6, Ended: 18}, nil},
@@ -57,7 +58,7 @@ type fleet struct {
 
 func newFleet() *fleet {
 	f := &fleet{}
-	f.w = New(func() canary.Activity { return canary.Activity{Completed: f.completed.Load(), Errors: f.failed.Load()} })
+	f.w = watch(func() canary.Activity { return canary.Activity{Completed: f.completed.Load(), Errors: f.failed.Load()} })
 	return f
 }
 
@@ -129,6 +130,80 @@ func TestAsked(t *testing.T) {
 	})
 }
 
+// Where the engine's own counters are read, canaries are among them, and still count once.
+func TestAskedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		f.w.endpoint.CountsCanaries = true
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		go func() {
+			time.Sleep(3 * every / 2)
+			for range least {
+				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+				f.failed.Add(1)
+				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
+				f.completed.Add(1)
+			}
+		}()
+		var said []string
+		f.w.Run(ctx, func(s string) { said = append(said, s) })
+		if want := []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: timeout"}; !slices.Equal(said, want) {
+			t.Errorf("it said %q, want %q", said, want)
+		}
+	})
+}
+
+// Canaries by which a peer is named take nothing off the real requests: when those of nobody fail
+// as well, that is said of as many as there are.
+func TestAskedAndReal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		go func() {
+			time.Sleep(3 * every / 2)
+			for range least {
+				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
+			}
+			time.Sleep(apart)
+			for range least {
+				f.ends("", false)
+				f.ends("", true)
+			}
+		}()
+		var said []string
+		f.w.Run(ctx, func(s string) { said = append(said, s) })
+		want := []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: timeout", "3 of 6 within 30s, the last: status 500"}
+		if !slices.Equal(said, want) {
+			t.Errorf("it said %q, want %q", said, want)
+		}
+	})
+}
+
+// The instance that a canary has found is a peer's for as long as that is where it was.
+func TestInstanceOfPeer(t *testing.T) {
+	var p peers
+	for _, tt := range []struct {
+		name string
+		says pairs.Peer
+		want dynmesh.InstanceID
+	}{
+		{"a request before any canary", pairs.Peer{Engine: "p0"}, 0},
+		{"a canary", pairs.Peer{Engine: "p0", Instance: 7}, 7},
+		{"a request", pairs.Peer{Engine: "p0", Addr: "10.0.0.3:5601"}, 7},
+		{"one that has no address", pairs.Peer{Engine: "p0"}, 7},
+		{"and then one that has another port", pairs.Peer{Engine: "p0", Addr: "10.0.0.3:5600"}, 7},
+		{"it began again elsewhere", pairs.Peer{Engine: "p0", Addr: "10.0.0.4:5600"}, 0},
+	} {
+		p.ended(tt.says, nil, tt.says.Instance != 0)
+		if got := p.by["p0"].Instance; got != tt.want {
+			t.Errorf("%s: instance %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // What requests name is kept within bounds: who is heard of least goes.
 func TestMaxPeers(t *testing.T) {
 	var p peers
@@ -137,8 +212,10 @@ func TestMaxPeers(t *testing.T) {
 		p.ended(pairs.Peer{Engine: fmt.Sprint(n)}, nil, false)
 	}
 	p.ended(pairs.Peer{}, nil, false)
-	all, _ := p.list(time.Now())
-	if len(all) != maxPeers || !slices.ContainsFunc(all, func(p *peer) bool { return p.Name() == "steady" }) {
-		t.Errorf("%d are kept, want %d, and the one that is heard of all the time", len(all), maxPeers)
+	if all, _ := p.list(time.Now()); len(all) != maxPeers {
+		t.Errorf("%d are kept, want %d", len(all), maxPeers)
+	}
+	if steady := p.by["steady"]; steady == nil || steady.requests.Ended != 3*maxPeers {
+		t.Errorf("of the one that is heard of all the time there is %+v, want all of its %d requests", steady, 3*maxPeers)
 	}
 }
