@@ -18,18 +18,25 @@ type ConfigError struct {
 
 // Error has the form: field RPC.RootPath is "rpc": want a path of …: cause.
 func (e *ConfigError) Error() string {
-	var b strings.Builder
-	b.WriteString("field " + e.Field)
+	subject := "field " + e.Field
 	if e.Value != "" {
-		b.WriteString(" is " + e.Value)
+		subject += " is " + e.Value
 	}
-	if e.Want != "" {
-		b.WriteString(": want " + e.Want)
+	return subject + ": " + e.Reason()
+}
+
+// Reason is the error without the field and its value: want a path of …: cause. It is for whoever
+// knows the value by another name than a Go program's.
+func (e *ConfigError) Reason() string {
+	switch {
+	case e.Want == "" && e.Err == nil:
+		return "it cannot be used"
+	case e.Want == "":
+		return e.Err.Error()
+	case e.Err == nil:
+		return "want " + e.Want
 	}
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
-	return b.String()
+	return "want " + e.Want + ": " + e.Err.Error()
 }
 
 // Unwrap returns the cause.

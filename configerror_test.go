@@ -18,6 +18,7 @@ func TestConfigError(t *testing.T) {
 		{NewConfigError("worker", "Component", "a\nb", "a name"), `field Component is "a\nb": want a name`},
 		{NewConfigError("worker", "Component", strings.Repeat("é", 101), "a name"), `field Component is "` + strings.Repeat("é", 100) + `…": want a name`},
 		{&ConfigError{Config: "gossip", Field: "Bind", Err: cause}, "field Bind: bind: address already in use"},
+		{&ConfigError{Config: "gossip", Field: "Bind", Value: "1"}, "field Bind is 1: it cannot be used"},
 		{&ConfigError{Config: "sidecar", Field: "Backend", Value: `"http://h"`, Want: "a port", Err: cause}, `field Backend is "http://h": want a port: bind: address already in use`},
 	} {
 		if got := tt.err.Error(); got != tt.want {

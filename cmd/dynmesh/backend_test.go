@@ -120,7 +120,7 @@ func TestMockEngineCommand(t *testing.T) {
 		}
 		var stderr testkit.Buffer
 		code := execute(context.Background(), append([]string{"mock-engine"}, args...), &stderr, &stderr)
-		if code != exitUsage || !strings.Contains(stderr.String(), "dynmesh: "+name+": new mock server: ") {
+		if code != exitUsage || !strings.Contains(stderr.String(), "dynmesh: "+name+": listen tcp ") {
 			t.Errorf("exit %d: %s, want %d and %s", code, stderr.String(), exitUsage, name)
 		}
 		_ = taken.Close()
@@ -153,9 +153,9 @@ func TestCanaryCommandAccess(t *testing.T) {
 		{"both", map[string]string{"DYN_BACKEND_API_KEY": "s3cret", "DYN_BACKEND_CA": ca}, server.URL, exitOK, "canary       passed"},
 		{"no key", map[string]string{"DYN_BACKEND_CA": ca}, server.URL, exitFailed, "canary failed: status 401: Unauthorized"},
 		{"no authority", map[string]string{"DYN_BACKEND_API_KEY": "s3cret"}, server.URL, exitFailed, "certificate signed by unknown authority"},
-		{"bad key", map[string]string{"DYN_BACKEND_API_KEY": "s3cret\t"}, server.URL, exitUsage, "DYN_BACKEND_API_KEY: new sidecar: field APIKey: want characters"},
-		{"no file", map[string]string{"DYN_BACKEND_CA": "/none.pem"}, server.URL, exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile: open /none.pem"},
-		{"not https", map[string]string{"DYN_BACKEND_CA": ca}, "http://127.0.0.1:1", exitUsage, "DYN_BACKEND_CA: new sidecar: field CAFile is"},
+		{"bad key", map[string]string{"DYN_BACKEND_API_KEY": "s3cret\t"}, server.URL, exitUsage, "DYN_BACKEND_API_KEY: want characters"},
+		{"no file", map[string]string{"DYN_BACKEND_CA": "/none.pem"}, server.URL, exitUsage, "DYN_BACKEND_CA: open /none.pem"},
+		{"not https", map[string]string{"DYN_BACKEND_CA": ca}, "http://127.0.0.1:1", exitUsage, `DYN_BACKEND_CA="` + ca + `": want an engine behind https`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for name, value := range tt.env {
@@ -174,9 +174,9 @@ func TestCanaryCommandAccess(t *testing.T) {
 // What cannot be used of a backend's settings.
 func TestBadBackendSettings(t *testing.T) {
 	for want, args := range map[string][]string{
-		"DYN_BACKEND: new sidecar: field Backend is":                                   {"--backend", "localhost:8000"},
-		"DYN_MODEL: new sidecar: field Model: want the name":                           {"--backend", "http://127.0.0.1:1", "--engine", "triton"},
-		"DYN_BACKEND_METRICS: new sidecar: field Metrics is":                           {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--backend-metrics", "8002"},
+		`DYN_BACKEND="localhost:8000": want http://HOST:PORT`:                          {"--backend", "localhost:8000"},
+		"DYN_MODEL: want the name":                                                     {"--backend", "http://127.0.0.1:1", "--engine", "triton"},
+		`DYN_BACKEND_METRICS="8002": want http://HOST:PORT/PATH`:                       {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--backend-metrics", "8002"},
 		"DYN_CANARY_WAIT_TIME=1s: want 3s or more with DYN_BACKEND_ACTIVITY=metrics\n": {"--backend", "http://127.0.0.1:1", "--activity", "metrics", "--canary-wait-time", "1"},
 		"DYN_MOCK_CONTROL and DYN_BACKEND: want one of them":                           {"--backend", "http://127.0.0.1:1", "--mock-control", "127.0.0.1:0"},
 	} {

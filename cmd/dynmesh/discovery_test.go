@@ -38,11 +38,11 @@ func TestDiscoverySettings(t *testing.T) {
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "consul"}, "", false, `DYN_DISCOVERY_BACKEND="consul": "consul": want etcd, kubernetes, file, static, several with commas between them`},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "mem"}, "", false, "within one process of Dynamo"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "etcd,etcd"}, "", false, `"etcd" is there twice`},
-		{map[string]string{"DYN_DISCOVERY_BACKEND": "static"}, "", false, "DYN_STATIC_ENDPOINTS: field Path: want the path of a YAML file"},
-		{map[string]string{"DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": list}, "", false, "DYN_STATIC_ENDPOINTS: field Path: " + list + ":1: addresses are missing: want a list"},
-		{map[string]string{"DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": list}, "", false, "DYN_FILE_KV: field Root is"},
-		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes"}, "", false, "KUBECONFIG: field Kubeconfig: want a pod with a service account, KUBECONFIG, or ~/.kube/config"},
-		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes", "DYN_KUBERNETES_SERVICE": "app=a;:http"}, "", false, `DYN_KUBERNETES_SERVICE: field Services: ":http": want a label selector`},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "static"}, "", false, "DYN_STATIC_ENDPOINTS: want the path of a YAML file"},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": list}, "", false, "DYN_STATIC_ENDPOINTS: " + list + ":1: addresses are missing: want a list"},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": list}, "", false, `DYN_FILE_KV="` + list + `": want a folder`},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes"}, "", false, "KUBECONFIG: want a pod with a service account, KUBECONFIG, or ~/.kube/config"},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes", "DYN_KUBERNETES_SERVICE": "app=a;:http"}, "", false, `DYN_KUBERNETES_SERVICE: ":http": want a label selector`},
 	} {
 		for name, value := range tt.env {
 			t.Setenv(name, value)

@@ -80,11 +80,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 			cfg.History = kept.config()
 			f, err := frontend.New(cfg)
 			if err != nil {
-				var renamed []fieldSetting
-				if opts.advertise == "" && cfg.AdvertiseHost != "" {
-					renamed = []fieldSetting{{"gossip", "Advertise", "POD_IP"}}
-				}
-				return withSetting(err, renamed...)
+				return withSetting(err, opts.advertisedBy(given{"POD_IP", cfg.AdvertiseHost}, given{"DYN_HTTP_HOST", cfg.Host})...)
 			}
 			return runFailure(besideEach(cmd.Context(), opts.reloadOnHangup(cfg.Gossip, log), notifySystemd(cfg.Log, nil, f.Run)))
 		},
@@ -107,7 +103,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 	kept.register(flags)
 	opts.register(flags)
 	register(flags,
-		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{target: &cfg.ForeignSystemPort}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
+		setting{"foreign-system-port", "DYN_FOREIGN_SYSTEM_PORT", &portValue{target: &cfg.ForeignSystemPort, known: true}, "system port of Dynamo's workers whose model cards do not say it; 0: not known"},
 		setting{"foreign-health", "DYN_FOREIGN_HEALTH", &boolValue{&foreignHealth}, "ask Dynamo's workers for the states of their endpoints; only where their canaries are on: elsewhere each answer is an ERROR in their logs"},
 		setting{"probe-via", "DYN_PROBE_VIA", &urlValue{stringValue{target: &probeVia}}, "root URL of a frontend of Dynamo's, such as http://dynamo-frontend:8000, through which idle workers of Dynamo's get canaries"},
 	)

@@ -69,6 +69,20 @@ func (o gossipOptions) config() (*gossip.Config, error) {
 	return cfg, nil
 }
 
+// given is the value of a setting, which may be empty.
+type given struct{ variable, value string }
+
+// advertisedBy says by which of several settings gossip's address is what it is, where it has none
+// of its own: by the first that is given.
+func (o gossipOptions) advertisedBy(hosts ...given) []fieldSetting {
+	for _, host := range hosts {
+		if o.advertise == "" && host.value != "" {
+			return []fieldSetting{{"gossip", "Advertise", host.variable}}
+		}
+	}
+	return nil
+}
+
 // reloadOnHangup has a keyring read again at each SIGHUP. Where there is none, SIGHUP does nothing:
 // who tells all of them to read their keys again does not end those that have none.
 func (o gossipOptions) reloadOnHangup(cfg *gossip.Config, log *logrus.Logger) []component {

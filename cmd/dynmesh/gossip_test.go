@@ -128,7 +128,7 @@ func TestBadGossipSettingsStopWithOneLine(t *testing.T) {
 			{"label", map[string]string{"DYN_GOSSIP_LABEL": strings.Repeat("x", 65)}, `: want 1 to 64 bytes`},
 			{"key", map[string]string{"DYN_GOSSIP_KEY": "c2VjcmV0"}, `dynmesh: DYN_GOSSIP_KEY: key 1 has 6 bytes: want 16, 24 or 32`},
 			{"key that is none", map[string]string{"DYN_GOSSIP_KEY": "s3cret!"}, `dynmesh: DYN_GOSSIP_KEY: key 1 is not base64: want 16, 24 or 32 bytes in base64, as dynmesh keygen prints them, or none`},
-			{"no key for all", map[string]string{"DYN_GOSSIP_JOIN": "127.0.0.1:1", "DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": empty, "ONLY": "frontend"}, `dynmesh: DYN_GOSSIP_KEY: gossip: field Keyring: want a key that all members have (dynmesh keygen), or none, in the clear`},
+			{"no key for all", map[string]string{"DYN_GOSSIP_JOIN": "127.0.0.1:1", "DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": empty, "ONLY": "frontend"}, `dynmesh: DYN_GOSSIP_KEY: want a key that all members have (dynmesh keygen), or none, in the clear`},
 			{"both", map[string]string{"DYN_GOSSIP_KEY": gossip.GenerateKey(), "DYN_GOSSIP_KEYRING_FILE": empty}, `dynmesh: DYN_GOSSIP_KEY and DYN_GOSSIP_KEYRING_FILE: both are set, want one of them`},
 			{"no file", map[string]string{"DYN_GOSSIP_KEYRING_FILE": "/none"}, `dynmesh: DYN_GOSSIP_KEYRING_FILE: read keyring: open /none: no such file`},
 			{"empty file", map[string]string{"DYN_GOSSIP_KEYRING_FILE": empty}, `no key in it`},

@@ -52,7 +52,7 @@ func readEnvironment(flags *pflag.FlagSet) error {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {
-			failed = fmt.Errorf("%s=%q: %w%s", env[0], shownValue(f.Value, value), err, parse.ServiceLink(env[0], value))
+			failed = fmt.Errorf("%s=%q: %w%s", env[0], shownValue(f.Value, value), withoutField(err), parse.ServiceLink(env[0], value))
 		}
 	})
 	return failed
@@ -73,7 +73,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		if short := invalid.GetFlag().Shorthand; short != "" {
 			name = "-" + short + ", " + name
 		}
-		return fmt.Errorf("invalid argument %q for %q flag: %w", shownValue(invalid.GetFlag().Value, invalid.GetValue()), name, invalid.Unwrap())
+		return fmt.Errorf("invalid argument %q for %q flag: %w", shownValue(invalid.GetFlag().Value, invalid.GetValue()), name, withoutField(invalid.Unwrap()))
 	}
 	return err
 }
@@ -107,20 +107,43 @@ func shownValue(of pflag.Value, value string) string {
 	return text.Line(value, maxShown)
 }
 
-// withSetting puts the variable's name before the error of a constructor that says which field of
-// its Config cannot be used. renamed says which fields come from another setting than usual.
+// withSetting words the error of a constructor, which names a field of its Config, by the setting
+// that the field has its value from. renamed says which fields have theirs from another one than
+// usual.
 func withSetting(err error, renamed ...fieldSetting) error {
 	field, ok := errors.AsType[*dynmesh.ConfigError](err)
 	if !ok {
 		return err
 	}
 	for _, f := range append(renamed, fieldSettings()...) {
-		if f.config == field.Config && f.field == field.Field {
-			return fmt.Errorf("%s: %w%s", f.variable, err, listenHint(err))
+		if f.config != field.Config || f.field != field.Field {
+			continue
 		}
+		subject := f.variable
+		if field.Value != "" && !strings.Contains(subject, " ") {
+			subject += "=" + field.Value
+		}
+		return &settingError{subject + ": " + field.Reason() + listenHint(err), err}
 	}
 	return err
 }
+
+// withoutField words an error likewise where the caller names the setting and its value.
+func withoutField(err error) error {
+	if field, ok := errors.AsType[*dynmesh.ConfigError](err); ok {
+		return &settingError{field.Reason(), err}
+	}
+	return err
+}
+
+// settingError is an error in other words than its own, which are for programs.
+type settingError struct {
+	text string
+	err  error
+}
+
+func (e *settingError) Error() string { return e.text }
+func (e *settingError) Unwrap() error { return e.err }
 
 // fieldSetting says which setting is behind a field.
 type fieldSetting struct{ config, field, variable string }

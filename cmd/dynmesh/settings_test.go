@@ -54,7 +54,7 @@ func TestValues(t *testing.T) {
 		{&secondsValue{target: &seconds}, "10", "10s", ""},
 		{&secondsValue{target: &seconds}, "1.5", "1.5s", ""},
 		{&secondsValue{target: &seconds}, "10s", "10s", ""},
-		{&secondsValue{target: &seconds}, "2m", "2m0s", ""},
+		{&secondsValue{target: &seconds}, "2m", "2m", ""},
 		{&secondsValue{target: &seconds}, "0", "", "want seconds above 0"},
 		{&secondsValue{target: &seconds}, "-1", "", "want seconds above 0"},
 		{&secondsValue{target: &seconds}, "NaN", "", "want seconds above 0"},
@@ -66,11 +66,14 @@ func TestValues(t *testing.T) {
 		{&secondsValue{target: &seconds, auto: true}, "auto", "auto", ""},
 		{&secondsValue{target: &seconds, auto: true}, "90", "1m30s", ""},
 		{&secondsValue{target: &seconds, auto: true}, "never", "", "want auto, or seconds above 0"},
-		{&secondsValue{target: &seconds, zero: true}, "0", "1ns", ""},
-		{&secondsValue{target: &seconds, none: true}, "0", "0s", ""},
+		{&secondsValue{target: &seconds, zero: true}, "0", "0", ""},
+		{&secondsValue{target: &seconds, none: true}, "0", "0", ""},
+		{&secondsValue{target: &seconds}, "2592000", "30d", ""},
 		{&secondsValue{target: &seconds, none: true}, "-1", "", "or 0 for none"},
 		{&portValue{target: &port, none: true}, "-1", "-1", ""},
 		{&portValue{target: &port, none: true}, "-2", "", "0 for a free one, or -1 for none"},
+		{&portValue{target: &port, known: true}, "0", "0", ""},
+		{&portValue{target: &port, known: true}, "-1", "", "want a port, 1 to 65535, or 0 if it is not known"},
 		{&portValue{target: &port}, "0", "0", ""},
 		{&portValue{target: &port}, "65535", "65535", ""},
 		{&portValue{target: &port}, "65536", "", "want a port"},
@@ -98,6 +101,8 @@ func TestValues(t *testing.T) {
 		{&jsonListValue{&names}, `generate`, "", `want a JSON array of endpoint names`},
 		{&labelsValue{&labels}, "zone=a, gpu=h100", "gpu=h100,zone=a", ""},
 		{&labelsValue{&labels}, "zone", "", "want name=value pairs"},
+		{&labelsValue{&labels}, "zone=a,rack=r3", "gpu=h100,rack=r3,zone=a", ""},
+		{&labelsValue{&labels}, "zone=b", "", `want one value for "zone", in place of "a" and "b"`},
 		{&level, "debug", "debug", ""},
 		{&level, "WARN", "warn", ""},
 		{&level, "info,dynamo_runtime::system_status_server=trace,dynmesh=error", "error", ""},
@@ -180,17 +185,22 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 		{"argument", nil, []string{"frontend", "x"}, `dynmesh: argument "x": dynmesh frontend takes flags only`},
 		{"word after a switch", nil, []string{"worker", "--health-check", "false"}, `dynmesh: argument "false": dynmesh worker takes flags only (true or false follow a flag after =`},
 		{"endpoint twice", map[string]string{"DYN_ENDPOINTS": "a,b,a"}, []string{"worker"}, `dynmesh: DYN_ENDPOINTS="a,b,a": "a" is there twice: want each once`},
-		{"gossip's address", map[string]string{"DYN_GOSSIP_BIND": taken, "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: DYN_GOSSIP_BIND: gossip: field Bind: listen tcp " + taken + ": bind: address already in use; " + otherPort},
+		{"gossip's address", map[string]string{"DYN_GOSSIP_BIND": taken, "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: DYN_GOSSIP_BIND: listen tcp " + taken + ": bind: address already in use; " + otherPort},
 		{"port of requests", map[string]string{"DYN_HTTP_RPC_BIND": "127.0.0.1", "DYN_HTTP_RPC_PORT": port, "DYN_SYSTEM_PORT": "0"}, []string{"worker"}, "address already in use; " + otherPort},
 		{"port of the frontend", map[string]string{"DYN_HTTP_HOST": "127.0.0.1", "DYN_HTTP_PORT": port}, []string{"frontend", "--gossip-bind=off"}, "address already in use; " + otherPort + "\n"},
-		{"port of the mock engine", map[string]string{"DYN_MOCK_LISTEN": taken}, []string{"mock-engine"}, "DYN_MOCK_LISTEN: new mock server: field Addr: listen tcp " + taken + ": bind: address already in use; " + otherPort},
+		{"port of the mock engine", map[string]string{"DYN_MOCK_LISTEN": taken}, []string{"mock-engine"}, "dynmesh: DYN_MOCK_LISTEN: listen tcp " + taken + ": bind: address already in use; " + otherPort},
 		{"frontend of Dynamo's", map[string]string{"DYN_PROBE_VIA": "ftp://u:secret@h", "DYN_GOSSIP_BIND": "127.0.0.1:0"}, []string{"frontend"},
-			`dynmesh: DYN_PROBE_VIA: gossip: field ProbeVia is "ftp://…@h": want the root of a frontend of Dynamo's, http://HOST:PORT`},
+			`dynmesh: DYN_PROBE_VIA="ftp://…@h": want the root of a frontend of Dynamo's, http://HOST:PORT`},
 		{"frontend of Dynamo's, without gossip", map[string]string{"DYN_PROBE_VIA": "http://h:1", "DYN_GOSSIP_BIND": "off"}, []string{"frontend"},
 			"dynmesh: DYN_PROBE_VIA: it is set, and DYN_GOSSIP_BIND is off"},
 		{"steering without etcd", map[string]string{"DYN_STEER_DYNAMO": "true", "DYN_DISCOVERY_BACKEND": "file"}, []string{"frontend"},
 			"dynmesh: DYN_STEER_DYNAMO: it is set, and etcd is not among DYN_DISCOVERY_BACKEND"},
-		{"pod's address", map[string]string{"POD_IP": "no.such.host.invalid", "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: POD_IP: gossip: field Advertise"},
+		{"pod's address", map[string]string{"POD_IP": "no.such.host.invalid", "DYN_HTTP_PORT": "0"}, []string{"frontend"}, `dynmesh: POD_IP="no.such.host.invalid": want host or host:port: lookup no.such.host.invalid`},
+		{"listened on by a name", map[string]string{"DYN_HTTP_HOST": "no.such.host.invalid", "DYN_HTTP_PORT": "0"}, []string{"frontend"}, `dynmesh: DYN_HTTP_HOST="no.such.host.invalid": want host or host:port: lookup`},
+		{"etcd's address", nil, []string{"worker", "--etcd-endpoints", "ftp://b"}, `dynmesh: invalid argument "ftp://b" for "--etcd-endpoints" flag: want http://host:port`},
+		{"certificate alone", map[string]string{"DYN_TLS_CERT": "/none.pem", "DYN_HTTP_PORT": "0"}, []string{"frontend"}, "dynmesh: DYN_TLS_CERT and DYN_TLS_KEY: want a certificate and its key, or neither\n"},
+		{"engine's address", map[string]string{"DYN_BACKEND": "engine"}, []string{"worker"}, `dynmesh: DYN_BACKEND="engine": want http://HOST:PORT` + "\n"},
+		{"template", map[string]string{"DYN_WATCH_TEMPLATE": "/none", "DYN_WATCH_OUT": "/x"}, []string{"watch"}, "dynmesh: DYN_WATCH_TEMPLATE: stat /none: no such file or directory\n"},
 		{"lease", map[string]string{"ETCD_LEASE_TTL": "1.5"}, []string{"worker"}, `dynmesh: ETCD_LEASE_TTL="1.5": want whole seconds, 2 or more`},
 		{"namespace", map[string]string{"DYN_NAMESPACE": "a.b"}, []string{"worker"}, `dynmesh: DYN_NAMESPACE="a.b": namespace name "a.b" has the character '.'`},
 		{"namespace of drills", nil, []string{"worker", "--namespace", "dynmesh-drill"}, `dynmesh: invalid argument "dynmesh-drill" for "--namespace" flag: nobody is sent there: it is for the phantoms of dynmesh drill`},
@@ -206,14 +216,14 @@ func TestBadSettingsStopWithOneLine(t *testing.T) {
 		{"level", map[string]string{"DYN_LOG": "loud"}, []string{"up"}, `dynmesh: DYN_LOG="loud": want off, error, warn, info, debug or trace`},
 		{"password is not shown", map[string]string{"ETCD_AUTH_PASSWORD": "hunter2"}, []string{"frontend"},
 			`dynmesh: ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD: one is set without the other, want both or none`},
-		{"certificates for http", map[string]string{"ETCD_AUTH_CA": "/none.pem"}, []string{"worker"}, `ETCD_ENDPOINTS: field Endpoints is "http://localhost:2379": want https://host:port, because certificates are configured`},
-		{"mixed schemes", map[string]string{"ETCD_ENDPOINTS": "http://a:1,https://b:2"}, []string{"frontend"}, `ETCD_ENDPOINTS: field Endpoints is "http://a:1,https://b:2": want one scheme for all`},
-		{"reserved path", map[string]string{"DYN_HTTP_SVC_HEALTH_PATH": "/metrics"}, []string{"frontend"}, `dynmesh: DYN_HTTP_SVC_HEALTH_PATH: `},
-		{"worker's path", map[string]string{"DYN_SYSTEM_HEALTH_PATH": "/livez"}, []string{"worker"}, `dynmesh: DYN_SYSTEM_HEALTH_PATH: `},
+		{"certificates for http", map[string]string{"ETCD_AUTH_CA": "/none.pem"}, []string{"worker"}, `dynmesh: ETCD_ENDPOINTS="http://localhost:2379": want https://host:port, because certificates are configured`},
+		{"mixed schemes", map[string]string{"ETCD_ENDPOINTS": "http://a:1,https://b:2"}, []string{"frontend"}, `dynmesh: ETCD_ENDPOINTS="http://a:1,https://b:2": want one scheme for all`},
+		{"reserved path", map[string]string{"DYN_HTTP_SVC_HEALTH_PATH": "/metrics"}, []string{"frontend"}, `dynmesh: DYN_HTTP_SVC_HEALTH_PATH="/metrics": want none of the other routes: `},
+		{"worker's path", map[string]string{"DYN_SYSTEM_HEALTH_PATH": "/livez"}, []string{"worker"}, `dynmesh: DYN_SYSTEM_HEALTH_PATH="/livez": want `},
 		{"listed endpoint", map[string]string{"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS": `["a b"]`}, []string{"worker"}, `dynmesh: DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS: `},
 		{"payload", map[string]string{"DYN_HEALTH_CHECK_PAYLOAD": "[1]"}, []string{"worker"}, `dynmesh: DYN_HEALTH_CHECK_PAYLOAD="[1]": payload: [1]: want a JSON object`},
-		{"file", map[string]string{"ETCD_AUTH_CA": "/none.pem", "ETCD_ENDPOINTS": "https://e:2379"}, []string{"worker"}, "ETCD_AUTH_CA: field CAFile: open /none.pem: no such file or directory"},
-		{"a day", map[string]string{"DYN_CANARY_WAIT_TIME": "90000", "DYN_HEALTH_CHECK_ENABLED": "true", "DYN_SYSTEM_PORT": "0", "DYN_HTTP_RPC_PORT": "0"}, []string{"worker"}, "DYN_CANARY_WAIT_TIME: new worker: Canary: new canary monitor: field Wait is 25h0m0s: want 1ms to 24h0m0s"},
+		{"file", map[string]string{"ETCD_AUTH_CA": "/none.pem", "ETCD_ENDPOINTS": "https://e:2379"}, []string{"worker"}, "dynmesh: ETCD_AUTH_CA: open /none.pem: no such file or directory"},
+		{"a day", map[string]string{"DYN_CANARY_WAIT_TIME": "90000", "DYN_HEALTH_CHECK_ENABLED": "true", "DYN_SYSTEM_PORT": "0", "DYN_HTTP_RPC_PORT": "0"}, []string{"worker"}, "dynmesh: DYN_CANARY_WAIT_TIME=25h0m0s: want 1ms to 24h0m0s"},
 		{"advertised host", map[string]string{"DYN_HTTP_RPC_HOST": "0.0.0.0"}, []string{"worker"}, `DYN_HTTP_RPC_HOST="0.0.0.0": advertised host`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -336,7 +346,9 @@ func TestWithSetting(t *testing.T) {
 		want string
 	}{
 		{nil, ""},
-		{fmt.Errorf("new worker: %w", wrong), "DYN_MODEL: new worker: "},
+		{fmt.Errorf("new worker: %w", wrong), `DYN_MODEL="gossip: field Bind is": want a name that field CAFile`},
+		{dynmesh.NewConfigError("etcd", "CertFile", nil, "both"), "ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY: want both"},
+		{&dynmesh.ConfigError{Config: "xds", Field: "Addr", Err: errors.New("taken")}, "DYN_XDS: taken"},
 		{dynmesh.NewConfigError("canary", "Recheck", 1, "less"), "field Recheck is 1"}, // no setting has it
 		{errors.New("gossip: field Bind is"), "gossip: field Bind is"},
 	} {
@@ -345,7 +357,7 @@ func TestWithSetting(t *testing.T) {
 			t.Errorf("withSetting(%v) = %v, want it to begin with %q", tt.err, got, tt.want)
 		}
 	}
-	if got := withSetting(dynmesh.NewConfigError("gossip", "Advertise", "x", "y"), fieldSetting{"gossip", "Advertise", "POD_IP"}); !strings.HasPrefix(got.Error(), "POD_IP: ") {
+	if got := withSetting(dynmesh.NewConfigError("gossip", "Advertise", "x", "y"), fieldSetting{"gossip", "Advertise", "POD_IP"}); got.Error() != `POD_IP="x": want y` {
 		t.Errorf("got %v, want POD_IP", got)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +20,7 @@ import (
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/gossip"
 	"github.com/dynmesh/dynmesh/internal/logqueue"
+	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker"
 	"github.com/dynmesh/dynmesh/worker/mocker"
 	"github.com/dynmesh/dynmesh/worker/sidecar"
@@ -64,7 +64,7 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 			// The addresses need no more of a reader than the log does.
 			out := logqueue.New(cmd.OutOrStdout(), logqueue.Config{})
 			defer func() { _ = out.Close(flushTimeout) }()
-			return runFailure(up(cmd.Context(), opts, logging, out))
+			return up(cmd.Context(), opts, logging, out)
 		},
 	}
 	flags := cmd.Flags()
@@ -80,16 +80,17 @@ real parts; only the engines make up their answers. Ctrl-C ends everything in or
 	return cmd
 }
 
-// up starts everything, says where it is, and waits for the end of ctx or of a part.
+// up starts everything, says where it is, and waits for the end of ctx or of a part. What fails
+// once a port is bound is a *runError.
 func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer) (err error) {
 	log := logging.logger()
 	server, err := startEtcd(opts.dataDir, net.JoinHostPort(loopback, strconv.Itoa(opts.etcdPort)), log.WithField(targetKey, "etcd"))
 	if err != nil {
-		return withPortHint(err, "--etcd-port 0 takes any free port")
+		return upEtcdFailure(err, opts.dataDir)
 	}
 	defer func() {
 		if closeErr := server.Close(); err == nil {
-			err = closeErr
+			err = runFailure(closeErr)
 		}
 	}()
 	registry := etcd.Config{Endpoints: []string{server.Endpoint()}}
@@ -99,9 +100,9 @@ func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer
 		History: opts.history.config(), Log: log.WithField(targetKey, "frontend"),
 	})
 	if err != nil {
-		return withPortHint(err, "--http-port 0 takes any free port")
+		return withSetting(err, fieldSetting{"frontend", "Port", "DYN_HTTP_PORT"})
 	}
-	return beside(ctx, "frontend", front.Run, func(ctx context.Context) error {
+	return runFailure(beside(ctx, "frontend", front.Run, func(ctx context.Context) error {
 		workers, engines, err := upWorkers(opts.workers, registry, log, logging.metrics())
 		if err != nil {
 			return err
@@ -122,15 +123,18 @@ func up(ctx context.Context, opts upOptions, logging *logSettings, out io.Writer
 			<-ctx.Done()
 			return nil
 		})
-	})
+	}))
 }
 
-// withPortHint adds what to do about a port that is taken.
-func withPortHint(err error, hint string) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w (%s)", err, hint)
+// upEtcdFailure says which setting has etcd not start, where one does.
+func upEtcdFailure(err error, dataDir string) error {
+	if listen, ok := errors.AsType[*net.OpError](err); ok && listen.Op == "listen" {
+		return fmt.Errorf("DYN_UP_ETCD_PORT: %w%s", listen, listenHint(listen))
 	}
-	return err
+	if dataDir != "" {
+		return fmt.Errorf("DYN_UP_DATA_DIR=%q: %w", text.Line(dataDir, maxShown), err)
+	}
+	return runFailure(err)
 }
 
 func upWorkers(n int, registry etcd.Config, log *logrus.Logger, metrics []prometheus.Collector) (_ []*worker.Worker, engines [][]component, err error) {

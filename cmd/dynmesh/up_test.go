@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -177,26 +180,29 @@ func fetch(client *http.Client, url, body string) (string, error) {
 	return string(text), err
 }
 
-// A port that is taken is said, with what to do.
-func TestUpWithTakenPort(t *testing.T) {
-	ctx, interrupt := context.WithCancel(context.Background())
-	defer interrupt()
-	var stdout, stderr testkit.Buffer
-	done := make(chan int, 1)
-	go func() {
-		done <- execute(ctx, []string{"up", "--http-port", "0", "--etcd-port", "0", "--workers", "1"}, &stdout, &stderr)
-	}()
-	front := regexp.MustCompile(`frontend  http://127\.0\.0\.1:(\d+)`)
-	var port []string
-	testkit.Eventually(t, 30*time.Second, "up", func() bool {
-		port = front.FindStringSubmatch(stdout.String())
-		return port != nil
-	})
-	var out, errs testkit.Buffer
-	if code := execute(context.Background(), []string{"up", "--http-port", port[1], "--etcd-port", "0"}, &out, &errs); code != exitFailed ||
-		!strings.Contains(errs.String(), "address already in use") || !strings.Contains(errs.String(), "--http-port 0") {
-		t.Errorf("second up: exit %d, %q, want %d and what to do", code, errs.String(), exitFailed)
+// A port that is taken and a folder that cannot be used are settings that cannot be used: one line
+// says which, and what to do.
+func TestUpWithBadSettings(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	interrupt()
-	<-done
+	defer func() { _ = ln.Close() }()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const other = "address already in use; stop the other program or choose another port (0: any free one)"
+	for _, tt := range []struct{ http, etcd, dir, want string }{
+		{port, "0", "", "dynmesh: DYN_HTTP_PORT: listen 127.0.0.1:" + port + ": " + other},
+		{"0", port, "", "dynmesh: DYN_UP_ETCD_PORT: listen tcp 127.0.0.1:" + port + ": bind: " + other},
+		{"0", "0", file, "dynmesh: DYN_UP_DATA_DIR=" + strconv.Quote(file) + ": "},
+	} {
+		var out, errs testkit.Buffer
+		code := execute(context.Background(), []string{"up", "--http-port", tt.http, "--etcd-port", tt.etcd, "--data-dir", tt.dir, "--log", "off"}, &out, &errs)
+		if line := errs.String(); code != exitUsage || !strings.HasPrefix(line, tt.want) || strings.Count(line, "\n") != 1 || out.String() != "" {
+			t.Errorf("exit %d, %q, %q, want %d and one line that begins with %q", code, out.String(), line, exitUsage, tt.want)
+		}
+	}
 }

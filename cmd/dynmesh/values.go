@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -66,8 +65,10 @@ func (v *secondsValue) String() string {
 		return ""
 	case v.auto && *v.target == 0:
 		return parse.Auto
+	case v.zero && *v.target == time.Nanosecond, v.none && *v.target == 0: // see parse.Timeout
+		return "0"
 	}
-	return v.target.String()
+	return text.Duration(*v.target)
 }
 func (v *secondsValue) Type() string { return "seconds" }
 func (v *secondsValue) Set(s string) (err error) {
@@ -94,6 +95,7 @@ func (v *secondsValue) Set(s string) (err error) {
 type portValue struct {
 	target *int
 	none   bool
+	known  bool // it is another's: 0 is not known
 }
 
 func (v *portValue) String() string {
@@ -105,8 +107,11 @@ func (v *portValue) String() string {
 func (v *portValue) Type() string { return "port" }
 func (v *portValue) Set(s string) error {
 	read := parse.Port
-	if v.none {
+	switch {
+	case v.none:
 		read = parse.PortOrNone
+	case v.known:
+		read = parse.KnownPort
 	}
 	n, err := read(s)
 	if err == nil {
@@ -242,15 +247,14 @@ func (v *labelsValue) String() string {
 }
 func (v *labelsValue) Type() string { return "name=value" }
 func (v *labelsValue) Set(s string) error {
+	if len(*v.target) > 0 {
+		s = v.String() + "," + s
+	}
 	labels, err := parse.Labels(s)
-	if err != nil {
-		return err
+	if err == nil {
+		*v.target = labels
 	}
-	if *v.target == nil {
-		*v.target = make(map[string]string)
-	}
-	maps.Copy(*v.target, labels)
-	return nil
+	return err
 }
 
 // labelSetting is the setting of what a process has in common with others.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynmesh/dynmesh/frontend/client"
 	"github.com/dynmesh/dynmesh/frontend/expect"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 func newWaitCommand() *cobra.Command {
@@ -41,7 +42,7 @@ Exit codes: 0 all of it holds; 1 the time is over, or a signal came, and somethi
 			defer c.Close()
 			began := time.Now()
 			elapsed := func() time.Duration { return time.Since(began).Round(time.Second) }
-			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("not within %v", timeout))
+			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("not within %s", text.Duration(timeout)))
 			defer cancel()
 			err = c.Wait(ctx, expected, func(line string) {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "after %v: %s\n", elapsed(), line)

@@ -59,7 +59,7 @@ func (c Config) Validate() error {
 		return refused("Username", nil, "Username and Password, or neither")
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
-		return refused("CertFile", nil, "CertFile and KeyFile, or neither")
+		return refused("CertFile", nil, "a certificate and its key, or neither")
 	}
 	if c.DialTimeout < 0 {
 		return refused("DialTimeout", c.DialTimeout, "a positive duration")

@@ -96,7 +96,7 @@ func TestConfigValidate(t *testing.T) {
 		{"scheme", etcd.Config{Endpoints: []string{"ftp://a"}}, `field Endpoints is "ftp://a": want http://host:port`},
 		{"certificates for http", etcd.Config{Endpoints: []string{"http://a:2379"}, CAFile: ca.file}, "want https://host:port"},
 		{"user alone", etcd.Config{Username: "u"}, "Username and Password"},
-		{"certificate alone", etcd.Config{Endpoints: []string{"a:1"}, CertFile: cert.certFile}, "CertFile and KeyFile"},
+		{"certificate alone", etcd.Config{Endpoints: []string{"a:1"}, CertFile: cert.certFile}, "want a certificate and its key, or neither"},
 		{"no such file", etcd.Config{Endpoints: []string{"a:1"}, CAFile: "/none.pem"}, "CAFile: open /none.pem"},
 		{"not PEM", etcd.Config{Endpoints: []string{"a:1"}, CAFile: junk}, "want a file with a certificate in PEM"},
 		{"key of another", etcd.Config{Endpoints: []string{"a:1"}, CertFile: cert.certFile, KeyFile: ca.issue(t, "x").keyFile}, "private key does not match"},

@@ -106,6 +106,7 @@ func resolveAdvertise(advertise string, bound netip.AddrPort) (netip.AddrPort, e
 		}
 		return bound, nil
 	}
+	given := advertise
 	if ip, err := netip.ParseAddr(advertise); err == nil {
 		advertise = netip.AddrPortFrom(ip, bound.Port()).String()
 	} else if _, _, err := net.SplitHostPort(advertise); err != nil {
@@ -114,12 +115,12 @@ func resolveAdvertise(advertise string, bound netip.AddrPort) (netip.AddrPort, e
 	addr, err := net.ResolveTCPAddr("tcp", advertise)
 	if err != nil {
 		return netip.AddrPort{}, &dynmesh.ConfigError{
-			Config: "gossip", Field: "Advertise", Value: strconv.Quote(advertise), Want: "host or host:port", Err: err,
+			Config: "gossip", Field: "Advertise", Value: strconv.Quote(given), Want: "host or host:port", Err: err,
 		}
 	}
 	at := netip.AddrPortFrom(addr.AddrPort().Addr().Unmap(), addr.AddrPort().Port())
 	if !at.Addr().IsValid() || at.Addr().IsUnspecified() || at.Port() == 0 {
-		return netip.AddrPort{}, dynmesh.NewConfigError("gossip", "Advertise", advertise, "an address that others can reach")
+		return netip.AddrPort{}, dynmesh.NewConfigError("gossip", "Advertise", given, "an address that others can reach")
 	}
 	return at, nil
 }

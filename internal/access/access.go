@@ -65,13 +65,13 @@ func New(cfg Config, log *logrus.Entry) (*Access, error) {
 		}
 	}
 	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
-		return nil, dynmesh.NewConfigError("access", "CertFile", nil, "CertFile and KeyFile, or neither")
+		return nil, dynmesh.NewConfigError("access", "CertFile", nil, "a certificate and its key, or neither")
 	}
 	if cfg.ClientCAFile != "" && cfg.CertFile == "" {
-		return nil, dynmesh.NewConfigError("access", "ClientCAFile", cfg.ClientCAFile, "CertFile and KeyFile besides: without TLS nobody shows a certificate")
+		return nil, dynmesh.NewConfigError("access", "ClientCAFile", cfg.ClientCAFile, "a certificate of the server's and its key besides: without TLS nobody shows one")
 	}
 	if cfg.TokenForHealth && cfg.TokenFile == "" {
-		return nil, dynmesh.NewConfigError("access", "TokenForHealth", cfg.TokenForHealth, "a TokenFile besides")
+		return nil, dynmesh.NewConfigError("access", "TokenForHealth", cfg.TokenForHealth, "a file of tokens besides")
 	}
 	if cfg.CertFile != "" {
 		paths := []string{cfg.CertFile, cfg.KeyFile}

@@ -145,11 +145,11 @@ func TestNewRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, cfg := range map[string]access.Config{
-		"CertFile and KeyFile, or neither":                          {CertFile: cert},
+		"a certificate and its key, or neither":                     {CertFile: cert},
 		"field CertFile: tls:":                                      {CertFile: cert, KeyFile: file("garbage", "x")},
 		"no certificate in PEM in the file of clients' authorities": {CertFile: cert, KeyFile: key, ClientCAFile: file("none", "")},
-		"CertFile and KeyFile besides":                              {ClientCAFile: cert},
-		"a TokenFile besides":                                       {TokenForHealth: true},
+		"a certificate of the server's and its key besides":         {ClientCAFile: cert},
+		"a file of tokens besides":                                  {TokenForHealth: true},
 		"a token of 5 bytes: want 16 or more":                       {TokenFile: file("short", "short")},
 		"no token in it: want one a line":                           {TokenFile: file("empty", "# none\n")},
 		"without scheme and port":                                   {Hosts: []string{"mesh.example", "mesh.example:8000"}},

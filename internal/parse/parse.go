@@ -91,6 +91,15 @@ func Port(s string) (int, error) {
 // NoPort stands for no port at all, where there need not be any.
 const NoPort = -1
 
+// KnownPort takes 1 to 65535, and 0 where it is not known.
+func KnownPort(s string) (int, error) {
+	n, err := Port(s)
+	if err != nil {
+		err = errors.New("want a port, 1 to 65535, or 0 if it is not known")
+	}
+	return n, err
+}
+
 // PortOrNone takes the same, and -1 for none, as Dynamo does.
 func PortOrNone(s string) (int, error) {
 	if s == strconv.Itoa(NoPort) {
@@ -171,6 +180,9 @@ func Labels(s string) (map[string]string, error) {
 		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
 		if !ok || name == "" {
 			return nil, errors.New("want name=value pairs with commas between them, such as zone=a,rack=r3,gpu=H100")
+		}
+		if other, twice := labels[name]; twice && other != value {
+			return nil, fmt.Errorf("want one value for %.63q, in place of %.100q and %.100q", name, other, value)
 		}
 		labels[name] = value
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynmesh/dynmesh/internal/parse"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 func TestSeconds(t *testing.T) {
@@ -28,6 +29,15 @@ func TestSeconds(t *testing.T) {
 	for given, ok := range map[string]bool{"2": true, "10s": true, "1": false, "2.5": false, "x": false} {
 		if got, err := parse.WholeSeconds(given, 2*time.Second); (err == nil) != ok {
 			t.Errorf("WholeSeconds(%q, 2 s) = %v, %v; accepted: want %v", given, got, err, ok)
+		}
+	}
+}
+
+// What is shown of a duration means the same as a setting.
+func TestShownSeconds(t *testing.T) {
+	for _, d := range []time.Duration{time.Millisecond, 90 * time.Second, 10 * time.Minute, time.Hour, 25 * time.Hour, 30 * 24 * time.Hour, 100 * time.Minute} {
+		if got, err := parse.Seconds(text.Duration(d)); err != nil || got != d {
+			t.Errorf("%s is read as %v, %v", text.Duration(d), got, err)
 		}
 	}
 }
@@ -62,6 +72,11 @@ func TestDynamosValues(t *testing.T) {
 			t.Errorf("PortOrNone(%q) = %d, %v; want %d", given, got, err, want)
 		}
 	}
+	for given, want := range map[string]int{"0": 0, "8081": 8081, "-1": -1, "65536": -1} {
+		if got, err := parse.KnownPort(given); (err == nil) != (want >= 0) || err == nil && got != want || err != nil && !strings.Contains(err.Error(), "0 if it is not known") {
+			t.Errorf("KnownPort(%q) = %d, %v; want %d", given, got, err, want)
+		}
+	}
 	for given, want := range map[string]string{"[::1]": "::1", "::1": "::1", "host": "host", "": "", "[": "[", "[::1": "[::1"} {
 		if got := parse.Host(given); got != want {
 			t.Errorf("Host(%q) = %q, want %q", given, got, want)
@@ -94,6 +109,12 @@ func TestLists(t *testing.T) {
 	}
 	if got, err := parse.List(" , "); err == nil {
 		t.Errorf("List of nothing: %q", got)
+	}
+	if got, err := parse.Labels("zone=a,zone=a"); err != nil || len(got) != 1 {
+		t.Errorf("Labels, the same twice: %q, %v", got, err)
+	}
+	if got, err := parse.Labels("zone=a,rack=1,zone=b"); err == nil || err.Error() != `want one value for "zone", in place of "a" and "b"` {
+		t.Errorf("Labels, two of a name: %q, %v", got, err)
 	}
 	if got, err := parse.Labels("zone=a, gpu=h100,x="); err != nil || !maps.Equal(got, map[string]string{"zone": "a", "gpu": "h100", "x": ""}) {
 		t.Errorf("Labels: %q, %v", got, err)

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -32,6 +33,17 @@ func TestLine(t *testing.T) {
 	} {
 		if got := text.Line(tt.in, tt.limit); got != tt.want {
 			t.Errorf("%s: Line(%q, %d) = %q, want %q", tt.name, tt.in, tt.limit, got, tt.want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 200 * time.Millisecond: "200ms", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", time.Hour: "1h", 100 * time.Minute: "1h40m",
+		10*time.Hour + 10*time.Second: "10h0m10s", 25 * time.Hour: "25h", 720 * time.Hour: "30d", -2 * time.Minute: "-2m",
+	} {
+		if got := text.Duration(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
 		}
 	}
 }
