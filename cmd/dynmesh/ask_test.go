@@ -87,7 +87,7 @@ func TestAskCommands(t *testing.T) {
 		{"wait --frontend " + nobody + " --timeout 0.2", 2, "", "never gave a usable answer: ask http://127.0.0.1:1/ready: connect: connection refused"},
 		{"drill --frontend " + nobody, 2, "", "dynmesh: ask http://127.0.0.1:1/ready: connect: connection refused\n"},
 		{"drill --frontend " + garbage, 2, "", "no JSON object"},
-		{"wait --expect dyn://a.b>=1", 2, "", "want . and the endpoint: a name has three parts\n  dyn://a.b>=1\n           ^\n"},
+		{"wait --expect dyn://a.b>=1", 2, "", `dynmesh: invalid argument "dyn://a.b>=1" for "--expect" flag: at character 10, ">=1": want . and the endpoint: a name has three parts` + "\n"},
 		{"wait --timeout 0", 2, "", "want seconds above 0"},
 		{"status -o wide --frontend " + hostile, 0, "?[2J?31m", ""},
 		{"status -o json --frontend " + hostile, 0, `\u009b31m\u202eh\u001b`, ""},

@@ -20,5 +20,5 @@
 // There is one operator. What "=" would add is to be unready while there are more instances than
 // planned, as during every rolling update; and ">13" is ">=14" for those who like puzzles.
 //
-// What cannot be read is refused by a [SyntaxError], with a caret under the place.
+// What cannot be read is refused by a [SyntaxError], in a line that says where.
 package expect

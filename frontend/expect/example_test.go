@@ -28,7 +28,5 @@ func ExampleParse() {
 	_, err := expect.Parse("dyn://dynamo.prefill.generate>=14,dyn://dynamo.backend>=1")
 	fmt.Println(err)
 	// Output:
-	// want . and the endpoint: a name has three parts
-	//   dyn://dynamo.prefill.generate>=14,dyn://dynamo.backend>=1
-	//                                                         ^
+	// at character 55, ">=1": want . and the endpoint: a name has three parts
 }

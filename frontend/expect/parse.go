@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dynmesh/dynmesh"
 )
@@ -188,10 +189,6 @@ func isNameByte(s string) bool {
 	return false
 }
 
-// window is how much of a text a SyntaxError shows, in columns: a line longer than the terminal
-// would wrap, and the caret would stand under something else.
-const window = 72
-
 // A SyntaxError says where a text stops being expectations, and what could stand there.
 type SyntaxError struct {
 	Text string // as it was given
@@ -199,32 +196,25 @@ type SyntaxError struct {
 	Want string // what could stand there
 }
 
-// Error is three lines: what was expected, the text, and a caret under the place. The text is cut
-// around the place where it is long, and whatever is not plain ASCII is shown as a question mark,
-// so that each character takes one column.
+// maxQuoted is how much of a text an error repeats, in characters, from the place on.
+const maxQuoted = 24
+
+// Error is one line of plain ASCII: at character 10, ">=1": want . and the endpoint: ….
 func (e *SyntaxError) Error() string {
-	var shown strings.Builder
-	column := 0
-	for i, r := range e.Text {
-		if i < e.At {
-			column++
+	if e.At == len(e.Text) {
+		if strings.TrimSpace(e.Text) == "" {
+			return "want " + e.Want
 		}
-		switch {
-		case r == '\t', r == '\r', r == '\n':
-			r = ' '
-		case r < ' ', r > '~':
-			r = '?'
+		return "at its end: want " + e.Want
+	}
+	rest := e.Text[e.At:]
+	quoted, characters := rest, 0
+	for i := range rest {
+		if characters == maxQuoted {
+			quoted = rest[:i] + "..."
+			break
 		}
-		shown.WriteRune(r)
+		characters++
 	}
-	line := shown.String()
-	if from := column - window*3/4; from > 0 && len(line) > window {
-		from = min(from, len(line)-window)
-		line = "..." + line[from+3:]
-		column -= from
-	}
-	if len(line) > window {
-		line = line[:window-3] + "..."
-	}
-	return "want " + e.Want + "\n  " + line + "\n  " + strings.Repeat(" ", column) + "^"
+	return fmt.Sprintf("at character %d, %+q: want %s", utf8.RuneCountInString(e.Text[:e.At])+1, quoted, e.Want)
 }
