@@ -172,6 +172,7 @@ func TestMaintenance(t *testing.T) {
 		{"unknown field", withToken, "Bearer s3cret", `{"time":"1m"}`, 400, `unknown field`},
 		{"no unit", withToken, "Bearer s3cret", `{"duration":"10"}`, 400, `want one with a unit`},
 		{"too long", withToken, "Bearer s3cret", `{"duration":"25h"}`, 400, `want 0s to 24h`},
+		{"odd", withToken, "Bearer s3cret", `{"duration":1}`, 400, `: duration is a number: want a string"`},
 		{"good", withToken, "Bearer s3cret", `{"duration":"10m","reason":"weights"}`, 200, `"status":"maintenance","until":"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

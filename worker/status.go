@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
 // Status is what a worker says of an endpoint, and of itself. Its text is Dynamo's.
@@ -184,7 +185,7 @@ func maintain(w *Worker, rw http.ResponseWriter, r *http.Request) error {
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&request); err != nil {
-		return bad(`want {"duration":"10m","reason":"…"}: ` + err.Error())
+		return bad(`want {"duration":"10m","reason":"…"}: ` + parse.JSONError(err).Error())
 	}
 	d, err := time.ParseDuration(request.Duration)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
 // Error is an engine's refusal, in OpenAI's form.
@@ -90,7 +92,7 @@ func parseRequest(raw []byte, model string, chat bool) (*request, error) {
 	}
 	r := &request{chat: chat}
 	if err := json.Unmarshal(raw, r); err != nil {
-		return nil, badRequest("", "the request cannot be read: %v", err)
+		return nil, badRequest("", "the request cannot be read: %v", parse.JSONError(err))
 	}
 	if r.Model != "" && r.Model != model {
 		return nil, &Error{

@@ -399,7 +399,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("PUT {}: got %d %s, want the defaults", status, body)
 	}
 	for body, want := range map[string]string{
-		`{"freze":1}`:          `knobs: json: unknown field "freze"` + "\n",
+		`{"freze":1}`:          `knobs: unknown field "freze"` + "\n",
 		`{"tokens":-1}`:        "knobs: knob tokens is -1: want 1 to 1048576\n",
 		`{"error_status":200}`: "knobs: knob error_status is 200: want 400 to 599, or 0\n",
 		`nonsense`:             "knobs: invalid character 'o' in literal null (expecting 'u')\n",

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"time"
+
+	"github.com/dynmesh/dynmesh/internal/parse"
 )
 
 // wireKnobs is Knobs as JSON.
@@ -71,17 +72,7 @@ func (k *Knobs) UnmarshalJSON(b []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&w); err != nil {
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			want := "a " + wrong.Type.String()
-			switch wrong.Type.Kind() {
-			case reflect.Int:
-				want = "a whole number"
-			case reflect.Float64:
-				want = "a number"
-			}
-			return fmt.Errorf("%s is a %s: want %s", wrong.Field, wrong.Value, want)
-		}
-		return err
+		return parse.JSONError(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more than one JSON value")
