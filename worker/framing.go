@@ -1,13 +1,12 @@
 package worker
 
 import (
-	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/dynmesh/dynmesh/internal/access"
 )
 
 // framedListener has the heads of requests looked at as they come.
@@ -38,6 +37,7 @@ type framed struct {
 // Read passes on what comes.
 func (f *framed) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
+	access.AnswerPlain(err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -48,20 +48,7 @@ func (f *framed) Read(p []byte) (int, error) {
 	default:
 		f.ahead = f.ahead[:0]
 	}
-	f.explain(err)
 	return n, err
-}
-
-// explain tells a client in plain HTTP what it asks.
-func (f *framed) explain(err error) {
-	plain, ok := errors.AsType[tls.RecordHeaderError](err)
-	if !ok || plain.Conn == nil {
-		return
-	}
-	switch string(plain.RecordHeader[:]) {
-	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH":
-		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
-	}
 }
 
 // CloseWrite lets net/http end an answer before the client has sent all of its request.

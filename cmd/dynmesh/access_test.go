@@ -17,8 +17,8 @@ import (
 func TestAskWithToken(t *testing.T) {
 	folder := t.TempDir()
 	cert, key := testkit.Certificate(t, folder, "server")
-	tokens, endpoints, short := filepath.Join(folder, "tokens"), filepath.Join(folder, "endpoints.yaml"), filepath.Join(folder, "short")
-	for path, content := range map[string]string{short: "short\n", tokens: "a-token-of-enough-bytes\n", endpoints: "- {endpoint: prod.vllm.generate, addresses: [127.0.0.1:1]}\n"} {
+	tokens, endpoints, short, other := filepath.Join(folder, "tokens"), filepath.Join(folder, "endpoints.yaml"), filepath.Join(folder, "short"), filepath.Join(folder, "other")
+	for path, content := range map[string]string{short: "short\n", other: "a-token-of-another-mesh\n", tokens: "a-token-of-enough-bytes\n", endpoints: "- {endpoint: prod.vllm.generate, addresses: [127.0.0.1:1]}\n"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -49,8 +49,11 @@ func TestAskWithToken(t *testing.T) {
 	}{
 		{ask + " --frontend-ca " + cert + " --api-token-file " + tokens, "", exitOK},
 		{"status --frontend https://" + f.Addr() + " --frontend-ca " + cert, "401 Unauthorized: it wants a token, of which DYN_API_TOKEN_FILE names the file", exitUsage},
-		{"status --frontend https://" + f.Addr() + " --api-token-file " + tokens, "certificate", exitUsage},
-		{"status --frontend-ca " + tokens, "DYN_FRONTEND_CA: ", exitUsage},
+		{"drill --frontend https://" + f.Addr() + " --frontend-ca " + cert, "dynmesh: ask https://" + f.Addr() + "/mesh/dynmesh-drill.phantom.generate/1: 401 Unauthorized: it wants a token", exitUsage},
+		{"status --frontend https://" + f.Addr() + " --frontend-ca " + cert + " --api-token-file " + other, "401 Unauthorized: it does not know the first token of " + other + " (DYN_API_TOKEN_FILE)", exitUsage},
+		{"status --frontend http://" + f.Addr() + " --api-token-file " + tokens, "dynmesh: ask http://" + f.Addr() + "/mesh: it speaks TLS: want https:// in its URL\n", exitUsage},
+		{"status --frontend https://" + f.Addr() + " --api-token-file " + tokens, "/mesh: its certificate is not signed by an authority that is known here: DYN_FRONTEND_CA names a file of those to believe\n", exitUsage},
+		{"status --frontend-ca " + tokens, `DYN_FRONTEND_CA="` + tokens + `": want a file with a certificate in PEM`, exitUsage},
 		{"status --api-token-file " + folder + "/none", "DYN_API_TOKEN_FILE: ", exitUsage},
 		{"frontend --tls-cert " + cert, "DYN_TLS_CERT and DYN_TLS_KEY: ", exitUsage},
 		{"worker --api-token-file " + short, "DYN_API_TOKEN_FILE: ", exitUsage},

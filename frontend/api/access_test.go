@@ -1,10 +1,14 @@
 package api
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -53,5 +57,36 @@ func TestAccess(t *testing.T) {
 				t.Errorf("%s: nothing says what is wanted", path)
 			}
 		}
+	}
+}
+
+// Plain HTTP to a port of TLS is answered by what is wrong, in plain HTTP, however long the request
+// is; what is neither is not answered.
+func TestPlainToTLS(t *testing.T) {
+	var cfg Config
+	cfg.Access.CertFile, cfg.Access.KeyFile = testkit.Certificate(t, t.TempDir(), "server")
+	f := start(t, cfg, nil, nil)
+	const want = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + access.PlainRefusal + "\n"
+	for name, tt := range map[string]struct{ request, want string }{
+		"short":    {"GET /mesh HTTP/1.1\r\nHost: a\r\n\r\n", want},
+		"long":     {"GET /mesh HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 20_000) + "\r\n\r\n", want},
+		"no HTTP":  {"SSH-2.0-OpenSSH_9.9\r\n", ""},
+		"no words": {"\x00\x01\x02\x03\x04\x05", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("tcp", f.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			if _, err := io.WriteString(c, tt.request); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			got, err := io.ReadAll(c)
+			if tt.want != "" && (err != nil || string(got) != tt.want) || tt.want == "" && strings.Contains(string(got), "HTTP") {
+				t.Errorf("got %q, %v, want %q", got, err, tt.want)
+			}
+		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh/frontend/snapshot"
+	"github.com/dynmesh/dynmesh/internal/access"
 	"github.com/dynmesh/dynmesh/internal/budget"
 )
 
@@ -179,6 +180,13 @@ type conn struct {
 	sending atomic.Pointer[snapshot.Representation] // on its way, and so kept in memory
 	next    *transfer                               // about to be sent; the server's goroutine only
 	onClose func()                                  // nil: nothing
+}
+
+// Read passes on what comes. The server closes a connection that is none of TLS without a word.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	access.AnswerPlain(err)
+	return n, err
 }
 
 // Write keeps what goes ahead of a transfer, so as to send all in one call: the header, and as much

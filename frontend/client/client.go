@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/expect"
 	"github.com/dynmesh/dynmesh/frontend/plain"
+	"github.com/dynmesh/dynmesh/internal/access"
+	"github.com/dynmesh/dynmesh/internal/parse"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
@@ -128,6 +131,9 @@ func (c *Client) Ready(ctx context.Context) (expect.Result, error) {
 // known: anything may listen at a port.
 func (c *Client) decode(a answer, to any, wanted ...string) error {
 	var fields map[string]json.RawMessage
+	if a.status == http.StatusBadRequest && access.IsPlainRefusal(string(a.body)) {
+		return c.failure(a.path, errors.New("it speaks TLS: want https:// in its URL"))
+	}
 	if json.Unmarshal(a.body, &fields) != nil || fields == nil {
 		return c.failure(a.path, fmt.Errorf("%s, and no JSON object: no frontend answers like this", a.statusText()))
 	}
@@ -140,6 +146,9 @@ func (c *Client) decode(a answer, to any, wanted ...string) error {
 		}
 		return c.failure(a.path, ErrNotFound)
 	case http.StatusUnauthorized:
+		if c.cfg.Access.TokenFile != "" {
+			return c.failure(a.path, fmt.Errorf("%s: it does not know the first token of %s (DYN_API_TOKEN_FILE)", a.statusText(), c.cfg.Access.TokenFile))
+		}
 		return c.failure(a.path, fmt.Errorf("%s: it wants a token, of which DYN_API_TOKEN_FILE names the file", a.statusText()))
 	default:
 		return c.failure(a.path, fmt.Errorf("%s%s", a.statusText(), status(fields)))
@@ -150,7 +159,7 @@ func (c *Client) decode(a answer, to any, wanted ...string) error {
 		}
 	}
 	if err := json.Unmarshal(a.body, to); err != nil {
-		return c.failure(a.path, fmt.Errorf("%s, which no frontend answers: %w", a.statusText(), err))
+		return c.failure(a.path, fmt.Errorf("%s, which no frontend answers: %w", a.statusText(), parse.JSONError(err)))
 	}
 	return nil
 }
@@ -274,6 +283,9 @@ func rootCause(ctx context.Context, err error) error {
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		err = e.Err
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return errors.New("its certificate is not signed by an authority that is known here: DYN_FRONTEND_CA names a file of those to believe")
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("no address for %s: %s", e.Name, e.Err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -156,6 +158,18 @@ func TestBasicAuthentication(t *testing.T) {
 	})
 	_, err := newClient(t, Config{URL: strings.Replace(url, "//", "//u:hunter2@", 1)}).Mesh(context.Background())
 	if err == nil || !strings.Contains(err.Error(), `200 OK, without "version": status hunted`) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who forgets the s of https is told so, by a frontend and by any server of Go's.
+func TestPlainToTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	url := strings.Replace(s.URL, "https:", "http:", 1)
+	if _, err := newClient(t, Config{URL: url}).Mesh(t.Context()); err == nil || err.Error() != "ask "+url+"/mesh: it speaks TLS: want https:// in its URL" {
 		t.Errorf("got %v", err)
 	}
 }

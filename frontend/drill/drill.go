@@ -107,6 +107,10 @@ func (d *Drill) Run(ctx context.Context) (all []Result, err error) {
 	if _, err := d.cfg.Frontend.Ready(ctx); err != nil {
 		return nil, err
 	}
+	// Ready may be for everybody, and instances for those that have a token.
+	if _, err := d.cfg.Frontend.Instance(ctx, Endpoint().String(), 1); err != nil && !errors.Is(err, client.ErrNotFound) {
+		return nil, err
+	}
 	for _, f := range d.faults {
 		r, err := d.try(ctx, f)
 		if err != nil {
