@@ -1,8 +1,10 @@
 package answers
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/dynmesh/dynmesh/canary/answers"
 )
@@ -64,6 +66,36 @@ func (m *moments) add(s stratum) {
 
 func (m moments) above(deviations float64) bool {
 	return m.is > m.mean && m.is-m.mean >= deviations*math.Sqrt(max(m.variance, 0))
+}
+
+// excess is how much more a prompt says than chance gives in the mean.
+func (s stratum) excess() float64 {
+	var m moments
+	m.add(s)
+	return m.is - m.mean
+}
+
+// quiet leaves out the prompts that say most: see the package's comment.
+func quiet(strata []stratum) []stratum {
+	byExcess := slices.Clone(strata)
+	slices.SortStableFunc(byExcess, func(a, b stratum) int { return cmp.Compare(b.excess(), a.excess()) })
+	return byExcess[min(loudest, len(byExcess)):]
+}
+
+// telling are the prompts of which an instance differs by more than noise: by two standard
+// deviations, and the loudest in any case.
+func telling(strata []stratum) []bool {
+	tells, loudest := make([]bool, len(strata)), 0
+	for n, s := range strata {
+		var m moments
+		m.add(s)
+		tells[n] = m.above(2)
+		if s.excess() > strata[loudest].excess() {
+			loudest = n
+		}
+	}
+	tells[loudest] = true
+	return tells
 }
 
 // chance is how likely the instance's samples have so high a sum of scores, or a higher one, if all

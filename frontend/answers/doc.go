@@ -32,7 +32,8 @@
 // # What it must not do
 //
 // One prompt says little: other hardware may always decide one otherwise. So the first test wants
-// three prompts that differ, and the second leaves out the two that say most. A majority is never
+// that without the two prompts that say most the chance is below 1 in 10^3 still, and the second
+// leaves these two out. A majority is never
 // suspect: when half of a group would be, nobody is. Of two that differ nobody knows which is
 // wrong, which [Table.Splits] says. An instance is looked at only when one of its samples differs.
 // Where 0.1 % of all tokens flip, those are 100,000 looks a day in a thousand workers, which 10^-8

@@ -74,24 +74,9 @@ func (t *Table) Splits() (all []string) {
 func (g *peerGroup) split() string {
 	prompts, first := 0, answers.MaxTokens
 	for n := range g.prompts {
-		p := &g.prompts[n]
-		if p.right != nil || len(g.replicas) < 2 {
-			continue
-		}
-		var different *answer
-		repeat := true
-		for _, r := range g.replicas {
-			a := r.last[n]
-			if a == nil || r.before[n] != a {
-				repeat = false
-				break
-			}
-			if at, tie := answers.Compare(a.Sample, g.replicas[0].last[n].Sample); at >= 0 && !tie {
-				different, first = a, min(first, at)
-			}
-		}
-		if repeat && different != nil {
+		if at := g.disagrees(n); at >= 0 {
 			prompts++
+			first = min(first, at)
 		}
 	}
 	if prompts < minPrompts {
@@ -103,6 +88,25 @@ func (g *peerGroup) split() string {
 			e, g.replicas[0].key.ID, g.replicas[1].key.ID, first+1)
 	}
 	return fmt.Sprintf("%s: the answers of its %d instances differ, first at token %d, and no majority of them agrees: which are wrong cannot be known", e, len(g.replicas), first+1)
+}
+
+// disagrees says at which token instances differ that each repeat their answer to a prompt, of which
+// nobody knows what is right; -1: nowhere.
+func (g *peerGroup) disagrees(n int) (first int) {
+	first = -1
+	if g.prompts[n].right != nil || len(g.replicas) < 2 {
+		return first
+	}
+	for _, r := range g.replicas {
+		a := r.last[n]
+		if a == nil || r.before[n] != a {
+			return -1
+		}
+		if at, tie := answers.Compare(a.Sample, g.replicas[0].last[n].Sample); at >= 0 && !tie && (first < 0 || at < first) {
+			first = at
+		}
+	}
+	return first
 }
 
 // answer returns the one that a sample is, a new one where nobody gave it.

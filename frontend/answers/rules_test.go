@@ -32,6 +32,17 @@ func onPrompts(n int) func(*answers.Sample) {
 	}
 }
 
+// flaky answers prompt 7 otherwise from the first token on, now and then, whatever the rest does.
+func flaky(rest func(*answers.Sample)) func(*answers.Sample) {
+	random := rand.New(rand.NewPCG(5, 6))
+	return func(s *answers.Sample) {
+		rest(s)
+		if s.Prompt == 7 && random.IntN(3) == 0 {
+			s.Tokens[0] += 1 + byte(random.IntN(200))
+		}
+	}
+}
+
 func logprob(hundredths int16) func(*answers.Sample) {
 	return func(s *answers.Sample) { s.Logprob = hundredths }
 }
@@ -70,7 +81,10 @@ func TestRules(t *testing.T) {
 		{name: "a tie for none of the others", models: with(7, right, changed(0, tied)), want: map[int]string{7: "first at token 3"}},
 		{name: "one prompt always otherwise", models: with(7, right, changed(0, onPrompts(1)))},
 		{name: "two prompts", models: with(7, right, changed(0, onPrompts(2)))},
+		{name: "two prompts, and noise in all", models: with(7, replicaModel{flips: 0.001}, replicaModel{flips: 0.001, change: onPrompts(2)})},
 		{name: "three prompts", models: with(7, right, changed(0, onPrompts(3))), want: map[int]string{7: "first at token 6"}},
+		{name: "three prompts, and one that all answer now and then otherwise",
+			models: with(7, changed(0, flaky(onPrompts(0))), changed(0, flaky(onPrompts(3)))), want: map[int]string{7: "first at token 6"}},
 		{name: "the same tokens, other logprobs", models: with(7, changed(0, logprob(-40)), changed(0, logprob(-80))), want: map[int]string{7: "first at token 1"}},
 		{name: "logprobs nearly the same", models: with(7, changed(0, logprob(-40)), changed(0, logprob(-60)))},
 		{name: "one that tells no logprobs", models: with(7, changed(0, logprob(-40)), right)},
@@ -105,6 +119,29 @@ func TestRules(t *testing.T) {
 				t.Errorf("splits: got %q, want %q", splits, tt.split)
 			}
 		})
+	}
+}
+
+// TestSplitByWhatRepeats: at which token two halves differ is said of the prompts to which each
+// repeats its answer, and not of another, at which some do.
+func TestSplitByWhatRepeats(t *testing.T) {
+	table := NewTable()
+	for round := range byte(2) {
+		for i := range byte(4) {
+			for prompt := range uint8(4) {
+				s := answers.Sample{Revision: 1, Prompt: prompt, Tokens: []byte{'a', 'b', 'c', 'd' + i/2}, Logprob: answers.NoLogprob}
+				switch {
+				case prompt == 3 && i < 2: // these repeat what they say
+					s.Tokens = []byte{i}
+				case prompt == 3:
+					s.Tokens = []byte{2 + i + 4*round}
+				}
+				table.Take(keyOf(int(i)), "group", observed(s.Encode()), began)
+			}
+		}
+	}
+	if got := table.Splits(); len(got) != 1 || !strings.Contains(got[0], "first at token 4,") {
+		t.Errorf("got %q, want that they differ from token 4 on", got)
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 // The numbers of the package's comment.
 const (
 	rare       = 1e-8
-	minPrompts = 3 // that differ
+	minPrompts = 3    // that differ
+	quietRare  = 1e-3 // without the loudest of them
 
 	window        = 20
 	windowRare    = 0.005
@@ -54,7 +55,7 @@ func (t *Table) look(r *replica, asked bool, now time.Time) {
 		return
 	}
 	if _, off := r.peers.off(r.recent[len(r.recent)-1]); off {
-		if why, n := r.differ(now); why != "" {
+		if why, n := r.differ(); why != "" {
 			t.suspect(r, byDifference, why, 2*n)
 			return
 		}
@@ -75,35 +76,50 @@ func (t *Table) suspect(r *replica, by test, why string, looked int) {
 }
 
 // differ is the first test. It returns what it found, and of how many samples.
-func (r *replica) differ(now time.Time) (why string, looked int) {
+func (r *replica) differ() (why string, looked int) {
 	peers := r.strata()
 	for _, n := range newest() {
 		if n > len(r.recent) {
 			break
 		}
-		own := slices.Clone(peers)
-		prompts, first, since := 0, answers.MaxTokens, now
-		for _, e := range r.recent[len(r.recent)-n:] {
-			at, off := r.peers.off(e)
-			if !off {
-				own[e.prompt].own[0]++
-				continue
-			}
-			if s := &own[e.prompt]; s.own == [scores]int{s.own[0]} {
-				prompts++
-			}
-			own[e.prompt].own[scoreOf(at)]++
-			first = min(first, at)
-			if e.at.Before(since) {
-				since = e.at
-			}
+		own, samples := slices.Clone(peers), r.recent[len(r.recent)-n:]
+		for _, e := range samples {
+			own[e.prompt].own[r.scoreOf(e)]++
 		}
-		if prompts >= minPrompts && unequal(own) < rare {
+		if byPrompt := slices.Clone(own); unequal(own) < rare && unequal(quiet(byPrompt)) < quietRare {
+			since, first := r.firstOf(samples, byPrompt)
 			return fmt.Sprintf("suspect: answers differ from %s since %s, first at token %d%s",
 				r.others(), text.Time(since), first+1, r.shown()), n
 		}
 	}
 	return "", 0
+}
+
+// scoreOf is how much a sample differs from what is right.
+func (r *replica) scoreOf(e entry) int {
+	at, off := r.peers.off(e)
+	if !off {
+		return 0
+	}
+	return scoreOf(at)
+}
+
+// firstOf says since when, and since which token, samples differ: those of prompts that tell, as
+// there is noise in all.
+func (r *replica) firstOf(samples []entry, byPrompt []stratum) (since time.Time, first int) {
+	tells := telling(byPrompt)
+	first = answers.MaxTokens
+	for _, e := range samples {
+		at, off := r.peers.off(e)
+		if !off || !tells[e.prompt] {
+			continue
+		}
+		first = min(first, at)
+		if since.IsZero() || e.at.Before(since) {
+			since = e.at
+		}
+	}
+	return since, first
 }
 
 // strata counts the samples of peers, by prompt: of some of them, where there are many.
@@ -115,11 +131,7 @@ func (r *replica) strata() []stratum {
 			continue
 		}
 		for _, e := range o.recent {
-			if at, off := r.peers.off(e); off {
-				all[e.prompt].peers[scoreOf(at)]++
-			} else {
-				all[e.prompt].peers[0]++
-			}
+			all[e.prompt].peers[o.scoreOf(e)]++
 		}
 	}
 	return all
@@ -225,11 +237,7 @@ func (t *Table) stillShows(r *replica) bool {
 	}
 	strata := r.strata()
 	for _, e := range r.recent[max(0, len(r.recent)-max(r.looked, minEnd)):] {
-		if at, off := r.peers.off(e); off {
-			strata[e.prompt].own[scoreOf(at)]++
-		} else {
-			strata[e.prompt].own[0]++
-		}
+		strata[e.prompt].own[r.scoreOf(e)]++
 	}
 	return unequal(strata) < unlikely
 }
