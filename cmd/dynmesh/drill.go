@@ -70,10 +70,10 @@ be asked, or no phantom can be started.`,
   dynmesh drill --every 24h                      with alerts: deploy/prometheus`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := phantom.validate(); err != nil {
+			kinds, canaries, compared := opts.chosen()
+			if err := phantom.validate(drill.AtOnce(kinds)); err != nil {
 				return err
 			}
-			kinds, canaries, compared := opts.chosen()
 			if canary := phantom.check.Wait*11/10 + phantom.check.Timeout; canaries && opts.within <= canary {
 				return fmt.Errorf("DYN_DRILL_WITHIN=%v: want more than %v, which canaries take alone (DYN_CANARY_WAIT_TIME, DYN_HEALTH_CHECK_REQUEST_TIMEOUT)", opts.within, canary)
 			}
@@ -102,7 +102,11 @@ be asked, or no phantom can be started.`,
 				return repeatDrill(cmd.Context(), cfg, opts, ask.cfg, logging.metrics(), log)
 			}
 			cfg.Report = func(line string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), line) }
-			all, err := drill.New(cfg).Run(cmd.Context())
+			d, err := drill.New(cfg)
+			if err != nil {
+				return err
+			}
+			all, err := d.Run(cmd.Context())
 			if len(all) > 0 {
 				if _, printed := fmt.Fprint(cmd.OutOrStdout(), drill.Table(all)); printed != nil {
 					return runFailure(printed)
@@ -128,7 +132,7 @@ be asked, or no phantom can be started.`,
 	register(flags,
 		setting{"kinds", "DYN_DRILL_KINDS", &listValue{target: &opts.kinds, once: true, check: oneOf(drillKinds()...)}, "what is tried"},
 		setting{"within", "DYN_DRILL_WITHIN", &secondsValue{target: &opts.within}, "how long the frontend may take for each fault, and twice as long for wrong"},
-		setting{"every", "DYN_DRILL_EVERY", &secondsValue{target: &opts.every, none: true}, "go on, with so long between drills, such as 24h; 0: one drill"},
+		setting{"every", "DYN_DRILL_EVERY", &secondsValue{&opts.every, orNone}, "go on, with so long between drills, such as 24h; 0: one drill"},
 		setting{"listen", "DYN_DRILL_LISTEN", &stringValue{&opts.listen, hostPort}, "host:port of /metrics and /live, with --every"},
 	)
 	phantom.register(flags)
@@ -176,6 +180,10 @@ func repeatDrill(ctx context.Context, cfg drill.Config, opts drillOptions, asked
 	if err != nil {
 		return withSetting(err)
 	}
+	d, err := drill.New(cfg)
+	if err != nil {
+		return err
+	}
 	signal.Ignore(syscall.SIGHUP) // each phantom reads its keys anew
 	found := drill.NewMetrics(cfg.Kinds)
 	registry := prometheus.NewRegistry()
@@ -188,7 +196,7 @@ func repeatDrill(ctx context.Context, cfg drill.Config, opts drillOptions, asked
 	log.WithField("addr", ln.Addr().String()).WithField("every", opts.every).Info("Drills begin")
 	serve := func(ctx context.Context) error { return serveDrill(ctx, ln, who, registry) }
 	return runFailure(beside(ctx, "serve metrics", serve, notifySystemd(log, nil, func(ctx context.Context) error {
-		drill.New(cfg).Repeat(ctx, opts.every, found, log)
+		d.Repeat(ctx, opts.every, found, log)
 		return nil
 	})))
 }

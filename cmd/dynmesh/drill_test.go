@@ -63,6 +63,7 @@ func TestPhantomsPorts(t *testing.T) {
 		{"", ""},
 		{"--gossip-bind off --gossip-advertise fd00::1", ""},
 		{"--rpc-port 8888 --gossip-bind 0.0.0.0:7946 --gossip-advertise 10.0.0.1", "DYN_HTTP_RPC_PORT=8890 DYN_GOSSIP_BIND=0.0.0.0:7948"},
+		{"--gossip-bind :7946", "DYN_GOSSIP_BIND=:7948"},
 		{"--gossip-bind [::]:7946 --gossip-advertise [fd00::1]:9000", "DYN_GOSSIP_BIND=[::]:7948 DYN_GOSSIP_ADVERTISE=[fd00::1]:9002"},
 	} {
 		var opts phantomOptions
@@ -73,6 +74,32 @@ func TestPhantomsPorts(t *testing.T) {
 		}
 		if got := strings.Join(opts.ports(2), " "); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.args, got, tt.want)
+		}
+	}
+}
+
+// Where the ports of three phantoms would go past the last there is, that is said of the setting
+// before anything is started.
+func TestPhantomsPortsPastTheLast(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"--rpc-port 65533 --gossip-bind 0.0.0.0:65533", ""},
+		{"--rpc-port 65534", "DYN_HTTP_RPC_PORT=65534: want a port up to 65533, or 0 for free ones: 3 phantoms are there at the same time"},
+		{"--gossip-bind 127.0.0.1:7946 --gossip-advertise 10.0.0.1:65535", "DYN_GOSSIP_ADVERTISE=10.0.0.1:65535: want a port up to 65533"},
+	} {
+		var opts phantomOptions
+		flags := pflag.NewFlagSet("drill", pflag.ContinueOnError)
+		opts.register(flags)
+		if err := flags.Parse(strings.Fields(tt.args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := opts.validate(1); err != nil {
+			t.Errorf("%s: got %v of one phantom", tt.args, err)
+		}
+		if err := opts.validate(3); (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", tt.args, err, tt.want)
 		}
 	}
 }

@@ -92,7 +92,7 @@ enough for them; without etcd, each other through --gossip-join.`,
 		setting{"http-port", "DYN_HTTP_PORT", &portValue{target: &cfg.Port}, "port to listen on"},
 		setting{"health-path", "DYN_HTTP_SVC_HEALTH_PATH", &stringValue{&cfg.HealthPath, absolutePath}, "path of the listing"},
 		setting{"live-path", "DYN_HTTP_SVC_LIVE_PATH", &stringValue{&cfg.LivePath, absolutePath}, "path of the liveness answer"},
-		setting{"graceful-shutdown-timeout", "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS", &secondsValue{target: &cfg.GracefulShutdownTimeout, zero: true}, "how long a shutdown may take"},
+		setting{"graceful-shutdown-timeout", "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS", &secondsValue{&cfg.GracefulShutdownTimeout, orAtOnce}, "how long a shutdown may take"},
 	)
 	register(flags,
 		setting{"grpc-health-port", "DYN_GRPC_HEALTH_PORT", &stringValue{&grpcHealthPort, portOrOff}, "port of grpc.health.v1, where an endpoint's name is a service; 0: a free one; " + off + ": none"},

@@ -74,7 +74,7 @@ func (o *historyOptions) config() *history.Config {
 
 func registerLeaseTTL(flags *pflag.FlagSet, ttl *time.Duration) {
 	*ttl = 10 * time.Second
-	register(flags, setting{"etcd-lease-ttl", "ETCD_LEASE_TTL", &secondsValue{target: ttl, whole: 2 * time.Second}, "how long a process that is gone stays registered, in whole seconds"})
+	register(flags, setting{"etcd-lease-ttl", "ETCD_LEASE_TTL", &secondsValue{ttl, wholeSeconds}, "how long a process that is gone stays registered, in whole seconds"})
 }
 
 func etcdEndpoint(s string) error {
@@ -111,7 +111,7 @@ func (o *healthCheckOptions) register(flags *pflag.FlagSet) {
 		setting{"health-check-payload", "DYN_HEALTH_CHECK_PAYLOAD", &o.payload, "JSON object to send in place of the engine's own payload, or @FILE"},
 		setting{"canary-failure-threshold", "DYN_CANARY_FAILURE_THRESHOLD", &countValue{&o.cfg.FailureThreshold, 1000}, "failures in a row that make an endpoint not ready"},
 		setting{"canary-success-threshold", "DYN_CANARY_SUCCESS_THRESHOLD", &countValue{&o.cfg.SuccessThreshold, 1000}, "successes in a row that make it ready"},
-		setting{"canary-stall-budget", "DYN_CANARY_STALL_BUDGET", &secondsValue{target: &o.cfg.Stall, auto: true}, "how long requests may wait without progress before the endpoint is stalled; auto learns it, else longer than the longest prefill"},
+		setting{"canary-stall-budget", "DYN_CANARY_STALL_BUDGET", &secondsValue{&o.cfg.Stall, orAuto}, "how long requests may wait without progress before the endpoint is stalled; auto learns it, else longer than the longest prefill"},
 	)
 }
 

@@ -61,26 +61,58 @@ func (o *phantomOptions) register(flags *pflag.FlagSet) {
 	registerEtcd(flags, &o.etcd)
 }
 
-// validate finds settings that no phantom could use, before one is started.
-func (o *phantomOptions) validate() error {
+// validate finds settings that no phantom could use, before one is started; so many are there at the
+// same time.
+func (o *phantomOptions) validate(atOnce int) error {
 	if err := checkEtcd(o.etcd); err != nil {
 		return err
 	}
-	_, err := o.gossip.config()
-	return err
+	if _, err := o.gossip.config(); err != nil {
+		return err
+	}
+	for _, p := range o.setPorts() {
+		if last := p.port + atOnce - 1; last > maxPort {
+			return fmt.Errorf("%s=%s: want a port up to %d, or 0 for free ones: %d phantoms are there at the same time, and each has the port after that of the one before",
+				p.variable, p.at(0), maxPort-atOnce+1, atOnce)
+		}
+	}
+	return nil
 }
 
-// ports are the settings of the nth phantom of those that are there at the same time, from 0, where
-// it cannot have the ports that are set: the nth after them.
-func (o *phantomOptions) ports(n int) (env []string) {
+const maxPort = 1<<16 - 1
+
+// setPort is a setting that gives a port which is not any free one.
+type setPort struct {
+	variable string
+	host     *string // nil: the setting is a port alone
+	port     int
+}
+
+// at is the setting of the nth phantom of those that are there at the same time, from 0.
+func (p setPort) at(n int) string {
+	if p.host == nil {
+		return strconv.Itoa(p.port + n)
+	}
+	return net.JoinHostPort(*p.host, strconv.Itoa(p.port+n))
+}
+
+func (o *phantomOptions) setPorts() (all []setPort) {
 	if o.port != 0 {
-		env = append(env, fmt.Sprintf("DYN_HTTP_RPC_PORT=%d", o.port+n))
+		all = append(all, setPort{"DYN_HTTP_RPC_PORT", nil, o.port})
 	}
 	for _, of := range []struct{ variable, addr string }{{"DYN_GOSSIP_BIND", o.gossip.bind}, {"DYN_GOSSIP_ADVERTISE", o.gossip.advertise}} {
 		host, port, err := net.SplitHostPort(of.addr)
 		if p, _ := strconv.Atoi(port); err == nil && p != 0 { // else it is no port, or any free one
-			env = append(env, of.variable+"="+net.JoinHostPort(host, strconv.Itoa(p+n)))
+			all = append(all, setPort{of.variable, &host, p})
 		}
+	}
+	return all
+}
+
+// ports are the settings of the nth phantom, which cannot have the ports of the first.
+func (o *phantomOptions) ports(n int) (env []string) {
+	for _, p := range o.setPorts() {
+		env = append(env, p.variable+"="+p.at(n))
 	}
 	return env
 }

@@ -50,45 +50,56 @@ type secretValue struct{ stringValue }
 
 func (*secretValue) String() string { return "" }
 
+// secondsKind is what of durations a setting takes.
+type secondsKind uint8
+
+// The kinds.
+const (
+	aboveZero    secondsKind = iota // see parse.Seconds
+	orAtOnce                        // and 0: see parse.Timeout
+	orNone                          // and 0: see parse.SecondsOrNone
+	orAuto                          // and parse.Auto, which is 0
+	wholeSeconds                    // without parts of one, 2 or more: see parse.WholeSeconds
+)
+
 // secondsValue takes 10, 1.5 or a duration with a unit.
 type secondsValue struct {
 	target *time.Duration
-	whole  time.Duration // if not 0: whole seconds only, and at least so many
-	auto   bool          // parse.Auto is taken, too, and is 0
-	zero   bool          // 0 is taken, too: see parse.Timeout
-	none   bool          // 0 is taken, too, and is none
+	kind   secondsKind
 }
 
 func (v *secondsValue) String() string {
 	switch {
 	case v.target == nil:
 		return ""
-	case v.auto && *v.target == 0:
+	case v.kind == orAuto && *v.target == 0:
 		return parse.Auto
-	case v.zero && *v.target == time.Nanosecond, v.none && *v.target == 0: // see parse.Timeout
+	case v.kind == orAtOnce && *v.target == time.Nanosecond, v.kind == orNone && *v.target == 0: // see parse.Timeout
 		return "0"
 	}
 	return text.Duration(*v.target)
 }
 func (v *secondsValue) Type() string { return "seconds" }
-func (v *secondsValue) Set(s string) (err error) {
-	var d time.Duration
-	switch {
-	case v.whole != 0:
-		d, err = parse.WholeSeconds(s, v.whole)
-	case v.zero:
-		d, err = parse.Timeout(s)
-	case v.none:
-		d, err = parse.SecondsOrNone(s)
-	case v.auto:
-		d, err = parse.AutoSeconds(s)
-	default:
-		d, err = parse.Seconds(s)
-	}
+func (v *secondsValue) Set(s string) error {
+	d, err := v.kind.parse(s)
 	if err == nil {
 		*v.target = d
 	}
 	return err
+}
+
+func (k secondsKind) parse(s string) (time.Duration, error) {
+	switch k {
+	case orAtOnce:
+		return parse.Timeout(s)
+	case orNone:
+		return parse.SecondsOrNone(s)
+	case orAuto:
+		return parse.AutoSeconds(s)
+	case wholeSeconds:
+		return parse.WholeSeconds(s, 2*time.Second)
+	}
+	return parse.Seconds(s)
 }
 
 // portValue takes 0 (a free port) to 65535, and where none is possible, -1.

@@ -89,7 +89,7 @@ dynmesh keygen.`,
 		setting{"rpc-bind", "DYN_HTTP_RPC_BIND", &stringValue{target: &cfg.RPC.Host}, "address to listen on for requests; unless it is 0.0.0.0, others are told it too, where neither --rpc-host nor --pod-ip is set"},
 		setting{"rpc-port", "DYN_HTTP_RPC_PORT", &portValue{target: &cfg.RPC.Port}, "port for requests"},
 		setting{"rpc-root-path", "DYN_HTTP_RPC_ROOT_PATH", &stringValue{&cfg.RPC.RootPath, absolutePath}, "path that the endpoints' names are added to"},
-		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{target: &cfg.GracefulShutdownTimeout, zero: true}, "how long requests in flight may take to finish at shutdown"},
+		setting{"graceful-shutdown-timeout", "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT", &secondsValue{&cfg.GracefulShutdownTimeout, orAtOnce}, "how long requests in flight may take to finish at shutdown"},
 	)
 	opts.engine.register(flags)
 	opts.check.register(flags)

@@ -90,14 +90,27 @@ type Drill struct {
 }
 
 // New returns a drill that has not begun.
-func New(cfg Config) *Drill {
+func New(cfg Config) (*Drill, error) {
+	for _, k := range cfg.Kinds {
+		if all := Kinds(); !slices.Contains(all, k) {
+			return nil, dynmesh.NewConfigError("drill", "Kinds", string(k), fmt.Sprintf("any of %q", all))
+		}
+	}
 	if cfg.Within == 0 {
 		cfg.Within = DefaultWithin
 	}
 	if cfg.Report == nil {
 		cfg.Report = func(string) {}
 	}
-	return &Drill{cfg, chosen(cfg.Kinds)}
+	return &Drill{cfg, chosen(cfg.Kinds)}, nil
+}
+
+// AtOnce is how many phantoms are there at the same time, at most, where some kinds are tried.
+func AtOnce(kinds []Kind) (most int) {
+	for _, f := range chosen(kinds) {
+		most = max(most, 1+f.peers)
+	}
+	return most
 }
 
 // Run breaks a phantom in each way, one after the other. All have ended when it returns. An error

@@ -244,7 +244,7 @@ func TestDrill(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.fleet.began = time.Now()
 				var lines []string
-				results, err := New(Config{Frontend: tt.fleet, Start: tt.fleet.start, Report: func(line string) { lines = append(lines, line) }}).Run(t.Context())
+				results, err := drillOf(t, Config{Frontend: tt.fleet, Start: tt.fleet.start, Report: func(line string) { lines = append(lines, line) }}).Run(t.Context())
 				if got := shown(results); got != tt.want || fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
 					t.Errorf("got  %s, %v\nwant %s, %s", got, err, tt.want, tt.err)
 				}
@@ -268,7 +268,7 @@ func TestKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := &fakeFleet{finds: found(), began: time.Now()}
 		for range 2 {
-			results, err := New(Config{Frontend: fleet, Start: fleet.start, Kinds: []Kind{Wrong, Killed}}).Run(t.Context())
+			results, err := drillOf(t, Config{Frontend: fleet, Start: fleet.start, Kinds: []Kind{Wrong, Killed}}).Run(t.Context())
 			if got, want := shown(results), "killed unreachable 300ms; wrong ready 31s"; got != want || err != nil {
 				t.Errorf("got %s, %v, want %s", got, err, want)
 			}
@@ -281,6 +281,38 @@ func TestKinds(t *testing.T) {
 			t.Errorf("phantoms serve %v", fleet.models)
 		}
 	})
+}
+
+// A word that is no kind is refused: a drill that tries nothing would say that all was found.
+func TestUnknownKinds(t *testing.T) {
+	for _, kinds := range [][]Kind{{"kiled"}, {Killed, "kiled"}} {
+		d, err := New(Config{Kinds: kinds})
+		if want := `field Kinds is "kiled": want any of ["killed" "frozen" "hung" "errors" "wrong"]`; d != nil || err == nil || err.Error() != want {
+			t.Errorf("%v: got %v, want %s", kinds, err, want)
+		}
+	}
+}
+
+// TestAtOnce: as many have ports of their own.
+func TestAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		kinds []Kind
+		want  int
+	}{{nil, 1 + wrongPeers}, {[]Kind{Killed, Hung}, 1}, {[]Kind{Killed, Wrong}, 1 + wrongPeers}} {
+		if got := AtOnce(tt.kinds); got != tt.want {
+			t.Errorf("%v: got %d, want %d", tt.kinds, got, tt.want)
+		}
+	}
+}
+
+// drillOf is a drill whose settings can be used.
+func drillOf(t *testing.T, cfg Config) *Drill {
+	t.Helper()
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // shown is results in words; times to the tenth of a second, since a frontend is asked every 50 ms.
@@ -308,7 +340,7 @@ func TestDrillIsBrokenOff(t *testing.T) {
 			ctx, stop := context.WithCancelCause(t.Context())
 			timer := time.AfterFunc(after, func() { stop(errors.New("signal: interrupt")) })
 			defer timer.Stop()
-			results, err := New(Config{Frontend: fleet, Start: fleet.start}).Run(ctx)
+			results, err := drillOf(t, Config{Frontend: fleet, Start: fleet.start}).Run(ctx)
 			if len(results) != 0 || err == nil || len(fleet.open) != 0 || after > 0 && !strings.HasSuffix(err.Error(), "signal: interrupt") {
 				t.Errorf("after %v: got %v, %v, %d phantoms left", after, results, err, len(fleet.open))
 			}
@@ -326,9 +358,10 @@ func TestRepeat(t *testing.T) {
 		m := NewMetrics(nil)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
+		d := drillOf(t, Config{Frontend: fleet, Start: fleet.start})
 		go func() {
 			defer close(done)
-			New(Config{Frontend: fleet, Start: fleet.start}).Repeat(ctx, 24*time.Hour, m, logrus.NewEntry(log))
+			d.Repeat(ctx, 24*time.Hour, m, logrus.NewEntry(log))
 		}()
 		want := func(works, failed float64, samples int) {
 			t.Helper()
