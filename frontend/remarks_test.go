@@ -61,6 +61,9 @@ func TestRemarks(t *testing.T) {
 		if all, verdict := remarks(); len(all) != 1 || all[0].Kind != "slow" || all[0].Text != "slow among dyn://d.b.g|" || verdict != dynmesh.Ready {
 			t.Errorf("remarks are %v beside %s", all, verdict)
 		}
+		if got := r.now().Mesh.Headline(); !strings.Contains(got, fmt.Sprintf("%d ready (1 remarked on) of", len(keys))) {
+			t.Errorf("got the headline %q, want that one of %d is remarked on", got, len(keys))
+		}
 		delete(e.said, k)
 		r.die(k)
 		r.rest(time.Second)

@@ -114,8 +114,8 @@ func (r instanceRow) where() string {
 // endpoints: it died once. all: every instance.
 func folded(m *client.Mesh, all bool) []instanceRow {
 	type death struct {
-		id             dynmesh.InstanceID
-		verdict, where string
+		id                      dynmesh.InstanceID
+		verdict, where, remarks string
 	}
 	var rows []instanceRow
 	place := map[death]int{}
@@ -125,7 +125,7 @@ func folded(m *client.Mesh, all bool) []instanceRow {
 			if i.Auxiliary || isHealthy(i) && len(i.Remarks) == 0 && where == "" && !all {
 				continue
 			}
-			d := death{i.ID, verdict(i, false), where}
+			d := death{i.ID, verdict(i, false), where, strings.Join(remarksOf(i), "\n")}
 			if n, known := place[d]; known && !all {
 				rows[n].more++
 				continue

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,33 @@ func TestRemarksStandInTheTable(t *testing.T) {
 	m.Endpoints[0].Instances = append(m.Endpoints[0].Instances, both)
 	if got := Status(s, now, Style{}); !strings.Contains(got, "-     canaries have failed\n") || strings.Count(got, "slow: ") != 2 {
 		t.Errorf("of one that fails, too:\n%s", got)
+	}
+}
+
+// A worker of which the same is to be said at two endpoints is one line; a remark on it at one of
+// them is a line of its own, and is not told of the other.
+func TestRemarksAreNotFolded(t *testing.T) {
+	instance := func(texts ...string) []mesh.Instance {
+		i := mesh.Instance{ID: 7, Verdict: dynmesh.NotReady, Registered: true, Reasons: append([]string{"canaries have failed"}, texts...)}
+		for _, text := range texts {
+			i.Remarks = append(i.Remarks, mesh.Remark{Kind: "slow", Text: text})
+		}
+		return []mesh.Instance{i}
+	}
+	m := &client.Mesh{}
+	m.Discovery.State = dynmesh.Synced
+	for name, instances := range map[string][]mesh.Instance{"a": instance(), "b": instance(), "c": instance("slow: 2 ×"), "d": instance("slow: 3 ×")} {
+		m.Endpoints = append(m.Endpoints, mesh.Endpoint{EndpointHead: mesh.EndpointHead{Name: "dyn://x.y." + name}, Instances: instances})
+	}
+	slices.SortFunc(m.Endpoints, func(a, b mesh.Endpoint) int { return strings.Compare(a.Name, b.Name) })
+	got := Status(Snapshot{Mesh: m}, now, Style{})
+	for _, want := range []string{"dyn://x.y.a and 1 more  7", "dyn://x.y.c", "dyn://x.y.d", "slow: 2 ×\n", "slow: 3 ×\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant %q in it", got, want)
+		}
+	}
+	if n := strings.Count(got, "canaries have failed"); n != 3 {
+		t.Errorf("got %d lines, want 3, two of them with a remark:\n%s", n, got)
 	}
 }
 

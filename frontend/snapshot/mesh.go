@@ -324,19 +324,27 @@ func (m *Mesh) Headline() string {
 	if m.Discovery == dynmesh.Syncing {
 		return "The registry has not been read yet"
 	}
-	ready, registered := 0, 0
+	ready, remarked, registered := 0, 0, 0
 	for _, e := range m.Endpoints {
 		for _, s := range e.Instances() {
 			if !s.Registered || s.auxiliary {
 				continue
 			}
 			registered++
-			if s.Verdict() == dynmesh.Ready {
-				ready++
+			if s.Verdict() != dynmesh.Ready {
+				continue
+			}
+			ready++
+			if s.remarks != 0 {
+				remarked++
 			}
 		}
 	}
-	line := fmt.Sprintf("%d ready of %d registered", ready, registered)
+	line := fmt.Sprintf("%d ready", ready)
+	if remarked > 0 {
+		line += fmt.Sprintf(" (%d remarked on)", remarked)
+	}
+	line += fmt.Sprintf(" of %d registered", registered)
 	if m.Discovery == dynmesh.Stale {
 		line += ", by what the registry said last"
 	}

@@ -37,6 +37,7 @@ func TestPage(t *testing.T) {
 		{"a worker that dies at two endpoints", twice},
 		{"what failures have in common", zoneDies},
 		{"a remark on one that is ready", remarkedOn},
+		{"a remark at each of two endpoints", remarkedOnAtTwo},
 		{"the look is in the address", address},
 		{"what routers are told", outputs},
 		{"what routers would be told", dryRun},

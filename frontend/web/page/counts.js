@@ -1,7 +1,7 @@
 // Counts: the fleet in one line, its kinds, each model by role, and each endpoint.
 import { byID, keep, make, setAttribute, setClass, soft, write } from './dom.js';
 import { bare, number, plain } from './plain.js';
-import { kinds } from './verdicts.js';
+import { kinds, remarkCounts } from './verdicts.js';
 import * as look from './look.js';
 
 const few = 18; // endpoints up to which all of them are shown
@@ -16,8 +16,10 @@ export function draw(fleet, total, outcomes) {
 }
 
 function drawHeadline(fleet, total, outcomes) {
+  const remarks = remarkCounts(total.remarks);
   const parts = [
     ['', number(total.up), 'ready'],
+    ...remarks.map(([n, word], at) => [at === 0 ? ' (' : ', ', number(n), at === remarks.length - 1 ? `${word})` : word]),
     [' of ', number(total.registered), 'registered'],
   ];
   const exact = outcomes.filter((o) => fleet.endpoints.has(o.endpoint) || o.endpoint.startsWith('dyn://') && !o.endpoint.includes('*'));
@@ -65,7 +67,7 @@ function drawEndpoints(fleet, outcomes) {
     cards.get(o.endpoint).outcomes.push(o);
   }
   const every = [...cards.values()];
-  const troubled = ({ tally, outcomes }) => outcomes.some((o) => !o.ok) || (tally && tally.up < tally.all);
+  const troubled = ({ tally, outcomes }) => outcomes.some((o) => !o.ok) || (tally && (tally.up < tally.all || remarkCounts(tally.remarks).length > 0));
   let shown = every;
   if (every.length > few && !opened) {
     // With many, those that need a look, and then the first ones.
@@ -103,6 +105,7 @@ function drawCard(item, { name, tally, outcomes }) {
     for (const k of kinds) {
       if (k.name !== 'ready' && k.name !== 'unverified' && tally[k.name] > 0) said.push(`${number(tally[k.name])} ${k.word}`);
     }
+    for (const [n, word] of remarkCounts(tally.remarks)) said.push(`${number(n)} ${word}`);
     if (tally.unregistered > 0) said.push(`${number(tally.unregistered)} not registered`);
   }
   kinds.toReversed().forEach((k, n) => {

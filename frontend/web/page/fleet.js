@@ -1,5 +1,5 @@
 // What is known of the fleet, by what the frontend said last. It notes what changed, so that only that is drawn anew.
-import { kindOf, wordOf, kinds, withdrawnBy } from './verdicts.js';
+import { kindOf, remarkOn, wordOf, kinds, withdrawnBy } from './verdicts.js';
 import { plain } from './plain.js';
 
 // Instance is one instance as it stands. Ids are strings: they exceed what a number can hold.
@@ -167,7 +167,7 @@ export class Fleet {
 
   // tally counts an endpoint's instances, or all of them. As in /mesh, counts are of those that are registered.
   tally(instances = this.instances.values()) {
-    const counts = { all: 0, registered: 0, unregistered: 0, up: 0, withdrawn: 0 };
+    const counts = { all: 0, registered: 0, unregistered: 0, up: 0, withdrawn: 0, remarks: {} }; // remarks: by their word, of those that are up
     for (const { name } of kinds) counts[name] = 0;
     for (const { data, kind, withdrawn } of instances) {
       counts.all++;
@@ -175,7 +175,10 @@ export class Fleet {
       counts[kind.name]++;
       if (data.registered) {
         counts.registered++;
-        if (data.verdict === 'ready') counts.up++;
+        if (data.verdict !== 'ready') continue;
+        counts.up++;
+        const remark = remarkOn(data);
+        if (remark !== '') counts.remarks[remark] = (counts.remarks[remark] ?? 0) + 1;
       } else {
         counts.unregistered++;
       }

@@ -64,7 +64,8 @@ function fold(unlucky) {
   const rows = new Map();
   for (const instance of unlucky) {
     const { id, data, withdrawn } = instance;
-    const key = `${id} ${data.verdict} ${data.registered} ${unsteady(data)} ${withdrawn}`;
+    const remarks = (data.remarks ?? []).map(({ kind, text }) => [kind, text]);
+    const key = JSON.stringify([id, data.verdict, data.registered, unsteady(data), withdrawn, remarks]);
     const row = rows.get(key);
     if (row) row.more++;
     else rows.set(key, { instance, more: 0 });

@@ -44,6 +44,11 @@ export function remarkOn({ remarks }) {
 
 const remarked = { answers: 'suspect', slow: 'slow', failures: 'fails in part' };
 
+// remarkCounts says how many of those that are ready are remarked on, in a word or two each. Empty: none.
+export function remarkCounts(counts) {
+  return [...Object.values(remarked), 'remarked on'].filter((word) => counts[word] > 0).map((word) => [counts[word], word]);
+}
+
 // withdrawnBy names the outputs that have told routers to send an instance nothing new, or would have.
 export function withdrawnBy({ outputs }) {
   if (!outputs) return none;
