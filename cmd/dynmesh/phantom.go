@@ -61,8 +61,8 @@ func (o *phantomOptions) register(flags *pflag.FlagSet) {
 	registerEtcd(flags, &o.etcd)
 }
 
-// validate finds settings that no phantom could use, before one is started; so many are there at the
-// same time.
+// validate finds settings that no phantom could use, before one is started. atOnce is how many are
+// there at the same time.
 func (o *phantomOptions) validate(atOnce int) error {
 	if err := checkEtcd(o.etcd); err != nil {
 		return err

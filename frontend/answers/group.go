@@ -90,7 +90,7 @@ func (g *peerGroup) split() string {
 	return fmt.Sprintf("%s: the answers of its %d instances differ, first at token %d, and no majority of them agrees: which are wrong cannot be known", e, len(g.replicas), first+1)
 }
 
-// disagrees says at which token instances differ that each repeat their answer to a prompt, of which
+// disagrees says at which token instances differ that each repeat their answer to a prompt of which
 // nobody knows what is right; -1: nowhere.
 func (g *peerGroup) disagrees(n int) (first int) {
 	first = -1
