@@ -41,6 +41,7 @@ func TestDiscoverySettings(t *testing.T) {
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "static"}, "", false, "DYN_STATIC_ENDPOINTS: want the path of a YAML file"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "static", "DYN_STATIC_ENDPOINTS": list}, "", false, "DYN_STATIC_ENDPOINTS: " + list + ":1: addresses are missing: want a list"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": list}, "", false, `DYN_FILE_KV="` + list + `": want a folder`},
+		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes", "KUBECONFIG": list}, "", false, `KUBECONFIG: error loading config file "` + list + `": want a kubeconfig`},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes"}, "", false, "KUBECONFIG: want a pod with a service account, KUBECONFIG, or ~/.kube/config"},
 		{map[string]string{"DYN_DISCOVERY_BACKEND": "kubernetes", "DYN_KUBERNETES_SERVICE": "app=a;:http"}, "", false, `DYN_KUBERNETES_SERVICE: ":http": want a label selector`},
 	} {

@@ -60,6 +60,10 @@ func New(kubeconfig, namespace string) (*Client, string, error) {
 		return nil, "", &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: ErrNoCluster}
 	}
 	if err != nil {
+		// What is no kubeconfig at all is told by client-go with types of Go's.
+		if said, _, isNone := strings.Cut(text.Error(err, 200), ": couldn't get version/kind"); isNone {
+			err = errors.New(said + ": want a kubeconfig")
+		}
 		return nil, "", &dynmesh.ConfigError{Config: "kubernetes", Field: "Kubeconfig", Err: errors.New(text.Error(err, 200))}
 	}
 	if namespace == "" {
