@@ -6,5 +6,5 @@
 //
 //   - A [Scanner] finds out of a request that comes to the second who the first was ([Peer]).
 //   - A [Sample] is what a worker tells of the pairs that it is in, in a line that gossip carries.
-//   - [Request] and [Reply] are the canary of a pair.
+//   - [Request] and [Reply] are the canary of a pair, and [Meeting] is that of one of SGLang's.
 package pairs

@@ -25,7 +25,7 @@ type body struct {
 	MaxTokens   int             `json:"max_tokens"`
 	Temperature int             `json:"temperature"`
 	Stream      bool            `json:"stream"`
-	Params      json.RawMessage `json:"kv_transfer_params"`
+	Params      json.RawMessage `json:"kv_transfer_params,omitempty"` // vLLM's
 }
 
 // toRead asks vLLM to keep what it reads until somebody has fetched it.
@@ -53,10 +53,10 @@ func Reply(model string, nonce uint64, answer []byte) (request []byte, by Peer, 
 	return request, by, by.Name() != ""
 }
 
-func encode(b body) []byte {
+func encode(b any) []byte {
 	doc, err := json.Marshal(b)
 	if err != nil {
-		return nil // unreachable: its raw part is JSON
+		return nil // unreachable: it marshals
 	}
 	return doc
 }

@@ -61,7 +61,7 @@ func (o pairOptions) add(e *engine, cfg worker.Config, log *logrus.Logger, front
 	e.pairs = pair.New(pair.Config{
 		Own: dynmesh.Endpoint{Namespace: cfg.Namespace, Component: cfg.Component}, Prefill: o.prefill,
 		Mesh: func() pair.Mesh { return (*front).Pool() }, TLS: tls,
-		Model: prompter.Model, Ask: prompter.Answer, Activity: e.watch.Activity, Report: e.failures.Asked,
+		Engine: e.sidecar.Engine, Model: prompter.Model, Ask: prompter.Answer, Activity: e.watch.Activity, Report: e.failures.Asked,
 		Log: log.WithField(targetKey, "pair"),
 	})
 	e.runs = append(e.runs, component{"pair canary", e.pairs.Run})

@@ -59,6 +59,22 @@ func TestDetectAsksLittle(t *testing.T) {
 	}
 }
 
+// An engine of SGLang's that is one of a pair refuses what names no room; alone it is asked as ever.
+func TestSGLangOfPair(t *testing.T) {
+	const alone = `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true}`
+	const forNobody = `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true,"bootstrap_host":"2.2.2.2","bootstrap_room":0}`
+	for mode, want := range map[string]string{"null": alone, "prefill": forNobody, "decode": forNobody, "": alone} {
+		for _, path := range []string{"/server_info", "/get_server_info"} {
+			kinds, err := find(t, "sglang").Kinds(server(map[string]string{
+				"/model_info": `{"is_generation":true}`, path: `{"disaggregation_mode":"` + mode + `","disaggregation_bootstrap_port":8998}`,
+			}), "m")
+			if err != nil || len(kinds) != 1 || kinds[0].Body != want {
+				t.Errorf("mode %q at %s: got %+v, %v, want %s", mode, path, kinds, err, want)
+			}
+		}
+	}
+}
+
 func TestKindsServed(t *testing.T) {
 	for _, tt := range []struct {
 		name, engine string

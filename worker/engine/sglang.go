@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/dynmesh/dynmesh/canary/kind"
 )
@@ -15,6 +16,10 @@ import (
 //     that was given up has {"meta_info":{"finish_reason":{"type":"abort"}}}. /model_info
 //     (/get_model_info in older versions) says whether the model generates; all routes are in
 //     /openapi.json, whatever it does. /health generates, too.
+//   - python/sglang/srt/disaggregation/decode.py, prefill.py: one of a pair refuses what names no
+//     room where the two meet (400, "received without bootstrap room id"). To what is for nobody,
+//     FAKE_BOOTSTRAP_HOST, it answers alone, and so its /health_generate asks. /server_info
+//     (/get_server_info) has its arguments.
 //   - python/sglang/srt/observability/metrics_collector.py: the counters, with --enable-metrics.
 //     generation_tokens_total is counted when a request ends; realtime_tokens_total, which newer
 //     versions have, and the gauges with every log line of the scheduler: each chunk of a prefill,
@@ -70,9 +75,20 @@ func sglangServes(ask Ask, _ string) ([]kind.Kind, error) {
 		return e.kinds, nil
 	}
 	if *info.Generates {
-		return e.kinds[:1], nil
+		return []kind.Kind{sglangAlone(ask, e.kinds[0])}, nil
 	}
 	return []kind.Kind{kind.Embeddings(), kind.Rerank()}, nil
+}
+
+// sglangAlone is a kind as one of a pair answers it alone.
+func sglangAlone(ask Ask, k kind.Kind) kind.Kind {
+	var server struct {
+		Mode string `json:"disaggregation_mode"`
+	}
+	if !ask("/server_info").json(&server) && !ask("/get_server_info").json(&server) || server.Mode != "prefill" && server.Mode != "decode" {
+		return k
+	}
+	return k.WithBody(strings.TrimSuffix(k.Body, "}") + `,"bootstrap_host":"2.2.2.2","bootstrap_room":0}`)
 }
 
 // sglangError finds the end of a request that was given up.

@@ -21,11 +21,15 @@ import (
 	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
+	"github.com/dynmesh/dynmesh/worker/quality"
 )
 
 const (
-	tick    = 250 * time.Millisecond // between two looks at whether it is time, and the engine idle
-	patient = 5 * time.Second        // for each half of a canary
+	tick = 250 * time.Millisecond // between two looks at whether it is time, and the engine idle
+
+	// patient is for each half of a canary. vLLM waits 5 s for the other side's answer before a first
+	// transfer (nixl/base_worker.py, RCVTIMEO), and only then says that it failed.
+	patient = 6 * time.Second
 
 	toldAgain = 5 * time.Minute // that pairs cannot be asked
 
@@ -64,12 +68,16 @@ type Config struct {
 	Mesh func() Mesh // that the worker is a member of, from Run on; required
 	TLS  *tls.Config // of the workers' request ports; nil: they speak plain HTTP
 
+	// Engine is the name of the own engine, which says how pairs of it are asked: sglang's in their own
+	// way, and all others as vLLM's. nil: as vLLM's.
+	Engine func() string
+
 	// Model is the name of the own engine's model; not ok: it is not known yet, or nothing may be
 	// asked of it now.
 	Model func(context.Context) (name string, ok bool)
 
 	// Ask has the own engine answer, past the worker, and returns why it did not: a *dynmesh.Failure,
-	// or whatever says nothing of it. It ends with its context.
+	// or whatever says nothing of it, such as quality.ErrNotNow. It ends with its context.
 	Ask func(ctx context.Context, path string, body []byte) error
 
 	Activity func() canary.Activity // of the own engine
@@ -186,8 +194,11 @@ func (c *Canary) isIdle() bool {
 // ask has a worker read a prompt, and the own engine answer it. why is a failure of the pair, and
 // err what says nothing of it. by is who has read it, if it was read.
 func (c *Canary) ask(ctx context.Context, p Prefill, model string) (by pairs.Peer, why *dynmesh.Failure, err error) {
+	if c.cfg.Engine != nil && c.cfg.Engine() == sglang {
+		return c.meet(ctx, p, model)
+	}
 	nonce := rand.Uint64()
-	answer, err := c.post(ctx, p.Addr, pairs.Request(model, nonce))
+	answer, err := c.send(ctx, p, pairs.Path, pairs.Request(model, nonce))
 	if err != nil {
 		return by, nil, fmt.Errorf("the one that prefills: %w", err)
 	}
@@ -200,34 +211,47 @@ func (c *Canary) ask(ctx context.Context, p Prefill, model string) (by pairs.Pee
 	}
 	asking, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
-	err = c.cfg.Ask(asking, pairs.Path, request)
+	why, err = c.judge(c.cfg.Ask(asking, pairs.Path, request))
+	return by, why, err
+}
+
+// judge tells what the own engine has failed at from what says nothing of it.
+func (c *Canary) judge(err error) (*dynmesh.Failure, error) {
 	why, isFailure := errors.AsType[*dynmesh.Failure](err)
 	if !isFailure {
 		if err == nil {
 			c.late = 0
 		}
-		return by, nil, err
+		return nil, err
 	}
 	if late := why.Reason == dynmesh.ReasonTimeout || why.Reason == dynmesh.ReasonFrozen; late {
 		if c.late++; c.cfg.Activity().InFlight > 1 { // one may be the canary
-			return by, nil, errBusy
+			return nil, errBusy
 		}
 	}
-	return by, why, nil
+	return why, nil
 }
 
 // errBusy says that the own engine has other work by now.
 var errBusy = errors.New("the engine has other requests")
 
-// post asks a worker.
-func (c *Canary) post(ctx context.Context, addr string, body []byte) (answer []byte, err error) {
+// statusError is an answer that is none.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+// send asks a worker: with a body by POST, else by GET.
+func (c *Canary) send(ctx context.Context, p Prefill, path string, body []byte) (answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
-	scheme := "http"
+	scheme, method := "http", http.MethodPost
 	if c.cfg.TLS != nil {
 		scheme = "https"
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, scheme+"://"+addr+pairs.Path, bytes.NewReader(body))
+	if body == nil {
+		method = http.MethodGet
+	}
+	r, err := http.NewRequestWithContext(ctx, method, scheme+"://"+p.Addr+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, text.WithoutURL(err)
 	}
@@ -240,14 +264,14 @@ func (c *Canary) post(ctx context.Context, addr string, body []byte) (answer []b
 	defer func() { _ = resp.Body.Close() }()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %d", resp.StatusCode)
+		err = statusError(resp.StatusCode)
 	}
 	return answer, err
 }
 
 // logObstacle logs why pairs cannot be asked, seldom.
 func (c *Canary) logObstacle(p Prefill, err error) {
-	if err == nil || errors.Is(err, errBusy) || time.Since(c.told) < toldAgain {
+	if err == nil || errors.Is(err, errBusy) || errors.Is(err, quality.ErrNotNow) || time.Since(c.told) < toldAgain {
 		return
 	}
 	c.told = time.Now()

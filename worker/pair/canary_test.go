@@ -20,6 +20,7 @@ import (
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/canary/pairs"
 	"github.com/dynmesh/dynmesh/internal/testkit"
+	"github.com/dynmesh/dynmesh/worker/quality"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -100,6 +101,18 @@ func TestAsk(t *testing.T) {
 				t.Errorf("it was read by %+v", by)
 			}
 		})
+	}
+}
+
+// What ends by itself is not told to people.
+func TestObstacles(t *testing.T) {
+	for err, told := range map[error]bool{
+		errBusy: false, fmt.Errorf("%w: a canary is sent", quality.ErrNotNow): false, errors.New("status 404"): true,
+	} {
+		c := New(Config{Mesh: func() Mesh { return &mesh{} }})
+		if c.logObstacle(Prefill{}, err); c.told.IsZero() == told {
+			t.Errorf("%v: told at %v", err, c.told)
+		}
 	}
 }
 

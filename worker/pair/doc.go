@@ -3,7 +3,7 @@
 // goes through both, and while nobody asks nobody knows.
 //
 // A [Canary] does as a router of vLLM's does: it has one of the workers that prefill read a prompt,
-// and the own engine write the answer to it. One worker is asked after the other, never two at
+// and the own engine write the answer to it. Pairs of SGLang's are asked both at once (sglang.go). One worker is asked after the other, never two at
 // once, and only while the own engine has nothing to do. What becomes of it is told as of a real
 // request: see worker/failures.
 //

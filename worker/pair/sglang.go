@@ -1,0 +1,70 @@
+package pair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+
+	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/canary/pairs"
+)
+
+// sglang is the name of the engine that is asked in its own way.
+const sglang = "sglang"
+
+// meet asks a pair of SGLang's, as its router does: both engines get the same request at once, and
+// meet in its room. It returns what ask does.
+//
+// Neither half is answered without the other, so when the own engine fails, nothing is known of the
+// other one yet. That is then asked to read a prompt for nobody: where it does not answer that
+// either, the fault is its own, or it has other work.
+func (c *Canary) meet(ctx context.Context, p Prefill, model string) (by pairs.Peer, why *dynmesh.Failure, err error) {
+	port, err := c.meetingPort(ctx, p)
+	if err != nil {
+		return pairs.Peer{}, nil, err
+	}
+	host, _, _ := net.SplitHostPort(p.Addr) // the directory has parsed it
+	request, by := pairs.Meeting(model, rand.Uint64(), host, port)
+	if !c.isIdle() {
+		return pairs.Peer{}, nil, errBusy
+	}
+	asking, cancel := context.WithTimeout(ctx, patient)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = c.send(asking, p, pairs.Path, request) // its end says nothing: see above
+	}()
+	why, err = c.judge(c.cfg.Ask(asking, pairs.Path, request))
+	cancel()
+	<-ended
+	if err != nil {
+		return pairs.Peer{}, nil, err
+	}
+	if why != nil {
+		alone, _ := pairs.Meeting(model, rand.Uint64(), pairs.Nobody, port)
+		if _, err := c.send(ctx, p, pairs.Path, alone); err != nil {
+			return pairs.Peer{}, nil, fmt.Errorf("the one that prefills: %w", err)
+		}
+	}
+	return by, why, nil
+}
+
+// meetingPort asks the one that prefills where it is met.
+func (c *Canary) meetingPort(ctx context.Context, p Prefill) (port int, err error) {
+	for _, path := range pairs.ServerPaths() {
+		answer, err := c.send(ctx, p, path, nil)
+		if status, ok := errors.AsType[statusError](err); ok && status == 404 {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("the one that prefills: %w", err)
+		}
+		if port, ok := pairs.MeetingPort(answer); ok {
+			return port, nil
+		}
+	}
+	return 0, errors.New("what prefills does not say where it is met: want an engine of SGLang's with --disaggregation-mode prefill")
+}
