@@ -24,8 +24,8 @@ func MeetingPort(answer []byte) (port int, ok bool) {
 	return said.Port, ok
 }
 
-// Meeting is what a router of SGLang's asks both engines at once, and who reads the prompt: they meet
-// at host and port, in a room that no other request has. Source: sgl-model-gateway,
+// Meeting is what a router of SGLang's asks both engines at once, and who reads the prompt: they
+// meet at host and port, in a room that no other request has. Source: sgl-model-gateway,
 // src/routers/http/pd_router.rs and pd_types.rs, where rooms have 63 bits; to the engines room 0 is
 // none.
 func Meeting(model string, nonce uint64, host string, port int) (request []byte, by Peer) {

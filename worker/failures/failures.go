@@ -104,7 +104,7 @@ func (w *Watch) conclude(seen, asked counts, all []*peer, standing finding) find
 		rows := make([]row, len(all))
 		for n, p := range all {
 			rows[n] = row{
-				requests: p.seen.within(d), canaries: p.asked.within(d), stands: p.stands,
+				requests: p.seen.within(d), canaries: p.asked.within(d), stands: p.stands, inRow: p.inRow,
 				lately: p.seen.within(window / 3).Plus(p.asked.within(window / 3)),
 			}
 		}

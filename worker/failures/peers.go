@@ -31,6 +31,7 @@ type peers struct {
 type peer struct {
 	pairs.Peer
 	requests, canaries pairs.Count
+	inRow              int // canaries that have failed since the peer's last prompt was answered
 	last               *dynmesh.Failure
 	used               uint64 // ending, when one of its requests ended last
 
@@ -70,6 +71,12 @@ func (p *peers) ended(of pairs.Peer, f *dynmesh.Failure, isCanary bool) {
 	if f != nil {
 		one.Failed, at.last = 1, f
 	}
+	switch {
+	case f == nil:
+		at.inRow = 0
+	case isCanary:
+		at.inRow++
+	}
 	if isCanary {
 		at.canaries, p.asked = at.canaries.Plus(one), p.asked.Plus(one)
 	} else {
@@ -88,7 +95,7 @@ func (p *peers) list(now time.Time) (all []*peer, asked pairs.Count) {
 		}
 		at.seen = at.seen.add(sample{now, at.requests.Failed, at.requests.Ended})
 		at.asked = at.asked.add(sample{now, at.canaries.Failed, at.canaries.Ended})
-		all = append(all, &peer{Peer: at.Peer, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
+		all = append(all, &peer{Peer: at.Peer, inRow: at.inRow, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
 	}
 	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, p.asked
@@ -108,18 +115,20 @@ type row struct {
 	requests, canaries pairs.Count
 	lately             pairs.Count // of both, within the last third of window
 	stands             bool        // it is named already
+	inRow              int         // canaries that have failed since the last was answered
 }
 
 func (r row) all() pairs.Count { return r.requests.Plus(r.canaries) }
 
-// fails says whether too many of them failed.
+// fails says whether too many of them failed. Canaries may fail so slowly that there are never
+// least within a window: then so many in a row are enough.
 func (r row) fails() bool {
 	of := r.all()
 	share := float64(of.Failed) / float64(max(of.Ended, 1))
 	if r.stands {
 		return share >= peerPart/2 && (r.lately.Failed > 0 || r.lately.Ended < least)
 	}
-	return of.Failed >= least && share >= peerPart
+	return (of.Failed >= least || r.canaries.Failed > 0 && r.inRow >= least) && share >= peerPart
 }
 
 // concentrated returns which peers' requests fail, where those of all others do not: where they

@@ -38,6 +38,10 @@ func TestConcentrated(t *testing.T) {
 		{"there are no others", []row{of(5, 5)}, pairs.Count{Failed: 5, Ended: 5}, nil},
 		{"but canaries", []row{{requests: pairs.Count{Failed: 4, Ended: 4}, canaries: pairs.Count{Failed: 1, Ended: 1}}}, pairs.Count{Failed: 5, Ended: 5}, []int{0}},
 		{"but canaries, which were answered", []row{{requests: pairs.Count{Failed: 4, Ended: 4}, canaries: pairs.Count{Ended: 1}}}, pairs.Count{Failed: 4, Ended: 5}, nil},
+		{"canaries in a row, few of late", []row{{canaries: pairs.Count{Failed: 1, Ended: 1}, inRow: 3}}, pairs.Count{Failed: 1, Ended: 1}, []int{0}},
+		{"too few in a row", []row{{canaries: pairs.Count{Failed: 2, Ended: 2}, inRow: 2}}, pairs.Count{Failed: 2, Ended: 2}, nil},
+		{"none of late", []row{{inRow: 3}}, pairs.Count{}, nil},
+		{"none of late, but a real one", []row{{requests: pairs.Count{Failed: 1, Ended: 1}, inRow: 3}, of(0, 9)}, pairs.Count{Failed: 1, Ended: 10}, nil},
 		{"it goes on", []row{standing(3, 10, 1, 3), of(0, 9)}, pairs.Count{Failed: 3, Ended: 19}, []int{0}},
 		{"hardly any", []row{standing(2, 10, 1, 3), of(0, 9)}, pairs.Count{Failed: 2, Ended: 19}, nil},
 		{"it works again", []row{standing(6, 9, 0, 3), of(0, 9)}, pairs.Count{Failed: 6, Ended: 18}, nil},
@@ -202,6 +206,31 @@ func TestInstanceOfPeer(t *testing.T) {
 			t.Errorf("%s: instance %v, want %v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// Canaries may fail so slowly that there are never three of them within a window: three in a row
+// are enough. One that is answered begins the row anew.
+func TestAskedSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const apart = 20 * time.Second
+		began := time.Now()
+		w := newFleet().w
+		ctx, cancel := context.WithTimeout(t.Context(), 7*apart)
+		defer cancel()
+		go func() {
+			for _, f := range []*dynmesh.Failure{{}, {}, nil, {}, {}, {Reason: dynmesh.ReasonStatus, Detail: "status 500"}} {
+				time.Sleep(apart)
+				w.Asked(pairs.Peer{Engine: "p0"}, f)
+			}
+		}()
+		var said []string
+		w.Run(ctx, func(s string) {
+			said = append(said, fmt.Sprint(time.Since(began).Round(apart), " ", s))
+		})
+		if want := []string{"2m0s 2 of 2 whose prompt p0 read fail, within 30s, the last: status 500"}; !slices.Equal(said, want) {
+			t.Errorf("it said %q, want %q", said, want)
+		}
+	})
 }
 
 // What requests name is kept within bounds: who is heard of least goes.

@@ -68,8 +68,8 @@ type Config struct {
 	Mesh func() Mesh // that the worker is a member of, from Run on; required
 	TLS  *tls.Config // of the workers' request ports; nil: they speak plain HTTP
 
-	// Engine is the name of the own engine, which says how pairs of it are asked: sglang's in their own
-	// way, and all others as vLLM's. nil: as vLLM's.
+	// Engine is the name of the own engine: pairs of sglang are asked in their own way, and all others
+	// as vLLM's. nil: as vLLM's.
 	Engine func() string
 
 	// Model is the name of the own engine's model; not ok: it is not known yet, or nothing may be
