@@ -59,7 +59,7 @@ func TestDetectAsksLittle(t *testing.T) {
 	}
 }
 
-// An engine of SGLang's that is one of a pair refuses what names no room; alone it is asked as ever.
+// An engine of SGLang's that is one of a pair refuses what names no room.
 func TestSGLangOfPair(t *testing.T) {
 	const alone = `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true}`
 	const forNobody = `{"input_ids":[0],"sampling_params":{"temperature":0,"max_new_tokens":1},"stream":true,"bootstrap_host":"2.2.2.2","bootstrap_room":0}`

@@ -128,22 +128,22 @@ func TestMeet(t *testing.T) {
 	now, then := map[string]string{"/server_info": prefills}, map[string]string{"/get_server_info": prefills}
 	for _, tt := range []struct {
 		name  string
-		rooms rooms
+		rooms *rooms
 		gone  bool
 		want  outcome
 		says  string
 	}{
-		{"answered", rooms{info: now}, false, answered, ""},
-		{"of an older version", rooms{info: then}, false, answered, ""},
-		{"the KV cache does not come through", rooms{info: now, severed: true}, false, failed, ""},
-		{"they do not meet", rooms{info: now, apart: true}, false, failed, ""},
-		{"the one that prefills is sick", rooms{info: now, sick: true}, false, void, "the one that prefills: status 500"},
-		{"it is gone", rooms{info: now}, true, void, "the one that prefills: "},
-		{"it is in no pair", rooms{info: map[string]string{"/server_info": `{"disaggregation_mode":"null","disaggregation_bootstrap_port":8998}`}}, false, void, "disaggregation-mode prefill"},
-		{"it is none of SGLang's", rooms{}, false, void, "disaggregation-mode prefill"},
+		{"answered", &rooms{info: now}, false, answered, ""},
+		{"of an older version", &rooms{info: then}, false, answered, ""},
+		{"the KV cache does not come through", &rooms{info: now, severed: true}, false, failed, ""},
+		{"they do not meet", &rooms{info: now, apart: true}, false, failed, ""},
+		{"the one that prefills is sick", &rooms{info: now, sick: true}, false, void, "the one that prefills: status 500"},
+		{"it is gone", &rooms{info: now}, true, void, "the one that prefills: "},
+		{"it is in no pair", &rooms{info: map[string]string{"/server_info": `{"disaggregation_mode":"null","disaggregation_bootstrap_port":8998}`}}, false, void, "disaggregation-mode prefill"},
+		{"it is none of SGLang's", &rooms{}, false, void, "disaggregation-mode prefill"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &tt.rooms
+			r := tt.rooms
 			r.t = t
 			prefill := httptest.NewServer(r)
 			defer prefill.Close()
