@@ -3,13 +3,18 @@ package history
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -53,14 +58,17 @@ func TestDamagedFiles(t *testing.T) {
 		least  int // changes that are still there
 		says   string
 	}{
-		"the newest ends in its middle":  {2, func(b []byte) []byte { return b[:len(b)/3] }, 800, "is damaged"},
-		"the newest is cut off early":    {2, func(b []byte) []byte { return b[:9000] }, 800, "is damaged"},
-		"the newest is empty":            {2, func([]byte) []byte { return nil }, 800, "has nothing in it"},
-		"the newest is noise":            {2, func(b []byte) []byte { return bytes.Repeat([]byte("noise "), len(b)/6) }, 800, "nothing of it can be read"},
-		"the first page of the newest":   {2, func(b []byte) []byte { clear(b[:4096]); return b }, 800, "did not end in order"}, // bbolt has two of them, and goes back by a commit
-		"all but the metas is noise":     {2, func(b []byte) []byte { return append(b[:8192], bytes.Repeat([]byte{0xa5}, len(b)-8192)...) }, 800, "is damaged"},
-		"an old one ends in its middle":  {0, func(b []byte) []byte { return b[:len(b)/2] }, 600, "is damaged"},
-		"an old one has a page of zeros": {0, func(b []byte) []byte { clear(b[5*4096 : 6*4096]); return b }, 600, ""},
+		"the newest ends in its middle":      {2, func(b []byte) []byte { return b[:len(b)/3] }, 800, "is damaged"},
+		"the newest is cut off early":        {2, func(b []byte) []byte { return b[:9000] }, 800, "is damaged"},
+		"the newest is empty":                {2, func([]byte) []byte { return nil }, 800, "has nothing in it"},
+		"the newest is noise":                {2, func(b []byte) []byte { return bytes.Repeat([]byte("noise "), len(b)/6) }, 800, "nothing of it can be read"},
+		"the first page of the newest":       {2, func(b []byte) []byte { clear(b[:4096]); return b }, 800, "did not end in order"}, // bbolt has two of them, and goes back by a commit
+		"all but the metas is noise":         {2, func(b []byte) []byte { return append(b[:8192], bytes.Repeat([]byte{0xa5}, len(b)-8192)...) }, 800, "is damaged"},
+		"the newest ends in its second page": {2, func(b []byte) []byte { return b[:5000] }, 800, "is damaged"},
+		"the newest has no freelist":         {2, noFreelist, 1000, "is damaged"},
+		"an old one lacks what says when":    {0, func(b []byte) []byte { return bytes.ReplaceAll(b, bucketRuns, []byte("rvns")) }, 600, "is damaged"},
+		"an old one ends in its middle":      {0, func(b []byte) []byte { return b[:len(b)/2] }, 600, "is damaged"},
+		"an old one has a page of zeros":     {0, func(b []byte) []byte { clear(b[5*4096 : 6*4096]); return b }, 600, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, paths := twoFiles(t)
@@ -91,6 +99,62 @@ func TestDamagedFiles(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// noFreelist has noise stand where bbolt keeps which pages are free. Without it everything else is
+// there.
+func noFreelist(b []byte) []byte {
+	for _, meta := range []int{0, 4096} {
+		at := 4096 * binary.NativeEndian.Uint64(b[meta+pageHeader+32:])
+		copy(b[at:at+4096], bytes.Repeat([]byte{0xa5}, 4096))
+	}
+	return b
+}
+
+// Of several files that are damaged each is kept as it was, until a later process meets another.
+func TestSeveralDamagedFiles(t *testing.T) {
+	k, paths := twoFiles(t)
+	for _, path := range paths[:2] {
+		write(t, path, bytes.Repeat([]byte("noise "), 5000))
+	}
+	k = open(t, k.dir, k.now, newFleet())
+	k.step()
+	damagedNames := func() (names []string) {
+		return slices.DeleteFunc(k.names(), func(name string) bool { return !strings.HasSuffix(name, damaged) })
+	}
+	if got := damagedNames(); len(got) != 2 || strings.Count(k.log.String(), "level=warning") != 2 {
+		t.Errorf("got %v and %s, want two files, and a line on each", got, k.log)
+	}
+	k.kill()
+	write(t, paths[2], bytes.Repeat([]byte("noise "), 5000))
+	k = open(t, k.dir, k.now, newFleet())
+	k.step()
+	if got, want := damagedNames(), []string{filepath.Base(paths[2]) + damaged}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// What is wrong with one file is told from what is wrong with the machine, which passes: files are
+// set aside for the one, and left where they are for the other.
+func TestWhatIsDamage(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{&os.PathError{Op: "read", Path: "f", Err: syscall.EIO}, true},
+		{errors.New("file size too small 5000"), true},
+		{bolterrors.ErrBucketExists, true},
+		{bolterrors.ErrTimeout, false},
+		{&os.PathError{Op: "open", Path: "f", Err: syscall.EMFILE}, false},
+		{&os.PathError{Op: "open", Path: "f", Err: syscall.EACCES}, false},
+		{fmt.Errorf("write: %w", syscall.ENOSPC), false},
+	} {
+		err := guarded(func() error { return tt.err })
+		if got := errors.Is(err, errDamaged) || isOfContent(err); got != tt.want {
+			t.Errorf("%v: is damage: %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 // Subject says what an entry is about: one instance; a cause that several failures have; or, where
@@ -55,6 +57,69 @@ type Entry struct {
 	Data json.RawMessage `json:",omitempty"`
 
 	number uint64 // of what is queued: they rise
+}
+
+// weight is what an entry takes in memory, in bytes.
+func weight(e Entry) int { return len(e.Data) + len(e.Endpoint) + 100 }
+
+// told counts those of which people are told as changes.
+func told(entries []Entry) (n uint64) {
+	for _, e := range entries {
+		if !e.Carried {
+			n++
+		}
+	}
+	return n
+}
+
+// entriesOf has all of a picture as entries.
+func entriesOf(p Picture) iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		if !yield(Entry{Data: p.About()}) {
+			return
+		}
+		for subject, data := range p.Each() {
+			e := Entry{Subject: subject, Data: data}
+			if _, is := subject.Cause(); is {
+				e.To = mesh.Named
+			}
+			if len(subject.Endpoint) <= maxName && slim(&e) && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// slim takes out of an entry what the history itself has, and fills in its state. It says whether
+// the entry can be kept.
+func slim(e *Entry) bool {
+	if len(e.Data) == 0 {
+		return e.To == ""
+	}
+	if !e.isInstance() {
+		return true
+	}
+	var i mesh.Instance
+	if json.Unmarshal(e.Data, &i) != nil {
+		return false
+	}
+	i.Changes = []mesh.Change{}
+	if e.To == "" {
+		e.To = i.Verdict
+	}
+	e.Data = text.JSON(i)
+	return true
+}
+
+// fit returns the entries that can be kept, as they are kept.
+func fit(queue []Entry) []Entry {
+	entries := make([]Entry, 0, len(queue)+1)
+	for _, e := range queue {
+		if len(e.Endpoint) <= maxName && slim(&e) {
+			entries = append(entries, e)
+		}
+	}
+	return entries
 }
 
 // words are the states that a header can hold. Files have them by number: new ones are added at the

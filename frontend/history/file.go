@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,7 +33,8 @@ var (
 var errDamaged = errors.New("the file is damaged")
 
 // guarded runs what touches a file. A page that cannot be read is a fault, since bbolt maps files,
-// and one that makes no sense a panic: neither is to end the frontend.
+// and one that makes no sense a panic: neither is to end the frontend. What a disk refuses to read
+// or write is damage as well, and no other error of the kernel's.
 func guarded(touch func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -40,7 +42,10 @@ func guarded(touch func() error) (err error) {
 			err = fmt.Errorf("%w: %s", errDamaged, text.Line(fmt.Sprint(cause), 200))
 		}
 	}()
-	return touch()
+	if err = touch(); errors.Is(err, syscall.EIO) && !errors.Is(err, errDamaged) {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return err
 }
 
 // run is a stretch within which nothing was missed.
@@ -68,7 +73,7 @@ func openFile(path string) (*file, error) {
 	f := &file{path: path}
 	err := guarded(func() error {
 		var err error
-		if f.db, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: lockTimeout}); err != nil {
+		if f.db, err = openBolt(path, bolt.Options{}); err != nil {
 			return err
 		}
 		f.page = int64(f.db.Info().PageSize)
@@ -80,17 +85,45 @@ func openFile(path string) (*file, error) {
 		}
 		return nil
 	})
-	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
+	if isOfContent(err) {
 		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return f, err
+}
+
+// isOfContent says whether an error that a file cannot be opened is of what stands in it, and so of
+// this file alone: what the kernel says (no room, no rights, too many files) holds for others, too,
+// and passes.
+func isOfContent(err error) bool {
+	if err == nil || errors.Is(err, errDamaged) || errors.Is(err, bolterrors.ErrTimeout) {
+		return false
+	}
+	_, ofKernel := errors.AsType[syscall.Errno](err)
+	return !ofKernel
+}
+
+// openBolt opens a file of bbolt's. Where bbolt panics, it leaves the file open, and locked.
+func openBolt(path string, options bolt.Options) (db *bolt.DB, err error) {
+	var file *os.File
+	defer func() {
+		if db == nil && file != nil {
+			unlock(file)
+			_ = file.Close() // twice, where there is an error
+		}
+	}()
+	options.Timeout = lockTimeout
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}
+	return bolt.Open(path, 0o640, &options)
 }
 
 // reopen has the file open to be read alone.
 func (f *file) reopen() error {
 	err := f.db.Close()
 	if err == nil {
-		f.db, err = bolt.Open(f.path, 0o640, &bolt.Options{Timeout: lockTimeout, ReadOnly: true})
+		f.db, err = openBolt(f.path, bolt.Options{ReadOnly: true})
 	}
 	return err
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
-	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 )
@@ -136,19 +135,6 @@ func rouse(c chan<- struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// weight is what an entry takes in memory, in bytes.
-func weight(e Entry) int { return len(e.Data) + len(e.Endpoint) + 100 }
-
-// told counts those of which people are told as changes.
-func told(entries []Entry) (n uint64) {
-	for _, e := range entries {
-		if !e.Carried {
-			n++
-		}
-	}
-	return n
 }
 
 // drop forgets what is queued and not being committed, and more that is not queued.
@@ -353,45 +339,6 @@ func (j *Journal) finish(n int, err error) {
 	}
 }
 
-// entriesOf has all of a picture as entries.
-func entriesOf(p Picture) iter.Seq[Entry] {
-	return func(yield func(Entry) bool) {
-		if !yield(Entry{Data: p.About()}) {
-			return
-		}
-		for subject, data := range p.Each() {
-			e := Entry{Subject: subject, Data: data}
-			if _, is := subject.Cause(); is {
-				e.To = mesh.Named
-			}
-			if len(subject.Endpoint) <= maxName && slim(&e) && !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-// slim takes out of an entry what the history itself has, and fills in its state. It says whether
-// the entry can be kept.
-func slim(e *Entry) bool {
-	if len(e.Data) == 0 {
-		return e.To == ""
-	}
-	if !e.isInstance() {
-		return true
-	}
-	var i mesh.Instance
-	if json.Unmarshal(e.Data, &i) != nil {
-		return false
-	}
-	i.Changes = []mesh.Change{}
-	if e.To == "" {
-		e.To = i.Verdict
-	}
-	e.Data = text.JSON(i)
-	return true
-}
-
 // flush writes what is queued; where there is nothing, that somebody is watching, if that is due.
 func (j *Journal) flush(s *store, now time.Time, due bool) error {
 	j.mu.Lock()
@@ -425,17 +372,6 @@ func (j *Journal) write(s *store, queue []Entry, about []byte, now time.Time) er
 		entries = append(entries, Entry{At: now, Data: about})
 	}
 	return abandoned(s, s.write(entries, now, false, number))
-}
-
-// fit returns the entries that can be kept, as they are kept.
-func fit(queue []Entry) []Entry {
-	entries := make([]Entry, 0, len(queue)+1)
-	for _, e := range queue {
-		if len(e.Endpoint) <= maxName && slim(&e) {
-			entries = append(entries, e)
-		}
-	}
-	return entries
 }
 
 // abandoned has the newest file go on no longer where err says that it is damaged.

@@ -24,3 +24,6 @@ func lock(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock gives up the lock on a file that something may still have mapped, which would keep it.
+func unlock(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }

@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -70,7 +71,7 @@ func (s *store) sayLost(f *file, skipped int) {
 // cannot be read is left out, and counted in skipped: it is also how a damaged file is saved.
 func (f *file) seal(path string, c *coder) (skipped int, err error) {
 	_ = os.Remove(path)
-	to, err := bolt.Open(path, 0o640, &bolt.Options{Timeout: lockTimeout, NoSync: true})
+	to, err := openBolt(path, bolt.Options{NoSync: true})
 	if err != nil {
 		return 0, err
 	}
@@ -196,5 +197,63 @@ func (w *sealing) commit() error {
 		return nil
 	})
 	w.keys, w.values = nil, nil
+	return err
+}
+
+// rescue keeps what can be read of a damaged file, and the file itself beside it.
+func (s *store) rescue(f *file, cause error) error {
+	name, tmp := filepath.Base(f.path), f.path+unsealed
+	old, _ := filepath.Glob(filepath.Join(s.dir, "*Z"+suffix+damaged)) // the pattern is right
+	for _, path := range old {
+		if !slices.Contains(s.aside, path) {
+			_ = os.Remove(path)
+		}
+	}
+	s.aside = append(s.aside, f.path+damaged)
+	skipped := 0
+	err := guarded(func() (err error) {
+		if f.db != nil {
+			_ = f.db.Close()
+		}
+		if f.db, err = openBolt(f.path, bolt.Options{ReadOnly: true}); err != nil {
+			return err
+		}
+		skipped, err = f.seal(tmp, s.coder)
+		return errors.Join(err, f.db.Close())
+	})
+	if err := os.Rename(f.path, f.path+damaged); err != nil {
+		return fmt.Errorf("set damaged %s aside: %w", name, err)
+	}
+	if err == nil {
+		err = os.Rename(tmp, f.path)
+	}
+	var saved *file
+	if err == nil {
+		saved, err = openFile(f.path)
+	}
+	if err != nil || len(saved.runs) == 0 {
+		if err == nil {
+			_ = saved.close()
+		}
+		_ = os.Remove(tmp)
+		_ = os.Remove(f.path)
+		s.log.WithError(cause).Warnf("History: %s is damaged, and nothing of it can be read: what happened from then to the next file is lost; it stands as %s", name, name+damaged)
+		return nil
+	}
+	s.files = append(s.files, saved)
+	s.log.WithError(cause).Warnf("History: %s is damaged: what can be read is kept, up to %s, without %d parts; the file as it was stands as %s", name, stamp(saved.until()), skipped, name+damaged)
+	return nil
+}
+
+// abandon saves the newest file, which has turned out to be damaged. The next run begins another.
+func (s *store) abandon(cause error) error {
+	s.sealing.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.live
+	s.live = nil
+	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
+	err := s.rescue(f, cause)
+	s.order()
 	return err
 }

@@ -15,16 +15,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/dynmesh/dynmesh/internal/text"
 )
 
 var errInUse = errors.New("another process keeps its history there: each frontend wants a folder of its own")
 
 const (
 	suffix    = ".history"
-	damaged   = ".damaged" // after the name of a file that could not be read: one is kept, to look into
+	damaged   = ".damaged" // after the name of a file that could not be read: it is kept, to look into, until a later process meets one
 	unsealed  = ".sealing" // of one that is being written
 	lockName  = "lock"
 	nameForm  = "20060102T150405.000Z"
@@ -47,6 +48,8 @@ type store struct {
 	live  *file        // that is written to; nil: the next run begins another
 
 	number uint64 // of the last entry that was committed, or is lost
+
+	aside []string // damaged files as they were, of those that this process has met
 
 	sealing sync.WaitGroup
 	took    atomic.Int64 // bytes, when they were last asked for
@@ -333,61 +336,6 @@ func (s *store) write(entries []Entry, now time.Time, closed bool, number uint64
 	f.runs[len(f.runs)-1] = r
 	s.mu.Unlock()
 	return nil
-}
-
-// rescue keeps what can be read of a damaged file, and the file itself beside it.
-func (s *store) rescue(f *file, cause error) error {
-	name, tmp := filepath.Base(f.path), f.path+unsealed
-	old, _ := filepath.Glob(filepath.Join(s.dir, "*Z"+suffix+damaged)) // the pattern is right
-	for _, path := range old {
-		_ = os.Remove(path)
-	}
-	skipped := 0
-	err := guarded(func() (err error) {
-		if f.db != nil {
-			_ = f.db.Close()
-		}
-		if f.db, err = bolt.Open(f.path, 0o640, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err != nil {
-			return err
-		}
-		skipped, err = f.seal(tmp, s.coder)
-		return errors.Join(err, f.db.Close())
-	})
-	if err := os.Rename(f.path, f.path+damaged); err != nil {
-		return fmt.Errorf("set damaged %s aside: %w", name, err)
-	}
-	if err == nil {
-		err = os.Rename(tmp, f.path)
-	}
-	var saved *file
-	if err == nil {
-		saved, err = openFile(f.path)
-	}
-	if err != nil || len(saved.runs) == 0 {
-		if err == nil {
-			_ = saved.close()
-		}
-		_ = os.Remove(tmp)
-		_ = os.Remove(f.path)
-		s.log.WithError(cause).Warnf("History: %s is damaged, and nothing of it can be read: what happened from then to the next file is lost; it stands as %s", name, name+damaged)
-		return nil
-	}
-	s.files = append(s.files, saved)
-	s.log.WithError(cause).Warnf("History: %s is damaged: what can be read is kept, up to %s, without %d parts; the file as it was stands as %s", name, stamp(saved.until()), skipped, name+damaged)
-	return nil
-}
-
-// abandon saves the newest file, which has turned out to be damaged. The next run begins another.
-func (s *store) abandon(cause error) error {
-	s.sealing.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.live
-	s.live = nil
-	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
-	err := s.rescue(f, cause)
-	s.order()
-	return err
 }
 
 // prune removes the oldest file where it is too old: one at a time, so that a clock that is wrong

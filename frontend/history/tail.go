@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sort"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/sirupsen/logrus"
 
@@ -172,6 +173,10 @@ func readTails(dir string) (lines []tailed, skipped int, err error) {
 			return nil, 0, fmt.Errorf("%s: is no file, and stands where this history wants to write one", path)
 		}
 		f, err := os.Open(path)
+		if errors.Is(err, syscall.EIO) {
+			skipped++ // whatever there is
+			continue
+		}
 		if err != nil {
 			return nil, 0, err
 		}
