@@ -159,112 +159,6 @@ func TestFirstMembersAgreeOnAKey(t *testing.T) {
 	testkit.Eventually(t, 30*time.Second, "the same", func() bool { return late.key() == members[0].key() })
 }
 
-// A rotation goes step by step, and no step is taken before all have taken the one before. Who does
-// not answer holds it up, is named, and is not cut off; run again, it goes on.
-func TestRotateKeys(t *testing.T) {
-	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	net := testkit.StartNetwork(t, strings.TrimPrefix(server.Endpoint(), "http://"))
-	members := []*keyed{startKeyed(t, configOf(server)), startKeyed(t, configOf(server)), startKeyed(t, etcd.Config{Endpoints: []string{"http://" + net.Addr()}})}
-	for _, m := range members {
-		awaitRegistered(t, m.Registrar)
-		testkit.Eventually(t, 30*time.Second, "a key", func() bool { return m.key() != "" })
-	}
-	first := members[0].key()
-	var mu sync.Mutex
-	var said []string
-	rotate := func(within time.Duration) error {
-		return etcd.RotateKeysFaster(context.Background(), configOf(server), within, 100*time.Millisecond, func(line string) {
-			mu.Lock()
-			defer mu.Unlock()
-			said = append(said, line)
-		})
-	}
-	net.Cut()
-	want := "1 of 3 members did not understand the new key within 3s: worker " + members[2].ID().String() + " on h. Nobody is cut off: run it again to go on"
-	testkit.Eventually(t, 60*time.Second, "one holds it up", func() bool { // where the machine is slow, others do at first
-		err := rotate(3 * time.Second)
-		if err == nil {
-			t.Fatal("it goes on without one")
-		}
-		return strings.HasSuffix(err.Error(), want)
-	})
-	if key, _, _ := strings.Cut(members[0].key(), " "); key != first {
-		t.Error("the new key is used before all understand it")
-	}
-	net.Heal()
-
-	// Two at once do no more than one.
-	var running sync.WaitGroup
-	for range 2 {
-		running.Go(func() {
-			if err := rotate(time.Minute); err != nil {
-				t.Errorf("run again: %v", err)
-			}
-		})
-	}
-	running.Wait()
-	last := ""
-	for _, m := range members {
-		testkit.Eventually(t, 30*time.Second, "one key", func() bool { return m.key() != "" && !strings.Contains(m.key(), " ") && m.key() != first })
-		if last == "" {
-			last = m.key()
-		}
-		m.mu.Lock()
-		want := [][]string{{first}, {first, last}, {last, first}, {last}}
-		if !slices.EqualFunc(m.steps, want, slices.Equal) {
-			t.Errorf("a member went through %d steps of other keys than want", len(m.steps))
-		}
-		m.mu.Unlock()
-		m.secret(t)
-	}
-	if value, lease := meshValue(t, client); value != `{"key":"`+last+`"}` || lease != 0 {
-		t.Errorf("at last etcd has %d bytes, under lease %d", len(value), lease)
-	}
-	text := strings.Join(said, "\n")
-	for _, line := range []string{"3 of 3 members understand the new key", "3 of 3 members use the new key", "Done: nobody understands the old key any longer", "A rotation was begun before"} {
-		if !strings.Contains(text, line) {
-			t.Errorf("it did not say %q:\n%s", line, text)
-		}
-	}
-	if strings.Contains(text, first) || strings.Contains(text, last) {
-		t.Error("it prints a key")
-	}
-}
-
-// Where there is no key, and nobody to be asked, a rotation puts one there.
-func TestRotateKeysWithoutMembers(t *testing.T) {
-	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	var before string
-	for n := range 2 {
-		if err := etcd.RotateKeysFaster(context.Background(), configOf(server), time.Minute, 0, func(string) {}); err != nil {
-			t.Fatal(err)
-		}
-		value, _ := meshValue(t, client)
-		if v, err := meshkey.Decode([]byte(value)); err != nil || !v.Resting() || value == before {
-			t.Errorf("rotation %d leaves %v, %v", n, v, err)
-		}
-		before = value
-	}
-	put, _ := writer(t, client)
-	put(meshkey.Path, "rubbish")
-	err := etcd.RotateKeysFaster(context.Background(), configOf(server), time.Minute, 0, func(string) {})
-	if err == nil || !strings.Contains(err.Error(), "is not the keys of a mesh") || strings.Contains(err.Error(), "rubbish") {
-		t.Errorf("got %v", err)
-	}
-	if value, _ := meshValue(t, client); value != "rubbish" {
-		t.Error("it overwrites what it does not understand")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := etcd.RotateKeys(ctx, etcd.Config{Endpoints: []string{"http://" + freeAddr(t)}}, time.Minute, func(string) {}); err == nil {
-		t.Error("it succeeds without etcd")
-	}
-}
-
 // Somebody deletes the keys, or puts something else in their place, or etcd loses all that it had.
 func TestKeysAreTamperedWith(t *testing.T) {
 	t.Parallel()
@@ -378,106 +272,6 @@ func TestKeysOutliveAnEmptiedEtcd(t *testing.T) {
 	}
 }
 
-// Who may not put its key back waits for somebody who may, understands the new one meanwhile, and
-// takes it over in the end. What was not made just now is taken over at once.
-func TestKeysOfWhoMayOnlyRead(t *testing.T) {
-	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	ctx := context.Background()
-	reader := addUser(t, client, "reader")
-	for _, bucket := range []string{"v1/dynmesh/instances/", "v1/dynmesh/members/"} {
-		if _, err := client.RoleGrantPermission(ctx, reader, bucket, clientv3.GetPrefixRangeEnd(bucket), clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := client.RoleGrantPermission(ctx, reader, meshkey.Path, "", clientv3.PermissionType(clientv3.PermRead)); err != nil {
-		t.Fatal(err)
-	}
-	enableAuth(t, client)
-	root := dialAs(t, server.Endpoint())
-	put := func(v meshkey.Value) {
-		t.Helper()
-		if _, err := root.Put(ctx, meshkey.Path, v.Encode()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	held := meshkey.New()
-	put(held)
-	m := startKeyed(t, etcd.Config{Endpoints: []string{server.Endpoint()}, Username: reader, Password: "secret"})
-	testkit.Eventually(t, 30*time.Second, "the key", func() bool { return m.key() == held.Key })
-
-	made := func(ago time.Duration) meshkey.Value {
-		v := meshkey.New()
-		v.Made = time.Now().Add(-ago).Unix()
-		return v
-	}
-	const left = 10 * time.Second // which a watch needs milliseconds of
-	began := time.Now()
-	other := made(meshkey.Contested - left)
-	put(other)
-	testkit.Eventually(t, 60*time.Second, "it takes over the new one", func() bool { return m.key() == other.Key })
-	if waited := time.Since(began); waited < left-time.Second { // whole seconds are told
-		t.Errorf("it gave way after %v", waited)
-	}
-	m.mu.Lock()
-	if want := []string{held.Key, other.Key}; !slices.ContainsFunc(m.steps, func(step []string) bool { return slices.Equal(step, want) }) {
-		t.Error("until then, it did not understand both")
-	}
-	m.mu.Unlock()
-
-	later := made(2 * meshkey.Contested)
-	put(later)
-	testkit.Eventually(t, 30*time.Second, "what is older", func() bool { return m.key() == later.Key })
-	ahead := made(-time.Hour)
-	put(ahead)
-	testkit.Eventually(t, 30*time.Second, "what is of a clock that is ahead", func() bool { return m.key() == ahead.Key })
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, step := range m.steps[len(m.steps)-2:] {
-		if len(step) != 1 {
-			t.Error("what was not made just now is understood beside the old one")
-		}
-	}
-}
-
-// overtaken is where somebody else is faster: between its first read and what follows from it.
-type overtaken struct {
-	clientv3.KV
-	by func()
-}
-
-func (o *overtaken) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	r, err := o.KV.Get(ctx, key, opts...)
-	if by := o.by; by != nil {
-		o.by = nil
-		by()
-	}
-	return r, err
-}
-
-// What a member puts back while a rotation begins is replaced, too, and not taken for its end.
-func TestRotateKeysThatAreJustPutBack(t *testing.T) {
-	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	put, _ := writer(t, client)
-	made, back := meshkey.New(), meshkey.New()
-	put(meshkey.Path, made.Encode())
-	client.KV = &overtaken{KV: client.KV, by: func() { put(meshkey.Path, back.Encode()) }}
-	rotation := meshkey.Rotation{
-		Client: client, Within: time.Minute, Say: func(string) {},
-		Members: func(context.Context) ([]dynmesh.RegisteredMember, error) { return nil, nil },
-	}
-	if err := rotation.Run(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	value, _ := meshValue(t, client)
-	if v, err := meshkey.Decode([]byte(value)); err != nil || !v.Resting() || v.Key == back.Key || v.Key == made.Key {
-		t.Errorf("it leaves %v, which were there before", v)
-	}
-}
-
 // Others' keys are understood no longer than they are in etcd.
 func TestKeysOfARivalThatIsGone(t *testing.T) {
 	t.Parallel()
@@ -502,6 +296,34 @@ func TestKeysOfARivalThatIsGone(t *testing.T) {
 	}
 }
 
+// A rival's keys that somebody has replaced since they were read are not taken over when their time
+// is over: what etcd holds then is.
+func TestKeysOfARivalThatIsReplaced(t *testing.T) {
+	t.Parallel()
+	client := dial(t, startEtcd(t, localetcd.Config{}).Endpoint())
+	log, _ := logged()
+	var told []string
+	k := meshkey.NewKeeper(func(keys []string, _ error) { told = keys }, log)
+	take := func(v meshkey.Value) { k.Take(&mvccpb.KeyValue{Value: []byte(v.Encode()), ModRevision: 1}) }
+	own, others := meshkey.New(), meshkey.New()
+	others.Made = time.Now().Add(5*time.Second - meshkey.Contested).Unix()
+	take(own)
+	if take(others); k.Wants() == 0 {
+		t.Fatal("others' keys are taken over at once")
+	}
+	put, _ := writer(t, client)
+	put(meshkey.Path, own.Encode()) // as another member does
+	over := time.Unix(others.Made, 0).Add(meshkey.Contested)
+	testkit.Eventually(t, time.Minute, "the time is over", func() bool { return !time.Now().Before(over) })
+	kv, err := k.Provide(context.Background(), client, true)
+	if err != nil || kv == nil {
+		t.Fatalf("got %v, %v", kv != nil, err)
+	}
+	if k.Take(kv); !slices.Equal(told, own.Keys()) || k.Wants() != 0 {
+		t.Errorf("it has %d keys, want its own", len(told))
+	}
+}
+
 // Who starts before etcd has its key as soon as etcd is there.
 func TestKeysWaitForEtcd(t *testing.T) {
 	t.Parallel()
@@ -514,81 +336,4 @@ func TestKeysWaitForEtcd(t *testing.T) {
 	startEtcd(t, localetcd.Config{ClientAddr: addr})
 	testkit.Eventually(t, 30*time.Second, "a key", func() bool { return m.key() != "" })
 	awaitRegistered(t, m.Registrar)
-}
-
-// Who may not read the keys is told so, once, and registers all the same; so is who may not put one
-// where there is none. They have it once somebody who may has put it there, or once they may.
-func TestKeysWithFewRights(t *testing.T) {
-	t.Parallel()
-	server := startEtcd(t, localetcd.Config{})
-	client := dial(t, server.Endpoint())
-	ctx := context.Background()
-	grant := func(user, key, end string, kind clientv3.PermissionType) {
-		t.Helper()
-		if _, err := client.RoleGrantPermission(ctx, user, key, end, kind); err != nil {
-			t.Fatal(err)
-		}
-	}
-	none, reader := addUser(t, client, "none"), addUser(t, client, "reader")
-	for _, user := range []string{none, reader} {
-		for _, bucket := range []string{"v1/dynmesh/instances/", "v1/dynmesh/members/"} {
-			grant(user, bucket, clientv3.GetPrefixRangeEnd(bucket), clientv3.PermissionType(clientv3.PermReadWrite))
-		}
-	}
-	grant(reader, meshkey.Path, "", clientv3.PermissionType(clientv3.PermRead))
-	enableAuth(t, client)
-	as := func(user string) etcd.Config {
-		return etcd.Config{Endpoints: []string{server.Endpoint()}, Username: user, Password: "secret"}
-	}
-	a, b := startKeyed(t, as(none)), startKeyed(t, as(reader))
-	testkit.Eventually(t, 60*time.Second, "who may not read is told so", func() bool { return strings.Contains(a.lack(), "may not read v1/dynmesh/mesh") })
-	testkit.Eventually(t, 60*time.Second, "who may not write is told so", func() bool {
-		return strings.Contains(b.lack(), "there is no key in etcd at v1/dynmesh/mesh, and etcd's user may not put one there")
-	})
-	for _, m := range []*keyed{a, b} {
-		awaitRegistered(t, m.Registrar)
-		if n := countLines(m.hook, "This member does not gossip"); n != 1 || m.key() != "" {
-			t.Errorf("it says so %d times, want once", n)
-		}
-	}
-	root := as("root")
-	source := func(of *keyed) dynmesh.KeySource {
-		all, err := etcd.SampleMembers(ctx, root, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := slices.IndexFunc(all, func(m dynmesh.RegisteredMember) bool { return m.ID == of.ID() })
-		if i < 0 {
-			return ""
-		}
-		return all[i].GossipKey
-	}
-	for _, m := range []*keyed{a, b} {
-		testkit.Eventually(t, 30*time.Second, "its record says so", func() bool { return source(m) == dynmesh.KeyMissing })
-	}
-	rotate := func() {
-		t.Helper()
-		if err := etcd.RotateKeysFaster(ctx, root, time.Minute, 0, func(string) {}); err != nil {
-			t.Error(err)
-		}
-	}
-	rotate() // it puts one there
-	testkit.Eventually(t, 30*time.Second, "the reader has the key", func() bool { return b.key() != "" && source(b) == dynmesh.KeyOfRegistry })
-	rotate() // who is registered and has no key holds nobody up
-	if _, err := dialAs(t, server.Endpoint()).RoleGrantPermission(ctx, none, meshkey.Path, "", clientv3.PermissionType(clientv3.PermRead)); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, 90*time.Second, "the other may, and has", func() bool { return a.key() == b.key() && source(a) == dynmesh.KeyOfRegistry })
-	a.secret(t)
-}
-
-// dialAs returns a client of root's, once etcd asks who somebody is.
-func dialAs(t *testing.T, endpoint string) *clientv3.Client {
-	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Username: "root", Password: "secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	return client
 }

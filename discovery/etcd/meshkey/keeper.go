@@ -58,7 +58,7 @@ func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client, held bool) (*m
 	if !k.known {
 		value = madeAt(time.Now())
 	}
-	kv, made, err := create(ctx, c, value)
+	kv, made, err := put(ctx, c, value, 0)
 	switch {
 	case errors.Is(err, rpctypes.ErrPermissionDenied): // no expired token: etcd has just let this client read
 		k.Lack(fmt.Errorf("there is no key in etcd at %s, and etcd's user may not put one there", Path))
@@ -77,9 +77,16 @@ func (k *Keeper) Provide(ctx context.Context, c *clientv3.Client, held bool) (*m
 // has then; nil: nothing that is to be taken.
 func (k *Keeper) putBack(ctx context.Context, c *clientv3.Client) (*mvccpb.KeyValue, error) {
 	if !time.Now().Before(k.until) {
-		return k.rival, nil
+		got, err := c.Get(ctx, Path) // somebody else may have put them back since the rival's were read
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", Path, err)
+		}
+		if len(got.Kvs) == 0 {
+			return nil, nil // of which the watch tells
+		}
+		return got.Kvs[0], nil
 	}
-	kv, replaced, err := replace(ctx, c, k.value.stands(), k.rival.ModRevision)
+	kv, replaced, err := put(ctx, c, k.value.stands(), k.rival.ModRevision)
 	switch {
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return nil, nil // somebody else may, until then
@@ -147,26 +154,9 @@ func (k *Keeper) Lack(why error) {
 	k.up(nil, why)
 }
 
-// create puts the value unless there is one, without a lease, and returns what is there then.
-func create(ctx context.Context, c *clientv3.Client, value Value) (kv *mvccpb.KeyValue, made bool, err error) {
-	encoded := value.Encode()
-	txn, err := c.Txn(ctx).
-		If(clientv3.Compare(clientv3.CreateRevision(Path), "=", 0)).
-		Then(clientv3.OpPut(Path, encoded)).
-		Else(clientv3.OpGet(Path)).
-		Commit()
-	if err != nil {
-		return nil, false, err
-	}
-	if txn.Succeeded {
-		return &mvccpb.KeyValue{Key: []byte(Path), Value: []byte(encoded), ModRevision: txn.Header.Revision}, true, nil
-	}
-	return txn.Responses[0].GetResponseRange().Kvs[0], false, nil // it is there: the condition failed
-}
-
-// replace puts the value in place of what has a revision, and returns what is there then; nil:
-// nothing.
-func replace(ctx context.Context, c *clientv3.Client, value Value, revision int64) (kv *mvccpb.KeyValue, replaced bool, err error) {
+// put puts the value in place of what has a revision, or where there is nothing, which is revision
+// 0. It returns what is there then; nil: nothing.
+func put(ctx context.Context, c *clientv3.Client, value Value, revision int64) (kv *mvccpb.KeyValue, done bool, err error) {
 	encoded := value.Encode()
 	txn, err := c.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(Path), "=", revision)).

@@ -45,7 +45,7 @@ func (r Rotation) Run(ctx context.Context) error {
 		case err != nil:
 			return err
 		case revision == 0:
-			_, made, err := r.create(ctx)
+			made, err := r.put(ctx, New(), 0)
 			if err != nil {
 				return fmt.Errorf("put a key at %s: %w", Path, err)
 			}
@@ -72,7 +72,7 @@ func (r Rotation) Run(ctx context.Context) error {
 				continue // another rotation has gone on
 			}
 		}
-		replaced, err := r.replace(ctx, value.advance(), revision)
+		replaced, err := r.put(ctx, value.advance(), revision)
 		if err != nil {
 			return fmt.Errorf("put the next step at %s: %w. Nobody is cut off: run it again to go on", Path, err)
 		}
@@ -98,20 +98,12 @@ func (r Rotation) read(ctx context.Context) (value Value, revision int64, err er
 	return value, got.Kvs[0].ModRevision, nil
 }
 
-func (r Rotation) create(ctx context.Context) (value Value, made bool, err error) {
+// put does nothing where the entry has changed since it was read; revision 0: where there is one.
+func (r Rotation) put(ctx context.Context, value Value, revision int64) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	value = New()
-	_, made, err = create(ctx, r.Client, value)
-	return value, made, err
-}
-
-// replace does nothing where the entry has changed since it was read.
-func (r Rotation) replace(ctx context.Context, with Value, revision int64) (replaced bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	_, replaced, err = replace(ctx, r.Client, with, revision)
-	return replaced, err
+	_, done, err = put(ctx, r.Client, value, revision)
+	return done, err
 }
 
 // await waits until all members that use etcd's keys say that they have taken the value. It returns
