@@ -233,21 +233,3 @@ func (g *peerGroup) newestOfPeers(of *replica) (all []entry) {
 	}
 	return all
 }
-
-// hamming is how many tokens of two answers are the same, where a tie ends what can be compared.
-func hamming(a, b *answer) float64 {
-	if a == b {
-		return answers.MaxTokens
-	}
-	if _, tie := answers.Compare(a.Sample, b.Sample); tie {
-		return answers.MaxTokens
-	}
-	n := 0
-	for i := range answers.MaxTokens {
-		inA, inB := i < len(a.Tokens), i < len(b.Tokens)
-		if inA == inB && (!inA || a.Tokens[i] == b.Tokens[i]) {
-			n++
-		}
-	}
-	return float64(n)
-}
