@@ -1,8 +1,7 @@
 package frame
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -57,7 +56,7 @@ var (
 // Rules are what the members of a mesh agree on.
 type Rules struct {
 	Label string
-	Keys  func() [][]byte // nil: nothing is encrypted
+	Keys  *Keys
 
 	// Claim returns why what is said of a member is refused. Nil: nothing is.
 	Claim func(Claim) error
@@ -78,14 +77,6 @@ func (r Rules) claimed(h header, alive bool) error {
 	return r.Claim(Claim{h.node, h.incarnation, alive})
 }
 
-// keys returns nil where there are none.
-func (r Rules) keys() [][]byte {
-	if r.Keys == nil {
-		return nil
-	}
-	return r.Keys()
-}
-
 // labelled returns what follows the label. ok is false where the label is not ours: memberlist goes
 // no further then.
 func (r Rules) labelled(b []byte) (rest []byte, ok bool) {
@@ -95,24 +86,45 @@ func (r Rules) labelled(b []byte) (rest []byte, ok bool) {
 	return b[2+len(r.Label):], true
 }
 
-// Packet returns why a packet is refused, and how often it asks for others to be pinged.
-func (r Rules) Packet(b []byte) (relays int, err error) {
+// Packet returns why a packet is refused, and how often it asks for others to be pinged. message is
+// the pool's, in memory of its own, where the packet has one and nothing else: memberlist would open
+// it once more, only to hand it on.
+func (r Rules) Packet(b []byte) (message []byte, relays int, err error) {
 	if len(b) > MaxPacket {
-		return 0, ErrTooLong
+		return nil, 0, ErrTooLong
 	}
 	b, ok := r.labelled(b)
 	if !ok {
-		return 0, nil
+		return nil, 0, nil
 	}
-	if keys := r.keys(); len(keys) > 0 {
+	keys := r.Keys.sealers()
+	if len(keys) > 0 {
 		if b, err = open(keys, b, []byte(r.Label)); b == nil {
-			return 0, err
+			return nil, 0, err
 		}
+	}
+	if len(b) > 0 && b[0] == typeUser {
+		if len(keys) == 0 {
+			b = bytes.Clone(b)
+		}
+		return b[1:], 0, nil
 	}
 	if len(b) >= 5 && b[0] == typeCRC {
 		b = b[5:]
 	}
-	return r.command(b)
+	relays, err = r.command(b)
+	return nil, relays, err
+}
+
+// Message returns the packet that has one message of the pool's and nothing else.
+func (r Rules) Message(message []byte) []byte {
+	b := make([]byte, 0, 2+len(r.Label)+1+nonceSize+1+len(message)+tagSize)
+	b = append(append(b, LabelByte, byte(len(r.Label))), r.Label...)
+	keys := r.Keys.sealers()
+	if len(keys) == 0 {
+		return append(append(b, typeUser), message...)
+	}
+	return keys[0].seal(b, append([]byte{typeUser}, message...), []byte(r.Label))
 }
 
 // command looks into a message of a packet. Each step inwards makes it shorter.
@@ -155,33 +167,4 @@ func (r Rules) command(b []byte) (relays int, err error) {
 		parts = parts[n:]
 	}
 	return relays, nil
-}
-
-// open decrypts as memberlist does: a version, 12 bytes of nonce, and AES-GCM. What no key opens is
-// nil, and memberlist refuses it. What a key does open is refused here where it has the earlier of
-// the two versions, which members never speak, or where it is empty: memberlist reads beyond it.
-func open(keys [][]byte, b, with []byte) (plain []byte, err error) {
-	const version, nonce, tag = 1, 12, 16
-	if len(b) < 1+nonce+tag || b[0] > version {
-		return nil, nil
-	}
-	for _, key := range keys {
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			continue // unreachable: the keyring has checked them
-		}
-		gcm, err := cipher.NewGCM(block)
-		if err != nil {
-			continue // unreachable: AES has the right size
-		}
-		plain, err := gcm.Open(nil, b[1:1+nonce], b[1+nonce:], with)
-		switch {
-		case err != nil:
-			continue // another key's
-		case b[0] != version || len(plain) == 0:
-			return nil, ErrMalformed
-		}
-		return plain, nil
-	}
-	return nil, nil
 }

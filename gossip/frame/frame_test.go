@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
@@ -56,14 +57,19 @@ func compound(parts ...[]byte) []byte {
 func TestPackets(t *testing.T) {
 	compressed, relay, user := []byte{typeCompress, 1, 2, 3}, []byte{typeIndirectPing, 0x80}, []byte{typeUser, 1}
 	for name, tt := range map[string]struct {
-		b      []byte
-		relays int
-		err    error
+		b       []byte
+		message []byte
+		relays  int
+		err     error
 	}{
 		"nothing":                       {b: nil},
 		"another label":                 {b: append([]byte{LabelByte, 1, 'x'}, compressed...)},
 		"half a label":                  {b: []byte{LabelByte, 200, 'x'}},
-		"a message":                     {b: labelled(user)},
+		"a message":                     {b: labelled(user), message: []byte{1}},
+		"a message of nothing":          {b: labelled([]byte{typeUser}), message: []byte{}},
+		"a message among others":        {b: labelled(compound(user))},
+		"a message, with a checksum":    {b: labelled([]byte{typeCRC, 1, 2, 3, 4}, user)},
+		"another label's message":       {b: append([]byte{LabelByte, 1, 'x'}, user...)},
 		"compressed":                    {b: labelled(compressed), err: ErrCompressed},
 		"compressed, with a checksum":   {b: labelled([]byte{typeCRC, 1, 2, 3, 4}, compressed), err: ErrCompressed},
 		"compressed, among others":      {b: labelled(compound(user, compressed)), err: ErrCompressed},
@@ -71,12 +77,15 @@ func TestPackets(t *testing.T) {
 		"requests to ping":              {b: labelled(compound(relay, user, compound(relay, relay))), relays: 3},
 		"parts that are not there":      {b: labelled(compound(relay, relay)[:8]), relays: 1},
 		"lengths that are not there":    {b: labelled([]byte{typeCompound, 255, 0})},
-		"the longest":                   {b: labelled(user, make([]byte, MaxPacket-11))},
+		"the longest":                   {b: labelled(user, make([]byte, MaxPacket-11)), message: append([]byte{1}, make([]byte, MaxPacket-11)...)},
 		"a longer one":                  {b: labelled(user, make([]byte, MaxPacket-10)), err: ErrTooLong},
 	} {
-		relays, err := plainRules.Packet(tt.b)
+		message, relays, err := plainRules.Packet(tt.b)
 		if relays != tt.relays || !errors.Is(err, tt.err) || tt.err == nil && err != nil {
 			t.Errorf("%s: %d requests to ping and %v, want %d and %v", name, relays, err, tt.relays, tt.err)
+		}
+		if !bytes.Equal(message, tt.message) || (message == nil) != (tt.message == nil) {
+			t.Errorf("%s: message %v, want %v", name, message, tt.message)
 		}
 	}
 }
@@ -134,7 +143,7 @@ func FuzzStream(f *testing.F) {
 	f.Add(labelled([]byte{typeUser}, document(text("UserMsgLen"), number(3)), []byte("abc")))
 	f.Add(labelled([]byte{typeEncrypt, 0, 0, 1, 0, 1}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, keys := range []func() [][]byte{nil, func() [][]byte { return [][]byte{make([]byte, 32)} }} {
+		for _, keys := range []*Keys{nil, NewKeys(func() [][]byte { return [][]byte{make([]byte, 32)} })} {
 			rules := Rules{Label: label, Keys: keys}
 			whole := rules.Stream(false)
 			n, err := whole.Len(b)
@@ -150,7 +159,7 @@ func FuzzStream(f *testing.F) {
 			if n > 0 && n <= len(b) {
 				_ = whole.Verify(b[:n])
 			}
-			_, _ = rules.Packet(b)
+			_, _, _ = rules.Packet(b)
 		}
 	})
 }
@@ -173,7 +182,7 @@ func sealed(t *testing.T, key []byte, version byte, plain, with []byte) []byte {
 // Whoever has a key can end no member with it, nor go around what is looked at.
 func TestEncryptedAsMembersNeverDo(t *testing.T) {
 	key, other := make([]byte, 32), slices.Repeat([]byte{1}, 32)
-	rules := Rules{Label: label, Keys: func() [][]byte { return [][]byte{key} }}
+	rules := Rules{Label: label, Keys: NewKeys(func() [][]byte { return [][]byte{key} })}
 	for name, tt := range map[string]struct {
 		key     []byte
 		version byte
@@ -187,7 +196,7 @@ func TestEncryptedAsMembersNeverDo(t *testing.T) {
 		"nothing, with another key":     {other, 1, nil, nil}, // memberlist says so
 		"in a version of times to come": {key, 2, nil, nil},
 	} {
-		if _, err := rules.Packet(labelled(sealed(t, tt.key, tt.version, tt.plain, []byte(label)))); !errors.Is(err, tt.err) {
+		if _, _, err := rules.Packet(labelled(sealed(t, tt.key, tt.version, tt.plain, []byte(label)))); !errors.Is(err, tt.err) {
 			t.Errorf("a packet, %s: %v, want %v", name, err, tt.err)
 		}
 		n := 1 + 12 + len(tt.plain) + 16
@@ -205,7 +214,7 @@ func TestEncryptedAsMembersNeverDo(t *testing.T) {
 
 func BenchmarkPacket(b *testing.B) {
 	key := make([]byte, 32)
-	rules := Rules{Label: label, Keys: func() [][]byte { return [][]byte{key} }}
+	rules := Rules{Label: label, Keys: NewKeys(func() [][]byte { return [][]byte{key} })}
 	packet := labelled([]byte{1}, make([]byte, 1000))
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range packet[10:] {
@@ -213,8 +222,57 @@ func BenchmarkPacket(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := rules.Packet(packet); err != nil {
+		if _, _, err := rules.Packet(packet); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A message goes as it came, whatever the key, and with no other one. Keys that change count at once.
+func TestMessage(t *testing.T) {
+	key, other := make([]byte, 32), slices.Repeat([]byte{1}, 16)
+	keys := [][]byte{key}
+	ours := Rules{Label: label, Keys: NewKeys(func() [][]byte { return keys })}
+	theirs := func(keys ...[]byte) Rules { return Rules{Label: label, Keys: NewKeys(func() [][]byte { return keys })} }
+	opens := func(by Rules, want bool) {
+		t.Helper()
+		packet := ours.Message([]byte("hello"))
+		message, _, err := by.Packet(packet)
+		if got := string(message) == "hello"; got != want || err != nil {
+			t.Errorf("got %q and %v, want it opened: %v", message, err, want)
+		}
+		clear(packet) // the reader's buffer is the next packet's
+		if want && string(message) != "hello" {
+			t.Errorf("the message is in the packet's memory: %q", message)
+		}
+	}
+	opens(ours, true)
+	opens(theirs(other, key), true)
+	opens(theirs(other), false)
+	opens(Rules{Label: "another", Keys: theirs(key).Keys}, false)
+	keys = [][]byte{other, key}
+	opens(theirs(other), true)
+	opens(theirs(key), false)
+	keys = [][]byte{other}
+	opens(ours, true)
+	if message, _, _ := ours.Packet(theirs(key).Message([]byte("hello"))); message != nil {
+		t.Errorf("a key that was removed opens %q", message)
+	}
+	if a, b := ours.Message(nil), ours.Message(nil); bytes.Equal(a, b) {
+		t.Error("two packets have one nonce")
+	}
+	ours = plainRules
+	opens(ours, true)
+}
+
+func BenchmarkMessage(b *testing.B) {
+	key := make([]byte, 32)
+	rules := Rules{Label: label, Keys: NewKeys(func() [][]byte { return [][]byte{key} })}
+	message := make([]byte, 50) // as long as a ping
+	b.ReportAllocs()
+	for b.Loop() {
+		if got, _, err := rules.Packet(rules.Message(message)); err != nil || len(got) != len(message) {
+			b.Fatal(got, err)
 		}
 	}
 }

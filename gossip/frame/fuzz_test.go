@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -11,7 +12,7 @@ import (
 // that memberlist would read beyond.
 func FuzzSealed(f *testing.F) {
 	key := make([]byte, 32)
-	keyed := Rules{Label: label, Keys: func() [][]byte { return [][]byte{slices.Repeat([]byte{1}, 32), key} }}
+	keyed := Rules{Label: label, Keys: NewKeys(func() [][]byte { return [][]byte{slices.Repeat([]byte{1}, 32), key} })}
 	f.Add([]byte{})
 	f.Add([]byte{typeCompress, 0x80})
 	f.Add(compound([]byte{typeIndirectPing, 0x80}, []byte{typeUser, 1}, compound([]byte{typeCompress})))
@@ -20,16 +21,16 @@ func FuzzSealed(f *testing.F) {
 	f.Add(append([]byte{typeUser}, append(document(text("UserMsgLen"), number(3)), "abc"...)...))
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		packet := labelled(sealed(t, key, 1, plain, []byte(label)))
-		relays, err := keyed.Packet(packet)
-		wantRelays, want := plainRules.Packet(labelled(plain))
+		message, relays, err := keyed.Packet(packet)
+		wantMessage, wantRelays, want := plainRules.Packet(labelled(plain))
 		switch {
 		case len(packet) > MaxPacket:
-			wantRelays, want = 0, ErrTooLong
+			wantMessage, wantRelays, want = nil, 0, ErrTooLong
 		case len(plain) == 0:
-			wantRelays, want = 0, ErrMalformed
+			wantMessage, wantRelays, want = nil, 0, ErrMalformed
 		}
-		if relays != wantRelays || !errors.Is(err, want) {
-			t.Errorf("a packet: %d requests to ping and %v, in plain %d and %v", relays, err, wantRelays, want)
+		if relays != wantRelays || !errors.Is(err, want) || !bytes.Equal(message, wantMessage) || (message == nil) != (wantMessage == nil) {
+			t.Errorf("a packet: %x, %d requests to ping and %v, in plain %x, %d and %v", message, relays, err, wantMessage, wantRelays, want)
 		}
 
 		head := binary.BigEndian.AppendUint32([]byte{typeEncrypt}, uint32(1+12+len(plain)+16))

@@ -41,7 +41,7 @@ func (s *Stream) Len(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	keyed := len(s.rules.keys()) > 0
+	keyed := len(s.rules.Keys.sealers()) > 0
 	switch {
 	case keyed != (b[0] == typeEncrypt):
 		return start + 1, nil
@@ -69,7 +69,7 @@ func (s *Stream) Verify(b []byte) error {
 			return nil
 		}
 	}
-	keys := s.rules.keys()
+	keys := s.rules.Keys.sealers()
 	if len(keys) == 0 || len(b) < 5 || b[0] != typeEncrypt {
 		return nil // Len has looked into it, or memberlist refuses it
 	}

@@ -111,7 +111,7 @@ func FuzzNode(f *testing.F) {
 		for _, a := range nodes {
 			// The second one is taken once the first has been looked at.
 			for _, packet := range [][]byte{a.packet(plain), label()} {
-				if a.transport.guard.admit(packet, from, time.Now()) {
+				if _, memberlists := a.transport.guard.admit(packet, from, time.Now()); memberlists {
 					a.transport.packetCh <- &memberlist.Packet{Buf: slices.Clone(packet), From: from, Timestamp: time.Now()}
 				}
 			}

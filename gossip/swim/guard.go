@@ -47,7 +47,7 @@ type guard struct {
 	claims claims
 }
 
-func newGuard(label string, keys func() [][]byte, complain func(string)) *guard {
+func newGuard(label string, keys *frame.Keys, complain func(string)) *guard {
 	g := &guard{complain: complain, streams: budget.New(budget.Share(16, maxStreams))}
 	g.rules = frame.Rules{Label: label, Keys: keys, Claim: func(c frame.Claim) error { return g.claims.judge(c, time.Now()) }}
 	return g
@@ -95,9 +95,10 @@ func (c *claims) judge(said frame.Claim, now time.Time) error {
 	return nil
 }
 
-// admit says whether memberlist is to have a packet.
-func (g *guard) admit(b []byte, from net.Addr, now time.Time) bool {
-	relays, err := g.rules.Packet(b)
+// admit returns the message of a packet that has one of the pool's and nothing else, or says whether
+// memberlist is to have it.
+func (g *guard) admit(b []byte, from net.Addr, now time.Time) (message []byte, memberlists bool) {
+	message, relays, err := g.rules.Packet(b)
 	if err == nil && relays > 0 {
 		if now.Sub(g.began) >= relayTime {
 			g.began, g.relays = now, 0
@@ -109,7 +110,7 @@ func (g *guard) admit(b []byte, from net.Addr, now time.Time) bool {
 	if err != nil {
 		g.complain(fmt.Sprintf("[ERR] memberlist: Refused a packet: %v %s", err, memberlist.LogAddress(from)))
 	}
-	return err == nil
+	return message, err == nil && message == nil
 }
 
 // stream reads the one message that comes on a connection before anybody else does. An answer is

@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dynmesh/dynmesh"
+	"github.com/dynmesh/dynmesh/gossip/frame"
 	"github.com/dynmesh/dynmesh/internal/timers"
 )
 
@@ -106,13 +107,13 @@ func Listen(cfg Config) (*Node, error) {
 		cfg.Network = Sockets{}
 	}
 	adapter := &logAdapter{log: cfg.Log, reject: cfg.Counters.Reject, signal: cfg.Delegate.Signal}
-	var keys func() [][]byte
+	var keys *frame.Keys
 	if cfg.Keyring.encrypts() {
-		keys = cfg.Keyring.ring.GetKeys
+		keys = frame.NewKeys(cfg.Keyring.ring.GetKeys)
 	}
 	g := newGuard(cfg.Label, keys, func(line string) { _, _ = adapter.Write([]byte(line)) })
 	g.claims.self, g.claims.most = cfg.Name, cfg.Incarnations
-	t, err := newTransport(cfg.Network, cfg.Bind, cfg.Advertise, cfg.Counters, g, cfg.Delegate.TripwireOpened)
+	t, err := newTransport(cfg.Network, cfg.Bind, cfg.Advertise, cfg.Counters, g, cfg.Delegate)
 	if err != nil {
 		return nil, err
 	}
@@ -179,10 +180,11 @@ func (n *Node) Join(addr string) error {
 	return err
 }
 
-// Send sends a packet. A packet that is lost is everyday, and no error.
+// Send sends a packet. A packet that is lost is everyday, and no error. It is as memberlist makes
+// them, whose own way makes a cipher anew for each.
 func (n *Node) Send(to Peer, b []byte) {
-	if list := n.list.Load(); list != nil {
-		_ = list.SendBestEffort(to.node(), b)
+	if n.list.Load() != nil {
+		n.transport.send(n.transport.guard.rules.Message(b), to.Addr)
 	}
 }
 

@@ -98,7 +98,7 @@ func (t *transport) holdTripwire(conn *trackedConn) {
 	t.inbound--
 	conn.released = func() { t.tripwires-- }
 	t.mu.Unlock()
-	t.onTripwire()
+	t.delegate.TripwireOpened()
 	var b [1]byte
 	_, _ = conn.Read(b[:])
 }

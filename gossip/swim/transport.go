@@ -24,14 +24,14 @@ const (
 // transport carries memberlist's packets and streams, and the tripwires beside them. It knows all
 // connections, so that they end when it does: memberlist's own do not.
 type transport struct {
-	network    Network
-	listener   net.Listener
-	packets    net.PacketConn
-	advertise  netip.AddrPort
-	counters   Counters
-	guard      *guard
-	heard      atomic.Int64 // when something came last that others began, in Unix nanoseconds
-	onTripwire func()       // is called when another member has opened one; must not wait
+	network   Network
+	listener  net.Listener
+	packets   net.PacketConn
+	advertise netip.AddrPort
+	counters  Counters
+	guard     *guard
+	delegate  Delegate
+	heard     atomic.Int64 // when something came last that others began, in Unix nanoseconds
 
 	packetCh chan *memberlist.Packet
 	streamCh chan net.Conn
@@ -49,13 +49,13 @@ type transport struct {
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport binds. Nothing is accepted and nothing is read before start.
-func newTransport(n Network, bind, advertise string, c Counters, g *guard, onTripwire func()) (*transport, error) {
+func newTransport(n Network, bind, advertise string, c Counters, g *guard, d Delegate) (*transport, error) {
 	at, err := resolveBind(bind)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{
-		network: n, counters: c, guard: g, onTripwire: onTripwire, packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
+		network: n, counters: c, guard: g, delegate: d, packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
 		tracked: make(map[net.Conn]struct{}),
 	}
 	t.listener, t.packets, err = n.Listen(at)
@@ -128,7 +128,11 @@ func (t *transport) receive() {
 		}
 		t.counters.Received("udp", n)
 		t.heard.Store(now.UnixNano())
-		if !t.guard.admit(buf[:n], from, now) {
+		message, memberlists := t.guard.admit(buf[:n], from, now)
+		if message != nil {
+			t.delegate.Receive(message)
+		}
+		if !memberlists {
 			continue
 		}
 		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now}
@@ -151,9 +155,14 @@ func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, e
 	if err != nil {
 		return time.Time{}, err
 	}
-	n, err := t.packets.WriteTo(b, net.UDPAddrFromAddrPort(to))
-	t.counters.Sent("udp", n)
+	err = t.send(b, to)
 	return time.Now(), err
+}
+
+func (t *transport) send(packet []byte, to netip.AddrPort) error {
+	n, err := t.packets.WriteTo(packet, net.UDPAddrFromAddrPort(to))
+	t.counters.Sent("udp", n)
+	return err
 }
 
 // DialTimeout is for memberlist.

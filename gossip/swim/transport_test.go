@@ -23,7 +23,7 @@ func (stuck) Dial(context.Context, string) (net.Conn, error) {
 func TestWritingToAStoppedMemberEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr, err := newTransport(stuck{}, "127.0.0.1:0", "", uncounted{}, newGuard("dynmesh", nil, func(string) {}), func() {})
+		tr, err := newTransport(stuck{}, "127.0.0.1:0", "", uncounted{}, newGuard("dynmesh", nil, func(string) {}), quiet{})
 		if err != nil {
 			t.Fatal(err)
 		}
