@@ -290,14 +290,18 @@ func (x *exchange) Broadcasts(overhead, limit int) [][]byte {
 	return x.queue.Packet(overhead, limit, int(x.members.Load()))
 }
 
-// held returns a packet of what waits where memberlist has had no room for it of late: where many
-// join or die at once, its own news fill its packets for half a minute.
-func (x *exchange) held(now time.Time) [][]byte {
+// crowdedOut says whether memberlist has had no room of late for what waits: where many join or die
+// at once, its own news fill its packets for half a minute.
+func (x *exchange) crowdedOut(now time.Time) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if now.Sub(x.room) < 2*spreadInterval {
-		return nil
-	}
+	return now.Sub(x.room) >= 2*spreadInterval
+}
+
+// packet returns a packet of what waits, for one member.
+func (x *exchange) packet() [][]byte {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	return x.queue.Packet(0, spreadSize, int(x.members.Load()))
 }
 

@@ -297,12 +297,13 @@ func TestFindingsGoWhereMemberlistHasNoRoom(t *testing.T) {
 	x.broadcast(false, said.Entries...)
 
 	x.Broadcasts(0, spreadSize) // there is room
-	if got := x.held(now.Add(2*spreadInterval - 1)); got != nil {
-		t.Errorf("%d messages go by themselves though memberlist has just taken some", len(got))
+	if x.crowdedOut(now.Add(2*spreadInterval - 1)) {
+		t.Error("it goes by itself though memberlist has just taken some")
 	}
-	if got := x.held(x.room.Add(2 * spreadInterval)); len(got) != 1 {
-		t.Errorf("got %d messages, want one: memberlist has taken nothing for two of its rounds", len(got))
+	if !x.crowdedOut(x.room.Add(2 * spreadInterval)) {
+		t.Error("it waits though memberlist has taken nothing for two of its rounds")
 	}
+	x.packet()
 	now = x.room.Add(2 * spreadInterval)
 	rounds := 0
 	for ; x.waiting() > 0 && rounds < 50; rounds++ {
@@ -314,5 +315,41 @@ func TestFindingsGoWhereMemberlistHasNoRoom(t *testing.T) {
 	}
 	if rounds != 2 { // of the four times that two members tell each other
 		t.Errorf("it has gone %d times by itself, want 2", rounds)
+	}
+}
+
+// What a member finds itself begins to go out in the iteration that brings it, but for what comes
+// within an interval of memberlist's gossip after it.
+func TestOwnFindingsGoAtOnce(t *testing.T) {
+	p, err := newPool(Config{Role: dynmesh.RoleWorker, Identity: identityOf(1), Bind: "10.0.0.1:1"}, newFabric(1).host(1), belongsTo) // its loop never runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	l, x, now := p.loop, p.exchange, time.Now()
+	o := dynmesh.Observer{ID: 2, Epoch: 1}
+	l.members[o.ID] = &member{Member: dynmesh.Member{Observer: o, State: dynmesh.Alive}}
+	l.healthDirty = true
+	l.flush(now) // two members tell each other everything four times
+	said := 0
+	for _, tt := range []struct {
+		findings int
+		after    time.Duration
+		want     int // packets that they are still to be in
+	}{
+		{1, 0, 3}, {1, spreadInterval - 1, 4}, {3, spreadInterval, 3}, {1, spreadInterval + 1, 4}, {0, 5 * spreadInterval, 0}, {1, 9 * spreadInterval, 3},
+	} {
+		for range tt.findings {
+			said++
+			l.observe(canaryOf(1, fmt.Sprint("generate", said), dynmesh.Pass), now)
+		}
+		l.flush(now.Add(tt.after))
+		packets := 0
+		for ; x.waiting() > 0; packets++ {
+			x.packet()
+		}
+		if packets != tt.want {
+			t.Errorf("%d findings after %v are still to be in %d packets, want %d", tt.findings, tt.after, packets, tt.want)
+		}
 	}
 }

@@ -41,7 +41,8 @@ type loop struct {
 
 	unknownObservers map[dynmesh.Observer]time.Time // observers that are no members, and since when
 	heard            []probe.Event                  // from changes of the table; the prober has not been told yet
-	direct           []table.Entry                  // own findings that go to others without waiting for gossip
+	direct           []table.Entry                  // own findings that go to those who are to know at once
+	found            bool                           // an own finding is to be passed on, in this iteration
 	resends          []resend
 	sync             syncState
 	introduction     introduction
@@ -64,7 +65,7 @@ type loop struct {
 	died       []string // members, since that was last logged
 	joined     []string
 
-	housekeeping, expiry, nextHeld time.Time // when they are due
+	housekeeping, expiry, nextHeld, nextOwn time.Time // when they are due
 }
 
 // resend is what goes out again, in case it was lost the first time.
@@ -229,6 +230,10 @@ func (l *loop) flush(now time.Time) {
 		l.publishState()
 	}
 	l.announceSoon(now)
+	if l.found {
+		l.found = false
+		l.gossipOwn(now)
+	}
 	if l.healthDirty {
 		l.healthDirty = false
 		l.publishHealth()
@@ -252,6 +257,7 @@ func (l *loop) observe(r dynmesh.Report, now time.Time) {
 		}
 		return
 	}
+	l.found = l.found || len(changes.Entries) > 0
 	if r.Draining || isUrgent(r, was.Finding) {
 		l.direct = append(l.direct, changes.Entries...)
 	}
@@ -391,12 +397,29 @@ func (l *loop) spreadHeld(now time.Time) time.Time {
 		return l.nextHeld
 	}
 	l.nextHeld = now.Add(spreadInterval)
+	if l.pool.exchange.crowdedOut(now) {
+		l.gossip()
+	}
+	return l.nextHeld
+}
+
+// gossipOwn sends what this member has just found at once, where memberlist's gossip would begin
+// after half an interval, with the first of the packets that it would have sent. What is found within
+// an interval after it waits for memberlist: a burst goes in full packets.
+func (l *loop) gossipOwn(now time.Time) {
+	if !now.Before(l.nextOwn) {
+		l.nextOwn = now.Add(spreadInterval)
+		l.gossip()
+	}
+}
+
+// gossip sends some members a packet each of what waits, as memberlist gossips.
+func (l *loop) gossip() {
 	for _, m := range l.pick(spreadWidth) {
-		for _, b := range l.pool.exchange.held(now) {
+		for _, b := range l.pool.exchange.packet() {
 			l.pool.node.Send(m.peer, b)
 		}
 	}
-	return l.nextHeld
 }
 
 // introduce makes this member known to those who are to watch it, and returns when to go on; zero:
