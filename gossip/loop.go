@@ -284,7 +284,7 @@ func (l *loop) apply(c table.Changes, low bool, now time.Time) {
 	if len(c.Entries)+len(c.Withdrawn) == 0 {
 		return
 	}
-	l.tableDirty = true
+	l.tableDirty, l.hearing.changed = true, true
 	l.pool.exchange.broadcast(low, c.Entries...)
 	l.owe(c.Entries)
 	l.hear(c)
@@ -325,7 +325,7 @@ func (l *loop) hear(c table.Changes) {
 func (l *loop) tellProber() {
 	for len(l.heard) > 0 {
 		heard := l.heard
-		l.heard = nil
+		l.heard, l.hearing.changed = nil, true // it may move watchers
 		for _, said := range heard {
 			l.probe(said)
 		}

@@ -221,7 +221,7 @@ func (l *loop) setState(m *member, s dynmesh.MemberState, now time.Time) {
 
 // membershipChanged takes note that who is alive has changed.
 func (l *loop) membershipChanged(now time.Time) {
-	l.sync.membersChanged = now
+	l.sync.membersChanged, l.sync.members = now, nil
 	l.digestProbeSoon(now)
 }
 
@@ -257,7 +257,7 @@ func hostAddrs(known netip.Addr) []netip.Addr {
 
 // memberChanged tells the reader and the prober what has become of a member.
 func (l *loop) memberChanged(m *member) {
-	l.healthDirty = true
+	l.healthDirty, l.hearing.changed = true, true
 	l.probe(probe.MemberChanged{Member: probe.Member{
 		Observer: m.Observer, Frontend: m.Role == dynmesh.RoleFrontend,
 		Addr: m.Addr, Service: l.service(m), Alive: m.alive(), Left: m.State == dynmesh.Left,
@@ -411,7 +411,7 @@ func (l *loop) forgetUnknown(long time.Duration, now time.Time) {
 }
 
 func (l *loop) forget(o dynmesh.Observer, now time.Time) {
-	l.tableDirty, l.healthDirty = true, true
+	l.tableDirty, l.healthDirty, l.hearing.changed = true, true, true
 	l.apply(l.table.Forget(o, now.Add(rememberForgotten)), false, now)
 	if l.members[o.ID] == nil { // else another incarnation takes its place: the prober is told of that
 		l.probe(probe.MemberGone{Observer: o})

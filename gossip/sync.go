@@ -40,6 +40,7 @@ type syncState struct {
 	tableChanged     time.Time // last
 	compared         time.Time // last, for a digest probe
 	membersChanged   time.Time // last: who is alive
+	members          *uint64   // their sum; nil: they have changed since it was made
 	pushPulled       time.Time // last, for a difference in that
 	nextProbe        time.Time
 	nextAnnouncement time.Time // zero: none
@@ -47,6 +48,14 @@ type syncState struct {
 
 func (l *loop) state(reply bool) []byte {
 	return message{typ: typeState, from: l.pool.self, digest: l.table.Digest().Message(), reply: reply}.encode()
+}
+
+// membersSum is [members.sum], which hashes all names.
+func (l *loop) membersSum() uint64 {
+	if l.sync.members == nil {
+		l.sync.members = new(l.members.sum())
+	}
+	return *l.sync.members
 }
 
 // syncDue asks others to compare, where it is time.
@@ -79,7 +88,7 @@ func (l *loop) announceSoon(now time.Time) {
 // compare whether they are quiet or not.
 func (l *loop) sendDigestProbes(n int, announcement bool) {
 	probe := message{
-		typ: typeDigestProbe, from: l.pool.self, sum: sumOf(l.table.Digest()), members: l.members.sum(),
+		typ: typeDigestProbe, from: l.pool.self, sum: sumOf(l.table.Digest()), members: l.membersSum(),
 		reply: announcement,
 	}.encode()
 	for _, m := range l.pick(n) {
@@ -95,7 +104,7 @@ func (l *loop) digestProbed(from *member, m message, now time.Time) {
 		s.compared = now
 		l.pool.syncs.Send(from.peer, l.state(true))
 	}
-	if m.members != l.members.sum() && now.Sub(s.membersChanged) >= quietFor && now.Sub(s.pushPulled) >= probeSoon {
+	if m.members != l.membersSum() && now.Sub(s.membersChanged) >= quietFor && now.Sub(s.pushPulled) >= probeSoon {
 		s.pushPulled = now
 		l.pool.metrics.sync("members")
 		l.pool.joiner.attempt(from.Addr)
@@ -196,13 +205,15 @@ func (l *loop) listen(now time.Time) time.Time {
 		return h.next
 	}
 	l.healthDirty = h.ran(now) || l.healthDirty
-	var present []dynmesh.InstanceID
-	for _, id := range l.prober.Watchers(l.pool.self.ID) {
-		if m := l.members[id]; m != nil && m.alive() && !l.cutOff(id) {
-			present = append(present, id)
+	if h.changed {
+		h.changed, h.present = false, nil
+		for _, id := range l.prober.Watchers(l.pool.self.ID) {
+			if m := l.members[id]; m != nil && m.alive() && !l.cutOff(id) {
+				h.present = append(h.present, id)
+			}
 		}
 	}
-	silent := h.overdue(present, now)
+	silent := h.overdue(h.present, now)
 	h.next = now.Add(listenInterval)
 	switch deaf := len(silent) > 0 && now.Sub(l.pool.node.Heard()) >= unheardAfter; {
 	case deaf && h.deaf.IsZero():
@@ -219,7 +230,7 @@ func (l *loop) listen(now time.Time) time.Time {
 		l.logShut()
 	}
 	switch {
-	case len(silent) == 0 && h.speaking && (len(present) == 0 || now.Sub(h.last) < unheardAfter):
+	case len(silent) == 0 && h.speaking && (len(h.present) == 0 || now.Sub(h.last) < unheardAfter):
 		h.speaking, h.owed = false, nil
 		if h.ours {
 			h.ours = false

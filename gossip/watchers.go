@@ -118,6 +118,8 @@ const (
 // Where it does reach others, its own port is shut, and that they do not answer says nothing.
 type hearing struct {
 	next     time.Time                        // when it is looked again
+	changed  bool                             // present may be others
+	present  []dynmesh.InstanceID             // who is to watch this member, is alive and reaches others
 	watchers map[dynmesh.InstanceID]time.Time // who is to ask, and when each has, or has begun to be one
 	last     time.Time                        // when one of them has
 
