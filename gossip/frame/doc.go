@@ -10,7 +10,8 @@
 //	a request to ping somebody else      starts a goroutine and a timer
 //
 // Nothing is changed: what is let through is what came. What memberlist refuses itself without
-// harm, such as another label or another key, is left to it.
+// harm, such as another label or another key, is left to it. A packet that has one message of the
+// pool's, as heartbeats do, is not for memberlist: opening it has brought the message.
 //
 // The forms are those of memberlist's net.go; a test holds them against memberlist itself.
 package frame
