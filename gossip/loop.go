@@ -404,8 +404,8 @@ func (l *loop) spreadHeld(now time.Time) time.Time {
 }
 
 // gossipOwn sends what this member has just found at once, where memberlist's gossip would begin
-// after half an interval, with the first of the packets that it would have sent. What is found within
-// an interval after it waits for memberlist: a burst goes in full packets.
+// after half an interval, with the first of the packets that it would have sent. What is found
+// within an interval after it waits for memberlist: a burst goes in full packets.
 func (l *loop) gossipOwn(now time.Time) {
 	if !now.Before(l.nextOwn) {
 		l.nextOwn = now.Add(spreadInterval)

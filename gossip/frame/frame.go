@@ -87,8 +87,8 @@ func (r Rules) labelled(b []byte) (rest []byte, ok bool) {
 }
 
 // Packet returns why a packet is refused, and how often it asks for others to be pinged. message is
-// the pool's, in memory of its own, where the packet has one and nothing else: memberlist would open
-// it once more, only to hand it on.
+// the pool's, in memory of its own, where the packet has one and nothing else: memberlist would
+// open it once more, only to hand it on.
 func (r Rules) Packet(b []byte) (message []byte, relays int, err error) {
 	if len(b) > MaxPacket {
 		return nil, 0, ErrTooLong

@@ -228,7 +228,7 @@ func BenchmarkPacket(b *testing.B) {
 	}
 }
 
-// A message goes as it came, whatever the key, and with no other one. Keys that change count at once.
+// A message arrives as it was, with the keys that there are at that moment and with no others.
 func TestMessage(t *testing.T) {
 	key, other := make([]byte, 32), slices.Repeat([]byte{1}, 16)
 	keys := [][]byte{key}

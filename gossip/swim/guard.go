@@ -95,8 +95,8 @@ func (c *claims) judge(said frame.Claim, now time.Time) error {
 	return nil
 }
 
-// admit returns the message of a packet that has one of the pool's and nothing else, or says whether
-// memberlist is to have it.
+// admit returns the message of a packet that has one of the pool's and nothing else, or says
+// whether memberlist is to have it.
 func (g *guard) admit(b []byte, from net.Addr, now time.Time) (message []byte, memberlists bool) {
 	message, relays, err := g.rules.Packet(b)
 	if err == nil && relays > 0 {
