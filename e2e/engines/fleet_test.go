@@ -86,14 +86,15 @@ type sidecar struct {
 	endpoint string // its name, as the frontend has it
 }
 
-// front starts a worker in front of an engine, with its defaults. name is its component's.
-func (f *fleet) front(t *testing.T, name string, e *engine) *sidecar {
+// front starts a worker in front of an engine, with its defaults. name is its component's, and args
+// are more of its flags.
+func (f *fleet) front(t *testing.T, name string, e *engine, args ...string) *sidecar {
 	t.Helper()
 	requests, system := testkit.FreePort(t), testkit.FreePort(t)
-	cmd := f.command(
+	cmd := f.command(append([]string{
 		"worker", "--backend", e.root, "--component", name, "--rpc-host", "127.0.0.1", "--rpc-bind", "127.0.0.1", "--rpc-port", fmt.Sprint(requests),
 		"--system-host", "127.0.0.1", "--system-port", fmt.Sprint(system),
-	)
+	}, args...)...)
 	return &sidecar{
 		Process: testkit.Start(t, "worker "+name, cmd), engine: e,
 		root: fmt.Sprintf("http://127.0.0.1:%d", requests), status: fmt.Sprintf("http://127.0.0.1:%d", system),

@@ -78,6 +78,14 @@ type vllm struct {
 
 func (v *vllm) start(t *testing.T) *engine {
 	t.Helper()
+	e := v.engine(t)
+	e.start(t)
+	return e
+}
+
+// engine is one that has not been started.
+func (v *vllm) engine(t *testing.T) *engine {
+	t.Helper()
 	e := &engine{
 		owner: t, name: "vLLM", model: "tiny", root: fmt.Sprintf("http://127.0.0.1:%d", v.port), startup: 10 * time.Minute,
 		command: []string{
@@ -114,6 +122,5 @@ func (v *vllm) start(t *testing.T) *engine {
 		t.Fatalf("/metrics of vLLM: %s, and no requests running in it", status)
 		return 0
 	}
-	e.start(t)
 	return e
 }
