@@ -201,9 +201,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	setting(&env, "DYN_SYSTEM_PORT", &c.System.Port, parse.PortOrNone)
 	env.text("DYN_SYSTEM_HEALTH_PATH", &c.System.HealthPath)
 	env.text("DYN_SYSTEM_LIVE_PATH", &c.System.LivePath)
-	setting(&env, "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &c.UseEndpointHealthStatus, func(s string) (names []string, err error) {
-		return names, json.Unmarshal([]byte(s), &names)
-	})
+	setting(&env, "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", &c.UseEndpointHealthStatus, parse.EndpointNames)
 
 	c.Gossip = env.gossip()
 	enabled := getenv("KUBERNETES_SERVICE_HOST") != "" // where somebody routes by readiness

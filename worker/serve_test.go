@@ -150,6 +150,10 @@ func TestFromEnvironmentRefuses(t *testing.T) {
 			t.Errorf("%s=%s: %v, want an error that begins with the name", name, value, err)
 		}
 	}
+	const names = "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS"
+	if _, err := FromEnvironment(from(map[string]string{names: "{}"})); err == nil || err.Error() != names+`="{}": want a JSON array of endpoint names, such as ["generate"]` {
+		t.Errorf("an object in place of names: %v", err)
+	}
 	for value, want := range map[string]dynmesh.KeySource{"none": dynmesh.KeyNone, gossip.GenerateKey(): dynmesh.KeyOfOwn} {
 		if c, err := FromEnvironment(from(map[string]string{"DYN_GOSSIP_KEY": value})); err != nil || c.Gossip.Keyring.Source() != want {
 			t.Errorf("want a keyring that is %s: %+v, %v", want, c.Gossip, err)

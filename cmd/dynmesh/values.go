@@ -234,12 +234,11 @@ func (v *jsonListValue) String() string {
 }
 func (v *jsonListValue) Type() string { return "json" }
 func (v *jsonListValue) Set(s string) error {
-	var items []string
-	if err := json.Unmarshal([]byte(s), &items); err != nil {
-		return errors.New(`want a JSON array of endpoint names, such as ["generate"]`)
+	items, err := parse.EndpointNames(s)
+	if err == nil {
+		*v.target = items
 	}
-	*v.target = items
-	return nil
+	return err
 }
 
 // labelsValue takes name=value pairs with commas between them, or the flag again for each.

@@ -10,6 +10,14 @@ import (
 	"github.com/dynmesh/dynmesh/internal/text"
 )
 
+// EndpointNames takes a JSON array of names, as Dynamo does.
+func EndpointNames(s string) (names []string, err error) {
+	if json.Unmarshal([]byte(s), &names) != nil {
+		return nil, errors.New(`want a JSON array of endpoint names, such as ["generate"]`)
+	}
+	return names, nil
+}
+
 // maxJSONValue is how much is repeated of what encoding/json says of a value: what it is, and a
 // number.
 const maxJSONValue = 40
