@@ -136,12 +136,13 @@ func serves(i *fleet.Instance) bool {
 type surroundings struct{ fleet *fleet.Fleet }
 
 // Find knows an instance by its ID, and where that is not said by the host that it is at, if nobody
-// else is there who might be meant: of another endpoint than who names it, and of a model.
+// else is there who might be meant: of another endpoint of the same namespace than who names it, and
+// of a model.
 func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool) {
 	var found *fleet.Instance
 	consider := func(i *fleet.Instance) {
 		switch {
-		case !i.Shown() || i.Auxiliary() || i.Endpoint().Key() == by.Endpoint:
+		case !i.Shown() || i.Auxiliary() || i.Endpoint().Key() == by.Endpoint || i.Endpoint().Key().Namespace != by.Endpoint.Namespace:
 		case found == nil:
 			found, ok = i, true
 		case found.ID() != i.ID():
@@ -174,6 +175,14 @@ func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.In
 		return dynmesh.InstanceKey{}, "", false
 	}
 	return found.Key(), found.State(), true
+}
+
+// State is an instance's verdict.
+func (s surroundings) State(of dynmesh.InstanceKey) dynmesh.VerdictState {
+	if i := s.fleet.Instance(of); i != nil {
+		return i.State()
+	}
+	return ""
 }
 
 // Ready is how many instances of an endpoint are ready.

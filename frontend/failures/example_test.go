@@ -16,6 +16,8 @@ func (nobody) Find(pairs.Peer, dynmesh.InstanceKey) (key dynmesh.InstanceKey, st
 	return key, state, false
 }
 
+func (nobody) State(dynmesh.InstanceKey) dynmesh.VerdictState { return dynmesh.Ready }
+
 func (nobody) Ready(dynmesh.InstanceKey) int { return 4 }
 
 func Example() {

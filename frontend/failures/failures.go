@@ -15,9 +15,15 @@ type Fleet interface {
 	// known, or it could be one of several.
 	Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool)
 
+	// State is that of an instance; empty: it is not known.
+	State(of dynmesh.InstanceKey) dynmesh.VerdictState
+
 	// Ready is how many instances of a worker's endpoint are ready.
 	Ready(of dynmesh.InstanceKey) int
 }
+
+// anew is how often pairs are judged at most while nobody says anything: who is ready changes.
+const anew = time.Second
 
 // Table has what workers said last. Make it with [NewTable]; it belongs to one goroutine.
 type Table struct {
@@ -25,7 +31,9 @@ type Table struct {
 	said      map[dynmesh.InstanceKey]string       // of no peer
 	pairs     map[dynmesh.InstanceKey]pairs.Sample // of one
 	concluded map[dynmesh.InstanceKey]string
-	dirty     bool
+	at        time.Time // it was concluded last
+	dirty     bool      // somebody has said something since
+	late      bool      // Conclude was asked too early since
 }
 
 // NewTable returns one of which nobody has said anything.
@@ -54,11 +62,12 @@ func (t *Table) Drop(key dynmesh.InstanceKey) {
 }
 
 // Conclude returns what is new.
-func (t *Table) Conclude(time.Time) map[dynmesh.InstanceKey]string {
-	if !t.dirty {
+func (t *Table) Conclude(now time.Time) map[dynmesh.InstanceKey]string {
+	if !t.dirty && (len(t.pairs) == 0 || now.Before(t.at.Add(anew))) {
+		t.late = len(t.pairs) > 0
 		return nil
 	}
-	t.dirty = false
+	t.at, t.dirty, t.late = now, false, false
 	all := maps.Clone(t.said)
 	for key, line := range remarksOn(t.pairs, t.fleet) {
 		if all[key] == "" {
@@ -80,5 +89,11 @@ func (t *Table) Conclude(time.Time) map[dynmesh.InstanceKey]string {
 	return news
 }
 
-// Next returns never.
-func (t *Table) Next() time.Time { return time.Time{} }
+// Next returns when pairs are to be judged anew, if Conclude was asked before it was time; else
+// never: it is asked after each change of the fleet.
+func (t *Table) Next() time.Time {
+	if !t.late {
+		return time.Time{}
+	}
+	return t.at.Add(anew)
+}

@@ -1,6 +1,7 @@
 package failures
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,7 +27,7 @@ type opinion struct {
 	all   bool // it names several prefills, and nothing else works either
 	alike int  // workers that name this prefill, this one included
 	total int  // of those, such as say it of all
-	ready int  // workers that could say so
+	ready int  // workers that could say so: those that are not ready are in none of these
 }
 
 // blameOf decides. From within one worker it cannot be told whose fault it is; from above it can,
@@ -51,10 +52,11 @@ func blameOf(o opinion) blame {
 // ofAll says whether a worker fails with several prefills, and with no other request works.
 func ofAll(s pairs.Sample) bool { return s.More > 0 && s.Others.Ended == s.Others.Failed }
 
-// at is what workers of one endpoint call a prefill.
-type at struct {
+// who is a prefill, as workers of one endpoint call it.
+type who struct {
 	endpoint dynmesh.Endpoint
-	prefill  string
+	name     string
+	place    string // where several have that name: the one that is meant
 }
 
 // found is what is known of a prefill.
@@ -70,64 +72,125 @@ const maxFound = 128
 // finder looks for each prefill once.
 type finder struct {
 	fleet Fleet
-	known map[at]found
+	known map[mention]found
+}
+
+// mention is all that workers of one endpoint say of a prefill. One may name its instance, and
+// another one its address.
+type mention struct {
+	endpoint dynmesh.Endpoint
+	peer     pairs.Peer
 }
 
 func (f finder) prefill(p pairs.Peer, by dynmesh.InstanceKey) found {
-	where := at{by.Endpoint, p.Name()}
-	one, known := f.known[where]
+	what := mention{by.Endpoint, p}
+	one, known := f.known[what]
 	if !known && len(f.known) < maxFound {
 		one.key, one.state, one.ok = f.fleet.Find(p, by)
-		f.known[where] = one
+		f.known[what] = one
 	}
 	return one
+}
+
+// namesakes are the prefills that workers of one endpoint call by one name: one, unless two of them
+// put it at different hosts, or mean different instances.
+type namesakes struct {
+	host    string
+	prefill found
+	several bool
+}
+
+func (n *namesakes) add(host string, prefill found) {
+	n.several = n.several || host != "" && n.host != "" && host != n.host ||
+		prefill.ok && n.prefill.ok && prefill.key.ID != n.prefill.key.ID
+	n.host = cmp.Or(n.host, host)
+	if !n.prefill.ok {
+		n.prefill = prefill
+	}
+}
+
+// voice is what one worker says, and of whom.
+type voice struct {
+	key     dynmesh.InstanceKey // its own
+	said    pairs.Sample
+	of      who
+	prefill found
+}
+
+// listen returns what all say, by who says it.
+func listen(said map[dynmesh.InstanceKey]pairs.Sample, f Fleet) []voice {
+	find := finder{f, map[mention]found{}}
+	all := make([]voice, 0, len(said))
+	named := map[who]*namesakes{}
+	for _, key := range slices.SortedFunc(maps.Keys(said), dynmesh.InstanceKey.Compare) {
+		s := said[key]
+		v := voice{key, s, who{endpoint: key.Endpoint, name: s.Peer.Name()}, find.prefill(s.Peer, key)}
+		if named[v.of] == nil {
+			named[v.of] = &namesakes{}
+		}
+		named[v.of].add(s.Peer.Host(), v.prefill)
+		all = append(all, v)
+	}
+	for n := range all {
+		v := &all[n]
+		switch of := named[v.of]; {
+		case !of.several:
+			v.prefill = of.prefill
+		case v.prefill.ok:
+			v.of.place = v.prefill.key.ID.String()
+		default:
+			v.of.place = cmp.Or(v.said.Peer.Host(), "?")
+		}
+	}
+	return all
 }
 
 // remarksOn returns what is to be said of workers that say that they cannot answer what a prefill
 // has read, and of that prefill where it is to blame and known.
 func remarksOn(said map[dynmesh.InstanceKey]pairs.Sample, f Fleet) map[dynmesh.InstanceKey]string {
-	opinions := map[at]*opinion{}
-	for key, s := range said {
-		where := at{key.Endpoint, s.Peer.Name()}
-		o := opinions[where]
+	voices := listen(said, f)
+	opinions := map[who]*opinion{}
+	for _, v := range voices {
+		o := opinions[v.of]
 		if o == nil {
-			o = &opinion{ready: f.Ready(key)}
-			opinions[where] = o
+			o = &opinion{ready: f.Ready(v.key)}
+			opinions[v.of] = o
+		}
+		if f.State(v.key) != dynmesh.Ready {
+			continue // it is not among those that are
 		}
 		o.alike++
-		if ofAll(s) {
+		if ofAll(v.said) {
 			o.total++
 		}
 	}
-	find := finder{f, map[at]found{}}
 	all := map[dynmesh.InstanceKey]string{}
-	for _, key := range slices.SortedFunc(maps.Keys(said), dynmesh.InstanceKey.Compare) {
-		s := said[key]
-		o := *opinions[at{key.Endpoint, s.Peer.Name()}]
+	for _, v := range voices {
+		key, s, prefill := v.key, v.said, v.prefill
+		o := *opinions[v.of]
 		o.all = ofAll(s)
-		name, here := "prefill "+s.Peer.Name(), what(s)
-		prefill := find.prefill(s.Peer, key)
+		name := "prefill " + s.Peer.Name()
 		switch {
-		case prefill.ok && prefill.state == dynmesh.Ready:
-			here += ", while both are ready"
 		case prefill.ok:
-			here += fmt.Sprintf("; that one is %s", prefill.state)
-		}
-		if prefill.ok {
 			name += fmt.Sprintf(" (instance %v)", prefill.key.ID)
+		case s.Peer.Instance != 0:
+			name += fmt.Sprintf(" (instance %v, which is not known)", s.Peer.Instance)
+		case s.Peer.Engine != "" && s.Peer.Addr != "":
+			name += " at " + s.Peer.Addr
 		}
+		states := statesOf(prefill, f.State(key))
 		switch blameOf(o) {
 		case thePair:
-			all[key] = fmt.Sprintf("pair: %s → this one: %s", name, here)
+			all[key] = fmt.Sprintf("pair: %s → this one: %s%s", name, what(s, s.More), states)
 		case thePrefill:
-			all[key] = fmt.Sprintf("pair: what %s reads fails at %d of %d that decode; here %s", name, o.alike, o.ready, here)
+			all[key] = fmt.Sprintf("pair: what %s reads fails at %d of %d that decode; here %s%s", name, o.alike, o.ready, what(s, s.More), states)
 			if prefill.ok && prefill.state == dynmesh.Ready && all[prefill.key] == "" {
-				all[prefill.key] = fmt.Sprintf("pair: what this one reads fails at %d of %d of %s; at %v %s", o.alike, o.ready, key.Endpoint.Component, key.ID, what(s))
+				all[prefill.key] = fmt.Sprintf("pair: what this one reads fails at %d of %d of %s; at %v %s", o.alike, o.ready, key.Endpoint.Component, key.ID, what(s, 0))
 			}
 		case theDecode:
-			all[key] = fmt.Sprintf("pair: this one fails with what others read, %s and %d more; here %s", name, s.More, here)
+			all[key] = fmt.Sprintf("pair: this one fails with what others read, %s and %d more; here %s%s", name, s.More, what(s, 0), states)
 		case nobody:
-			all[key] = fmt.Sprintf("pair: what is read elsewhere fails at %d of %d that decode, so nobody is named; here of %s and %d more %s", o.alike, o.ready, name, s.More, here)
+			all[key] = fmt.Sprintf("pair: what is read elsewhere fails at %d of %d that decode, so nobody is named; here of %s and %d more %s%s", o.alike, o.ready, name, s.More, what(s, 0), states)
 		}
 	}
 	for key, line := range all {
@@ -136,12 +199,29 @@ func remarksOn(said map[dynmesh.InstanceKey]pairs.Sample, f Fleet) map[dynmesh.I
 	return all
 }
 
+// statesOf ends a remark with how a prefill is, where it is known, and who speaks of it: own.
+func statesOf(prefill found, own dynmesh.VerdictState) (line string) {
+	if prefill.ok && prefill.state == dynmesh.Ready && own == dynmesh.Ready {
+		return ", while both are ready"
+	}
+	if prefill.ok && prefill.state != dynmesh.Ready {
+		line = fmt.Sprintf("; that one is %s", prefill.state)
+	}
+	if own != dynmesh.Ready {
+		line += fmt.Sprintf("; this one is %s", own)
+	}
+	return line
+}
+
 // maxRemark is the length of the longest remark on a pair, in bytes: a sample's, and names.
 const maxRemark = 2 * dynmesh.MaxDetail
 
-// what is how many fail.
-func what(s pairs.Sample) string {
+// what is how many fail, and of how many more prefills as well.
+func what(s pairs.Sample, more int) string {
 	line := fmt.Sprintf("%v fail", s.Of)
+	if more > 0 {
+		line += fmt.Sprintf(", of %d more as well", more)
+	}
 	if s.Others.Ended > 0 {
 		line += fmt.Sprintf(", %v of others", s.Others)
 	}
