@@ -19,8 +19,10 @@ func TestPairs(t *testing.T) {
 		p := testkit.Key("d", "prefill", "g", 100)
 		at := testkit.HTTPInstance(p)
 		at.Transport = dynmesh.HTTPTransport("http://10.0.0.3:8000")
+		elsewhere := testkit.HTTPInstance(testkit.Key("other", "prefill", "g", 101))
+		elsewhere.Transport = dynmesh.HTTPTransport("http://10.0.0.5:8000")
 		u := testkit.Synced()
-		u.Puts = []dynmesh.Instance{at}
+		u.Puts = []dynmesh.Instance{at, elsewhere}
 		u.Members = []dynmesh.RegisteredMember{member(p.ID, "h9")}
 		r.send(u)
 		r.say(dynmesh.GossipUpdate{
@@ -64,6 +66,8 @@ func TestPairs(t *testing.T) {
 		say(keys[0], at4)
 		want(keys[0], "pair: prefill p0 at 10.0.0.4:5600 → this one: ", "within 30s")
 		want(p, "", "")
+		say(keys[0], strings.ReplaceAll(at4, "10.0.0.4", "10.0.0.5")) // of another namespace
+		want(keys[0], "pair: prefill p0 at 10.0.0.5:5600 → this one: ", "within 30s")
 		for _, k := range keys[:5] {
 			say(k, at3)
 		}
