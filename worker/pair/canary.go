@@ -44,13 +44,22 @@ const (
 	void     outcome = iota // it says nothing of the pair: the one that prefills did not answer, or there was other work
 	answered                // by the pair
 	failed                  // the own engine could not answer what the other one had read
-	lost                    // as void, and nobody fetches what the other one has read
 )
 
 // String is the outcome as a metric's label.
 func (o outcome) String() string {
-	return [...]string{void: "void", answered: "answered", failed: "failed", lost: "void"}[o]
+	return [...]string{void: "void", answered: "answered", failed: "failed"}[o]
 }
+
+// result is what became of a canary, and why.
+type result struct {
+	outcome
+	by       pairs.Peer       // who has read the prompt; the zero value: nobody, or nobody knows
+	failure  *dynmesh.Failure // where it failed
+	obstacle error            // where it is void
+}
+
+func voidBy(by pairs.Peer, err error) result { return result{by: by, obstacle: err} }
 
 // Mesh is a *gossip.Pool, of which nobody else takes the updates.
 type Mesh interface {
@@ -135,8 +144,8 @@ func (c *Canary) Run(ctx context.Context) error {
 	mesh := c.cfg.Mesh()
 	host, _ := netip.ParseAddrPort(mesh.Addr()) // it always has one
 	c.directory = newDirectory(c.cfg.Own, c.cfg.Prefill, host.Addr())
-	c.schedule.last = time.Now().Add(-rand.N(period)) // not all workers at once
-	mesh.Changed()                                    // else nothing is kept for Take
+	c.schedule.last, c.schedule.from = time.Now().Add(-rand.N(period)), rand.Uint64() // not all at once, nor with one
+	mesh.Changed()                                                                    // else nothing is kept for Take
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	for {
@@ -162,26 +171,18 @@ func (c *Canary) step(ctx context.Context) {
 	if cancel(); !ok || !c.isIdle() {
 		return
 	}
-	by, why, err := c.ask(ctx, p, model)
-	o := answered
-	var failure *dynmesh.Failure
-	switch {
-	case ctx.Err() != nil:
+	r := c.ask(ctx, p, model)
+	if ctx.Err() != nil {
 		return
-	case why != nil:
-		o, failure = failed, why
-	case err != nil && by.Name() != "":
-		o = lost
-	case err != nil:
-		o = void
 	}
-	c.asked.WithLabelValues(o.String()).Inc()
-	c.schedule.asked(p.ID, o, time.Now())
-	c.logObstacle(p, err)
-	if err == nil {
-		by.Instance = p.ID
-		c.cfg.Report(by, failure)
+	c.asked.WithLabelValues(r.String()).Inc()
+	c.schedule.asked(p.ID, r.outcome, time.Now())
+	if r.outcome == void {
+		c.logObstacle(p, r.obstacle)
+		return
 	}
+	r.by.Instance = p.ID
+	c.cfg.Report(r.by, r.failure)
 }
 
 // isIdle says whether the own engine has nothing to do, canaries apart that it could not answer:
@@ -191,45 +192,44 @@ func (c *Canary) isIdle() bool {
 	return a.InFlight == 0 && a.Engine <= c.late
 }
 
-// ask has a worker read a prompt, and the own engine answer it. why is a failure of the pair, and
-// err what says nothing of it. by is who has read it, if it was read.
-func (c *Canary) ask(ctx context.Context, p Prefill, model string) (by pairs.Peer, why *dynmesh.Failure, err error) {
+// ask has a worker read a prompt, and the own engine answer it.
+func (c *Canary) ask(ctx context.Context, p Prefill, model string) result {
 	if c.cfg.Engine != nil && c.cfg.Engine() == sglang {
 		return c.meet(ctx, p, model)
 	}
 	nonce := rand.Uint64()
 	answer, err := c.send(ctx, p, pairs.Path, pairs.Request(model, nonce))
 	if err != nil {
-		return by, nil, fmt.Errorf("the one that prefills: %w", err)
+		return voidBy(pairs.Peer{}, fmt.Errorf("the one that prefills: %w", err))
 	}
 	request, by, ok := pairs.Reply(model, nonce, answer)
 	if !ok {
-		return by, nil, errors.New("what prefills hands nothing over: want a kv_transfer_params with a remote_engine_id in its answer, as vLLM's has")
+		return voidBy(by, errors.New("what prefills hands nothing over: want a kv_transfer_params with a remote_engine_id in its answer, as vLLM's has"))
 	}
 	if !c.isIdle() {
-		return by, nil, errBusy
+		return voidBy(by, errBusy)
 	}
 	asking, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
-	why, err = c.judge(c.cfg.Ask(asking, pairs.Path, request))
-	return by, why, err
+	return c.judge(by, c.cfg.Ask(asking, pairs.Path, request))
 }
 
-// judge tells what the own engine has failed at from what says nothing of it.
-func (c *Canary) judge(err error) (*dynmesh.Failure, error) {
+// judge concludes from the own engine's end of what another one has read, or reads.
+func (c *Canary) judge(by pairs.Peer, err error) result {
 	why, isFailure := errors.AsType[*dynmesh.Failure](err)
-	if !isFailure {
-		if err == nil {
-			c.late = 0
-		}
-		return nil, err
+	switch {
+	case err == nil:
+		c.late = 0
+		return result{outcome: answered, by: by}
+	case !isFailure:
+		return voidBy(by, err)
 	}
 	if late := why.Reason == dynmesh.ReasonTimeout || why.Reason == dynmesh.ReasonFrozen; late {
 		if c.late++; c.cfg.Activity().InFlight > 1 { // one may be the canary
-			return nil, errBusy
+			return voidBy(by, errBusy)
 		}
 	}
-	return why, nil
+	return result{outcome: failed, by: by, failure: why}
 }
 
 // errBusy says that the own engine has other work by now.
@@ -251,10 +251,11 @@ func (c *Canary) send(ctx context.Context, p Prefill, path string, body []byte) 
 	if body == nil {
 		method = http.MethodGet
 	}
-	r, err := http.NewRequestWithContext(ctx, method, scheme+"://"+p.Addr+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, scheme+"://"+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, text.WithoutURL(err)
+		return nil, text.WithoutURL(err) // unreachable: the URL can be parsed
 	}
+	r.URL.Host, r.Host = p.Addr, p.Addr // a member's word: what is no host:port cannot be dialled, and is no path
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "dynmesh")
 	resp, err := c.http.Do(r)

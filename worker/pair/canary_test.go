@@ -78,27 +78,21 @@ func TestAsk(t *testing.T) {
 				},
 			})
 			defer c.http.CloseIdleConnections()
-			var by pairs.Peer
-			var why *dynmesh.Failure
-			var err error
+			var got result
 			for range 10 {
-				by, why, err = c.ask(t.Context(), Prefill{1, strings.TrimPrefix(prefill.URL, "http://")}, "mock")
-				if !errors.Is(err, context.DeadlineExceeded) {
+				got = c.ask(t.Context(), Prefill{1, strings.TrimPrefix(prefill.URL, "http://")}, "mock")
+				if !errors.Is(got.obstacle, context.DeadlineExceeded) {
 					break // else this machine stood still for as long as it is patient
 				}
 			}
-			got := answered
-			switch {
-			case why != nil:
-				got = failed
-			case err != nil:
-				got = void
+			if got.outcome != tt.want || (got.failure != nil) != (tt.want == failed) || (got.obstacle != nil) != (tt.want == void) {
+				t.Errorf("got %v, %v, %v, want %v", got.outcome, got.failure, got.obstacle, tt.want)
 			}
-			if got != tt.want || err != nil && !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("got %v, %v, %v, want %v: …%s…", got, why, err, tt.want, tt.says)
+			if got.obstacle != nil && !strings.Contains(got.obstacle.Error(), tt.says) {
+				t.Errorf("got %v, want …%s…", got.obstacle, tt.says)
 			}
-			if read := tt.status == 200 && tt.answer == reads; (by.Name() == "p0") != read {
-				t.Errorf("it was read by %+v", by)
+			if read := tt.status == 200 && tt.answer == reads; (got.by.Name() == "p0") != read {
+				t.Errorf("it was read by %+v", got.by)
 			}
 		})
 	}
@@ -144,6 +138,35 @@ func (m *mesh) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		m.to = addr
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", m.to)
+}
+
+// What a member says is its address leads to no other route, and nowhere else.
+func TestSendAddress(t *testing.T) {
+	var asked atomic.Pointer[http.Request]
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked.Store(r) }))
+	defer other.Close()
+	m := &direct{}
+	c := New(Config{Mesh: func() Mesh { return m }})
+	defer c.http.CloseIdleConnections()
+	at := strings.TrimPrefix(other.URL, "http://")
+	for _, addr := range []string{at + "/admin?:80", at + "/admin?a=:80", "me:secret@" + at, at + "/", at + "#:1"} {
+		if answer, err := c.send(t.Context(), Prefill{1, addr}, pairs.Path, []byte("{}")); err == nil {
+			t.Errorf("%s: answered %q", addr, answer)
+		}
+		if r := asked.Load(); r != nil {
+			t.Errorf("%s: asked is %s %s", addr, r.Method, r.URL)
+		}
+	}
+	if _, err := c.send(t.Context(), Prefill{1, at}, pairs.Path, []byte("{}")); err != nil || asked.Load() == nil || asked.Load().URL.Path != pairs.Path {
+		t.Errorf("%s: %v", at, err)
+	}
+}
+
+// direct dials what it is told to.
+type direct struct{ mesh }
+
+func (*direct) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 }
 
 // Both workers are asked, one after the other, and what becomes of it is told with who they are;

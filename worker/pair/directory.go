@@ -68,19 +68,20 @@ func (d *directory) take(u dynmesh.GossipUpdate) {
 
 // prefills returns those that are ready, by ID, and how many workers decode.
 func (d *directory) prefills() (all []Prefill, decodes int) {
+	decode := map[dynmesh.InstanceID]struct{}{} // a worker may serve several endpoints
 	for key, s := range d.serves {
 		m := d.members[key.Observer.ID]
 		if m.Observer != key.Observer || m.State != dynmesh.Alive || !s.ready {
 			continue
 		}
 		if !s.prefills {
-			decodes++
+			decode[m.ID] = struct{}{}
 		} else if d.mayDial(m) {
 			all = append(all, Prefill{m.ID, m.Service})
 		}
 	}
 	slices.SortFunc(all, func(a, b Prefill) int { return cmp.Compare(a.ID, b.ID) })
-	return slices.CompactFunc(all, func(a, b Prefill) bool { return a.ID == b.ID }), decodes
+	return slices.CompactFunc(all, func(a, b Prefill) bool { return a.ID == b.ID }), len(decode)
 }
 
 // mayDial says whether a member's address can be meant for others: another host's own loopback is

@@ -22,6 +22,8 @@ func TestDirectory(t *testing.T) {
 	}
 	others := says(4, "n", "prefill", true)
 	others.Observer.ID = 5
+	second := says(9, "n", "decode", true) // endpoint of one worker
+	second.Subject.Endpoint.Name = "embed"
 	pace := says(9, "n", "prefill", true)
 	pace.Kind, pace.Subject.Measure = dynmesh.KindMeasure, dynmesh.MeasurePace
 	d.take(dynmesh.GossipUpdate{
@@ -38,7 +40,7 @@ func TestDirectory(t *testing.T) {
 		},
 		Observations: []dynmesh.Observation{
 			says(1, "n", "prefill", true), says(2, "n", "prefill", true), says(3, "n", "prefill", true), others, says(6, "n", "prefill", true),
-			says(7, "n", "prefill", false), says(8, "m", "prefill", true), says(9, "n", "decode", true), pace, says(10, "n", "prefill", true),
+			says(7, "n", "prefill", false), says(8, "m", "prefill", true), says(9, "n", "decode", true), second, pace, says(10, "n", "prefill", true),
 		},
 	})
 	want := func(when string, decodes int, ids ...dynmesh.InstanceID) {
@@ -59,7 +61,6 @@ func TestDirectory(t *testing.T) {
 	want("one is gone, and of another one a life that is not known", 1, 7)
 	d.take(dynmesh.GossipUpdate{Members: []dynmesh.Member{member(7, "10.0.0.7:1", "10.0.0.7:8888", dynmesh.Left), member(9, "10.0.0.9:1", "10.0.0.9:8888", dynmesh.Dead)}})
 	want("they left", 0)
-	if len(d.serves) == 0 {
-		t.Error("it has forgotten members that are there")
-	}
+	d.take(dynmesh.GossipUpdate{Members: []dynmesh.Member{member(9, "10.0.0.9:1", "10.0.0.9:8888", dynmesh.Alive)}})
+	want("one was believed dead, and what it said still holds", 1)
 }

@@ -24,19 +24,20 @@ const (
 //	fails for the first time     it is asked again at once, until again have failed
 //	goes on to fail              in its turn, and not more often than each backoff: what it has read
 //	                             for nothing takes the room of its KV cache for minutes
-//	has read what is lost        the same
+//	says nothing of the pair     the same: it may have read, and nobody has fetched it
 //	works again                  it is asked again at once, until again were answered
 type schedule struct {
 	tries map[dynmesh.InstanceID]*try
 	last  time.Time // when the last one ended
 	row   int       // of canaries that were sent out of turn
+	from  uint64    // whom to begin with: all that decode begin at once after an upgrade, each with another
 }
 
 // try is what became of a worker's canaries.
 type try struct {
 	at     time.Time // of the last; zero: there was none
 	failed bool
-	lost   bool // what it has read for the last is
+	void   bool // the last said nothing
 	row    int  // so many had the same end
 }
 
@@ -53,13 +54,14 @@ func (s *schedule) next(all []Prefill, decodes int, now time.Time) (p Prefill, o
 		}
 		return a.at.Before(b.at)
 	}
-	for _, one := range all {
+	for n := range all {
+		one := all[(n+int(s.from%uint64(len(all))))%len(all)]
 		t := s.tries[one.ID]
 		if t == nil {
 			t = &try{row: again}
 			s.tries[one.ID] = t
 		}
-		if (t.lost || t.failed && t.row >= again) && now.Sub(t.at) < backoff {
+		if (t.void || t.failed && t.row >= again) && now.Sub(t.at) < backoff {
 			continue
 		}
 		if best == nil || before(t, best) {
@@ -83,9 +85,9 @@ func (s *schedule) asked(id dynmesh.InstanceID, o outcome, now time.Time) {
 	if s.row++; !t.isUrgent() {
 		s.row = 0
 	}
-	t.at, t.lost = now, o == lost
+	t.at, t.void = now, o == void
 	switch {
-	case o == void || o == lost:
+	case o == void:
 	case t.failed != (o == failed):
 		t.failed, t.row = o == failed, 1
 	default:

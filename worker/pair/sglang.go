@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 
-	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/pairs"
 )
 
@@ -15,20 +14,20 @@ import (
 const sglang = "sglang"
 
 // meet asks a pair of SGLang's, as its router does: both engines get the same request at once, and
-// meet in its room. It returns what ask does.
+// meet in its room.
 //
 // Neither half is answered without the other, so when the own engine fails, nothing is known of the
 // other one yet. That is then asked to read a prompt for nobody: where it does not answer that
 // either, the fault is its own, or it has other work.
-func (c *Canary) meet(ctx context.Context, p Prefill, model string) (by pairs.Peer, why *dynmesh.Failure, err error) {
+func (c *Canary) meet(ctx context.Context, p Prefill, model string) result {
 	port, err := c.meetingPort(ctx, p)
 	if err != nil {
-		return pairs.Peer{}, nil, err
+		return voidBy(pairs.Peer{}, err)
 	}
 	host, _, _ := net.SplitHostPort(p.Addr) // the directory has parsed it
 	request, by := pairs.Meeting(model, rand.Uint64(), host, port)
 	if !c.isIdle() {
-		return pairs.Peer{}, nil, errBusy
+		return voidBy(pairs.Peer{}, errBusy)
 	}
 	asking, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
@@ -37,19 +36,16 @@ func (c *Canary) meet(ctx context.Context, p Prefill, model string) (by pairs.Pe
 		defer close(ended)
 		_, _ = c.send(asking, p, pairs.Path, request) // its end says nothing: see above
 	}()
-	why, err = c.judge(c.cfg.Ask(asking, pairs.Path, request))
+	r := c.judge(by, c.cfg.Ask(asking, pairs.Path, request))
 	cancel()
 	<-ended
-	if err != nil {
-		return pairs.Peer{}, nil, err
-	}
-	if why != nil {
+	if r.outcome == failed {
 		alone, _ := pairs.Meeting(model, rand.Uint64(), pairs.Nobody, port)
 		if _, err := c.send(ctx, p, pairs.Path, alone); err != nil {
-			return pairs.Peer{}, nil, fmt.Errorf("the one that prefills: %w", err)
+			return voidBy(by, fmt.Errorf("the one that prefills: %w", err))
 		}
 	}
-	return by, why, nil
+	return r
 }
 
 // meetingPort asks the one that prefills where it is met.

@@ -155,29 +155,23 @@ func TestMeet(t *testing.T) {
 				Ask: r.decode, Activity: func() (a canary.Activity) { return a },
 			})
 			defer c.http.CloseIdleConnections()
-			var by pairs.Peer
-			var why *dynmesh.Failure
-			var err error
+			var got result
 			for range 10 {
-				by, why, err = c.ask(t.Context(), Prefill{1, strings.TrimPrefix(prefill.URL, "http://")}, "m")
-				if late := why != nil && why.Reason == dynmesh.ReasonTimeout && !r.apart; !late && !errors.Is(err, context.DeadlineExceeded) {
+				got = c.ask(t.Context(), Prefill{1, strings.TrimPrefix(prefill.URL, "http://")}, "m")
+				if late := got.outcome == failed && got.failure.Reason == dynmesh.ReasonTimeout && !r.apart; !late && !errors.Is(got.obstacle, context.DeadlineExceeded) {
 					break // else this machine stood still for as long as it is patient
 				}
 			}
-			got := answered
-			switch {
-			case why != nil:
-				got = failed
-			case err != nil:
-				got = void
+			if got.outcome != tt.want || (got.failure != nil) != (tt.want == failed) || (got.obstacle != nil) != (tt.want == void) {
+				t.Errorf("got %v, %v, %v, want %v", got.outcome, got.failure, got.obstacle, tt.want)
 			}
-			if got != tt.want || err != nil && !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("got %v, %v, %v, want %v: …%s…", got, why, err, tt.want, tt.says)
+			if got.obstacle != nil && !strings.Contains(got.obstacle.Error(), tt.says) {
+				t.Errorf("got %v, want …%s…", got.obstacle, tt.says)
 			}
-			if known := by == (pairs.Peer{Addr: "127.0.0.1:8998"}); known != (tt.want != void) {
-				t.Errorf("it was read by %+v", by)
+			if known := got.by == (pairs.Peer{Addr: "127.0.0.1:8998"}); !known && tt.want != void {
+				t.Errorf("it was read by %+v", got.by)
 			}
-			if got == answered && (len(r.bodies) != 2 || r.bodies[0] != r.bodies[1]) {
+			if got.outcome == answered && (len(r.bodies) != 2 || r.bodies[0] != r.bodies[1]) {
 				t.Errorf("the two are asked %q, want the same of both", r.bodies)
 			}
 		})
