@@ -82,6 +82,15 @@ func TestShortWindow(t *testing.T) {
 	})
 }
 
+// However long the reason is, what is said fits.
+func TestWatchFits(t *testing.T) {
+	w := watch(nil)
+	w.Failed(&dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: strings.Repeat("why ", 100)})
+	if got := w.text(pairs.Count{Failed: 3, Ended: 6}, window); len(got) > dynmesh.MaxSample || !strings.HasPrefix(got, "3 of 6 within 30s, the last: status: why") {
+		t.Errorf("%d bytes, want at most %d: %q", len(got), dynmesh.MaxSample, got)
+	}
+}
+
 func TestCounterThatWentBack(t *testing.T) {
 	now := time.Now()
 	c := counts{}.add(sample{now, 100, 200}).add(sample{now.Add(time.Second), 1, 2})
