@@ -136,7 +136,7 @@ func serves(i *fleet.Instance) bool {
 type surroundings struct{ fleet *fleet.Fleet }
 
 // Find knows an instance by its ID, and where that is not said by the host that it is at, if nobody
-// else is there who might be meant: of another endpoint of the same namespace than who names it, and
+// else is there who might be meant: of the same namespace as who names it, of another endpoint, and
 // of a model.
 func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool) {
 	var found *fleet.Instance
