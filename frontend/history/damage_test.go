@@ -158,6 +158,40 @@ func TestWhatIsDamage(t *testing.T) {
 	}
 }
 
+// A page of a file that cannot be read costs what is on it, in answers as well, and not the rest of
+// six hours.
+func TestDamagedPages(t *testing.T) {
+	k, paths := twoFiles(t)
+	content, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	most, worse := 0, 0
+	for page := 2; page < len(content)/4096; page++ {
+		changed := bytes.Clone(content)
+		copy(changed[page*4096:], bytes.Repeat([]byte{0xa5}, 4096))
+		write(t, paths[0], changed)
+		again := open(t, k.dir, k.now, newFleet())
+		again.step()
+		got, err := again.Select(Query{Limit: 1_000_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := 1000 - len(got.Entries)
+		if lost > 0 && got.Damaged == 0 && !strings.Contains(again.log.String(), "is damaged") {
+			t.Errorf("page %d: %d changes are missing, and nothing is said to be damaged", page, lost)
+		}
+		if most = max(most, lost); lost > 100 {
+			worse++
+		}
+		again.kill()
+	}
+	if worse > 8 { // pages that lead to others, and the subjects' own
+		t.Errorf("%d of %d pages cost more than 100 changes of 400; the worst %d", worse, len(content)/4096, most)
+	}
+	t.Logf("%d of %d pages cost more than 100 changes of 400; the worst %d", worse, len(content)/4096, most)
+}
+
 // A file that another process cuts off, removes or overwrites while it is written to holds nothing
 // up: what can be read is kept, and the history goes on in another.
 func TestCutOffWhileOpen(t *testing.T) {

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/frontend/mesh"
@@ -250,3 +252,136 @@ func (c *coder) data(block []byte, n int) ([][]byte, error) {
 	}
 	return lines, nil
 }
+
+// block is a block as it stands in a file: it is good while the transaction is.
+type block struct {
+	number uint32
+	heads  []head
+	value  []byte
+}
+
+// blocks ranges over the blocks of some subjects, by subject and time. A block that cannot be read
+// is passed over, and counted in skipped.
+func (f *file) blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
+	if f.torn.Load() {
+		return blocksBetweenPages(tx, of, skipped)
+	}
+	return blocks(tx, of, skipped)
+}
+
+// blocks is [file.blocks] of a file whose pages can be read.
+func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
+	return func(yield func(block) bool) {
+		c := tx.Bucket(bucketEntries).Cursor()
+		one := func(k, v []byte) bool {
+			h, err := heads(v)
+			if err != nil || len(k) != 12 {
+				*skipped++
+				return true
+			}
+			return yield(block{binary.BigEndian.Uint32(k), h, v})
+		}
+		if len(of) <= fewSubjects {
+			for _, number := range slices.Sorted(maps.Keys(of)) {
+				prefix := binary.BigEndian.AppendUint32(nil, number)
+				for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+					if !one(k, v) {
+						return
+					}
+				}
+			}
+			return
+		}
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if len(k) >= 4 {
+				if _, wanted := of[binary.BigEndian.Uint32(k)]; !wanted {
+					continue
+				}
+			}
+			if !one(k, v) {
+				return
+			}
+		}
+	}
+}
+
+// blocksBetweenPages is blocks where pages of the file cannot be read, which are passed over: what
+// follows one is looked up subject by subject, since those on other pages are well. It takes twice
+// as long.
+func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
+	return func(yield func(block) bool) {
+		w := walk{entries: tx.Bucket(bucketEntries), of: of, skipped: skipped, yield: yield}
+		if len(of) > fewSubjects && w.walk(nil) {
+			return
+		}
+		for _, number := range slices.Sorted(maps.Keys(of)) {
+			prefix := binary.BigEndian.AppendUint32(nil, number)
+			if len(w.last) >= len(prefix) && bytes.Compare(prefix, w.last[:len(prefix)]) < 0 {
+				continue // it was there before the page
+			}
+			if w.walk(prefix); w.enough {
+				return
+			}
+		}
+	}
+}
+
+// walk ranges over blocks, in the order of their keys.
+type walk struct {
+	entries *bolt.Bucket
+	of      map[uint32]Subject
+	skipped *int
+	yield   func(block) bool
+
+	last   []byte // key of the last that was read; nil: none was
+	enough bool   // yield wants no more
+}
+
+// walk goes through the blocks behind the last whose keys begin with a prefix. It returns false at
+// a page that cannot be read.
+func (w *walk) walk(prefix []byte) (whole bool) {
+	c := w.entries.Cursor()
+	move := func() (k, v []byte) { return c.Seek(prefix) }
+	if bytes.HasPrefix(w.last, prefix) && w.last != nil {
+		from := append(bytes.Clone(w.last), 0)
+		move = func() (k, v []byte) { return c.Seek(from) }
+	}
+	for ; ; move = c.Next {
+		var b block
+		wanted, ended, readable := false, false, false
+		err := guarded(func() error {
+			k, v := move()
+			if ended = k == nil || !bytes.HasPrefix(k, prefix); ended {
+				return nil
+			}
+			w.last = append(w.last[:0], k...)
+			if len(k) >= 4 {
+				b.number = binary.BigEndian.Uint32(k)
+				if _, wanted = w.of[b.number]; !wanted {
+					return nil
+				}
+			}
+			h, err := heads(v)
+			readable = err == nil && len(k) == 12
+			b.heads, b.value = h, v
+			return nil
+		})
+		switch {
+		case err != nil:
+			*w.skipped++
+			return false
+		case ended:
+			return true
+		case len(w.last) >= 4 && !wanted:
+		case !readable:
+			*w.skipped++
+		case !w.yield(b):
+			w.enough = true
+			return true
+		}
+	}
+}
+
+// fewSubjects is up to how many are looked up one by one: more are found sooner by going through
+// all.
+const fewSubjects = 64

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"iter"
-	"maps"
 	"os"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -63,6 +60,7 @@ type file struct {
 	size   atomic.Int64 // bytes
 	page   int64        // bytes of each
 	number uint64       // of the last entry of the queue that it has, while it is written to; 0: it never was
+	torn   atomic.Bool  // it has pages that cannot be read
 	first  int64        // bytes once the first run had begun; 0: another process began it
 }
 
@@ -243,14 +241,22 @@ func (f *file) update(write func(*bolt.Tx) error) error {
 	})
 }
 
-// view reads the file.
+// view reads the file. read is called again where it has met a page that cannot be read, of which
+// [file.blocks] then knows.
 func (f *file) view(read func(*bolt.Tx) error) error {
-	return guarded(func() error {
-		if err := f.whole(); err != nil {
-			return err
-		}
-		return f.db.View(read)
-	})
+	view := func() error {
+		return guarded(func() error {
+			if err := f.whole(); err != nil {
+				return err
+			}
+			return f.db.View(read)
+		})
+	}
+	err := view()
+	if errors.Is(err, errDamaged) && !f.torn.Swap(true) {
+		err = view()
+	}
+	return err
 }
 
 // putRun has a run in the file as it is now, and with it all entries up to a number.
@@ -333,51 +339,3 @@ func subjects(tx *bolt.Tx, wanted func(Subject) bool) (map[uint32]Subject, error
 	})
 	return all, err
 }
-
-// block is a block as it stands in a file: it is good while the transaction is.
-type block struct {
-	number uint32
-	heads  []head
-	value  []byte
-}
-
-// blocks ranges over the blocks of some subjects, by subject and time. A block that cannot be read
-// is passed over, and counted in skipped.
-func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
-	return func(yield func(block) bool) {
-		c := tx.Bucket(bucketEntries).Cursor()
-		one := func(k, v []byte) bool {
-			h, err := heads(v)
-			if err != nil || len(k) != 12 {
-				*skipped++
-				return true
-			}
-			return yield(block{binary.BigEndian.Uint32(k), h, v})
-		}
-		if len(of) <= fewSubjects {
-			for _, number := range slices.Sorted(maps.Keys(of)) {
-				prefix := binary.BigEndian.AppendUint32(nil, number)
-				for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
-					if !one(k, v) {
-						return
-					}
-				}
-			}
-			return
-		}
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if len(k) >= 4 {
-				if _, wanted := of[binary.BigEndian.Uint32(k)]; !wanted {
-					continue
-				}
-			}
-			if !one(k, v) {
-				return
-			}
-		}
-	}
-}
-
-// fewSubjects is up to how many are looked up one by one: more are found sooner by going through
-// all.
-const fewSubjects = 64

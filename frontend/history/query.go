@@ -126,7 +126,7 @@ func (s *store) sel(q Query) (page Page, err error) {
 				return err
 			}
 			var some []found
-			for b := range blocks(tx, all, &page.Damaged) {
+			for b := range f.blocks(tx, all, &page.Damaged) {
 				for i, h := range b.heads {
 					x := found{position{f.begin(), h.at, b.number}, h, i, b}
 					if !h.carried && h.at >= since && h.at <= until && x.compare(before) < 0 {
@@ -160,7 +160,11 @@ func (s *store) read(some []found, subjects map[uint32]Subject, skipped *int) []
 	entries := make([]Entry, len(some))
 	for _, wanted := range in {
 		b := some[wanted[0]].block
-		data, err := s.coder.data(b.value, len(b.heads))
+		var data [][]byte
+		err := guarded(func() (err error) { // it may be on more pages than its heads
+			data, err = s.coder.data(b.value, len(b.heads))
+			return err
+		})
 		if err != nil {
 			*skipped++
 			continue
@@ -249,7 +253,7 @@ func (s *store) at(at time.Time) (state State, err error) {
 			return err
 		}
 		last := map[uint32]found{}
-		for b := range blocks(tx, all, &state.Damaged) {
+		for b := range f.blocks(tx, all, &state.Damaged) {
 			for i, h := range b.heads {
 				if h.at >= r.begin && h.at <= at.UnixMilli() && h.at >= last[b.number].head.at {
 					last[b.number] = found{position{number: b.number}, h, i, b}
@@ -303,7 +307,8 @@ func (s *store) counts(since, until time.Time, n int) (points []Point, err error
 			if err != nil {
 				return err
 			}
-			for b := range blocks(tx, of, &skipped) {
+			all = all[:0]
+			for b := range f.blocks(tx, of, &skipped) {
 				for _, h := range b.heads {
 					all = append(all, moved{b.number, h})
 				}
