@@ -10,6 +10,10 @@ import (
 // python/sglang/srt/disaggregation/utils.py, FAKE_BOOTSTRAP_HOST.
 const Nobody = "2.2.2.2"
 
+// MeetingHeader has the half of a canary that goes to another worker: when the two engines do not
+// meet, it fails there as well, and is no sign that the one that prefills is sick.
+const MeetingHeader = "X-Dynmesh-Meeting"
+
 // ServerPaths are where SGLang tells how it was started, in newer and in older versions.
 func ServerPaths() []string { return []string{"/server_info", "/get_server_info"} }
 

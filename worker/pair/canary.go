@@ -241,7 +241,8 @@ type statusError int
 func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
 
 // send asks a worker: with a body by POST, else by GET.
-func (c *Canary) send(ctx context.Context, p Prefill, path string, body []byte) (answer []byte, err error) {
+// Headers come in pairs, of a name and a value.
+func (c *Canary) send(ctx context.Context, p Prefill, path string, body []byte, headers ...string) (answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
 	scheme, method := "http", http.MethodPost
@@ -258,6 +259,9 @@ func (c *Canary) send(ctx context.Context, p Prefill, path string, body []byte) 
 	r.URL.Host, r.Host = p.Addr, p.Addr // a member's word: what is no host:port cannot be dialled, and is no path
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "dynmesh")
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, text.WithoutURL(err)

@@ -34,7 +34,7 @@ func (c *Canary) meet(ctx context.Context, p Prefill, model string) result {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = c.send(asking, p, pairs.Path, request) // its end says nothing: see above
+		_, _ = c.send(asking, p, pairs.Path, request, pairs.MeetingHeader, "1") // its end says nothing: see above
 	}()
 	r := c.judge(by, c.cfg.Ask(asking, pairs.Path, request))
 	cancel()

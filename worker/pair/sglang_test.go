@@ -99,6 +99,9 @@ func (r *rooms) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if q.URL.Path != pairs.Path {
 		r.t.Errorf("asked is %s", q.URL)
 	}
+	if meets := !strings.Contains(string(body), pairs.Nobody); (q.Header.Get(pairs.MeetingHeader) != "") != meets {
+		r.t.Errorf("the worker is told that it is a meeting: %v, of %s", !meets, body)
+	}
 	if r.sick {
 		w.WriteHeader(http.StatusInternalServerError)
 		return

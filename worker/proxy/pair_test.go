@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dynmesh/dynmesh"
@@ -71,6 +72,30 @@ func TestPairs(t *testing.T) {
 		mu.Unlock()
 		if strings.Join(all, ", ") != tt.want {
 			t.Errorf("%s: told of %q, want %q", tt.name, all, tt.want)
+		}
+	}
+}
+
+// A canary to a pair that fails at the engine that prefills is no failure of that engine's.
+func TestMeetingFails(t *testing.T) {
+	engine := engineOf(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	var failures atomic.Int64
+	s := before(t, engine.URL, func(c *Config) { c.OnFailure = func(*dynmesh.Failure) { failures.Add(1) } })
+	client := newClient(t)
+	for n, header := range []string{pairs.MeetingHeader, "X-Another"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url("/v1/completions"), strings.NewReader(`{"bootstrap_host":"10.0.0.3"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(header, "1")
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		testkit.Eventually(t, patience, "the request is over", func() bool { return s.Activity().InFlight == 0 })
+		if got := failures.Load(); got != int64(n) || s.Activity().Errors != uint64(n) || resp.StatusCode != http.StatusInternalServerError {
+			t.Errorf("%s: status %d, %d failures, %d errors, want %d", header, resp.StatusCode, got, s.Activity().Errors, n)
 		}
 	}
 }

@@ -157,7 +157,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // is the one to pass on.
 func (p *Proxy) begin(q *passing, w http.ResponseWriter, r *http.Request) *http.Request {
 	if p.cfg.Generates(r.Method, r.URL.EscapedPath()) {
-		e := &exchange{proxy: p, operation: operationOf(r.URL.EscapedPath()), client: r.Context(), conn: traffic.ClientOf(r.Context()), began: time.Now()}
+		e := &exchange{
+			proxy: p, operation: operationOf(r.URL.EscapedPath()), client: r.Context(), conn: traffic.ClientOf(r.Context()), began: time.Now(),
+			meeting: r.Header.Get(pairs.MeetingHeader) != "",
+		}
 		p.tracker.Begin(&e.request)
 		if e.conn != nil {
 			e.conn.Count(&e.request)
