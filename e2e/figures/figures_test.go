@@ -38,7 +38,7 @@ func TestFigures(t *testing.T) {
 		run  func(*testing.T) []figure
 	}{
 		{"throughput", throughput}, {"visibility", visibility}, {"storm", storm}, {"memory", memory}, {"tracking", tracking}, {"listeners", listeners},
-		{"proxy", proxying}, {"push", pushing},
+		{"proxy", proxying}, {"push", pushing}, {"upkeep", upkeep},
 	} {
 		t.Run(measure.name, func(t *testing.T) { rows = append(rows, measure.run(t)...) })
 	}

@@ -17,8 +17,8 @@ type pools struct {
 	stop  func()
 }
 
-// startPools returns once all know each other.
-func startPools(t *testing.T, n int) pools {
+// startPools returns once all know each other. Their requests go to service; empty: nowhere.
+func startPools(t *testing.T, n int, service string) pools {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -30,7 +30,7 @@ func startPools(t *testing.T, n int) pools {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg := gossip.Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: keyring}
+		cfg := gossip.Config{Role: dynmesh.RoleWorker, Bind: "127.0.0.1:0", Keyring: keyring, Service: service}
 		if i > 0 {
 			cfg.Join = []string{p.pools[0].Addr()}
 		}

@@ -31,7 +31,7 @@ const (
 // and etcd are in this process.
 func pushing(t *testing.T) []figure {
 	server, client := startEtcd(t)
-	mesh := startPools(t, pushWorkers)
+	mesh := startPools(t, pushWorkers, "")
 	defer mesh.stop()
 	port := acceptAll(t)
 	at := func(server, cluster int) dynmesh.InstanceKey {
