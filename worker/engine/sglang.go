@@ -3,9 +3,11 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dynmesh/dynmesh/canary/kind"
+	"github.com/dynmesh/dynmesh/canary/pairs"
 )
 
 // sglang is sgl-project/sglang. Sources, as of 2026:
@@ -85,10 +87,11 @@ func sglangAlone(ask Ask, k kind.Kind) kind.Kind {
 	var server struct {
 		Mode string `json:"disaggregation_mode"`
 	}
-	if !ask("/server_info").json(&server) && !ask("/get_server_info").json(&server) || server.Mode != "prefill" && server.Mode != "decode" {
+	knows := func(path string) bool { return ask(path).json(&server) }
+	if !slices.ContainsFunc(pairs.ServerPaths(), knows) || server.Mode != "prefill" && server.Mode != "decode" {
 		return k
 	}
-	return k.WithBody(strings.TrimSuffix(k.Body, "}") + `,"bootstrap_host":"2.2.2.2","bootstrap_room":0}`)
+	return k.WithBody(fmt.Sprintf(`%s,"bootstrap_host":%q,"bootstrap_room":0}`, strings.TrimSuffix(k.Body, "}"), pairs.Nobody))
 }
 
 // sglangError finds the end of a request that was given up.
