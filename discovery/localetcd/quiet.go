@@ -1,12 +1,14 @@
 package localetcd
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
-// expected tells the warnings and errors that every start of a healthy single node brings. They
-// would be the first thing a user of `dynmesh up` sees.
+// expected tells the warnings and errors that starts of a healthy single node bring. They would be
+// the first thing a user of `dynmesh up` sees.
 func expected(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.", // it is not production
@@ -14,7 +16,9 @@ func expected(message string) bool {
 		"Failed to detect schema version", "failed to update storage version": // a new database has none; etcd tries again
 		return true
 	}
-	return false
+	// Of raft, where it is to elect itself before it has taken in that it is the only member. It
+	// tries again at the next tick.
+	return strings.HasSuffix(message, "since there are still pending configuration changes to apply")
 }
 
 // quiet wraps the logger: what is expected goes down to debug, and so does everything once the
