@@ -239,9 +239,9 @@ func (s *Scanner) value(v string) {
 }
 
 // Peer returns who has read the prompt, once all of the request has come; the zero value: nobody is
-// named.
+// named, as by what an engine of SGLang's is to answer alone.
 func (s *Scanner) Peer() Peer {
-	if s.reads {
+	if s.reads || s.host == Nobody {
 		return Peer{}
 	}
 	addr := strings.Trim(s.host, "[]")

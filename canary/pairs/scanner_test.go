@@ -34,6 +34,7 @@ func TestScanner(t *testing.T) {
 		{"vLLM's MooncakeConnector", `{"kv_transfer_params":{"remote_engine_id":"x","remote_bootstrap_addr":"http://10.0.0.3:8998","transfer_id":"t"}}`, Peer{Engine: "x", Addr: "10.0.0.3:8998"}},
 		{"SGLang", `{"text":"a","bootstrap_host":"10.0.0.3","bootstrap_port":8998,"bootstrap_room":1234}`, Peer{Addr: "10.0.0.3:8998"}},
 		{"SGLang's batches", `{"text":["a","b"],"bootstrap_host":["10.0.0.3","10.0.0.4"],"bootstrap_port":[null,null],"bootstrap_room":[1,2]}`, Peer{Addr: "10.0.0.3"}},
+		{"SGLang, alone", `{"text":"a","bootstrap_host":"2.2.2.2","bootstrap_port":8998,"bootstrap_room":0}`, Peer{}},
 		{"over IPv6", `{"bootstrap_host":"fd00::3","bootstrap_port":8998}`, Peer{Addr: "[fd00::3]:8998"}},
 		{"over IPv6, as in a URL", `{"bootstrap_host":"[fd00::3]","bootstrap_port":8998}`, Peer{Addr: "[fd00::3]:8998"}},
 		{"the same without a port", `{"bootstrap_host":"[fd00::3]","bootstrap_port":null}`, Peer{Addr: "fd00::3"}},
