@@ -31,7 +31,7 @@ type exchange struct {
 	pieces    int
 	status    int
 	timing    timing
-	meeting   bool // a canary to a pair: what fails at it is the pair's to answer for
+	meeting   bool // a canary to a pair: an answer that says that it failed is the pair's to answer for
 
 	mu      sync.Mutex // guards request: the end of its body may come while it is answered
 	ended   bool
@@ -45,7 +45,7 @@ type exchange struct {
 
 // end counts the request, once: the first end is the true one. failure is the engine's.
 func (e *exchange) end(o traffic.Outcome, failure *dynmesh.Failure) {
-	if e.meeting && o == traffic.Errored {
+	if e.meeting && o == traffic.Errored && e.status != 0 {
 		o, failure = traffic.ClientError, nil
 	}
 	e.mu.Lock()

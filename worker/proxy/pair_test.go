@@ -76,26 +76,38 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// A canary to a pair that fails at the engine that prefills is no failure of that engine's.
+// A canary to a pair that fails at the engine that prefills is no failure of that engine's, unless
+// that does not answer at all.
 func TestMeetingFails(t *testing.T) {
 	engine := engineOf(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	var failures atomic.Int64
 	s := before(t, engine.URL, func(c *Config) { c.OnFailure = func(*dynmesh.Failure) { failures.Add(1) } })
 	client := newClient(t)
-	for n, header := range []string{pairs.MeetingHeader, "X-Another"} {
+	for n, tt := range []struct {
+		header string
+		gone   bool
+		status int
+	}{
+		{pairs.MeetingHeader, false, http.StatusInternalServerError},
+		{"X-Another", false, http.StatusInternalServerError},
+		{pairs.MeetingHeader, true, http.StatusBadGateway},
+	} {
+		if tt.gone {
+			engine.Close()
+		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url("/v1/completions"), strings.NewReader(`{"bootstrap_host":"10.0.0.3"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set(header, "1")
+		r.Header.Set(tt.header, "1")
 		resp, err := client.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
 		testkit.Eventually(t, patience, "the request is over", func() bool { return s.Activity().InFlight == 0 })
-		if got := failures.Load(); got != int64(n) || s.Activity().Errors != uint64(n) || resp.StatusCode != http.StatusInternalServerError {
-			t.Errorf("%s: status %d, %d failures, %d errors, want %d", header, resp.StatusCode, got, s.Activity().Errors, n)
+		if got := failures.Load(); got != int64(n) || s.Activity().Errors != uint64(n) || resp.StatusCode != tt.status {
+			t.Errorf("%+v: status %d, %d failures, %d errors, want %d", tt, resp.StatusCode, got, s.Activity().Errors, n)
 		}
 	}
 }
