@@ -31,6 +31,10 @@ const (
 	// transfer (nixl/base_worker.py, RCVTIMEO), and only then says that it failed.
 	patient = 6 * time.Second
 
+	// maxLate is how many canaries that had no answer the engine may go on to count. What it has
+	// beyond them is others' work, though nothing was answered for hours.
+	maxLate = again
+
 	toldAgain = 5 * time.Minute // that pairs cannot be asked
 
 	maxAnswer   = 1 << 20 // bytes of an answer: a block of the KV cache is a number in it
@@ -106,7 +110,7 @@ type Canary struct {
 	// Of Run.
 	directory *directory
 	schedule  schedule
-	late      uint64    // canaries since the last answer that had none in time
+	late      uint64    // canaries since the last answer that had none in time, of maxLate
 	told      time.Time // when it was logged last that pairs cannot be asked
 }
 
@@ -225,7 +229,8 @@ func (c *Canary) judge(by pairs.Peer, err error) result {
 		return voidBy(by, err)
 	}
 	if late := why.Reason == dynmesh.ReasonTimeout || why.Reason == dynmesh.ReasonFrozen; late {
-		if c.late++; c.cfg.Activity().InFlight > 1 { // one may be the canary
+		c.late = min(c.late+1, maxLate)
+		if c.cfg.Activity().InFlight > 1 { // one may be the canary
 			return voidBy(by, errBusy)
 		}
 	}

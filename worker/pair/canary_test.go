@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,6 +96,28 @@ func TestAsk(t *testing.T) {
 				t.Errorf("it was read by %+v", got.by)
 			}
 		})
+	}
+}
+
+// Canaries that are late may still be with the engine. What it has beyond a few is others' work,
+// however many were late.
+func TestLate(t *testing.T) {
+	var a canary.Activity
+	c := New(Config{Activity: func() canary.Activity { return a }})
+	var idle []bool
+	for _, n := range []int{1, 100} {
+		for range n {
+			c.judge(pairs.Peer{}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+		}
+		for _, a.Engine = range []uint64{1, 2, maxLate, maxLate + 1} {
+			idle = append(idle, c.isIdle())
+		}
+	}
+	a.Engine = 1
+	c.judge(pairs.Peer{}, nil)
+	idle = append(idle, c.isIdle())
+	if want := []bool{true, false, false, false, true, true, true, false, false}; !slices.Equal(idle, want) {
+		t.Errorf("idle after one, after many, and after an answer: %v, want %v", idle, want)
 	}
 }
 
