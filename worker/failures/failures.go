@@ -34,7 +34,8 @@ type Watch struct {
 	peers    peers
 }
 
-// New watches the Activity of an endpoint. Where it CountsCanaries, those to pairs are taken off.
+// New watches the Activity of an endpoint. Where it CountsCanaries, those to pairs are taken off
+// that the engine has brought to an end.
 func New(e canary.Endpoint) *Watch { return &Watch{endpoint: e} }
 
 // Failed takes note of why a request failed. It may be called from any goroutine.
@@ -54,7 +55,7 @@ func (w *Watch) Measure() dynmesh.Measure { return dynmesh.MeasureFailures }
 func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	var seen, asked counts
+	var seen, counted counts
 	var standing finding
 	var said time.Time
 	for {
@@ -67,8 +68,8 @@ func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 		a := w.endpoint.Activity()
 		all, canaries := w.peers.list(now)
 		seen = seen.add(sample{now, a.Errors, a.Completed + a.Errors})
-		asked = asked.add(sample{now, canaries.Failed, canaries.Ended})
-		found := w.conclude(seen, asked, all, standing)
+		counted = counted.add(sample{now, canaries.Failed, canaries.Ended})
+		found := w.conclude(seen, counted, all, standing)
 		switch {
 		case !said.IsZero() && now.Sub(said) < apart:
 			continue
@@ -95,22 +96,24 @@ type finding struct {
 
 // conclude returns what is to be said of what ended within window, or, where nothing stands, within
 // a third of it.
-func (w *Watch) conclude(seen, asked counts, all []*peer, standing finding) finding {
+func (w *Watch) conclude(seen, counted counts, all []*peer, standing finding) finding {
 	within := []time.Duration{window, window / 3}
 	if standing.text != "" {
 		within = within[:1]
 	}
 	for _, d := range within {
 		rows := make([]row, len(all))
+		var canaries pairs.Count
 		for n, p := range all {
 			rows[n] = row{
 				requests: p.seen.within(d), canaries: p.asked.within(d), stands: p.stands, inRow: p.inRow,
 				lately: p.seen.within(window / 3).Plus(p.asked.within(window / 3)),
 			}
+			canaries = canaries.Plus(rows[n].canaries)
 		}
-		requests, canaries := seen.within(d), asked.within(d)
+		requests := seen.within(d)
 		if w.endpoint.CountsCanaries {
-			requests = requests.Without(canaries)
+			requests = requests.Without(counted.within(d))
 		}
 		if failing, others := concentrated(rows, requests.Plus(canaries)); len(failing) > 0 {
 			return w.ofPeers(all, rows, failing, others, d)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary/pairs"
+	"github.com/dynmesh/dynmesh/canary/schedule"
 )
 
 // maxPeers is how many engines that read prompts are told apart. Who is asked about the least of
@@ -21,10 +22,10 @@ const peerPart = 0.5
 
 // peers are the engines whose prompts this one answers.
 type peers struct {
-	mu     sync.Mutex
-	by     map[string]*peer
-	asked  pairs.Count // canaries to pairs
-	ending uint64      // counts all that ended
+	mu      sync.Mutex
+	by      map[string]*peer
+	counted pairs.Count // canaries to pairs that the engine itself has brought to an end
+	ending  uint64      // counts all that ended
 }
 
 // peer is what became of the prompts of one of them.
@@ -77,16 +78,19 @@ func (p *peers) ended(of pairs.Peer, f *dynmesh.Failure, isCanary bool) {
 	case isCanary:
 		at.inRow++
 	}
-	if isCanary {
-		at.canaries, p.asked = at.canaries.Plus(one), p.asked.Plus(one)
-	} else {
+	if !isCanary {
 		at.requests = at.requests.Plus(one)
+		return
+	}
+	at.canaries = at.canaries.Plus(one)
+	if f == nil || !schedule.IsLate(f.Reason) {
+		p.counted = p.counted.Plus(one) // else it was given up: to engines it was aborted, and no error
 	}
 }
 
 // list takes in how the counters are now, and returns all peers, by name, and how many canaries to
-// pairs there were in all.
-func (p *peers) list(now time.Time) (all []*peer, asked pairs.Count) {
+// pairs an engine's own counters have.
+func (p *peers) list(now time.Time) (all []*peer, counted pairs.Count) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range p.by {
@@ -98,7 +102,7 @@ func (p *peers) list(now time.Time) (all []*peer, asked pairs.Count) {
 		all = append(all, &peer{Peer: at.Peer, inRow: at.inRow, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
 	}
 	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.Name(), b.Name()) })
-	return all, p.asked
+	return all, p.counted
 }
 
 // stand takes note of who is named now.

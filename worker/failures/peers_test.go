@@ -144,7 +144,7 @@ func TestAskedAndCounted(t *testing.T) {
 		go func() {
 			time.Sleep(3 * every / 2)
 			for range least {
-				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonStatus})
 				f.failed.Add(1)
 				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
 				f.completed.Add(1)
@@ -152,7 +152,31 @@ func TestAskedAndCounted(t *testing.T) {
 		}()
 		var said []string
 		f.w.Run(ctx, func(s string) { said = append(said, s) })
-		if want := []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: timeout"}; !slices.Equal(said, want) {
+		if want := []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: status"}; !slices.Equal(said, want) {
+			t.Errorf("it said %q, want %q", said, want)
+		}
+	})
+}
+
+// An engine counts no error for a canary that was given up: real requests that failed beside it are
+// not taken for it, and where those of all fail, nobody is named.
+func TestAskedAndGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		f.w.endpoint.CountsCanaries = true
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		go func() {
+			time.Sleep(3 * every / 2)
+			for range least {
+				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+				f.failed.Add(1)
+				f.completed.Add(1)
+			}
+		}()
+		var said []string
+		f.w.Run(ctx, func(s string) { said = append(said, s) })
+		if want := []string{"3 of 6 within 30s"}; !slices.Equal(said, want) {
 			t.Errorf("it said %q, want %q", said, want)
 		}
 	})
