@@ -53,7 +53,7 @@ func (o *engineOptions) register(flags *pflag.FlagSet) {
 			"how real traffic is seen: proxy, or metrics where it does not come through this worker"},
 		setting{"backend-metrics", "DYN_BACKEND_METRICS", &urlValue{stringValue{target: &o.backend.Metrics}}, "URL of the engine's counters, which may have a query; default the engine's usual one"},
 		setting{"quality-canary", "DYN_QUALITY_CANARY", &budgetValue{&o.quality.budget}, fmt.Sprintf("compare what idle replicas answer to fixed prompts: off, on (%d), or the tokens an hour that it may cost", answers.Default)},
-		setting{"pair-canary", "DYN_PAIR_CANARY", &prefillValue{&o.pairs.prefill}, "ask pairs while this engine is idle, as a router of vLLM's does: a worker that prefills, and this engine with what that has read: off, on, or the name of the component that prefills (" + prefillComponent + ")"},
+		setting{"pair-canary", "DYN_PAIR_CANARY", &prefillValue{&o.pairs.prefill}, "ask pairs while this engine is idle, as a router of vLLM's or SGLang's does: a worker that prefills, and this engine with what that has read: off, on, or the name of the component that prefills (" + prefillComponent + ")"},
 		setting{"mock-control", "DYN_MOCK_CONTROL", &stringValue{&o.mockControl, hostPort}, "host:port at which the mock engine's faults can be set; only without --backend"},
 	)
 }
