@@ -107,7 +107,8 @@ func (w *Watch) conclude(seen, counted counts, all []*peer, standing finding) fi
 		for n, p := range all {
 			rows[n] = row{
 				requests: p.seen.within(d), canaries: p.asked.within(d), stands: p.stands, inRow: p.inRow,
-				lately: p.seen.within(window / 3).Plus(p.asked.within(window / 3)),
+				remembered: seen[len(seen)-1].at.Sub(p.askedAt) < remembered,
+				lately:     p.seen.within(window / 3).Plus(p.asked.within(window / 3)),
 			}
 			canaries = canaries.Plus(rows[n].canaries)
 		}

@@ -16,6 +16,10 @@ import (
 // late makes room for another.
 const maxPeers = 64
 
+// remembered is for how long canaries that failed in a row stand for a peer that has been named,
+// while nothing else is asked of it: a turn of canaries through maxPeers takes over two minutes.
+const remembered = 3 * time.Minute
+
 // What is too many of one peer's requests, where of all others less than part fail. It is over once
 // it is less than half of that, or all of the last third of window's were answered.
 const peerPart = 0.5
@@ -34,7 +38,8 @@ type peer struct {
 	requests, canaries pairs.Count
 	inRow              int // canaries that have failed since the peer's last prompt was answered
 	last               *dynmesh.Failure
-	used               uint64 // ending, when one of its requests ended last
+	used               uint64    // ending, when one of its requests ended last
+	askedAt            time.Time // its last canary ended
 
 	// Of Run.
 	seen, asked counts // of requests, of canaries
@@ -82,7 +87,7 @@ func (p *peers) ended(of pairs.Peer, f *dynmesh.Failure, isCanary bool) {
 		at.requests = at.requests.Plus(one)
 		return
 	}
-	at.canaries = at.canaries.Plus(one)
+	at.canaries, at.askedAt = at.canaries.Plus(one), time.Now()
 	if f == nil || !schedule.IsLate(f.Reason) {
 		p.counted = p.counted.Plus(one) // else it was given up: to engines it was aborted, and no error
 	}
@@ -99,7 +104,7 @@ func (p *peers) list(now time.Time) (all []*peer, counted pairs.Count) {
 		}
 		at.seen = at.seen.add(sample{now, at.requests.Failed, at.requests.Ended})
 		at.asked = at.asked.add(sample{now, at.canaries.Failed, at.canaries.Ended})
-		all = append(all, &peer{Peer: at.Peer, inRow: at.inRow, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
+		all = append(all, &peer{Peer: at.Peer, inRow: at.inRow, askedAt: at.askedAt, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
 	}
 	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, p.counted
@@ -120,6 +125,7 @@ type row struct {
 	lately             pairs.Count // of both, within the last third of window
 	stands             bool        // it is named already
 	inRow              int         // canaries that have failed since the last was answered
+	remembered         bool        // they are of late enough to stand for it while nothing else is asked
 }
 
 func (r row) all() pairs.Count { return r.requests.Plus(r.canaries) }
@@ -129,6 +135,9 @@ func (r row) all() pairs.Count { return r.requests.Plus(r.canaries) }
 func (r row) fails() bool {
 	of := r.all()
 	share := float64(of.Failed) / float64(max(of.Ended, 1))
+	if r.stands && of.Ended == 0 {
+		return r.remembered && r.inRow >= least
+	}
 	if r.stands {
 		return share >= peerPart/2 && (r.lately.Failed > 0 || r.lately.Ended < least)
 	}
@@ -146,7 +155,7 @@ func concentrated(rows []row, all pairs.Count) (failing []int, others pairs.Coun
 	for n, r := range rows {
 		if r.fails() {
 			failing = append(failing, n)
-			asked = asked || r.canaries.Failed > 0
+			asked = asked || r.canaries.Failed > 0 || r.all().Ended == 0
 			others = others.Without(r.all())
 		}
 	}

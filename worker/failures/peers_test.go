@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -252,6 +253,33 @@ func TestAskedSlowly(t *testing.T) {
 			said = append(said, fmt.Sprint(time.Since(began).Round(apart), " ", s))
 		})
 		if want := []string{"2m0s 2 of 2 whose prompt p0 read fail, within 30s, the last: status 500"}; !slices.Equal(said, want) {
+			t.Errorf("it said %q, want %q", said, want)
+		}
+	})
+}
+
+// Where many prefill, one that fails is asked less than once a window: it stays named meanwhile,
+// and for a while after it is asked no longer.
+func TestAskedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const turn = 100 * time.Second
+		began := time.Now()
+		w := newFleet().w
+		ctx, cancel := context.WithTimeout(t.Context(), 2*turn+2*remembered)
+		defer cancel()
+		go func() {
+			for _, pause := range []time.Duration{time.Second, time.Second, time.Second, turn, turn} {
+				time.Sleep(pause)
+				w.Asked(pairs.Peer{Engine: "p0"}, &dynmesh.Failure{Reason: dynmesh.ReasonStatus})
+			}
+		}()
+		var said []string
+		w.Run(ctx, func(s string) {
+			if n := len(said); n == 0 || s == "" || !strings.HasSuffix(said[n-1], s) {
+				said = append(said, fmt.Sprint(time.Since(began).Round(10*time.Second), " ", s))
+			}
+		})
+		if want := []string{"0s 3 of 3 whose prompt p0 read fail, within 30s, the last: status", "6m20s "}; !slices.Equal(said, want) {
 			t.Errorf("it said %q, want %q", said, want)
 		}
 	})
