@@ -32,3 +32,15 @@ func TestServiceAtLoopback(t *testing.T) {
 		}
 	}
 }
+
+// A ping is answered where it says, at no interface of this host's that it names.
+func TestZoneOfAnotherHostIsNone(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"[fe80::1%eth0]:7946": "[fe80::1]:7946", "[::ffff:10.0.0.1%7]:7946": "[::ffff:10.0.0.1]:7946", "10.0.0.1:7946": "10.0.0.1:7946",
+	} {
+		if p, err := peerAt(dynmesh.Observer{ID: 1}, said); err != nil || p.Addr.String() != want {
+			t.Errorf("%s: %v and %v, want %s", said, p.Addr, err, want)
+		}
+	}
+}

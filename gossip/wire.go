@@ -220,10 +220,11 @@ func maxIncarnation(name string, now time.Time) int64 {
 // errLeft refuses a member that has left.
 var errLeft = errors.New("it has left")
 
-// peerAt makes a peer of an observer and an address, for sending.
+// peerAt makes a peer of an observer and an address, for sending. A zone names an interface of the
+// host that said so; the kernel's interfaces would be listed anew for each that this one has not.
 func peerAt(o dynmesh.Observer, addr string) (swim.Peer, error) {
 	at, err := netip.ParseAddrPort(addr)
-	return swim.Peer{Name: memberName(o), Addr: at}, err
+	return swim.Peer{Name: memberName(o), Addr: netip.AddrPortFrom(at.Addr().WithZone(""), at.Port())}, err
 }
 
 // The fields of a member's metadata: what others must know of it before it says anything. New ones
