@@ -162,7 +162,28 @@ func (p *peer) alive() int {
 }
 
 // pass lets time pass. It takes none, since it is the bubble's.
-func (m *mesh) pass(d time.Duration) { time.Sleep(d) }
+func (m *mesh) pass(d time.Duration) {
+	m.Helper()
+	time.Sleep(d)
+	m.keptIsTrue()
+}
+
+// keptIsTrue fails where a loop has kept what it would not find anew.
+func (m *mesh) keptIsTrue() {
+	m.Helper()
+	synctest.Wait()
+	for _, p := range m.peers {
+		l := p.loop
+		p.inbox.mu.Lock() // for the race detector: with it the loop's next iteration begins
+		if anew := l.present(); !l.hearing.changed && !slices.Equal(l.hearing.present, anew) {
+			m.Errorf("%s is to hear %v, and looks for %v", l.pool.self.ID, anew, l.hearing.present)
+		}
+		if sum := l.sync.members; sum != nil && *sum != l.members.sum() {
+			m.Errorf("%s: the sum of its members is not theirs", l.pool.self.ID)
+		}
+		p.inbox.mu.Unlock()
+	}
+}
 
 // within waits until the condition holds, and returns how long that took.
 func (m *mesh) within(d time.Duration, what string, holds func() bool) time.Duration {
@@ -176,7 +197,7 @@ func (m *mesh) within(d time.Duration, what string, holds func() bool) time.Dura
 			}
 			m.Fatalf("after %v: not %s", d, what)
 		}
-		time.Sleep(10 * time.Millisecond)
+		m.pass(10 * time.Millisecond)
 	}
 	return time.Since(begun)
 }

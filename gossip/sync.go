@@ -206,12 +206,7 @@ func (l *loop) listen(now time.Time) time.Time {
 	}
 	l.healthDirty = h.ran(now) || l.healthDirty
 	if h.changed {
-		h.changed, h.present = false, nil
-		for _, id := range l.prober.Watchers(l.pool.self.ID) {
-			if m := l.members[id]; m != nil && m.alive() && !l.cutOff(id) {
-				h.present = append(h.present, id)
-			}
-		}
+		h.changed, h.present = false, l.present()
 	}
 	silent := h.overdue(h.present, now)
 	h.next = now.Add(listenInterval)
@@ -240,6 +235,16 @@ func (l *loop) listen(now time.Time) time.Time {
 		l.speak(silent, now)
 	}
 	return h.next
+}
+
+// present returns who is to watch this member, is alive and reaches others.
+func (l *loop) present() (ids []dynmesh.InstanceID) {
+	for _, id := range l.prober.Watchers(l.pool.self.ID) {
+		if m := l.members[id]; m != nil && m.alive() && !l.cutOff(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // cutOff reports whether somebody else has found that a member's port of gossip is cut off: that it

@@ -119,7 +119,7 @@ const (
 type hearing struct {
 	next     time.Time                        // when it is looked again
 	changed  bool                             // present may be others
-	present  []dynmesh.InstanceID             // who is to watch this member, is alive and reaches others
+	present  []dynmesh.InstanceID             // as loop.present has found them
 	watchers map[dynmesh.InstanceID]time.Time // who is to ask, and when each has, or has begun to be one
 	last     time.Time                        // when one of them has
 
