@@ -216,7 +216,7 @@ type exchange struct {
 
 var _ swim.Delegate = (*exchange)(nil)
 
-// Receive is for memberlist.
+// Receive is for memberlist, and for whoever reads packets: it never waits for the loop.
 func (x *exchange) Receive(message []byte) { x.inbox.message(message) }
 
 // PeerChanged is for memberlist.

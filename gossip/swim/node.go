@@ -184,7 +184,7 @@ func (n *Node) Join(addr string) error {
 // them, whose own way makes a cipher anew for each.
 func (n *Node) Send(to Peer, b []byte) {
 	if n.list.Load() != nil {
-		n.transport.send(n.transport.guard.rules.Message(b), to.Addr)
+		_ = n.transport.send(n.transport.guard.rules.Message(b), to.Addr)
 	}
 }
 
