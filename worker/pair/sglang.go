@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 
 	"github.com/dynmesh/dynmesh/canary/pairs"
 )
@@ -17,8 +18,9 @@ const sglang = "sglang"
 // meet in its room.
 //
 // Neither half is answered without the other, so when the own engine fails, nothing is known of the
-// other one yet. That is then asked to read a prompt for nobody: where it does not answer that
-// either, the fault is its own, or it has other work.
+// other one yet, unless that has refused its half for want of room. It is then asked to read a
+// prompt for nobody: where it does not answer that either, the fault is its own, or it has other
+// work.
 func (c *Canary) meet(ctx context.Context, p Prefill, model string) result {
 	port, err := c.meetingPort(ctx, p)
 	if err != nil {
@@ -31,15 +33,24 @@ func (c *Canary) meet(ctx context.Context, p Prefill, model string) result {
 	}
 	asking, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
+	var refused error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = c.send(asking, p, pairs.Path, request, pairs.MeetingHeader, "1") // its end says nothing: see above
+		_, err := c.send(asking, p, pairs.Path, request, pairs.MeetingHeader, "1")
+		status, ok := errors.AsType[statusError](err)
+		if ok && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
+			refused = err
+			cancel() // the own engine would wait for nobody
+		}
 	}()
 	r := c.judge(by, c.cfg.Ask(asking, pairs.Path, request))
 	cancel()
 	<-ended
-	if r.outcome == failed {
+	switch {
+	case r.outcome != answered && refused != nil:
+		return voidBy(by, fmt.Errorf("the one that prefills: %w", refused))
+	case r.outcome == failed:
 		alone, _ := pairs.Meeting(model, rand.Uint64(), pairs.Nobody, port)
 		if _, err := c.send(ctx, p, pairs.Path, alone); err != nil {
 			return voidBy(by, fmt.Errorf("the one that prefills: %w", err))

@@ -22,6 +22,7 @@ type rooms struct {
 	t       *testing.T
 	info    map[string]string // by path: what the one that prefills says of itself
 	sick    bool              // the one that prefills answers nothing well
+	full    bool              // the one that prefills has no room just now
 	apart   bool              // they do not meet
 	severed bool              // they meet, and the KV cache does not come through
 
@@ -106,6 +107,10 @@ func (r *rooms) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
+	if r.full && !strings.Contains(string(body), pairs.Nobody) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	if status := r.answer(q.Context(), body); status != 0 {
 		w.WriteHeader(status)
 	}
@@ -121,6 +126,9 @@ func (r *rooms) decode(ctx context.Context, _ string, body []byte) error {
 		return nil
 	case http.StatusInternalServerError:
 		return &dynmesh.Failure{Reason: dynmesh.ReasonStatus, Detail: "status 500: Decode transfer failed"}
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &dynmesh.Failure{Reason: dynmesh.ReasonTimeout}
 	}
 	return errors.New("not answered")
 }
@@ -141,6 +149,7 @@ func TestMeet(t *testing.T) {
 		{"the KV cache does not come through", &rooms{info: now, severed: true}, false, failed, ""},
 		{"they do not meet", &rooms{info: now, apart: true}, false, failed, ""},
 		{"the one that prefills is sick", &rooms{info: now, sick: true}, false, void, "the one that prefills: status 500"},
+		{"it has no room", &rooms{info: now, full: true}, false, void, "the one that prefills: status 503"},
 		{"it is gone", &rooms{info: now}, true, void, "the one that prefills: "},
 		{"it is in no pair", &rooms{info: map[string]string{"/server_info": `{"disaggregation_mode":"null","disaggregation_bootstrap_port":8998}`}}, false, void, "disaggregation-mode prefill"},
 		{"it is none of SGLang's", &rooms{}, false, void, "disaggregation-mode prefill"},
@@ -161,7 +170,7 @@ func TestMeet(t *testing.T) {
 			var got result
 			for range 10 {
 				got = c.ask(t.Context(), Prefill{1, strings.TrimPrefix(prefill.URL, "http://")}, "m")
-				if late := got.outcome == failed && got.failure.Reason == dynmesh.ReasonTimeout && !r.apart; !late && !errors.Is(got.obstacle, context.DeadlineExceeded) {
+				if late := got.outcome == failed && got.failure.Reason == dynmesh.ReasonTimeout && !r.apart && !r.full; !late && !errors.Is(got.obstacle, context.DeadlineExceeded) {
 					break // else this machine stood still for as long as it is patient
 				}
 			}
