@@ -158,6 +158,66 @@ func TestWhatIsDamage(t *testing.T) {
 	}
 }
 
+// A disk that fails has no file set aside, since none of them may be damaged, and none that was
+// removed; what waits for it waits on.
+func TestFailingDisk(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.step()
+	s := k.store.Load()
+	s.try = func(string) error { return syscall.EIO }
+	live, noise := s.live, k.now.Add(-time.Hour)
+	refused := fmt.Errorf("%w: %w", errDamaged, syscall.EIO)
+	if err := abandoned(s, refused); err == nil || errors.Is(err, errDamaged) || s.live != live {
+		t.Errorf("a commit: got %v, and the file is given up: %v", err, s.live != live)
+	}
+	write(t, s.path(noise), bytes.Repeat([]byte("noise "), 5000))
+	write(t, s.path(noise.Add(time.Second))+damaged, []byte("of before"))
+	before := k.names()
+	if err := s.add(s.path(noise)); !errors.Is(err, syscall.EIO) || !slices.Equal(k.names(), before) {
+		t.Errorf("a file: got %v, and of %v there is %v", err, before, k.names())
+	}
+	s.try = tryDisk
+	if err := s.add(s.path(noise)); err != nil || slices.Equal(k.names(), before) {
+		t.Errorf("a file on a disk that works: got %v, and there is %v", err, k.names())
+	}
+	if err := abandoned(s, refused); !errors.Is(err, errDamaged) || s.live != nil {
+		t.Errorf("a commit on a disk that works: got %v, want another file", err)
+	}
+}
+
+// A file of which something cannot be read when it is compressed is kept as it was.
+func TestDamagedWhileSealed(t *testing.T) {
+	k, paths := twoFiles(t)
+	content, err := os.ReadFile(paths[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content = bytes.ReplaceAll(content, []byte("\x28\xb5\x2f\xfd"), []byte("none"))
+	write(t, paths[2], content)
+	k = open(t, k.dir, k.now.Add(longest), newFleet())
+	k.step()
+	k.store.Load().sealing.Wait()
+	if got, err := os.ReadFile(paths[2] + damaged); err != nil || !bytes.Equal(got, content) || !strings.Contains(k.log.String(), "are damaged and left out") {
+		t.Errorf("got %d bytes, %v, want the %d of before: %s", len(got), err, len(content), k.log)
+	}
+}
+
+// Damaged files take no more than the history may.
+func TestDamagedFilesAreBounded(t *testing.T) {
+	s := &store{dir: t.TempDir(), maxBytes: 2000}
+	for n := range 4 {
+		path := s.path(at("28T03:00:00").Add(time.Duration(n) * time.Second))
+		write(t, path, make([]byte, 900))
+		if err := s.setAside(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, _ := filepath.Glob(filepath.Join(s.dir, "*"))
+	if len(got) != 2 || !strings.Contains(got[0], "T030002") || !strings.Contains(got[1], "T030003") {
+		t.Errorf("got %v, want the newest two", got)
+	}
+}
+
 // A page of a file that cannot be read costs what is on it, in answers as well, and not the rest of
 // six hours.
 func TestDamagedPages(t *testing.T) {

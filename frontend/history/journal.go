@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -374,9 +375,15 @@ func (j *Journal) write(s *store, queue []Entry, about []byte, now time.Time) er
 	return abandoned(s, s.write(entries, now, false, number))
 }
 
-// abandoned has the newest file go on no longer where err says that it is damaged.
+// abandoned has the newest file go on no longer where err says that it is damaged. While it is the
+// disk that fails, no other file could be written either: the changes wait.
 func abandoned(s *store, err error) error {
 	if errors.Is(err, errDamaged) && s.live != nil {
+		if errors.Is(err, syscall.EIO) {
+			if err := s.disk(s.live.path+unsealed, err); err != nil {
+				return err
+			}
+		}
 		err = errors.Join(err, s.abandon(err))
 	}
 	return err

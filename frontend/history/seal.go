@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -53,7 +54,14 @@ func (s *store) sealOne(f *file) error {
 		return os.Remove(tmp)
 	}
 	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
-	if err = errors.Join(f.close(), os.Rename(tmp, f.path)); err != nil {
+	err = f.close()
+	if err == nil && skipped > 0 { // another time, the disk may give what it has not given now
+		err = s.setAside(f.path)
+	}
+	if err == nil {
+		err = os.Rename(tmp, f.path)
+	}
+	if err != nil {
 		_ = os.Remove(tmp)
 	}
 	err = errors.Join(err, s.add(f.path)) // as it was, where it could not be exchanged
@@ -200,16 +208,10 @@ func (w *sealing) commit() error {
 	return err
 }
 
-// rescue keeps what can be read of a damaged file, and the file itself beside it.
+// rescue keeps what can be read of a damaged file, and the file itself beside it. Where it is the
+// disk that fails, or is full, its error says so, and the file is left as it is.
 func (s *store) rescue(f *file, cause error) error {
 	name, tmp := filepath.Base(f.path), f.path+unsealed
-	old, _ := filepath.Glob(filepath.Join(s.dir, "*Z"+suffix+damaged)) // the pattern is right
-	for _, path := range old {
-		if !slices.Contains(s.aside, path) {
-			_ = os.Remove(path)
-		}
-	}
-	s.aside = append(s.aside, f.path+damaged)
 	skipped := 0
 	err := guarded(func() (err error) {
 		if f.db != nil {
@@ -221,7 +223,13 @@ func (s *store) rescue(f *file, cause error) error {
 		skipped, err = f.seal(tmp, s.coder)
 		return errors.Join(err, f.db.Close())
 	})
-	if err := os.Rename(f.path, f.path+damaged); err != nil {
+	if err != nil {
+		_ = os.Remove(tmp)
+		if err := s.disk(tmp, err); err != nil {
+			return fmt.Errorf("save damaged %s: %w", name, err)
+		}
+	}
+	if err := s.setAside(f.path); err != nil {
 		return fmt.Errorf("set damaged %s aside: %w", name, err)
 	}
 	if err == nil {
@@ -243,6 +251,50 @@ func (s *store) rescue(f *file, cause error) error {
 	s.files = append(s.files, saved)
 	s.log.WithError(cause).Warnf("History: %s is damaged: what can be read is kept, up to %s, without %d parts; the file as it was stands as %s", name, stamp(saved.until()), skipped, name+damaged)
 	return nil
+}
+
+// setAside keeps a damaged file beside the others, as it is, and removes those that earlier
+// processes have kept. All of them take as much as the history may, at most.
+func (s *store) setAside(path string) error {
+	if err := os.Rename(path, path+damaged); err != nil {
+		return err
+	}
+	s.aside = append(s.aside, path+damaged)
+	old, _ := filepath.Glob(filepath.Join(s.dir, "*Z"+suffix+damaged)) // the pattern is right
+	for _, path := range old {
+		if !slices.Contains(s.aside, path) {
+			_ = os.Remove(path)
+		}
+	}
+	total := int64(0)
+	for n, path := range slices.Backward(s.aside) {
+		if info, err := os.Lstat(path); err == nil {
+			total += info.Size()
+		}
+		if total > s.maxBytes && n < len(s.aside)-1 {
+			_ = os.Remove(path)
+		}
+	}
+	return nil
+}
+
+// disk says what is wrong with the disk where a file on it cannot be used: that it is full, or what
+// comes of a try at another file, which path is for.
+func (s *store) disk(path string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return s.try(path)
+}
+
+// tryDisk writes a file, waits until the disk has it, and removes it.
+func tryDisk(path string) error {
+	to, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = to.Write(make([]byte, 4096))
+	return errors.Join(err, to.Sync(), to.Close(), os.Remove(path))
 }
 
 // abandon saves the newest file, which has turned out to be damaged. The next run begins another.
