@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/dynmesh/dynmesh/frontend/mesh"
@@ -250,6 +251,50 @@ func TestDamagedPages(t *testing.T) {
 		t.Errorf("%d of %d pages cost more than 100 changes of 400; the worst %d", worse, len(content)/4096, most)
 	}
 	t.Logf("%d of %d pages cost more than 100 changes of 400; the worst %d", worse, len(content)/4096, most)
+}
+
+// A pass over pages that cannot be read ends where they have taken too long.
+func TestPatience(t *testing.T) {
+	_, paths := twoFiles(t)
+	content, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := func(patience time.Duration) (read, skipped int) {
+		f, err := openFile(paths[0])
+		if err != nil {
+			return 0, 0
+		}
+		defer func() { _ = f.close() }()
+		_ = f.view(func(tx *bolt.Tx) error {
+			all, err := subjects(tx, Subject.isInstance)
+			if err != nil {
+				return err
+			}
+			for range blocksBetweenPages(tx, all, &skipped, patience) {
+				read++
+			}
+			return nil
+		})
+		return read, skipped
+	}
+	ended := 0
+	for page := 2; page < len(content)/4096; page++ {
+		changed := bytes.Clone(content)
+		copy(changed[page*4096:], bytes.Repeat([]byte{0xa5}, 4096))
+		write(t, paths[0], changed)
+		read, skipped := pass(time.Hour)
+		if skipped < 2 {
+			continue
+		}
+		if less, once := pass(0); once != 1 || less > read {
+			t.Errorf("page %d: without patience got %d blocks, and %d times no page; with it %d, %d", page, less, once, read, skipped)
+		}
+		ended++
+	}
+	if ended == 0 {
+		t.Error("no page is met twice")
+	}
 }
 
 // A file that another process cuts off, removes or overwrites while it is written to holds nothing

@@ -264,7 +264,7 @@ type block struct {
 // is passed over, and counted in skipped.
 func (f *file) blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
 	if f.torn.Load() {
-		return blocksBetweenPages(tx, of, skipped)
+		return blocksBetweenPages(tx, of, skipped, patience)
 	}
 	return blocks(tx, of, skipped)
 }
@@ -307,8 +307,8 @@ func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
 
 // blocksBetweenPages is blocks where pages of the file cannot be read, which are passed over: what
 // follows one is looked up subject by subject, since those on other pages are well. It takes twice
-// as long.
-func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
+// as long, and ends where such pages have taken more than the patience there is.
+func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int, patience time.Duration) iter.Seq[block] {
 	return func(yield func(block) bool) {
 		w := walk{entries: tx.Bucket(bucketEntries), of: of, skipped: skipped, yield: yield}
 		if len(of) > fewSubjects && w.walk(nil) {
@@ -319,12 +319,19 @@ func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.S
 			if len(w.last) >= len(prefix) && bytes.Compare(prefix, w.last[:len(prefix)]) < 0 {
 				continue // it was there before the page
 			}
+			if w.lost > patience {
+				return
+			}
 			if w.walk(prefix); w.enough {
 				return
 			}
 		}
 	}
 }
+
+// patience is for how long a question waits for pages that cannot be read: a disk may try each for
+// seconds, each time, and who writes waits for the question.
+const patience = 2 * time.Second
 
 // walk ranges over blocks, in the order of their keys.
 type walk struct {
@@ -333,8 +340,9 @@ type walk struct {
 	skipped *int
 	yield   func(block) bool
 
-	last   []byte // key of the last that was read; nil: none was
-	enough bool   // yield wants no more
+	last   []byte        // key of the last that was read; nil: none was
+	enough bool          // yield wants no more
+	lost   time.Duration // on pages that cannot be read
 }
 
 // walk goes through the blocks behind the last whose keys begin with a prefix. It returns false at
@@ -349,6 +357,7 @@ func (w *walk) walk(prefix []byte) (whole bool) {
 	for ; ; move = c.Next {
 		var b block
 		wanted, ended, readable := false, false, false
+		began := time.Now()
 		err := guarded(func() error {
 			k, v := move()
 			if ended = k == nil || !bytes.HasPrefix(k, prefix); ended {
@@ -369,6 +378,7 @@ func (w *walk) walk(prefix []byte) (whole bool) {
 		switch {
 		case err != nil:
 			*w.skipped++
+			w.lost += time.Since(began)
 			return false
 		case ended:
 			return true
