@@ -55,8 +55,10 @@ func TestAccess(t *testing.T) {
 			t.Errorf("%s %s with %q: got %d %s (%v), want %d", tt.method, tt.url, tt.token, status, body, err, tt.want)
 		}
 	}
-	if status, _, err := r.do("GET", "http://"+r.SystemAddr()+"/livez", "", nil); status == http.StatusOK {
-		t.Errorf("plain HTTP is answered, too (%v)", err)
+	for _, url := range []string{"http://" + r.SystemAddr() + "/livez", strings.Replace(requests, "https:", "http:", 1)} {
+		if status, body, err := r.do("GET", url, "", nil); status != http.StatusBadRequest || !access.IsPlainRefusal(body) {
+			t.Errorf("plain HTTP to %s: got %d %s (%v), want 400 and why", url, status, body, err)
+		}
 	}
 }
 
