@@ -254,7 +254,7 @@ func TestDamagedPages(t *testing.T) {
 }
 
 // A pass over pages that cannot be read ends where they have taken too long.
-func TestPatience(t *testing.T) {
+func TestUnreadablePagesTakeNoLonger(t *testing.T) {
 	_, paths := twoFiles(t)
 	content, err := os.ReadFile(paths[0])
 	if err != nil {

@@ -264,7 +264,7 @@ type block struct {
 // is passed over, and counted in skipped.
 func (f *file) blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
 	if f.torn.Load() {
-		return blocksBetweenPages(tx, of, skipped, patience)
+		return blocksBetweenPages(tx, of, skipped, maxUnreadable)
 	}
 	return blocks(tx, of, skipped)
 }
@@ -307,8 +307,8 @@ func blocks(tx *bolt.Tx, of map[uint32]Subject, skipped *int) iter.Seq[block] {
 
 // blocksBetweenPages is blocks where pages of the file cannot be read, which are passed over: what
 // follows one is looked up subject by subject, since those on other pages are well. It takes twice
-// as long, and ends where such pages have taken more than the patience there is.
-func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int, patience time.Duration) iter.Seq[block] {
+// as long, and ends where such pages have taken more than the most they may.
+func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int, most time.Duration) iter.Seq[block] {
 	return func(yield func(block) bool) {
 		w := walk{entries: tx.Bucket(bucketEntries), of: of, skipped: skipped, yield: yield}
 		if len(of) > fewSubjects && w.walk(nil) {
@@ -319,7 +319,7 @@ func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int, patien
 			if len(w.last) >= len(prefix) && bytes.Compare(prefix, w.last[:len(prefix)]) < 0 {
 				continue // it was there before the page
 			}
-			if w.lost > patience {
+			if w.took > most {
 				return
 			}
 			if w.walk(prefix); w.enough {
@@ -329,9 +329,9 @@ func blocksBetweenPages(tx *bolt.Tx, of map[uint32]Subject, skipped *int, patien
 	}
 }
 
-// patience is for how long a question waits for pages that cannot be read: a disk may try each for
-// seconds, each time, and who writes waits for the question.
-const patience = 2 * time.Second
+// maxUnreadable is for how long a question waits for pages that cannot be read: a disk may try each
+// for seconds, each time, and who writes waits for the question.
+const maxUnreadable = 2 * time.Second
 
 // walk ranges over blocks, in the order of their keys.
 type walk struct {
@@ -342,7 +342,7 @@ type walk struct {
 
 	last   []byte        // key of the last that was read; nil: none was
 	enough bool          // yield wants no more
-	lost   time.Duration // on pages that cannot be read
+	took   time.Duration // on pages that cannot be read
 }
 
 // walk goes through the blocks behind the last whose keys begin with a prefix. It returns false at
@@ -378,7 +378,7 @@ func (w *walk) walk(prefix []byte) (whole bool) {
 		switch {
 		case err != nil:
 			*w.skipped++
-			w.lost += time.Since(began)
+			w.took += time.Since(began)
 			return false
 		case ended:
 			return true
