@@ -40,7 +40,7 @@ const (
 )
 
 // look looks at an instance of which a sample has come.
-func (t *Table) look(r *replica, asked bool, now time.Time) {
+func (t *Table) look(r *replica, asked bool) {
 	if r.suspect != "" {
 		if !t.stillShows(r) {
 			t.end(r)

@@ -71,7 +71,7 @@ func (t *Table) Take(key dynmesh.InstanceKey, name string, o dynmesh.Observation
 	r.count(s)
 	r.since++
 	if s.Prompt == answers.NoPrompt {
-		t.look(r, false, now)
+		t.look(r, false)
 		return
 	}
 	p := &r.peers.prompts[s.Prompt]
@@ -88,7 +88,7 @@ func (t *Table) Take(key dynmesh.InstanceKey, name string, o dynmesh.Observation
 		p.agree()
 	}
 	r.before[s.Prompt], r.last[s.Prompt] = r.last[s.Prompt], a
-	t.look(r, true, now)
+	t.look(r, true)
 }
 
 // Drop forgets an instance.

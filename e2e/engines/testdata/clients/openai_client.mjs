@@ -1,11 +1,11 @@
 // What OpenAI's client for JavaScript gets from a server: one line for each thing that it can do.
 //
-// usage: openai_client.mjs BASE_URL EMBEDDINGS_BASE_URL
+// usage: openai_client.mjs BASE_URL EMBEDDINGS_BASE_URL RETRIES
 
 import OpenAI from "openai";
 
-const [base, embeddingsBase] = process.argv.slice(2);
-const client = new OpenAI({ baseURL: base + "/v1", apiKey: "none", maxRetries: 0, timeout: 30_000 });
+const [base, embeddingsBase, retries] = process.argv.slice(2);
+const client = new OpenAI({ baseURL: base + "/v1", apiKey: "none", maxRetries: Number(retries), timeout: 30_000 });
 const messages = [{ role: "user", content: "how many bottles?" }];
 const same = { max_tokens: 16, temperature: 0, seed: 1, cache_prompt: false };
 

@@ -1,14 +1,14 @@
 """What OpenAI's client for Python gets from a server: one line for each thing that it can do.
 
-usage: openai_client.py BASE_URL EMBEDDINGS_BASE_URL
+usage: openai_client.py BASE_URL EMBEDDINGS_BASE_URL RETRIES
 """
 
 import sys
 
 import openai
 
-base, embeddings_base = sys.argv[1:]
-client = openai.OpenAI(base_url=base + "/v1", api_key="none", max_retries=0, timeout=30)
+base, embeddings_base, retries = sys.argv[1:]
+client = openai.OpenAI(base_url=base + "/v1", api_key="none", max_retries=int(retries), timeout=30)
 messages = [{"role": "user", "content": "how many bottles?"}]
 same = {"max_tokens": 16, "temperature": 0, "seed": 1, "extra_body": {"cache_prompt": False}}
 
