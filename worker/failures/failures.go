@@ -24,7 +24,7 @@ const (
 const (
 	every  = time.Second      // the counters are looked at
 	repeat = 30 * time.Second // what stands is said again, for those who have forgotten the instance
-	apart  = 15 * time.Second // it is not taken back sooner, nor said again
+	apart  = 15 * time.Second // it is not taken back sooner, nor said again, but for whose they are
 )
 
 // Watch notices that requests fail. Make it with [New].
@@ -70,8 +70,9 @@ func (w *Watch) Run(ctx context.Context, say func(sample string)) {
 		seen = seen.add(sample{now, a.Errors, a.Completed + a.Errors})
 		counted = counted.add(sample{now, canaries.Failed, canaries.Ended})
 		found := w.conclude(seen, counted, all, standing)
+		names := standing.text != "" && len(standing.peers) == 0 && len(found.peers) > 0
 		switch {
-		case !said.IsZero() && now.Sub(said) < apart:
+		case !said.IsZero() && now.Sub(said) < apart && !names:
 			continue
 		case found.text == "" && standing.text != "":
 			standing, said = finding{}, now
@@ -94,13 +95,14 @@ type finding struct {
 	peers []string // whose requests fail, and no others do; none: all
 }
 
-// conclude returns what is to be said of what ended within window, or, where nothing stands, within
-// a third of it.
+// conclude returns what is to be said of what ended within window, or, where that is not said yet,
+// within a third of it. Whose requests fail says more than that some do.
 func (w *Watch) conclude(seen, counted counts, all []*peer, standing finding) finding {
 	within := []time.Duration{window, window / 3}
-	if standing.text != "" {
+	if len(standing.peers) > 0 {
 		within = within[:1]
 	}
+	var some finding
 	for _, d := range within {
 		rows := make([]row, len(all))
 		var canaries pairs.Count
@@ -124,11 +126,12 @@ func (w *Watch) conclude(seen, counted counts, all []*peer, standing finding) fi
 				requests = requests.Without(r.requests)
 			}
 		}
-		if isMany(requests.Failed, requests.Ended, standing.text != "" && len(standing.peers) == 0) {
-			return finding{text: w.text(requests, d)}
+		stands := standing.text != "" && len(standing.peers) == 0
+		if some.text == "" && (d == window || !stands) && isMany(requests.Failed, requests.Ended, stands) {
+			some = finding{text: w.text(requests, d)}
 		}
 	}
-	return finding{}
+	return some
 }
 
 // ofPeers names the first of them, as other workers do that find the same, and says how many there

@@ -113,6 +113,37 @@ func TestPeers(t *testing.T) {
 	})
 }
 
+// Where most requests are of one peer, that some fail is said before so many of its own have that it
+// is named; its name does not wait until that could be taken back.
+func TestSomeThenWhose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		ctx, cancel := context.WithTimeout(t.Context(), 80*time.Second)
+		defer cancel()
+		began := time.Now()
+		go func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				peer := "p0"
+				if i%5 == 0 {
+					peer = "p1"
+				}
+				f.ends(peer, peer == "p1" || time.Since(began) < time.Minute)
+				time.Sleep(400 * time.Millisecond)
+			}
+		}()
+		var said []string
+		var at []time.Duration
+		f.w.Run(ctx, func(s string) { said, at = append(said, s), append(at, time.Since(began).Round(time.Second)) })
+		time.Sleep(time.Second) // the requests end
+		if len(said) != 2 || strings.Contains(said[0], "whose prompt") || !strings.Contains(said[1], "whose prompt p0 read fail") {
+			t.Fatalf("it said %q at %v", said, at)
+		}
+		if at[1] > 67*time.Second {
+			t.Errorf("it named p0 at %v, want it within 7 s of a minute", at[1])
+		}
+	})
+}
+
 // Canaries count like requests, though no activity has them.
 func TestAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
