@@ -70,7 +70,7 @@ func TestForgedDeathIsRefuted(t *testing.T) {
 							}
 						}
 					}
-					// Rumours miss a member now and then; that members compare whom they know, every 5 s, finds it.
+					// Rumours miss a member now and then: members compare whom they know every 5 s.
 					m.within(15*time.Second, "alive for all", func() bool {
 						return !slices.ContainsFunc(peers, func(p *peer) bool { return p.state(victim.Self().ID) != dynmesh.Alive })
 					})

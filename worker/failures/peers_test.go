@@ -113,8 +113,8 @@ func TestPeers(t *testing.T) {
 	})
 }
 
-// Where most requests are of one peer, that some fail is said before so many of its own have that it
-// is named; its name does not wait until that could be taken back.
+// Where most requests are of one peer, that some fail is said before so many of its own have that
+// it is named; its name does not wait until that could be taken back.
 func TestSomeThenWhose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
