@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,18 +45,19 @@ func upkeep(t *testing.T) []figure {
 	}
 	alone.knows(t, 1)
 	<-time.After(3 * time.Minute) // until what there was to say has been said
-	all := func() (sum time.Duration) {
-		for _, m := range members {
-			sum += m.cpu(t)
+	ran := func(of ...memberProcess) (each time.Duration) {
+		for _, m := range of {
+			had, _ := m.Scheduled(t)
+			each += had / time.Duration(len(of))
 		}
-		return sum / upkeepProcesses
+		return each
 	}
 	var costs, usual []float64
 	for range upkeepRounds {
-		begun, before, without := time.Now(), all(), alone.cpu(t)
+		begun, before, without := time.Now(), ran(members...), ran(alone)
 		<-time.After(time.Minute)
 		each := func(used time.Duration) float64 { return 1000 * used.Seconds() / time.Since(begun).Seconds() }
-		costs, usual = append(costs, each(all()-before)), append(usual, each(alone.cpu(t)-without))
+		costs, usual = append(costs, each(ran(members...)-before)), append(usual, each(ran(alone)-without))
 		t.Logf("%.2f ms/s, %.2f alone", costs[len(costs)-1], usual[len(usual)-1])
 	}
 	cost := median(costs) - median(usual)
@@ -88,26 +88,4 @@ func (m memberProcess) knows(t *testing.T, members int) {
 	testkit.Eventually(t, 2*time.Minute, fmt.Sprint("it knows ", members), func() bool {
 		return testkit.Accepts(m.status) && scrape(t, m.status)[`dynmesh_gossip_members{state="alive"}`] == float64(members)
 	})
-}
-
-// cpu is what it has had of all processors so far: of each of its threads, none of which ends.
-func (m memberProcess) cpu(t *testing.T) (sum time.Duration) {
-	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", m.PID()))
-	if err != nil || len(threads) == 0 {
-		t.Fatal("the kernel does not say what its threads have had: ", err)
-	}
-	for _, file := range threads {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ns, _, _ := strings.Cut(string(b), " ")
-		had, err := strconv.ParseInt(ns, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		sum += time.Duration(had)
-	}
-	return sum
 }

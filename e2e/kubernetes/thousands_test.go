@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -46,13 +45,15 @@ func (f *fleet) thousands(t *testing.T) {
 	size := f.populate(t)
 
 	follows := &fleet{plane: f.plane, dynmesh: f.dynmesh, network: f.network}
-	before, waited := cpu(t, f.server), -runDelay(t, f.server)
+	ranBefore, waitedBefore := f.server.Scheduled(t)
 	began := time.Now()
 	one := follows.startFrontend(t, big, account, "--kubernetes-namespace", big)
 	took := time.Since(began)
-	t.Logf("the API server has run for %v, and the frontend for %v", cpu(t, f.server)-before, cpu(t, one.Process))
 	testkit.Eventually(t, patience, "all are listed", func() bool { return len(list(one.root)) == 2*workers })
-	waited += runDelay(t, f.server) + runDelay(t, one.Process)
+	ran, waited := f.server.Scheduled(t)
+	oneRan, oneWaited := one.Scheduled(t)
+	t.Logf("the API server has run for %v, and the frontend for %v", ran-ranBefore, oneRan)
+	waited += oneWaited - waitedBefore
 	row(t, fmt.Sprintf("%d workers of %d bytes: synced after the start", workers, size), seconds(took), "–")
 	// What they waited for a processor that others had is not held against them.
 	if took > readAll+waited {
@@ -94,42 +95,6 @@ func (f *fleet) thousands(t *testing.T) {
 	if asked["watch endpointslices"] > 2 || asked["watch dynamoworkermetadatas"] > 2 || asked["list dynamoworkermetadatas"] > workers/500+1 {
 		t.Errorf("it has asked %v: want a list in pages of 500, and a watch of each", asked)
 	}
-}
-
-// cpu is how long a process has run.
-func cpu(t *testing.T, p *testkit.Process) time.Duration {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndex(string(text), ")")+1:]))
-	var user, system int64
-	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond // in ticks, 100 a second
-}
-
-// runDelay is how long a process's threads have waited for a processor.
-func runDelay(t *testing.T, p *testkit.Process) (waited time.Duration) {
-	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID()))
-	if err != nil || len(threads) == 0 {
-		t.Fatalf("threads of %d: %v, %v", p.PID(), threads, err)
-	}
-	for _, thread := range threads {
-		text, err := os.ReadFile(thread)
-		if err != nil {
-			continue // it has ended
-		}
-		var ran, delayed int64
-		if _, err := fmt.Sscan(string(text), &ran, &delayed); err != nil {
-			t.Fatal(err)
-		}
-		waited += time.Duration(delayed)
-	}
-	return waited
 }
 
 func worker(n int) string { return fmt.Sprintf("w-%d", n) }

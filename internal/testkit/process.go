@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // logTail is how many of a program's last lines a failed test prints.
@@ -69,6 +70,28 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Ended is closed once it has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Scheduled is how long its threads have had a processor so far, and how long they have waited for
+// one. A thread that has ended no longer counts.
+func (p *Process) Scheduled(t testing.TB) (ran, waited time.Duration) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID()))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("threads of %d: %v, %v", p.PID(), threads, err)
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has just ended
+		}
+		var had, lacked time.Duration // nanoseconds
+		if _, err := fmt.Sscan(string(text), (*int64)(&had), (*int64)(&lacked)); err != nil {
+			t.Fatalf("%s: %v", thread, err)
+		}
+		ran, waited = ran+had, waited+lacked
+	}
+	return ran, waited
+}
 
 // Kill ends it as a crash does, with its whole group, and returns once it is gone.
 func (p *Process) Kill() {
