@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// PlainRefusal is what a client is told that speaks plain HTTP where TLS is spoken. It begins as
-// net/http's own text does.
-const PlainRefusal = "Client sent an HTTP request to an HTTPS server: want https://"
+// PlainRefusal is what a client is told that speaks plain HTTP where TLS is spoken.
+const PlainRefusal = plainRefused + ": want https://"
+
+// plainRefused is how net/http's own text begins.
+const plainRefused = "Client sent an HTTP request to an HTTPS server"
 
 // Bounds on what is still read of a client that has been told so. A connection that is closed
 // before all of it is read is reset, and the client may then not see what it was told.
@@ -46,5 +48,5 @@ func AnswerPlain(err error) {
 // IsPlainRefusal says whether an answer's text is that of a server which speaks TLS and was asked
 // in plain HTTP: this program's, or any of net/http's.
 func IsPlainRefusal(text string) bool {
-	return strings.HasPrefix(text, "Client sent an HTTP request to an HTTPS server")
+	return strings.HasPrefix(text, plainRefused)
 }
