@@ -33,15 +33,9 @@ func TestKeysOfWhoMayOnlyRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	enableAuth(t, client)
-	root := dialAs(t, server.Endpoint())
-	put := func(v meshkey.Value) {
-		t.Helper()
-		if _, err := root.Put(ctx, meshkey.Path, v.Encode()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put, _ := writer(t, dialAs(t, server.Endpoint()))
 	held := meshkey.New()
-	put(held)
+	put(meshkey.Path, held.Encode())
 	m := startKeyed(t, etcd.Config{Endpoints: []string{server.Endpoint()}, Username: reader, Password: "secret"})
 	testkit.Eventually(t, 30*time.Second, "the key", func() bool { return m.key() == held.Key })
 
@@ -53,7 +47,7 @@ func TestKeysOfWhoMayOnlyRead(t *testing.T) {
 	const left = 10 * time.Second // which a watch needs milliseconds of
 	began := time.Now()
 	other := made(meshkey.Contested - left)
-	put(other)
+	put(meshkey.Path, other.Encode())
 	testkit.Eventually(t, 60*time.Second, "it takes over the new one", func() bool { return m.key() == other.Key })
 	if waited := time.Since(began); waited < left-time.Second { // whole seconds are told
 		t.Errorf("it gave way after %v", waited)
@@ -65,10 +59,10 @@ func TestKeysOfWhoMayOnlyRead(t *testing.T) {
 	m.mu.Unlock()
 
 	later := made(2 * meshkey.Contested)
-	put(later)
+	put(meshkey.Path, later.Encode())
 	testkit.Eventually(t, 30*time.Second, "what is older", func() bool { return m.key() == later.Key })
 	ahead := made(-time.Hour)
-	put(ahead)
+	put(meshkey.Path, ahead.Encode())
 	testkit.Eventually(t, 30*time.Second, "what is of a clock that is ahead", func() bool { return m.key() == ahead.Key })
 	m.mu.Lock()
 	defer m.mu.Unlock()

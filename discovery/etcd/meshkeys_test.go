@@ -272,28 +272,45 @@ func TestKeysOutliveAnEmptiedEtcd(t *testing.T) {
 	}
 }
 
+// contest is a keeper of its own keys that has found others in etcd.
+type contest struct {
+	*meshkey.Keeper
+	own, others meshkey.Value
+	told        []string
+}
+
+func newContest(t *testing.T, made time.Time) *contest {
+	t.Helper()
+	c := &contest{own: meshkey.New(), others: meshkey.New()}
+	c.others.Made = made.Unix()
+	log, _ := logged()
+	c.Keeper = meshkey.NewKeeper(func(keys []string, _ error) { c.told = keys }, log)
+	for _, v := range []meshkey.Value{c.own, c.others} {
+		c.Take(&mvccpb.KeyValue{Value: []byte(v.Encode()), ModRevision: 1})
+	}
+	if want := append(c.own.Keys(), c.others.Key); !slices.Equal(c.told, want) || c.Wants() == 0 {
+		t.Fatalf("it has %d keys, want 2", len(c.told))
+	}
+	return c
+}
+
+// ends fails unless the keeper has its own keys alone once it has looked.
+func (c *contest) ends(t *testing.T, client *clientv3.Client, held bool) {
+	t.Helper()
+	kv, err := c.Provide(context.Background(), client, held)
+	if err != nil || kv == nil {
+		t.Fatalf("got %v, %v", kv != nil, err)
+	}
+	if c.Take(kv); !slices.Equal(c.told, c.own.Keys()) || c.Wants() != 0 {
+		t.Errorf("it has %d keys, want its own", len(c.told))
+	}
+}
+
 // Others' keys are understood no longer than they are in etcd.
 func TestKeysOfARivalThatIsGone(t *testing.T) {
 	t.Parallel()
 	client := dial(t, startEtcd(t, localetcd.Config{}).Endpoint())
-	log, _ := logged()
-	var told []string
-	k := meshkey.NewKeeper(func(keys []string, _ error) { told = keys }, log)
-	take := func(v meshkey.Value) { k.Take(&mvccpb.KeyValue{Value: []byte(v.Encode()), ModRevision: 1}) }
-	own, others := meshkey.New(), meshkey.New()
-	others.Made = time.Now().Unix()
-	take(own)
-	take(others)
-	if want := append(own.Keys(), others.Key); !slices.Equal(told, want) || k.Wants() == 0 {
-		t.Fatalf("it has %d keys, want 2", len(told))
-	}
-	kv, err := k.Provide(context.Background(), client, false)
-	if err != nil || kv == nil {
-		t.Fatalf("got %v, %v", kv != nil, err)
-	}
-	if k.Take(kv); !slices.Equal(told, own.Keys()) || k.Wants() != 0 {
-		t.Errorf("it has %d keys, want its own", len(told))
-	}
+	newContest(t, time.Now()).ends(t, client, false)
 }
 
 // A rival's keys that somebody has replaced since they were read are not taken over when their time
@@ -301,27 +318,12 @@ func TestKeysOfARivalThatIsGone(t *testing.T) {
 func TestKeysOfARivalThatIsReplaced(t *testing.T) {
 	t.Parallel()
 	client := dial(t, startEtcd(t, localetcd.Config{}).Endpoint())
-	log, _ := logged()
-	var told []string
-	k := meshkey.NewKeeper(func(keys []string, _ error) { told = keys }, log)
-	take := func(v meshkey.Value) { k.Take(&mvccpb.KeyValue{Value: []byte(v.Encode()), ModRevision: 1}) }
-	own, others := meshkey.New(), meshkey.New()
-	others.Made = time.Now().Add(5*time.Second - meshkey.Contested).Unix()
-	take(own)
-	if take(others); k.Wants() == 0 {
-		t.Fatal("others' keys are taken over at once")
-	}
+	c := newContest(t, time.Now().Add(5*time.Second-meshkey.Contested))
 	put, _ := writer(t, client)
-	put(meshkey.Path, own.Encode()) // as another member does
-	over := time.Unix(others.Made, 0).Add(meshkey.Contested)
+	put(meshkey.Path, c.own.Encode()) // as another member does
+	over := time.Unix(c.others.Made, 0).Add(meshkey.Contested)
 	testkit.Eventually(t, time.Minute, "the time is over", func() bool { return !time.Now().Before(over) })
-	kv, err := k.Provide(context.Background(), client, true)
-	if err != nil || kv == nil {
-		t.Fatalf("got %v, %v", kv != nil, err)
-	}
-	if k.Take(kv); !slices.Equal(told, own.Keys()) || k.Wants() != 0 {
-		t.Errorf("it has %d keys, want its own", len(told))
-	}
+	c.ends(t, client, true)
 }
 
 // Who starts before etcd has its key as soon as etcd is there.
