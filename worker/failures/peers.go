@@ -30,6 +30,7 @@ type peers struct {
 	by      map[string]*peer
 	counted pairs.Count // canaries to pairs that the engine itself has brought to an end
 	ending  uint64      // counts all that ended
+	listed  time.Time   // by Run, last
 }
 
 // peer is what became of the prompts of one of them.
@@ -99,13 +100,16 @@ func (p *peers) list(now time.Time) (all []*peer, counted pairs.Count) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range p.by {
-		if len(at.seen) == 0 { // all of it is new
-			at.seen, at.asked = at.seen.add(sample{at: now}), at.asked.add(sample{at: now})
+		if len(at.seen) == 0 { // all of it is since the last tick, as what activity has more of by now
+			began := sample{at: cmp.Or(p.listed, now)}
+			at.seen, at.asked = at.seen.add(began), at.asked.add(began)
 		}
 		at.seen = at.seen.add(sample{now, at.requests.Failed, at.requests.Ended})
 		at.asked = at.asked.add(sample{now, at.canaries.Failed, at.canaries.Ended})
-		all = append(all, &peer{Peer: at.Peer, inRow: at.inRow, askedAt: at.askedAt, last: at.last, seen: at.seen, asked: at.asked, stands: at.stands})
+		one := *at
+		all = append(all, &one)
 	}
+	p.listed = now
 	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, p.counted
 }

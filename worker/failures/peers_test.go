@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -80,166 +81,130 @@ func (f *fleet) ends(peer string, well bool) {
 	f.w.Ended(pairs.Peer{Engine: peer}, why)
 }
 
+// says returns what is said of a fleet, and when, while play has its requests end. All of it is on
+// virtual time.
+func (f *fleet) says(t *testing.T, lasts time.Duration, play func(context.Context)) (said []string, at []time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), lasts)
+		defer cancel()
+		began := time.Now()
+		var playing sync.WaitGroup
+		defer playing.Wait()
+		playing.Go(func() { play(ctx) })
+		f.w.Run(ctx, func(s string) { said, at = append(said, s), append(at, time.Since(began).Round(time.Second)) })
+	})
+	return said, at
+}
+
 // One of three fails for a while: it alone is named, within seconds, and taken back when it works
 // again. Nothing is said of the whole meanwhile, nor after it.
 func TestPeers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
+	f := newFleet()
+	said, at := f.says(t, 3*time.Minute, func(ctx context.Context) {
 		began := time.Now()
-		go func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				peer := fmt.Sprintf("p%d", i%3)
-				breaks := time.Since(began) > 60*time.Second && time.Since(began) < 100*time.Second
-				f.ends(peer, peer != "p1" || !breaks)
-				time.Sleep(330 * time.Millisecond)
-			}
-		}()
-		var said []string
-		var at []time.Duration
-		f.w.Run(ctx, func(s string) { said, at = append(said, s), append(at, time.Since(began).Round(time.Second)) })
-		time.Sleep(time.Second) // the requests end
-		if len(said) != 3 || said[1] != said[0] || said[2] != "" {
-			t.Fatalf("it said %q at %v", said, at)
-		}
-		s, ok := pairs.ParseSample(said[0])
-		if !ok || s.Peer.Name() != "p1" || s.Of.Failed < least || s.Others.Failed != 0 || s.Others.Ended == 0 || s.Last != "status 500" {
-			t.Errorf("it said %q", said[0])
-		}
-		if at[0] < 62*time.Second || at[0] > 70*time.Second || at[2] < 105*time.Second || at[2] > 115*time.Second {
-			t.Errorf("it said so at %v, want it within 10 s of each change, at 60 s and 100 s", at)
+		for i := 0; ctx.Err() == nil; i++ {
+			peer := fmt.Sprintf("p%d", i%3)
+			breaks := time.Since(began) > 60*time.Second && time.Since(began) < 100*time.Second
+			f.ends(peer, peer != "p1" || !breaks)
+			time.Sleep(330 * time.Millisecond)
 		}
 	})
+	if len(said) != 3 || said[1] != said[0] || said[2] != "" {
+		t.Fatalf("it said %q at %v", said, at)
+	}
+	s, ok := pairs.ParseSample(said[0])
+	if !ok || s.Peer.Name() != "p1" || s.Of.Failed < least || s.Others.Failed != 0 || s.Others.Ended == 0 || s.Last != "status 500" {
+		t.Errorf("it said %q", said[0])
+	}
+	if at[0] < 62*time.Second || at[0] > 70*time.Second || at[2] < 105*time.Second || at[2] > 115*time.Second {
+		t.Errorf("it said so at %v, want it within 10 s of each change, at 60 s and 100 s", at)
+	}
 }
 
 // Where most requests are of one peer, that some fail is said before so many of its own have that
 // it is named; its name does not wait until that could be taken back.
 func TestSomeThenWhose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		ctx, cancel := context.WithTimeout(t.Context(), 80*time.Second)
-		defer cancel()
+	f := newFleet()
+	said, at := f.says(t, 80*time.Second, func(ctx context.Context) {
 		began := time.Now()
-		go func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				peer := "p0"
-				if i%5 == 0 {
-					peer = "p1"
-				}
-				f.ends(peer, peer == "p1" || time.Since(began) < time.Minute)
-				time.Sleep(400 * time.Millisecond)
+		for i := 0; ctx.Err() == nil; i++ {
+			peer := "p0"
+			if i%5 == 0 {
+				peer = "p1"
 			}
-		}()
-		var said []string
-		var at []time.Duration
-		f.w.Run(ctx, func(s string) { said, at = append(said, s), append(at, time.Since(began).Round(time.Second)) })
-		time.Sleep(time.Second) // the requests end
-		if len(said) != 2 || strings.Contains(said[0], "whose prompt") || !strings.Contains(said[1], "whose prompt p0 read fail") {
-			t.Fatalf("it said %q at %v", said, at)
-		}
-		if at[1] > 67*time.Second {
-			t.Errorf("it named p0 at %v, want it within 7 s of a minute", at[1])
+			f.ends(peer, peer == "p1" || time.Since(began) < time.Minute)
+			time.Sleep(400 * time.Millisecond)
 		}
 	})
+	if len(said) != 2 || strings.Contains(said[0], "whose prompt") || !strings.Contains(said[1], "whose prompt p0 read fail") {
+		t.Fatalf("it said %q at %v", said, at)
+	}
+	if at[1] > 67*time.Second {
+		t.Errorf("it named p0 at %v, want it within 7 s of a minute", at[1])
+	}
 }
 
-// Canaries count like requests, though no activity has them.
+// What becomes of canaries beside real requests.
 func TestAsked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		go func() {
-			time.Sleep(3 * every / 2)
+	p0, p1 := pairs.Peer{Engine: "p0", Instance: 7}, pairs.Peer{Engine: "p1", Instance: 8}
+	late := &dynmesh.Failure{Reason: dynmesh.ReasonTimeout}
+	for _, tt := range []struct {
+		name    string
+		counted bool // canaries are among the activity, as in an engine's own counters
+		play    func(*fleet)
+		want    []string
+	}{
+		{"they count like requests", false, func(f *fleet) {
 			for range least {
-				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
-				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
+				f.w.Asked(p0, late)
+				f.w.Asked(p1, nil)
 			}
 			f.ends("p0", false) // a request names no instance
-		}()
-		var said []string
-		f.w.Run(ctx, func(s string) { said = append(said, s) })
-		if want := []string{"4 of 4 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: status 500"}; !slices.Equal(said, want) {
-			t.Errorf("it said %q, want %q", said, want)
-		}
-	})
-}
-
-// Where the engine's own counters are read, canaries are among them, and still count once.
-func TestAskedAndCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		f.w.endpoint.CountsCanaries = true
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		go func() {
-			time.Sleep(3 * every / 2)
+		}, []string{"4 of 4 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: status 500"}},
+		{"and once, where the engine counts them", true, func(f *fleet) {
 			for range least {
-				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonStatus})
+				f.w.Asked(p0, &dynmesh.Failure{Reason: dynmesh.ReasonStatus})
 				f.failed.Add(1)
-				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
+				f.w.Asked(p1, nil)
 				f.completed.Add(1)
 			}
-		}()
-		var said []string
-		f.w.Run(ctx, func(s string) { said = append(said, s) })
-		if want := []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: status"}; !slices.Equal(said, want) {
-			t.Errorf("it said %q, want %q", said, want)
-		}
-	})
-}
-
-// An engine counts no error for a canary that was given up: real requests that failed beside it are
-// not taken for it, and where those of all fail, nobody is named.
-func TestAskedAndGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		f.w.endpoint.CountsCanaries = true
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		go func() {
-			time.Sleep(3 * every / 2)
+		}, []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: status"}},
+		// An engine counts no error for those: real requests that failed beside them are not taken for
+		// them, and where those of all fail, nobody is named.
+		{"those that were given up", true, func(f *fleet) {
 			for range least {
-				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
+				f.w.Asked(p0, late)
 				f.failed.Add(1)
 				f.completed.Add(1)
 			}
-		}()
-		var said []string
-		f.w.Run(ctx, func(s string) { said = append(said, s) })
-		if want := []string{"3 of 6 within 30s"}; !slices.Equal(said, want) {
-			t.Errorf("it said %q, want %q", said, want)
-		}
-	})
-}
-
-// Canaries by which a peer is named take nothing off the real requests: when those of nobody fail
-// as well, that is said of as many as there are.
-func TestAskedAndReal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
-		defer cancel()
-		go func() {
-			time.Sleep(3 * every / 2)
+		}, []string{"3 of 6 within 30s"}},
+		// Those by which a peer is named take nothing off the real requests: when those of nobody fail
+		// as well, that is said of as many as there are.
+		{"and then real requests of nobody fail", false, func(f *fleet) {
 			for range least {
-				f.w.Asked(pairs.Peer{Engine: "p0", Instance: 7}, &dynmesh.Failure{Reason: dynmesh.ReasonTimeout})
-				f.w.Asked(pairs.Peer{Engine: "p1", Instance: 8}, nil)
+				f.w.Asked(p0, late)
+				f.w.Asked(p1, nil)
 			}
 			time.Sleep(apart)
 			for range least {
 				f.ends("", false)
 				f.ends("", true)
 			}
-		}()
-		var said []string
-		f.w.Run(ctx, func(s string) { said = append(said, s) })
-		want := []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: timeout", "3 of 6 within 30s, the last: status 500"}
-		if !slices.Equal(said, want) {
-			t.Errorf("it said %q, want %q", said, want)
-		}
-	})
+		}, []string{"3 of 3 whose prompt p0 (instance 7) read fail, 0 of 3 of others, within 30s, the last: timeout", "3 of 6 within 30s, the last: status 500"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFleet()
+			f.w.endpoint.CountsCanaries = tt.counted
+			said, _ := f.says(t, 25*time.Second, func(context.Context) {
+				time.Sleep(3 * every / 2)
+				tt.play(f)
+			})
+			if !slices.Equal(said, tt.want) {
+				t.Errorf("it said %q, want %q", said, tt.want)
+			}
+		})
+	}
 }
 
 // The instance that a canary has found is a peer's for as long as that is where it was.
@@ -267,53 +232,38 @@ func TestInstanceOfPeer(t *testing.T) {
 // Canaries may fail so slowly that there are never three of them within a window: three in a row
 // are enough. One that is answered begins the row anew.
 func TestAskedSlowly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const apart = 20 * time.Second
-		began := time.Now()
-		w := newFleet().w
-		ctx, cancel := context.WithTimeout(t.Context(), 7*apart)
-		defer cancel()
-		go func() {
-			for _, f := range []*dynmesh.Failure{{}, {}, nil, {}, {}, {Reason: dynmesh.ReasonStatus, Detail: "status 500"}} {
-				time.Sleep(apart)
-				w.Asked(pairs.Peer{Engine: "p0"}, f)
-			}
-		}()
-		var said []string
-		w.Run(ctx, func(s string) {
-			said = append(said, fmt.Sprint(time.Since(began).Round(apart), " ", s))
-		})
-		if want := []string{"2m0s 2 of 2 whose prompt p0 read fail, within 30s, the last: status 500"}; !slices.Equal(said, want) {
-			t.Errorf("it said %q, want %q", said, want)
+	const turn = 20 * time.Second
+	f := newFleet()
+	said, at := f.says(t, 7*turn, func(context.Context) {
+		for _, why := range []*dynmesh.Failure{{}, {}, nil, {}, {}, {Reason: dynmesh.ReasonStatus, Detail: "status 500"}} {
+			time.Sleep(turn)
+			f.w.Asked(pairs.Peer{Engine: "p0"}, why)
 		}
 	})
+	want := []string{"2 of 2 whose prompt p0 read fail, within 30s, the last: status 500"}
+	if !slices.Equal(said, want) || at[0].Round(turn) != 6*turn {
+		t.Errorf("it said %q at %v, want %q at %v", said, at, want, 6*turn)
+	}
 }
 
 // Where many prefill, one that fails is asked less than once a window: it stays named meanwhile,
 // and for a while after it is asked no longer.
 func TestAskedInTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const turn = 100 * time.Second
-		began := time.Now()
-		w := newFleet().w
-		ctx, cancel := context.WithTimeout(t.Context(), 2*turn+2*remembered)
-		defer cancel()
-		go func() {
-			for _, pause := range []time.Duration{time.Second, time.Second, time.Second, turn, turn} {
-				time.Sleep(pause)
-				w.Asked(pairs.Peer{Engine: "p0"}, &dynmesh.Failure{Reason: dynmesh.ReasonStatus})
-			}
-		}()
-		var said []string
-		w.Run(ctx, func(s string) {
-			if n := len(said); n == 0 || s == "" || !strings.HasSuffix(said[n-1], s) {
-				said = append(said, fmt.Sprint(time.Since(began).Round(10*time.Second), " ", s))
-			}
-		})
-		if want := []string{"0s 3 of 3 whose prompt p0 read fail, within 30s, the last: status", "6m20s "}; !slices.Equal(said, want) {
-			t.Errorf("it said %q, want %q", said, want)
+	const turn = 100 * time.Second
+	f := newFleet()
+	said, at := f.says(t, 2*turn+2*remembered, func(context.Context) {
+		for _, pause := range []time.Duration{time.Second, time.Second, time.Second, turn, turn} {
+			time.Sleep(pause)
+			f.w.Asked(pairs.Peer{Engine: "p0"}, &dynmesh.Failure{Reason: dynmesh.ReasonStatus})
 		}
 	})
+	want := []string{"3 of 3 whose prompt p0 read fail, within 30s, the last: status", ""}
+	if !slices.Equal(slices.Compact(said), want) {
+		t.Fatalf("it said %q at %v, want %q", said, at, want)
+	}
+	if first, last := at[0], at[len(at)-1]; first > 5*time.Second || last.Round(10*time.Second) != 2*turn+remembered {
+		t.Errorf("it named p0 at %v, and took it back at %v, want that %v after the last canary", first, last, remembered)
+	}
 }
 
 // What requests name is kept within bounds: who is heard of least goes.
