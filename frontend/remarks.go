@@ -138,7 +138,7 @@ type surroundings struct{ fleet *fleet.Fleet }
 // Find knows an instance by its ID, and where that is not said by the host that it is at, if nobody
 // else is there who might be meant: of the same namespace as who names it, of another endpoint, and
 // of a model.
-func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool) {
+func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, ok bool) {
 	var found *fleet.Instance
 	consider := func(i *fleet.Instance) {
 		switch {
@@ -172,9 +172,9 @@ func (s surroundings) Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.In
 		}
 	}
 	if !ok {
-		return dynmesh.InstanceKey{}, "", false
+		return dynmesh.InstanceKey{}, false
 	}
-	return found.Key(), found.State(), true
+	return found.Key(), true
 }
 
 // State is an instance's verdict.

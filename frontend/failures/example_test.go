@@ -12,8 +12,8 @@ import (
 // nobody is a fleet in which nobody is known but who speaks.
 type nobody struct{}
 
-func (nobody) Find(pairs.Peer, dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool) {
-	return key, state, false
+func (nobody) Find(pairs.Peer, dynmesh.InstanceKey) (key dynmesh.InstanceKey, ok bool) {
+	return key, false
 }
 
 func (nobody) State(dynmesh.InstanceKey) dynmesh.VerdictState { return dynmesh.Ready }

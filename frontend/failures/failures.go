@@ -11,9 +11,9 @@ import (
 
 // Fleet is what has to be known of the instances besides what they say.
 type Fleet interface {
-	// Find returns the instance of the peer that a worker names, and its state; not ok: it is not
-	// known, or it could be one of several.
-	Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, state dynmesh.VerdictState, ok bool)
+	// Find returns the instance of the peer that a worker names; not ok: it is not known, or it could
+	// be one of several.
+	Find(p pairs.Peer, by dynmesh.InstanceKey) (key dynmesh.InstanceKey, ok bool)
 
 	// State is that of an instance; empty: it is not known.
 	State(of dynmesh.InstanceKey) dynmesh.VerdictState

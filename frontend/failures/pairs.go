@@ -86,7 +86,9 @@ func (f finder) prefill(p pairs.Peer, by dynmesh.InstanceKey) found {
 	what := mention{by.Endpoint, p}
 	one, known := f.known[what]
 	if !known && len(f.known) < maxFound {
-		one.key, one.state, one.ok = f.fleet.Find(p, by)
+		if one.key, one.ok = f.fleet.Find(p, by); one.ok {
+			one.state = f.fleet.State(one.key)
+		}
 		f.known[what] = one
 	}
 	return one

@@ -89,7 +89,7 @@ func (m *matrix) State(k dynmesh.InstanceKey) dynmesh.VerdictState {
 
 func (m *matrix) Ready(dynmesh.InstanceKey) int { return m.ready }
 
-func (m *matrix) Find(p pairs.Peer, _ dynmesh.InstanceKey) (dynmesh.InstanceKey, dynmesh.VerdictState, bool) {
+func (m *matrix) Find(p pairs.Peer, _ dynmesh.InstanceKey) (dynmesh.InstanceKey, bool) {
 	m.looks++
 	n, ok := m.at[p.Addr]
 	switch {
@@ -100,9 +100,9 @@ func (m *matrix) Find(p pairs.Peer, _ dynmesh.InstanceKey) (dynmesh.InstanceKey,
 		ok = err == nil
 	}
 	if !ok {
-		return dynmesh.InstanceKey{}, "", false
+		return dynmesh.InstanceKey{}, false
 	}
-	return m.prefill(n), m.State(m.prefill(n)), true
+	return m.prefill(n), true
 }
 
 func (*matrix) decode(n int) dynmesh.InstanceKey {
