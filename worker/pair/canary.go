@@ -19,6 +19,7 @@ import (
 	"github.com/dynmesh/dynmesh"
 	"github.com/dynmesh/dynmesh/canary"
 	"github.com/dynmesh/dynmesh/canary/pairs"
+	canaries "github.com/dynmesh/dynmesh/canary/schedule"
 	"github.com/dynmesh/dynmesh/internal/logging"
 	"github.com/dynmesh/dynmesh/internal/text"
 	"github.com/dynmesh/dynmesh/worker/quality"
@@ -228,7 +229,7 @@ func (c *Canary) judge(by pairs.Peer, err error) result {
 	case !isFailure:
 		return voidBy(by, err)
 	}
-	if late := why.Reason == dynmesh.ReasonTimeout || why.Reason == dynmesh.ReasonFrozen; late {
+	if canaries.IsLate(why.Reason) {
 		c.late = min(c.late+1, maxLate)
 		if c.cfg.Activity().InFlight > 1 { // one may be the canary
 			return voidBy(by, errBusy)
@@ -245,8 +246,8 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
 
-// send asks a worker: with a body by POST, else by GET.
-// Headers come in pairs, of a name and a value.
+// send asks a worker: with a body by POST, else by GET. Headers come in pairs, of a name and a
+// value.
 func (c *Canary) send(ctx context.Context, p Prefill, path string, body []byte, headers ...string) (answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()

@@ -63,7 +63,7 @@ func (c *Canary) meet(ctx context.Context, p Prefill, model string) result {
 func (c *Canary) meetingPort(ctx context.Context, p Prefill) (port int, err error) {
 	for _, path := range pairs.ServerPaths() {
 		answer, err := c.send(ctx, p, path, nil)
-		if status, ok := errors.AsType[statusError](err); ok && status == 404 {
+		if status, ok := errors.AsType[statusError](err); ok && status == http.StatusNotFound {
 			continue
 		}
 		if err != nil {
