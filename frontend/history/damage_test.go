@@ -5,17 +5,14 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/dynmesh/dynmesh/frontend/mesh"
 	"github.com/dynmesh/dynmesh/internal/testkit"
@@ -113,112 +110,6 @@ func noFreelist(b []byte) []byte {
 	return b
 }
 
-// Of several files that are damaged each is kept as it was, until a later process meets another.
-func TestSeveralDamagedFiles(t *testing.T) {
-	k, paths := twoFiles(t)
-	for _, path := range paths[:2] {
-		write(t, path, bytes.Repeat([]byte("noise "), 5000))
-	}
-	k = open(t, k.dir, k.now, newFleet())
-	k.step()
-	damagedNames := func() (names []string) {
-		return slices.DeleteFunc(k.names(), func(name string) bool { return !strings.HasSuffix(name, damaged) })
-	}
-	if got := damagedNames(); len(got) != 2 || strings.Count(k.log.String(), "level=warning") != 2 {
-		t.Errorf("got %v and %s, want two files, and a line on each", got, k.log)
-	}
-	k.kill()
-	write(t, paths[2], bytes.Repeat([]byte("noise "), 5000))
-	k = open(t, k.dir, k.now, newFleet())
-	k.step()
-	if got, want := damagedNames(), []string{filepath.Base(paths[2]) + damaged}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-// What is wrong with one file is told from what is wrong with the machine, which passes: files are
-// set aside for the one, and left where they are for the other.
-func TestWhatIsDamage(t *testing.T) {
-	for _, tt := range []struct {
-		err  error
-		want bool
-	}{
-		{nil, false},
-		{&os.PathError{Op: "read", Path: "f", Err: syscall.EIO}, true},
-		{errors.New("file size too small 5000"), true},
-		{bolterrors.ErrBucketExists, true},
-		{bolterrors.ErrTimeout, false},
-		{&os.PathError{Op: "open", Path: "f", Err: syscall.EMFILE}, false},
-		{&os.PathError{Op: "open", Path: "f", Err: syscall.EACCES}, false},
-		{fmt.Errorf("write: %w", syscall.ENOSPC), false},
-	} {
-		err := guarded(func() error { return tt.err })
-		if got := errors.Is(err, errDamaged) || isOfContent(err); got != tt.want {
-			t.Errorf("%v: is damage: %v, want %v", tt.err, got, tt.want)
-		}
-	}
-}
-
-// A disk that fails has no file set aside, since none of them may be damaged, and none that was
-// removed; what waits for it waits on.
-func TestFailingDisk(t *testing.T) {
-	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
-	k.step()
-	s := k.store.Load()
-	s.try = func(string) error { return syscall.EIO }
-	live, noise := s.live, k.now.Add(-time.Hour)
-	refused := fmt.Errorf("%w: %w", errDamaged, syscall.EIO)
-	if err := abandoned(s, refused); err == nil || errors.Is(err, errDamaged) || s.live != live {
-		t.Errorf("a commit: got %v, and the file is given up: %v", err, s.live != live)
-	}
-	write(t, s.path(noise), bytes.Repeat([]byte("noise "), 5000))
-	write(t, s.path(noise.Add(time.Second))+damaged, []byte("of before"))
-	before := k.names()
-	if err := s.add(s.path(noise)); !errors.Is(err, syscall.EIO) || !slices.Equal(k.names(), before) {
-		t.Errorf("a file: got %v, and of %v there is %v", err, before, k.names())
-	}
-	s.try = tryDisk
-	if err := s.add(s.path(noise)); err != nil || slices.Equal(k.names(), before) {
-		t.Errorf("a file on a disk that works: got %v, and there is %v", err, k.names())
-	}
-	if err := abandoned(s, refused); !errors.Is(err, errDamaged) || s.live != nil {
-		t.Errorf("a commit on a disk that works: got %v, want another file", err)
-	}
-}
-
-// A file of which something cannot be read when it is compressed is kept as it was.
-func TestDamagedWhileSealed(t *testing.T) {
-	k, paths := twoFiles(t)
-	content, err := os.ReadFile(paths[2])
-	if err != nil {
-		t.Fatal(err)
-	}
-	content = bytes.ReplaceAll(content, []byte("\x28\xb5\x2f\xfd"), []byte("none"))
-	write(t, paths[2], content)
-	k = open(t, k.dir, k.now.Add(longest), newFleet())
-	k.step()
-	k.store.Load().sealing.Wait()
-	if got, err := os.ReadFile(paths[2] + damaged); err != nil || !bytes.Equal(got, content) || !strings.Contains(k.log.String(), "are damaged and left out") {
-		t.Errorf("got %d bytes, %v, want the %d of before: %s", len(got), err, len(content), k.log)
-	}
-}
-
-// Damaged files take no more than the history may.
-func TestDamagedFilesAreBounded(t *testing.T) {
-	s := &store{dir: t.TempDir(), maxBytes: 2000}
-	for n := range 4 {
-		path := s.path(at("28T03:00:00").Add(time.Duration(n) * time.Second))
-		write(t, path, make([]byte, 900))
-		if err := s.setAside(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, _ := filepath.Glob(filepath.Join(s.dir, "*"))
-	if len(got) != 2 || !strings.Contains(got[0], "T030002") || !strings.Contains(got[1], "T030003") {
-		t.Errorf("got %v, want the newest two", got)
-	}
-}
-
 // A page of a file that cannot be read costs what is on it, in answers as well, and not the rest of
 // six hours.
 func TestDamagedPages(t *testing.T) {
@@ -251,6 +142,52 @@ func TestDamagedPages(t *testing.T) {
 		t.Errorf("%d of %d pages cost more than 100 changes of 400; the worst %d", worse, len(content)/4096, most)
 	}
 	t.Logf("%d of %d pages cost more than 100 changes of 400; the worst %d", worse, len(content)/4096, most)
+}
+
+// What cannot be read is counted once, though a file is read again where a page is met that cannot.
+func TestDamageIsCountedOnce(t *testing.T) {
+	k, paths := twoFiles(t)
+	db, err := bolt.Open(paths[0], 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketEntries)
+		first, _ := b.Cursor().First()
+		return b.Put(first, []byte("no block"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	met := 0
+	for page := 2; met == 0 && page < len(content)/4096; page++ {
+		changed := bytes.Clone(content)
+		copy(changed[page*4096:], bytes.Repeat([]byte{0xa5}, 4096))
+		write(t, paths[0], changed)
+		k = open(t, k.dir, k.now, newFleet())
+		k.step()
+		f := k.store.Load().files[0]
+		for what, count := range map[string]func() int{
+			"a page": func() int { p, _ := k.Select(Query{Limit: 1_000_000}); return p.Damaged },
+			"all":    func() int { s, _ := k.At(time.UnixMilli(f.until())); return s.Damaged },
+		} {
+			f.torn.Store(false)
+			if first, next := count(), count(); first != next {
+				t.Errorf("page %d: %s: got %d, and %d when it is known", page, what, first, next)
+			}
+			if f.torn.Load() {
+				met++
+			}
+		}
+		k.kill()
+	}
+	if met == 0 {
+		t.Error("no page is met that cannot be read")
+	}
 }
 
 // A pass over pages that cannot be read ends where they have taken too long.
@@ -368,43 +305,6 @@ func TestForeignFiles(t *testing.T) {
 		}
 	}
 	if got, want := k.story(Query{}), "1:>ready"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// A fleet that fills more than one file's part of what is allowed does not begin a file each step.
-func TestFleetLargerThanAFile(t *testing.T) {
-	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
-	k.cfg.MaxBytes = 1
-	k.step()
-	k.many(none, ready)
-	for range 5 {
-		k.now = k.now.Add(time.Second)
-		k.step()
-	}
-	first := len(k.store.Load().live.runs)
-	began := k.store.Load().live.begin()
-	for range 20 {
-		k.now = k.now.Add(time.Second)
-		k.step()
-	}
-	if live := k.store.Load().live; live.begin() != began || len(live.runs) != first {
-		t.Errorf("got a file of %s, want that of %s still", stamp(live.begin()), stamp(began))
-	}
-}
-
-// A clock that goes back behind the beginning of a run, in the middle of a file.
-func TestClockThatWentBackBehindARun(t *testing.T) {
-	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
-	k.step()
-	k.change(0xa, none, ready)
-	k.kill()
-	k = open(t, k.dir, at("28T05:00:00"), k.fleet)
-	k.step()
-	k.change(0xa, none, ready)
-	k.now = at("28T04:00:00")
-	k.change(0xa, ready, unreachable)
-	if got, want := k.stood(k.now), "a:unreachable"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -82,6 +82,7 @@ type Journal struct {
 	began   time.Time // when nothing stood yet, and from when on changes are queued
 	running bool      // Run has begun a run
 	due     bool      // another run must begin
+	aside   []string  // damaged files as they were, of those that this process has met
 }
 
 // New checks cfg. It touches no file: [Journal.Run] does.
@@ -232,7 +233,7 @@ func (j *Journal) step(now time.Time) error {
 	s := j.store.Load()
 	if s == nil {
 		var err error
-		if s, err = openStore(j.cfg, now); err != nil {
+		if s, err = openStore(j.cfg, &j.aside, now); err != nil {
 			return err
 		}
 		s.prune(now)

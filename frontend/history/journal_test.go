@@ -189,6 +189,27 @@ func TestOldAndMuchIsRemoved(t *testing.T) {
 	}
 }
 
+// A fleet that fills more than one file's part of what is allowed does not begin a file each step.
+func TestFleetLargerThanAFile(t *testing.T) {
+	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
+	k.cfg.MaxBytes = 1
+	k.step()
+	k.many(none, ready)
+	for range 5 {
+		k.now = k.now.Add(time.Second)
+		k.step()
+	}
+	first := len(k.store.Load().live.runs)
+	began := k.store.Load().live.begin()
+	for range 20 {
+		k.now = k.now.Add(time.Second)
+		k.step()
+	}
+	if live := k.store.Load().live; live.begin() != began || len(live.runs) != first {
+		t.Errorf("got a file of %s, want that of %s still", stamp(live.begin()), stamp(began))
+	}
+}
+
 func TestProcessThatWasKilledIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	k := open(t, dir, at("28T03:00:00"), newFleet())
@@ -278,83 +299,6 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	k.change(1, ready, unreachable)
 	if got, want := k.story(Query{}), "1:ready>unreachable"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestClockThatWentBack(t *testing.T) {
-	k := open(t, t.TempDir(), at("28T03:00:00"), newFleet())
-	k.step()
-	k.change(0xa, none, ready)
-	k.now = k.now.Add(time.Hour)
-	k.step() // it watched
-	k.change(0xa, ready, unreachable)
-	k.now = at("28T03:30:00")
-	k.change(0xb, none, ready)
-	k.change(0xb, ready, unreachable)
-	if got, want := k.log.String(), "the clock went back by 30m"; strings.Count(got, want) != 1 {
-		t.Errorf("got %q, want %q in it once", got, want)
-	}
-	if got, want := k.stood(k.now), "a:unreachable b:unreachable"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got, want := k.story(Query{Since: at("28T04:00:00")}), "a:ready>unreachable"; got != want {
-		t.Errorf("of what the clock said before: got %q, want %q", got, want)
-	}
-	k.now = at("27T00:00:00") // before anything is known
-	k.change(0xa, unreachable, ready)
-	k.change(0xa, ready, unreachable)
-	if got, want := k.stood(k.now), "a:unreachable b:unreachable"; got != want {
-		t.Errorf("on the day before: got %q, want %q", got, want)
-	}
-	k.store.Load().sealing.Wait()
-	if got := len(k.names()); got != 3 {
-		t.Errorf("got %v, want two files", k.names())
-	}
-}
-
-// A clock that was ahead for a while leaves nothing that outlasts what is true.
-func TestClockThatWasAhead(t *testing.T) {
-	k := open(t, t.TempDir(), at("28T03:00:00").AddDate(9, 0, 0), newFleet())
-	k.step()
-	k.change(0xa, none, ready)
-	k.now = at("28T03:00:00")
-	k.change(0xa, ready, unreachable)
-	k.store.Load().sealing.Wait()
-	k.store.Load().prune(k.now)
-	if got, want := k.stood(k.now), "a:unreachable"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	k.store.Load().maxBytes = 1
-	k.store.Load().prune(k.now)
-	if got, want := k.stood(k.now), "a:unreachable"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got := len(k.names()); got != 2 {
-		t.Errorf("got %v, want the file of now alone", k.names())
-	}
-}
-
-// A clock that is wrong for a moment, in either direction, does not cost what is kept.
-func TestWrongClockRemovesLittle(t *testing.T) {
-	k := open(t, t.TempDir(), at("20T00:00:00"), newFleet())
-	k.step()
-	var seen time.Time
-	for range 20 {
-		k.change(0xa, none, ready)
-		seen = k.now
-		k.now = k.now.Add(longest)
-	}
-	k.step()
-	before, right := len(k.names()), k.now
-	for _, wrong := range []time.Time{time.Unix(0, 0), right.AddDate(9, 0, 0), right} {
-		k.now = wrong
-		k.step()
-	}
-	if got := len(k.names()); got < before-2 {
-		t.Errorf("of %d files are left %d", before, got)
-	}
-	if got, want := k.stood(seen), "a:ready"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -126,7 +126,8 @@ func (s *store) sel(q Query) (page Page, err error) {
 				return err
 			}
 			var some []found
-			for b := range f.blocks(tx, all, &page.Damaged) {
+			skipped := 0 // by this reading of it: it may be read again
+			for b := range f.blocks(tx, all, &skipped) {
 				for i, h := range b.heads {
 					x := found{position{f.begin(), h.at, b.number}, h, i, b}
 					if !h.carried && h.at >= since && h.at <= until && x.compare(before) < 0 {
@@ -139,8 +140,9 @@ func (s *store) sel(q Query) (page Page, err error) {
 				some = some[len(some)-room:]
 				page.Before = some[0].String()
 			}
-			read := s.read(some, all, &page.Damaged)
+			read := s.read(some, all, &skipped)
 			page.Entries = append(read, page.Entries...)
+			page.Damaged += skipped
 			return nil
 		})
 		if err != nil {
@@ -253,6 +255,7 @@ func (s *store) at(at time.Time) (state State, err error) {
 			return err
 		}
 		last := map[uint32]found{}
+		state.Damaged = 0 // it may be read again
 		for b := range f.blocks(tx, all, &state.Damaged) {
 			for i, h := range b.heads {
 				if h.at >= r.begin && h.at <= at.UnixMilli() && h.at >= last[b.number].head.at {

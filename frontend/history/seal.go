@@ -259,19 +259,19 @@ func (s *store) setAside(path string) error {
 	if err := os.Rename(path, path+damaged); err != nil {
 		return err
 	}
-	s.aside = append(s.aside, path+damaged)
+	*s.aside = append(*s.aside, path+damaged)
 	old, _ := filepath.Glob(filepath.Join(s.dir, "*Z"+suffix+damaged)) // the pattern is right
 	for _, path := range old {
-		if !slices.Contains(s.aside, path) {
+		if !slices.Contains(*s.aside, path) {
 			_ = os.Remove(path)
 		}
 	}
 	total := int64(0)
-	for n, path := range slices.Backward(s.aside) {
+	for n, path := range slices.Backward(*s.aside) {
 		if info, err := os.Lstat(path); err == nil {
 			total += info.Size()
 		}
-		if total > s.maxBytes && n < len(s.aside)-1 {
+		if total > s.maxBytes && n < len(*s.aside)-1 {
 			_ = os.Remove(path)
 		}
 	}
@@ -306,6 +306,9 @@ func (s *store) abandon(cause error) error {
 	s.live = nil
 	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
 	err := s.rescue(f, cause)
+	if err != nil { // the file is as it was: what can be read of it stays in answers, until it is compressed
+		_ = s.add(f.path) // whose error would be the same
+	}
 	s.order()
 	return err
 }

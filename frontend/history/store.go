@@ -49,16 +49,17 @@ type store struct {
 
 	number uint64 // of the last entry that was committed, or is lost
 
-	aside []string                // damaged files as they were, of those that this process has met
+	aside *[]string               // [Journal]'s
 	try   func(path string) error // whether the disk takes a file: [tryDisk]
 
 	sealing sync.WaitGroup
 	took    atomic.Int64 // bytes, when they were last asked for
 }
 
-// openStore takes the folder, and opens what is in it.
-func openStore(cfg Config, now time.Time) (_ *store, err error) {
-	s := &store{dir: cfg.Dir, maxAge: cfg.MaxAge, maxBytes: cfg.MaxBytes, log: cfg.Log, try: tryDisk}
+// openStore takes the folder, and opens what is in it. aside outlasts the store: the next try at a
+// folder that cannot be opened keeps what this one has set aside.
+func openStore(cfg Config, aside *[]string, now time.Time) (_ *store, err error) {
+	s := &store{dir: cfg.Dir, maxAge: cfg.MaxAge, maxBytes: cfg.MaxBytes, log: cfg.Log, aside: aside, try: tryDisk}
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return nil, err
 	}

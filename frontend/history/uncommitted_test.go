@@ -106,7 +106,7 @@ func TestKilledBeforeTheFirstCommit(t *testing.T) {
 			k.end()
 		}
 		k = open(t, k.dir, k.now.Add(time.Minute), newFleet())
-		s, err := openStore(k.cfg, k.now)
+		s, err := openStore(k.cfg, &k.aside, k.now)
 		if err != nil {
 			t.Fatal(err)
 		}
