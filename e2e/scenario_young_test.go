@@ -25,8 +25,9 @@ func killedYoung(t *testing.T, w *world, full bool) {
 	half, longest := 300*time.Millisecond, 500*time.Millisecond
 	if !full {
 		// A container's network goes with it: a watcher that gets no processor for that long finds
-		// nobody to refuse its connection, and waits. On a busy machine one of six may.
-		half, longest = longest, 3*time.Second
+		// nobody to refuse its connection, and waits, as for one that has vanished. On a busy machine
+		// one of six may.
+		half, longest = longest, 5*time.Second
 	}
 	report(t, true, "killed young → unreachable on every frontend", times, half, longest)
 }
